@@ -1,0 +1,236 @@
+//! Positions as text: the Go connector's form, followed by what its whole seconds can't carry.
+//!
+//! `KEY_s12345` in a snapshot and `KEY_c1634049397` in CDC, optionally followed by `~` and base64 (no padding) of
+//! a versioned extension. The last `_` separates: neither digits nor base64 contain one. What a position means
+//! for the next pass is decided in `source`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher as _;
+
+use crate::error::{Error, Result};
+use crate::time::Timestamp;
+
+/// Where in its life a source stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Going through the keys that were there at first.
+    Snapshot,
+    /// Following changes.
+    Changes,
+}
+
+/// Where a source stands after a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The key of the record.
+    pub key: String,
+    /// The phase that the record ended in; the last record of a snapshot stands in `Changes`.
+    pub phase: Phase,
+    /// In a snapshot, the newest modification seen so far; in CDC, the record's own. Whole seconds survive.
+    pub seconds: u64,
+    /// What the Go connector's form can't carry; none in its own positions.
+    pub extension: Option<Extension>,
+}
+
+/// What seconds can't carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Names the state that goes with this position.
+    pub run: u64,
+    /// The server's time at the start of the snapshot, or the time from which a restart without saved state
+    /// must look again.
+    pub cut: Timestamp,
+    /// The pass that the record belongs to; 0 is the snapshot.
+    pub pass: u64,
+    /// The record's place in its pass.
+    pub index: u64,
+}
+
+/// What a position belongs to: a bucket and a prefix of its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The prefix.
+    pub prefix: &'a str,
+}
+
+/// The version of the extension's encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// Bytes of the two check sums that close an extension.
+const SUMS: usize = 8;
+
+impl Position {
+    /// Writes the position.
+    pub fn encode(&self, scope: Scope<'_>) -> Vec<u8> {
+        let phase = match self.phase {
+            Phase::Snapshot => 's',
+            Phase::Changes => 'c',
+        };
+        let mut text = format!("{}_{phase}{}", self.key, self.seconds);
+        if let Some(extension) = &self.extension {
+            let mut bytes = vec![VERSION];
+            bytes = postcard::to_extend(extension, bytes).expect("a vector takes all that is written");
+            bytes.extend_from_slice(&scope.sum().to_le_bytes());
+            let sum = hash(&[text.as_bytes(), &bytes]);
+            bytes.extend_from_slice(&sum.to_le_bytes());
+            text.push('~');
+            STANDARD_NO_PAD.encode_string(bytes, &mut text);
+        }
+        text.into_bytes()
+    }
+
+    /// Reads a position.
+    ///
+    /// # Errors
+    ///
+    /// `corrupt` where the bytes are no position of this connector, are damaged or belong to another bucket or
+    /// prefix.
+    pub fn decode(bytes: &[u8], scope: Scope<'_>) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not UTF-8"))?;
+        let (key, rest) = text.rsplit_once('_').ok_or_else(|| corrupt("it has no `_`"))?;
+        let phase = match rest.as_bytes().first() {
+            Some(b's') => Phase::Snapshot,
+            Some(b'c') => Phase::Changes,
+            _ => return Err(corrupt("neither `s` nor `c` follows its last `_`")),
+        };
+        let (digits, extension) = match rest[1..].split_once('~') {
+            Some((digits, extension)) => (digits, Some(extension)),
+            None => (&rest[1..], None),
+        };
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(corrupt("it has no seconds"));
+        }
+        let seconds = digits.parse().map_err(|_| corrupt("its seconds are out of range"))?;
+        if key.is_empty() {
+            return Err(corrupt("it has no key"));
+        }
+        let signed = &text.as_bytes()[..text.len() - extension.map_or(0, |e| e.len() + 1)];
+        let extension = extension.map(|e| Extension::decode(e, signed, scope)).transpose()?;
+        Ok(Self { key: key.to_owned(), phase, seconds, extension })
+    }
+}
+
+impl Extension {
+    fn decode(text: &str, signed: &[u8], scope: Scope<'_>) -> Result<Self> {
+        let damaged = || corrupt("it is damaged or was cut short");
+        let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| damaged())?;
+        let (version, _) = bytes.split_first().ok_or_else(damaged)?;
+        if *version != VERSION {
+            return Err(corrupt(&format!("its version {version} is newer than this connector")));
+        }
+        let (body, sum) = bytes.split_at_checked(bytes.len().saturating_sub(4)).ok_or_else(damaged)?;
+        if body.len() < 1 + SUMS / 2 || hash(&[signed, body]).to_le_bytes() != sum {
+            return Err(damaged());
+        }
+        let (fields, scope_sum) = body.split_at(body.len() - SUMS / 2);
+        if scope.sum().to_le_bytes() != scope_sum {
+            return Err(corrupt("it belongs to another bucket or prefix"));
+        }
+        postcard::from_bytes(&fields[1..]).map_err(|_| damaged())
+    }
+}
+
+impl Scope<'_> {
+    fn sum(self) -> u32 {
+        hash(&[self.bucket.as_bytes(), b"\0", self.prefix.as_bytes()])
+    }
+}
+
+fn corrupt(why: &str) -> Error {
+    Error::corrupt(format!(
+        "the position cannot be read: {why}; give the position of a record of this bucket and prefix, or none to \
+         start over"
+    ))
+}
+
+/// A check sum against damage, not against malice.
+fn hash(parts: &[&[u8]]) -> u32 {
+    let mut hasher = SipHasher13::new();
+    for part in parts {
+        hasher.write(part);
+    }
+    let sum = hasher.finish();
+    (sum ^ (sum >> 32)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const SCOPE: Scope<'static> = Scope { bucket: "logs", prefix: "a/" };
+
+    fn sample(key: &str) -> Position {
+        Position {
+            key: key.to_owned(),
+            phase: Phase::Changes,
+            seconds: 1_634_049_397,
+            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), pass: 7, index: 300 }),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Position> {
+        Position::decode(bytes, SCOPE)
+    }
+
+    #[test]
+    fn positions_of_the_go_connector_are_read() {
+        for (text, key, phase, seconds) in [
+            ("file.txt_s12345", "file.txt", Phase::Snapshot, 12_345),
+            ("a_b_c1634049397", "a_b", Phase::Changes, 1_634_049_397),
+            ("a~b_c0", "a~b", Phase::Changes, 0),
+        ] {
+            let position = decode(text.as_bytes()).expect(text);
+            assert_eq!((position.key.as_str(), position.phase, position.seconds), (key, phase, seconds));
+            assert_eq!(position.encode(SCOPE), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for key in ["a", "a_c12~AA", "späße/ +%\u{1}", "_", "~"] {
+            let encoded = sample(key).encode(SCOPE);
+            assert!(encoded.starts_with(format!("{key}_c1634049397~").as_bytes()));
+            assert_eq!(decode(&encoded).expect(key), sample(key));
+        }
+    }
+
+    #[test]
+    fn garbage_is_corrupt_and_never_a_panic() {
+        for bytes in ["", "_", "a_", "_s1", "a_x1", "a_s", "a_s-1", "a_s+1", "a_s1x", "a_c99999999999999999999",
+            "a_s1~", "a_s1~!", "a_s1~AQ", "nothing"] {
+            assert_eq!(decode(bytes.as_bytes()).expect_err(bytes).kind, ErrorKind::Corrupt, "{bytes}");
+        }
+        assert_eq!(decode(b"\xff_s1").expect_err("not UTF-8").kind, ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn every_cut_or_flipped_bit_of_an_extension_is_noticed() {
+        let encoded = sample("key").encode(SCOPE);
+        let bare = encoded.iter().position(|b| *b == b'~').expect("has an extension");
+        for end in bare + 1..encoded.len() {
+            assert!(decode(&encoded[..end]).is_err(), "cut at {end}");
+        }
+        for place in 0..encoded.len() {
+            for bit in 0..8 {
+                let mut flipped = encoded.clone();
+                flipped[place] ^= 1 << bit;
+                assert_ne!(decode(&flipped).ok(), Some(sample("key")), "bit {bit} of byte {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_position_of_another_bucket_or_prefix_is_refused() {
+        let encoded = sample("key").encode(SCOPE);
+        for scope in [Scope { bucket: "other", prefix: "a/" }, Scope { bucket: "logs", prefix: "" }] {
+            let message = Position::decode(&encoded, scope).expect_err("foreign").message;
+            assert!(message.contains("another bucket or prefix"), "{message}");
+        }
+    }
+}

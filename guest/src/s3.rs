@@ -1,0 +1,343 @@
+//! S3 as this connector uses it: one method for each operation, under S3's own names.
+//!
+//! Requests leave plain and unsigned; every answer is checked and read into values. When to ask again is in
+//! `retry`, what documents look like in `document`, and what went wrong in `error`. Nothing here knows of
+//! records.
+
+pub mod document;
+pub mod error;
+mod request;
+mod retry;
+pub mod xml;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+pub use document::{ObjectEntry, UploadEntry, VersionEntry};
+pub use error::Error;
+
+use crate::config::BucketConfig;
+use crate::limits;
+use crate::ports::{Body, Method, Ports, Request, Response};
+use crate::time::Timestamp;
+use request::Builder;
+use retry::Budget;
+
+/// A result of one operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A bucket on an S3 store. Clones share the budget for retries.
+pub struct Client<P> {
+    ports: P,
+    config: Rc<BucketConfig>,
+    budget: Rc<Budget>,
+    retries: Rc<Cell<u64>>,
+}
+
+impl<P: Clone> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self {
+            ports: self.ports.clone(),
+            config: Rc::clone(&self.config),
+            budget: Rc::clone(&self.budget),
+            retries: Rc::clone(&self.retries),
+        }
+    }
+}
+
+/// A page of a listing.
+#[derive(Debug)]
+pub struct Page<T, M> {
+    /// What is on the page, in the order of the store.
+    pub entries: Vec<T>,
+    /// What to ask the next page with; none on the last.
+    pub next: Option<M>,
+    /// The server's time when it answered.
+    pub date: Timestamp,
+}
+
+/// Where a listing by `ListObjectsV2` goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListStart {
+    /// At the first key, or behind this one.
+    After(String),
+    /// Where the previous page ended.
+    Token(String),
+}
+
+/// Where a listing by `ListObjectVersions` or `ListMultipartUploads` goes on.
+///
+/// Markers may be opaque (MinIO's are): they serve the next request alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The key, as the store wrote it.
+    pub key: String,
+    /// The version or upload within the key.
+    pub id: String,
+}
+
+/// What must hold of the object that a GET answers with.
+#[derive(Clone, Debug, Default)]
+pub struct Pin {
+    /// The version; none where the store keeps none.
+    pub version_id: Option<String>,
+    /// The ETag, without quotes.
+    pub etag: Option<String>,
+}
+
+/// An object on its way.
+#[derive(Debug)]
+pub struct Object<B> {
+    /// The body, by handle.
+    pub body: B,
+    /// Bytes in the body.
+    pub length: Option<u64>,
+    /// `Content-Type`, where the store has one.
+    pub content_type: Option<String>,
+    /// The version that was answered with; none or `null` where there are no versions.
+    pub version_id: Option<String>,
+    /// User metadata by name.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// An object to be written.
+#[derive(Clone, Debug)]
+pub struct PutObject<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// All bytes.
+    pub body: Bytes,
+    /// `Content-Type`.
+    pub content_type: &'a str,
+    /// User metadata by name.
+    pub metadata: &'a [(&'a str, &'a str)],
+    /// Whether to write only where no object of that key is.
+    pub if_none_match: bool,
+}
+
+impl<P: Ports> Client<P> {
+    /// Makes a client of the bucket.
+    pub fn new(ports: P, config: BucketConfig) -> Self {
+        let budget = Rc::new(Budget::new());
+        Self { ports, config: Rc::new(config), budget, retries: Rc::default() }
+    }
+
+    /// The bucket's settings.
+    pub fn config(&self) -> &BucketConfig {
+        &self.config
+    }
+
+    /// Attempts that were made again so far.
+    pub fn retries(&self) -> u64 {
+        self.retries.get()
+    }
+
+    /// [HeadBucket](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html): whether the bucket is
+    /// there. A refusal has no body, hence no code: ask with a one-key listing to learn why.
+    pub async fn head_bucket(&self) -> Result<()> {
+        let request = self.request(Method::Head, None).build();
+        self.answer("HeadBucket", &request).await.map(drop)
+    }
+
+    /// [ListObjectsV2](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html): a page of
+    /// current objects, in the order of keys.
+    pub async fn list_objects_v2(
+        &self,
+        prefix: &str,
+        start: &ListStart,
+        keys_max: u32,
+    ) -> Result<Page<ObjectEntry, ListStart>> {
+        let mut builder = self
+            .request(Method::Get, None)
+            .query("list-type", "2")
+            .query("encoding-type", "url")
+            .query("max-keys", &keys_max.to_string())
+            .query("prefix", prefix);
+        builder = match start {
+            ListStart::After(key) if key.is_empty() => builder,
+            ListStart::After(key) => builder.query("start-after", key),
+            ListStart::Token(token) => builder.query("continuation-token", token),
+        };
+        let operation = "ListObjectsV2";
+        let (date, document) = self.document(operation, &builder.build()).await?;
+        let page = document::list_objects_v2(&document).map_err(|e| Error::malformed(operation, e))?;
+        let next = page.next_token.map(ListStart::Token);
+        self.progresses(operation, page.truncated, next.as_ref(), Some(start))?;
+        Ok(Page { entries: page.entries, next, date })
+    }
+
+    /// [ListObjectVersions](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html): a page
+    /// of versions and delete markers. Both markers are sent on: with the key alone, the other versions of a key
+    /// that straddles the page would be skipped.
+    pub async fn list_object_versions(
+        &self,
+        prefix: &str,
+        start: Option<&Marker>,
+    ) -> Result<Page<VersionEntry, Marker>> {
+        let mut builder = self
+            .request(Method::Get, None)
+            .query("versions", "")
+            .query("encoding-type", "url")
+            .query("max-keys", &limits::LIST_PAGE_KEYS.to_string())
+            .query("prefix", prefix);
+        if let Some(marker) = start {
+            builder = builder.query("key-marker", &marker.key);
+            if !marker.id.is_empty() {
+                builder = builder.query("version-id-marker", &marker.id);
+            }
+        }
+        let operation = "ListObjectVersions";
+        let (date, document) = self.document(operation, &builder.build()).await?;
+        let page = document::list_object_versions(&document).map_err(|e| Error::malformed(operation, e))?;
+        self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
+        Ok(Page { entries: page.entries, next: page.next, date })
+    }
+
+    /// [ListMultipartUploads](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html): a
+    /// page of uploads in progress, in the order of keys. Listed without a prefix and filtered here: MinIO
+    /// takes the prefix for a whole key.
+    pub async fn list_multipart_uploads(
+        &self,
+        start: Option<&Marker>,
+    ) -> Result<Page<UploadEntry, Marker>> {
+        let mut builder = self
+            .request(Method::Get, None)
+            .query("uploads", "")
+            .query("encoding-type", "url")
+            .query("max-uploads", &limits::LIST_PAGE_KEYS.to_string());
+        if let Some(marker) = start {
+            builder = builder.query("key-marker", &marker.key);
+            if !marker.id.is_empty() {
+                builder = builder.query("upload-id-marker", &marker.id);
+            }
+        }
+        let operation = "ListMultipartUploads";
+        let (date, document) = self.document(operation, &builder.build()).await?;
+        let page = document::list_multipart_uploads(&document).map_err(|e| Error::malformed(operation, e))?;
+        self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
+        let mut entries = page.entries;
+        entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
+        Ok(Page { entries, next: page.next, date })
+    }
+
+    /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object, if it is
+    /// still the one that `pin` describes. Its body stays with the host until somebody reads it.
+    pub async fn get_object(&self, key: &str, pin: &Pin) -> Result<Object<P::Body>> {
+        let mut builder = self.request(Method::Get, Some(key));
+        if let Some(version_id) = &pin.version_id {
+            builder = builder.query("versionId", version_id);
+        }
+        if let Some(etag) = &pin.etag {
+            builder = builder.header("if-match", format!("\"{etag}\""));
+        }
+        let response = self.answer("GetObject", &builder.build()).await?;
+        let text = |name| response.header(name).map(str::to_owned);
+        Ok(Object {
+            length: response.header("content-length").and_then(|v| v.parse().ok()),
+            content_type: text("content-type"),
+            version_id: text("x-amz-version-id"),
+            metadata: response
+                .headers
+                .iter()
+                .filter_map(|(n, v)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone())))
+                .collect(),
+            body: response.body,
+        })
+    }
+
+    /// [PutObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html): writes the object and
+    /// returns its ETag, without quotes.
+    pub async fn put_object(&self, object: &PutObject<'_>) -> Result<String> {
+        let mut builder = self
+            .request(Method::Put, Some(object.key))
+            .header("content-type", object.content_type.to_owned())
+            .body(object.body.clone());
+        if object.if_none_match {
+            builder = builder.header("if-none-match", "*".to_owned());
+        }
+        for (name, value) in object.metadata {
+            builder = builder.extra_header(format!("x-amz-meta-{name}"), (*value).to_owned());
+        }
+        let operation = "PutObject";
+        let request = builder.build();
+        self.retrying(operation, async || {
+            let mut response = self.exchange(operation, &request).await?;
+            let etag = response.header("etag").map(document::bare_etag);
+            // Some stores answer 200 and put the error into the body.
+            let body = read_document(operation, &mut response.body).await?;
+            match error::in_document(&body) {
+                Some(found) => Err(found.with_status(200)),
+                None => Ok(etag.unwrap_or_default()),
+            }
+        })
+        .await
+    }
+
+    fn request(&self, method: Method, key: Option<&str>) -> Builder {
+        Builder::new(&self.config, method, key)
+    }
+
+    /// Exchanges until there is an answer to keep: a success whose body is still unread.
+    async fn answer(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
+        self.retrying(operation, async || self.exchange(operation, request).await).await
+    }
+
+    /// Exchanges until there is a whole document.
+    async fn document(&self, operation: &'static str, request: &Request) -> Result<(Timestamp, Bytes)> {
+        self.retrying(operation, async || {
+            let mut response = self.exchange(operation, request).await?;
+            let date = response.header("date").and_then(Timestamp::parse_http_date);
+            let body = read_document(operation, &mut response.body).await?;
+            match error::in_document(&body) {
+                Some(found) => Err(found.with_status(response.status)),
+                None => Ok((date.unwrap_or_else(|| self.ports.now()), body)),
+            }
+        })
+        .await
+    }
+
+    /// One attempt.
+    async fn exchange(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
+        let mut response =
+            self.ports.send(request.clone()).await.map_err(|e| Error::transport(operation, e))?;
+        if (200..300).contains(&response.status) {
+            return Ok(response);
+        }
+        let body = read_document(operation, &mut response.body).await.unwrap_or_default();
+        Err(Error::of_response(operation, &response, &body))
+    }
+
+    /// Refuses a listing that would never end.
+    fn progresses<M: PartialEq>(
+        &self,
+        operation: &'static str,
+        truncated: bool,
+        next: Option<&M>,
+        start: Option<&M>,
+    ) -> Result<()> {
+        if truncated && next.is_none() {
+            return Err(Error::malformed(operation, xml::Error::Shape("a truncated page names no next one")));
+        }
+        if next.is_some() && next == start {
+            return Err(Error::malformed(operation, xml::Error::Shape("the page leads to itself")));
+        }
+        Ok(())
+    }
+}
+
+async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result<Bytes> {
+    let Some(first) = body.read().await.map_err(|e| Error::transport(operation, e))? else {
+        return Ok(Bytes::new());
+    };
+    let mut whole: Option<Vec<u8>> = None;
+    while let Some(more) = body.read().await.map_err(|e| Error::transport(operation, e))? {
+        let whole = whole.get_or_insert_with(|| first.to_vec());
+        whole.extend_from_slice(&more);
+        if whole.len() > limits::DOCUMENT_BYTES_MAX {
+            return Err(Error::malformed(operation, xml::Error::Shape("the document is larger than any of S3's")));
+        }
+    }
+    Ok(whole.map_or(first, Bytes::from))
+}

@@ -1,0 +1,269 @@
+//! What can go wrong with a request to S3, whether to ask again, and what to tell a user.
+//!
+//! Codes are [S3's](https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+
+use std::time::Duration;
+
+use super::xml;
+use crate::config::BucketConfig;
+use crate::error::{Error as ConnectorError, ErrorKind};
+use crate::limits;
+use crate::ports::{Response, TransportError};
+
+/// Why an S3 request did not produce a usable answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The store refused the request.
+    #[error("s3 refused the request; operation=`{operation}`, status=`{status}`, code=`{code}`, request_id=`{request_id}`")]
+    Service {
+        /// S3's name of the operation.
+        operation: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// S3's error code; empty where the answer had no document.
+        code: String,
+        /// S3's message.
+        message: String,
+        /// Names the request to the store's support.
+        request_id: String,
+        /// The bucket's region, where the store named it.
+        region: Option<String>,
+        /// When to ask again, where the store said so.
+        retry_after: Option<Duration>,
+    },
+    /// There was no answer, or only part of one.
+    #[error("no answer from s3: {error}; operation=`{operation}`")]
+    Transport {
+        /// S3's name of the operation.
+        operation: &'static str,
+        /// What broke.
+        error: TransportError,
+    },
+    /// The answer cannot be read.
+    #[error("s3 answered with a document that cannot be read: {error}; operation=`{operation}`")]
+    Malformed {
+        /// S3's name of the operation.
+        operation: &'static str,
+        /// What is wrong with it.
+        error: xml::Error,
+    },
+    /// Patience ended.
+    #[error("{error}; attempts=`{attempts}`")]
+    Exhausted {
+        /// Attempts made.
+        attempts: u32,
+        /// The last one's error.
+        error: Box<Error>,
+    },
+}
+
+/// Whether to ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Asking again changes nothing.
+    No,
+    /// After a pause of our own choice.
+    Backoff,
+    /// After the store's.
+    After(Duration),
+}
+
+/// Codes that come with a status that says "don't", and yet pass.
+const TRANSIENT: [&str; 9] = [
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "Throttling",
+    "ThrottlingException",
+    "InternalError",
+    "ConditionalRequestConflict",
+];
+
+/// Codes by which a store refuses credentials.
+const CREDENTIALS: [&str; 6] = [
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+    "ExpiredToken",
+    "TokenRefreshRequired",
+    "AuthorizationHeaderMalformed",
+];
+
+impl Error {
+    pub(super) fn transport(operation: &'static str, error: TransportError) -> Self {
+        Self::Transport { operation, error }
+    }
+
+    pub(super) fn malformed(operation: &'static str, error: xml::Error) -> Self {
+        Self::Malformed { operation, error }
+    }
+
+    /// Reads an answer that is no success.
+    pub(super) fn of_response<B>(operation: &'static str, response: &Response<B>, body: &[u8]) -> Self {
+        let header = |name| response.header(name).map(str::to_owned);
+        let (code, message, region) = match in_document(body) {
+            Some(Self::Service { code, message, region, .. }) => (code, message, region),
+            _ => (String::new(), String::new(), None),
+        };
+        let retry_after = header("retry-after").and_then(|v| v.parse().ok()).map(Duration::from_secs);
+        Self::Service {
+            operation,
+            status: response.status,
+            code,
+            message,
+            request_id: header("x-amz-request-id").unwrap_or_default(),
+            region: header("x-amz-bucket-region").or(region),
+            retry_after,
+        }
+    }
+
+    pub(super) fn with_status(mut self, found: u16) -> Self {
+        if let Self::Service { status, .. } = &mut self {
+            *status = found;
+        }
+        self
+    }
+
+    pub(super) fn after_attempts(self, attempts: u32) -> Self {
+        Self::Exhausted { attempts, error: Box::new(self) }
+    }
+
+    /// The HTTP status, where the store answered.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Service { status, .. } => Some(*status),
+            Self::Exhausted { error, .. } => error.status(),
+            _ => None,
+        }
+    }
+
+    /// S3's code; empty where the store gave none.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Service { code, .. } => code,
+            Self::Exhausted { error, .. } => error.code(),
+            _ => "",
+        }
+    }
+
+    /// Whether the object, the version or the bucket is not there.
+    pub fn is_not_found(&self) -> bool {
+        // 405 answers a GET of a delete marker by its version.
+        matches!(self.status(), Some(404 | 405)) && self.code() != "NoSuchBucket"
+    }
+
+    /// Whether a condition of the request did not hold.
+    pub fn is_precondition_failed(&self) -> bool {
+        self.status() == Some(412) || self.code() == "PreconditionFailed"
+    }
+
+    /// Whether the store does not know the operation or one of its headers.
+    pub fn is_not_implemented(&self) -> bool {
+        self.status() == Some(501) || matches!(self.code(), "NotImplemented" | "MethodNotAllowed")
+    }
+
+    /// Whether the object is archived and cannot be read.
+    pub fn is_archived(&self) -> bool {
+        self.code() == "InvalidObjectState"
+    }
+
+    /// Whether to ask again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Service { retry_after: Some(pause), status: 429 | 503, .. } => {
+                Retry::After((*pause).min(limits::BACKOFF_MAX))
+            }
+            Self::Service { status, code, .. } => {
+                let passing = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
+                if passing || TRANSIENT.contains(&code.as_str()) { Retry::Backoff } else { Retry::No }
+            }
+            Self::Transport { error: TransportError::Broken(_), .. } => Retry::Backoff,
+            // A document that was cut short parses no better than one that is wrong: ask again.
+            Self::Malformed { .. } => Retry::Backoff,
+            Self::Transport { error: TransportError::Refused(_), .. } | Self::Exhausted { .. } => Retry::No,
+        }
+    }
+
+    /// What to tell a user, knowing the bucket.
+    pub fn explain(&self, config: &BucketConfig) -> ConnectorError {
+        let (bucket, region, endpoint) = (&config.bucket, &config.region, &config.endpoint.display);
+        let place = format!("region `{region}`, endpoint {endpoint}");
+        match self {
+            Self::Exhausted { error, attempts } => {
+                let mut explained = error.explain(config);
+                explained.message = format!("{}, after {attempts} attempts", explained.message);
+                explained
+            }
+            Self::Transport { error: TransportError::Refused(why), .. } => {
+                ConnectorError::new(ErrorKind::Denied, why.clone())
+            }
+            Self::Transport { error: TransportError::Broken(why), operation } => ConnectorError::new(
+                ErrorKind::Unavailable,
+                format!("no answer from {endpoint} to {operation}: {why}"),
+            ),
+            Self::Malformed { .. } => ConnectorError::new(ErrorKind::Unavailable, self.to_string()),
+            Self::Service { operation, status, code, message, region: found, request_id, .. } => {
+                let code = code.as_str();
+                let detail = detail(status, code, message, request_id);
+                if code == "NoSuchBucket" || (*status == 404 && *operation == "HeadBucket") {
+                    let message = format!("bucket \"{bucket}\" does not exist ({place})");
+                    return ConnectorError::invalid(message);
+                }
+                if let Some(found) = found.as_ref().filter(|found| *found != region)
+                    && (matches!(status, 301 | 307 | 400))
+                {
+                    return ConnectorError::invalid(format!(
+                        "bucket \"{bucket}\" is in region `{found}`: set `aws.region` to it ({place})"
+                    ));
+                }
+                if CREDENTIALS.contains(&code) {
+                    let message = format!("{endpoint} refused the credentials: {detail}");
+                    return ConnectorError::new(ErrorKind::Denied, message);
+                }
+                if *status == 403 || code == "AccessDenied" {
+                    let message = format!("{operation} was denied on bucket \"{bucket}\" ({place}): {detail}");
+                    return ConnectorError::new(ErrorKind::Denied, message);
+                }
+                let kind = match self.retry() {
+                    Retry::No => ErrorKind::Invalid,
+                    Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
+                };
+                let message = format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
+                ConnectorError::new(kind, message)
+            }
+        }
+    }
+}
+
+fn detail(status: &u16, code: &str, message: &str, request_id: &str) -> String {
+    let mut detail = if code.is_empty() { format!("status {status}") } else { code.to_owned() };
+    if !message.is_empty() {
+        detail = format!("{detail}: {}", message.trim_end_matches('.'));
+    }
+    if !request_id.is_empty() {
+        detail = format!("{detail}, request {request_id}");
+    }
+    detail
+}
+
+/// The error that a document carries, whatever the status said.
+pub(super) fn in_document(document: &[u8]) -> Option<Error> {
+    if !xml::is_root(document, "Error") {
+        return None;
+    }
+    let (mut code, mut message, mut request_id, mut region) = Default::default();
+    // A document that breaks off still says what it said.
+    let _ = xml::leaves(document, |path, text| {
+        match path {
+            ["Error", "Code"] => code = text.into_owned(),
+            ["Error", "Message"] => message = text.into_owned(),
+            ["Error", "RequestId"] => request_id = text.into_owned(),
+            ["Error", "Region"] => region = Some(text.into_owned()),
+            _ => {}
+        }
+        Ok(())
+    });
+    Some(Error::Service { operation: "", status: 0, code, message, request_id, region, retry_after: None })
+}

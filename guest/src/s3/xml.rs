@@ -1,0 +1,142 @@
+//! Walks an XML document leaf by leaf, without building a tree.
+//!
+//! S3's documents are shallow: containers hold leaves, leaves hold text. Names and meanings are `document`'s.
+
+use std::borrow::Cow;
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+/// Why a document cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no XML, or breaks off.
+    #[error("not well-formed: {0}")]
+    Syntax(String),
+    /// A value is not what it should be, or a page not what it should be.
+    #[error("{0}")]
+    Shape(&'static str),
+}
+
+/// Elements nested in each other at most; S3 nests four deep.
+const DEPTH_MAX: usize = 16;
+
+/// Calls `visit` with the path and the text of every element that holds no other, and of every container at its
+/// end, with the path ending in an empty name.
+pub fn leaves(
+    document: &[u8],
+    mut visit: impl FnMut(&[&str], Cow<'_, str>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let text = std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
+    let mut reader = Reader::from_str(text);
+    let mut path: Vec<&str> = Vec::new();
+    let mut is_leaf = false;
+    let mut content: Cow<'_, str> = Cow::Borrowed("");
+    loop {
+        match reader.read_event().map_err(|e| Error::Syntax(e.to_string()))? {
+            Event::Start(start) => {
+                let name = local_name(text, start.name().as_ref())?;
+                if path.len() == DEPTH_MAX {
+                    return Err(Error::Shape("the document is nested too deep"));
+                }
+                path.push(name);
+                is_leaf = true;
+                content = Cow::Borrowed("");
+            }
+            Event::Empty(empty) => {
+                path.push(local_name(text, empty.name().as_ref())?);
+                visit(&path, Cow::Borrowed(""))?;
+                path.pop();
+                is_leaf = false;
+            }
+            Event::Text(more) if is_leaf => append(&mut content, &more.xml10_content()),
+            Event::CData(more) if is_leaf => append(&mut content, &more.xml10_content()),
+            Event::GeneralRef(reference) if is_leaf => {
+                let character = match reference.resolve_char_ref().map_err(|e| Error::Syntax(e.to_string()))? {
+                    Some(character) => character.to_string(),
+                    None => {
+                        quick_xml::escape::resolve_predefined_entity(reference.as_ref())
+                            .ok_or(Error::Shape("the document has an unknown entity"))?
+                            .to_owned()
+                    }
+                };
+                append(&mut content, &character);
+            }
+            Event::End(_) => {
+                if is_leaf {
+                    visit(&path, std::mem::replace(&mut content, Cow::Borrowed("")))?;
+                } else {
+                    path.push("");
+                    visit(&path, Cow::Borrowed(""))?;
+                    path.pop();
+                }
+                path.pop();
+                is_leaf = false;
+            }
+            Event::Eof if path.is_empty() => return Ok(()),
+            Event::Eof => return Err(Error::Shape("the document breaks off")),
+            _ => {}
+        }
+    }
+}
+
+/// Whether the first element of the document is called `name`.
+pub fn is_root(document: &[u8], name: &str) -> bool {
+    let Ok(text) = std::str::from_utf8(document) else { return false };
+    let mut reader = Reader::from_str(text);
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(start)) => return start.local_name().as_ref() == name,
+            Ok(Event::Decl(_) | Event::Comment(_) | Event::Text(_)) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The name without its namespace, as a part of the document so that it outlives the event.
+fn local_name<'a>(document: &'a str, name: &str) -> Result<&'a str, Error> {
+    let offset = name.as_ptr() as usize - document.as_ptr() as usize;
+    let name = document.get(offset..offset + name.len()).ok_or(Error::Shape("a name is not UTF-8"))?;
+    Ok(name.rsplit_once(':').map_or(name, |(_, local)| local))
+}
+
+fn append(content: &mut Cow<'_, str>, more: &str) {
+    content.to_mut().push_str(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(document: &str) -> Result<Vec<(String, String)>, Error> {
+        let mut found = Vec::new();
+        leaves(document.as_bytes(), |path, text| {
+            found.push((path.join("/"), text.into_owned()));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn leaves_come_with_their_paths_and_containers_end() {
+        let found = collect("<?xml version=\"1.0\"?><a xmlns=\"x\"><b>1 &amp; &#50;</b><s:c/><d><e>x</e></d></a>");
+        let expected = [("a/b", "1 & 2"), ("a/c", ""), ("a/d/e", "x"), ("a/d/", ""), ("a/", "")];
+        let expected: Vec<_> = expected.map(|(p, t)| (p.to_owned(), t.to_owned())).into();
+        assert_eq!(found.expect("reads"), expected);
+    }
+
+    #[test]
+    fn broken_documents_are_errors() {
+        for document in ["<a><b>1</b>", "<a></b>", "<a>&unknown;</a>", "<a", "<a>\u{1}<b></a>"] {
+            assert!(collect(document).is_err(), "{document}");
+        }
+        assert!(leaves(b"<a>\xff</a>", |_, _| Ok(())).is_err());
+    }
+
+    #[test]
+    fn the_root_is_found_behind_a_declaration() {
+        assert!(is_root(b"<?xml version=\"1.0\"?>\n<Error><Code/></Error>", "Error"));
+        assert!(!is_root(b"<ListBucketResult/>", "Error"));
+        assert!(!is_root(b"", "Error"));
+    }
+}

@@ -1,0 +1,3 @@
+//! placeholder
+pub mod operation;
+pub mod policy;

@@ -1,0 +1,549 @@
+//! Owns the S3 operations that a connector may use: how each is told by its method and query, which
+//! parameters it may carry, and which side may use it. Leaves authority, bucket, prefix and headers to
+//! `policy`. Everything that is not in these tables is refused.
+
+use std::fmt;
+
+use http::Method;
+
+use super::policy::{Denial, Role};
+
+/// An S3 operation, by S3's own name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are S3's and documented there")]
+pub enum Operation {
+    HeadBucket,
+    GetBucketLocation,
+    GetBucketVersioning,
+    ListObjectsV2,
+    ListObjectVersions,
+    ListMultipartUploads,
+    GetObject,
+    HeadObject,
+    PutObject,
+    CreateMultipartUpload,
+    UploadPart,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
+    ListParts,
+}
+
+impl Operation {
+    /// Every operation, in the order of the counters.
+    pub const ALL: [Self; 14] = [
+        Self::HeadBucket,
+        Self::GetBucketLocation,
+        Self::GetBucketVersioning,
+        Self::ListObjectsV2,
+        Self::ListObjectVersions,
+        Self::ListMultipartUploads,
+        Self::GetObject,
+        Self::HeadObject,
+        Self::PutObject,
+        Self::CreateMultipartUpload,
+        Self::UploadPart,
+        Self::CompleteMultipartUpload,
+        Self::AbortMultipartUpload,
+        Self::ListParts,
+    ];
+
+    /// S3's name of the operation, as in its API reference and in `x-id`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HeadBucket => "HeadBucket",
+            Self::GetBucketLocation => "GetBucketLocation",
+            Self::GetBucketVersioning => "GetBucketVersioning",
+            Self::ListObjectsV2 => "ListObjectsV2",
+            Self::ListObjectVersions => "ListObjectVersions",
+            Self::ListMultipartUploads => "ListMultipartUploads",
+            Self::GetObject => "GetObject",
+            Self::HeadObject => "HeadObject",
+            Self::PutObject => "PutObject",
+            Self::CreateMultipartUpload => "CreateMultipartUpload",
+            Self::UploadPart => "UploadPart",
+            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
+            Self::AbortMultipartUpload => "AbortMultipartUpload",
+            Self::ListParts => "ListParts",
+        }
+    }
+
+    /// Whether a connector in this role may use the operation.
+    #[must_use]
+    pub const fn is_permitted(self, role: Role) -> bool {
+        match self {
+            Self::HeadBucket
+            | Self::ListObjectsV2
+            | Self::ListMultipartUploads
+            | Self::GetObject
+            | Self::HeadObject => true,
+            Self::GetBucketLocation | Self::GetBucketVersioning | Self::ListObjectVersions => {
+                matches!(role, Role::Source)
+            }
+            Self::PutObject
+            | Self::CreateMultipartUpload
+            | Self::UploadPart
+            | Self::CompleteMultipartUpload
+            | Self::AbortMultipartUpload
+            | Self::ListParts => matches!(role, Role::Destination),
+        }
+    }
+
+    /// Whether the answer is bound to the configured prefix by the request's `prefix` parameter.
+    pub(crate) const fn lists_by_prefix(self) -> bool {
+        matches!(self, Self::ListObjectsV2 | Self::ListObjectVersions)
+    }
+
+    /// The parameters that the operation may carry beside `x-id`, each with what its value may be.
+    const fn parameters(self) -> &'static [(&'static str, Value)] {
+        match self {
+            Self::HeadBucket | Self::PutObject => &[],
+            Self::GetBucketLocation => &[("location", Value::Empty)],
+            Self::GetBucketVersioning => &[("versioning", Value::Empty)],
+            Self::ListObjectsV2 => &[
+                ("list-type", Value::Exactly("2")),
+                ("prefix", Value::Any),
+                ("delimiter", Value::Any),
+                ("max-keys", Value::Number),
+                ("start-after", Value::Any),
+                ("continuation-token", Value::Any),
+                ("encoding-type", Value::Exactly("url")),
+            ],
+            Self::ListObjectVersions => &[
+                ("versions", Value::Empty),
+                ("prefix", Value::Any),
+                ("delimiter", Value::Any),
+                ("max-keys", Value::Number),
+                ("key-marker", Value::Any),
+                ("version-id-marker", Value::Any),
+                ("encoding-type", Value::Exactly("url")),
+            ],
+            Self::ListMultipartUploads => &[
+                ("uploads", Value::Empty),
+                ("prefix", Value::Any),
+                ("delimiter", Value::Any),
+                ("max-uploads", Value::Number),
+                ("key-marker", Value::Any),
+                ("upload-id-marker", Value::Any),
+                ("encoding-type", Value::Exactly("url")),
+            ],
+            Self::GetObject | Self::HeadObject => {
+                &[("versionId", Value::Any), ("partNumber", Value::Number)]
+            }
+            Self::CreateMultipartUpload => &[("uploads", Value::Empty)],
+            Self::UploadPart => &[("partNumber", Value::Number), ("uploadId", Value::Any)],
+            Self::CompleteMultipartUpload | Self::AbortMultipartUpload => {
+                &[("uploadId", Value::Any)]
+            }
+            Self::ListParts => &[
+                ("uploadId", Value::Any),
+                ("part-number-marker", Value::Number),
+                ("max-parts", Value::Number),
+                ("encoding-type", Value::Exactly("url")),
+            ],
+        }
+    }
+
+    /// Tells the operation by method, by whether a key is there, and by the parameter that names a
+    /// sub-resource. What it does not know is refused, so a new sub-resource of S3 is refused too.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial::Operation`] for a combination that is no operation of a connector.
+    pub(crate) fn recognise(
+        method: &Method,
+        has_key: bool,
+        query: &Query,
+    ) -> Result<Self, Denial> {
+        let has = |name| query.get(name).is_some();
+        let operation = match (method, has_key) {
+            (&Method::HEAD, false) => Self::HeadBucket,
+            (&Method::GET, false) if has("list-type") => Self::ListObjectsV2,
+            (&Method::GET, false) if has("versions") => Self::ListObjectVersions,
+            (&Method::GET, false) if has("uploads") => Self::ListMultipartUploads,
+            (&Method::GET, false) if has("location") => Self::GetBucketLocation,
+            (&Method::GET, false) if has("versioning") => Self::GetBucketVersioning,
+            (&Method::HEAD, true) => Self::HeadObject,
+            (&Method::GET, true) if has("uploadId") => Self::ListParts,
+            (&Method::GET, true) => Self::GetObject,
+            (&Method::PUT, true) if has("uploadId") && has("partNumber") => Self::UploadPart,
+            (&Method::PUT, true) => Self::PutObject,
+            (&Method::POST, true) if has("uploadId") => Self::CompleteMultipartUpload,
+            (&Method::POST, true) if has("uploads") => Self::CreateMultipartUpload,
+            (&Method::DELETE, true) if has("uploadId") => Self::AbortMultipartUpload,
+            _ => {
+                return Err(Denial::Operation {
+                    method: method.as_str().chars().take(16).collect(),
+                    resource: if has_key { "object" } else { "bucket" },
+                });
+            }
+        };
+        operation.check_parameters(query)?;
+        Ok(operation)
+    }
+
+    fn check_parameters(self, query: &Query) -> Result<(), Denial> {
+        for parameter in &query.0 {
+            let value = match parameter.name.as_str() {
+                "x-id" => Value::Exactly(self.name()),
+                name => {
+                    let known = self.parameters().iter().find(|(known, _)| *known == name);
+                    let Some((_, value)) = known else {
+                        return Err(Denial::Parameter {
+                            operation: self,
+                            name: printable(name),
+                        });
+                    };
+                    *value
+                }
+            };
+            if !value.admits(&parameter.value) {
+                return Err(Denial::ParameterValue {
+                    operation: self,
+                    name: printable(&parameter.name),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the value of a parameter may be.
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Any,
+    Empty,
+    Number,
+    Exactly(&'static str),
+}
+
+impl Value {
+    fn admits(self, value: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Empty => value.is_empty(),
+            Self::Number => {
+                (1..=9).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit())
+            }
+            Self::Exactly(wanted) => value == wanted,
+        }
+    }
+}
+
+/// One parameter of a query, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Whether an `=` was there, so that `?uploads` is sent as it came.
+    pub(crate) has_value: bool,
+}
+
+/// A query whose parameters are decoded, well-formed and single.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Query(pub(crate) Vec<Parameter>);
+
+impl Query {
+    /// Takes a query apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial::Query`] for what servers read in more than one way (a bare `+`, a broken escape, an
+    /// empty parameter), [`Denial::Duplicate`] for a name that is there twice: which one counts
+    /// differs between servers, so a check of either proves nothing.
+    pub(crate) fn parse(query: &str) -> Result<Self, Denial> {
+        let mut parameters: Vec<Parameter> = Vec::new();
+        for pair in query.split('&') {
+            let (name, value) = match pair.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (pair, None),
+            };
+            let name = decode_text(name).ok_or(Denial::Query)?;
+            let text = decode_text(value.unwrap_or_default()).ok_or(Denial::Query)?;
+            if name.is_empty() {
+                return Err(Denial::Query);
+            }
+            if parameters.iter().any(|known| known.name == name) {
+                return Err(Denial::Duplicate {
+                    name: printable(&name),
+                });
+            }
+            parameters.push(Parameter {
+                name,
+                value: text,
+                has_value: value.is_some(),
+            });
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The value of a parameter, if it is there.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|parameter| parameter.name == name)?;
+        Some(&found.value)
+    }
+}
+
+/// Decodes percent escapes; nothing for an escape that is cut short or not hexadecimal.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte != b'%' {
+            decoded.push(byte);
+            rest = after;
+            continue;
+        }
+        let (high, low) = (*after.first()?, *after.get(1)?);
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let value = digit(high)? * 16 + digit(low)?;
+        decoded.push(u8::try_from(value).expect("two hexadecimal digits make one byte"));
+        rest = &after[2..];
+    }
+    Some(decoded)
+}
+
+fn decode_text(text: &str) -> Option<String> {
+    if text.contains('+') {
+        return None;
+    }
+    String::from_utf8(decode(text)?).ok()
+}
+
+/// A name a guest made up, cut and cleaned so that it can stand in a log line.
+pub(crate) fn printable(name: &str) -> String {
+    name.chars()
+        .take(64)
+        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recognise(method: &str, has_key: bool, query: &str) -> Result<Operation, Denial> {
+        let query = if query.is_empty() {
+            Query::default()
+        } else {
+            Query::parse(query)?
+        };
+        Operation::recognise(&method.parse().unwrap(), has_key, &query)
+    }
+
+    #[test]
+    fn every_operation_is_told_by_method_key_and_query() {
+        let cases = [
+            ("HEAD", false, "", Operation::HeadBucket),
+            ("GET", false, "location", Operation::GetBucketLocation),
+            ("GET", false, "versioning=", Operation::GetBucketVersioning),
+            (
+                "GET",
+                false,
+                "list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=1000&start-after=x&encoding-type=url",
+                Operation::ListObjectsV2,
+            ),
+            (
+                "GET",
+                false,
+                "versions&prefix=&key-marker=a&version-id-marker=b",
+                Operation::ListObjectVersions,
+            ),
+            (
+                "GET",
+                false,
+                "uploads&max-uploads=9&upload-id-marker=x",
+                Operation::ListMultipartUploads,
+            ),
+            ("GET", true, "", Operation::GetObject),
+            (
+                "GET",
+                true,
+                "versionId=v&x-id=GetObject",
+                Operation::GetObject,
+            ),
+            ("HEAD", true, "partNumber=3", Operation::HeadObject),
+            ("PUT", true, "", Operation::PutObject),
+            ("PUT", true, "x-id=PutObject", Operation::PutObject),
+            ("POST", true, "uploads", Operation::CreateMultipartUpload),
+            (
+                "PUT",
+                true,
+                "partNumber=1&uploadId=u",
+                Operation::UploadPart,
+            ),
+            (
+                "POST",
+                true,
+                "uploadId=u",
+                Operation::CompleteMultipartUpload,
+            ),
+            (
+                "DELETE",
+                true,
+                "uploadId=u",
+                Operation::AbortMultipartUpload,
+            ),
+            (
+                "GET",
+                true,
+                "uploadId=u&part-number-marker=7&max-parts=100",
+                Operation::ListParts,
+            ),
+        ];
+        for (method, has_key, query, wanted) in cases {
+            assert_eq!(
+                recognise(method, has_key, query).unwrap(),
+                wanted,
+                "{method} {query}"
+            );
+        }
+        let told: std::collections::BTreeSet<_> = cases.iter().map(|case| case.3).collect();
+        assert_eq!(told.len(), Operation::ALL.len(), "a case for each operation");
+    }
+
+    #[test]
+    fn sub_resources_that_are_not_ours_are_refused() {
+        for name in [
+            "acl",
+            "policy",
+            "tagging",
+            "torrent",
+            "restore",
+            "retention",
+            "legal-hold",
+            "attributes",
+            "select",
+            "cors",
+            "website",
+            "logging",
+            "notification",
+            "replication",
+            "lifecycle",
+            "encryption",
+            "object-lock",
+            "ownershipControls",
+            "publicAccessBlock",
+            "delete",
+            "renameObject",
+            "append",
+            "policyStatus",
+            "inventory",
+            "session",
+        ] {
+            for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {
+                for has_key in [false, true] {
+                    for query in [
+                        name.to_owned(),
+                        format!("{name}="),
+                        format!("versionId=v&{name}"),
+                        format!("list-type=2&{name}"),
+                        format!("uploadId=u&partNumber=1&{name}"),
+                        format!("%{:02x}{}", name.as_bytes()[0], &name[1..]),
+                    ] {
+                        assert!(
+                            recognise(method, has_key, &query).is_err(),
+                            "{method} {has_key} {query}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn writes_and_reads_of_a_bucket_that_are_not_listed_are_refused() {
+        for (method, has_key, query) in [
+            ("GET", false, ""),
+            ("GET", false, "list-type=1"),
+            ("GET", false, "prefix=a"),
+            ("PUT", false, ""),
+            ("POST", false, ""),
+            ("POST", false, "delete"),
+            ("DELETE", false, ""),
+            ("DELETE", true, ""),
+            ("DELETE", true, "versionId=v"),
+            ("POST", true, ""),
+            ("PUT", true, "uploadId=u"),
+            ("PUT", true, "partNumber=1"),
+            ("PUT", true, "versionId=v"),
+            ("OPTIONS", true, ""),
+            ("PATCH", true, ""),
+            ("CONNECT", false, ""),
+            ("TRACE", false, ""),
+            ("get", true, ""),
+            ("WHATEVER", true, ""),
+        ] {
+            assert!(
+                recognise(method, has_key, query).is_err(),
+                "{method} {has_key} {query}"
+            );
+        }
+    }
+
+    #[test]
+    fn responses_cannot_be_rewritten_and_markers_carry_no_value() {
+        for (method, has_key, query) in [
+            ("GET", true, "response-content-type=text%2Fhtml"),
+            ("GET", true, "response-content-disposition=x"),
+            ("GET", false, "versions=1"),
+            ("POST", true, "uploads=x"),
+            ("GET", false, "list-type=2&encoding-type=raw"),
+            ("GET", false, "list-type=2&max-keys=-1"),
+            ("GET", false, "list-type=2&max-keys="),
+            ("GET", false, "list-type=2&max-keys=1234567890"),
+            ("GET", false, "list-type=2&fetch-owner=true"),
+            ("GET", true, "x-id=PutObject"),
+            ("GET", true, "X-Amz-Signature=0"),
+            ("GET", true, "X-Amz-Credential=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"),
+            ("GET", true, "AWSAccessKeyId=x&Signature=y&Expires=1"),
+            ("GET", true, "VersionId=v"),
+        ] {
+            assert!(
+                recognise(method, has_key, query).is_err(),
+                "{method} {has_key} {query}"
+            );
+        }
+    }
+
+    #[test]
+    fn queries_that_can_be_read_in_two_ways_are_refused() {
+        for query in [
+            "", "&", "prefix=a&", "&prefix=a", "=a", "prefix=a+b", "prefix=%", "prefix=%4",
+            "prefix=%zz", "prefix=%ff", "%70refix=a&prefix=b", "prefix=a&prefix=a",
+        ] {
+            assert!(Query::parse(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn values_are_decoded_once() {
+        let query = Query::parse("prefix=%2561%20%2B&uploads").unwrap();
+        assert_eq!(query.get("prefix"), Some("%61 +"));
+        assert_eq!(query.get("uploads"), Some(""));
+        assert!(!query.0[1].has_value);
+    }
+
+    #[test]
+    fn only_a_destination_writes() {
+        for operation in Operation::ALL {
+            let writes = matches!(
+                operation,
+                Operation::PutObject
+                    | Operation::CreateMultipartUpload
+                    | Operation::UploadPart
+                    | Operation::CompleteMultipartUpload
+                    | Operation::AbortMultipartUpload
+            );
+            assert!(!(writes && operation.is_permitted(Role::Source)));
+            assert!(!writes || operation.is_permitted(Role::Destination));
+        }
+    }
+}
