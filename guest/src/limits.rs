@@ -52,3 +52,13 @@ pub const UPLOADS_IN_FLIGHT_MAX: usize = 4;
 /// Bytes of one record that a destination takes. A batch is one request body, held in the component's memory
 /// once as it came and once encoded (a third larger in base64).
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
+
+/// Records that are fetched and wait to be read.
+pub const READY_RECORDS_MAX: usize = 1024;
+
+/// Bytes of the objects of those records.
+pub const READY_BYTES_MAX: u64 = 64 << 20;
+
+/// Times that a batch is written anew because the object in its way was gone when looked at. Two are an expiry
+/// and the change to unconditional writes; more are another writer's doing.
+pub const STORE_ROUNDS_MAX: u32 = 4;

@@ -132,8 +132,14 @@ pub trait Random {
 
 /// Why a named value could not be kept or found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StateError(pub String);
+pub enum StateError {
+    /// The host keeps nothing.
+    #[error("the host keeps no state")]
+    Absent,
+    /// It could not be written or read.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// Gives small named values that outlive an instance.
 pub trait State {

@@ -102,6 +102,15 @@ pub struct Object<B> {
     pub metadata: Vec<(String, String)>,
 }
 
+/// What is known of an object without its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Bytes in the object, where the store says so.
+    pub length: Option<u64>,
+    /// User metadata by name.
+    pub metadata: Vec<(String, String)>,
+}
+
 /// An object to be written.
 #[derive(Clone, Debug)]
 pub struct PutObject<'a> {
@@ -238,13 +247,39 @@ impl<P: Ports> Client<P> {
             length: response.header("content-length").and_then(|v| v.parse().ok()),
             content_type: text("content-type"),
             version_id: text("x-amz-version-id"),
-            metadata: response
-                .headers
-                .iter()
-                .filter_map(|(n, v)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone())))
-                .collect(),
+            metadata: user_metadata(&response),
             body: response.body,
         })
+    }
+
+    /// [HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html): what the store knows
+    /// of the object. A refusal has no body, hence no code.
+    pub async fn head_object(&self, key: &str) -> Result<ObjectHead> {
+        let request = self.request(Method::Head, Some(key)).build();
+        let response = self.answer("HeadObject", &request).await?;
+        Ok(ObjectHead {
+            length: response.header("content-length").and_then(|v| v.parse().ok()),
+            metadata: user_metadata(&response),
+        })
+    }
+
+    /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): whether the object is
+    /// these bytes. Reads no further than the first difference.
+    pub async fn object_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        let operation = "GetObject";
+        let request = self.request(Method::Get, Some(key)).build();
+        self.retrying(operation, async || {
+            let mut body = self.exchange(operation, &request).await?.body;
+            let mut rest = expected;
+            while let Some(piece) = body.read().await.map_err(|e| Error::transport(operation, e))? {
+                match rest.strip_prefix(piece.as_ref()) {
+                    Some(more) => rest = more,
+                    None => return Ok(false),
+                }
+            }
+            Ok(rest.is_empty())
+        })
+        .await
     }
 
     /// [PutObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html): writes the object and
@@ -325,6 +360,11 @@ impl<P: Ports> Client<P> {
         }
         Ok(())
     }
+}
+
+fn user_metadata<B>(response: &Response<B>) -> Vec<(String, String)> {
+    let named = |(n, v): &(String, String)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone()));
+    response.headers.iter().filter_map(named).collect()
 }
 
 async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result<Bytes> {

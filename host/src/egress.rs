@@ -1,3 +1,556 @@
-//! placeholder
-pub mod operation;
+//! Owns the only way out of the sandbox: policy, collect, sign, send, observe, and the answer on its way back.
+//! Leaves retries to the guest, which knows S3's meanings; only what needs the host's knowledge is asked again
+//! here: a clock that is wrong, keys that have ended, a body that broke half way.
+
+mod counters;
+mod failure;
+mod hyper_upstream;
+mod operation;
 pub mod policy;
+mod resume;
+pub mod sign;
+pub mod upstream;
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
+use http_body_util::{BodyExt as _, Full};
+use tracing::Instrument as _;
+use wasmtime_wasi_http::{Error as WasiError, WasiBody};
+
+use crate::credentials::{Credentials, Loaded};
+
+pub use self::counters::{OperationCounts, Snapshot};
+pub use self::policy::{Operation, Policy, PolicyInput, Role};
+pub use self::sign::Signer;
+pub use self::upstream::{HyperUpstream, Upstream};
+
+use self::counters::Counters;
+use self::failure::Failure;
+use self::resume::Reader;
+use self::sign::PayloadHash;
+use self::upstream::{UpstreamBody, describe};
+
+/// A request's body is held whole, since its hash stands before it. Four times the largest part that a
+/// destination makes (64 MiB), and what two of them may take of a small machine.
+pub const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Answers up to this size are read at once, so that their connection is free for the next request: 1 MiB is
+/// 20 ms of a connection's 50 MiB/s, less than the time to a first byte.
+pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Time for an answer's headers. A listing that skips delete markers can take two minutes to begin.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A body that gives no byte for this long is broken.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Errors of S3 are documents of a few hundred bytes; what is longer is none.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// S3 refuses a signature whose time is off by 15 minutes; a difference of 5 is a clock that is wrong.
+const SKEW_MIN: Duration = Duration::from_secs(5 * 60);
+
+/// Bodies above this are hashed on a thread that may block: 1 MiB takes 0.7 ms.
+const HASH_INLINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Headers of an answer that belong to the connection it came on (RFC 9110, section 7.6.1).
+const CONNECTION_HEADERS: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Tells the time of day for signatures.
+pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// The way out of one instance. Clones are the same way.
+#[derive(Clone)]
+pub struct Egress {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    policy: Policy,
+    signer: Signer,
+    credentials: Credentials,
+    upstream: Arc<dyn Upstream>,
+    clock: WallClock,
+    /// Milliseconds by which S3's clock is ahead of ours, once it has complained.
+    skew_ms: AtomicI64,
+    counters: Counters,
+    last_denial: Mutex<Option<String>>,
+    last_failure: Mutex<Option<String>>,
+}
+
+/// A request that may leave, collected.
+#[derive(Debug, Clone)]
+struct Outgoing {
+    operation: Operation,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    hash: PayloadHash,
+}
+
+impl Egress {
+    /// A way out for one instance.
+    #[must_use]
+    pub fn new(
+        policy: Policy,
+        signer: Signer,
+        credentials: Credentials,
+        upstream: Arc<dyn Upstream>,
+    ) -> Self {
+        Self::with_clock(
+            policy,
+            signer,
+            credentials,
+            upstream,
+            Arc::new(SystemTime::now),
+        )
+    }
+
+    /// A way out that signs by another clock than the system's.
+    #[must_use]
+    pub fn with_clock(
+        policy: Policy,
+        signer: Signer,
+        credentials: Credentials,
+        upstream: Arc<dyn Upstream>,
+        clock: WallClock,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                policy,
+                signer,
+                credentials,
+                upstream,
+                clock,
+                skew_ms: AtomicI64::new(0),
+                counters: Counters::default(),
+                last_denial: Mutex::default(),
+                last_failure: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Sends a request of the guest, if it is permitted, and gives the answer: a short one whole, a long one
+    /// as a stream that mends itself.
+    ///
+    /// # Errors
+    ///
+    /// `HttpRequestDenied` for what the policy or the lack of credentials keeps in (see
+    /// [`last_denial`](Self::last_denial)); otherwise the code that says what became of the connection.
+    pub async fn send(&self, request: Request<WasiBody>) -> Result<Response<WasiBody>, WasiError> {
+        let (parts, body) = request.into_parts();
+        let permit = self
+            .inner
+            .policy
+            .check(&parts.method, &parts.uri, &parts.headers);
+        let outcome = match permit {
+            Err(denial) => Err(denial.into()),
+            Ok(permit) => {
+                let span = tracing::debug_span!("s3", operation = permit.operation.name());
+                self.send_permitted(permit, parts, body)
+                    .instrument(span)
+                    .await
+            }
+        };
+        outcome.map_err(|failure| {
+            self.note(&failure);
+            failure.into()
+        })
+    }
+
+    /// The counters as they stand.
+    #[must_use]
+    pub fn counters(&self) -> Snapshot {
+        self.inner.counters.snapshot()
+    }
+
+    /// Why the last request that this host kept in was kept in, in words for the user.
+    #[must_use]
+    pub fn last_denial(&self) -> Option<String> {
+        self.inner
+            .last_denial
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What the last failure of the connection was, in words for the user: more than an error code holds.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<String> {
+        self.inner
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn send_permitted(
+        &self,
+        permit: policy::Permit,
+        parts: http::request::Parts,
+        body: WasiBody,
+    ) -> Result<Response<WasiBody>, Failure> {
+        let outgoing = Outgoing::collect(permit, parts, body).await?;
+        let response = self.exchange(&outgoing).await?;
+        self.deliver(outgoing, response).await
+    }
+
+    /// Keeps and logs why a request failed.
+    fn note(&self, failure: &Failure) {
+        let reason = describe(failure);
+        let slot = if failure.is_denial() {
+            self.inner.counters.denied();
+            tracing::warn!(%reason, "a request was not let out");
+            &self.inner.last_denial
+        } else {
+            tracing::debug!(%reason, "a request failed");
+            &self.inner.last_failure
+        };
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// Gets the answer to a request, asking again only where the clock or the keys were at fault.
+    async fn exchange(&self, outgoing: &Outgoing) -> Result<Response<UpstreamBody>, Failure> {
+        let mut loaded = self.inner.credentials.load().await?;
+        let (mut clock_corrected, mut keys_refreshed) = (false, false);
+        for attempt in 1.. {
+            let response = self.attempt(outgoing, &loaded, attempt).await?;
+            let status = response.status();
+            if status != StatusCode::FORBIDDEN && status != StatusCode::BAD_REQUEST {
+                return Ok(response);
+            }
+            let (response, code) = read_refusal(response).await?;
+            if !clock_corrected && self.correct_clock(&response, code.as_deref()) {
+                clock_corrected = true;
+                continue;
+            }
+            if !keys_refreshed && self.may_refresh(outgoing, &response, code.as_deref()) {
+                keys_refreshed = true;
+                if let Some(other) = self.refresh(&loaded).await {
+                    loaded = other;
+                    continue;
+                }
+            }
+            return Ok(response);
+        }
+        unreachable!("the loop ends by returning: each correction is made once")
+    }
+
+    /// Signs and sends once.
+    async fn attempt(
+        &self,
+        outgoing: &Outgoing,
+        loaded: &Loaded,
+        attempt: u32,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let operation = outgoing.operation;
+        let mut headers = outgoing.headers.clone();
+        self.inner.signer.sign(
+            &outgoing.method,
+            &outgoing.uri,
+            &mut headers,
+            &outgoing.hash,
+            &loaded.keys,
+            self.now(),
+        )?;
+        let mut request = Request::new(Full::new(outgoing.body.clone()));
+        *request.method_mut() = outgoing.method.clone();
+        *request.uri_mut() = outgoing.uri.clone();
+        *request.headers_mut() = headers;
+
+        self.inner.counters.sent(operation, outgoing.body.len());
+        let started = tokio::time::Instant::now();
+        let sent = tokio::time::timeout(ANSWER_TIMEOUT, self.inner.upstream.send(request)).await;
+        let outcome = match sent {
+            Ok(outcome) => outcome.map_err(Failure::from),
+            Err(_) => Err(Failure::NoAnswer {
+                seconds: ANSWER_TIMEOUT.as_secs(),
+            }),
+        };
+        let status = outcome
+            .as_ref()
+            .map_or(0, |response| response.status().as_u16());
+        if status == 0 || status >= 400 {
+            self.inner.counters.failed(operation);
+        }
+        tracing::debug!(
+            operation = operation.name(),
+            status,
+            bytes_out = outgoing.body.len(),
+            elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            attempt,
+            "answered"
+        );
+        outcome
+    }
+
+    /// Our clock, set right by what S3 said of it.
+    fn now(&self) -> SystemTime {
+        let now = (self.inner.clock)();
+        let skew_ms = self.inner.skew_ms.load(Ordering::Relaxed);
+        let skew = Duration::from_millis(skew_ms.unsigned_abs());
+        let corrected = if skew_ms < 0 {
+            now.checked_sub(skew)
+        } else {
+            now.checked_add(skew)
+        };
+        corrected.unwrap_or(now)
+    }
+
+    /// Learns S3's time from a refusal that a wrong clock explains. The refusal of a HEAD has no code, so the
+    /// time alone must do.
+    fn correct_clock(&self, response: &Response<UpstreamBody>, code: Option<&str>) -> bool {
+        let is_skewed = code == Some("RequestTimeTooSkewed");
+        if !is_skewed && (response.status() != StatusCode::FORBIDDEN || code.is_some_and(is_final))
+        {
+            return false;
+        }
+        let date = response
+            .headers()
+            .get(header::DATE)
+            .and_then(|date| date.to_str().ok());
+        let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+            return false;
+        };
+        let difference = |a: SystemTime, b: SystemTime| {
+            a.duration_since(b).unwrap_or_else(|error| error.duration())
+        };
+        if !is_skewed && difference(theirs, self.now()) < SKEW_MIN {
+            return false;
+        }
+        let (ours_ms, theirs_ms) = (unix_ms((self.inner.clock)()), unix_ms(theirs));
+        let skew_ms = theirs_ms.saturating_sub(ours_ms);
+        self.inner.skew_ms.store(skew_ms, Ordering::Relaxed);
+        tracing::warn!(
+            skew_s = skew_ms / 1000,
+            "the clock of this machine is wrong; S3's is used"
+        );
+        true
+    }
+
+    /// Whether other keys could change the answer.
+    fn may_refresh(
+        &self,
+        outgoing: &Outgoing,
+        response: &Response<UpstreamBody>,
+        code: Option<&str>,
+    ) -> bool {
+        if !self.inner.credentials.is_refreshable() {
+            return false;
+        }
+        match code {
+            Some(code) => matches!(
+                code,
+                "ExpiredToken"
+                    | "ExpiredTokenException"
+                    | "InvalidAccessKeyId"
+                    | "TokenRefreshRequired"
+                    | "InvalidToken"
+            ),
+            // An ended token on a HEAD is a bare 400; so is a wrong region, which says which is right.
+            None => {
+                outgoing.method == Method::HEAD
+                    && response.status() == StatusCode::BAD_REQUEST
+                    && !response.headers().contains_key("x-amz-bucket-region")
+            }
+        }
+    }
+
+    async fn refresh(&self, refused: &Loaded) -> Option<Loaded> {
+        match self.inner.credentials.refresh(refused).await {
+            Ok(other) => other,
+            Err(error) => {
+                // S3's own answer says more to the guest than this does.
+                tracing::warn!(reason = %describe(&error), "refused credentials can't be replaced");
+                None
+            }
+        }
+    }
+
+    /// Turns S3's answer into the guest's.
+    async fn deliver(
+        &self,
+        outgoing: Outgoing,
+        response: Response<UpstreamBody>,
+    ) -> Result<Response<WasiBody>, Failure> {
+        let (mut parts, body) = response.into_parts();
+        for name in &CONNECTION_HEADERS {
+            parts.headers.remove(name);
+        }
+        let is_bodiless = outgoing.method == Method::HEAD
+            || matches!(
+                parts.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let body = if is_bodiless {
+            whole(Bytes::new())
+        } else {
+            Reader::new(self.clone(), outgoing, &parts, body)
+                .into_body()
+                .await?
+        };
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress")
+            .field("policy", &self.inner.policy)
+            .field("credentials", &self.inner.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outgoing {
+    /// Takes the guest's body in, within bounds, and hashes it.
+    async fn collect(
+        permit: policy::Permit,
+        parts: http::request::Parts,
+        body: WasiBody,
+    ) -> Result<Self, Failure> {
+        let mut headers = parts.headers;
+        let announced = headers
+            .remove(header::CONTENT_LENGTH)
+            .and_then(|length| parse(&length));
+        let body = collect(body, announced).await?;
+        // S3 wants a length on every PUT and POST, be it 0 (411 MissingContentLength).
+        if !body.is_empty() || matches!(parts.method, Method::PUT | Method::POST) {
+            headers.insert(header::CONTENT_LENGTH, body.len().into());
+        }
+        let hash = if body.len() <= HASH_INLINE_BYTES_MAX {
+            PayloadHash::of(&body)
+        } else {
+            let body = body.clone();
+            let hashed = tokio::task::spawn_blocking(move || PayloadHash::of(&body)).await;
+            hashed.map_err(|_| Failure::Internal)?
+        };
+        Ok(Self {
+            operation: permit.operation,
+            method: parts.method,
+            uri: permit.uri,
+            headers,
+            body,
+            hash,
+        })
+    }
+}
+
+async fn collect(mut body: WasiBody, announced: Option<u64>) -> Result<Bytes, Failure> {
+    let too_large = Failure::RequestTooLarge {
+        bytes_max: BODY_BYTES_MAX,
+    };
+    if announced.is_some_and(|announced| announced > BODY_BYTES_MAX) {
+        return Err(too_large);
+    }
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Failure::Guest)?.into_data() else {
+            continue;
+        };
+        let bytes = first.len() + all.len() + data.len();
+        if bytes as u64 > BODY_BYTES_MAX {
+            return Err(too_large);
+        }
+        // A body in one piece is not copied; of others the first piece moves once the second is there.
+        if all.is_empty() && first.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            let capacity = announced.and_then(|announced| usize::try_from(announced).ok());
+            all.reserve(capacity.unwrap_or_default().max(bytes));
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
+    }
+    let body = if all.is_empty() { first } else { all.freeze() };
+    if announced.is_some_and(|announced| announced != body.len() as u64) {
+        return Err(Failure::RequestLength {
+            bytes: body.len() as u64,
+        });
+    }
+    Ok(body)
+}
+
+/// Reads the document of a refusal, and finds its code. Gives the answer back as it was.
+async fn read_refusal(
+    response: Response<UpstreamBody>,
+) -> Result<(Response<UpstreamBody>, Option<String>), Failure> {
+    let (parts, mut body) = response.into_parts();
+    let mut read = BytesMut::new();
+    while let Some(data) = resume::next_data(&mut body).await? {
+        read.extend_from_slice(&data);
+        if read.len() > REFUSAL_BYTES_MAX {
+            // No document of S3's: nothing that could be corrected, nor worth holding.
+            return Err(Failure::Excess);
+        }
+    }
+    let code = find_code(&read);
+    let body = Full::new(read.freeze())
+        .map_err(|never| match never {})
+        .boxed_unsync();
+    Ok((Response::from_parts(parts, body), code))
+}
+
+/// The text of the first `Code` element. The guest reads the document properly; here it decides only whether
+/// to correct what the guest can't.
+fn find_code(document: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(document).ok()?;
+    let (_, rest) = text.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    Some(code.trim().to_owned())
+}
+
+/// Codes that a wrong clock does not explain, whatever the time is.
+fn is_final(code: &str) -> bool {
+    matches!(
+        code,
+        "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidObjectState"
+    ) || code.starts_with("Expired")
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A length in decimal digits.
+fn parse(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// A body that is all there.
+fn whole(bytes: Bytes) -> WasiBody {
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+#[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_tests;

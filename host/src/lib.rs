@@ -1,1 +1,29 @@
-//! placeholder
+//! Runs the S3 connector component.
+//!
+//! The component holds the connector's logic and nothing else; this library is the world around it. It compiles
+//! the component once, gives each source and destination an instance in a sandbox, lets its S3 requests out if
+//! policy allows, signs them with keys that the component never sees, and keeps its state.
+#![deny(missing_docs)]
+
+mod bindings;
+mod component;
+pub mod credentials;
+mod destination;
+pub mod egress;
+pub mod environment;
+mod error;
+mod instance;
+pub mod record;
+mod settings;
+mod source;
+pub mod state;
+
+pub use component::{
+    Connector, EMBEDDED, Given, Options, Parameter, ParameterType, Specification, Validation,
+};
+pub use destination::{Ack, Destination};
+pub use error::{Error, ErrorKind, Result};
+pub use instance::MEMORY_BYTES_MAX;
+pub use record::Record;
+pub use settings::Settings;
+pub use source::{Progress, Source};

@@ -150,11 +150,7 @@ impl Operation {
     /// # Errors
     ///
     /// [`Denial::Operation`] for a combination that is no operation of a connector.
-    pub(crate) fn recognise(
-        method: &Method,
-        has_key: bool,
-        query: &Query,
-    ) -> Result<Self, Denial> {
+    pub(crate) fn recognise(method: &Method, has_key: bool, query: &Query) -> Result<Self, Denial> {
         let has = |name| query.get(name).is_some();
         let operation = match (method, has_key) {
             (&Method::HEAD, false) => Self::HeadBucket,
@@ -338,75 +334,80 @@ mod tests {
         Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
+    const CASES: [(&str, bool, &str, Operation); 16] = [
+        ("HEAD", false, "", Operation::HeadBucket),
+        ("GET", false, "location", Operation::GetBucketLocation),
+        ("GET", false, "versioning=", Operation::GetBucketVersioning),
+        (
+            "GET",
+            false,
+            "list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=1000&start-after=x&encoding-type=url",
+            Operation::ListObjectsV2,
+        ),
+        (
+            "GET",
+            false,
+            "versions&prefix=&key-marker=a&version-id-marker=b",
+            Operation::ListObjectVersions,
+        ),
+        (
+            "GET",
+            false,
+            "uploads&max-uploads=9&upload-id-marker=x",
+            Operation::ListMultipartUploads,
+        ),
+        ("GET", true, "", Operation::GetObject),
+        (
+            "GET",
+            true,
+            "versionId=v&x-id=GetObject",
+            Operation::GetObject,
+        ),
+        ("HEAD", true, "partNumber=3", Operation::HeadObject),
+        ("PUT", true, "", Operation::PutObject),
+        ("PUT", true, "x-id=PutObject", Operation::PutObject),
+        ("POST", true, "uploads", Operation::CreateMultipartUpload),
+        (
+            "PUT",
+            true,
+            "partNumber=1&uploadId=u",
+            Operation::UploadPart,
+        ),
+        (
+            "POST",
+            true,
+            "uploadId=u",
+            Operation::CompleteMultipartUpload,
+        ),
+        (
+            "DELETE",
+            true,
+            "uploadId=u",
+            Operation::AbortMultipartUpload,
+        ),
+        (
+            "GET",
+            true,
+            "uploadId=u&part-number-marker=7&max-parts=100",
+            Operation::ListParts,
+        ),
+    ];
+
     #[test]
     fn every_operation_is_told_by_method_key_and_query() {
-        let cases = [
-            ("HEAD", false, "", Operation::HeadBucket),
-            ("GET", false, "location", Operation::GetBucketLocation),
-            ("GET", false, "versioning=", Operation::GetBucketVersioning),
-            (
-                "GET",
-                false,
-                "list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=1000&start-after=x&encoding-type=url",
-                Operation::ListObjectsV2,
-            ),
-            (
-                "GET",
-                false,
-                "versions&prefix=&key-marker=a&version-id-marker=b",
-                Operation::ListObjectVersions,
-            ),
-            (
-                "GET",
-                false,
-                "uploads&max-uploads=9&upload-id-marker=x",
-                Operation::ListMultipartUploads,
-            ),
-            ("GET", true, "", Operation::GetObject),
-            (
-                "GET",
-                true,
-                "versionId=v&x-id=GetObject",
-                Operation::GetObject,
-            ),
-            ("HEAD", true, "partNumber=3", Operation::HeadObject),
-            ("PUT", true, "", Operation::PutObject),
-            ("PUT", true, "x-id=PutObject", Operation::PutObject),
-            ("POST", true, "uploads", Operation::CreateMultipartUpload),
-            (
-                "PUT",
-                true,
-                "partNumber=1&uploadId=u",
-                Operation::UploadPart,
-            ),
-            (
-                "POST",
-                true,
-                "uploadId=u",
-                Operation::CompleteMultipartUpload,
-            ),
-            (
-                "DELETE",
-                true,
-                "uploadId=u",
-                Operation::AbortMultipartUpload,
-            ),
-            (
-                "GET",
-                true,
-                "uploadId=u&part-number-marker=7&max-parts=100",
-                Operation::ListParts,
-            ),
-        ];
-        for (method, has_key, query, wanted) in cases {
+        for (method, has_key, query, wanted) in CASES {
             assert_eq!(
                 recognise(method, has_key, query).unwrap(),
                 wanted,
                 "{method} {query}"
             );
         }
-        let told: std::collections::BTreeSet<_> = cases.iter().map(|case| case.3).collect();
-        assert_eq!(told.len(), Operation::ALL.len(), "a case for each operation");
+        let told: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.3).collect();
+        assert_eq!(
+            told.len(),
+            Operation::ALL.len(),
+            "a case for each operation"
+        );
     }
 
     #[test]
@@ -502,7 +503,11 @@ mod tests {
             ("GET", false, "list-type=2&fetch-owner=true"),
             ("GET", true, "x-id=PutObject"),
             ("GET", true, "X-Amz-Signature=0"),
-            ("GET", true, "X-Amz-Credential=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"),
+            (
+                "GET",
+                true,
+                "X-Amz-Credential=0&X-Amz-Algorithm=AWS4-HMAC-SHA256",
+            ),
             ("GET", true, "AWSAccessKeyId=x&Signature=y&Expires=1"),
             ("GET", true, "VersionId=v"),
         ] {
@@ -516,8 +521,18 @@ mod tests {
     #[test]
     fn queries_that_can_be_read_in_two_ways_are_refused() {
         for query in [
-            "", "&", "prefix=a&", "&prefix=a", "=a", "prefix=a+b", "prefix=%", "prefix=%4",
-            "prefix=%zz", "prefix=%ff", "%70refix=a&prefix=b", "prefix=a&prefix=a",
+            "",
+            "&",
+            "prefix=a&",
+            "&prefix=a",
+            "=a",
+            "prefix=a+b",
+            "prefix=%",
+            "prefix=%4",
+            "prefix=%zz",
+            "prefix=%ff",
+            "%70refix=a&prefix=b",
+            "prefix=a&prefix=a",
         ] {
             assert!(Query::parse(query).is_err(), "{query}");
         }

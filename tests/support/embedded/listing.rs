@@ -31,7 +31,11 @@ pub(super) struct Page<E, M> {
 
 impl<E, M> Page<E, M> {
     fn new() -> Self {
-        Self { entries: Vec::new(), common_prefixes: Vec::new(), next: None }
+        Self {
+            entries: Vec::new(),
+            common_prefixes: Vec::new(),
+            next: None,
+        }
     }
 
     fn count(&self) -> usize {
@@ -59,10 +63,14 @@ pub(super) struct ListedUpload<'b> {
 }
 
 /// Lists the current objects. The next page starts after a key or a common prefix.
-pub(super) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str, &'b Version), String> {
+pub(super) fn objects<'b>(
+    bucket: &'b Bucket,
+    query: Query<'_>,
+) -> Page<(&'b str, &'b Version), String> {
     let mut page = Page::new();
     let mut last = None;
-    let current = |versions: &Vec<Version>| versions.last().is_some_and(|last| last.object.is_some());
+    let current =
+        |versions: &Vec<Version>| versions.last().is_some_and(|last| last.object.is_some());
     if query.count_max == 0 {
         return page;
     }
@@ -74,7 +82,8 @@ pub(super) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str
         match step {
             Step::Entry(key, versions) => {
                 last = Some(key.to_owned());
-                page.entries.push((key, versions.last().expect("a kept key has a version")));
+                page.entries
+                    .push((key, versions.last().expect("a kept key has a version")));
             }
             Step::CommonPrefix(prefix) => {
                 last = Some(prefix.clone());
@@ -122,7 +131,11 @@ pub(super) fn versions<'b>(
             }
             last = Some((key.to_owned(), Some(version.id.text())));
             let is_latest = at + 1 == versions.len();
-            page.entries.push(ListedVersion { key, version, is_latest });
+            page.entries.push(ListedVersion {
+                key,
+                version,
+                is_latest,
+            });
         }
     }
     page
@@ -133,7 +146,9 @@ fn stored_before(versions: &[Version], id: VersionId) -> &[Version] {
     if let Some(at) = versions.iter().position(|version| version.id == id) {
         return &versions[..at];
     }
-    let VersionId::Numbered(marker) = id else { return &[] };
+    let VersionId::Numbered(marker) = id else {
+        return &[];
+    };
     let older = |version: &Version| matches!(version.id, VersionId::Numbered(n) if n < marker);
     let end = versions.iter().rposition(older).map_or(0, |at| at + 1);
     &versions[..end]
@@ -184,7 +199,9 @@ pub(super) fn uploads<'b>(
 pub(super) fn parse_count_max(asked: Option<i32>, name: &str) -> Result<i32, Refusal> {
     let asked = asked.unwrap_or(1000);
     if asked < 0 {
-        return Err(Refusal::invalid_argument(format!("Argument {name} must be an integer between 0 and 2147483647")));
+        return Err(Refusal::invalid_argument(format!(
+            "Argument {name} must be an integer between 0 and 2147483647"
+        )));
     }
     Ok(asked.min(1000))
 }
@@ -205,7 +222,9 @@ struct Walk<'b, 'q, T, V> {
 impl<'b, 'q, T, V: Fn(&T) -> bool> Walk<'b, 'q, T, V> {
     /// Starts after `query.after`, or at it if `inclusive`.
     fn new(map: &'b BTreeMap<String, T>, query: Query<'q>, visible: V, inclusive: bool) -> Self {
-        let folded = query.after.filter(|after| common_prefix(after, query) == Some(after));
+        let folded = query
+            .after
+            .filter(|after| common_prefix(after, query) == Some(after));
         let start = match (query.after, folded) {
             // A marker that is a common prefix stands for all keys below it.
             (_, Some(prefix)) => successor(prefix).map_or(Start::End, Start::At),
@@ -214,7 +233,12 @@ impl<'b, 'q, T, V: Fn(&T) -> bool> Walk<'b, 'q, T, V> {
             (Some(after), None) => Start::After(after.to_owned()),
             (None, None) => Start::At(query.prefix.to_owned()),
         };
-        Self { map, rest: range(map, start), query, visible }
+        Self {
+            map,
+            rest: range(map, start),
+            query,
+            visible,
+        }
     }
 }
 
@@ -250,7 +274,9 @@ fn range<T>(map: &BTreeMap<String, T>, start: Start) -> btree_map::Range<'_, Str
         Start::At(key) => Bound::Included(key.as_str()),
         Start::After(key) => Bound::Excluded(key.as_str()),
         // No key is greater than a key made of the last code point as often as a key can hold it.
-        Start::End => return map.range::<str, _>((Bound::Excluded(END_OF_KEYS.as_str()), Bound::Unbounded)),
+        Start::End => {
+            return map.range::<str, _>((Bound::Excluded(END_OF_KEYS.as_str()), Bound::Unbounded));
+        }
     };
     map.range::<str, _>((bound, Bound::Unbounded))
 }

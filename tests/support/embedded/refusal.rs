@@ -21,6 +21,7 @@ pub struct Refusal {
     /// S3's message.
     pub message: Cow<'static, str>,
     headers: Vec<(&'static str, String)>,
+    details: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
@@ -29,12 +30,25 @@ impl Refusal {
         code: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code: code.into(), message: message.into(), headers: Vec::new() }
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            headers: Vec::new(),
+            details: Vec::new(),
+        }
     }
 
     #[must_use]
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds an element to the document; lost where the API answers through `s3s`.
+    #[must_use]
+    pub(super) fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((name, value.into()));
         self
     }
 
@@ -47,7 +61,11 @@ impl Refusal {
     }
 
     pub(super) fn no_such_version() -> Self {
-        Self::new(404, "NoSuchVersion", "The specified version does not exist.")
+        Self::new(
+            404,
+            "NoSuchVersion",
+            "The specified version does not exist.",
+        )
     }
 
     pub(super) fn no_such_upload() -> Self {
@@ -81,23 +99,28 @@ impl Refusal {
     }
 
     pub(super) fn bad_digest(what: &str) -> Self {
-        Self::new(400, "BadDigest", format!("The {what} you specified did not match what we received."))
+        Self::new(
+            400,
+            "BadDigest",
+            format!("The {what} you specified did not match what we received."),
+        )
     }
 
     pub(super) fn payload_hash_mismatch() -> Self {
-        let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+        let message =
+            "The provided 'x-amz-content-sha256' header does not match what was computed.";
         Self::new(400, "XAmzContentSHA256Mismatch", message)
     }
 
-    /// Writes the error document; `details` are further elements.
-    pub(super) fn document(&self, details: &[(&str, &str)]) -> Bytes {
+    /// Writes the error document.
+    pub(super) fn document(&self) -> Bytes {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
         let mut element = |name: &str, text: &str| {
             xml.push_str(&format!("<{name}>{}</{name}>", escape(text)));
         };
         element("Code", &self.code);
         element("Message", &self.message);
-        for (name, text) in details {
+        for (name, text) in &self.details {
             element(name, text);
         }
         xml.push_str("</Error>");
@@ -108,7 +131,10 @@ impl Refusal {
         let mut map = HeaderMap::new();
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         for (name, value) in &self.headers {
-            map.insert(*name, HeaderValue::from_str(value).expect("a header of ours is ASCII"));
+            map.insert(
+                *name,
+                HeaderValue::from_str(value).expect("a header of ours is ASCII"),
+            );
         }
         map
     }
@@ -116,7 +142,11 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3 refused; status=`{}`, code=`{}`, message=`{}`", self.status, self.code, self.message)
+        write!(
+            f,
+            "s3 refused; status=`{}`, code=`{}`, message=`{}`",
+            self.status, self.code, self.message
+        )
     }
 }
 
@@ -124,9 +154,12 @@ impl std::error::Error for Refusal {}
 
 impl From<Refusal> for S3Error {
     fn from(refusal: Refusal) -> Self {
-        let code = S3ErrorCode::from_bytes(refusal.code.as_bytes()).expect("a code of ours is UTF-8");
+        let code =
+            S3ErrorCode::from_bytes(refusal.code.as_bytes()).expect("a code of ours is UTF-8");
         let mut error = Self::with_message(code, refusal.message.clone());
-        error.set_status_code(StatusCode::from_u16(refusal.status).expect("a status of ours is one"));
+        error.set_status_code(
+            StatusCode::from_u16(refusal.status).expect("a status of ours is one"),
+        );
         error.set_headers(refusal.header_map());
         error
     }
@@ -137,7 +170,11 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>']) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
+    Cow::Owned(
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;"),
+    )
 }
 
 #[cfg(test)]
@@ -146,8 +183,8 @@ mod tests {
 
     #[test]
     fn document_carries_code_message_and_details_escaped() {
-        let refusal = Refusal::new(400, "BadDigest", "a < b");
-        let document = refusal.document(&[("Resource", "/a&b")]);
+        let refusal = Refusal::new(400, "BadDigest", "a < b").detail("Resource", "/a&b");
+        let document = refusal.document();
         let text = std::str::from_utf8(&document).unwrap();
         assert!(text.ends_with(
             "<Error><Code>BadDigest</Code><Message>a &lt; b</Message>\

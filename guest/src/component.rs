@@ -1,0 +1,266 @@
+//! The component: what the world exports, in terms of the core. The only place that sees generated types.
+//!
+//! Here are conversions and the resources that hold the core's sources and destinations; every decision is the
+//! core's.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ::wasi::http::types::IncomingBody;
+
+use self::bindings::exports::opencdc::connector::{destination, source, specifier};
+use self::bindings::opencdc::connector::types;
+use crate::config::{self, ParameterType, Settings, Validation};
+use crate::destination::Destination;
+use crate::error::{Error, ErrorKind};
+use crate::record::{Change, Data, Operation, Record};
+use crate::source::Source;
+use crate::wasi::{Body, World, block_on};
+
+#[expect(missing_docs, unsafe_code, clippy::allow_attributes_without_reason, reason = "generated")]
+pub(crate) mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "connector",
+        with: {
+            "wasi:clocks/monotonic-clock@0.2.12": ::wasi::clocks::monotonic_clock,
+            "wasi:clocks/wall-clock@0.2.12": ::wasi::clocks::wall_clock,
+            "wasi:http/outgoing-handler@0.2.12": ::wasi::http::outgoing_handler,
+            "wasi:http/types@0.2.12": ::wasi::http::types,
+            "wasi:io/error@0.2.12": ::wasi::io::error,
+            "wasi:io/poll@0.2.12": ::wasi::io::poll,
+            "wasi:io/streams@0.2.12": ::wasi::io::streams,
+            "wasi:random/random@0.2.12": ::wasi::random::random,
+        },
+        generate_all,
+    });
+    use super::Component;
+    export!(Component);
+}
+
+struct Component;
+
+impl specifier::Guest for Component {
+    fn specify() -> specifier::Specification {
+        specifier::Specification {
+            name: "s3".to_owned(),
+            summary: "An S3 source and destination.".to_owned(),
+            description: "Takes a snapshot of an S3 bucket and then captures every create, update and delete as \
+                          records; writes records to a bucket as JSON or Parquet."
+                .to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            author: "The s3-connector authors".to_owned(),
+            source_parameters: config::source_parameters().map(parameter).collect(),
+            destination_parameters: config::destination_parameters().map(parameter).collect(),
+        }
+    }
+}
+
+fn parameter(parameter: &config::Parameter) -> specifier::Parameter {
+    specifier::Parameter {
+        name: parameter.name.to_owned(),
+        description: parameter.description.to_owned(),
+        type_: match parameter.kind {
+            ParameterType::String => specifier::ParameterType::String,
+            ParameterType::Int => specifier::ParameterType::Int,
+            ParameterType::Bool => specifier::ParameterType::Bool,
+            ParameterType::Duration => specifier::ParameterType::Duration,
+        },
+        default: parameter.default.map(str::to_owned),
+        secret: parameter.secret,
+        validations: parameter
+            .validations
+            .iter()
+            .map(|validation| match validation {
+                Validation::Required => specifier::Validation::Required,
+                Validation::GreaterThan(bound) => specifier::Validation::GreaterThan(*bound),
+                Validation::LessThan(bound) => specifier::Validation::LessThan(*bound),
+                Validation::Inclusion(allowed) => {
+                    specifier::Validation::Inclusion(allowed.iter().map(|a| (*a).to_owned()).collect())
+                }
+                Validation::Regex(pattern) => specifier::Validation::Regex((*pattern).to_owned()),
+            })
+            .collect(),
+    }
+}
+
+/// A source, and what its records' streams are parts of.
+struct SourceResource(RefCell<SourceState>);
+
+struct SourceState {
+    source: Source<World>,
+    /// For each unacked record, the body that its stream is a part of: it must outlive the stream.
+    bodies: VecDeque<Option<IncomingBody>>,
+}
+
+impl source::Guest for Component {
+    type Source = SourceResource;
+}
+
+impl source::GuestSource for SourceResource {
+    fn configure(settings: types::Settings) -> Result<source::Source, types::Error> {
+        let source = Source::configure(World, &read_settings(settings)).map_err(write_error)?;
+        let state = SourceState { source, bodies: VecDeque::new() };
+        Ok(source::Source::new(Self(RefCell::new(state))))
+    }
+
+    fn open(&self, position: Option<types::Position>) -> Result<(), types::Error> {
+        let mut state = self.0.borrow_mut();
+        block_on(state.source.open(position.as_deref())).map_err(write_error)
+    }
+
+    fn read(&self, records_max: u32, wait_ms: u64) -> Result<Vec<types::Record>, types::Error> {
+        let mut state = self.0.borrow_mut();
+        let wait = Duration::from_millis(wait_ms);
+        let records = block_on(state.source.read(records_max as usize, wait)).map_err(write_error)?;
+        Ok(records
+            .into_iter()
+            .map(|record| {
+                let (record, body) = write_record(record);
+                state.bodies.push_back(body);
+                record
+            })
+            .collect())
+    }
+
+    fn ack(&self, position: types::Position) -> Result<(), types::Error> {
+        let mut state = self.0.borrow_mut();
+        let acked = state.source.ack(&position).map_err(write_error)?;
+        state.bodies.drain(..acked);
+        Ok(())
+    }
+
+    fn progress(&self) -> source::Progress {
+        let progress = self.0.borrow().source.progress();
+        let counts = progress.counts;
+        let counters = [
+            ("listed", counts.listed),
+            ("read", counts.read),
+            ("bytes", counts.bytes),
+            ("skipped", counts.skipped),
+            ("passes", counts.passes),
+            ("due", counts.due),
+            ("caught-up-ms", counts.caught_up_ms),
+            ("retries", progress.retries),
+        ];
+        source::Progress {
+            caught_up: progress.is_caught_up,
+            counters: counters.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
+
+    fn teardown(&self) -> Result<(), types::Error> {
+        self.0.borrow_mut().source.teardown();
+        Ok(())
+    }
+}
+
+struct DestinationResource(RefCell<Destination<World>>);
+
+impl destination::Guest for Component {
+    type Destination = DestinationResource;
+}
+
+impl destination::GuestDestination for DestinationResource {
+    fn configure(settings: types::Settings) -> Result<destination::Destination, types::Error> {
+        let destination =
+            Destination::configure(World, &read_settings(settings)).map_err(write_error)?;
+        Ok(destination::Destination::new(Self(RefCell::new(destination))))
+    }
+
+    fn open(&self) -> Result<(), types::Error> {
+        block_on(self.0.borrow_mut().open()).map_err(write_error)
+    }
+
+    fn write(&self, records: Vec<types::Record>) -> Result<Vec<destination::Ack>, types::Error> {
+        let records = records.into_iter().map(read_record).collect();
+        let acks = block_on(self.0.borrow_mut().write(records)).map_err(write_error)?;
+        Ok(acks.into_iter().map(write_ack).collect())
+    }
+
+    fn flush(&self, wait_ms: u64) -> Result<Vec<destination::Ack>, types::Error> {
+        let acks = block_on(self.0.borrow_mut().flush(Duration::from_millis(wait_ms)));
+        Ok(acks.map_err(write_error)?.into_iter().map(write_ack).collect())
+    }
+
+    fn teardown(&self) -> Result<(), types::Error> {
+        block_on(self.0.borrow_mut().teardown()).map_err(write_error)
+    }
+}
+
+fn read_settings(settings: types::Settings) -> Settings {
+    settings.into_iter().collect()
+}
+
+fn write_error(error: Error) -> types::Error {
+    types::Error {
+        kind: match error.kind {
+            ErrorKind::Invalid => types::ErrorKind::Invalid,
+            ErrorKind::Unavailable => types::ErrorKind::Unavailable,
+            ErrorKind::Denied => types::ErrorKind::Denied,
+            ErrorKind::Corrupt => types::ErrorKind::Corrupt,
+            ErrorKind::Closed => types::ErrorKind::Closed,
+            ErrorKind::Internal => types::ErrorKind::Internal,
+        },
+        message: error.message,
+        retry_after_ms: error.retry_after_ms,
+    }
+}
+
+fn write_ack(ack: crate::destination::Ack) -> destination::Ack {
+    destination::Ack { position: ack.position.into(), error: ack.error.map(write_error) }
+}
+
+/// The record as the host gets it, and what its stream is a part of.
+fn write_record(record: Record<Body>) -> (types::Record, Option<IncomingBody>) {
+    let mut parent = None;
+    let mut write = |data| match data {
+        Data::Raw(bytes) => types::Data::Raw(bytes.into()),
+        Data::Structured(text) => types::Data::Structured(text),
+        Data::Body { length, bytes } => {
+            let (stream, body): (_, Option<IncomingBody>) = Body::into_parts(bytes);
+            parent = body;
+            types::Data::Body(types::Body { length, bytes: stream })
+        }
+    };
+    let written = types::Record {
+        key: record.key.map(&mut write),
+        payload: types::Change {
+            before: record.payload.before.map(&mut write),
+            after: record.payload.after.map(&mut write),
+        },
+        position: record.position.into(),
+        operation: match record.operation {
+            Operation::Create => types::Operation::Create,
+            Operation::Update => types::Operation::Update,
+            Operation::Delete => types::Operation::Delete,
+            Operation::Snapshot => types::Operation::Snapshot,
+        },
+        metadata: record.metadata.into_iter().collect(),
+    };
+    (written, parent)
+}
+
+fn read_record(record: types::Record) -> Record<Body> {
+    let read = |data| match data {
+        types::Data::Raw(bytes) => Data::Raw(Bytes::from(bytes)),
+        types::Data::Structured(text) => Data::Structured(text),
+        types::Data::Body(body) => {
+            Data::Body { length: body.length, bytes: Body::of_stream(body.bytes) }
+        }
+    };
+    Record {
+        position: Bytes::from(record.position),
+        operation: match record.operation {
+            types::Operation::Create => Operation::Create,
+            types::Operation::Update => Operation::Update,
+            types::Operation::Delete => Operation::Delete,
+            types::Operation::Snapshot => Operation::Snapshot,
+        },
+        metadata: record.metadata.into_iter().collect(),
+        key: record.key.map(read),
+        payload: Change { before: record.payload.before.map(read), after: record.payload.after.map(read) },
+    }
+}

@@ -1,0 +1,370 @@
+//! The destination: records in, objects out, and an ack for each record once its object is stored.
+//!
+//! How bodies are read is `body`'s business, what is in a batch `buffer`'s, what an object looks
+//! like `format`'s, its name `key`'s, and how it gets into the bucket `upload`'s. Here is the order
+//! of things:
+//!
+//! - Each record is answered exactly once, in the order in which records came, and not before its
+//!   object is stored. A record that can't be taken for its own fault is answered with an error in
+//!   its place.
+//! - Uploads run while the next batch fills, but only while a call is under way to drive them.
+//! - Once a batch can't be stored, nothing behind it is answered and the destination is of no
+//!   further use.
+
+mod body;
+mod buffer;
+mod format;
+mod json;
+mod key;
+mod parquet;
+mod upload;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, poll_fn};
+
+use crate::config::{DestinationConfig, Settings};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::ports::{Level, Ports};
+use crate::record::Record;
+use crate::s3::{Client, ListStart};
+use buffer::{Batch, Bounds, Buffer, Checked};
+use upload::Uploader;
+
+/// The answer to one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The record's position, as it came.
+    pub position: Bytes,
+    /// Why the record was not taken; none where its object is stored.
+    pub error: Option<Error>,
+}
+
+/// A destination of records.
+///
+/// Calls go one at a time: `configure`, `open`, then `write` and `flush` as often as needed, then
+/// `teardown`.
+pub struct Destination<P: Ports> {
+    ports: P,
+    client: Client<P>,
+    uploader: Uploader<P>,
+    stage: Stage,
+    buffer: Buffer,
+    /// Batches that are over, in their order.
+    uploads: VecDeque<Upload>,
+    /// Answers that wait for a call to return.
+    ready: Vec<Ack>,
+}
+
+/// How far a destination has come.
+enum Stage {
+    Configured,
+    Open,
+    Failed(Error),
+    TornDown,
+}
+
+/// A batch that is over, until it is answered.
+struct Upload {
+    acks: Vec<Ack>,
+    progress: Progress,
+}
+
+enum Progress {
+    Running(LocalBoxFuture<'static, Result<()>>),
+    Ended(Result<()>),
+}
+
+impl<P: Ports> Destination<P> {
+    /// Reads the settings. No I/O is done.
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, naming every setting at fault.
+    pub fn configure(ports: P, settings: &Settings) -> Result<Self> {
+        let config = DestinationConfig::parse(settings)?;
+        key::check_prefix(&config.bucket.prefix)?;
+        let client = Client::new(ports.clone(), config.bucket.clone());
+        Ok(Self {
+            uploader: Uploader::new(ports.clone(), client.clone()),
+            stage: Stage::Configured,
+            buffer: Buffer::new(Bounds::from(&config), config.format),
+            uploads: VecDeque::new(),
+            ready: Vec::new(),
+            client,
+            ports,
+        })
+    }
+
+    /// Looks whether the bucket is there and lets us in.
+    ///
+    /// # Errors
+    ///
+    /// `invalid` for a bucket that is missing or elsewhere, `denied` for refused credentials,
+    /// `unavailable` where the store does not answer. Opening may be tried again.
+    pub async fn open(&mut self) -> Result<()> {
+        match &self.stage {
+            Stage::Configured => {}
+            Stage::Open => return Err(Error::invalid("the destination is open already")),
+            Stage::Failed(error) => return Err(error.clone()),
+            Stage::TornDown => return Err(torn_down()),
+        }
+        self.check_bucket().await?;
+        self.stage = Stage::Open;
+        Ok(())
+    }
+
+    /// Takes records, and returns the answers that are there by now: to these or to earlier ones.
+    ///
+    /// Waits for bodies to be read, and for an upload to end where a batch is over and
+    /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way; else not at all. Without records it is a
+    /// tick, which starts a batch that is old enough and drives uploads.
+    ///
+    /// # Errors
+    ///
+    /// Why a batch could not be stored, after all answers to earlier ones were returned; from then
+    /// on every call fails with it. Records that were not answered come to nothing: write them
+    /// again to another destination.
+    pub async fn write(&mut self, records: Vec<Record<P::Body>>) -> Result<Vec<Ack>> {
+        self.check_open()?;
+        self.drive_once().await;
+        for record in records {
+            let position = record.position.clone();
+            let record = self.alongside(body::read(record)).await;
+            if self.has_failed() {
+                break;
+            }
+            match record.and_then(buffer::check) {
+                Ok(record) => self.take(record).await,
+                Err(error) => self.refuse(position, error),
+            }
+        }
+        self.drive_once().await;
+        self.answer()
+    }
+
+    /// Ends the batch that is being filled, waits at most `wait` for all answers, and returns those
+    /// that came. With nothing outstanding it returns at once. Call it again until nothing comes
+    /// for the rest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        self.check_open()?;
+        let mut patience = pin!(self.ports.sleep(wait));
+        poll_fn(|context| {
+            self.drive(context);
+            while !self.buffer.is_empty() && self.has_slot() {
+                self.start();
+                self.drive(context);
+            }
+            if self.uploads.is_empty() && self.buffer.is_empty() {
+                return Poll::Ready(());
+            }
+            patience.as_mut().poll(context)
+        })
+        .await;
+        self.answer()
+    }
+
+    /// Lets go of everything. Records that were not answered come to nothing. Other calls then fail
+    /// with `closed`; this one may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// None so far.
+    pub async fn teardown(&mut self) -> Result<()> {
+        let outstanding = self.buffer.acks_count()
+            + self
+                .uploads
+                .iter()
+                .map(|upload| upload.acks.len())
+                .sum::<usize>();
+        if outstanding > 0 {
+            let line = format!("torn down before a flush; records_not_acked=`{outstanding}`");
+            self.ports.log(Level::Warn, &line);
+        }
+        self.end(Stage::TornDown);
+        self.ready.clear();
+        Ok(())
+    }
+
+    async fn check_bucket(&self) -> Result<()> {
+        let Err(refusal) = self.client.head_bucket().await else {
+            return Ok(());
+        };
+        let explain = |error: crate::s3::Error| Err(error.explain(self.client.config()));
+        if !matches!(refusal.status(), Some(301 | 400 | 403)) {
+            return explain(refusal);
+        }
+        // A HEAD has no body, hence no code: a listing is refused for the same reason, and says for
+        // which.
+        let prefix = &self.client.config().prefix;
+        let start = ListStart::After(String::new());
+        match self.client.list_objects_v2(prefix, &start, 1).await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error.status() == Some(403) && matches!(error.code(), "AccessDenied" | "") =>
+            {
+                let line = format!(
+                    "the bucket cannot be looked at, so whether it can be written to shows at the \
+                     first write; allow s3:ListBucket to know at the start; why=`{error}`"
+                );
+                self.ports.log(Level::Warn, &line);
+                Ok(())
+            }
+            Err(error) => explain(error),
+        }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match &self.stage {
+            Stage::Open => Ok(()),
+            Stage::Configured => Err(Error::invalid(
+                "the destination is not open: call `open` first",
+            )),
+            Stage::Failed(error) => Err(error.clone()),
+            Stage::TornDown => Err(torn_down()),
+        }
+    }
+
+    /// Puts a record into the batch that it belongs to.
+    async fn take(&mut self, record: Checked) {
+        if !self.buffer.has_room(&record) {
+            poll_fn(|context| {
+                self.drive(context);
+                if self.has_slot() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+            if self.has_failed() {
+                return;
+            }
+            self.start();
+            self.drive_once().await;
+        }
+        self.buffer.push(record, self.ports.elapsed());
+    }
+
+    /// Puts the answer to a record that can't be taken behind those to earlier ones.
+    fn refuse(&mut self, position: Bytes, error: Error) {
+        self.buffer.refuse(position, error);
+        let refusals = self.buffer.take_refusals();
+        match self.uploads.back_mut() {
+            Some(upload) => upload.acks.extend(refusals),
+            None => self.ready.extend(refusals),
+        }
+    }
+
+    /// Runs `work`, and uploads beside it.
+    async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let result = work.as_mut().poll(context);
+            if result.is_pending() {
+                self.drive(context);
+            }
+            result
+        })
+        .await
+    }
+
+    /// Drives uploads as far as they go without waiting, and starts a batch that is due.
+    async fn drive_once(&mut self) {
+        poll_fn(|context| {
+            self.drive(context);
+            if self.buffer.is_due(self.ports.elapsed()) && self.has_slot() {
+                self.start();
+                self.drive(context);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Drives uploads and takes in those that have ended, in their order.
+    fn drive(&mut self, context: &mut Context<'_>) {
+        for upload in &mut self.uploads {
+            upload.drive(context);
+        }
+        while let Some(Upload {
+            progress: Progress::Ended(_),
+            ..
+        }) = self.uploads.front()
+        {
+            let Some(Upload {
+                acks,
+                progress: Progress::Ended(result),
+            }) = self.uploads.pop_front()
+            else {
+                return;
+            };
+            match result {
+                Ok(()) => self.ready.extend(acks),
+                Err(error) => self.end(Stage::Failed(error)),
+            }
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.stage, Stage::Failed(_))
+    }
+
+    fn has_slot(&self) -> bool {
+        self.uploads.len() < limits::UPLOADS_IN_FLIGHT_MAX
+    }
+
+    /// Ends the batch that is being filled and begins to store it.
+    fn start(&mut self) {
+        let (acks, progress) = match self.buffer.take() {
+            Ok(Some(Batch { object, acks })) => {
+                let storing = self.uploader.clone().store(object);
+                (acks, Progress::Running(Box::pin(storing)))
+            }
+            Ok(None) => return,
+            Err(error) => (Vec::new(), Progress::Ended(Err(error))),
+        };
+        self.uploads.push_back(Upload { acks, progress });
+    }
+
+    /// Answers that are there; once they are all given, the failure that ended everything.
+    fn answer(&mut self) -> Result<Vec<Ack>> {
+        match &self.stage {
+            Stage::Failed(error) if self.ready.is_empty() => Err(error.clone()),
+            _ => Ok(std::mem::take(&mut self.ready)),
+        }
+    }
+
+    fn end(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.uploads.clear();
+        self.buffer.clear();
+    }
+}
+
+impl Upload {
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if let Progress::Running(storing) = &mut self.progress
+            && let Poll::Ready(result) = Pin::new(storing).poll(context)
+        {
+            self.progress = Progress::Ended(result);
+        }
+    }
+}
+
+fn torn_down() -> Error {
+    Error::closed("the destination was torn down: configure another one")
+}
+
+#[cfg(test)]
+mod tests;

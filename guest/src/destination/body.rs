@@ -1,0 +1,196 @@
+//! Reads the bodies that a record holds by handle, and checks that they are whole.
+//!
+//! What a record may hold besides is `buffer`'s to check.
+
+use bytes::Bytes;
+
+use super::buffer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::ports::Body;
+use crate::record::{Change, Data, NoBody, Record};
+
+/// Reads what a record holds by handle.
+///
+/// # Errors
+///
+/// `invalid` for more bytes than a destination takes, `corrupt` for another count than was
+/// declared, `unavailable` where a body breaks off.
+pub(super) async fn read<B: Body>(record: Record<B>) -> Result<Record<NoBody>> {
+    let Record {
+        position,
+        operation,
+        metadata,
+        key,
+        payload,
+    } = record;
+    Ok(Record {
+        position,
+        operation,
+        metadata,
+        key: read_data("key", key).await?,
+        payload: Change {
+            before: read_data("payload.before", payload.before).await?,
+            after: read_data("payload.after", payload.after).await?,
+        },
+    })
+}
+
+async fn read_data<B: Body>(field: &str, data: Option<Data<B>>) -> Result<Option<Data<NoBody>>> {
+    Ok(match data {
+        None => None,
+        Some(Data::Raw(bytes)) => Some(Data::Raw(bytes)),
+        Some(Data::Structured(text)) => Some(Data::Structured(text)),
+        Some(Data::Body { length, mut bytes }) => {
+            Some(Data::Raw(read_body(field, length, &mut bytes).await?))
+        }
+    })
+}
+
+async fn read_body<B: Body>(field: &str, length: Option<u64>, body: &mut B) -> Result<Bytes> {
+    let max = limits::RECORD_BYTES_MAX;
+    if let Some(length) = length.filter(|length| *length > max) {
+        return Err(buffer::too_large(length));
+    }
+    let mut whole = Bytes::new();
+    let mut joined = Vec::new();
+    let mut count = 0;
+    loop {
+        let piece = body.read().await.map_err(|why| {
+            let message = format!("the body of the record's `{field}` broke off: {why}");
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let Some(piece) = piece else { break };
+        count += piece.len() as u64;
+        if count > length.unwrap_or(max) {
+            break;
+        }
+        // A body of one piece stays where it is.
+        if count == piece.len() as u64 {
+            whole = piece;
+            continue;
+        }
+        if joined.is_empty() {
+            joined.reserve(length.unwrap_or(count) as usize);
+            joined.extend_from_slice(&whole);
+        }
+        joined.extend_from_slice(&piece);
+    }
+    match length {
+        Some(length) if count != length => {
+            let relation = if count < length {
+                "is shorter"
+            } else {
+                "is longer"
+            };
+            Err(Error::corrupt(format!(
+                "the body of the record's `{field}` {relation} than its declared {length} bytes"
+            )))
+        }
+        None if count > max => Err(buffer::too_large(count)),
+        _ if joined.is_empty() => Ok(whole),
+        _ => Ok(Bytes::from(joined)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Model, Pieces};
+    use crate::record::{Metadata, Operation};
+
+    fn body(length: Option<u64>, pieces: &[&[u8]]) -> Option<Data<Pieces>> {
+        Some(Data::Body {
+            length,
+            bytes: Pieces::of(pieces),
+        })
+    }
+
+    fn raw(bytes: &'static [u8]) -> Option<Data<NoBody>> {
+        Some(Data::Raw(Bytes::from_static(bytes)))
+    }
+
+    fn read_one(data: Option<Data<Pieces>>) -> Result<Option<Data<NoBody>>> {
+        Model::new(1).block_on(read_data("payload.after", data))
+    }
+
+    #[test]
+    fn pieces_are_put_together() {
+        let cases: [(&[&[u8]], &[u8]); 4] = [
+            (&[], b""),
+            (&[b""], b""),
+            (&[b"one"], b"one"),
+            (
+                &[b"", b"one ", b"", b"two ", b"three", b""],
+                b"one two three",
+            ),
+        ];
+        for (pieces, whole) in cases {
+            for length in [None, Some(whole.len() as u64)] {
+                assert_eq!(read_one(body(length, pieces)), Ok(raw(whole)), "{pieces:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let record = Record {
+            position: Bytes::from_static(b"p"),
+            operation: Operation::Update,
+            metadata: Metadata::new(),
+            key: body(None, &[b"key"]),
+            payload: Change {
+                before: body(None, &[b"before"]),
+                after: body(None, &[b"after"]),
+            },
+        };
+        let read = Model::new(1).block_on(read(record)).expect("reads");
+        assert_eq!(read.key, raw(b"key"));
+        assert_eq!(
+            read.payload,
+            Change {
+                before: raw(b"before"),
+                after: raw(b"after")
+            }
+        );
+    }
+
+    #[test]
+    fn a_body_of_another_length_is_refused() {
+        for (length, expected) in [(2, "longer"), (4, "shorter"), (0, "longer")] {
+            let error = read_one(body(Some(length), &[b"ab", b"c"])).expect_err(expected);
+            assert_eq!(error.kind, ErrorKind::Corrupt);
+            let expected = format!("is {expected} than its declared {length} bytes");
+            assert!(error.message.contains(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_body_larger_than_any_record_is_not_read_to_its_end() {
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        let pieces = (0..100).map(|_| Ok(piece.clone())).collect();
+        let mut endless = Pieces(pieces);
+        let error = Model::new(1).block_on(read_body("key", None, &mut endless));
+        assert!(error.expect_err("too large").message.contains("split it"));
+        assert_eq!(endless.0.len(), 100 - 65);
+        let declared = read_one(body(Some(limits::RECORD_BYTES_MAX + 1), &[b"a"]));
+        assert_eq!(declared.expect_err("too large").kind, ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_says_so() {
+        let bytes = Pieces::of(&[b"ab"]).broken();
+        let error = read_one(Some(Data::Body {
+            length: Some(2),
+            bytes,
+        }))
+        .expect_err("breaks");
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(
+            error
+                .message
+                .contains("`payload.after` broke off: connection reset"),
+            "{error}"
+        );
+    }
+}

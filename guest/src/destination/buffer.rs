@@ -1,0 +1,420 @@
+//! The batch that is being filled: which records are in it, when it is full or due, and in which
+//! order its acks stand. No I/O: bodies were read before, and what becomes of a batch is left to
+//! `destination`.
+//!
+//! Where batches are cut follows from the records alone, but for age: the same records give the
+//! same batches, hence the same objects, when a pipeline goes through them again. Refused records
+//! count for nothing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+
+use super::Ack;
+use super::format::{self, Encoder};
+use super::key::Digester;
+use crate::config::{DestinationConfig, FormatName};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::record::{Data, NoBody, Record};
+
+/// When a batch is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Records.
+    pub(super) records_max: usize,
+    /// Bytes of records, as they came. One record alone may be larger.
+    pub(super) bytes_max: u64,
+    /// Age of the first record.
+    pub(super) delay: Duration,
+}
+
+impl From<&DestinationConfig> for Bounds {
+    fn from(config: &DestinationConfig) -> Self {
+        Self {
+            records_max: config.buffer_records_max,
+            bytes_max: config.buffer_bytes_max,
+            delay: config.buffer_delay,
+        }
+    }
+}
+
+/// A record that a batch can take, and its size.
+#[derive(Debug)]
+pub(super) struct Checked {
+    record: Record<NoBody>,
+    bytes: u64,
+}
+
+/// An object to be stored.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    /// The digest of its records.
+    pub(super) digest: String,
+    /// The end of its name.
+    pub(super) extension: &'static str,
+    /// Its media type.
+    pub(super) content_type: &'static str,
+    /// The number of its records.
+    pub(super) records: usize,
+    /// Its bytes.
+    pub(super) body: Bytes,
+}
+
+/// A batch that is over.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// What to store.
+    pub(super) object: Object,
+    /// What to answer once it is stored: an ack for each record, and for each one refused among
+    /// them.
+    pub(super) acks: Vec<Ack>,
+}
+
+/// The batch that is being filled.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bounds: Bounds,
+    format: FormatName,
+    encoder: Encoder,
+    digester: Digester,
+    acks: Vec<Ack>,
+    records: usize,
+    bytes: u64,
+    first_at: Duration,
+    /// Records without a position so far, in this batch and all before it.
+    unplaced: u64,
+}
+
+impl Buffer {
+    /// Makes an empty buffer.
+    pub(super) fn new(bounds: Bounds, format: FormatName) -> Self {
+        Self {
+            bounds,
+            format,
+            encoder: Encoder::new(format),
+            digester: Digester::new(),
+            acks: Vec::new(),
+            records: 0,
+            bytes: 0,
+            first_at: Duration::ZERO,
+            unplaced: 0,
+        }
+    }
+
+    /// Whether there is no record in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Records and refusals whose acks are still to come.
+    pub(super) fn acks_count(&self) -> usize {
+        self.acks.len()
+    }
+
+    /// Whether it takes no further record of any size.
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= self.bounds.records_max || self.bytes >= self.bounds.bytes_max
+    }
+
+    /// Whether `record` belongs to this batch and not to the next one.
+    pub(super) fn has_room(&self, record: &Checked) -> bool {
+        let fits = self.bytes.saturating_add(record.bytes) <= self.bounds.bytes_max;
+        self.is_empty() || (fits && !self.is_full())
+    }
+
+    /// Whether the batch is over: full, or its first record waited long enough.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        let aged = !self.is_empty() && now.saturating_sub(self.first_at) >= self.bounds.delay;
+        aged || self.is_full()
+    }
+
+    /// Takes a record. See to it that the buffer [has room](Self::has_room).
+    pub(super) fn push(&mut self, Checked { record, bytes }: Checked, now: Duration) {
+        if self.is_empty() {
+            self.first_at = now;
+        }
+        self.records += 1;
+        self.bytes += bytes;
+        self.acks.push(Ack {
+            position: record.position.clone(),
+            error: None,
+        });
+        self.digester.record(&record, self.unplaced);
+        self.unplaced += u64::from(record.position.is_empty());
+        self.encoder.push(record);
+    }
+
+    /// Puts the answer to a record that can't be taken in its place.
+    pub(super) fn refuse(&mut self, position: Bytes, error: Error) {
+        self.acks.push(Ack {
+            position,
+            error: Some(error),
+        });
+    }
+
+    /// Takes out answers that wait for no record.
+    pub(super) fn take_refusals(&mut self) -> Vec<Ack> {
+        if self.is_empty() {
+            std::mem::take(&mut self.acks)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Forgets everything in it.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.bounds, self.format);
+    }
+
+    /// Ends the batch and starts the next one; none where there is no record.
+    ///
+    /// # Errors
+    ///
+    /// Those of the format.
+    pub(super) fn take(&mut self) -> Result<Option<Batch>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let next = Self {
+            unplaced: self.unplaced,
+            ..Self::new(self.bounds, self.format)
+        };
+        let ended = std::mem::replace(self, next);
+        let object = Object {
+            digest: ended.digester.finish(),
+            extension: format::extension(ended.format),
+            content_type: format::content_type(ended.format),
+            records: ended.records,
+            body: ended.encoder.finish()?,
+        };
+        Ok(Some(Batch {
+            object,
+            acks: ended.acks,
+        }))
+    }
+}
+
+/// Looks whether a record can be part of any object.
+///
+/// # Errors
+///
+/// `invalid`, saying what about the record is not as it should be.
+pub(super) fn check(record: Record<NoBody>) -> Result<Checked> {
+    let mut bytes = record.position.len() as u64;
+    bytes += record
+        .metadata
+        .iter()
+        .map(|(n, v)| (n.len() + v.len()) as u64)
+        .sum::<u64>();
+    let fields = [
+        ("key", &record.key),
+        ("payload.before", &record.payload.before),
+        ("payload.after", &record.payload.after),
+    ];
+    for (name, data) in fields {
+        bytes += data.as_ref().and_then(Data::length).unwrap_or_default();
+        if let Some(Data::Structured(text)) = data {
+            check_object(name, text)?;
+        }
+    }
+    if bytes > limits::RECORD_BYTES_MAX {
+        return Err(too_large(bytes));
+    }
+    Ok(Checked { record, bytes })
+}
+
+/// The answer to a record of `bytes`, or more.
+pub(super) fn too_large(bytes: u64) -> Error {
+    Error::invalid(format!(
+        "the record has {bytes} bytes or more, but a destination takes {} at most: split it",
+        limits::RECORD_BYTES_MAX
+    ))
+}
+
+/// Structured data stand in objects as they are: what is no JSON would make a whole object
+/// unreadable.
+fn check_object(name: &str, text: &str) -> Result<()> {
+    let is_object = text.trim_ascii_start().starts_with('{');
+    if is_object && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the record's `{name}` is structured, but no JSON object: send it as raw bytes"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::record::{Change, Metadata, Operation, json};
+
+    const BOUNDS: Bounds = Bounds {
+        records_max: 3,
+        bytes_max: 100,
+        delay: Duration::from_secs(5),
+    };
+
+    fn buffer() -> Buffer {
+        Buffer::new(BOUNDS, FormatName::Json)
+    }
+
+    fn record(position: &str, payload_bytes: usize) -> Record<NoBody> {
+        Record {
+            position: Bytes::copy_from_slice(position.as_bytes()),
+            operation: Operation::Create,
+            metadata: Metadata::new(),
+            key: None,
+            payload: Change {
+                before: None,
+                after: Some(Data::Raw(vec![1; payload_bytes].into())),
+            },
+        }
+    }
+
+    fn checked(position: &str, payload_bytes: usize) -> Checked {
+        check(record(position, payload_bytes)).expect("a good record")
+    }
+
+    fn positions(acks: &[Ack]) -> Vec<&[u8]> {
+        acks.iter().map(|ack| ack.position.as_ref()).collect()
+    }
+
+    #[test]
+    fn a_batch_is_full_at_its_count() {
+        let mut buffer = buffer();
+        for position in ["a", "b", "c"] {
+            assert!(!buffer.is_full() && buffer.has_room(&checked(position, 1)));
+            buffer.push(checked(position, 1), Duration::ZERO);
+        }
+        assert!(buffer.is_full() && !buffer.has_room(&checked("d", 0)));
+        let batch = buffer.take().expect("encodes").expect("is there");
+        assert_eq!(positions(&batch.acks), [b"a", b"b", b"c"]);
+        assert_eq!(batch.object.records, 3);
+        assert_eq!(batch.object.body.split(|b| *b == b'\n').count(), 4);
+        assert!(buffer.is_empty() && !buffer.is_full());
+    }
+
+    #[test]
+    fn a_record_that_would_exceed_the_bytes_goes_into_the_next_batch() {
+        let mut buffer = buffer();
+        buffer.push(checked("a", 59), Duration::ZERO);
+        assert!(!buffer.has_room(&checked("b", 40)));
+        assert!(buffer.has_room(&checked("b", 39)));
+        buffer.push(checked("b", 39), Duration::ZERO);
+        assert!(buffer.is_full());
+    }
+
+    #[test]
+    fn a_record_larger_than_a_batch_is_one_alone() {
+        let mut buffer = buffer();
+        assert!(buffer.has_room(&checked("a", 500)));
+        buffer.push(checked("a", 500), Duration::ZERO);
+        assert!(buffer.is_full());
+    }
+
+    #[test]
+    fn all_parts_of_a_record_count() {
+        let mut whole = record("12345", 7);
+        whole.metadata.insert("name".to_owned(), "value".to_owned());
+        whole.key = Some(Data::Structured("{}".to_owned()));
+        whole.payload.before = Some(Data::Raw(Bytes::from_static(b"abc")));
+        assert_eq!(
+            check(whole).expect("a good record").bytes,
+            5 + 7 + 9 + 2 + 3
+        );
+    }
+
+    #[test]
+    fn a_batch_is_due_when_its_first_record_is_old() {
+        let mut buffer = buffer();
+        assert!(!buffer.is_due(Duration::from_secs(99)), "nothing waits");
+        buffer.refuse(Bytes::new(), Error::invalid("bad"));
+        buffer.push(checked("a", 1), Duration::from_secs(10));
+        buffer.push(checked("b", 1), Duration::from_secs(14));
+        assert!(!buffer.is_due(Duration::from_millis(14_999)));
+        assert!(buffer.is_due(Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn refusals_keep_their_place_and_count_for_nothing() {
+        let mut buffer = buffer();
+        buffer.refuse(Bytes::from_static(b"a"), Error::invalid("bad"));
+        buffer.push(checked("b", 1), Duration::ZERO);
+        buffer.refuse(Bytes::from_static(b"c"), Error::invalid("bad"));
+        buffer.push(checked("d", 1), Duration::ZERO);
+        assert!(!buffer.is_full() && buffer.take_refusals().is_empty());
+        let batch = buffer.take().expect("encodes").expect("is there");
+        assert_eq!(positions(&batch.acks), [b"a", b"b", b"c", b"d"]);
+        let refused: Vec<_> = batch.acks.iter().map(|ack| ack.error.is_some()).collect();
+        assert_eq!(refused, [true, false, true, false]);
+        let lines = batch
+            .object
+            .body
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty());
+        assert!(lines.map(json::decode_line).all(|line| line.is_ok()));
+        assert_eq!(batch.object.records, 2);
+    }
+
+    #[test]
+    fn refusals_alone_are_no_batch() {
+        let mut buffer = buffer();
+        buffer.refuse(Bytes::from_static(b"a"), Error::invalid("bad"));
+        assert!(buffer.take().expect("encodes").is_none());
+        assert_eq!(positions(&buffer.take_refusals()), [b"a"]);
+        assert_eq!(buffer.acks_count(), 0);
+    }
+
+    #[test]
+    fn the_same_records_give_the_same_batches() {
+        let cut = || {
+            let (mut buffer, mut digests) = (buffer(), Vec::new());
+            for (index, size) in [10, 95, 1, 1, 1, 1, 60, 60, 500, 1].into_iter().enumerate() {
+                let record = checked(&index.to_string(), size);
+                if !buffer.has_room(&record) {
+                    let batch = buffer.take().expect("encodes").expect("is there");
+                    digests.push((batch.object.digest, batch.acks.len()));
+                }
+                buffer.push(record, Duration::from_secs(index as u64 * 60));
+            }
+            digests
+        };
+        assert_eq!(cut(), cut());
+        let lengths: Vec<_> = cut().into_iter().map(|(_, length)| length).collect();
+        assert_eq!(lengths, [1, 3, 3, 1, 1]);
+    }
+
+    #[test]
+    fn what_no_object_can_hold_is_refused() {
+        let too_large = record("a", limits::RECORD_BYTES_MAX as usize);
+        let error = check(too_large).expect_err("must be refused");
+        assert!(error.message.contains("67108864 at most"), "{error}");
+        for text in [
+            "",
+            "[1]",
+            "1",
+            "null",
+            "\"{}\"",
+            "{",
+            "{}}",
+            "{\"a\":1,}",
+            "{'a':1}",
+        ] {
+            let mut bad = record("a", 1);
+            bad.key = Some(Data::Structured(text.to_owned()));
+            let error = check(bad).expect_err(text);
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            assert!(error.message.contains("`key` is structured"), "{error}");
+        }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        let mut odd = record("a", 1);
+        odd.payload.before = Some(Data::Structured(deep));
+        assert!(check(odd).is_ok(), "depth is no fault");
+        let mut spaced = record("a", 1);
+        spaced.payload.after = Some(Data::Structured(" \n{ \"a\" : 1 } ".to_owned()));
+        assert!(check(spaced).is_ok());
+    }
+}

@@ -1,0 +1,44 @@
+//! Batches as OpenCDC JSON, one record a line.
+//!
+//! The form of a line is `record::json`'s. Any bytes survive it.
+
+use bytes::Bytes;
+
+use crate::record::{NoBody, Record, json};
+
+/// Writes records as they come, straight into the object's bytes.
+#[derive(Debug, Default)]
+pub(super) struct Encoder(Vec<u8>);
+
+impl Encoder {
+    /// Takes the next record.
+    pub(super) fn push(&mut self, record: &Record<NoBody>) {
+        json::encode_line(record, &mut self.0);
+    }
+
+    /// The object.
+    pub(super) fn finish(self) -> Bytes {
+        Bytes::from(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::format::samples;
+
+    #[test]
+    fn every_record_reads_back_as_it_was() {
+        let mut encoder = Encoder::default();
+        samples().iter().for_each(|record| encoder.push(record));
+        let object = encoder.finish();
+        let lines = object
+            .strip_suffix(b"\n")
+            .expect("ends with a newline")
+            .split(|b| *b == b'\n');
+        let read: Vec<_> = lines
+            .map(|line| json::decode_line(line).expect("a record"))
+            .collect();
+        assert_eq!(read, samples());
+    }
+}

@@ -1,0 +1,210 @@
+//! Names of objects, made of nothing but the records in them.
+//!
+//! The same records give the same name on every run, machine and version, so a batch that is
+//! written twice is written once; any difference gives another name, so no batch ever stands in
+//! another's way. A clock or chance in a name would turn every replay into a duplicate. Names
+//! outlive a release: what is hashed here may not change. Storing an object under its name is left
+//! to `upload`.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::record::{Data, NoBody, Operation, Record};
+
+/// Metadata that tells of the reading and not of the record: a replay reads at another time.
+const VOLATILE: &str = "opencdc.readAt";
+
+/// The keys of the hash. Fixed, since names must not differ between runs; they say what is hashed.
+const KEYS: (u64, u64) = (
+    u64::from_le_bytes(*b"opencdc."),
+    u64::from_le_bytes(*b"batch.v1"),
+);
+
+/// Bytes of a name behind its prefix: 32 digits, a dot and the longest extension.
+const NAME_BYTES_MAX: usize = 32 + 1 + 7;
+
+/// Takes records in order and gives the digest of them all.
+///
+/// The digest is SipHash-1-3 with 128 bits, in the byte order of its reference implementation, over
+/// each record's fields in order. Every text is preceded by its length and every choice by its
+/// number, so that no two lists of records are hashed as the same bytes. It keeps apart what
+/// differs by accident; 2^64 batches would have to be written before two were likely to meet.
+#[derive(Debug)]
+pub(super) struct Digester(SipHasher13);
+
+impl Digester {
+    /// Starts with no records.
+    pub(super) fn new() -> Self {
+        Self(SipHasher13::new_with_keys(KEYS.0, KEYS.1))
+    }
+
+    /// Takes the next record. One without a position counts as another by its `ordinal` among those
+    /// of a run: nothing else may set it apart from an equal one that was stored before.
+    pub(super) fn record(&mut self, record: &Record<NoBody>, ordinal: u64) {
+        self.bytes(&record.position);
+        if record.position.is_empty() {
+            self.number(ordinal);
+        }
+        self.number(match record.operation {
+            Operation::Create => 1,
+            Operation::Update => 2,
+            Operation::Delete => 3,
+            Operation::Snapshot => 4,
+        });
+        let lasting = || {
+            record
+                .metadata
+                .iter()
+                .filter(|(name, _)| name.as_str() != VOLATILE)
+        };
+        self.number(lasting().count() as u64);
+        for (name, value) in lasting() {
+            self.bytes(name.as_bytes());
+            self.bytes(value.as_bytes());
+        }
+        self.data(record.key.as_ref());
+        self.data(record.payload.before.as_ref());
+        self.data(record.payload.after.as_ref());
+    }
+
+    /// The digest as 32 hexadecimal digits.
+    pub(super) fn finish(&self) -> String {
+        self.0
+            .finish128()
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    fn data(&mut self, data: Option<&Data<NoBody>>) {
+        match data {
+            None => self.number(0),
+            Some(Data::Raw(bytes)) => {
+                self.number(1);
+                self.bytes(bytes);
+            }
+            Some(Data::Structured(text)) => {
+                self.number(2);
+                self.bytes(text.as_bytes());
+            }
+            Some(Data::Body { bytes, .. }) => match *bytes {},
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.write(bytes);
+    }
+
+    /// Written byte by byte: `write_u64` would hash in the machine's own order.
+    fn number(&mut self, number: u64) {
+        self.0.write(&number.to_le_bytes());
+    }
+}
+
+/// The key of the object that holds the records of `digest`. The prefix is a plain string, never a
+/// path.
+pub(super) fn object_key(prefix: &str, digest: &str, extension: &str) -> String {
+    format!("{prefix}{digest}.{extension}")
+}
+
+/// Looks whether names with this prefix fit into a key.
+///
+/// # Errors
+///
+/// `invalid` where the prefix is too long.
+pub(super) fn check_prefix(prefix: &str) -> Result<()> {
+    let max = limits::KEY_BYTES_MAX - NAME_BYTES_MAX;
+    if prefix.len() <= max {
+        return Ok(());
+    }
+    let message = format!(
+        "setting `prefix` has {} bytes, but must have {max} at most",
+        prefix.len()
+    );
+    Err(Error::invalid(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::Change;
+
+    fn record(position: &'static [u8]) -> Record<NoBody> {
+        Record {
+            position: Bytes::from_static(position),
+            operation: Operation::Update,
+            metadata: [("a".to_owned(), "1".to_owned())].into(),
+            key: Some(Data::Raw(Bytes::from_static(b"key\xff"))),
+            payload: Change {
+                before: Some(Data::Raw(Bytes::new())),
+                after: Some(Data::Structured("{\"b\":2}".to_owned())),
+            },
+        }
+    }
+
+    fn digest(records: &[Record<NoBody>]) -> String {
+        let mut digester = Digester::new();
+        records.iter().for_each(|record| digester.record(record, 0));
+        digester.finish()
+    }
+
+    #[test]
+    fn names_are_those_of_every_earlier_release() {
+        let digest = digest(&[record(b"p1"), record(b"p2")]);
+        assert_eq!(
+            object_key("logs-", &digest, "json"),
+            "logs-03537d5ef781d512acb5c7818f64247b.json"
+        );
+    }
+
+    #[test]
+    fn a_prefix_is_put_in_front_as_it_is() {
+        for prefix in ["", "conduit-", "a//b/", "../", "/", "."] {
+            assert_eq!(object_key(prefix, "00", "json"), format!("{prefix}00.json"));
+        }
+    }
+
+    #[test]
+    fn a_replay_at_another_time_has_the_same_name() {
+        let (mut first, mut second) = (record(b"p"), record(b"p"));
+        first.metadata.insert(VOLATILE.to_owned(), "1".to_owned());
+        second.metadata.insert(VOLATILE.to_owned(), "2".to_owned());
+        assert_eq!(digest(&[first]), digest(&[second]));
+    }
+
+    #[test]
+    fn every_other_difference_gives_another_name() {
+        let mut variants = vec![vec![], vec![record(b"p")], vec![record(b"p"), record(b"p")]];
+        let mut change = |edit: &dyn Fn(&mut Record<NoBody>)| {
+            let mut changed = record(b"p");
+            edit(&mut changed);
+            variants.push(vec![changed]);
+        };
+        change(&|r| r.position = Bytes::from_static(b"q"));
+        change(&|r| r.operation = Operation::Create);
+        change(&|r| r.metadata.clear());
+        change(&|r| r.metadata = [("a1".to_owned(), String::new())].into());
+        change(&|r| r.key = None);
+        change(&|r| r.key = Some(Data::Structured("{}".to_owned())));
+        change(&|r| r.payload.before = None);
+        change(&|r| std::mem::swap(&mut r.payload.before, &mut r.payload.after));
+        change(&|r| r.payload.after = Some(Data::Raw(Bytes::from_static(b"{\"b\":2}"))));
+        let mut digests: Vec<_> = variants.iter().map(|records| digest(records)).collect();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), variants.len());
+    }
+
+    #[test]
+    fn the_order_of_records_counts() {
+        let forth = digest(&[record(b"p"), record(b"q")]);
+        assert_ne!(forth, digest(&[record(b"q"), record(b"p")]));
+    }
+}

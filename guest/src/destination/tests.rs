@@ -1,0 +1,544 @@
+//! What a destination promises, over a store in memory and in virtual time.
+//!
+//! Its parts are tested where they stand.
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::model::{Bucket, Model, Pieces, Reply, Stored};
+use crate::ports::{Clock as _, Method, Request};
+use crate::record::{Change, Data, Metadata, Operation, json};
+
+type Incoming = Record<Pieces>;
+
+fn settings(pairs: &[(&str, &str)]) -> Settings {
+    let base = [
+        ("aws.region", "us-east-1"),
+        ("aws.bucket", "b1x"),
+        ("aws.endpoint", "http://store:9000"),
+        ("format", "json"),
+        ("prefix", "out-"),
+        ("bufferSize", "2"),
+    ];
+    base.iter()
+        .chain(pairs)
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+/// A destination over a store of which `server` answers what it wants to, and a bucket the rest.
+struct World {
+    model: Model,
+    bucket: Bucket,
+    destination: Destination<Model>,
+}
+
+impl World {
+    fn new(
+        pairs: &[(&str, &str)],
+        mut server: impl FnMut(&Request) -> Option<Reply> + 'static,
+    ) -> Self {
+        let (model, bucket) = (Model::new(7), Bucket::default());
+        let inner = bucket.clone();
+        model.serve(move |request| server(request).unwrap_or_else(|| inner.answer(request)));
+        let configured = Destination::configure(model.clone(), &settings(pairs));
+        Self {
+            destination: configured.expect("configures"),
+            model,
+            bucket,
+        }
+    }
+
+    fn open(
+        pairs: &[(&str, &str)],
+        server: impl FnMut(&Request) -> Option<Reply> + 'static,
+    ) -> Self {
+        let mut world = Self::new(pairs, server);
+        world
+            .model
+            .block_on(world.destination.open())
+            .expect("opens");
+        world
+    }
+
+    fn write(&mut self, records: Vec<Incoming>) -> Result<Vec<Ack>> {
+        self.model.block_on(self.destination.write(records))
+    }
+
+    fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        self.model.block_on(self.destination.flush(wait))
+    }
+
+    fn puts(&self) -> usize {
+        self.model
+            .requests()
+            .iter()
+            .filter(|r| r.method == Method::Put)
+            .count()
+    }
+
+    /// The positions in each object, sorted.
+    fn stored(&self) -> Vec<Vec<String>> {
+        let positions = |object: &Stored| {
+            let lines = object
+                .body
+                .split(|byte| *byte == b'\n')
+                .filter(|l| !l.is_empty());
+            lines
+                .map(|l| text(&json::decode_line(l).expect("reads").position))
+                .collect()
+        };
+        let mut objects: Vec<Vec<String>> = self.bucket.objects().values().map(positions).collect();
+        objects.sort();
+        objects
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn record(position: &str, after: Data<Pieces>) -> Incoming {
+    Record {
+        position: Bytes::copy_from_slice(position.as_bytes()),
+        operation: Operation::Create,
+        metadata: Metadata::new(),
+        key: None,
+        payload: Change {
+            before: None,
+            after: Some(after),
+        },
+    }
+}
+
+fn records(positions: &[&str]) -> Vec<Incoming> {
+    let raw = || Data::Raw(Bytes::from_static(b"payload"));
+    positions
+        .iter()
+        .map(|position| record(position, raw()))
+        .collect()
+}
+
+fn body(length: Option<u64>, bytes: Pieces) -> Data<Pieces> {
+    Data::Body { length, bytes }
+}
+
+fn positions(acks: &[Ack]) -> Vec<String> {
+    acks.iter().map(|ack| text(&ack.position)).collect()
+}
+
+fn slow_puts(delay: Duration) -> impl FnMut(&Request) -> Option<Reply> {
+    move |request| (request.method == Method::Put).then(|| Reply::status(200).after(delay))
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_full_batch_is_stored_and_the_rest_waits_for_a_flush() {
+    let mut world = World::open(&[], |_| None);
+    assert_eq!(
+        positions(&world.write(records(&["a", "b", "c"])).expect("writes")),
+        ["a", "b"]
+    );
+    assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["c"]);
+    assert_eq!(world.stored(), [vec!["a", "b"], vec!["c"]]);
+    assert!(
+        world
+            .bucket
+            .objects()
+            .keys()
+            .all(|k| k.starts_with("out-") && k.ends_with(".json"))
+    );
+    assert!(world.flush(SECOND).expect("nothing is left").is_empty());
+    assert_eq!(world.model.elapsed(), Duration::ZERO, "nothing waited");
+}
+
+#[test]
+fn a_batch_is_stored_when_its_first_record_is_old() {
+    let mut world = World::open(&[("bufferDelay", "3s")], |_| None);
+    assert!(world.write(records(&["a"])).expect("writes").is_empty());
+    world.model.advance(Duration::from_millis(2999));
+    assert!(world.write(vec![]).expect("ticks").is_empty());
+    world.model.advance(Duration::from_millis(1));
+    assert_eq!(positions(&world.write(vec![]).expect("ticks")), ["a"]);
+    assert_eq!(world.stored(), [["a"]]);
+}
+
+#[test]
+fn writing_does_not_wait_for_uploads_until_too_many_are_on_their_way() {
+    let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
+    for position in ["a", "b", "c", "d"] {
+        assert!(
+            world
+                .write(records(&[position]))
+                .expect("writes")
+                .is_empty()
+        );
+    }
+    assert_eq!((world.puts(), world.model.elapsed()), (4, Duration::ZERO));
+    assert!(
+        world.write(records(&["e"])).expect("writes").is_empty(),
+        "the buffer takes one more"
+    );
+    assert_eq!((world.puts(), world.model.elapsed()), (4, Duration::ZERO));
+    let acks = world.write(records(&["f"])).expect("waits");
+    assert_eq!(positions(&acks), ["a", "b", "c", "d"]);
+    assert_eq!((world.puts(), world.model.elapsed()), (6, SECOND));
+    assert_eq!(
+        positions(&world.flush(SECOND).expect("flushes")),
+        ["e", "f"]
+    );
+}
+
+#[test]
+fn acks_keep_the_order_of_records_when_uploads_end_in_another() {
+    let mut delays = [5, 1, 3].into_iter().map(Duration::from_secs);
+    let mut world = World::open(&[("bufferSize", "1")], move |request| {
+        (request.method == Method::Put)
+            .then(|| Reply::status(200).after(delays.next().unwrap_or_default()))
+    });
+    assert!(
+        world
+            .write(records(&["a", "b", "c"]))
+            .expect("writes")
+            .is_empty()
+    );
+    assert!(
+        world.flush(4 * SECOND).expect("waits").is_empty(),
+        "the first is not there yet"
+    );
+    assert_eq!(world.model.elapsed(), 4 * SECOND);
+    assert_eq!(
+        positions(&world.flush(4 * SECOND).expect("flushes")),
+        ["a", "b", "c"]
+    );
+    assert_eq!(world.model.elapsed(), 5 * SECOND);
+}
+
+#[test]
+fn a_flush_without_patience_only_starts_what_waits() {
+    let mut world = World::open(&[], slow_puts(SECOND));
+    assert!(world.write(records(&["a"])).expect("writes").is_empty());
+    assert!(world.flush(Duration::ZERO).expect("flushes").is_empty());
+    assert_eq!((world.puts(), world.model.elapsed()), (1, Duration::ZERO));
+    world.model.advance(SECOND);
+    assert_eq!(positions(&world.write(vec![]).expect("ticks")), ["a"]);
+}
+
+#[test]
+fn a_flush_finds_a_slot_for_what_waits_behind_full_ones() {
+    let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
+    assert!(
+        world
+            .write(records(&["a", "b", "c", "d", "e"]))
+            .expect("writes")
+            .is_empty()
+    );
+    let acks = world.flush(10 * SECOND).expect("flushes");
+    assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
+    assert_eq!(world.model.elapsed(), 2 * SECOND);
+}
+
+#[test]
+fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
+    let mut world = World::open(&[("bufferSize", "3")], slow_puts(SECOND));
+    let (three, huge) = (|| Pieces::of(&[b"abc"]), limits::RECORD_BYTES_MAX + 1);
+    let incoming = vec![
+        record("a", body(Some(4), three())),
+        record("b", body(Some(3), three())),
+        record("c", body(Some(2), three())),
+        record("d", body(Some(3), three().broken())),
+        record("e", body(Some(huge), three())),
+        record("f", Data::Structured("[]".to_owned())),
+        record("g", Data::Structured("{}".to_owned())),
+        record("h", body(None, three())),
+        record("i", Data::Structured("{".to_owned())),
+    ];
+    let first = world.write(incoming).expect("writes");
+    assert_eq!(positions(&first), ["a"], "nothing stands in front of it");
+    let rest = world.flush(2 * SECOND).expect("flushes");
+    assert_eq!(positions(&rest), ["b", "c", "d", "e", "f", "g", "h", "i"]);
+    let errors: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .map(|ack| {
+            ack.error
+                .as_ref()
+                .map_or("", |error| error.message.as_str())
+        })
+        .collect();
+    for (error, expected) in errors.iter().zip([
+        "`payload.after` is shorter than its declared 4 bytes",
+        "",
+        "`payload.after` is longer than its declared 2 bytes",
+        "`payload.after` broke off: connection reset",
+        "the record has 67108865 bytes",
+        "`payload.after` is structured, but no JSON object",
+        "",
+        "",
+        "no JSON object",
+    ]) {
+        assert!(
+            error.contains(expected) && error.is_empty() == expected.is_empty(),
+            "{error}"
+        );
+    }
+    assert_eq!(world.puts(), 1, "the three good ones are one batch");
+}
+
+#[test]
+fn a_failed_upload_ends_the_destination_and_answers_nothing_of_its_batch() {
+    let mut puts = 0;
+    let mut world = World::open(&[], move |request| {
+        puts += i32::from(request.method == Method::Put);
+        (request.method == Method::Put && puts > 1)
+            .then(|| Reply::error(403, "AccessDenied", "Not you."))
+    });
+    let acks = world
+        .write(records(&["a", "b", "c", "d", "e", "f", "g"]))
+        .expect("the first");
+    assert_eq!(
+        positions(&acks),
+        ["a", "b"],
+        "what is stored is answered first"
+    );
+    let error = world.write(vec![]).expect_err("has failed");
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert!(
+        error
+            .message
+            .contains("PutObject was denied on bucket \"b1x\""),
+        "{error}"
+    );
+    assert_eq!(world.flush(SECOND).expect_err("stays failed"), error);
+    assert_eq!(
+        world.write(records(&["h"])).expect_err("stays failed"),
+        error
+    );
+    assert_eq!(world.stored(), [["a", "b"]]);
+    let puts = world.puts();
+    world.write(vec![]).expect_err("stays failed");
+    assert_eq!(world.puts(), puts, "and asks no more");
+    world
+        .model
+        .block_on(world.destination.teardown())
+        .expect("tears down");
+}
+
+#[test]
+fn a_failure_waits_for_the_answers_to_earlier_batches() {
+    let mut puts = 0;
+    let mut world = World::open(&[("bufferSize", "1")], move |request| {
+        puts += i32::from(request.method == Method::Put);
+        match (request.method, puts) {
+            (Method::Put, 1) => Some(Reply::status(200).after(SECOND)),
+            (Method::Put, _) => Some(Reply::error(400, "InvalidRequest", "No.")),
+            _ => None,
+        }
+    });
+    assert!(
+        world
+            .write(records(&["a", "b"]))
+            .expect("writes")
+            .is_empty()
+    );
+    assert_eq!(
+        positions(&world.flush(5 * SECOND).expect("the first")),
+        ["a"]
+    );
+    assert!(world.model.elapsed() == SECOND);
+    assert_eq!(
+        world.flush(SECOND).expect_err("failed").kind,
+        ErrorKind::Invalid
+    );
+}
+
+#[test]
+fn a_replay_writes_the_same_names_and_leaves_what_is_there() {
+    let replay = |bucket: &Bucket, read_at: &str| {
+        let mut world = World::open(&[], |_| None);
+        let inner = bucket.clone();
+        world.model.serve(move |request| inner.answer(request));
+        let mut incoming = records(&["a", "b", "c", "d", "e"]);
+        for record in &mut incoming {
+            record
+                .metadata
+                .insert("opencdc.readAt".to_owned(), read_at.to_owned());
+        }
+        let mut acks = world.write(incoming).expect("writes");
+        acks.extend(world.flush(SECOND).expect("flushes"));
+        assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
+        assert!(acks.iter().all(|ack| ack.error.is_none()));
+    };
+    let bucket = Bucket::default();
+    replay(&bucket, "1");
+    let before: Vec<_> = bucket
+        .objects()
+        .into_iter()
+        .map(|(k, o)| (k, o.body))
+        .collect();
+    assert_eq!(before.len(), 3);
+    replay(&bucket, "2");
+    let after: Vec<_> = bucket
+        .objects()
+        .into_iter()
+        .map(|(k, o)| (k, o.body))
+        .collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn other_records_with_the_same_positions_are_stored_beside() {
+    let mut world = World::open(&[], |_| None);
+    assert_eq!(world.write(records(&["1", "2"])).expect("writes").len(), 2);
+    let other = || Data::Raw(Bytes::from_static(b"other"));
+    let incoming = ["1", "2"].map(|position| record(position, other())).into();
+    assert_eq!(world.write(incoming).expect("writes").len(), 2);
+    assert_eq!(world.stored(), [["1", "2"], ["1", "2"]]);
+}
+
+#[test]
+fn equal_records_without_a_position_are_all_stored() {
+    let run = |bucket: &Bucket| {
+        let mut world = World::open(&[("bufferSize", "1")], |_| None);
+        let inner = bucket.clone();
+        world.model.serve(move |request| inner.answer(request));
+        assert_eq!(
+            world.write(records(&["", "", ""])).expect("writes").len(),
+            0
+        );
+        assert_eq!(world.flush(SECOND).expect("flushes").len(), 3);
+    };
+    let bucket = Bucket::default();
+    run(&bucket);
+    assert_eq!(bucket.objects().len(), 3);
+    run(&bucket);
+    assert_eq!(bucket.objects().len(), 3, "the same run again is a replay");
+}
+
+#[test]
+fn parquet_objects_are_named_and_typed_as_such() {
+    let mut world = World::open(&[("format", "parquet")], |_| None);
+    assert_eq!(world.write(records(&["a", "b"])).expect("writes").len(), 2);
+    let objects = world.bucket.objects();
+    let (key, object) = objects.iter().next().expect("one object");
+    assert!(key.ends_with(".parquet") && object.body.starts_with(b"PAR1"));
+    let content_type = (
+        "content-type".to_owned(),
+        "application/vnd.apache.parquet".to_owned(),
+    );
+    assert!(object.headers.contains(&content_type));
+}
+
+#[test]
+fn opening_says_why_the_bucket_cannot_be_used() {
+    let message = |head: u16, status: u16, code: &'static str| {
+        let mut world = World::new(&[], move |request| match request.method {
+            Method::Head => Some(Reply::status(head)),
+            _ => Some(Reply::error(status, code, "Because.")),
+        });
+        let result = world.model.block_on(world.destination.open());
+        (
+            result.map_err(|e| (e.kind, e.message)),
+            world.model.lines(Level::Warn).len(),
+        )
+    };
+    let (missing, _) = message(404, 500, "");
+    let (kind, text) = missing.expect_err("is missing");
+    assert_eq!(kind, ErrorKind::Invalid);
+    assert!(text.contains("bucket \"b1x\" does not exist"), "{text}");
+    for (head, status, code, expected) in [
+        (403, 403, "InvalidAccessKeyId", "refused the credentials"),
+        (403, 403, "SignatureDoesNotMatch", "refused the credentials"),
+        (400, 400, "ExpiredToken", "refused the credentials"),
+        (403, 403, "AllAccessDisabled", "was denied"),
+    ] {
+        let (kind, text) = message(head, status, code).0.expect_err(code);
+        assert_eq!(kind, ErrorKind::Denied, "{code}");
+        assert!(text.contains(expected), "{code}: {text}");
+    }
+    assert_eq!(
+        message(403, 403, "AccessDenied"),
+        (Ok(()), 1),
+        "writing may be allowed"
+    );
+}
+
+#[test]
+fn opening_says_where_the_bucket_is() {
+    let mut world = World::new(&[], |_| {
+        let reply = Reply::error(301, "PermanentRedirect", "Elsewhere.");
+        Some(reply.header("x-amz-bucket-region", "eu-west-1"))
+    });
+    let error = world
+        .model
+        .block_on(world.destination.open())
+        .expect_err("is elsewhere");
+    assert!(
+        error.message.contains("is in region `eu-west-1`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_refused_look_at_the_bucket_is_no_matter_where_it_can_be_listed() {
+    World::open(&[], |request| match request.method {
+        Method::Head => Some(Reply::status(403)),
+        _ => Some(Reply::status(200).body(&[b"<ListBucketResult/>"])),
+    });
+}
+
+#[test]
+fn calls_out_of_order_are_refused() {
+    let mut world = World::new(&[], |_| None);
+    assert!(
+        world
+            .write(vec![])
+            .expect_err("not open")
+            .message
+            .contains("call `open` first")
+    );
+    world
+        .model
+        .block_on(world.destination.open())
+        .expect("opens");
+    world.write(records(&["a"])).expect("writes");
+    world
+        .model
+        .block_on(world.destination.teardown())
+        .expect("tears down");
+    assert_eq!(
+        world.model.lines(Level::Warn).len(),
+        1,
+        "a record was not answered"
+    );
+    assert_eq!(
+        world.write(vec![]).expect_err("torn down").kind,
+        ErrorKind::Closed
+    );
+    assert_eq!(
+        world.flush(SECOND).expect_err("torn down").kind,
+        ErrorKind::Closed
+    );
+    let reopened = world.model.block_on(world.destination.open());
+    assert_eq!(reopened.expect_err("torn down").kind, ErrorKind::Closed);
+    world
+        .model
+        .block_on(world.destination.teardown())
+        .expect("does no harm");
+    assert_eq!(
+        world.model.lines(Level::Warn).len(),
+        1,
+        "and says nothing more"
+    );
+}
+
+#[test]
+fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
+    let configure = |bytes: usize| {
+        let prefix = "p".repeat(bytes);
+        Destination::configure(Model::new(1), &settings(&[("prefix", &prefix)])).map(drop)
+    };
+    assert!(configure(984).is_ok());
+    let error = configure(985).expect_err("too long");
+    assert!(error.message.contains("`prefix` has 985 bytes"), "{error}");
+}

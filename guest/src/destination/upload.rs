@@ -1,0 +1,467 @@
+//! Stores one batch under its name, exactly once however often it is tried.
+//!
+//! A name follows from the records, so an object that already stands there is this batch from an
+//! earlier try, or a stranger: told apart here, and never overwritten. When to ask the store again
+//! is `s3`'s knowledge; what a stored or failed batch means for its records is left to
+//! `destination`.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::buffer::Object;
+use super::key;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::ports::{Level, Ports};
+use crate::s3::{self, Client, PutObject};
+
+/// The user metadata that names the batch.
+const BATCH: &str = "opencdc-batch";
+
+/// The user metadata that counts its records.
+const RECORDS: &str = "opencdc-records";
+
+/// Stores batches. Clones share what was learnt about the store.
+#[derive(Clone)]
+pub(super) struct Uploader<P> {
+    ports: P,
+    client: Client<P>,
+    /// Whether the store refused a conditional write.
+    is_unconditional: Rc<Cell<bool>>,
+}
+
+/// What stands under a name.
+enum Standing {
+    Nothing,
+    ThisBatch,
+    Stranger,
+}
+
+impl<P: Ports> Uploader<P> {
+    /// Makes an uploader to the client's bucket.
+    pub(super) fn new(ports: P, client: Client<P>) -> Self {
+        Self {
+            ports,
+            client,
+            is_unconditional: Rc::default(),
+        }
+    }
+
+    /// Stores the object, or finds that it is stored.
+    ///
+    /// # Errors
+    ///
+    /// The store's, explained, once asking again is of no use; `invalid` where another object has
+    /// the name.
+    pub(super) async fn store(self, object: Object) -> Result<()> {
+        let key = key::object_key(
+            &self.client.config().prefix,
+            &object.digest,
+            object.extension,
+        );
+        for _ in 0..limits::STORE_ROUNDS_MAX {
+            let is_conditional = !self.is_unconditional.get();
+            if !is_conditional && self.is_stored(&key, &object).await? {
+                return Ok(());
+            }
+            let error = match self.put(&key, &object, is_conditional).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if error.is_precondition_failed() {
+                if self.is_stored(&key, &object).await? {
+                    return Ok(());
+                }
+                // It is gone again, by a lifecycle rule perhaps: the name is free.
+            } else if is_conditional && refuses_condition(&error) {
+                self.go_unconditional(&error);
+            } else {
+                return Err(error.explain(self.client.config()));
+            }
+        }
+        let message = format!(
+            "an object comes and goes under the key `{key}`: another writer is at work there"
+        );
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    async fn put(&self, key: &str, object: &Object, if_none_match: bool) -> s3::Result<()> {
+        let records = object.records.to_string();
+        let request = PutObject {
+            key,
+            body: object.body.clone(),
+            content_type: object.content_type,
+            metadata: &[(BATCH, &object.digest), (RECORDS, &records)],
+            if_none_match,
+        };
+        self.client.put_object(&request).await?;
+        let (records, bytes) = (object.records, object.body.len());
+        let line = format!("stored a batch; key=`{key}`, records=`{records}`, bytes=`{bytes}`");
+        self.ports.log(Level::Debug, &line);
+        Ok(())
+    }
+
+    /// Whether this batch stands under the key; an error where a stranger does.
+    async fn is_stored(&self, key: &str, object: &Object) -> Result<bool> {
+        match self.standing(key, object).await {
+            Ok(Standing::Nothing) => Ok(false),
+            Ok(Standing::ThisBatch) => {
+                self.ports.log(
+                    Level::Debug,
+                    &format!("the batch is stored already; key=`{key}`"),
+                );
+                Ok(true)
+            }
+            Ok(Standing::Stranger) => Err(Error::invalid(format!(
+                "another writer's object stands under the key `{key}` and was not overwritten: \
+                 move it away or change the setting `prefix`"
+            ))),
+            Err(error) => {
+                let mut explained = error.explain(self.client.config());
+                if error.status() == Some(403) {
+                    explained
+                        .message
+                        .push_str("; allow s3:GetObject and s3:ListBucket");
+                }
+                let context = format!("cannot tell whether the object `{key}` is this batch");
+                Err(explained.context(context))
+            }
+        }
+    }
+
+    async fn standing(&self, key: &str, object: &Object) -> s3::Result<Standing> {
+        let head = match self.client.head_object(key).await {
+            Ok(head) => head,
+            Err(error) if error.is_not_found() => return Ok(Standing::Nothing),
+            Err(error) => return Err(error),
+        };
+        // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records
+        // do not.
+        if head
+            .metadata
+            .iter()
+            .any(|(name, value)| name == BATCH && *value == object.digest)
+        {
+            return Ok(Standing::ThisBatch);
+        }
+        // Not every store keeps user metadata.
+        if head
+            .length
+            .is_some_and(|length| length != object.body.len() as u64)
+        {
+            return Ok(Standing::Stranger);
+        }
+        match self.client.object_equals(key, &object.body).await {
+            Ok(true) => Ok(Standing::ThisBatch),
+            Ok(false) => Ok(Standing::Stranger),
+            Err(error) if error.is_not_found() => Ok(Standing::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn go_unconditional(&self, error: &s3::Error) {
+        if self.is_unconditional.replace(true) {
+            return;
+        }
+        let line = format!(
+            "the store refuses conditional writes: each key is looked up before it is written \
+             instead, which another writer of the same key can slip past; why=`{error}`"
+        );
+        self.ports.log(Level::Warn, &line);
+    }
+}
+
+/// Whether the store does not know `If-None-Match` on a write, rather than find that it does not
+/// hold.
+fn refuses_condition(error: &s3::Error) -> bool {
+    let s3::Error::Service {
+        status,
+        code,
+        message,
+        ..
+    } = error
+    else {
+        return false;
+    };
+    let names_it = |text: &str| text.to_ascii_lowercase().contains("if-none-match");
+    *status == 501
+        || code == "NotImplemented"
+        || (*status == 400 && (names_it(code) || names_it(message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::{BucketConfig, endpoint::Endpoint};
+    use crate::model::{Bucket, Model, Reply, Stored};
+    use crate::ports::{Method, Request};
+
+    const KEY: &str = "a/00ff.json";
+
+    fn object() -> Object {
+        Object {
+            digest: "00ff".to_owned(),
+            extension: "json",
+            content_type: "application/x-ndjson",
+            records: 2,
+            body: Bytes::from_static(b"one\ntwo\n"),
+        }
+    }
+
+    fn stored(body: &'static [u8], digest: Option<&str>) -> Stored {
+        let header = |digest: &str| ("x-amz-meta-opencdc-batch".to_owned(), digest.to_owned());
+        let headers = digest.map(header).into_iter().collect();
+        Stored {
+            body: Bytes::from_static(body),
+            headers,
+        }
+    }
+
+    fn uploader(model: &Model) -> Uploader<Model> {
+        let config = BucketConfig {
+            bucket: "b1x".to_owned(),
+            region: "us-east-1".to_owned(),
+            endpoint: Endpoint::new(Some("http://store:9000"), None, "us-east-1", "b1x")
+                .expect("a good endpoint"),
+            prefix: "a/".to_owned(),
+        };
+        Uploader::new(model.clone(), Client::new(model.clone(), config))
+    }
+
+    fn is_conditional(request: &Request) -> bool {
+        request
+            .headers
+            .iter()
+            .any(|(name, value)| *name == "if-none-match" && value == "*")
+    }
+
+    /// Stores the object in a bucket whose answers `change` may replace by its own.
+    fn store(
+        bucket: &Bucket,
+        mut change: impl FnMut(&Request, Reply) -> Reply + 'static,
+    ) -> (Model, Result<()>) {
+        let (model, inner) = (Model::new(1), bucket.clone());
+        model.serve(move |request| change(request, inner.answer(request)));
+        let result = model.block_on(uploader(&model).store(object()));
+        (model, result)
+    }
+
+    fn methods(model: &Model) -> Vec<Method> {
+        model
+            .requests()
+            .iter()
+            .map(|request| request.method)
+            .collect()
+    }
+
+    #[test]
+    fn an_object_is_written_once_and_says_what_it_is() {
+        let bucket = Bucket::default();
+        let (model, result) = store(&bucket, |_, reply| reply);
+        result.expect("stores");
+        let [request] = &model.requests()[..] else {
+            panic!("one request is enough")
+        };
+        assert!(is_conditional(request));
+        let found = &bucket.objects()[KEY];
+        assert_eq!(found.body, object().body);
+        let headers: Vec<_> = found
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        let expected = [
+            ("content-type", "application/x-ndjson"),
+            ("x-amz-meta-opencdc-batch", "00ff"),
+            ("x-amz-meta-opencdc-records", "2"),
+        ];
+        assert_eq!(
+            headers, expected,
+            "and neither an ACL nor an encryption is asked for"
+        );
+    }
+
+    #[test]
+    fn a_write_whose_answer_was_lost_is_found_to_be_ours() {
+        let mut is_first = true;
+        let (model, result) = store(&Bucket::default(), move |_, reply| {
+            if std::mem::take(&mut is_first) {
+                Reply::reset()
+            } else {
+                reply
+            }
+        });
+        result.expect("stores");
+        assert_eq!(methods(&model), [Method::Put, Method::Put, Method::Head]);
+    }
+
+    #[test]
+    fn a_replay_with_other_bytes_is_known_by_its_digest() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, stored(b"read at another time", Some("00ff")));
+        store(&bucket, |_, reply| reply).1.expect("is stored");
+        assert_eq!(bucket.objects()[KEY].body, "read at another time");
+    }
+
+    #[test]
+    fn the_same_bytes_are_ours_where_the_store_keeps_no_metadata() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        let (model, result) = store(&bucket, |_, reply| reply);
+        result.expect("is stored");
+        assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
+    }
+
+    #[test]
+    fn a_strangers_object_is_named_and_not_overwritten() {
+        for (body, digest) in [
+            (&b"stranger"[..], None),
+            (b"stranger", Some("ff00")),
+            (b"one\ntwo\nthree\n", None),
+            (b"", None),
+        ] {
+            let bucket = Bucket::default();
+            bucket.insert(KEY, stored(body, digest));
+            let error = store(&bucket, |_, reply| reply).1.expect_err("is taken");
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            assert!(
+                error
+                    .message
+                    .contains("`a/00ff.json` and was not overwritten"),
+                "{error}"
+            );
+            assert_eq!(bucket.objects()[KEY].body, body);
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_tried_again() {
+        let (model, bucket, mut left) = (Model::new(1), Bucket::default(), 2);
+        let inner = bucket.clone();
+        model.serve(move |request| {
+            left -= 1;
+            if left >= 0 {
+                return Reply::error(409, "ConditionalRequestConflict", "At the same time.");
+            }
+            inner.answer(request)
+        });
+        model
+            .block_on(uploader(&model).store(object()))
+            .expect("stores");
+        assert_eq!(methods(&model), [Method::Put; 3]);
+        assert!(model.requests().iter().all(is_conditional));
+        assert_eq!(bucket.objects()[KEY].body, object().body);
+    }
+
+    #[test]
+    fn a_body_that_breaks_while_it_is_compared_is_read_again() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        let mut gets = 0;
+        let (_, result) = store(&bucket, move |request, reply| {
+            gets += i32::from(request.method == Method::Get);
+            if gets == 1 { reply.broken() } else { reply }
+        });
+        result.expect("is stored");
+    }
+
+    #[test]
+    fn a_name_that_came_free_again_is_written() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, stored(b"stranger", None));
+        let (inner, mut is_first) = (bucket.clone(), true);
+        let (model, result) = store(&bucket, move |_, reply| {
+            if std::mem::take(&mut is_first) {
+                inner.clear();
+            }
+            reply
+        });
+        // The HEAD was answered after the object had gone.
+        result.expect("stores");
+        assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Put]);
+        assert_eq!(bucket.objects()[KEY].body, object().body);
+    }
+
+    #[test]
+    fn a_name_that_is_never_settled_does_not_turn_in_circles() {
+        let (_, result) = store(&Bucket::default(), |request, _| match request.method {
+            Method::Put => Reply::error(412, "PreconditionFailed", "Taken."),
+            _ => Reply::status(404),
+        });
+        let error = result.expect_err("never settles");
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.message.contains(KEY), "{error}");
+    }
+
+    #[test]
+    fn a_store_without_conditions_is_looked_at_before_each_write() {
+        for (status, code, message) in [
+            (
+                501,
+                "NotImplemented",
+                "A header you provided implies functionality.",
+            ),
+            (400, "InvalidArgument", "If-None-Match is not supported"),
+        ] {
+            let bucket = Bucket::default();
+            let (model, inner) = (Model::new(1), bucket.clone());
+            model.serve(move |request| {
+                if is_conditional(request) {
+                    return Reply::error(status, code, message);
+                }
+                inner.answer(request)
+            });
+            let uploader = uploader(&model);
+            model
+                .block_on(uploader.clone().store(object()))
+                .expect("stores");
+            model
+                .block_on(uploader.clone().store(object()))
+                .expect("is stored");
+            let expected = [Method::Put, Method::Head, Method::Put, Method::Head];
+            assert_eq!(methods(&model), expected);
+            assert_eq!(model.lines(Level::Warn).len(), 1, "is said once");
+            bucket.insert(KEY, stored(b"stranger", None));
+            model
+                .block_on(uploader.store(object()))
+                .expect_err("is taken");
+            assert_eq!(bucket.objects()[KEY].body, "stranger");
+        }
+    }
+
+    #[test]
+    fn other_refusals_do_not_weaken_the_write() {
+        let (model, result) = store(&Bucket::default(), |_, _| {
+            Reply::error(400, "InvalidRequest", "The content type is wrong.")
+        });
+        assert_eq!(result.expect_err("fails").kind, ErrorKind::Invalid);
+        assert!(model.requests().iter().all(is_conditional));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_looked_at_says_what_to_allow() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        let (_, result) = store(&bucket, |request, reply| {
+            if request.method == Method::Head {
+                Reply::status(403)
+            } else {
+                reply
+            }
+        });
+        let error = result.expect_err("cannot tell");
+        assert_eq!(error.kind, ErrorKind::Denied);
+        assert!(error.message.contains("allow s3:GetObject"), "{error}");
+    }
+
+    #[test]
+    fn an_outage_ends_as_unavailable() {
+        let (model, result) = store(&Bucket::default(), |_, _| {
+            Reply::error(503, "SlowDown", "Later.")
+        });
+        assert_eq!(result.expect_err("fails").kind, ErrorKind::Unavailable);
+        assert_eq!(model.requests().len() as u32, limits::ATTEMPTS_MAX);
+    }
+}

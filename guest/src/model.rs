@@ -1,0 +1,400 @@
+//! A world in memory for tests: virtual time, seeded chance, saved state, a log, and a transport
+//! that a closure answers. What a test expects of a store is the test's business; [`Bucket`] is one
+//! that keeps objects.
+//!
+//! Time stands still while anything can be done, and jumps to the next timer when everything waits.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+
+use crate::ports::{
+    Body, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport,
+    TransportError,
+};
+use crate::time::Timestamp;
+
+/// The world. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Model(Rc<RefCell<World>>);
+
+type Server = Box<dyn FnMut(&Request) -> Reply>;
+
+struct World {
+    elapsed: Duration,
+    timers: BTreeMap<(Duration, u64), Waker>,
+    timers_made: u64,
+    chance: u64,
+    saved: BTreeMap<String, Vec<u8>>,
+    lines: Vec<(Level, String)>,
+    requests: Vec<Request>,
+    server: Option<Server>,
+}
+
+/// The time of day at which every model starts.
+pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
+
+impl Model {
+    /// Makes a world whose chance follows from `seed` and whose store answers nothing.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Rc::new(RefCell::new(World {
+            elapsed: Duration::ZERO,
+            timers: BTreeMap::new(),
+            timers_made: 0,
+            chance: seed,
+            saved: BTreeMap::new(),
+            lines: Vec::new(),
+            requests: Vec::new(),
+            server: None,
+        })))
+    }
+
+    /// Has `server` answer every request from now on, at the moment it is sent.
+    pub(crate) fn serve(&self, server: impl FnMut(&Request) -> Reply + 'static) {
+        self.0.borrow_mut().server = Some(Box::new(server));
+    }
+
+    /// Every request so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.0.borrow().requests.clone()
+    }
+
+    /// Every log line so far of `level` or graver.
+    pub(crate) fn lines(&self, level: Level) -> Vec<String> {
+        let world = self.0.borrow();
+        world
+            .lines
+            .iter()
+            .filter(|(of, _)| *of >= level)
+            .map(|(_, line)| line.clone())
+            .collect()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, duration: Duration) {
+        let wakers: Vec<Waker> = {
+            let mut world = self.0.borrow_mut();
+            world.elapsed += duration;
+            let soonest_left = (world.elapsed + Duration::from_nanos(1), 0);
+            let later = world.timers.split_off(&soonest_left);
+            std::mem::replace(&mut world.timers, later)
+                .into_values()
+                .collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Runs `future` to its end. Panics if it waits for something that never comes.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                return value;
+            }
+            let (next, now) = {
+                let world = self.0.borrow();
+                (world.timers.keys().next().map(|(at, _)| *at), world.elapsed)
+            };
+            self.advance(next.expect("waits, and nothing will ever happen") - now);
+        }
+    }
+
+    fn answer(&self, request: Request) -> Reply {
+        let server = self.0.borrow_mut().server.take();
+        // The server is not in the world while it answers, so that it may use the world itself.
+        let mut server = server.expect("a request was sent, but no server was set");
+        let reply = server(&request);
+        let mut world = self.0.borrow_mut();
+        world.requests.push(request);
+        world.server.get_or_insert(server);
+        reply
+    }
+}
+
+impl Transport for Model {
+    type Body = Pieces;
+
+    fn send(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response<Pieces>, TransportError>> + 'static {
+        let model = self.clone();
+        async move {
+            let reply = model.answer(request);
+            model.sleep(reply.delay).await;
+            reply.answer
+        }
+    }
+}
+
+impl Clock for Model {
+    fn now(&self) -> Timestamp {
+        Timestamp(START.0 + self.elapsed().as_millis() as u64)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.borrow().elapsed
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
+        let mut world = self.0.borrow_mut();
+        world.timers_made += 1;
+        Sleep {
+            model: self.clone(),
+            key: (world.elapsed + duration, world.timers_made),
+        }
+    }
+}
+
+/// Waits for its moment; forgotten by the world once dropped.
+struct Sleep {
+    model: Model,
+    key: (Duration, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut world = self.model.0.borrow_mut();
+        if world.elapsed >= self.key.0 {
+            return Poll::Ready(());
+        }
+        world.timers.insert(self.key, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.model.0.borrow_mut().timers.remove(&self.key);
+    }
+}
+
+impl Random for Model {
+    fn random(&self) -> u64 {
+        // SplitMix64.
+        let mut world = self.0.borrow_mut();
+        world.chance = world.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (world.chance ^ (world.chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl State for Model {
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.0.borrow().saved.get(name).cloned())
+    }
+
+    fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
+        self.0
+            .borrow_mut()
+            .saved
+            .insert(name.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StateError> {
+        self.0.borrow_mut().saved.remove(name);
+        Ok(())
+    }
+}
+
+impl Log for Model {
+    fn log(&self, level: Level, message: &str) {
+        self.0.borrow_mut().lines.push((level, message.to_owned()));
+    }
+}
+
+/// A body in pieces, the last of which may be a failure.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces(pub(crate) VecDeque<Result<Bytes, TransportError>>);
+
+impl Pieces {
+    /// A body of these pieces.
+    pub(crate) fn of(pieces: &[&[u8]]) -> Self {
+        Self(
+            pieces
+                .iter()
+                .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+                .collect(),
+        )
+    }
+
+    /// The same body, broken off at its end.
+    pub(crate) fn broken(mut self) -> Self {
+        self.0
+            .push_back(Err(TransportError::Broken("connection reset".to_owned())));
+        self
+    }
+}
+
+impl Body for Pieces {
+    async fn read(&mut self) -> Result<Option<Bytes>, TransportError> {
+        self.0.pop_front().transpose()
+    }
+}
+
+/// What a server answers with, and how much later.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    delay: Duration,
+    answer: Result<Response<Pieces>, TransportError>,
+}
+
+impl Reply {
+    /// An answer without headers and body.
+    pub(crate) fn status(status: u16) -> Self {
+        let response = Response {
+            status,
+            headers: Vec::new(),
+            body: Pieces::default(),
+        };
+        Self {
+            delay: Duration::ZERO,
+            answer: Ok(response),
+        }
+    }
+
+    /// A refusal with S3's document.
+    pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
+        let document = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+        Self::status(status).body(&[document.as_bytes()])
+    }
+
+    /// No answer at all.
+    pub(crate) fn reset() -> Self {
+        let error = TransportError::Broken("connection reset".to_owned());
+        Self {
+            delay: Duration::ZERO,
+            answer: Err(error),
+        }
+    }
+
+    /// Adds a header, name in lower case.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        if let Ok(response) = &mut self.answer {
+            response.headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// Sets the body.
+    pub(crate) fn body(mut self, pieces: &[&[u8]]) -> Self {
+        if let Ok(response) = &mut self.answer {
+            response.body = Pieces::of(pieces);
+        }
+        self
+    }
+
+    /// Lets the body break off at its end.
+    pub(crate) fn broken(mut self) -> Self {
+        if let Ok(response) = &mut self.answer {
+            response.body = std::mem::take(&mut response.body).broken();
+        }
+        self
+    }
+
+    /// Lets it come later.
+    pub(crate) fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+/// A bucket that keeps objects and honours `If-None-Match: *`. Clones are the same one.
+///
+/// Knows PutObject, GetObject, HeadObject and HeadBucket, addressed by path.
+#[derive(Clone, Default)]
+pub(crate) struct Bucket(Rc<RefCell<BTreeMap<String, Stored>>>);
+
+/// An object in a [`Bucket`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stored {
+    /// The bytes.
+    pub(crate) body: Bytes,
+    /// Every header that was sent, but for the condition.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Bucket {
+    /// Every object by key.
+    pub(crate) fn objects(&self) -> BTreeMap<String, Stored> {
+        self.0.borrow().clone()
+    }
+
+    /// Puts an object there, as another writer would.
+    pub(crate) fn insert(&self, key: &str, stored: Stored) {
+        self.0.borrow_mut().insert(key.to_owned(), stored);
+    }
+
+    /// Removes every object.
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    /// Answers as S3 does.
+    pub(crate) fn answer(&self, request: &Request) -> Reply {
+        let path = request
+            .path_with_query
+            .split('?')
+            .next()
+            .unwrap_or_default();
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let Some((_, key)) = path[1..].split_once('/') else {
+            return Reply::status(200);
+        };
+        let mut objects = self.0.borrow_mut();
+        let found = objects.get(key);
+        match request.method {
+            Method::Put => {
+                let mut headers: Vec<_> = request
+                    .headers
+                    .iter()
+                    .map(|(n, v)| ((*n).to_owned(), v.clone()))
+                    .collect();
+                headers.extend(request.extra_headers.clone());
+                let bound = headers.iter().any(|(name, _)| name == "if-none-match");
+                if bound && found.is_some() {
+                    return Reply::error(412, "PreconditionFailed", "The condition does not hold.");
+                }
+                headers.retain(|(name, _)| name != "if-none-match");
+                objects.insert(
+                    key.to_owned(),
+                    Stored {
+                        body: request.body.clone(),
+                        headers,
+                    },
+                );
+                Reply::status(200).header("etag", "\"e\"")
+            }
+            Method::Get | Method::Head => {
+                let Some(found) = found else {
+                    return Reply::error(404, "NoSuchKey", "Gone.");
+                };
+                let mut reply =
+                    Reply::status(200).header("content-length", &found.body.len().to_string());
+                for (name, value) in &found.headers {
+                    reply = reply.header(name, value);
+                }
+                // Two pieces, so that a reader has to put them together.
+                let (head, tail) = found.body.split_at(found.body.len() / 2);
+                if request.method == Method::Get {
+                    reply.body(&[head, tail])
+                } else {
+                    reply
+                }
+            }
+            Method::Post | Method::Delete => Reply::status(501),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The source: a bucket's objects and their changes, as records.
+//!
+//! Calls come in here: `configure`, `open`, `read`, `ack`, `teardown`. What goes on between them is the `feed`'s,
+//! what a position leads to is decided by `start`. Nothing is handed out before what a restart needs is saved.
+
+pub mod changes;
+mod feed;
+mod fetch;
+mod outlet;
+mod pass;
+mod plan;
+mod prefetch;
+pub mod seen;
+mod snapshot;
+mod start;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Fuse, FutureExt as _, LocalBoxFuture};
+
+use crate::config::{Settings, SourceConfig};
+use crate::error::{Error, Result};
+use crate::ports::Ports;
+use crate::record::Record;
+use crate::s3::{Client, Error as S3Error, ListStart};
+use feed::Feed;
+pub use outlet::Counts;
+use outlet::Outlet;
+use plan::Store;
+use seen::Seen;
+
+/// How far a source has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether the latest pass found nothing due and everything before it was read.
+    pub is_caught_up: bool,
+    /// What was counted.
+    pub counts: Counts,
+    /// Attempts that were made again.
+    pub retries: u64,
+}
+
+/// A source of records.
+pub struct Source<P: Ports> {
+    ports: P,
+    config: Rc<SourceConfig>,
+    client: Client<P>,
+    store: Rc<RefCell<Store<P>>>,
+    outlet: Outlet<P::Body>,
+    state: State,
+    /// Records that were handed out and are not acked, in order.
+    unacked: VecDeque<(Bytes, u64)>,
+    /// What the feed remembers of the snapshot, to be saved when pieces of it are merged.
+    seen: Rc<RefCell<Seen>>,
+}
+
+enum State {
+    Configured,
+    Open(Fuse<LocalBoxFuture<'static, Result<()>>>),
+    Failed(Error),
+    Closed,
+}
+
+impl<P: Ports> Source<P> {
+    /// Makes a source from settings; no I/O.
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, naming every setting that is unknown, missing or malformed.
+    pub fn configure(ports: P, settings: &Settings) -> Result<Self> {
+        let config = Rc::new(SourceConfig::parse(settings)?);
+        let keys = (ports.random(), ports.random());
+        Ok(Self {
+            client: Client::new(ports.clone(), config.bucket.clone()),
+            store: Rc::new(RefCell::new(Store::new(ports.clone()))),
+            outlet: Outlet::new(),
+            state: State::Configured,
+            unacked: VecDeque::new(),
+            seen: Rc::new(RefCell::new(Seen::new(keys))),
+            config,
+            ports,
+        })
+    }
+
+    /// Checks that the bucket can be listed, and takes up where `position` stands.
+    ///
+    /// # Errors
+    ///
+    /// `corrupt` where the position or saved state cannot be read, `invalid` where the bucket does not exist,
+    /// `denied` where it may not be listed, `unavailable` where the store does not answer.
+    pub async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        match &self.state {
+            State::Configured => {}
+            State::Closed => return Err(closed()),
+            _ => return Err(Error::invalid("open was called twice")),
+        }
+        let position = position.filter(|p| !p.is_empty());
+        let begin = start::decide(position, &self.config, &mut self.store.borrow_mut())?;
+        check_bucket(&self.client).await.map_err(|e| e.explain(&self.config.bucket))?;
+        let begin = begin.resolve(&self.ports, &self.config, &self.seen);
+        let feed = Feed {
+            ports: self.ports.clone(),
+            client: self.client.clone(),
+            config: Rc::clone(&self.config),
+            outlet: self.outlet.clone(),
+            store: Rc::clone(&self.store),
+            seen: Rc::clone(&self.seen),
+            run: begin.run,
+            has_versions: true,
+            has_uploads: true,
+        };
+        self.state = State::Open(feed.run(begin.start).boxed_local().fuse());
+        Ok(())
+    }
+
+    /// Reads at most `records_max` records, waiting at most `wait` for a first one. None may be ready by then.
+    ///
+    /// # Errors
+    ///
+    /// `closed` before `open` and after `teardown`; else what stopped the feed, again at each further call: a
+    /// new source may then go on at the last acked position.
+    pub async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Vec<Record<P::Body>>> {
+        let records_max = records_max.max(1);
+        let failed = match &mut self.state {
+            State::Closed => return Err(closed()),
+            State::Configured => return Err(Error::invalid("read was called before open")),
+            State::Failed(error) => Some(error.clone()),
+            State::Open(feed) => {
+                let mut timeout = pin!(self.ports.sleep(wait).fuse());
+                future::poll_fn(|context| {
+                    poll_ready(feed, &self.outlet, records_max, &mut timeout, context)
+                })
+                .await
+            }
+        };
+        if let Some(error) = failed {
+            self.state = State::Failed(error.clone());
+            if self.outlet.is_empty() {
+                return Err(error);
+            }
+        }
+        self.hand_out(records_max)
+    }
+
+    fn hand_out(&mut self, records_max: usize) -> Result<Vec<Record<P::Body>>> {
+        let taken = self.outlet.take(records_max);
+        let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
+        if let Err(error) = self.store.borrow_mut().save_seen(&chunk, &self.seen.borrow()) {
+            // What was taken is lost to this instance, hence the instance is lost; a new one goes on.
+            self.state = State::Failed(error.clone());
+            return Err(error);
+        }
+        let mut records = Vec::with_capacity(taken.len());
+        for ready in taken {
+            self.unacked.push_back((ready.record.position.clone(), ready.pass));
+            records.push(ready.record);
+        }
+        Ok(records)
+    }
+
+    /// Takes note that the record at `position`, and all before it, are dealt with and that the position is
+    /// kept. Returns how many records that were.
+    ///
+    /// # Errors
+    ///
+    /// `invalid` where no unacked record has that position, `closed` after `teardown`.
+    pub fn ack(&mut self, position: &[u8]) -> Result<usize> {
+        if matches!(self.state, State::Closed) {
+            return Err(closed());
+        }
+        let Some(index) = self.unacked.iter().position(|(unacked, _)| unacked == position) else {
+            return Err(Error::invalid("ack of a position that no unacked record has"));
+        };
+        let (_, pass) = self.unacked.drain(..=index).next_back().expect("the range holds the index");
+        self.store.borrow_mut().acked(pass)?;
+        Ok(index + 1)
+    }
+
+    /// How far the source has come.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            is_caught_up: self.outlet.is_caught_up(),
+            counts: self.outlet.counts(),
+            retries: self.client.retries(),
+        }
+    }
+
+    /// Ends the source and all its work in flight. A second call changes nothing.
+    pub fn teardown(&mut self) {
+        self.state = State::Closed;
+        self.unacked.clear();
+        self.outlet.take(usize::MAX);
+    }
+}
+
+/// Ready with none when records are or time is over, with what stopped the feed if it stopped.
+fn poll_ready<B>(
+    feed: &mut Fuse<LocalBoxFuture<'static, Result<()>>>,
+    outlet: &Outlet<B>,
+    records_max: usize,
+    timeout: &mut (impl Future<Output = ()> + Unpin),
+    context: &mut Context<'_>,
+) -> Poll<Option<Error>> {
+    if outlet.len() >= records_max {
+        return Poll::Ready(None);
+    }
+    if let Poll::Ready(Err(error)) = feed.poll_unpin(context) {
+        return Poll::Ready(Some(error));
+    }
+    if !outlet.is_empty() || timeout.poll_unpin(context).is_ready() {
+        return Poll::Ready(None);
+    }
+    Poll::Pending
+}
+
+/// HeadBucket has no body to say why it refuses, and a one-key listing needs what the source needs anyway.
+async fn check_bucket<P: Ports>(client: &Client<P>) -> std::result::Result<(), S3Error> {
+    let start = ListStart::After(String::new());
+    client.list_objects_v2(&client.config().prefix, &start, 1).await.map(drop)
+}
+
+fn closed() -> Error {
+    Error::closed("the source was torn down")
+}

@@ -1,0 +1,363 @@
+//! Change detection: which versions in a listing are due, as what, and in which order.
+//!
+//! Pure: entries go in as they are listed, what is due comes out. Stamps are not commit order
+//! ([a multipart upload carries the time it was started][1], stamps are whole seconds), so everything in the
+//! window is due that was not seen before. Within a key the order of storage holds, across keys the order of
+//! time. Listing and saving are `pass`'s and `plan`'s.
+//!
+//! [1]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use serde::{Deserialize, Serialize};
+
+use super::seen::{Mark, Seen, Slot};
+use crate::record::Operation;
+use crate::s3::{UploadEntry, VersionEntry};
+use crate::time::Timestamp;
+
+/// Multipart uploads in progress at a cut: keys and the times at which they were started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploads(BTreeMap<String, Vec<Timestamp>>);
+
+/// How far the stamp of an upload's object may be from its start: stores round differently.
+const UPLOAD_STAMP_SLACK_MS: u64 = 1000;
+
+impl Uploads {
+    /// Remembers an upload.
+    pub fn insert(&mut self, upload: UploadEntry) {
+        let times = self.0.entry(upload.key).or_default();
+        if !times.contains(&upload.initiated) {
+            times.push(upload.initiated);
+        }
+    }
+
+    /// Adds all uploads of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        for (key, times) in &other.0 {
+            for initiated in times {
+                let (key, initiated) = (key.clone(), *initiated);
+                self.insert(UploadEntry { key, initiated, ..UploadEntry::default() });
+            }
+        }
+    }
+
+    /// Whether an upload to `key` is remembered.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// How many keys are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no upload is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn landed(&self, entry: &VersionEntry) -> bool {
+        let time = entry.object.last_modified.0;
+        !entry.is_delete_marker
+            && self.0.get(&entry.object.key).is_some_and(|times| {
+                times.iter().any(|started| started.0.abs_diff(time) <= UPLOAD_STAMP_SLACK_MS)
+            })
+    }
+}
+
+/// A change that a pass delivers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// The time by which it is ordered: its own, or that of an older change of the same key, if that is later.
+    order: Timestamp,
+    /// The key.
+    pub key: String,
+    /// Its place among the changes of its key: older ones first.
+    age: u32,
+    /// When the store says that it was made.
+    pub last_modified: Timestamp,
+    /// The version.
+    pub version_id: String,
+    /// Whether it was what a plain GET finds.
+    pub is_latest: bool,
+    /// The ETag without quotes; empty for a delete.
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+    /// 0 create, 1 update, 2 delete.
+    operation: u8,
+}
+
+impl Due {
+    /// What happened.
+    pub fn operation(&self) -> Operation {
+        match self.operation {
+            0 => Operation::Create,
+            1 => Operation::Update,
+            _ => Operation::Delete,
+        }
+    }
+
+    fn place(&self) -> (Timestamp, &str, u32) {
+        (self.order, &self.key, self.age)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.key.len() + self.version_id.len() + self.etag.len()
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
+/// What a pass looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Entries older than this were dealt with, unless they are uploads that landed late.
+    pub floor: Timestamp,
+    /// In the first pass after a snapshot, the snapshot's cut: of what is older, only the state at the cut
+    /// counts, and that was the snapshot's to deliver.
+    pub history: Option<Timestamp>,
+    /// Uploads that were in progress at this or the previous cut.
+    pub uploads: &'a Uploads,
+    /// Bytes of due entries to keep.
+    pub bytes_max: usize,
+}
+
+/// What a pass found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What is due, in the order of delivery, with where it is remembered.
+    pub due: Vec<Due>,
+    /// What to remember: everything in the window but what was left for the next pass.
+    pub marks: Vec<(Slot, Mark)>,
+    /// Where uploads that landed late are remembered: their stamps may lie in front of every window.
+    pub landed: BTreeSet<Slot>,
+    /// The time of the oldest change that is left for the next pass, if there are too many for this one.
+    pub left_since: Option<Timestamp>,
+    /// Versions that were overtaken by a newer one that was delivered before them.
+    pub superseded: u64,
+}
+
+/// Takes a listing of versions, in the order of keys, and finds what is due.
+#[derive(Debug)]
+pub struct Detector<'a> {
+    rules: Rules<'a>,
+    seen: &'a Seen,
+    /// Entries of the key that is being listed: versions and delete markers, each newest first.
+    versions: Vec<VersionEntry>,
+    markers: Vec<VersionEntry>,
+    heap: BinaryHeap<Due>,
+    heap_bytes: usize,
+    found: Found,
+}
+
+impl<'a> Detector<'a> {
+    /// Starts a pass.
+    pub fn new(rules: Rules<'a>, seen: &'a Seen) -> Self {
+        Self {
+            rules,
+            seen,
+            versions: Vec::new(),
+            markers: Vec::new(),
+            heap: BinaryHeap::new(),
+            heap_bytes: 0,
+            found: Found::default(),
+        }
+    }
+
+    /// Takes the next entry of the listing.
+    pub fn push(&mut self, entry: VersionEntry) {
+        let current = self.versions.first().or(self.markers.first());
+        if current.is_some_and(|current| current.object.key != entry.object.key) {
+            self.close_key();
+        }
+        let kind = if entry.is_delete_marker { &mut self.markers } else { &mut self.versions };
+        // Of a long history only the newest entry in front of the window matters: it tells creates from updates.
+        let old = |e: &VersionEntry| e.object.last_modified < self.rules.floor;
+        let behind = old(&entry)
+            && kind.last().is_some_and(old)
+            && !self.rules.uploads.contains_key(&entry.object.key);
+        if !behind {
+            kind.push(entry);
+        }
+    }
+
+    /// Ends the pass.
+    pub fn finish(mut self) -> Found {
+        self.close_key();
+        for due in std::mem::take(&mut self.heap).into_sorted_vec() {
+            self.remember(&due.as_entry());
+            self.found.due.push(due);
+        }
+        self.found
+    }
+
+    fn remember(&mut self, entry: &VersionEntry) {
+        let (slot, mark) =
+            self.seen.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
+        self.found.marks.push((slot, mark));
+        if self.rules.uploads.landed(entry) {
+            self.found.landed.insert(slot);
+        }
+    }
+
+    /// Judges the key whose entries are complete.
+    fn close_key(&mut self) {
+        if self.versions.is_empty() && self.markers.is_empty() {
+            return;
+        }
+        let versions = std::mem::take(&mut self.versions);
+        let entries = in_order(versions, std::mem::take(&mut self.markers));
+        let verdicts = self.judge(&entries);
+        // Oldest first, so that no change of a key is ordered in front of an older one.
+        let (mut order, mut age) = (Timestamp::default(), 0);
+        for (index, entry) in entries.iter().enumerate().rev() {
+            match verdicts[index] {
+                Verdict::Due(operation) => {
+                    order = order.max(entry.object.last_modified);
+                    self.keep(Due::new(entry, operation, order, age));
+                    age += 1;
+                }
+                Verdict::Skip { remember: true } => self.remember(entry),
+                Verdict::Skip { remember: false } => {}
+            }
+        }
+    }
+
+    /// What becomes of each entry of a key, newest first.
+    fn judge(&mut self, entries: &[VersionEntry]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(entries.len());
+        let mut settled = false;
+        for (index, entry) in entries.iter().enumerate() {
+            let older = entries.get(index + 1);
+            let time = entry.object.last_modified;
+            let landed = self.rules.uploads.landed(entry);
+            let in_window = time >= self.rules.floor || landed;
+            let is_seen = in_window && self.seen.contains(entry);
+            let is_history =
+                !landed && self.rules.history.is_some_and(|cut| time < cut.floor_seconds());
+            let verdict = match operation_of(entry, older) {
+                // A marker over nothing, or over another marker, changes nothing.
+                None => Verdict::Skip { remember: in_window },
+                Some(_) if !in_window || is_seen => Verdict::Skip { remember: is_seen },
+                Some(_) if settled => {
+                    self.found.superseded += u64::from(!is_history);
+                    Verdict::Skip { remember: true }
+                }
+                // What was deleted before the cut was not in the snapshot, unless the stores' clocks differ.
+                Some(Operation::Delete) if is_history && !older.is_some_and(|o| self.seen.contains(o)) => {
+                    Verdict::Skip { remember: true }
+                }
+                Some(operation) => Verdict::Due(operation),
+            };
+            // Behind what was delivered, and behind the state at the cut, lies only what was overtaken.
+            settled |= is_seen || (is_history && in_window);
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    /// Keeps the earliest changes that fit; the others are left for the next pass.
+    fn keep(&mut self, due: Due) {
+        self.heap_bytes += due.bytes();
+        self.heap.push(due);
+        while self.heap_bytes > self.rules.bytes_max && self.heap.len() > 1 {
+            let Some(left) = self.heap.pop() else { break };
+            self.heap_bytes -= left.bytes();
+            let since = self.found.left_since.unwrap_or(left.last_modified);
+            self.found.left_since = Some(since.min(left.last_modified));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Due(Operation),
+    Skip { remember: bool },
+}
+
+impl Due {
+    fn new(entry: &VersionEntry, operation: Operation, order: Timestamp, age: u32) -> Self {
+        Self {
+            order,
+            key: entry.object.key.clone(),
+            age,
+            last_modified: entry.object.last_modified,
+            version_id: entry.version_id.clone(),
+            is_latest: entry.is_latest,
+            etag: entry.object.etag.clone(),
+            size: entry.object.size,
+            operation: match operation {
+                Operation::Create | Operation::Snapshot => 0,
+                Operation::Update => 1,
+                Operation::Delete => 2,
+            },
+        }
+    }
+
+    fn as_entry(&self) -> VersionEntry {
+        VersionEntry {
+            object: crate::s3::ObjectEntry {
+                key: self.key.clone(),
+                last_modified: self.last_modified,
+                etag: self.etag.clone(),
+                size: self.size,
+            },
+            version_id: self.version_id.clone(),
+            is_latest: self.is_latest,
+            is_delete_marker: self.operation() == Operation::Delete,
+        }
+    }
+}
+
+/// What an entry did, seen the entry that it was stored on top of; none where it changed nothing.
+fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Operation> {
+    let over_live = older.is_some_and(|older| !older.is_delete_marker);
+    match (entry.is_delete_marker, over_live) {
+        (false, false) => Some(Operation::Create),
+        (false, true) => Some(Operation::Update),
+        (true, true) => Some(Operation::Delete),
+        (true, false) => None,
+    }
+}
+
+/// Brings versions and delete markers, each newest first, into one order of storage.
+///
+/// A page lists the kinds apart on some stores, so only the order within a kind is known. The latest entry leads;
+/// then time decides; within the same second, deletes and versions took turns.
+fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>) -> Vec<VersionEntry> {
+    let mut merged: Vec<VersionEntry> = Vec::with_capacity(versions.len() + markers.len());
+    let (mut versions, mut markers) = (versions.into_iter().peekable(), markers.into_iter().peekable());
+    loop {
+        let marker_next = match (versions.peek(), markers.peek()) {
+            (None, None) => return merged,
+            (Some(_), None) => false,
+            (None, Some(_)) => true,
+            (Some(version), Some(_)) if version.is_latest => false,
+            (Some(_), Some(marker)) if marker.is_latest => true,
+            (Some(version), Some(marker)) => {
+                match marker.object.last_modified.cmp(&version.object.last_modified) {
+                    Ordering::Greater => true,
+                    Ordering::Less => false,
+                    Ordering::Equal => merged.last().is_none_or(|newer| !newer.is_delete_marker),
+                }
+            }
+        };
+        merged.extend(if marker_next { markers.next() } else { versions.next() });
+    }
+}
+
+#[cfg(test)]
+mod tests;

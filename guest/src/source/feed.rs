@@ -1,0 +1,146 @@
+//! The feed: everything that a source does between calls. It looks, fetches ahead and fills the outlet.
+//!
+//! One future runs the snapshot in `snapshot` and the passes in `pass`; it holds all work in flight and is polled
+//! while somebody reads. What both share is here: what was handed out, saved state, positions, emission.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::fetch::{self, Fetched, Item};
+use super::outlet::{Outlet, Ready};
+use super::plan::{Plan, Stand, Store};
+use super::prefetch::Prefetch;
+use super::seen::Seen;
+use super::snapshot::Resume;
+use crate::config::SourceConfig;
+use crate::error::Result;
+use crate::ports::{Level, Ports};
+use crate::position::{Extension, Phase, Position, Scope};
+use crate::s3::{Client, Error as S3Error, Marker};
+use crate::source::changes::Uploads;
+use crate::time::Timestamp;
+
+use bytes::Bytes;
+
+/// Where a feed begins.
+#[derive(Debug)]
+pub enum Start {
+    /// In a snapshot: at its beginning or in the middle.
+    Snapshot(Resume),
+    /// With a pass.
+    Changes {
+        /// A plan of which something is left to deliver, and the place of the first of it.
+        plan: Option<(Plan, u64)>,
+        /// Where the pass after that stands.
+        stand: Stand,
+        /// Its number.
+        pass: u64,
+        /// The snapshot's cut, if that pass is the first one after it.
+        history: Option<Timestamp>,
+    },
+}
+
+/// Everything that a source does between calls.
+pub struct Feed<P: Ports> {
+    pub(super) ports: P,
+    pub(super) client: Client<P>,
+    pub(super) config: Rc<SourceConfig>,
+    pub(super) outlet: Outlet<P::Body>,
+    pub(super) store: Rc<RefCell<Store<P>>>,
+    /// What the snapshot has handed out in the window of the first pass.
+    pub(super) seen: Rc<RefCell<Seen>>,
+    pub(super) run: u64,
+    /// Whether the store can list versions.
+    pub(super) has_versions: bool,
+    /// Whether the store lets us list uploads.
+    pub(super) has_uploads: bool,
+}
+
+type Fetch<P> = Result<Option<Fetched<<P as crate::ports::Transport>::Body>>>;
+
+impl<P: Ports> Feed<P> {
+    /// Runs for ever, or until something fails for good.
+    pub async fn run(mut self, start: Start) -> Result<()> {
+        let (plan, mut stand, mut pass, mut history) = match start {
+            Start::Snapshot(resume) => {
+                let (stand, cut) = self.snapshot(resume).await?;
+                (None, stand, 1, Some(cut))
+            }
+            Start::Changes { plan, stand, pass, history } => (plan, stand, pass, history),
+        };
+        if let Some((plan, from)) = plan {
+            self.deliver(plan.due, from, plan.pass, plan.cut).await?;
+        }
+        loop {
+            stand = self.pass(stand, pass, history.take()).await?;
+            pass += 1;
+        }
+    }
+
+    /// A pipeline of fetches.
+    pub(super) fn prefetch(&self) -> Prefetch<Fetch<P>> {
+        Prefetch::new(self.config.concurrency)
+    }
+
+    /// Begins to fetch.
+    pub(super) fn begin(&self, prefetch: &mut Prefetch<Fetch<P>>, item: Item) {
+        let size = item.size();
+        prefetch.push(size, fetch::fetch(self.ports.clone(), self.client.clone(), item));
+    }
+
+    /// Puts a record in line for reading.
+    pub(super) async fn emit(
+        &self,
+        fetched: Fetched<P::Body>,
+        phase: Phase,
+        seconds: u64,
+        extension: Extension,
+        remembered: fetch::Remembered,
+    ) {
+        let pass = extension.pass;
+        let position =
+            Position { key: fetched.key, phase, seconds, extension: Some(extension) };
+        let mut record = fetched.record;
+        record.position = Bytes::from(position.encode(scope(&self.config)));
+        self.outlet.push(Ready { record, remembered, pass, size: fetched.size }).await;
+    }
+
+    /// All uploads in progress, and the server's time before they were listed. Nothing where the store does not
+    /// tell: that is logged once, since uploads that outlast the window are then not recognised.
+    pub(super) async fn list_uploads(&mut self) -> Result<(Option<Timestamp>, Uploads)> {
+        let (mut date, mut uploads) = (None, Uploads::default());
+        let mut start: Option<Marker> = None;
+        while self.has_uploads {
+            match self.client.list_multipart_uploads(start.as_ref()).await {
+                Ok(page) => {
+                    date.get_or_insert(page.date);
+                    page.entries.into_iter().for_each(|upload| uploads.insert(upload));
+                    match page.next {
+                        Some(next) => start = Some(next),
+                        None => break,
+                    }
+                }
+                Err(error) if is_unavailable(&error) => {
+                    self.has_uploads = false;
+                    let line = format!(
+                        "uploads in progress cannot be listed, so a multipart upload that takes longer than \
+                         `lookback` may be missed; allow s3:ListBucketMultipartUploads or make `lookback` longer; \
+                         why=`{error}`"
+                    );
+                    self.ports.log(Level::Warn, &line);
+                }
+                Err(error) => return Err(error.explain(&self.config.bucket)),
+            }
+        }
+        Ok((date, uploads))
+    }
+}
+
+fn is_unavailable(error: &S3Error) -> bool {
+    error.is_not_implemented() || (error.status() == Some(403) && error.code() == "AccessDenied")
+}
+
+/// What positions of a source belong to.
+pub(super) fn scope(config: &SourceConfig) -> Scope<'_> {
+    Scope { bucket: &config.bucket.bucket, prefix: &config.bucket.prefix }
+}

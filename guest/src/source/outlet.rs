@@ -1,0 +1,149 @@
+//! What is ready to be read: a bounded queue between the feed, which fills it, and `read`, which empties it.
+//!
+//! It also counts, for whoever asks how far the source has come.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use super::fetch::Remembered;
+use crate::limits;
+use crate::record::Record;
+
+/// A record that may leave.
+#[derive(Debug)]
+pub struct Ready<B> {
+    /// The record, position and all.
+    pub record: Record<B>,
+    /// What must be saved before it leaves.
+    pub remembered: Remembered,
+    /// The pass that it belongs to; 0 is the snapshot.
+    pub pass: u64,
+    /// Bytes of its body.
+    pub size: u64,
+}
+
+/// How far the source has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries in all listings so far.
+    pub listed: u64,
+    /// Records handed out.
+    pub read: u64,
+    /// Bytes of objects handed out.
+    pub bytes: u64,
+    /// Objects that could not be delivered any more, each of which was logged.
+    pub skipped: u64,
+    /// Passes that were completed.
+    pub passes: u64,
+    /// Changes that the current pass has still to fetch.
+    pub due: u64,
+    /// The server's time at the start of the latest pass that found everything delivered; 0 before.
+    pub caught_up_ms: u64,
+}
+
+#[derive(Debug)]
+struct Inner<B> {
+    ready: VecDeque<Ready<B>>,
+    bytes: u64,
+    feed: Option<Waker>,
+    counts: Counts,
+    caught_up: bool,
+}
+
+/// The queue; clones are the same queue.
+#[derive(Debug)]
+pub struct Outlet<B>(Rc<RefCell<Inner<B>>>);
+
+impl<B> Clone for Outlet<B> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<B> Outlet<B> {
+    /// Makes an empty queue.
+    pub fn new() -> Self {
+        Self(Rc::new(RefCell::new(Inner {
+            ready: VecDeque::new(),
+            bytes: 0,
+            feed: None,
+            counts: Counts::default(),
+            caught_up: false,
+        })))
+    }
+
+    /// Adds a record as soon as there is room.
+    pub async fn push(&self, ready: Ready<B>) {
+        future::poll_fn(|context| {
+            let mut inner = self.0.borrow_mut();
+            let has_room = inner.ready.is_empty()
+                || (inner.ready.len() < limits::READY_RECORDS_MAX
+                    && inner.bytes.saturating_add(ready.size) <= limits::READY_BYTES_MAX);
+            if has_room {
+                return Poll::Ready(());
+            }
+            inner.feed = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        let mut inner = self.0.borrow_mut();
+        inner.bytes += ready.size;
+        inner.caught_up = false;
+        inner.ready.push_back(ready);
+    }
+
+    /// Takes at most `records_max` records.
+    pub fn take(&self, records_max: usize) -> Vec<Ready<B>> {
+        let mut inner = self.0.borrow_mut();
+        let count = records_max.min(inner.ready.len());
+        let taken: Vec<_> = inner.ready.drain(..count).collect();
+        let bytes: u64 = taken.iter().map(|ready| ready.size).sum();
+        inner.bytes -= bytes;
+        inner.counts.read += count as u64;
+        inner.counts.bytes += bytes;
+        if count > 0 && let Some(feed) = inner.feed.take() {
+            feed.wake();
+        }
+        taken
+    }
+
+    /// How many records are ready.
+    pub fn len(&self) -> usize {
+        self.0.borrow().ready.len()
+    }
+
+    /// Whether nothing is ready.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Notes that a pass found everything delivered, or did not.
+    pub fn set_caught_up(&self, caught_up: bool) {
+        self.0.borrow_mut().caught_up = caught_up;
+    }
+
+    /// Whether the last pass found everything delivered and all of that was read.
+    pub fn is_caught_up(&self) -> bool {
+        let inner = self.0.borrow();
+        inner.caught_up && inner.ready.is_empty()
+    }
+
+    /// Changes the counts.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.0.borrow_mut().counts);
+    }
+
+    /// The counts.
+    pub fn counts(&self) -> Counts {
+        self.0.borrow().counts
+    }
+}
+
+impl<B> Default for Outlet<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,234 @@
+//! What a source saves so that a restart loses nothing and repeats nothing: the snapshot's beginning, what it
+//! handed out since, and the plan of each pass.
+//!
+//! A plan is saved before the first record of its pass leaves, and removed once a record of a later pass is
+//! acked. Names: `snapshot`, `seen-N`, `plan-N`. Without saved state a position alone leads back to the window.
+
+use std::collections::VecDeque;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::changes::{Due, Uploads};
+use super::seen::{Mark, Seen, Slot};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::ports::{Level, Ports, StateError};
+use crate::time::Timestamp;
+
+/// The first byte of every saved value.
+const VERSION: u8 = 1;
+
+/// Plans that may wait for their acks under a name of their own. A reader that lags further behind falls back to
+/// the window.
+const PLANS_MAX: u64 = 16;
+
+/// How a snapshot began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// Names this run of the source; positions carry it.
+    pub run: u64,
+    /// The server's time in front of the first listing.
+    pub cut: Timestamp,
+    /// Uploads in progress at the cut.
+    pub uploads: Uploads,
+    /// Remembers nothing yet, under the keys of this run.
+    pub seen: Seen,
+}
+
+/// What a pass delivers, and where the next one begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The run that the pass belongs to.
+    pub run: u64,
+    /// The number of the pass, from 1.
+    pub pass: u64,
+    /// What it delivers, in order.
+    pub due: Vec<Due>,
+    /// From where a restart without this plan must look again, before subtracting the window.
+    pub cut: Timestamp,
+    /// Where the next pass stands.
+    pub next: Stand,
+}
+
+/// Where a pass stands before it looks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stand {
+    /// Entries older than this were dealt with.
+    pub floor: Timestamp,
+    /// Uploads in progress at the previous cut.
+    pub uploads: Uploads,
+    /// What was handed out in the window.
+    pub seen: Seen,
+}
+
+/// Saves and finds a source's state.
+pub struct Store<P> {
+    ports: P,
+    /// Whether the host keeps anything.
+    keeps: bool,
+    /// Passes whose plans are saved.
+    passes: VecDeque<u64>,
+    /// Saved pieces of what the snapshot handed out.
+    chunks: u32,
+    /// Whether a snapshot's state is still there.
+    has_snapshot: bool,
+}
+
+impl<P: Ports> Store<P> {
+    /// Makes a store over the host's state.
+    pub fn new(ports: P) -> Self {
+        Self { ports, keeps: true, passes: VecDeque::new(), chunks: 0, has_snapshot: true }
+    }
+
+    /// Forgets what an earlier run left, and saves how this one begins.
+    pub fn begin(&mut self, beginning: &Beginning) -> Result<()> {
+        self.remove_snapshot()?;
+        for slot in 0..PLANS_MAX {
+            self.remove(&plan_name(slot))?;
+        }
+        self.passes.clear();
+        self.save("snapshot", beginning)?;
+        self.has_snapshot = true;
+        Ok(())
+    }
+
+    /// How the snapshot of `run` began, and all that it handed out in the window.
+    pub fn load_snapshot(&mut self, run: u64) -> Result<Option<Beginning>> {
+        let Some(mut beginning) = self.load::<Beginning>("snapshot")?.filter(|b| b.run == run) else {
+            return Ok(None);
+        };
+        while let Some(chunk) = self.load::<Vec<(Slot, Mark)>>(&chunk_name(self.chunks))? {
+            chunk.into_iter().for_each(|(slot, mark)| beginning.seen.insert(slot, mark));
+            self.chunks += 1;
+        }
+        Ok(Some(beginning))
+    }
+
+    /// Saves what the snapshot is about to hand out; `all` is that and everything before it.
+    pub fn save_seen(&mut self, chunk: &[(Slot, Mark)], all: &Seen) -> Result<()> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        if self.chunks < limits::SEEN_CHUNKS_MAX {
+            self.save(&chunk_name(self.chunks), &chunk)?;
+            self.chunks += 1;
+            return Ok(());
+        }
+        // The whole is written over the first piece before the others go: a crash between leaves them twice,
+        // which means the same.
+        self.save(&chunk_name(0), &all.marks().collect::<Vec<_>>())?;
+        // From the last one, since loading stops at the first gap.
+        for number in (1..self.chunks).rev() {
+            self.remove(&chunk_name(number))?;
+        }
+        self.chunks = 1;
+        Ok(())
+    }
+
+    /// The plan of that pass.
+    pub fn load_plan(&mut self, run: u64, pass: u64) -> Result<Option<Plan>> {
+        let plan = self.load::<Plan>(&plan_name(pass))?;
+        let plan = plan.filter(|plan| plan.run == run && plan.pass == pass);
+        if plan.is_some() {
+            self.passes.push_back(pass);
+        }
+        Ok(plan)
+    }
+
+    /// Saves a plan, before any of its records leaves.
+    pub fn save_plan(&mut self, plan: &Plan) -> Result<()> {
+        self.save(&plan_name(plan.pass), plan)?;
+        self.passes.push_back(plan.pass);
+        Ok(())
+    }
+
+    /// Removes what no restart from a record of `pass`, or of a later one, needs.
+    pub fn acked(&mut self, pass: u64) -> Result<()> {
+        while let Some(oldest) = self.passes.front().copied().filter(|oldest| *oldest < pass) {
+            // A plan that was overtaken in the ring has given its name to a later one.
+            if self.passes.back().is_none_or(|newest| newest - oldest < PLANS_MAX) {
+                self.remove(&plan_name(oldest))?;
+            }
+            self.passes.pop_front();
+        }
+        if pass > 0 && self.has_snapshot {
+            self.remove_snapshot()?;
+        }
+        Ok(())
+    }
+
+    fn remove_snapshot(&mut self) -> Result<()> {
+        self.remove("snapshot")?;
+        let mut number = 0;
+        while self.keeps && (number < self.chunks || self.exists(&chunk_name(number))?) {
+            self.remove(&chunk_name(number))?;
+            number += 1;
+        }
+        (self.chunks, self.has_snapshot) = (0, false);
+        Ok(())
+    }
+
+    fn exists(&mut self, name: &str) -> Result<bool> {
+        match self.ports.load(name) {
+            Ok(value) => Ok(value.is_some()),
+            Err(error) => self.tolerate(name, error).map(|()| false),
+        }
+    }
+
+    fn load<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>> {
+        let value = match self.ports.load(name) {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(None),
+            Err(error) => return self.tolerate(name, error).map(|()| None),
+        };
+        let read = value.split_first().filter(|(version, _)| **version == VERSION);
+        let read = read.and_then(|(_, bytes)| postcard::from_bytes(bytes).ok());
+        read.map(Some).ok_or_else(|| {
+            Error::corrupt(format!(
+                "saved state cannot be read; it is damaged or newer than this connector; name=`{name}`"
+            ))
+        })
+    }
+
+    fn save<T: Serialize>(&mut self, name: &str, value: &T) -> Result<()> {
+        if !self.keeps {
+            return Ok(());
+        }
+        let bytes = postcard::to_extend(value, vec![VERSION]).expect("a vector takes all that is written");
+        self.ports.save(name, &bytes).or_else(|error| self.tolerate(name, error))
+    }
+
+    fn remove(&mut self, name: &str) -> Result<()> {
+        if !self.keeps {
+            return Ok(());
+        }
+        self.ports.remove(name).or_else(|error| self.tolerate(name, error))
+    }
+
+    /// A host that keeps nothing is fine, said once; one that fails to keep is not.
+    fn tolerate(&mut self, name: &str, error: StateError) -> Result<()> {
+        match error {
+            StateError::Absent if self.keeps => {
+                self.keeps = false;
+                let line = "the host keeps no state: a restart delivers changes of the lookback window again, and \
+                            does not know uploads that were in progress";
+                self.ports.log(Level::Info, line);
+                Ok(())
+            }
+            StateError::Absent => Ok(()),
+            StateError::Failed(why) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the host could not keep the source's state: {why}; name=`{name}`"),
+            )),
+        }
+    }
+}
+
+fn chunk_name(number: u32) -> String {
+    format!("seen-{number}")
+}
+
+fn plan_name(pass: u64) -> String {
+    format!("plan-{}", pass % PLANS_MAX)
+}

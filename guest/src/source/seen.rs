@@ -1,0 +1,136 @@
+//! What a source has handed out already, by identity rather than by time.
+//!
+//! Whole seconds don't tell two objects apart and stamps are no order of commit, so whatever lies in the window
+//! that passes look at again is remembered here. Which entries are due is decided in `changes`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use std::hash::Hasher as _;
+
+use crate::s3::{ObjectEntry, VersionEntry};
+use crate::time::Timestamp;
+
+/// The version of an object where the store keeps none, or kept none when it was written.
+pub const NULL_VERSION: &str = "null";
+
+/// Where an entry is remembered: a digest of key and version. Keyed at random for each run, so that nobody who
+/// may write to the bucket can make two entries meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Slot(u128);
+
+/// What is remembered of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Tells what was overwritten under the same version (`null`) from what replaced it.
+    content: u64,
+    /// When the store says that it was modified.
+    pub time: Timestamp,
+}
+
+/// Entries that were handed out, or passed over for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    keys: (u64, u64),
+    marks: BTreeMap<Slot, Mark>,
+}
+
+impl Seen {
+    /// Remembers nothing yet.
+    pub fn new(keys: (u64, u64)) -> Self {
+        Self { keys, marks: BTreeMap::new() }
+    }
+
+    /// Where and as what the object is remembered under this version.
+    pub fn identify(&self, object: &ObjectEntry, version_id: &str, is_marker: bool) -> (Slot, Mark) {
+        let slot = self.digest(&[object.key.as_bytes(), version_id.as_bytes()]);
+        // A version is written once. The null version is overwritten: A, then B, then A again are three changes.
+        let content = if version_id == NULL_VERSION {
+            let time = object.last_modified.0.to_le_bytes();
+            self.digest(&[object.etag.as_bytes(), &time, &[u8::from(is_marker)]]) as u64
+        } else {
+            0
+        };
+        (Slot(slot), Mark { content, time: object.last_modified })
+    }
+
+    /// Whether this very entry is remembered.
+    pub fn contains(&self, entry: &VersionEntry) -> bool {
+        let (slot, mark) = self.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
+        self.marks.get(&slot).is_some_and(|known| known.content == mark.content)
+    }
+
+    /// Remembers.
+    pub fn insert(&mut self, slot: Slot, mark: Mark) {
+        self.marks.insert(slot, mark);
+    }
+
+    /// Forgets what no later pass will look at.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Slot, &Mark) -> bool) {
+        self.marks.retain(|slot, mark| keep(slot, mark));
+    }
+
+    /// How many entries are remembered.
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// What is remembered, for saving.
+    pub fn marks(&self) -> impl Iterator<Item = (Slot, Mark)> + '_ {
+        self.marks.iter().map(|(slot, mark)| (*slot, *mark))
+    }
+
+    fn digest(&self, parts: &[&[u8]]) -> u128 {
+        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
+        for part in parts {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
+        }
+        hasher.finish128().as_u128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, version_id: &str, etag: &str, time: u64) -> VersionEntry {
+        let object = ObjectEntry {
+            key: key.to_owned(),
+            etag: etag.to_owned(),
+            last_modified: Timestamp(time),
+            size: 1,
+        };
+        VersionEntry { object, version_id: version_id.to_owned(), ..VersionEntry::default() }
+    }
+
+    fn insert(seen: &mut Seen, entry: &VersionEntry) {
+        let (slot, mark) = seen.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
+        seen.insert(slot, mark);
+    }
+
+    #[test]
+    fn a_version_is_the_same_whatever_else_is_said_of_it() {
+        let mut seen = Seen::new((1, 2));
+        insert(&mut seen, &entry("a", "v1", "x", 5));
+        assert!(seen.contains(&entry("a", "v1", "", 6)));
+        assert!(!seen.contains(&entry("a", "v2", "x", 5)));
+        assert!(!seen.contains(&entry("av1", "", "x", 5)));
+    }
+
+    #[test]
+    fn overwriting_the_null_version_and_back_is_noticed() {
+        let mut seen = Seen::new((1, 2));
+        let (a, b) = (entry("a", "null", "A", 5000), entry("a", "null", "B", 5000));
+        insert(&mut seen, &a);
+        assert!(seen.contains(&a) && !seen.contains(&b));
+        insert(&mut seen, &b);
+        assert!(seen.contains(&b) && !seen.contains(&a));
+    }
+}

@@ -1,0 +1,168 @@
+//! The snapshot: every object that is there, in the order of keys, from any key on.
+//!
+//! The cut is the server's time in front of the first listing, never ours. What changes behind the cursor, and
+//! what lands late, is the first pass's to deliver; for that the snapshot remembers what it hands out in the
+//! window. The next page is listed while the bodies of this one are fetched.
+
+use std::collections::VecDeque;
+use std::future;
+use std::task::Poll;
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use super::fetch::{Fetched, Item};
+use super::feed::Feed;
+use super::plan::{Beginning, Stand};
+use crate::error::Result;
+use crate::limits;
+use crate::ports::Ports;
+use crate::position::{Extension, Phase};
+use crate::s3::{self, ListStart, ObjectEntry, Page};
+use crate::source::changes::Uploads;
+use crate::time::Timestamp;
+
+/// Where a snapshot begins, or goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// The last key that was delivered; empty at the beginning.
+    pub after: String,
+    /// The number of the next record.
+    pub index: u64,
+    /// The newest modification that was delivered, in seconds.
+    pub seconds: u64,
+    /// The cut, where the snapshot is under way.
+    pub cut: Option<Timestamp>,
+    /// Uploads in progress at the cut; none where they are not known.
+    pub uploads: Option<Uploads>,
+}
+
+type Listing = LocalBoxFuture<'static, s3::Result<Page<ObjectEntry, ListStart>>>;
+
+enum Event<T> {
+    Listed(s3::Result<Page<ObjectEntry, ListStart>>),
+    Fetched(T),
+}
+
+/// The snapshot's moving parts.
+struct Progress {
+    uploads: Uploads,
+    cut: Option<Timestamp>,
+    /// Whether state that goes with the positions was saved.
+    has_begun: bool,
+    index: u64,
+    seconds: u64,
+}
+
+impl<P: Ports> Feed<P> {
+    /// Delivers the snapshot; returns where the first pass stands, and the cut.
+    pub(super) async fn snapshot(&mut self, resume: Resume) -> Result<(Stand, Timestamp)> {
+        let mut progress = Progress {
+            has_begun: resume.uploads.is_some(),
+            cut: resume.cut,
+            uploads: Uploads::default(),
+            index: resume.index,
+            seconds: resume.seconds,
+        };
+        match resume.uploads {
+            Some(uploads) => progress.uploads = uploads,
+            None => {
+                let (date, uploads) = self.list_uploads().await?;
+                progress.cut = progress.cut.or(date);
+                progress.uploads = uploads;
+            }
+        }
+        let cut = self.deliver_objects(&mut progress, ListStart::After(resume.after)).await?;
+        let floor = cut.before(self.config.lookback);
+        let seen = self.seen.borrow().clone();
+        Ok((Stand { floor, uploads: progress.uploads, seen }, cut))
+    }
+
+    async fn deliver_objects(&mut self, progress: &mut Progress, start: ListStart) -> Result<Timestamp> {
+        let mut listing = Some(self.list(start));
+        let mut more: Option<ListStart> = None;
+        let mut listed: VecDeque<ObjectEntry> = VecDeque::new();
+        let mut prefetch = self.prefetch();
+        // One record is held back: the last one of all stands in CDC, and only the end tells which that is.
+        let mut held: Option<Fetched<P::Body>> = None;
+        loop {
+            while listed.front().is_some_and(|entry| prefetch.has_room(entry.size)) {
+                let Some(entry) = listed.pop_front() else { break };
+                self.begin(&mut prefetch, Item::Snapshot(entry));
+            }
+            if listing.is_none() && listed.len() < limits::LIST_PAGE_KEYS as usize {
+                listing = more.take().map(|start| self.list(start));
+            }
+            if listing.is_none() && listed.is_empty() && prefetch.is_empty() {
+                break;
+            }
+            let event = future::poll_fn(|context| {
+                if let Some(Poll::Ready(page)) = listing.as_mut().map(|l| l.poll_unpin(context)) {
+                    return Poll::Ready(Event::Listed(page));
+                }
+                prefetch.poll_next(context).map(Event::Fetched)
+            });
+            match event.await {
+                Event::Listed(page) => {
+                    listing = None;
+                    let page = page.map_err(|e| e.explain(&self.config.bucket))?;
+                    self.outlet.count(|counts| counts.listed += page.entries.len() as u64);
+                    self.begin_once(progress, page.date)?;
+                    listed.extend(page.entries);
+                    more = page.next;
+                }
+                Event::Fetched(fetched) => match fetched? {
+                    Some(fetched) => {
+                        if let Some(earlier) = held.replace(fetched) {
+                            self.hand_out(progress, earlier, Phase::Snapshot).await;
+                        }
+                    }
+                    None => self.outlet.count(|counts| counts.skipped += 1),
+                },
+            }
+        }
+        if let Some(last) = held {
+            self.hand_out(progress, last, Phase::Changes).await;
+        }
+        Ok(progress.cut.unwrap_or_default())
+    }
+
+    fn list(&self, start: ListStart) -> Listing {
+        let (client, prefix) = (self.client.clone(), self.config.bucket.prefix.clone());
+        Box::pin(async move {
+            client.list_objects_v2(&prefix, &start, limits::LIST_PAGE_KEYS).await
+        })
+    }
+
+    /// Saves how the snapshot began, before its first record leaves.
+    fn begin_once(&self, progress: &mut Progress, date: Timestamp) -> Result<()> {
+        let cut = *progress.cut.get_or_insert(date);
+        if !progress.has_begun {
+            let beginning = Beginning {
+                run: self.run,
+                cut,
+                uploads: progress.uploads.clone(),
+                seen: self.seen.borrow().clone(),
+            };
+            self.store.borrow_mut().begin(&beginning)?;
+            progress.has_begun = true;
+        }
+        Ok(())
+    }
+
+    async fn hand_out(&self, progress: &mut Progress, fetched: Fetched<P::Body>, phase: Phase) {
+        let cut = progress.cut.unwrap_or_default();
+        let in_window = fetched.last_modified >= cut.before(self.config.lookback)
+            || progress.uploads.contains_key(&fetched.key);
+        let remembered = in_window.then(|| {
+            let mut seen = self.seen.borrow_mut();
+            let (slot, mark) = seen.identify(&fetched.object, &fetched.version_id, false);
+            seen.insert(slot, mark);
+            (slot, mark)
+        });
+        let extension = Extension { run: self.run, cut, pass: 0, index: progress.index };
+        progress.index += 1;
+        progress.seconds = progress.seconds.max(fetched.last_modified.seconds());
+        self.emit(fetched, phase, progress.seconds, extension, remembered).await;
+    }
+}

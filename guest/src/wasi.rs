@@ -1,0 +1,326 @@
+//! The ports over WASI 0.2, and the executor that drives the connector's futures between host calls.
+//!
+//! The component has one thread and no runtime: futures are polled, and when none can go on, `wasi:io/poll` blocks
+//! until something is ready. What is asked and what answers mean is the core's business.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ::wasi::clocks::{monotonic_clock, wall_clock};
+use ::wasi::http::outgoing_handler;
+use ::wasi::http::types as http;
+use ::wasi::io::poll::{self, Pollable};
+use ::wasi::io::streams::{InputStream, OutputStream, StreamError};
+
+use crate::component::bindings::opencdc::connector::{state, types};
+use crate::component::bindings::wasi::logging::logging;
+use crate::ports::{self, Level, Method, Request, Response, StateError, TransportError};
+use crate::time::Timestamp;
+
+/// Bytes asked of a stream at a time. A crossing costs the same for all sizes up to about this one.
+const READ_BYTES: u64 = 256 * 1024;
+
+/// The world, over WASI.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World;
+
+/// A body that comes in: from the store, or with a record.
+#[derive(Debug)]
+pub(crate) struct Body {
+    // Dropped in front of what it is a part of.
+    stream: InputStream,
+    parent: Option<http::IncomingBody>,
+}
+
+impl Body {
+    /// Takes a record's stream.
+    pub(crate) fn of_stream(stream: InputStream) -> Self {
+        Self { stream, parent: None }
+    }
+
+    /// Gives the stream away; what it is a part of must outlive it.
+    pub(crate) fn into_parts(self) -> (InputStream, Option<http::IncomingBody>) {
+        (self.stream, self.parent)
+    }
+}
+
+impl ports::Body for Body {
+    async fn read(&mut self) -> Result<Option<Bytes>, TransportError> {
+        loop {
+            match self.stream.read(READ_BYTES) {
+                Ok(bytes) if bytes.is_empty() => Wait::on(self.stream.subscribe()).await,
+                Ok(bytes) => return Ok(Some(Bytes::from(bytes))),
+                Err(StreamError::Closed) => return Ok(None),
+                Err(StreamError::LastOperationFailed(error)) => {
+                    return Err(TransportError::Broken(error.to_debug_string()));
+                }
+            }
+        }
+    }
+}
+
+impl ports::Transport for World {
+    type Body = Body;
+
+    fn send(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
+        exchange(request)
+    }
+}
+
+impl ports::Clock for World {
+    fn now(&self) -> Timestamp {
+        let now = wall_clock::now();
+        Timestamp(now.seconds * 1000 + u64::from(now.nanoseconds) / 1_000_000)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(monotonic_clock::now())
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        async move { Wait::on(monotonic_clock::subscribe_duration(nanos)).await }
+    }
+}
+
+impl ports::Random for World {
+    fn random(&self) -> u64 {
+        wasi::random::random::get_random_u64()
+    }
+}
+
+impl ports::State for World {
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        state::load(name).map_err(state_error)
+    }
+
+    fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
+        state::save(name, value).map_err(state_error)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StateError> {
+        state::remove(name).map_err(state_error)
+    }
+}
+
+fn state_error(error: types::Error) -> StateError {
+    match error.kind {
+        types::ErrorKind::Unavailable => StateError::Absent,
+        _ => StateError::Failed(error.message),
+    }
+}
+
+impl ports::Log for World {
+    fn log(&self, level: Level, message: &str) {
+        let level = match level {
+            Level::Debug => logging::Level::Debug,
+            Level::Info => logging::Level::Info,
+            Level::Warn => logging::Level::Warn,
+        };
+        logging::log(level, "s3", message);
+    }
+}
+
+/// One exchange: 1. the head goes out, 2. the body after it, 3. the answer's head comes in.
+async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
+    let outgoing = head(&request)?;
+    let body = (!request.body.is_empty())
+        .then(|| outgoing.body().map_err(|()| broken("the request takes no body")))
+        .transpose()?;
+    // The head must be on its way before the body is written: nothing else takes the body's bytes.
+    let answer = outgoing_handler::handle(outgoing, None).map_err(transport_error)?;
+    if let Some(body) = body {
+        let stream = body.write().map_err(|()| broken("the request's body is gone"))?;
+        let written = write(&stream, &request.body).await;
+        drop(stream);
+        // A host that refuses the request drops its body; the answer then says why.
+        if written {
+            http::OutgoingBody::finish(body, None).map_err(transport_error)?;
+        }
+    }
+    Wait::on(answer.subscribe()).await;
+    let response = answer
+        .get()
+        .and_then(Result::ok)
+        .ok_or_else(|| broken("the answer was taken twice"))?
+        .map_err(transport_error)?;
+    let headers = response.headers().entries();
+    let parent = response.consume().map_err(|()| broken("the answer has no body"))?;
+    Ok(Response {
+        status: response.status(),
+        headers: headers.into_iter().map(|(n, v)| (n, String::from_utf8_lossy(&v).into_owned())).collect(),
+        body: Body {
+            stream: parent.stream().map_err(|()| broken("the answer's body is gone"))?,
+            parent: Some(parent),
+        },
+    })
+}
+
+fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
+    let fields = http::Fields::new();
+    let append = |name: &str, value: &str| {
+        fields.append(name, value.as_bytes()).map_err(|e| broken(&format!("header `{name}`: {e}")))
+    };
+    for (name, value) in &request.headers {
+        append(name, value)?;
+    }
+    for (name, value) in &request.extra_headers {
+        append(name, value)?;
+    }
+    if matches!(request.method, Method::Put | Method::Post) {
+        append("content-length", &request.body.len().to_string())?;
+    }
+    let outgoing = http::OutgoingRequest::new(fields);
+    let method = match request.method {
+        Method::Get => http::Method::Get,
+        Method::Head => http::Method::Head,
+        Method::Put => http::Method::Put,
+        Method::Post => http::Method::Post,
+        Method::Delete => http::Method::Delete,
+    };
+    let scheme = if request.tls { http::Scheme::Https } else { http::Scheme::Http };
+    outgoing
+        .set_method(&method)
+        .and_then(|()| outgoing.set_scheme(Some(&scheme)))
+        .and_then(|()| outgoing.set_authority(Some(&request.authority)))
+        .and_then(|()| outgoing.set_path_with_query(Some(&request.path_with_query)))
+        .map_err(|()| broken("the request cannot be written as HTTP"))?;
+    Ok(outgoing)
+}
+
+/// Writes all bytes, in pieces as large as the host permits; false where the host takes no more.
+async fn write(stream: &OutputStream, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let permitted = match stream.check_write() {
+            Ok(0) => {
+                Wait::on(stream.subscribe()).await;
+                continue;
+            }
+            Ok(permitted) => bytes.len().min(usize::try_from(permitted).unwrap_or(usize::MAX)),
+            Err(_) => return false,
+        };
+        if stream.write(&bytes[..permitted]).is_err() {
+            return false;
+        }
+        bytes = &bytes[permitted..];
+    }
+    true
+}
+
+fn transport_error(code: http::ErrorCode) -> TransportError {
+    match code {
+        http::ErrorCode::HttpRequestDenied => {
+            TransportError::Refused("the host did not let the request out".to_owned())
+        }
+        http::ErrorCode::InternalError(Some(why)) => TransportError::Broken(why),
+        // The code's name without its type and its payload's quotes: `ConnectionRefused`.
+        code => TransportError::Broken(code.to_string().trim_start_matches("ErrorCode::").to_owned()),
+    }
+}
+
+fn broken(why: &str) -> TransportError {
+    TransportError::Broken(why.to_owned())
+}
+
+thread_local! {
+    /// What futures wait for, and whom to wake.
+    static WAITS: RefCell<Waits> = const { RefCell::new(Waits { next: 0, waiting: BTreeMap::new() }) };
+}
+
+struct Waits {
+    next: u64,
+    waiting: BTreeMap<u64, (Rc<Pollable>, Waker)>,
+}
+
+/// Waits until a pollable is ready.
+struct Wait {
+    pollable: Rc<Pollable>,
+    number: Option<u64>,
+}
+
+impl Wait {
+    fn on(pollable: Pollable) -> Self {
+        Self { pollable: Rc::new(pollable), number: None }
+    }
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.pollable.ready() {
+            return Poll::Ready(());
+        }
+        WAITS.with_borrow_mut(|waits| {
+            let number = *self.number.get_or_insert_with(|| {
+                waits.next += 1;
+                waits.next
+            });
+            waits.waiting.insert(number, (Rc::clone(&self.pollable), context.waker().clone()));
+        });
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // A pollable must go before the resource that it is a part of.
+        if let Some(number) = self.number {
+            WAITS.with_borrow_mut(|waits| waits.waiting.remove(&number));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs a future to its end, blocking in `wasi:io/poll` when nothing can go on.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        if !woken.0.swap(false, Ordering::Relaxed) {
+            wake_ready();
+            woken.0.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Blocks until something that futures wait for is ready, and wakes all whose turn has come.
+fn wake_ready() {
+    let (numbers, pollables): (Vec<u64>, Vec<Rc<Pollable>>) = WAITS.with_borrow(|waits| {
+        waits.waiting.iter().map(|(number, (pollable, _))| (*number, Rc::clone(pollable))).unzip()
+    });
+    assert!(!pollables.is_empty(), "a future waits for nothing that could wake it");
+    let borrowed: Vec<&Pollable> = pollables.iter().map(Rc::as_ref).collect();
+    // Indices come in no order.
+    let ready = poll::poll(&borrowed);
+    WAITS.with_borrow_mut(|waits| {
+        for index in ready {
+            if let Some((_, waker)) = waits.waiting.remove(&numbers[index as usize]) {
+                waker.wake();
+            }
+        }
+    });
+}

@@ -1,0 +1,57 @@
+//! Builds the component that goes into the binary, unless `S3_CONNECTOR_COMPONENT` names one.
+//!
+//! The component is built by a cargo of its own, into a folder of its own under the target folder, since this
+//! build holds the lock of that one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-wasip2";
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=S3_CONNECTOR_COMPONENT");
+    let component = match std::env::var_os("S3_CONNECTOR_COMPONENT") {
+        Some(given) => PathBuf::from(given),
+        None => build(),
+    };
+    println!("cargo::rerun-if-changed={}", component.display());
+    println!("cargo::rustc-env=S3_CONNECTOR_COMPONENT={}", component.display());
+}
+
+fn build() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is in a workspace");
+    for source in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    }
+    let target = target_folder(workspace).join("component");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--locked", "--package", "s3-connector", "--lib"])
+        .args(["--profile", "component", "--target", TARGET, "--target-dir"])
+        .arg(&target);
+    // What was meant for this build is not meant for that one.
+    for variable in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER",
+        "CARGO_BUILD_TARGET"]
+    {
+        cargo.env_remove(variable);
+    }
+    let status = cargo.status().expect("cargo runs, since it runs this");
+    assert!(
+        status.success(),
+        "the component could not be built; is the target there? rustup target add {TARGET}"
+    );
+    target.join(TARGET).join("component/s3_connector.wasm")
+}
+
+/// The folder that this build is in: `OUT_DIR` is `TARGET/PROFILE/build/PACKAGE/out`, with the triple behind
+/// `TARGET` where one was given.
+fn target_folder(workspace: &Path) -> PathBuf {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    let folder = out.ancestors().nth(4).map_or_else(|| workspace.join("target"), Path::to_path_buf);
+    if folder.ends_with(std::env::var("TARGET").unwrap_or_default()) {
+        folder.parent().map_or(folder.clone(), Path::to_path_buf)
+    } else {
+        folder
+    }
+}

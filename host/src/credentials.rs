@@ -1,0 +1,343 @@
+//! Owns the keys with which requests are signed: where they are from, how long they last, when to fetch new
+//! ones. Leaves signing to `egress`, and the AWS chain's links to `chain`.
+//!
+//! Keys never show: not in `Debug`, not in errors, not in the log.
+
+mod chain;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::ProvideCredentials;
+use tokio::time::Instant;
+
+use crate::environment::Environment;
+
+use self::chain::{Chain, Fetch, Link};
+
+/// New keys are fetched this long before the old ones end, while the old ones still sign. The instance
+/// metadata service has new ones at least 5 minutes before
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>).
+const REFRESH_AHEAD: Duration = Duration::from_secs(5 * 60);
+
+/// Keys that end within this time may be refused on arrival.
+const LIFE_MIN: Duration = Duration::from_secs(10);
+
+/// After a failure the next fetch waits this long: hundreds of requests that wait for one must not each ask
+/// a metadata service that takes seconds to say no.
+const FAILURE_HOLD: Duration = Duration::from_secs(5);
+
+/// Keys and where they are from.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The keys. Their own `Debug` masks, but shows the access key's id.
+    pub keys: Keys,
+    /// Where they are from, in words, for messages.
+    pub origin: Arc<str>,
+}
+
+impl Loaded {
+    /// Whether these are other keys than those.
+    fn differs_from(&self, other: &Self) -> bool {
+        self.keys.access_key_id() != other.keys.access_key_id()
+            || self.keys.secret_access_key() != other.keys.secret_access_key()
+            || self.keys.session_token() != other.keys.session_token()
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("origin", &self.origin)
+            .field("keys", &"redacted")
+            .finish()
+    }
+}
+
+/// Why there are no keys.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// One half of a pair of keys is in the settings, the other is not.
+    #[error("aws.accessKeyId and aws.secretAccessKey go together; missing=`{missing}`")]
+    Incomplete {
+        /// The setting that is absent.
+        missing: &'static str,
+    },
+    /// No link of the chain has keys.
+    #[error(
+        "no credentials were found: set aws.accessKeyId and aws.secretAccessKey, or AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY, or a profile by AWS_PROFILE; tried=`{tried}`"
+    )]
+    NotFound {
+        /// The links that were asked, in order.
+        tried: String,
+    },
+    /// A link of the chain is set up, and failed.
+    #[error("credentials could not be loaded; origin=`{origin}`")]
+    Failed {
+        /// The link.
+        origin: Arc<str>,
+        /// What it said.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Where the AWS chain looks.
+#[derive(Debug, Clone)]
+pub struct ChainInput {
+    /// The variables.
+    pub environment: Environment,
+    /// The region for calls to STS, where a link needs one.
+    pub region: Option<String>,
+}
+
+/// Keys to sign with: fixed ones, or those of the AWS chain, fetched when first needed, kept, and fetched anew
+/// before they end. Clones share what was fetched.
+#[derive(Clone)]
+pub struct Credentials(Arc<Kind>);
+
+enum Kind {
+    Fixed(Loaded),
+    Fetched(Cache),
+}
+
+impl Credentials {
+    /// The keys that the settings hold.
+    #[must_use]
+    pub fn from_settings(
+        access_key_id: &str,
+        secret_access_key: &str,
+        session_token: Option<&str>,
+    ) -> Self {
+        let keys = Keys::new(
+            access_key_id,
+            secret_access_key,
+            session_token.map(str::to_owned),
+            None,
+            "settings",
+        );
+        Self(Arc::new(Kind::Fixed(Loaded {
+            keys,
+            origin: "setting aws.accessKeyId".into(),
+        })))
+    }
+
+    /// The keys of the standard AWS chain: environment, profile (with `credential_process` and assumed roles),
+    /// web identity, container, instance metadata. Nothing is read before the first [`load`](Self::load).
+    #[must_use]
+    pub fn from_chain(input: ChainInput) -> Self {
+        Self::from_fetch(Box::new(Chain::new(input)), Arc::new(SystemTime::now))
+    }
+
+    /// The keys of another provider, for programs that have their own; kept and renewed like those of the
+    /// chain. `origin` says in messages where they are from.
+    #[must_use]
+    pub fn from_provider(
+        provider: impl ProvideCredentials + 'static,
+        origin: impl Into<Arc<str>>,
+    ) -> Self {
+        Self::from_fetch(
+            Box::new(Link::new(origin, provider)),
+            Arc::new(SystemTime::now),
+        )
+    }
+
+    /// The keys of the settings if they are there, else those of the chain. An empty setting counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Incomplete`] if one of the pair is there and the other is not.
+    pub fn choose(
+        access_key_id: Option<&str>,
+        secret_access_key: Option<&str>,
+        session_token: Option<&str>,
+        chain: ChainInput,
+    ) -> Result<Self, Error> {
+        let present = |value: Option<&str>| value.is_some_and(|value| !value.is_empty());
+        match (access_key_id, secret_access_key) {
+            (Some(id), Some(secret)) if !id.is_empty() && !secret.is_empty() => {
+                let token = session_token.filter(|token| !token.is_empty());
+                Ok(Self::from_settings(id, secret, token))
+            }
+            (id, _) if present(id) => Err(Error::Incomplete {
+                missing: "aws.secretAccessKey",
+            }),
+            (_, secret) if present(secret) => Err(Error::Incomplete {
+                missing: "aws.accessKeyId",
+            }),
+            _ => Ok(Self::from_chain(chain)),
+        }
+    }
+
+    fn from_fetch(fetch: Box<dyn Fetch>, clock: Clock) -> Self {
+        Self(Arc::new(Kind::Fetched(Cache {
+            fetch,
+            clock,
+            state: RwLock::default(),
+            gate: tokio::sync::Mutex::new(()),
+        })))
+    }
+
+    /// The keys to sign with now. Fetches where none are kept or the kept ones are about to end; many callers
+    /// at once cause one fetch.
+    ///
+    /// # Errors
+    ///
+    /// If there are no keys. Says what to set.
+    pub async fn load(&self) -> Result<Loaded, Error> {
+        match &*self.0 {
+            Kind::Fixed(loaded) => Ok(loaded.clone()),
+            Kind::Fetched(cache) => cache.load().await,
+        }
+    }
+
+    /// Other keys than those that S3 has just refused; none if there are no others.
+    ///
+    /// # Errors
+    ///
+    /// As of [`load`](Self::load).
+    pub async fn refresh(&self, refused: &Loaded) -> Result<Option<Loaded>, Error> {
+        match &*self.0 {
+            Kind::Fixed(_) => Ok(None),
+            Kind::Fetched(cache) => cache.refresh(refused).await,
+        }
+    }
+
+    /// Whether a refused key may be followed by another.
+    #[must_use]
+    pub fn is_refreshable(&self) -> bool {
+        matches!(*self.0, Kind::Fetched(_))
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let loaded = match &*self.0 {
+            Kind::Fixed(loaded) => Some(loaded.clone()),
+            Kind::Fetched(cache) => cache.kept().current,
+        };
+        let origin = loaded.map_or("not loaded yet".into(), |loaded| loaded.origin);
+        f.debug_struct("Credentials")
+            .field("origin", &origin)
+            .field("keys", &"redacted")
+            .finish()
+    }
+}
+
+/// The time of day.
+type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// Keeps what was fetched.
+struct Cache {
+    fetch: Box<dyn Fetch>,
+    clock: Clock,
+    state: RwLock<State>,
+    /// Held while fetching.
+    gate: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    current: Option<Loaded>,
+    fetched_at: Option<Instant>,
+    failure: Option<(Instant, Error)>,
+}
+
+/// How long kept keys last.
+#[derive(PartialEq)]
+enum Life {
+    Long,
+    Ending,
+    Over,
+}
+
+impl Cache {
+    async fn load(&self) -> Result<Loaded, Error> {
+        let kept = self.kept();
+        if let Some(loaded) = kept.current {
+            match self.life(&loaded) {
+                Life::Long => return Ok(loaded),
+                // One caller fetches, the others go on with what still works; so does it, if it fails.
+                Life::Ending => {
+                    let Ok(_guard) = self.gate.try_lock() else {
+                        return Ok(loaded);
+                    };
+                    return Ok(self.fetch_unless_failed().await.unwrap_or(loaded));
+                }
+                Life::Over => {}
+            }
+        }
+        let _guard = self.gate.lock().await;
+        // Whoever held the gate before may have done it.
+        match self.kept().current {
+            Some(loaded) if self.life(&loaded) != Life::Over => Ok(loaded),
+            _ => self.fetch_unless_failed().await,
+        }
+    }
+
+    async fn refresh(&self, refused: &Loaded) -> Result<Option<Loaded>, Error> {
+        let _guard = self.gate.lock().await;
+        let kept = self.kept();
+        if let Some(current) = kept.current.filter(|current| current.differs_from(refused)) {
+            return Ok(Some(current));
+        }
+        // The source gave these very keys just now.
+        if kept
+            .fetched_at
+            .is_some_and(|at| at.elapsed() < FAILURE_HOLD)
+        {
+            return Ok(None);
+        }
+        let fetched = self.fetch_unless_failed().await?;
+        Ok(fetched.differs_from(refused).then_some(fetched))
+    }
+
+    /// Fetches, while the gate is held.
+    async fn fetch_unless_failed(&self) -> Result<Loaded, Error> {
+        if let Some((at, error)) = self.kept().failure
+            && at.elapsed() < FAILURE_HOLD
+        {
+            return Err(error);
+        }
+        let outcome = self.fetch.fetch().await;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match &outcome {
+            Ok(loaded) => {
+                tracing::debug!(origin = %loaded.origin, "credentials are loaded");
+                state.current = Some(loaded.clone());
+                state.fetched_at = Some(now);
+                state.failure = None;
+            }
+            Err(error) => state.failure = Some((now, error.clone())),
+        }
+        outcome
+    }
+
+    fn kept(&self) -> State {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn life(&self, loaded: &Loaded) -> Life {
+        let Some(end) = loaded.keys.expiry() else {
+            return Life::Long;
+        };
+        let left = end.duration_since((self.clock)()).unwrap_or_default();
+        if left > REFRESH_AHEAD {
+            Life::Long
+        } else if left > LIFE_MIN {
+            Life::Ending
+        } else {
+            Life::Over
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

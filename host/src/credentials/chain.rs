@@ -1,0 +1,339 @@
+//! Owns the standard AWS chain, link by link, so that it is known which link the keys are from. Leaves keeping
+//! and renewing them to its parent.
+//!
+//! The links are built anew for each fetch: they keep what they have read, and a profile that was rotated on
+//! disk would never be seen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::Region;
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::{ChainInput, Error, Loaded};
+
+/// Instance metadata answers within milliseconds where there is any; elsewhere the address is silent, and
+/// everybody without credentials waits this long to be told so.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connection, token and keys together.
+const METADATA_TOTAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Gets keys from where they are.
+pub(super) trait Fetch: Send + Sync {
+    /// Asks for keys once.
+    fn fetch(&self) -> BoxFuture<'_, Result<Loaded, Error>>;
+}
+
+/// The chain. Holds no keys.
+pub(super) struct Chain {
+    input: ChainInput,
+    http_client: SharedHttpClient,
+}
+
+/// One place that may have keys.
+pub(super) struct Link {
+    origin: Arc<str>,
+    provider: SharedCredentialsProvider,
+    time_limit: Option<Duration>,
+}
+
+impl Link {
+    pub(super) fn new(
+        origin: impl Into<Arc<str>>,
+        provider: impl ProvideCredentials + 'static,
+    ) -> Self {
+        Self {
+            origin: origin.into(),
+            provider: SharedCredentialsProvider::new(provider),
+            time_limit: None,
+        }
+    }
+
+    fn failed(&self, error: CredentialsError) -> Error {
+        Error::Failed {
+            origin: Arc::clone(&self.origin),
+            source: Arc::new(error),
+        }
+    }
+}
+
+impl Chain {
+    pub(super) fn new(input: ChainInput) -> Self {
+        let builder =
+            HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+        // A bundle that can't be read is reported by whoever connects to S3 with it.
+        let bundle = input
+            .environment
+            .ca_bundle()
+            .and_then(|path| std::fs::read(path).ok());
+        let trust = bundle.map(|bundle| TrustStore::empty().with_pem_certificate(bundle));
+        let context =
+            trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok());
+        let http_client = match context {
+            Some(context) => builder.tls_context(context).build_https(),
+            None => builder.build_https(),
+        };
+        Self { input, http_client }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let environment = &self.input.environment;
+        let config = ProviderConfig::without_region()
+            .with_http_client(self.http_client.clone())
+            .with_region(self.input.region.clone().map(Region::new));
+        let profile = ProfileFileCredentialsProvider::builder()
+            .configure(&config)
+            .build();
+        let web_identity = WebIdentityTokenCredentialsProvider::builder()
+            .configure(&config)
+            .build();
+        let container = EcsCredentialsProvider::builder().configure(&config).build();
+        let mut links = vec![
+            Link::new(format!("profile {}", environment.profile()), profile),
+            Link::new("web identity", web_identity),
+            Link::new("container credentials", container),
+        ];
+        if !environment.is_true("AWS_EC2_METADATA_DISABLED") {
+            let client = aws_config::imds::Client::builder()
+                .configure(&config)
+                .max_attempts(1)
+                .connect_timeout(METADATA_TIMEOUT)
+                .read_timeout(METADATA_TIMEOUT)
+                .build();
+            let metadata = ImdsCredentialsProvider::builder()
+                .configure(&config)
+                .imds_client(client)
+                .build();
+            links.push(Link {
+                time_limit: Some(METADATA_TOTAL_TIMEOUT),
+                ..Link::new("instance metadata", metadata)
+            });
+        }
+        links
+    }
+
+    /// The keys of the environment, which need no link.
+    fn environment_keys(&self) -> Option<Loaded> {
+        let environment = &self.input.environment;
+        let trimmed = |name| Some(environment.get(name)?.trim().to_owned());
+        let keys = Keys::new(
+            trimmed("AWS_ACCESS_KEY_ID")?,
+            trimmed("AWS_SECRET_ACCESS_KEY")?,
+            trimmed("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        Some(Loaded {
+            keys,
+            origin: "AWS_ACCESS_KEY_ID in the environment".into(),
+        })
+    }
+}
+
+impl Fetch for Chain {
+    fn fetch(&self) -> BoxFuture<'_, Result<Loaded, Error>> {
+        async {
+            if let Some(loaded) = self.environment_keys() {
+                return Ok(loaded);
+            }
+            first_of(self.links()).await
+        }
+        .boxed()
+    }
+}
+
+impl Fetch for Link {
+    fn fetch(&self) -> BoxFuture<'_, Result<Loaded, Error>> {
+        async {
+            match ask(self).await {
+                Ok(keys) => Ok(Loaded {
+                    keys,
+                    origin: Arc::clone(&self.origin),
+                }),
+                Err(error) => Err(self.failed(error)),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The keys of the first link that has some. A link that is set up and fails ends the search: going on would
+/// sign as somebody else.
+async fn first_of(links: Vec<Link>) -> Result<Loaded, Error> {
+    let mut tried = vec!["environment".to_owned()];
+    for link in links {
+        match ask(&link).await {
+            Ok(keys) => {
+                return Ok(Loaded {
+                    keys,
+                    origin: link.origin,
+                });
+            }
+            Err(CredentialsError::CredentialsNotLoaded(reason)) => {
+                tracing::debug!(origin = %link.origin, ?reason, "no credentials here");
+                tried.push(link.origin.to_string());
+            }
+            Err(error) => return Err(link.failed(error)),
+        }
+    }
+    Err(Error::NotFound {
+        tried: tried.join(", "),
+    })
+}
+
+async fn ask(link: &Link) -> Result<Keys, CredentialsError> {
+    let asked = link.provider.provide_credentials();
+    match link.time_limit {
+        None => asked.await,
+        Some(limit) => match tokio::time::timeout(limit, asked).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CredentialsError::not_loaded("no answer in time")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::provider::future;
+
+    use super::*;
+    use crate::environment::Environment;
+
+    #[derive(Debug)]
+    enum Fake {
+        Has(&'static str),
+        Lacks,
+        Fails,
+        Hangs,
+    }
+
+    impl ProvideCredentials for Fake {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async move {
+                match self {
+                    Self::Has(id) => Ok(Keys::new(*id, "secret", None, None, "fake")),
+                    Self::Lacks => Err(CredentialsError::not_loaded("nothing")),
+                    Self::Fails => Err(CredentialsError::provider_error("broken")),
+                    Self::Hangs => std::future::pending().await,
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_link_that_has_keys_gives_them() {
+        let links = vec![
+            Link::new("a", Fake::Lacks),
+            Link::new("b", Fake::Has("of b")),
+            Link::new("c", Fake::Has("of c")),
+        ];
+        let loaded = first_of(links).await.unwrap();
+        assert_eq!(
+            (&*loaded.origin, loaded.keys.access_key_id()),
+            ("b", "of b")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_link_that_fails_ends_the_search_by_name() {
+        let links = vec![
+            Link::new("a", Fake::Fails),
+            Link::new("b", Fake::Has("of b")),
+        ];
+        let error = first_of(links).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "credentials could not be loaded; origin=`a`"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_link_is_passed_over_in_time() {
+        let hanging = Link {
+            time_limit: Some(METADATA_TOTAL_TIMEOUT),
+            ..Link::new("a", Fake::Hangs)
+        };
+        let before = tokio::time::Instant::now();
+        let error = first_of(vec![hanging]).await.unwrap_err();
+        assert!(matches!(error, Error::NotFound { .. }));
+        assert_eq!(before.elapsed().as_secs(), METADATA_TOTAL_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn nothing_found_says_what_to_set_and_where_it_looked() {
+        let links = vec![Link::new("profile default", Fake::Lacks)];
+        let message = first_of(links).await.unwrap_err().to_string();
+        assert!(message.contains("set aws.accessKeyId and aws.secretAccessKey"));
+        assert!(message.ends_with("tried=`environment, profile default`"));
+    }
+
+    #[tokio::test]
+    async fn the_environment_comes_first_and_blank_variables_do_not_count() {
+        let chain = |environment| {
+            Chain::new(ChainInput {
+                environment,
+                region: None,
+            })
+        };
+        let loaded = chain(Environment::of([
+            ("AWS_ACCESS_KEY_ID", " id "),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", " "),
+        ]))
+        .fetch()
+        .await
+        .unwrap();
+        assert_eq!(loaded.keys.access_key_id(), "id");
+        assert_eq!(loaded.keys.session_token(), None);
+        assert_eq!(&*loaded.origin, "AWS_ACCESS_KEY_ID in the environment");
+
+        let half = chain(Environment::of([("AWS_ACCESS_KEY_ID", "id")]));
+        assert!(half.environment_keys().is_none());
+    }
+
+    #[test]
+    fn instance_metadata_can_be_switched_off() {
+        let links = |environment| {
+            Chain::new(ChainInput {
+                environment,
+                region: None,
+            })
+            .links()
+        };
+        let has_metadata = |links: Vec<Link>| {
+            links
+                .iter()
+                .any(|link| &*link.origin == "instance metadata")
+        };
+        assert!(has_metadata(links(Environment::of([]))));
+        let off = Environment::of([("AWS_EC2_METADATA_DISABLED", "TRUE")]);
+        assert!(!has_metadata(links(off)));
+    }
+
+    #[test]
+    fn the_profile_is_named() {
+        let environment = Environment::of([("AWS_PROFILE", "work")]);
+        let chain = Chain::new(ChainInput {
+            environment,
+            region: None,
+        });
+        assert_eq!(&*chain.links()[0].origin, "profile work");
+    }
+}

@@ -1,0 +1,148 @@
+//! A destination of records: a typed handle on the component's resource.
+//!
+//! Calls go one after the other, since an instance runs one at a time. When to flush and what to do with acks is
+//! `pipeline`'s business, or that of whoever embeds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::component::ResourceAny;
+
+use crate::bindings::{destination, types};
+use crate::credentials::Credentials;
+use crate::egress::upstream::Upstream;
+use crate::egress::{Egress, Role, Snapshot};
+use crate::error::{Error, Result};
+use crate::instance::Instance;
+use crate::record::{self, Record};
+use crate::settings::{self, Prepared};
+
+/// A destination of records.
+pub struct Destination {
+    instance: Instance,
+    resource: ResourceAny,
+    egress: Egress,
+    credentials: Credentials,
+}
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The record's position.
+    pub position: Bytes,
+    /// Why it was not stored, if it was not, for a fault of its own.
+    pub error: Option<Error>,
+}
+
+impl Destination {
+    pub(crate) async fn configure(
+        mut instance: Instance,
+        prepared: Prepared,
+        upstream: Arc<dyn Upstream>,
+    ) -> Result<Self> {
+        let settings = prepared.redacted();
+        let resource = instance
+            .call(async |exports, store| {
+                let destination = exports.opencdc_connector_destination().destination();
+                destination.call_configure(store, &settings).await
+            })
+            .await??;
+        let (egress, credentials) = prepared.egress(Role::Destination, upstream)?;
+        instance.set_egress(egress.clone());
+        Ok(Self { instance, resource, egress, credentials })
+    }
+
+    /// Checks the bucket.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where the bucket does not exist, `Denied` where credentials are refused, `Unavailable` where
+    /// the store does not answer.
+    pub async fn open(&mut self) -> Result<()> {
+        let resource = self.resource;
+        let opened = self
+            .instance
+            .call(async |exports, store| {
+                exports.opencdc_connector_destination().destination().call_open(store, resource).await
+            })
+            .await?;
+        self.explain(opened).await
+    }
+
+    /// Takes records, sends batches that are full or old enough, and returns the acks that are there: in order,
+    /// one for each record, maybe of an earlier call. Without records it is a tick.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept a batch from being stored. What was not acked must be written to a new destination.
+    pub async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        let resource = self.resource;
+        let table = self.instance.table();
+        let records =
+            records.into_iter().map(|r| record::lower(r, table)).collect::<Result<Vec<_>>>()?;
+        let written = self
+            .instance
+            .call(async |exports, store| {
+                let destination = exports.opencdc_connector_destination().destination();
+                destination.call_write(store, resource, &records).await
+            })
+            .await?;
+        self.explain(written).await.map(lift)
+    }
+
+    /// Sends what is buffered and waits at most `wait` for acks; call again while some are missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        let resource = self.resource;
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let flushed = self
+            .instance
+            .call(async |exports, store| {
+                let destination = exports.opencdc_connector_destination().destination();
+                destination.call_flush(store, resource, wait_ms).await
+            })
+            .await?;
+        self.explain(flushed).await.map(lift)
+    }
+
+    /// What went over the wire so far.
+    pub fn traffic(&self) -> Snapshot {
+        self.egress.counters()
+    }
+
+    /// Ends the destination; what was not flushed is dropped, unacked.
+    ///
+    /// # Errors
+    ///
+    /// Only if the instance is gone.
+    pub async fn teardown(&mut self) -> Result<()> {
+        let resource = self.resource;
+        let ended = self
+            .instance
+            .call(async |exports, store| {
+                let destination = exports.opencdc_connector_destination().destination();
+                destination.call_teardown(store, resource).await
+            })
+            .await?;
+        self.explain(ended).await
+    }
+
+    async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                Err(settings::explain(error.into(), &self.egress, &self.credentials).await)
+            }
+        }
+    }
+}
+
+fn lift(acks: Vec<destination::Ack>) -> Vec<Ack> {
+    acks.into_iter()
+        .map(|ack| Ack { position: Bytes::from(ack.position), error: ack.error.map(Error::from) })
+        .collect()
+}

@@ -1,0 +1,404 @@
+//! Owns the HTTP client of the process: one pool of connections, TLS, name look-up, time to connect. Leaves
+//! what is sent and how long an answer may take to `egress`.
+//!
+//! HTTP/1.1 alone: S3 offers nothing else, and hyper-util keeps a single HTTP/2 connection per host
+//! (<https://github.com/hyperium/hyper/issues/3623>).
+
+use std::error::Error as StdError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tower_service::Service;
+
+use super::upstream::{Error, Source, Upstream, UpstreamBody};
+
+/// Time for the TCP connection; hyper-util divides it among the host's addresses.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for name look-up, TCP and TLS together: a server that accepts and then says nothing must not hold a
+/// request until the limit for its answer.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// S3 drops connections that are idle for about 5 s; ours go first, so that few requests meet a dead one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Above any concurrency of one process: a pool that keeps fewer than are in use opens anew for the rest.
+const IDLE_PER_HOST_MAX: usize = 512;
+
+/// Answers carry user metadata as headers, 2 KB of it in names and values of a few bytes; hyper allows 100.
+const RESPONSE_HEADERS_MAX: usize = 512;
+
+/// TLS, with time limit, over TCP.
+type Connector = Limited<HttpsConnector<HttpConnector<Resolver>>>;
+
+/// Why the trusted certificates could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// `AWS_CA_BUNDLE` names a file that is not readable or holds something else than certificates.
+    #[error("the bundle of trusted certificates can't be read; path=`{}`", path.display())]
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Source,
+    },
+}
+
+/// The real [`Upstream`]: a pooled client. Clones share the pool; a process needs one.
+#[derive(Debug, Clone)]
+pub struct HyperUpstream {
+    client: Arc<Client<Connector, Full<Bytes>>>,
+}
+
+impl HyperUpstream {
+    /// Makes a client that trusts the system's certificates, or those of a bundle (the file that
+    /// `AWS_CA_BUNDLE` names) in their stead, as the aws CLI does.
+    ///
+    /// # Errors
+    ///
+    /// If the bundle can't be read. A system without certificates is no error: plain HTTP needs none, and TLS
+    /// will then fail with [`Error::Certificate`].
+    pub fn new(ca_bundle: Option<&Path>) -> Result<Self, TrustError> {
+        let roots = match ca_bundle {
+            Some(path) => read_bundle(path)?,
+            None => native_roots(),
+        };
+        let tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("the provider speaks TLS 1.2 and 1.3")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let tls = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .http1_max_headers(RESPONSE_HEADERS_MAX)
+            // An idle connection that the server closed just now: the request never left, another may.
+            .retry_canceled_requests(true)
+            // `Host` is part of the signature.
+            .set_host(false)
+            .build(Limited(tls));
+        Ok(Self {
+            client: Arc::new(client),
+        })
+    }
+}
+
+impl Upstream for HyperUpstream {
+    fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>> {
+        let sent = self.client.request(request);
+        async move {
+            let response = sent.await.map_err(classify_client)?;
+            Ok(response.map(|body| body.map_err(classify_body).boxed_unsync()))
+        }
+        .boxed()
+    }
+}
+
+fn read_bundle(path: &Path) -> Result<RootCertStore, TrustError> {
+    let refuse = |source| TrustError::Bundle {
+        path: path.to_owned(),
+        source,
+    };
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| refuse(Box::new(error)))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| refuse(Box::new(error)))?;
+        roots
+            .add(certificate)
+            .map_err(|error| refuse(Box::new(error)))?;
+    }
+    if roots.is_empty() {
+        return Err(refuse("the file holds no certificate".into()));
+    }
+    Ok(roots)
+}
+
+fn native_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "some of the system's certificates can't be read");
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::warn!("the system has no trusted certificates: https will not work");
+    }
+    roots
+}
+
+/// Looks names up as the system does, and marks its failures so that they can be told from others.
+#[derive(Debug, Clone)]
+struct Resolver(GaiResolver);
+
+/// A failed look-up.
+#[derive(Debug, thiserror::Error)]
+#[error("name look-up failed")]
+struct LookupError(#[source] io::Error);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = LookupError;
+    type Future = BoxFuture<'static, Result<Self::Response, LookupError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LookupError>> {
+        self.0.poll_ready(context).map_err(LookupError)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let found = self.0.call(name);
+        async move {
+            Ok(found
+                .await
+                .map_err(LookupError)?
+                .collect::<Vec<_>>()
+                .into_iter())
+        }
+        .boxed()
+    }
+}
+
+/// A connector with a limit for the whole way to a usable connection.
+#[derive(Debug, Clone)]
+struct Limited<C>(C);
+
+/// The limit has passed.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection in time; seconds=`{}`", HANDSHAKE_TIMEOUT.as_secs())]
+struct TooLate;
+
+impl<C> Service<Uri> for Limited<C>
+where
+    C: Service<Uri, Error = Source>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = Source;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, Source>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Source>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connected = self.0.call(uri);
+        Box::pin(async move {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, connected).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(TooLate.into()),
+            }
+        })
+    }
+}
+
+/// What a failure is by the first of its causes that tells.
+fn classify(error: Source) -> Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error.as_ref());
+    while let Some(current) = cause {
+        if current.is::<LookupError>() {
+            return Error::Dns(error);
+        }
+        if current.is::<TooLate>() {
+            return Error::ConnectTimeout(error);
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return match tls {
+                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                    Error::Certificate(error)
+                }
+                rustls::Error::AlertReceived(alert) => {
+                    let alert = u8::from(*alert);
+                    Error::Alert {
+                        alert,
+                        source: error,
+                    }
+                }
+                _ => Error::Tls(error),
+            };
+        }
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            // An I/O error hides what it was made from: its `source` is the source of that.
+            if let Some(inner) = io.get_ref() {
+                cause = Some(inner);
+                continue;
+            }
+            return classify_io(io.kind(), io.raw_os_error(), error);
+        }
+        cause = current.source();
+    }
+    Error::Terminated(error)
+}
+
+fn classify_io(kind: io::ErrorKind, code: Option<i32>, error: Source) -> Error {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL];
+    if exhausted
+        .iter()
+        .any(|errno| code == Some(errno.raw_os_error()))
+    {
+        return Error::Exhausted(error);
+    }
+    match kind {
+        io::ErrorKind::ConnectionRefused => Error::Refused(error),
+        io::ErrorKind::TimedOut => Error::ConnectTimeout(error),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Error::Unreachable(error)
+        }
+        _ => Error::Terminated(error),
+    }
+}
+
+fn classify_client(error: ClientError) -> Error {
+    let connecting = error.is_connect();
+    let hyper = error
+        .source()
+        .and_then(|source| source.downcast_ref::<hyper::Error>());
+    if !connecting && hyper.is_some_and(is_protocol) {
+        return Error::Protocol(Box::new(error));
+    }
+    match classify(Box::new(error)) {
+        // The handshake ended with neither alert nor reason: a port that speaks no TLS closes like that.
+        Error::Terminated(source) if connecting => {
+            if is_unexpected_end(source.as_ref()) {
+                Error::Tls(source)
+            } else {
+                Error::Terminated(source)
+            }
+        }
+        // A time limit of the system's on a connection that was there.
+        Error::ConnectTimeout(source) if !connecting => Error::Terminated(source),
+        other => other,
+    }
+}
+
+fn classify_body(error: hyper::Error) -> Error {
+    if is_protocol(&error) {
+        return Error::Protocol(Box::new(error));
+    }
+    match classify(Box::new(error)) {
+        Error::ConnectTimeout(source) | Error::Refused(source) => Error::Terminated(source),
+        other => other,
+    }
+}
+
+fn is_protocol(error: &hyper::Error) -> bool {
+    error.is_parse() || error.is_parse_status() || error.is_parse_too_large() || error.is_user()
+}
+
+fn is_unexpected_end(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            return io.kind() == io::ErrorKind::UnexpectedEof;
+        }
+        cause = current.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_found_through_their_wrappers() {
+        let io = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        let wrapped = |inner: Source| -> Source { Box::new(io::Error::other(inner)) };
+        let of = |source: Source| format!("{:?}", classify(wrapped(wrapped(source))));
+        for (source, name) in [
+            (Box::new(LookupError(io(Errno::NOENT))) as Source, "Dns"),
+            (Box::new(TooLate), "ConnectTimeout"),
+            (Box::new(io(Errno::CONNREFUSED)), "Refused"),
+            (Box::new(io(Errno::TIMEDOUT)), "ConnectTimeout"),
+            (Box::new(io(Errno::HOSTUNREACH)), "Unreachable"),
+            (Box::new(io(Errno::NETUNREACH)), "Unreachable"),
+            (Box::new(io(Errno::MFILE)), "Exhausted"),
+            (Box::new(io(Errno::ADDRNOTAVAIL)), "Exhausted"),
+            (Box::new(io(Errno::CONNRESET)), "Terminated"),
+            (Box::new(io(Errno::PIPE)), "Terminated"),
+            ("anything else".into(), "Terminated"),
+            (
+                Box::new(rustls::Error::InvalidCertificate(
+                    rustls::CertificateError::Expired,
+                )),
+                "Certificate",
+            ),
+            (
+                Box::new(rustls::Error::AlertReceived(
+                    rustls::AlertDescription::HandshakeFailure,
+                )),
+                "Alert { alert: 40",
+            ),
+            (Box::new(rustls::Error::DecryptError), "Tls"),
+        ] {
+            let got = of(source);
+            assert!(got.starts_with(name), "{name}: {got}");
+        }
+    }
+
+    /// Accepts, and then says nothing.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Service<Uri> for Silent {
+        type Response = ();
+        type Error = Source;
+        type Future = BoxFuture<'static, Result<(), Source>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Source>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Uri) -> Self::Future {
+            std::future::pending().boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_never_ends_is_given_up() {
+        let started = tokio::time::Instant::now();
+        let error = Limited(Silent)
+            .call(Uri::from_static("https://h"))
+            .await
+            .unwrap_err();
+        assert!(matches!(classify(error), Error::ConnectTimeout(_)));
+        assert_eq!(started.elapsed(), HANDSHAKE_TIMEOUT);
+    }
+}

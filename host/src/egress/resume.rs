@@ -1,0 +1,326 @@
+//! Owns answers' bodies on their way in: short ones are read at once, long ones are streamed, and one that
+//! breaks is taken up where it broke, by range and pinned to its ETag. Leaves the requests to its parent.
+//!
+//! What reaches the guest is exactly as long as S3 announced, or ends with an error.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header, response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use wasmtime_wasi_http::{Error as WasiError, WasiBody};
+
+use super::failure::Failure;
+use super::upstream::{UpstreamBody, describe};
+use super::{DRAIN_BYTES_MAX, Egress, Operation, Outgoing, STALL_TIMEOUT, parse, whole};
+
+/// Attempts to take a body up, before the guest hears of it.
+const RESUMES_MAX: u32 = 5;
+
+/// A body that went on for this long after it was taken up has its attempts back: a long one may meet many
+/// resets, and still arrive.
+const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
+
+/// The pause before the first attempt; it doubles: 100, 200, 400, 800, 1,600 ms.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// The next bytes of a body; none at its end.
+pub(super) async fn next_data(body: &mut UpstreamBody) -> Result<Option<Bytes>, Failure> {
+    loop {
+        let frame = tokio::time::timeout(STALL_TIMEOUT, body.frame())
+            .await
+            .map_err(|_| Failure::Stalled {
+                seconds: STALL_TIMEOUT.as_secs(),
+            })?;
+        match frame {
+            None => return Ok(None),
+            Some(frame) => {
+                if let Ok(data) = frame?.into_data()
+                    && !data.is_empty()
+                {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// Reads one answer's body.
+pub(super) struct Reader {
+    egress: Egress,
+    outgoing: Outgoing,
+    body: UpstreamBody,
+    received: u64,
+    /// The length that S3 announced.
+    length: Option<u64>,
+    pin: Option<Pin>,
+    resumes: u32,
+    /// `received` when the body was last taken up.
+    resumed_at: u64,
+}
+
+/// What binds a second answer to the first.
+struct Pin {
+    etag: HeaderValue,
+    /// Where in the object the first byte of the first answer stands.
+    start: u64,
+}
+
+impl Reader {
+    pub(super) fn new(
+        egress: Egress,
+        outgoing: Outgoing,
+        parts: &response::Parts,
+        body: UpstreamBody,
+    ) -> Self {
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(parse);
+        let is_object = outgoing.operation == Operation::GetObject;
+        Self {
+            egress,
+            outgoing,
+            body,
+            received: 0,
+            length,
+            pin: length
+                .filter(|_| is_object)
+                .and_then(|length| Pin::of(parts, length)),
+            resumes: 0,
+            resumed_at: 0,
+        }
+    }
+
+    /// The body for the guest: whole if it is short, else a stream. A body without a length is read until it
+    /// ends or turns out to be long.
+    pub(super) async fn into_body(mut self) -> Result<WasiBody, Failure> {
+        if self.length.is_some_and(|length| length > DRAIN_BYTES_MAX) {
+            return Ok(self.into_stream(VecDeque::new()));
+        }
+        let mut pieces = VecDeque::new();
+        while self.received <= DRAIN_BYTES_MAX {
+            match self.next().await? {
+                Some(data) => pieces.push_back(data),
+                None => return Ok(whole(join(pieces))),
+            }
+        }
+        Ok(self.into_stream(pieces))
+    }
+
+    fn into_stream(self, pieces: VecDeque<Bytes>) -> WasiBody {
+        let frames = stream::unfold(Some((self, pieces)), |state| async {
+            let (mut reader, mut pieces) = state?;
+            let next = match pieces.pop_front() {
+                Some(data) => Ok(Some(data)),
+                None => reader.next().await,
+            };
+            match next {
+                Ok(None) => None,
+                Ok(Some(data)) => Some((Ok(Frame::data(data)), Some((reader, pieces)))),
+                Err(failure) => {
+                    reader.egress.note(&failure);
+                    Some((Err(WasiError::from(failure)), None))
+                }
+            }
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+
+    /// The next bytes, from this answer or from one that takes it up.
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let missing = self.length.map(|length| length - self.received);
+            let failure = match (next_data(&mut self.body).await, missing) {
+                (Ok(Some(data)), missing) => {
+                    let bytes = data.len() as u64;
+                    if missing.is_some_and(|missing| bytes > missing) {
+                        return Err(Failure::Excess);
+                    }
+                    self.received += bytes;
+                    self.egress.inner.counters.received(data.len());
+                    return Ok(Some(data));
+                }
+                // All is here; that the connection then ended badly is no matter.
+                (_, Some(0)) | (Ok(None), None) => {
+                    tracing::debug!(bytes = self.received, "received");
+                    return Ok(None);
+                }
+                (Ok(None), Some(missing)) => Failure::Short { missing },
+                (Err(failure), _) => failure,
+            };
+            self.resume(failure).await?;
+        }
+    }
+
+    /// Puts the rest of the object in the place of a body that broke.
+    async fn resume(&mut self, mut cause: Failure) -> Result<(), Failure> {
+        let (Some(pin), Some(length)) = (&self.pin, self.length) else {
+            return Err(cause);
+        };
+        if self.received - self.resumed_at >= PROGRESS_BYTES_MIN {
+            self.resumes = 0;
+        }
+        // Closes the connection that failed.
+        self.body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let rest = Rest {
+            first: pin.start + self.received,
+            last: pin.start + length - 1,
+        };
+        let outgoing = rest.request(&self.outgoing, &pin.etag);
+        while cause.is_passing() && self.resumes < RESUMES_MAX {
+            self.resumes += 1;
+            tracing::debug!(
+                operation = self.outgoing.operation.name(),
+                received = self.received,
+                length,
+                attempt = self.resumes,
+                cause = %describe(&cause),
+                "a body broke and is taken up"
+            );
+            tokio::time::sleep(BACKOFF * 2_u32.pow(self.resumes - 1)).await;
+            let outcome = self.egress.exchange(&outgoing).await;
+            match outcome.and_then(|response| rest.check(response, &pin.etag)) {
+                Ok(body) => {
+                    self.egress.inner.counters.resumed();
+                    self.body = body;
+                    self.resumed_at = self.received;
+                    return Ok(());
+                }
+                Err(failure) => cause = failure,
+            }
+        }
+        Err(cause)
+    }
+}
+
+impl Pin {
+    /// What an answer can be taken up by; nothing if S3 does not say enough.
+    fn of(parts: &response::Parts, length: u64) -> Option<Self> {
+        let etag = parts.headers.get(header::ETAG)?;
+        // `If-Match` compares strongly: a weak tag never matches (RFC 9110, section 13.1.1).
+        if length == 0 || !etag.as_bytes().starts_with(b"\"") {
+            return None;
+        }
+        let start = match parts.status {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                let range = ContentRange::of(&parts.headers)?;
+                (range.last.checked_sub(range.first)? + 1 == length).then_some(range.first)?
+            }
+            _ => return None,
+        };
+        start.checked_add(length)?;
+        Some(Self {
+            etag: etag.clone(),
+            start,
+        })
+    }
+}
+
+/// The bytes of the object that are still to come.
+struct Rest {
+    first: u64,
+    last: u64,
+}
+
+impl Rest {
+    /// The request for them: the first one, for a range of the same object.
+    fn request(&self, original: &Outgoing, etag: &HeaderValue) -> Outgoing {
+        let mut outgoing = original.clone();
+        outgoing.uri = without_part_number(&original.uri);
+        let headers = &mut outgoing.headers;
+        for name in [
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::IF_UNMODIFIED_SINCE,
+        ] {
+            headers.remove(name);
+        }
+        headers.insert(header::IF_MATCH, etag.clone());
+        let range = HeaderValue::try_from(format!("bytes={}-{}", self.first, self.last))
+            .expect("digits are a valid value");
+        headers.insert(header::RANGE, range);
+        outgoing
+    }
+
+    /// The body of an answer that is this range of the same object, and nothing else.
+    fn check(
+        &self,
+        response: Response<UpstreamBody>,
+        etag: &HeaderValue,
+    ) -> Result<UpstreamBody, Failure> {
+        let refuse = |reason| Err(Failure::NotResumable { reason });
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::OK => return refuse("the server ignores ranges"),
+            StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+                return refuse("the object has changed");
+            }
+            status => {
+                return Err(Failure::ResumeRefused {
+                    status: status.as_u16(),
+                });
+            }
+        }
+        let headers = response.headers();
+        let range = ContentRange::of(headers);
+        if range.is_none_or(|range| (range.first, range.last) != (self.first, self.last)) {
+            return refuse("the server answers with another range");
+        }
+        let length = headers.get(header::CONTENT_LENGTH).and_then(parse);
+        if length.is_some_and(|length| length != self.last - self.first + 1) {
+            return refuse("the server answers with another length");
+        }
+        if headers.get(header::ETAG).is_some_and(|other| other != etag) {
+            return refuse("the object has changed");
+        }
+        Ok(response.into_body())
+    }
+}
+
+/// `Content-Range: bytes first-last/length` (RFC 9110, section 14.4).
+struct ContentRange {
+    first: u64,
+    last: u64,
+}
+
+impl ContentRange {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+        let (range, _) = text.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        Some(Self {
+            first: first.parse().ok()?,
+            last: last.parse().ok()?,
+        })
+    }
+}
+
+/// S3 refuses a range together with a part's number; the range says it all.
+fn without_part_number(uri: &Uri) -> Uri {
+    let Some(query) = uri.query() else {
+        return uri.clone();
+    };
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.starts_with("partNumber="))
+        .collect();
+    let path = if kept.is_empty() {
+        uri.path().to_owned()
+    } else {
+        format!("{}?{}", uri.path(), kept.join("&"))
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.try_into().expect("a part of a valid query is valid"));
+    Uri::from_parts(parts).expect("the other parts are as they were")
+}
+
+/// One piece of just its own size: a slice of a connection's buffer would keep all of that in memory.
+fn join(pieces: VecDeque<Bytes>) -> Bytes {
+    let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces {
+        joined.extend_from_slice(&piece);
+    }
+    joined.freeze()
+}

@@ -1,0 +1,343 @@
+//! Breaks bodies in every way on their way in. Leaves whole requests to `tests`.
+
+use bytes::Bytes;
+use http::{Method, header};
+use http_body_util::BodyExt as _;
+use wasmtime_wasi_http::Error as WasiError;
+
+use super::tests::{Piece, Reply, Script, egress, get, read, request};
+use super::upstream;
+use super::{DRAIN_BYTES_MAX, Role, STALL_TIMEOUT};
+
+/// An object that is streamed: larger than what is read at once.
+const LARGE: usize = 3 * 1024 * 1024;
+
+fn object(bytes: usize) -> Bytes {
+    (0..bytes)
+        .map(|index| (index * 7 + index / 251) as u8)
+        .collect()
+}
+
+/// The first answer: the object's headers, and the bytes up to `sent`.
+fn start(object: &Bytes, sent: usize) -> Reply {
+    Reply::new(200)
+        .header("content-length", object.len().to_string())
+        .header("etag", "\"tag\"")
+        .data(object.slice(..sent / 2))
+        .data(object.slice(sent / 2..sent))
+}
+
+/// The headers of an answer with the bytes from `first` to the end.
+fn rest(object: &Bytes, first: usize) -> Reply {
+    let last = object.len() - 1;
+    Reply::new(206)
+        .header("content-length", (object.len() - first).to_string())
+        .header(
+            "content-range",
+            format!("bytes {first}-{last}/{}", object.len()),
+        )
+        .header("etag", "\"tag\"")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_ends_early_or_stalls_is_taken_up() {
+    for size in [
+        1000,
+        DRAIN_BYTES_MAX as usize,
+        DRAIN_BYTES_MAX as usize + 1,
+        LARGE,
+    ] {
+        let object = object(size);
+        let half = size / 2;
+        let whole_rest = || rest(&object, half).data(object.slice(half..));
+        for first in [
+            start(&object, half).then(Piece::Break),
+            start(&object, half).then(Piece::Hang),
+            start(&object, half),
+        ] {
+            let script = Script::of([first, whole_rest()]);
+            let egress = egress(Role::Source, &script);
+            let response = egress.send(get("/key?versionId=v")).await.unwrap();
+            assert_eq!(response.headers()["content-length"], size.to_string());
+            assert_eq!(read(response).await.unwrap(), object);
+
+            let seen = &script.seen()[1];
+            assert_eq!(seen.uri(), "http://s3.test:9000/bucket/key?versionId=v");
+            let headers = seen.headers();
+            assert_eq!(headers["range"], format!("bytes={half}-{}", size - 1));
+            assert_eq!(headers["if-match"], "\"tag\"");
+            let authorization = headers["authorization"].to_str().unwrap();
+            assert!(authorization.contains("if-match;range;"), "signed anew");
+            let counters = egress.counters();
+            assert_eq!((counters.resumed, counters.bytes_in), (1, size as u64));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_lasts_no_longer_than_its_limit() {
+    let object = object(1000);
+    let script = Script::of([start(&object, 10).then(Piece::Hang)]);
+    let started = tokio::time::Instant::now();
+    let error = egress(Role::Source, &script)
+        .send(get("/key"))
+        .await
+        .unwrap_err();
+    // Nobody answers the second request: its own limit comes on top, five times.
+    assert!(matches!(error, WasiError::HttpResponseTimeout));
+    let limit = STALL_TIMEOUT + super::ANSWER_TIMEOUT * 5;
+    assert_eq!(
+        started.elapsed().as_secs(),
+        limit.as_secs() + 3,
+        "and 3.1 s between them"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_and_the_last_cause_is_told() {
+    let object = object(1000);
+    let first = start(&object, 500).then(Piece::Break);
+    let refused: fn() -> upstream::Error = || upstream::Error::Refused("x".into());
+    let steps = std::iter::once(Ok(first)).chain(std::iter::repeat_n(Err(refused), 5));
+    let script = Script::new(steps);
+    let error = egress(Role::Source, &script)
+        .send(get("/key"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, WasiError::ConnectionRefused));
+    assert_eq!(script.seen().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_are_busy_are_asked_again() {
+    let object = object(LARGE);
+    let script = Script::of([
+        start(&object, 10).then(Piece::Break),
+        Reply::new(503),
+        Reply::new(500),
+        Reply::new(429),
+        rest(&object, 10).data(object.slice(10..)),
+    ]);
+    let response = egress(Role::Source, &script)
+        .send(get("/key"))
+        .await
+        .unwrap();
+    assert_eq!(read(response).await.unwrap(), object);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_goes_on_has_its_attempts_back() {
+    let object = object(20 * 1024 * 1024);
+    let step = 2 * 1024 * 1024;
+    let mut replies = vec![start(&object, step).then(Piece::Break)];
+    for first in (step..object.len()).step_by(step) {
+        let piece = object.slice(first..first + step);
+        replies.push(rest(&object, first).data(piece).then(Piece::Break));
+    }
+    let script = Script::of(replies);
+    let egress = egress(Role::Source, &script);
+    let response = egress.send(get("/key")).await.unwrap();
+    assert_eq!(read(response).await.unwrap(), object);
+    assert_eq!(egress.counters().resumed, 9, "more often than five times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_the_rest_of_the_same_object_is_refused() {
+    let object = object(LARGE);
+    let good = || rest(&object, 10).data(object.slice(10..));
+    let wrong = [
+        Reply::new(412),
+        Reply::new(416),
+        Reply::new(404),
+        Reply::new(403),
+        start(&object, LARGE),
+        good().header("content-range", format!("bytes 11-{}/{LARGE}", LARGE - 1)),
+        good().header("content-range", format!("bytes 10-{}/{LARGE}", LARGE - 2)),
+        good().header("content-range", "bytes */100"),
+        Reply::new(206).data(object.slice(10..)),
+        good().header("content-length", (LARGE - 11).to_string()),
+        good().header("etag", "\"other\""),
+    ];
+    for (index, reply) in wrong.into_iter().enumerate() {
+        let script = Script::of([start(&object, 10).then(Piece::Break), reply]);
+        let egress = egress(Role::Source, &script);
+        let response = egress.send(get("/key")).await.unwrap();
+        let error = read(response).await.unwrap_err();
+        assert!(
+            matches!(error, WasiError::HttpResponseIncomplete),
+            "{index}: {error:?}"
+        );
+        assert_eq!(script.seen().len(), 2, "{index}: no more attempts");
+        assert!(
+            egress.last_failure().unwrap().contains("can't be taken up"),
+            "{index}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_is_taken_up_within_itself() {
+    let object = object(1000);
+    let reply = |first: usize, sent: usize| {
+        Reply::new(206)
+            .header("content-length", (600 - first).to_string())
+            .header("content-range", format!("bytes {first}-599/1000"))
+            .header("etag", "\"tag\"")
+            .data(object.slice(first..first + sent))
+            .then(Piece::Break)
+    };
+    let script = Script::of([reply(200, 100), reply(300, 300)]);
+    let mut request = get("/key");
+    request
+        .headers_mut()
+        .insert(header::RANGE, "bytes=200-599".parse().unwrap());
+    let response = egress(Role::Source, &script).send(request).await.unwrap();
+    assert_eq!(response.status(), 206);
+    assert_eq!(read(response).await.unwrap(), object.slice(200..600));
+    assert_eq!(script.seen()[1].headers()["range"], "bytes=300-599");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_is_taken_up_as_the_range_that_it_is() {
+    let object = object(1000);
+    let part = Reply::new(206)
+        .header("content-length", "500")
+        .header("content-range", "bytes 500-999/1000")
+        .header("etag", "\"tag\"")
+        .data(object.slice(500..600))
+        .then(Piece::Break);
+    for (query, kept) in [
+        ("?partNumber=2", ""),
+        ("?partNumber=2&versionId=v", "?versionId=v"),
+    ] {
+        let script = Script::of([part.clone(), rest(&object, 600).data(object.slice(600..))]);
+        let mut request = get(&format!("/key{query}"));
+        request
+            .headers_mut()
+            .insert(header::IF_NONE_MATCH, "\"x\"".parse().unwrap());
+        let response = egress(Role::Source, &script).send(request).await.unwrap();
+        assert_eq!(read(response).await.unwrap(), object.slice(500..));
+        let seen = &script.seen()[1];
+        assert_eq!(
+            seen.uri().to_string(),
+            format!("http://s3.test:9000/bucket/key{kept}")
+        );
+        assert!(!seen.headers().contains_key("if-none-match"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_strong_tag_or_is_no_object_is_not_taken_up() {
+    let object = object(1000);
+    let bare = || {
+        Reply::new(200)
+            .header("content-length", "1000")
+            .data(object.slice(..10))
+            .then(Piece::Break)
+    };
+    for (reply, path) in [
+        (bare(), "/key"),
+        (bare().header("etag", "W/\"tag\""), "/key"),
+        (bare().header("etag", "\"tag\""), "?list-type=2"),
+    ] {
+        let script = Script::of([reply]);
+        let error = egress(Role::Source, &script)
+            .send(get(path))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, WasiError::ConnectionTerminated), "{path}");
+        assert_eq!(script.seen().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_short_or_long_never_passes() {
+    let object = object(LARGE);
+    for (length, sent) in [(1000, 999), (LARGE, LARGE - 1)] {
+        let short = Reply::new(200)
+            .header("content-length", length.to_string())
+            .data(object.slice(..sent));
+        let script = Script::of([short]);
+        let outcome = egress(Role::Source, &script).send(get("/key")).await;
+        let error = match outcome {
+            Ok(response) => read(response).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(
+            matches!(error, WasiError::HttpResponseIncomplete),
+            "{error:?}"
+        );
+    }
+    for length in [1000, LARGE - 1] {
+        let long = Reply::new(200)
+            .header("content-length", length.to_string())
+            .header("etag", "\"tag\"")
+            .data(object.slice(..length))
+            .data("x");
+        let script = Script::of([long]);
+        let outcome = egress(Role::Source, &script).send(get("/key")).await;
+        let error = match outcome {
+            Ok(response) => read(response).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(
+            matches!(error, WasiError::HttpResponseBodySize(None)),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_bad_after_the_last_byte_is_no_matter() {
+    let object = object(LARGE);
+    let script = Script::of([start(&object, LARGE).then(Piece::Break)]);
+    let response = egress(Role::Source, &script)
+        .send(get("/key"))
+        .await
+        .unwrap();
+    assert_eq!(read(response).await.unwrap(), object);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_without_a_length_comes_whole_or_as_a_stream() {
+    for size in [0, 1000, LARGE] {
+        let object = object(size);
+        let mut reply = Reply::new(200);
+        for piece in object.chunks(100_000) {
+            reply = reply.data(Bytes::copy_from_slice(piece));
+        }
+        let script = Script::of([reply]);
+        let response = egress(Role::Source, &script)
+            .send(get("?list-type=2"))
+            .await
+            .unwrap();
+        assert_eq!(read(response).await.unwrap(), object, "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_body_is_not_read_ahead_of_the_guest() {
+    let object = object(LARGE);
+    let script = Script::of([start(&object, LARGE)]);
+    let egress = egress(Role::Source, &script);
+    let mut body = egress.send(get("/key")).await.unwrap().into_body();
+    assert_eq!(egress.counters().bytes_in, 0);
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(egress.counters().bytes_in, LARGE as u64 / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_without_a_body_have_none_whatever_their_length_says() {
+    for (method, status) in [(Method::HEAD, 200), (Method::GET, 304), (Method::GET, 204)] {
+        let reply = Reply::new(status)
+            .header("content-length", "1000")
+            .header("etag", "\"tag\"");
+        let script = Script::of([reply]);
+        let response = egress(Role::Source, &script)
+            .send(request(method, "/key"))
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["content-length"], "1000");
+        assert_eq!(read(response).await.unwrap(), "");
+    }
+}

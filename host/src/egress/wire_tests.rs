@@ -1,0 +1,324 @@
+//! Talks through the real client to servers in this process, on ports of the system's choice. Leaves what an
+//! egress makes of it to `tests`.
+
+use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::hyper_upstream::{HyperUpstream, TrustError};
+use super::upstream::{Error, Upstream as _, UpstreamBody};
+
+/// A certificate for `localhost` that nobody vouches for, and its key. Both are for these tests alone.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBPzCB5aADAgECAgEBMAoGCCqGSM49BAMCMBQxEjAQBgNVBAMMCWxvY2FsaG9z
+dDAgFw0wMDAxMDEwMDAwMDBaGA8yMjAwMDEwMTAwMDAwMFowFDESMBAGA1UEAwwJ
+bG9jYWxob3N0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAElkolrVjMcl4AALJ3
+9hJkAOSUthFhxRYTZBQUR6cv4EuOx0lZzLo1zjJD7dZZvTlawerKo3+kGi4TAExM
+i61DRKMmMCQwFAYDVR0RBA0wC4IJbG9jYWxob3N0MAwGA1UdEwEB/wQCMAAwCgYI
+KoZIzj0EAwIDSQAwRgIhANB4X5YEbzROR9FzVKm5hV+se+y1mav651akfeRFrPng
+AiEAgcfbJV9qu8pFk4E5YgTimuE/EE5NvoKqb/eTxU0J5gQ=
+-----END CERTIFICATE-----
+";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgT9JfJQRVBSARdC1v
+ykEll2i6RMqACXM89mKb7JUqRI6hRANCAASWSiWtWMxyXgAAsnf2EmQA5JS2EWHF
+FhNkFBRHpy/gS47HSVnMujXOMkPt1lm9OVrB6sqjf6QaLhMATEyLrUNE
+-----END PRIVATE KEY-----
+";
+
+fn upstream() -> HyperUpstream {
+    HyperUpstream::new(None).unwrap()
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn request(uri: impl std::fmt::Display) -> Request<Full<Bytes>> {
+    let uri = uri.to_string();
+    Request::builder()
+        .uri(uri)
+        .header("host", "h")
+        .body(Full::default())
+        .unwrap()
+}
+
+async fn send(uri: impl std::fmt::Display) -> Result<Response<UpstreamBody>, Error> {
+    upstream().send(request(uri)).await
+}
+
+/// A server that answers every request by `answer`, and counts its connections.
+async fn serve(
+    answer: fn(Request<Incoming>) -> Response<Full<Bytes>>,
+) -> (SocketAddr, Arc<AtomicUsize>) {
+    let (listener, address) = listen().await;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let service =
+                service_fn(move |request| async move { Ok::<_, Infallible>(answer(request)) });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+        }
+    });
+    (address, connections)
+}
+
+/// A server that reads one request's head and then does as told.
+async fn serve_raw<F>(then: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match connection.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            tokio::spawn(then(connection));
+        }
+    });
+    address
+}
+
+async fn body(response: Response<UpstreamBody>) -> Result<Bytes, Error> {
+    Ok(response.into_body().collect().await?.to_bytes())
+}
+
+#[tokio::test]
+async fn requests_one_after_another_share_a_connection() {
+    let (address, connections) = serve(|_| Response::new(Full::from("hello"))).await;
+    let upstream = upstream();
+    for _ in 0..20 {
+        let response = upstream
+            .clone()
+            .send(request(format_args!("http://{address}/b")))
+            .await;
+        assert_eq!(body(response.unwrap()).await.unwrap(), "hello");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_is_no_failure() {
+    // It promises to keep the connection, answers, and closes it.
+    let address = serve_raw(|mut connection| async move {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        connection.write_all(answer).await.unwrap();
+    })
+    .await;
+    let upstream = upstream();
+    for _ in 0..50 {
+        let response = upstream
+            .send(request(format_args!("http://{address}/b")))
+            .await
+            .unwrap();
+        assert_eq!(body(response).await.unwrap(), "ok");
+        // Lets the close arrive, as an idle pause does; either way the next request must not meet it.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_path_and_host_arrive_byte_for_byte() {
+    let (address, _) = serve(|request| {
+        let target = request.uri().path_and_query().unwrap().as_str().to_owned();
+        let host = request.headers()["host"].to_str().unwrap();
+        Response::new(Full::from(format!("{host} {target}")))
+    })
+    .await;
+    for target in [
+        "/",
+        "/b//leading//",
+        "/b/../x/./..",
+        "/b/a%20b%2Bc%25d%C3%A9%01%7F%2F",
+        "/b?uploads",
+        "/b?list-type=2&prefix=a%2Fb%20c%2B",
+    ] {
+        let response = send(format_args!("http://{address}{target}"))
+            .await
+            .unwrap();
+        assert_eq!(body(response).await.unwrap(), format!("h {target}"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_have_as_many_headers_as_metadata_makes() {
+    let (address, _) = serve(|_| {
+        let mut response = Response::new(Full::default());
+        for index in 0..300 {
+            let name = HeaderName::try_from(format!("x-amz-meta-{index}")).unwrap();
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static("v"));
+        }
+        response
+    })
+    .await;
+    let response = send(format_args!("http://{address}/b")).await.unwrap();
+    assert!(response.headers().len() >= 300);
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let (address, connections) = serve(|_| {
+        let builder = Response::builder()
+            .status(307)
+            .header("location", "http://127.0.0.1:1/");
+        builder.body(Full::default()).unwrap()
+    })
+    .await;
+    let response = send(format_args!("http://{address}/b")).await.unwrap();
+    assert_eq!(response.status(), 307);
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_refused_connection() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    let error = send(format_args!("http://{address}/b")).await.unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_answer_is_terminated() {
+    let address = serve_raw(|connection| async move { drop(connection) }).await;
+    let error = send(format_args!("http://{address}/b")).await.unwrap_err();
+    assert!(matches!(error, Error::Terminated(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_is_terminated() {
+    for head in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let address = serve_raw(move |mut connection| async move {
+            connection.write_all(head.as_bytes()).await.unwrap();
+        })
+        .await;
+        let response = send(format_args!("http://{address}/b")).await.unwrap();
+        let error = body(response).await.unwrap_err();
+        assert!(matches!(error, Error::Terminated(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_a_protocol_error() {
+    let address = serve_raw(|mut connection| async move {
+        connection
+            .write_all(b"220 mail.example ESMTP\r\n\r\n")
+            .await
+            .unwrap();
+    })
+    .await;
+    let error = send(format_args!("http://{address}/b")).await.unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn plain_http_in_place_of_tls_is_a_tls_error() {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            connection.read_u8().await.unwrap();
+            connection
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .await
+                .unwrap();
+        }
+    });
+    let error = send(format_args!("https://{address}/b")).await.unwrap_err();
+    assert!(matches!(error, Error::Tls(_)), "{error:?}");
+}
+
+/// A server with TLS on a thread of its own, which answers one request.
+fn serve_tls() -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+        let mut head = [0; 1024];
+        // A client that distrusts the certificate ends here.
+        if stream.read(&mut head).is_ok() {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer).unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_a_certificate_error() {
+    let port = serve_tls().port();
+    let error = send(format_args!("https://localhost:{port}/b"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Certificate(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_bundle_says_whom_to_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle.pem");
+    std::fs::write(&bundle, CERTIFICATE).unwrap();
+    let upstream = HyperUpstream::new(Some(&bundle)).unwrap();
+    let port = serve_tls().port();
+    let sent = upstream
+        .send(request(format_args!("https://localhost:{port}/b")))
+        .await;
+    assert_eq!(body(sent.unwrap()).await.unwrap(), "ok");
+    // The name counts, too.
+    let port = serve_tls().port();
+    let sent = upstream
+        .send(request(format_args!("https://127.0.0.1:{port}/b")))
+        .await;
+    assert!(matches!(sent.unwrap_err(), Error::Certificate(_)));
+}
+
+#[test]
+fn a_bundle_that_is_none_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate\n").unwrap();
+    let broken = folder.path().join("broken.pem");
+    std::fs::write(&broken, CERTIFICATE.replace("MIIB", "AAAA")).unwrap();
+    for path in [&empty, &broken, Path::new("/does/not/exist")] {
+        let TrustError::Bundle { path: named, .. } = HyperUpstream::new(Some(path)).unwrap_err();
+        assert_eq!(named, path);
+    }
+}

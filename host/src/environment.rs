@@ -1,0 +1,334 @@
+//! Owns what the AWS variables and profiles say about settings that a pipeline leaves out: region and endpoint.
+//! Leaves keys to `credentials`, and the meaning of settings to the component.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_config::profile::{ProfileSet, load};
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_runtime::env_config::property::PropertiesKey;
+use aws_types::os_shim_internal::{Env, Fs};
+
+/// The setting of the region.
+const REGION: &str = "aws.region";
+/// The setting of the endpoint.
+const ENDPOINT: &str = "aws.endpoint";
+
+/// The variables by which the AWS crates find configuration files and the profile in use.
+const PROFILE_VARIABLES: [&str; 7] = [
+    "AWS_CONFIG_FILE",
+    "AWS_PROFILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "HOME",
+    "HOMEDRIVE",
+    "HOMEPATH",
+    "USERPROFILE",
+];
+
+/// Where variables are looked up: the process's environment, or a map in a test.
+#[derive(Clone)]
+pub struct Environment(Arc<Lookup>);
+
+/// The value of a variable by its name.
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+impl Environment {
+    /// The environment of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        Self(Arc::new(|name| std::env::var(name).ok()))
+    }
+
+    /// These variables and no others.
+    #[must_use]
+    pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        let variables: BTreeMap<String, String> = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self(Arc::new(move |name| variables.get(name).cloned()))
+    }
+
+    /// The value of a variable; none if it is not set, or blank.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// Whether a variable is set to `true`, in any case.
+    #[must_use]
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
+    /// The file of certificates to trust in place of the system's (`AWS_CA_BUNDLE`).
+    #[must_use]
+    pub fn ca_bundle(&self) -> Option<PathBuf> {
+        self.get("AWS_CA_BUNDLE").map(PathBuf::from)
+    }
+
+    /// The name of the profile in use.
+    #[must_use]
+    pub fn profile(&self) -> String {
+        self.get("AWS_PROFILE")
+            .unwrap_or_else(|| "default".to_owned())
+    }
+
+    /// The variables of profiles as the AWS crates take them.
+    fn to_aws(&self) -> Env {
+        let found: Vec<(&str, String)> = PROFILE_VARIABLES
+            .iter()
+            .filter_map(|name| Some((*name, self.get(name)?)))
+            .collect();
+        let pairs: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        Env::from_slice(&pairs)
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// Shows nothing: half of what is in an environment is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+/// A setting that was left out and found elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filled {
+    /// The setting's name.
+    pub setting: &'static str,
+    /// Where its value is from, in words: ``variable `AWS_REGION` ``.
+    pub origin: String,
+}
+
+/// Supplies the settings that are absent and that AWS variables or the profile in use have: `aws.region` and
+/// `aws.endpoint`. A setting that is there is never touched. Says for each where it is from.
+///
+/// As in the aws CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's `region`; `AWS_ENDPOINT_URL_S3`,
+/// `AWS_ENDPOINT_URL`, the profile's `endpoint_url` (that of its `services` section for `s3` first), none of
+/// these with `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true`
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+pub async fn fill(
+    settings: &mut BTreeMap<String, String>,
+    environment: &Environment,
+) -> Vec<Filled> {
+    let mut filled = Vec::new();
+    let needs_region = !settings.contains_key(REGION);
+    let needs_endpoint = !settings.contains_key(ENDPOINT);
+    if !needs_region && !needs_endpoint {
+        return filled;
+    }
+    let profile = Profile::read(environment).await;
+    let mut set = |setting: &'static str, found: Option<(String, String)>| {
+        if let Some((value, origin)) = found {
+            settings.insert(setting.to_owned(), value);
+            filled.push(Filled { setting, origin });
+        }
+    };
+    if needs_region {
+        set(REGION, region(environment, &profile));
+    }
+    if needs_endpoint {
+        set(ENDPOINT, endpoint(environment, &profile));
+    }
+    filled
+}
+
+fn region(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
+    variable(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| profile.value("region"))
+}
+
+fn endpoint(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
+    if environment.is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
+        return None;
+    }
+    let found = variable(environment, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+    if found.is_some() {
+        return found;
+    }
+    let ignored = profile.value("ignore_configured_endpoint_urls");
+    if ignored.is_some_and(|(value, _)| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    profile
+        .service_endpoint()
+        .or_else(|| profile.value("endpoint_url"))
+}
+
+fn variable(environment: &Environment, names: &[&str]) -> Option<(String, String)> {
+    names.iter().find_map(|name| {
+        let value = environment.get(name)?;
+        Some((value.trim().to_owned(), format!("variable `{name}`")))
+    })
+}
+
+/// The profile in use, empty where there is none.
+struct Profile {
+    sections: ProfileSet,
+}
+
+impl Profile {
+    async fn read(environment: &Environment) -> Self {
+        let env = environment.to_aws();
+        let read = load(&Fs::real(), &env, &EnvConfigFiles::default(), None).await;
+        let sections = read.unwrap_or_else(|error| {
+            // The keys may come from elsewhere; whoever needs the profile will say that it is broken.
+            tracing::warn!(%error, "the AWS configuration files can't be read");
+            ProfileSet::default()
+        });
+        Self { sections }
+    }
+
+    fn value(&self, name: &str) -> Option<(String, String)> {
+        let value = self.sections.get(name)?.trim();
+        if value.is_empty() {
+            return None;
+        }
+        Some((value.to_owned(), self.origin()))
+    }
+
+    /// `endpoint_url` under `s3` in the section that the profile's `services` names.
+    fn service_endpoint(&self) -> Option<(String, String)> {
+        let section = self.sections.get("services")?;
+        let key = PropertiesKey::builder()
+            .section_key("services")
+            .section_name(section)
+            .property_name("s3")
+            .sub_property_name("endpoint_url")
+            .build()
+            .ok()?;
+        let value = self.sections.other_sections().get(&key)?;
+        Some((value.trim().to_owned(), self.origin()))
+    }
+
+    fn origin(&self) -> String {
+        format!("profile `{}`", self.sections.selected_profile())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings<const N: usize>(of: [(&str, &str); N]) -> BTreeMap<String, String> {
+        of.into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// A profile file, and an environment that has it and these variables.
+    async fn fill_with<const N: usize>(
+        config: &str,
+        variables: [(&str, &str); N],
+        given: BTreeMap<String, String>,
+    ) -> (BTreeMap<String, String>, Vec<Filled>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, config).unwrap();
+        let mut all: BTreeMap<String, String> = settings(variables);
+        all.insert(
+            "AWS_CONFIG_FILE".to_owned(),
+            path.to_str().unwrap().to_owned(),
+        );
+        all.insert(
+            "HOME".to_owned(),
+            folder.path().to_str().unwrap().to_owned(),
+        );
+        let environment = Environment(Arc::new(move |name| all.get(name).cloned()));
+        let mut settings = given;
+        let filled = fill(&mut settings, &environment).await;
+        (settings, filled)
+    }
+
+    #[tokio::test]
+    async fn variables_supply_what_is_absent() {
+        let (settings, filled) = fill_with(
+            "",
+            [
+                ("AWS_REGION", "eu-west-1"),
+                ("AWS_DEFAULT_REGION", "us-east-1"),
+                ("AWS_ENDPOINT_URL", "http://general"),
+                ("AWS_ENDPOINT_URL_S3", "http://s3"),
+            ],
+            settings([]),
+        )
+        .await;
+        assert_eq!(settings["aws.region"], "eu-west-1");
+        assert_eq!(settings["aws.endpoint"], "http://s3");
+        assert_eq!(filled[0].origin, "variable `AWS_REGION`");
+        assert_eq!(filled[1].origin, "variable `AWS_ENDPOINT_URL_S3`");
+    }
+
+    #[tokio::test]
+    async fn settings_win_over_everything() {
+        let given = settings([("aws.region", "a"), ("aws.endpoint", "")]);
+        let variables = [("AWS_REGION", "b"), ("AWS_ENDPOINT_URL", "c")];
+        let (settings, filled) = fill_with("", variables, given.clone()).await;
+        assert_eq!(settings, given);
+        assert_eq!(filled, []);
+    }
+
+    #[tokio::test]
+    async fn blank_variables_count_as_absent() {
+        let variables = [("AWS_REGION", " "), ("AWS_DEFAULT_REGION", "us-east-1 ")];
+        let (settings, _) = fill_with("", variables, settings([])).await;
+        assert_eq!(settings["aws.region"], "us-east-1");
+        assert!(!settings.contains_key("aws.endpoint"));
+    }
+
+    #[tokio::test]
+    async fn the_profile_in_use_comes_after_the_variables() {
+        let config = "[default]\nregion = default-region\n\
+                      [profile work]\nregion = work-region\nendpoint_url = http://work\n";
+        let (of_work, filled) = fill_with(config, [("AWS_PROFILE", "work")], settings([])).await;
+        assert_eq!(of_work["aws.region"], "work-region");
+        assert_eq!(of_work["aws.endpoint"], "http://work");
+        assert_eq!(filled[0].origin, "profile `work`");
+
+        let (of_default, _) = fill_with(config, [("AWS_REGION", "variable")], settings([])).await;
+        assert_eq!(of_default["aws.region"], "variable");
+        assert!(!of_default.contains_key("aws.endpoint"));
+    }
+
+    #[tokio::test]
+    async fn a_profile_can_have_an_endpoint_for_s3_alone() {
+        let config = "[default]\nservices = mine\nendpoint_url = http://general\n\
+                      [services mine]\ns3 =\n  endpoint_url = http://s3\n";
+        let (settings, _) = fill_with(config, [], settings([])).await;
+        assert_eq!(settings["aws.endpoint"], "http://s3");
+    }
+
+    #[tokio::test]
+    async fn configured_endpoints_can_be_ignored() {
+        let config = "[default]\nendpoint_url = http://profile\n";
+        let variables = [
+            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "True"),
+            ("AWS_ENDPOINT_URL", "http://v"),
+        ];
+        let (ignored, _) = fill_with(config, variables, settings([])).await;
+        assert!(!ignored.contains_key("aws.endpoint"));
+
+        let config = "[default]\nignore_configured_endpoint_urls = true\nendpoint_url = http://p\n";
+        let (ignored, _) = fill_with(config, [], settings([])).await;
+        assert!(!ignored.contains_key("aws.endpoint"));
+    }
+
+    #[tokio::test]
+    async fn a_broken_profile_file_is_no_obstacle() {
+        let variables = [("AWS_REGION", "eu-west-1")];
+        let (settings, _) = fill_with("[default\n!!", variables, settings([])).await;
+        assert_eq!(settings["aws.region"], "eu-west-1");
+    }
+
+    #[test]
+    fn debug_shows_no_variable() {
+        let environment = Environment::of([("AWS_SECRET_ACCESS_KEY", "s3cr3t")]);
+        assert_eq!(format!("{environment:?}"), "Environment { .. }");
+    }
+}

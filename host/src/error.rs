@@ -1,0 +1,117 @@
+//! The host's error: the component's, and what only the host can see.
+//!
+//! Kinds are the contract's, and `Trap`. Where a message comes from is the business of whoever made it.
+
+use std::fmt;
+
+use crate::bindings::types;
+
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Fix the input: a setting, a record, an order of calls.
+    Invalid,
+    /// Try again later: the store, the network or the disk does not answer.
+    Unavailable,
+    /// Fix credentials, permissions or the host's policy.
+    Denied,
+    /// Stop: data, saved state or a position is not what it should be.
+    Corrupt,
+    /// Use another instance: this one was torn down, or a call of it was cut off.
+    Closed,
+    /// Report it: this is a bug.
+    Internal,
+    /// The component broke a rule of its sandbox, or itself. Its instance is gone.
+    Trap,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    retry_after_ms: Option<u64>,
+}
+
+/// The result of a call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Makes an error.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after_ms: None }
+    }
+
+    /// What a caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What happened and what to change, in one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// When to try again, in milliseconds, where the store said so.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.retry_after_ms
+    }
+
+    /// Puts `context` in front of the message.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// Writes the message anew.
+    #[must_use]
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.message = message;
+        self
+    }
+
+    /// An error of the runtime while the component ran.
+    pub(crate) fn trap(error: &wasmtime::Error) -> Self {
+        Self::new(ErrorKind::Trap, format!("the component trapped: {}", error.root_cause()))
+    }
+}
+
+impl From<types::Error> for Error {
+    fn from(error: types::Error) -> Self {
+        let kind = match error.kind {
+            types::ErrorKind::Invalid => ErrorKind::Invalid,
+            types::ErrorKind::Unavailable => ErrorKind::Unavailable,
+            types::ErrorKind::Denied => ErrorKind::Denied,
+            types::ErrorKind::Corrupt => ErrorKind::Corrupt,
+            types::ErrorKind::Closed => ErrorKind::Closed,
+            types::ErrorKind::Internal => ErrorKind::Internal,
+        };
+        Self { kind, message: error.message, retry_after_ms: error.retry_after_ms }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let more = next.to_string();
+        // Some errors repeat their cause.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = next.source();
+    }
+    text
+}

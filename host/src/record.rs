@@ -1,0 +1,180 @@
+//! Records on the host's side: the connector's own, with bodies that are streams of the host.
+//!
+//! A body's bytes stay where the egress put them until somebody reads them here, or until the destination's
+//! instance gets the stream. The text form of records is `s3_connector::record::json`.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::p2::{DynInputStream, StreamError};
+
+pub use s3_connector::record::{Change, Metadata, NoBody, Operation, json};
+
+use crate::bindings::types;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One OpenCDC record; its payload may be on its way still.
+pub type Record = s3_connector::record::Record<Body>;
+
+/// A key or a payload of a [`Record`].
+pub type Data = s3_connector::record::Data<Body>;
+
+/// Bytes on their way from the store. Read them, hand them to a destination, or drop them.
+pub struct Body {
+    stream: DynInputStream,
+}
+
+/// Bytes of a body taken at a time.
+const READ_BYTES: usize = 1 << 20;
+
+impl Body {
+    /// Reads the next bytes; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where the body broke and could not be resumed. Bytes that came are right.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.stream.read(READ_BYTES) {
+                Ok(bytes) if bytes.is_empty() => self.stream.ready().await,
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(StreamError::Closed) => return Ok(None),
+                Err(StreamError::LastOperationFailed(error) | StreamError::Trap(error)) => {
+                    let message = format!("a body broke off: {error:#}");
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
+            }
+        }
+    }
+
+    /// Reads all bytes into memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn collect(mut self) -> Result<Bytes> {
+        let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.next().await? else { return Ok(first) };
+        let mut whole = BytesMut::from(first);
+        whole.extend_from_slice(&second);
+        while let Some(more) = self.next().await? {
+            whole.extend_from_slice(&more);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Body(..)")
+    }
+}
+
+/// Reads whatever is a body into memory, so that the record can be kept, compared or written as text.
+///
+/// # Errors
+///
+/// As [`Body::next`].
+pub async fn collect(record: Record) -> Result<s3_connector::record::Record<NoBody>> {
+    Ok(s3_connector::record::Record {
+        position: record.position,
+        operation: record.operation,
+        metadata: record.metadata,
+        key: collect_data(record.key).await?,
+        payload: Change {
+            before: collect_data(record.payload.before).await?,
+            after: collect_data(record.payload.after).await?,
+        },
+    })
+}
+
+async fn collect_data(data: Option<Data>) -> Result<Option<s3_connector::record::Data<NoBody>>> {
+    use s3_connector::record::Data as Kept;
+    Ok(match data {
+        None => None,
+        Some(Data::Raw(bytes)) => Some(Kept::Raw(bytes)),
+        Some(Data::Structured(text)) => Some(Kept::Structured(text)),
+        Some(Data::Body { bytes, .. }) => Some(Kept::Raw(bytes.collect().await?)),
+    })
+}
+
+/// A record whose data are all in memory, as one that may hold bodies.
+pub fn from_memory(record: s3_connector::record::Record<NoBody>) -> Record {
+    use s3_connector::record::Data as Kept;
+    let lift = |data| match data {
+        Kept::Raw(bytes) => Data::Raw(bytes),
+        Kept::Structured(text) => Data::Structured(text),
+        Kept::Body { bytes, .. } => match bytes {},
+    };
+    Record {
+        position: record.position,
+        operation: record.operation,
+        metadata: record.metadata,
+        key: record.key.map(lift),
+        payload: Change {
+            before: record.payload.before.map(lift),
+            after: record.payload.after.map(lift),
+        },
+    }
+}
+
+/// Takes a record out of an instance: its streams leave the instance's table.
+pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<Record> {
+    let mut lift = |data: Option<types::Data>| -> Result<Option<Data>> {
+        match data {
+        None => Ok(None),
+        Some(types::Data::Raw(bytes)) => Ok(Some(Data::Raw(Bytes::from(bytes)))),
+        Some(types::Data::Structured(text)) => Ok(Some(Data::Structured(text))),
+        Some(types::Data::Body(body)) => {
+            let stream = table.delete(body.bytes).map_err(|error| {
+                let message = format!("a record's body is no stream of its source: {error}");
+                Error::new(ErrorKind::Internal, message)
+            })?;
+            Ok(Some(Data::Body { length: body.length, bytes: Body { stream } }))
+        }
+    }};
+    Ok(Record {
+        key: lift(record.key)?,
+        payload: Change { before: lift(record.payload.before)?, after: lift(record.payload.after)? },
+        position: Bytes::from(record.position),
+        operation: match record.operation {
+            types::Operation::Create => Operation::Create,
+            types::Operation::Update => Operation::Update,
+            types::Operation::Delete => Operation::Delete,
+            types::Operation::Snapshot => Operation::Snapshot,
+        },
+        metadata: record.metadata.into_iter().collect(),
+    })
+}
+
+/// Gives a record to an instance: its streams enter the instance's table.
+pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::Record> {
+    let mut lower = |data: Option<Data>| -> Result<Option<types::Data>> {
+        match data {
+        None => Ok(None),
+        Some(Data::Raw(bytes)) => Ok(Some(types::Data::Raw(bytes.into()))),
+        Some(Data::Structured(text)) => Ok(Some(types::Data::Structured(text))),
+        Some(Data::Body { length, bytes }) => {
+            let stream: Resource<DynInputStream> = table.push(bytes.stream).map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("no room for a record's body: {error}"))
+            })?;
+            Ok(Some(types::Data::Body(types::Body { length, bytes: stream })))
+        }
+    }};
+    Ok(types::Record {
+        key: lower(record.key)?,
+        payload: types::Change {
+            before: lower(record.payload.before)?,
+            after: lower(record.payload.after)?,
+        },
+        position: record.position.into(),
+        operation: match record.operation {
+            Operation::Create => types::Operation::Create,
+            Operation::Update => types::Operation::Update,
+            Operation::Delete => types::Operation::Delete,
+            Operation::Snapshot => types::Operation::Snapshot,
+        },
+        metadata: record.metadata.into_iter().collect(),
+    })
+}

@@ -1,0 +1,165 @@
+//! A source of records: a typed handle on the component's resource.
+//!
+//! Calls go one after the other, since an instance runs one at a time. Reading, acking and stopping in the right
+//! order is `pipeline`'s business, or that of whoever embeds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::ResourceAny;
+
+use crate::bindings::types;
+use crate::credentials::Credentials;
+use crate::egress::upstream::Upstream;
+use crate::egress::{Egress, Role, Snapshot};
+use crate::error::Result;
+use crate::instance::Instance;
+use crate::record::{self, Record};
+use crate::settings::{self, Prepared};
+
+/// A source of records.
+pub struct Source {
+    instance: Instance,
+    resource: ResourceAny,
+    egress: Egress,
+    credentials: Credentials,
+}
+
+/// How far a source has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether the latest look over the bucket found nothing that was not read before it.
+    pub caught_up: bool,
+    /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `passes`, `due`, `retries`,
+    /// `caught-up-ms`.
+    pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+impl Progress {
+    /// The counter of that name, or 0.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.get(name).copied().unwrap_or_default()
+    }
+}
+
+impl Source {
+    pub(crate) async fn configure(
+        mut instance: Instance,
+        prepared: Prepared,
+        upstream: Arc<dyn Upstream>,
+    ) -> Result<Self> {
+        let settings = prepared.redacted();
+        let resource = instance
+            .call(async |exports, store| {
+                exports.opencdc_connector_source().source().call_configure(store, &settings).await
+            })
+            .await??;
+        let (egress, credentials) = prepared.egress(Role::Source, upstream)?;
+        instance.set_egress(egress.clone());
+        Ok(Self { instance, resource, egress, credentials })
+    }
+
+    /// Checks the bucket and goes on behind `position`, or begins with a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where the position or its state can't be read, `Invalid` where the bucket does not exist,
+    /// `Denied` where it may not be listed, `Unavailable` where the store does not answer.
+    pub async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        let (resource, position) = (self.resource, position.map(<[u8]>::to_vec));
+        let opened = self
+            .instance
+            .call(async |exports, store| {
+                let source = exports.opencdc_connector_source().source();
+                source.call_open(store, resource, position.as_ref()).await
+            })
+            .await?;
+        self.explain(opened).await
+    }
+
+    /// Reads at most `records_max` records; waits at most `wait` for the first. None may have come by then.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stopped the source; a new one may go on at the last acked position.
+    pub async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Vec<Record>> {
+        let resource = self.resource;
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let read = self
+            .instance
+            .call(async |exports, store| {
+                let source = exports.opencdc_connector_source().source();
+                source.call_read(store, resource, records_max, wait_ms).await
+            })
+            .await?;
+        let records = self.explain(read).await?;
+        let table = self.instance.table();
+        records.into_iter().map(|record| record::lift(record, table)).collect()
+    }
+
+    /// Takes note that the record at `position` and all before it are dealt with. Keep the position first.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where no unacked record has that position.
+    pub async fn ack(&mut self, position: &[u8]) -> Result<()> {
+        let (resource, position) = (self.resource, position.to_vec());
+        let acked = self
+            .instance
+            .call(async |exports, store| {
+                let source = exports.opencdc_connector_source().source();
+                source.call_ack(store, resource, &position).await
+            })
+            .await?;
+        self.explain(acked).await
+    }
+
+    /// How far the source has come.
+    ///
+    /// # Errors
+    ///
+    /// Only if the instance is gone.
+    pub async fn progress(&mut self) -> Result<Progress> {
+        let resource = self.resource;
+        let progress = self
+            .instance
+            .call(async |exports, store| {
+                exports.opencdc_connector_source().source().call_progress(store, resource).await
+            })
+            .await?;
+        Ok(Progress {
+            caught_up: progress.caught_up,
+            counters: progress.counters.into_iter().collect(),
+        })
+    }
+
+    /// What went over the wire so far.
+    pub fn traffic(&self) -> Snapshot {
+        self.egress.counters()
+    }
+
+    /// Ends the source and its work in flight.
+    ///
+    /// # Errors
+    ///
+    /// Only if the instance is gone.
+    pub async fn teardown(&mut self) -> Result<()> {
+        let resource = self.resource;
+        let ended = self
+            .instance
+            .call(async |exports, store| {
+                exports.opencdc_connector_source().source().call_teardown(store, resource).await
+            })
+            .await?;
+        self.explain(ended).await
+    }
+
+    async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                Err(settings::explain(error.into(), &self.egress, &self.credentials).await)
+            }
+        }
+    }
+}
