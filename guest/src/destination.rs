@@ -150,8 +150,8 @@ impl<P: Ports> Destination<P> {
     }
 
     /// Ends the batch that is being filled, waits at most `wait` for all answers, and returns those
-    /// that came. With nothing outstanding it returns at once. Call it again until nothing comes
-    /// for the rest.
+    /// that came. With nothing outstanding it returns at once. None may have come in time: as long
+    /// as answers are missing, call it again.
     ///
     /// # Errors
     ///

@@ -303,7 +303,7 @@ impl<P: Ports> Client<P> {
             // Some stores answer 200 and put the error into the body.
             let body = read_document(operation, &mut response.body).await?;
             match error::in_document(&body) {
-                Some(found) => Err(found.with_status(200)),
+                Some(found) => Err(found.of_document(operation, 200)),
                 None => Ok(etag.unwrap_or_default()),
             }
         })
@@ -326,7 +326,7 @@ impl<P: Ports> Client<P> {
             let date = response.header("date").and_then(Timestamp::parse_http_date);
             let body = read_document(operation, &mut response.body).await?;
             match error::in_document(&body) {
-                Some(found) => Err(found.with_status(response.status)),
+                Some(found) => Err(found.of_document(operation, response.status)),
                 None => Ok((date.unwrap_or_else(|| self.ports.now()), body)),
             }
         })

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use tokio::time::Instant;
 
 use crate::environment::Environment;
@@ -81,8 +82,24 @@ pub enum Error {
         origin: Arc<str>,
         /// What it said.
         #[source]
-        source: Arc<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
+}
+
+/// What a link of the chain said, as text alone: the `Debug` of the AWS crates' errors holds whole answers.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl Cause {
+    /// The last of an error's causes, which says most; those around it say that loading failed.
+    fn of(error: &CredentialsError) -> Self {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Self(cause.to_string().trim().to_owned())
+    }
 }
 
 /// Where the AWS chain looks.

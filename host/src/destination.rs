@@ -131,7 +131,7 @@ impl Destination {
         self.explain(ended).await
     }
 
-    async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
+    async fn explain<T>(&mut self, result: Result<T, types::Error>) -> Result<T> {
         match result {
             Ok(value) => Ok(value),
             Err(error) => {

@@ -48,6 +48,10 @@ pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// Time for an answer's headers. A listing that skips delete markers can take two minutes to begin.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// What an upload makes at the least: the answer to a body begins only after it, so that a large one over a slow
+/// line has more time, 64 MiB about four minutes.
+const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
+
 /// A body that gives no byte for this long is broken.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -227,7 +231,9 @@ impl Egress {
     async fn exchange(&self, outgoing: &Outgoing) -> Result<Response<UpstreamBody>, Failure> {
         let mut loaded = self.inner.credentials.load().await?;
         let (mut clock_corrected, mut keys_refreshed) = (false, false);
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let response = self.attempt(outgoing, &loaded, attempt).await?;
             let status = response.status();
             if status != StatusCode::FORBIDDEN && status != StatusCode::BAD_REQUEST {
@@ -247,7 +253,6 @@ impl Egress {
             }
             return Ok(response);
         }
-        unreachable!("the loop ends by returning: each correction is made once")
     }
 
     /// Signs and sends once.
@@ -274,11 +279,13 @@ impl Egress {
 
         self.inner.counters.sent(operation, outgoing.body.len());
         let started = tokio::time::Instant::now();
-        let sent = tokio::time::timeout(ANSWER_TIMEOUT, self.inner.upstream.send(request)).await;
+        let upload_s = outgoing.body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN;
+        let limit = ANSWER_TIMEOUT + Duration::from_secs(upload_s);
+        let sent = tokio::time::timeout(limit, self.inner.upstream.send(request)).await;
         let outcome = match sent {
             Ok(outcome) => outcome.map_err(Failure::from),
             Err(_) => Err(Failure::NoAnswer {
-                seconds: ANSWER_TIMEOUT.as_secs(),
+                seconds: limit.as_secs(),
             }),
         };
         let status = outcome
@@ -311,12 +318,11 @@ impl Egress {
         corrected.unwrap_or(now)
     }
 
-    /// Learns S3's time from a refusal that a wrong clock explains. The refusal of a HEAD has no code, so the
-    /// time alone must do.
+    /// Learns S3's time from a refusal that a wrong clock explains. The refusal of a HEAD has no code, and other
+    /// stores have other codes, so a time that is far off is enough: it is worth one more request.
     fn correct_clock(&self, response: &Response<UpstreamBody>, code: Option<&str>) -> bool {
         let is_skewed = code == Some("RequestTimeTooSkewed");
-        if !is_skewed && (response.status() != StatusCode::FORBIDDEN || code.is_some_and(is_final))
-        {
+        if !is_skewed && response.status() != StatusCode::FORBIDDEN {
             return false;
         }
         let date = response
@@ -515,14 +521,6 @@ fn find_code(document: &[u8]) -> Option<String> {
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
     Some(code.trim().to_owned())
-}
-
-/// Codes that a wrong clock does not explain, whatever the time is.
-fn is_final(code: &str) -> bool {
-    matches!(
-        code,
-        "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidObjectState"
-    ) || code.starts_with("Expired")
 }
 
 fn unix_ms(time: SystemTime) -> i64 {

@@ -13,6 +13,7 @@ pub mod egress;
 pub mod environment;
 mod error;
 mod instance;
+pub mod pipeline;
 pub mod record;
 mod settings;
 mod source;

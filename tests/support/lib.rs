@@ -1,1 +1,7 @@
-//! placeholder
+//! What tests, demo and benches share: an S3 server in memory, worlds in which a case runs, readers of formats.
+//!
+//! May use both crates of the connector; neither ever uses this one.
+
+pub mod embedded;
+pub mod parquet;
+pub mod world;

@@ -5,7 +5,7 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::model::{Bucket, Model, Pieces, Reply, Stored};
-use crate::ports::{Clock as _, Method, Request};
+use crate::ports::{Clock as _, Method, Random as _, Request};
 use crate::record::{Change, Data, Metadata, Operation, json};
 
 type Incoming = Record<Pieces>;
@@ -402,11 +402,8 @@ fn equal_records_without_a_position_are_all_stored() {
         let mut world = World::open(&[("bufferSize", "1")], |_| None);
         let inner = bucket.clone();
         world.model.serve(move |request| inner.answer(request));
-        assert_eq!(
-            world.write(records(&["", "", ""])).expect("writes").len(),
-            0
-        );
-        assert_eq!(world.flush(SECOND).expect("flushes").len(), 3);
+        let acks = world.write(records(&["", "", ""])).expect("writes");
+        assert_eq!(acks.len(), 3);
     };
     let bucket = Bucket::default();
     run(&bucket);
@@ -541,4 +538,83 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
     assert!(configure(984).is_ok());
     let error = configure(985).expect_err("too long");
     assert!(error.message.contains("`prefix` has 985 bytes"), "{error}");
+}
+
+/// Writes numbered records into a store that fails as `seed` has it, and returns what was answered and
+/// the failure, if it came to one.
+fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, World) {
+    let mut world = World::open(&[("bufferSize", "3"), ("bufferDelay", "2s")], |_| None);
+    let (chance, bucket) = (Model::new(seed), world.bucket.clone());
+    let draw = move |bound: u64| chance.random() % bound;
+    let fault = draw.clone();
+    world.model.serve(move |request| {
+        let delay = Duration::from_millis(fault(2000));
+        if fault(100) >= percent {
+            return bucket.answer(request).after(delay);
+        }
+        match fault(4) {
+            0 => Reply::reset().after(delay),
+            1 => Reply::error(503, "SlowDown", "Later.").after(delay),
+            2 => Reply::error(409, "ConditionalRequestConflict", "Busy.").after(delay),
+            _ => {
+                bucket.answer(request);
+                Reply::reset().after(delay)
+            }
+        }
+    });
+    let (mut acks, mut next) = (Vec::new(), 0);
+    while next < 40 {
+        let count = draw(6) as usize;
+        let incoming = (next..next + count).map(|number| {
+            let payload = Data::Raw(Bytes::from_static(b"payload"));
+            match draw(5) {
+                0 => record(&number.to_string(), Data::Structured("no JSON".to_owned())),
+                1 => record(&number.to_string(), body(Some(1), Pieces::of(&[b"1"]))),
+                _ => record(&number.to_string(), payload),
+            }
+        });
+        next += count;
+        match world.write(incoming.collect()) {
+            Ok(more) => acks.extend(more),
+            Err(error) => return (acks, Some(error), world),
+        }
+        world.model.advance(Duration::from_millis(draw(1500)));
+    }
+    while acks.len() < next {
+        match world.flush(Duration::from_millis(draw(3000))) {
+            Ok(more) => acks.extend(more),
+            Err(error) => return (acks, Some(error), world),
+        }
+    }
+    (acks, None, world)
+}
+
+#[test]
+fn whatever_the_store_does_answers_are_in_order_and_true() {
+    let mut failures = 0;
+    for seed in 0..300 {
+        let (acks, failure, world) = run_against_faults(seed, if seed % 3 == 0 { 75 } else { 30 });
+        let expected: Vec<_> = (0..acks.len()).map(|number| number.to_string()).collect();
+        assert_eq!(positions(&acks), expected, "seed {seed}");
+        let mut stored: Vec<_> = world.stored().into_iter().flatten().collect();
+        let taken: Vec<_> = acks.iter().filter(|ack| ack.error.is_none()).collect();
+        for ack in &taken {
+            assert!(
+                stored.contains(&text(&ack.position)),
+                "seed {seed}: acked, but not stored"
+            );
+        }
+        let count = stored.len();
+        stored.sort();
+        stored.dedup();
+        assert_eq!(stored.len(), count, "seed {seed}: stored twice");
+        match failure {
+            None => assert_eq!(count, taken.len(), "seed {seed}"),
+            Some(error) => {
+                failures += 1;
+                assert_eq!(error.kind, ErrorKind::Unavailable, "seed {seed}: {error}");
+            }
+        }
+    }
+    assert!((1..100).contains(&failures), "{failures} of 300 gave up");
 }

@@ -69,7 +69,7 @@ pub enum Retry {
 }
 
 /// Codes that come with a status that says "don't", and yet pass.
-const TRANSIENT: [&str; 9] = [
+const TRANSIENT: [&str; 10] = [
     "RequestTimeout",
     "RequestTimeTooSkewed",
     "SlowDown",
@@ -79,6 +79,7 @@ const TRANSIENT: [&str; 9] = [
     "ThrottlingException",
     "InternalError",
     "ConditionalRequestConflict",
+    "OperationAborted",
 ];
 
 /// Codes by which a store refuses credentials.
@@ -119,9 +120,10 @@ impl Error {
         }
     }
 
-    pub(super) fn with_status(mut self, found: u16) -> Self {
-        if let Self::Service { status, .. } = &mut self {
-            *status = found;
+    /// Says of an error in a document what came with it.
+    pub(super) fn of_document(mut self, name: &'static str, found: u16) -> Self {
+        if let Self::Service { operation, status, .. } = &mut self {
+            (*operation, *status) = (name, found);
         }
         self
     }

@@ -23,7 +23,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{ChainInput, Error, Loaded};
+use super::{Cause, ChainInput, Error, Loaded};
 
 /// Instance metadata answers within milliseconds where there is any; elsewhere the address is silent, and
 /// everybody without credentials waits this long to be told so.
@@ -49,6 +49,7 @@ pub(super) struct Link {
     origin: Arc<str>,
     provider: SharedCredentialsProvider,
     time_limit: Option<Duration>,
+    is_guess: bool,
 }
 
 impl Link {
@@ -60,13 +61,20 @@ impl Link {
             origin: origin.into(),
             provider: SharedCredentialsProvider::new(provider),
             time_limit: None,
+            is_guess: false,
         }
     }
 
-    fn failed(&self, error: CredentialsError) -> Error {
+    /// Whether there is nothing here, rather than something that is broken. Nobody sets instance metadata up:
+    /// it is asked on the chance that it is there, and where it is not a firewall may say so in its own way.
+    fn is_absent(&self, error: &CredentialsError) -> bool {
+        self.is_guess || matches!(error, CredentialsError::CredentialsNotLoaded(_))
+    }
+
+    fn failed(&self, error: &CredentialsError) -> Error {
         Error::Failed {
             origin: Arc::clone(&self.origin),
-            source: Arc::new(error),
+            source: Cause::of(error),
         }
     }
 }
@@ -120,6 +128,7 @@ impl Chain {
                 .build();
             links.push(Link {
                 time_limit: Some(METADATA_TOTAL_TIMEOUT),
+                is_guess: true,
                 ..Link::new("instance metadata", metadata)
             });
         }
@@ -164,7 +173,7 @@ impl Fetch for Link {
                     keys,
                     origin: Arc::clone(&self.origin),
                 }),
-                Err(error) => Err(self.failed(error)),
+                Err(error) => Err(self.failed(&error)),
             }
         }
         .boxed()
@@ -183,11 +192,12 @@ async fn first_of(links: Vec<Link>) -> Result<Loaded, Error> {
                     origin: link.origin,
                 });
             }
-            Err(CredentialsError::CredentialsNotLoaded(reason)) => {
-                tracing::debug!(origin = %link.origin, ?reason, "no credentials here");
+            Err(error) if link.is_absent(&error) => {
+                let cause = Cause::of(&error);
+                tracing::debug!(origin = %link.origin, %cause, "no credentials here");
                 tried.push(link.origin.to_string());
             }
-            Err(error) => return Err(link.failed(error)),
+            Err(error) => return Err(link.failed(&error)),
         }
     }
     Err(Error::NotFound {
@@ -274,6 +284,25 @@ mod tests {
         let error = first_of(vec![hanging]).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }));
         assert_eq!(before.elapsed().as_secs(), METADATA_TOTAL_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_guess_that_fails_was_wrong() {
+        let guess = Link {
+            is_guess: true,
+            ..Link::new("a", Fake::Fails)
+        };
+        let error = first_of(vec![guess]).await.unwrap_err();
+        assert!(error.to_string().ends_with("tried=`environment, a`"));
+    }
+
+    #[tokio::test]
+    async fn a_failure_tells_its_cause_as_text() {
+        let error = first_of(vec![Link::new("a", Fake::Fails)])
+            .await
+            .unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap();
+        assert_eq!(cause.to_string(), "broken");
     }
 
     #[tokio::test]

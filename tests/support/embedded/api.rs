@@ -8,7 +8,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::store::Store;
-use super::{bucket_api, list_api, object_api, upload_api};
+use super::{bucket_api, copy_api, list_api, object_api, upload_api};
 
 /// The operations on a store.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ macro_rules! serve {
 serve! {
     abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput, upload_api::abort;
     complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput, upload_api::complete;
-    copy_object: CopyObjectInput => CopyObjectOutput, object_api::copy;
+    copy_object: CopyObjectInput => CopyObjectOutput, copy_api::copy;
     create_bucket: CreateBucketInput => CreateBucketOutput, bucket_api::create;
     create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput, upload_api::create;
     delete_bucket: DeleteBucketInput => DeleteBucketOutput, bucket_api::delete;

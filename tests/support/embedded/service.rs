@@ -170,7 +170,10 @@ impl Service {
             body = detailed(&document, path, &request_id).into();
             parts.headers.remove(CONTENT_LENGTH);
         }
-        if *method == Method::HEAD {
+        if parts.status == StatusCode::NOT_MODIFIED {
+            parts.headers.remove(CONTENT_TYPE);
+        }
+        if *method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED {
             body = Body::empty();
         }
         let headers = &mut parts.headers;

@@ -1,0 +1,69 @@
+# What can be done here. `make` alone lists it.
+
+CARGO ?= cargo
+WASM := wasm32-wasip2
+GUEST := --package s3-connector
+EMBEDDED := target/release/embedded-s3
+export RUSTDOCFLAGS := --deny warnings
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# A toolchain file alone does not add the target where the toolchain is already there.
+.PHONY: setup
+setup: ## Add what building needs to the Rust toolchain
+	@rustup target list --installed | grep --quiet --line-regexp $(WASM) || rustup target add $(WASM)
+	@rustup component list --installed | grep --quiet clippy || rustup component add clippy
+	@rustup component list --installed | grep --quiet rustfmt || rustup component add rustfmt
+
+.PHONY: build
+build: setup ## Build the command: target/release/s3-connector
+	$(CARGO) build --locked --release --package s3-connector-host
+
+.PHONY: guest
+guest: setup ## Build the component alone: target/component/wasm32-wasip2/component/s3_connector.wasm
+	$(CARGO) build --locked --profile component $(GUEST) --lib --target $(WASM) --target-dir target/component
+	@ls -l target/component/$(WASM)/component/s3_connector.wasm
+
+.PHONY: demo
+demo: setup ## Run the connector's main job on an embedded S3 server, and check what it did
+	$(CARGO) build --locked --release --package s3-connector-host --package s3-connector-tests --bins
+	@target/release/demo
+
+.PHONY: test
+test: setup ## Run all tests that need no other server
+	$(CARGO) test --locked --release --workspace
+
+.PHONY: bench
+bench: setup ## Measure against a serial client in the same run
+	$(CARGO) bench --locked --package s3-connector-tests
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: setup ## Look for mistakes, natively and in the component; warnings are errors
+	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --profile component $(GUEST) --lib --target $(WASM) --target-dir target/component -- --deny warnings
+	@! $(CARGO) tree --locked $(GUEST) --target $(WASM) --edges normal --prefix none \
+		| grep --extended-regexp '^(tokio|hyper|rustls|ring|aws-sigv4|socket2|mio|rayon) ' \
+		|| { echo 'the component must not contain these'; exit 1; }
+
+.PHONY: doc
+doc: setup ## Build the documentation; broken links are errors
+	$(CARGO) doc --locked --release --workspace --no-deps
+
+.PHONY: check
+check: setup ## Everything that a change must pass
+	$(CARGO) fmt --all --check
+	$(MAKE) lint
+	$(MAKE) test
+	$(MAKE) doc
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean

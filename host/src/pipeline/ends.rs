@@ -1,0 +1,92 @@
+//! The two ends of a pipeline: where records come from and where they go. The connector's own ends are here;
+//! files and streams of lines are next door. When an end is called is the pipeline's business.
+
+use std::time::Duration;
+
+use crate::destination::{Ack, Destination};
+use crate::error::Result;
+use crate::record::Record;
+use crate::source::{Progress, Source};
+
+/// Where records come from.
+///
+/// Calls come one after the other and are never cut off half way, unless the pipeline gives the input up.
+pub trait Input: Send + 'static {
+    /// Goes on behind `position`, or begins.
+    fn open(&mut self, position: Option<&[u8]>) -> impl Future<Output = Result<()>> + Send;
+
+    /// At most `records_max` records in order; waits at most `wait` for the first, and none may have come by
+    /// then. Nothing at the end of an input that has one.
+    fn read(
+        &mut self,
+        records_max: u32,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Option<Vec<Record>>>> + Send;
+
+    /// Takes note that the record at `position` and all before it are dealt with, and that the position is kept.
+    fn ack(&mut self, position: &[u8]) -> impl Future<Output = Result<()>> + Send;
+
+    /// How far the input has come.
+    fn progress(&mut self) -> impl Future<Output = Result<Progress>> + Send;
+
+    /// Ends the input.
+    fn teardown(&mut self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Where records go.
+///
+/// Calls come one after the other and are never cut off half way, unless the pipeline gives the output up.
+/// Every record is acked once, in the order of writing, when it is stored.
+pub trait Output: Send + 'static {
+    /// Checks that what is behind it is there.
+    fn open(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Takes records and returns the acks that are there. Without records it is a tick.
+    fn write(&mut self, records: Vec<Record>) -> impl Future<Output = Result<Vec<Ack>>> + Send;
+
+    /// Stores what it holds, and waits at most `wait` for acks.
+    fn flush(&mut self, wait: Duration) -> impl Future<Output = Result<Vec<Ack>>> + Send;
+
+    /// Ends the output; what was not flushed is dropped.
+    fn teardown(&mut self) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl Input for Source {
+    async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        Self::open(self, position).await
+    }
+
+    async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
+        Self::read(self, records_max, wait).await.map(Some)
+    }
+
+    async fn ack(&mut self, position: &[u8]) -> Result<()> {
+        Self::ack(self, position).await
+    }
+
+    async fn progress(&mut self) -> Result<Progress> {
+        Self::progress(self).await
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        Self::teardown(self).await
+    }
+}
+
+impl Output for Destination {
+    async fn open(&mut self) -> Result<()> {
+        Self::open(self).await
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        Self::write(self, records).await
+    }
+
+    async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        Self::flush(self, wait).await
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        Self::teardown(self).await
+    }
+}

@@ -1,0 +1,303 @@
+//! Streams of OpenCDC JSON lines as ends of a pipeline: one record a line, in Conduit's encoding. What a line looks
+//! like is `record::json`'s; files are opened by `file`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout_at};
+
+use super::ends::{Input, Output};
+use super::lines::{self, Lines, Next};
+use crate::destination::Ack;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Body, Data, Record, from_memory, json};
+use crate::source::Progress;
+
+/// The longest line. A destination takes records of 64 MiB; both payloads of that size are 171 MiB in base64.
+const LINE_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of lines in a batch: enough to keep a destination busy, and few next to what it buffers.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// How long a batch that has records waits for more. A pipe delivers in pieces; a batch a piece costs calls.
+const GATHER_WAIT: Duration = Duration::from_millis(5);
+
+/// Reads records from lines.
+pub struct JsonLinesInput<R> {
+    lines: Lines<R>,
+    is_ended: bool,
+    failed: Option<Error>,
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
+    /// Reads from `reader`. Positions are those in the lines, so it can't go on behind one.
+    pub fn new(reader: R) -> Self {
+        Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None }
+    }
+
+    /// Takes what the stream gave; whether there may be more.
+    fn take(&mut self, next: Result<Next, lines::Error>, batch: &mut Vec<Record>) -> usize {
+        let line = match next {
+            Ok(Next::Line(line)) => line,
+            Ok(Next::End) => {
+                self.is_ended = true;
+                self.lines.take_partial().unwrap_or_default()
+            }
+            Err(lines::Error::Read(error)) => {
+                self.failed = Some(unavailable("the input cannot be read", &error));
+                return 0;
+            }
+            Err(error @ lines::Error::Long { .. }) => {
+                self.fail(self.lines.number() + 1, error);
+                return 0;
+            }
+        };
+        if line.trim_ascii().is_empty() {
+            return line.len();
+        }
+        match json::decode_line(&line) {
+            Ok(record) => batch.push(from_memory(record)),
+            Err(error) => self.fail(self.lines.number(), error),
+        }
+        line.len()
+    }
+
+    fn fail(&mut self, number: u64, why: impl std::fmt::Display) {
+        self.failed = Some(Error::new(ErrorKind::Invalid, format!("line {number}: {why}")));
+    }
+}
+
+impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
+    async fn open(&mut self, _position: Option<&[u8]>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
+        let deadline = Instant::now() + wait;
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while self.failed.is_none()
+            && !self.is_ended
+            && batch.len() < records_max as usize
+            && bytes < BATCH_BYTES_MAX
+        {
+            let until = if batch.is_empty() { deadline } else { Instant::now() + GATHER_WAIT };
+            match timeout_at(until, self.lines.next()).await {
+                Ok(next) => bytes += self.take(next, &mut batch),
+                Err(_) => break,
+            }
+        }
+        // What came before a bad line goes first.
+        match &self.failed {
+            Some(error) if batch.is_empty() => Err(error.clone()),
+            None if batch.is_empty() && self.is_ended => Ok(None),
+            _ => Ok(Some(batch)),
+        }
+    }
+
+    async fn ack(&mut self, _position: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn progress(&mut self) -> Result<Progress> {
+        Ok(Progress { caught_up: self.is_ended, ..Progress::default() })
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where lines are written to.
+pub trait Sink: AsyncWrite + Send + Unpin + 'static {
+    /// Makes durable what was flushed, where that means something.
+    fn sync(&mut self) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Takes back everything behind the first `bytes` bytes that were written here, where that can be done.
+    fn take_back(&mut self, bytes: u64) -> impl Future<Output = io::Result<()>> + Send {
+        let _ = bytes;
+        std::future::ready(Ok(()))
+    }
+}
+
+impl Sink for tokio::io::Stdout {}
+impl Sink for tokio::io::DuplexStream {}
+impl Sink for Vec<u8> {}
+
+/// Bytes of text that are gathered before they are written.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Bodies up to this size are read before their line begins, so that one that breaks leaves no torn line. The
+/// host has those in memory anyway.
+const WHOLE_BODY_BYTES_MAX: u64 = 1 << 20;
+
+/// Writes records as lines, and acks them once they are flushed.
+///
+/// A large body goes through in pieces. If it breaks off, its line ends there, without the newline and the
+/// brackets of a whole one, and the output fails.
+pub struct JsonLinesOutput<W> {
+    sink: W,
+    /// Text that is not written.
+    text: Vec<u8>,
+    /// Bytes that were written, up to the end of the last whole line, and all of them.
+    whole_bytes: u64,
+    written_bytes: u64,
+    failed: Option<Error>,
+    is_reader_gone: Arc<AtomicBool>,
+}
+
+impl<W: Sink> JsonLinesOutput<W> {
+    /// Writes to `sink`.
+    pub fn new(sink: W) -> Self {
+        Self {
+            sink,
+            text: Vec::new(),
+            whole_bytes: 0,
+            written_bytes: 0,
+            failed: None,
+            is_reader_gone: Arc::default(),
+        }
+    }
+
+    /// Becomes true when the sink is a pipe that nobody reads any more.
+    pub fn is_reader_gone(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_reader_gone)
+    }
+
+    /// Writes whole lines into the text, and the text into the sink as it grows.
+    async fn write_line(&mut self, record: Record) -> Result<()> {
+        match record.payload.after {
+            Some(Data::Body { length, .. }) if length.is_some_and(|n| n <= WHOLE_BODY_BYTES_MAX) => {
+                let record = crate::record::collect(record).await?;
+                json::encode_line(&record, &mut self.text);
+            }
+            Some(Data::Body { .. }) => self.write_streamed(record).await?,
+            _ => {
+                json::encode_head(&record, &mut self.text);
+                json::encode_data(record.payload.after.as_ref(), &mut self.text);
+                json::encode_tail(&mut self.text);
+            }
+        }
+        self.whole_bytes = self.written_bytes + self.text.len() as u64;
+        self.write_text_from(WRITE_BYTES).await
+    }
+
+    async fn write_streamed(&mut self, mut record: Record) -> Result<()> {
+        json::encode_head(&record, &mut self.text);
+        self.text.push(b'"');
+        if let Some(Data::Body { bytes, .. }) = &mut record.payload.after {
+            self.write_body(bytes).await?;
+        }
+        self.text.push(b'"');
+        json::encode_tail(&mut self.text);
+        Ok(())
+    }
+
+    async fn write_body(&mut self, body: &mut Body) -> Result<()> {
+        // Up to two bytes wait for the next piece, so that only the last one is padded.
+        let mut rest: Vec<u8> = Vec::with_capacity(3);
+        while let Some(piece) = body.next().await? {
+            let missing = (3 - rest.len()) % 3;
+            let (first, piece) = piece.split_at(missing.min(piece.len()));
+            rest.extend_from_slice(first);
+            if rest.len() % 3 != 0 {
+                continue;
+            }
+            json::encode_base64(&rest, &mut self.text);
+            rest.clear();
+            let (whole, last) = piece.split_at(piece.len() - piece.len() % 3);
+            json::encode_base64(whole, &mut self.text);
+            rest.extend_from_slice(last);
+            self.write_text_from(WRITE_BYTES).await?;
+        }
+        json::encode_base64(&rest, &mut self.text);
+        Ok(())
+    }
+
+    /// Writes the text if there are so many bytes of it.
+    async fn write_text_from(&mut self, bytes_min: usize) -> Result<()> {
+        if self.text.is_empty() || self.text.len() < bytes_min {
+            return Ok(());
+        }
+        let written = self.sink.write_all(&self.text).await;
+        self.written_bytes += self.text.len() as u64;
+        self.text.clear();
+        written.map_err(|error| self.write_error(&error))
+    }
+
+    /// Writes what is there and makes it durable.
+    async fn finish(&mut self) -> Result<()> {
+        self.write_text_from(0).await?;
+        let flushed = match self.sink.flush().await {
+            Ok(()) => self.sink.sync().await,
+            Err(error) => Err(error),
+        };
+        flushed.map_err(|error| self.write_error(&error))
+    }
+
+    /// Gets rid of the line that broke off: as much of it as was not written yet, and where the sink can, the rest.
+    async fn drop_torn_line(&mut self) {
+        let torn_bytes = self.written_bytes + self.text.len() as u64 - self.whole_bytes;
+        let unwritten_bytes = usize::try_from(torn_bytes).unwrap_or(usize::MAX).min(self.text.len());
+        self.text.truncate(self.text.len() - unwritten_bytes);
+        if self.written_bytes > self.whole_bytes {
+            // The failure that tore it is what counts; the next start cuts off what is left.
+            let _ = self.sink.flush().await;
+            let _ = self.sink.take_back(self.whole_bytes).await;
+            self.written_bytes = self.whole_bytes;
+        }
+    }
+
+    fn write_error(&self, error: &io::Error) -> Error {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            self.is_reader_gone.store(true, Ordering::Relaxed);
+        }
+        unavailable("the output cannot be written", error)
+    }
+}
+
+impl<W: Sink> Output for JsonLinesOutput<W> {
+    async fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let mut positions: Vec<Bytes> = Vec::with_capacity(records.len());
+        for record in records {
+            let position = record.position.clone();
+            if let Err(error) = self.write_line(record).await {
+                self.failed = Some(error);
+                self.drop_torn_line().await;
+                break;
+            }
+            positions.push(position);
+        }
+        if !positions.is_empty() {
+            // The acks of the lines before a torn one go first; the next call says what tore it.
+            self.finish().await?;
+        } else if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        Ok(positions.into_iter().map(|position| Ack { position, error: None }).collect())
+    }
+
+    async fn flush(&mut self, _wait: Duration) -> Result<Vec<Ack>> {
+        self.write(Vec::new()).await
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn unavailable(what: &str, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{what}: {error}"))
+}

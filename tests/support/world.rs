@@ -1,0 +1,187 @@
+//! A world in which a case runs: a store, and the shipped component in its host beside it.
+//!
+//! What a case expects is the case's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use s3_connector_host::record::{self, NoBody};
+use s3_connector_host::state::{MemoryState, StateStore};
+use s3_connector_host::{
+    Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source,
+};
+use tokio::sync::OnceCell;
+
+use crate::embedded::{self, EmbeddedS3, Versioning};
+
+/// A record whose data are all in memory.
+pub type Record = s3_connector::record::Record<NoBody>;
+/// A key or a payload in memory.
+pub type Data = s3_connector::record::Data<NoBody>;
+
+/// The bucket that cases use.
+pub const BUCKET: &str = "conformance";
+
+/// How long a case waits for what must come. Far more than it takes: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A store with a bucket, and the component.
+pub struct World {
+    /// The store.
+    pub server: EmbeddedS3,
+    /// The component.
+    pub connector: Connector,
+}
+
+impl World {
+    /// A world on a plain bucket.
+    pub async fn new() -> Self {
+        Self::with(embedded::Options::default()).await
+    }
+
+    /// A world on a bucket that keeps versions.
+    pub async fn versioned() -> Self {
+        let world = Self::new().await;
+        world.server.store().set_versioning(BUCKET, Versioning::Enabled).expect("the bucket is there");
+        world
+    }
+
+    /// A world on a store of its own kind.
+    pub async fn with(options: embedded::Options) -> Self {
+        let server = EmbeddedS3::start(options).await.expect("a port is free");
+        server.store().create_bucket(BUCKET).expect("the store is new");
+        Self { server, connector: connector().await }
+    }
+
+    /// The settings that reach the bucket.
+    pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
+        let base = [
+            ("aws.accessKeyId", embedded::ACCESS_KEY),
+            ("aws.secretAccessKey", embedded::SECRET_KEY),
+            ("aws.region", embedded::REGION_DEFAULT),
+            ("aws.bucket", BUCKET),
+            ("aws.endpoint", &self.server.endpoint()),
+        ];
+        base.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    /// A source that is open.
+    pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
+        // Cases look often, so that they end soon.
+        let quick = [&[("pollingPeriod", "10ms")], more].concat();
+        let given = Given { state: state.0.clone(), ..Given::default() };
+        let mut source = self.connector.source(self.settings(&quick), given).await?;
+        source.open(position).await?;
+        Ok(source)
+    }
+
+    /// A destination that is open.
+    pub async fn destination(&self, more: &[(&str, &str)]) -> Result<Destination> {
+        let given = Given::default();
+        let mut destination = self.connector.destination(self.settings(more), given).await?;
+        destination.open().await?;
+        Ok(destination)
+    }
+
+    /// Stores an object.
+    pub fn put(&self, key: &str, body: impl Into<Bytes>) {
+        self.server.store().put(BUCKET, key, body).expect("the store takes it");
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, key: &str) {
+        self.server.store().delete(BUCKET, key).expect("the store deletes it");
+    }
+}
+
+/// Saved state that outlives a source, or none.
+#[derive(Clone, Default)]
+pub struct State(Option<Arc<dyn StateStore>>);
+
+impl State {
+    /// A host that keeps nothing.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// A host that keeps state in memory.
+    pub fn memory() -> Self {
+        Self(Some(Arc::new(MemoryState::default())))
+    }
+}
+
+/// The component, compiled once for the whole process.
+pub async fn connector() -> Connector {
+    static CONNECTOR: OnceCell<Connector> = OnceCell::const_new();
+    let load = || async {
+        let cache = std::env::temp_dir().join("s3-connector-tests-cache");
+        Connector::load(LoadOptions { cache: Some(cache), ..LoadOptions::default() }).await.expect("it loads")
+    };
+    CONNECTOR.get_or_init(load).await.clone()
+}
+
+/// Reads and acks until the source has caught up.
+pub async fn read_all(source: &mut Source) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let read = async {
+        loop {
+            let batch = source.read(100, Duration::from_millis(200)).await?;
+            let Some(last) = batch.last().map(|record| record.position.clone()) else {
+                if source.progress().await?.caught_up {
+                    return Ok::<_, Error>(());
+                }
+                continue;
+            };
+            for record in batch {
+                records.push(record::collect(record).await?);
+            }
+            source.ack(&last).await?;
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the source catches up")?;
+    Ok(records)
+}
+
+/// Reads exactly so many records, acking none.
+pub async fn read_some(source: &mut Source, count: usize) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let read = async {
+        while records.len() < count {
+            let wanted = u32::try_from(count - records.len()).expect("cases are small");
+            for record in source.read(wanted, Duration::from_millis(200)).await? {
+                records.push(record::collect(record).await?);
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the records come")?;
+    Ok(records)
+}
+
+/// The key of a record as text.
+pub fn key(record: &Record) -> String {
+    match &record.key {
+        Some(Data::Raw(bytes)) => String::from_utf8(bytes.to_vec()).expect("keys of S3 are UTF-8"),
+        other => panic!("a source's keys are raw bytes, not {other:?}"),
+    }
+}
+
+/// The payload of a record; none for a delete.
+pub fn payload(record: &Record) -> Option<Bytes> {
+    match &record.payload.after {
+        Some(Data::Raw(bytes)) => Some(bytes.clone()),
+        None => None,
+        other => panic!("a source's payloads are raw bytes, not {other:?}"),
+    }
+}
+
+/// `operation key payload` of each record, for comparing at a glance.
+pub fn summary(records: &[Record]) -> Vec<String> {
+    let line = |record: &Record| {
+        let body = payload(record).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let (operation, key) = (record.operation.as_str(), key(record));
+        [operation, &key, body.as_deref().unwrap_or("-")].join(" ")
+    };
+    records.iter().map(line).collect()
+}
