@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
-use crate::bindings::{ConnectorPre, specifier};
+use crate::bindings::ConnectorPre;
 use crate::destination::Destination;
 use crate::egress::upstream::{HyperUpstream, Upstream};
 use crate::environment::Environment;
@@ -37,6 +37,8 @@ pub struct Options {
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Variables of the AWS chain; none for those of the process.
     pub environment: Option<Environment>,
+    /// Whether a component's memory can be looked at, by [`Source::memory`].
+    pub core_dumps: bool,
 }
 
 /// A compiled component, ready for as many sources and destinations as are needed. Clones share everything,
@@ -82,8 +84,9 @@ impl Connector {
             })?,
         };
         let cache = if options.without_cache { None } else { options.cache.or_else(cache_folder) };
+        let core_dumps = options.core_dumps;
         // Compiling takes seconds where nothing is cached: not on a thread that serves requests.
-        let compiled = tokio::task::spawn_blocking(move || compile(&bytes, cache.as_deref())).await;
+        let compiled = tokio::task::spawn_blocking(move || compile(&bytes, cache.as_deref(), core_dumps)).await;
         let pre = compiled
             .map_err(|error| Error::new(ErrorKind::Internal, format!("compiling failed: {error}")))?
             .map_err(|error| {
@@ -146,9 +149,13 @@ impl Connector {
 }
 
 /// Compiles, or takes what was compiled before.
-fn compile(bytes: &[u8], cache: Option<&Path>) -> wasmtime::Result<ConnectorPre<Context>> {
+fn compile(
+    bytes: &[u8],
+    cache: Option<&Path>,
+    core_dumps: bool,
+) -> wasmtime::Result<ConnectorPre<Context>> {
     let mut config = Config::new();
-    config.wasm_component_model(true).epoch_interruption(true);
+    config.wasm_component_model(true).epoch_interruption(true).coredump_on_trap(core_dumps);
     if let Some(folder) = cache {
         let mut kept = CacheConfig::new();
         kept.with_directory(folder);
@@ -195,6 +202,6 @@ fn cache_folder() -> Option<PathBuf> {
 pub(crate) const REDACTED: &str = "redacted";
 
 /// Whether the specification marks the setting secret.
-pub(crate) fn is_secret(parameters: &[specifier::Parameter], name: &str) -> bool {
+pub(crate) fn is_secret(parameters: &[Parameter], name: &str) -> bool {
     parameters.iter().any(|parameter| parameter.secret && parameter.name == name)
 }

@@ -13,6 +13,7 @@ use crate::bindings::{destination, types};
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Role, Snapshot};
+use crate::environment::Filled;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::record::{self, Record};
@@ -24,6 +25,7 @@ pub struct Destination {
     resource: ResourceAny,
     egress: Egress,
     credentials: Credentials,
+    filled: Vec<Filled>,
 }
 
 /// What became of one record.
@@ -50,7 +52,7 @@ impl Destination {
             .await??;
         let (egress, credentials) = prepared.egress(Role::Destination, upstream)?;
         instance.set_egress(egress.clone());
-        Ok(Self { instance, resource, egress, credentials })
+        Ok(Self { instance, resource, egress, credentials, filled: prepared.filled })
     }
 
     /// Checks the bucket.
@@ -107,6 +109,16 @@ impl Destination {
             })
             .await?;
         self.explain(flushed).await.map(lift)
+    }
+
+    /// The keys that requests are signed with.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Settings that were left out, and where they were found.
+    pub fn filled(&self) -> &[Filled] {
+        &self.filled
     }
 
     /// What went over the wire so far.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Request, Response};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline, WasmCoreDump};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::bindings::{cli, random};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -103,7 +103,7 @@ impl Instance {
         store.epoch_deadline_callback(|mut store| {
             let context = store.data_mut();
             context.ticks += 1;
-            if TICK * context.ticks > COMPUTE_MAX {
+            if TICK.saturating_mul(context.ticks) > COMPUTE_MAX {
                 return Err(wasmtime::format_err!(
                     "it computed for {} s in one call",
                     COMPUTE_MAX.as_secs()
@@ -156,6 +156,20 @@ impl Instance {
                 Err(error)
             }
         }
+    }
+}
+
+impl Instance {
+    /// Interrupts the instance in a call and returns what its memories hold.
+    pub(crate) async fn dump<T>(
+        mut self,
+        call: impl AsyncFnOnce(&Connector, &mut Store<Context>) -> wasmtime::Result<T>,
+    ) -> Vec<u8> {
+        self.store.data_mut().ticks = u32::MAX / 2;
+        self.store.set_epoch_deadline(0);
+        let Err(error) = call(&self.exports, &mut self.store).await else { return Vec::new() };
+        let Some(dump) = error.downcast_ref::<WasmCoreDump>() else { return Vec::new() };
+        dump.memories().iter().flat_map(|memory| memory.data(&self.store).to_vec()).collect()
     }
 }
 

@@ -180,7 +180,7 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     /// The first failure of an end, of keeping the position, or the reason for which the destination refused a
     /// record. What was acked before is checkpointed, and nothing else.
     pub async fn run(mut self, stop: Stop) -> Result<Summary> {
-        let position = self.position().await?;
+        let position = position(&self.options).await?;
         // Nothing was read yet: giving up an end that is opening, half way, loses nothing.
         let opened = tokio::select! {
             biased;
@@ -199,17 +199,6 @@ impl<I: Input, O: Output> Pipeline<I, O> {
                 return Err(error);
             }
             Some(Ok(())) => self.drive(stop).await,
-        }
-    }
-
-    async fn position(&self) -> Result<Option<Vec<u8>>> {
-        match (&self.options.position, &self.options.state) {
-            (Some(position), _) => Ok(Some(position.clone())),
-            (None, Some(state)) => {
-                let state = Arc::clone(state);
-                on_disk(move || state.load_position()).await
-            }
-            (None, None) => Ok(None),
         }
     }
 
@@ -251,6 +240,18 @@ impl<I: Input, O: Output> Pipeline<I, O> {
         };
         let counts = self.counts.borrow().clone();
         Ok(Summary { ended, counts, position })
+    }
+}
+
+/// Where to go on. Does not borrow the pipeline: its ends can move between threads, but not be shared.
+async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
+    match (&options.position, &options.state) {
+        (Some(position), _) => Ok(Some(position.clone())),
+        (None, Some(state)) => {
+            let state = Arc::clone(state);
+            on_disk(move || state.load_position()).await
+        }
+        (None, None) => Ok(None),
     }
 }
 
@@ -298,5 +299,7 @@ fn given_up(counts: &Counts, grace: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, message)
 }
 
+#[cfg(test)]
+mod line_tests;
 #[cfg(test)]
 mod tests;

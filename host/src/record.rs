@@ -29,6 +29,12 @@ pub struct Body {
 const READ_BYTES: usize = 1 << 20;
 
 impl Body {
+    /// A body for tests.
+    #[cfg(test)]
+    pub(crate) fn from_stream(stream: DynInputStream) -> Self {
+        Self { stream }
+    }
+
     /// Reads the next bytes; none at the end.
     ///
     /// # Errors

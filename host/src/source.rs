@@ -12,6 +12,7 @@ use crate::bindings::types;
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Role, Snapshot};
+use crate::environment::Filled;
 use crate::error::Result;
 use crate::instance::Instance;
 use crate::record::{self, Record};
@@ -23,6 +24,7 @@ pub struct Source {
     resource: ResourceAny,
     egress: Egress,
     credentials: Credentials,
+    filled: Vec<Filled>,
 }
 
 /// How far a source has come.
@@ -56,7 +58,7 @@ impl Source {
             .await??;
         let (egress, credentials) = prepared.egress(Role::Source, upstream)?;
         instance.set_egress(egress.clone());
-        Ok(Self { instance, resource, egress, credentials })
+        Ok(Self { instance, resource, egress, credentials, filled: prepared.filled })
     }
 
     /// Checks the bucket and goes on behind `position`, or begins with a snapshot.
@@ -133,6 +135,16 @@ impl Source {
         })
     }
 
+    /// The keys that requests are signed with.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Settings that were left out, and where they were found.
+    pub fn filled(&self) -> &[Filled] {
+        &self.filled
+    }
+
     /// What went over the wire so far.
     pub fn traffic(&self) -> Snapshot {
         self.egress.counters()
@@ -152,6 +164,16 @@ impl Source {
             })
             .await?;
         self.explain(ended).await
+    }
+
+    /// All of the component's memory as it stands, for proving what is not in it. Ends the source. Nothing unless
+    /// the component was loaded with [`core_dumps`](crate::Options::core_dumps).
+    pub async fn memory(self) -> Vec<u8> {
+        let resource = self.resource;
+        let call = async |exports: &crate::bindings::Connector, store: &mut _| {
+            exports.opencdc_connector_source().source().call_progress(store, resource).await
+        };
+        self.instance.dump(call).await
     }
 
     async fn explain<T>(&mut self, result: Result<T, types::Error>) -> Result<T> {

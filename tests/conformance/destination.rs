@@ -46,9 +46,10 @@ fn stored(world: &World) -> Vec<(String, Vec<Record>)> {
     let objects = world.server.store().objects(BUCKET).expect("the bucket is there");
     objects
         .into_iter()
+        .filter(|object| object.key.ends_with(".json") || object.key.ends_with(".parquet"))
         .map(|object| {
             let records = if object.key.ends_with(".parquet") {
-                parquet::read(object.body.clone()).expect("reads back")
+                parquet::read(&object.body).expect("reads back")
             } else {
                 let lines = object.body.split_inclusive(|byte| *byte == b'\n');
                 lines.map(|line| json::decode_line(line).expect("reads back")).collect()

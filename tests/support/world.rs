@@ -42,7 +42,12 @@ impl World {
 
     /// A world on a bucket that keeps versions.
     pub async fn versioned() -> Self {
-        let world = Self::new().await;
+        Self::versioned_at(embedded::Clock::system()).await
+    }
+
+    /// A world on a bucket that keeps versions, by a clock that a case may set.
+    pub async fn versioned_at(clock: embedded::Clock) -> Self {
+        let world = Self::with(embedded::Options { clock, ..embedded::Options::default() }).await;
         world.server.store().set_versioning(BUCKET, Versioning::Enabled).expect("the bucket is there");
         world
     }
@@ -116,7 +121,8 @@ pub async fn connector() -> Connector {
     static CONNECTOR: OnceCell<Connector> = OnceCell::const_new();
     let load = || async {
         let cache = std::env::temp_dir().join("s3-connector-tests-cache");
-        Connector::load(LoadOptions { cache: Some(cache), ..LoadOptions::default() }).await.expect("it loads")
+        let options = LoadOptions { cache: Some(cache), core_dumps: true, ..LoadOptions::default() };
+        Connector::load(options).await.expect("it loads")
     };
     CONNECTOR.get_or_init(load).await.clone()
 }

@@ -238,35 +238,44 @@ impl<'a> Detector<'a> {
 
     /// What becomes of each entry of a key, newest first.
     fn judge(&mut self, entries: &[VersionEntry]) -> Vec<Verdict> {
+        let in_window = |entry: &VersionEntry| {
+            entry.object.last_modified >= self.rules.floor || self.rules.uploads.landed(entry)
+        };
+        let delivered = entries.iter().position(|e| in_window(e) && self.seen.contains(e));
+        let mut at_cut = false;
         let mut verdicts = Vec::with_capacity(entries.len());
-        let mut settled = false;
         for (index, entry) in entries.iter().enumerate() {
-            let older = entries.get(index + 1);
-            let time = entry.object.last_modified;
-            let landed = self.rules.uploads.landed(entry);
-            let in_window = time >= self.rules.floor || landed;
-            let is_seen = in_window && self.seen.contains(entry);
-            let is_history =
-                !landed && self.rules.history.is_some_and(|cut| time < cut.floor_seconds());
-            let verdict = match operation_of(entry, older) {
+            let operation = operation_of(entry, entries.get(index + 1));
+            let verdict = match (operation, delivered) {
+                _ if !in_window(entry) => Verdict::Skip { remember: false },
                 // A marker over nothing, or over another marker, changes nothing.
-                None => Verdict::Skip { remember: in_window },
-                Some(_) if !in_window || is_seen => Verdict::Skip { remember: is_seen },
-                Some(_) if settled => {
-                    self.found.superseded += u64::from(!is_history);
+                (None, _) => Verdict::Skip { remember: true },
+                // What was stored on top of what was delivered came after it, whatever its stamp says. Behind it
+                // lies only what was delivered or overtaken.
+                (Some(operation), Some(delivered)) if index < delivered => Verdict::Due(operation),
+                (Some(_), Some(_)) => {
+                    let overtaken = !self.seen.contains(entry) && !self.is_history(entry);
+                    self.found.superseded += u64::from(overtaken);
                     Verdict::Skip { remember: true }
                 }
-                // What was deleted before the cut was not in the snapshot, unless the stores' clocks differ.
-                Some(Operation::Delete) if is_history && !older.is_some_and(|o| self.seen.contains(o)) => {
-                    Verdict::Skip { remember: true }
+                // Of a key that the snapshot did not deliver, the past counts only as it was at the cut: an
+                // object that was stamped earlier and landed behind the cursor.
+                (Some(operation), None) if self.is_history(entry) => {
+                    let is_lost = !at_cut && operation != Operation::Delete;
+                    at_cut = true;
+                    if is_lost { Verdict::Due(operation) } else { Verdict::Skip { remember: true } }
                 }
-                Some(operation) => Verdict::Due(operation),
+                (Some(operation), None) => Verdict::Due(operation),
             };
-            // Behind what was delivered, and behind the state at the cut, lies only what was overtaken.
-            settled |= is_seen || (is_history && in_window);
             verdicts.push(verdict);
         }
         verdicts
+    }
+
+    /// Whether the snapshot should have had the entry. In the second of the cut nobody knows.
+    fn is_history(&self, entry: &VersionEntry) -> bool {
+        let before = |cut: Timestamp| entry.object.last_modified < cut.floor_seconds();
+        self.rules.history.is_some_and(before) && !self.rules.uploads.landed(entry)
     }
 
     /// Keeps the earliest changes that fit; the others are left for the next pass.

@@ -120,7 +120,12 @@ impl<P: Ports> Feed<P> {
         if self.has_versions {
             let marker = if let Start::Version(marker) = &start { Some(marker) } else { None };
             match self.client.list_object_versions(prefix, marker).await {
-                Ok(page) => return Ok((page.entries, page.date, page.next.map(Start::Version))),
+                Ok(mut page) => {
+                    // Some stores write all delete markers of a page in front of its versions: bring the entries of
+                    // a key together, each kind in its own order.
+                    page.entries.sort_by(|a, b| a.object.key.cmp(&b.object.key));
+                    return Ok((page.entries, page.date, page.next.map(Start::Version)));
+                }
                 Err(error) if error.is_not_implemented() && marker.is_none() => {
                     self.has_versions = false;
                     let line = format!(

@@ -1,0 +1,415 @@
+//! Pipelines between fake ends that write down what happens to them, and between lines and files.
+
+use std::sync::Mutex;
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::destination::Ack;
+use crate::record::{Change, Data, Operation, Record};
+use crate::state::MemoryState;
+
+/// What happened, in order. Records are numbered from one, and their positions are their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Read(u64),
+    Written(u64),
+    Stored(u64),
+    Saved(u64),
+    Acked(u64),
+    Flushed,
+    InputDown,
+    OutputDown,
+}
+
+#[derive(Clone, Default)]
+struct Journal(Arc<Mutex<Vec<Event>>>);
+
+impl Journal {
+    fn note(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn last(&self, pick: impl Fn(&Event) -> Option<u64>) -> u64 {
+        self.events().iter().filter_map(pick).next_back().unwrap_or_default()
+    }
+
+    /// Nothing is kept before it is stored, and the source hears of nothing before it is kept.
+    fn check_order(&self) {
+        let (mut stored, mut saved) = (0, 0);
+        for event in self.events() {
+            match event {
+                Event::Stored(number) => {
+                    assert_eq!(number, stored + 1);
+                    stored = number;
+                }
+                Event::Saved(number) => {
+                    assert!(number <= stored && number > saved, "{number} after {stored}, {saved}");
+                    saved = number;
+                }
+                Event::Acked(number) => assert!(number <= saved, "{number} after {saved}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn record(number: u64) -> Record {
+    Record {
+        position: Bytes::from(number.to_string()),
+        operation: Operation::Create,
+        metadata: Default::default(),
+        key: None,
+        payload: Change { before: None, after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))) },
+    }
+}
+
+fn number(position: &[u8]) -> u64 {
+    std::str::from_utf8(position).unwrap().parse().unwrap()
+}
+
+/// Has records up to a number, and fails behind them or has nothing more.
+struct FakeInput {
+    journal: Journal,
+    next: u64,
+    last: u64,
+    batch: u64,
+    error: Option<Error>,
+}
+
+impl Input for FakeInput {
+    async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        self.next = position.map_or(1, |position| number(position) + 1);
+        Ok(())
+    }
+
+    async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
+        let end = (self.next + self.batch.min(u64::from(records_max))).min(self.last + 1);
+        if self.next == end {
+            if let Some(error) = &self.error {
+                return Err(error.clone());
+            }
+            sleep(wait).await;
+        }
+        let numbers = self.next..end;
+        self.next = end;
+        numbers.clone().for_each(|number| self.journal.note(Event::Read(number)));
+        Ok(Some(numbers.map(record).collect()))
+    }
+
+    async fn ack(&mut self, position: &[u8]) -> Result<()> {
+        self.journal.note(Event::Acked(number(position)));
+        Ok(())
+    }
+
+    async fn progress(&mut self) -> Result<Progress> {
+        Ok(Progress { caught_up: self.next > self.last, ..Progress::default() })
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.journal.note(Event::InputDown);
+        Ok(())
+    }
+}
+
+/// How a fake output acks.
+enum Acking {
+    /// Each record at once.
+    AtOnce,
+    /// On a call that brings no records.
+    OnTick,
+    /// When it is flushed.
+    OnFlush,
+    /// Each record at once, up to one that it refuses.
+    Refusing(u64),
+    /// Each record at once, until a write fails behind this one.
+    Failing(u64),
+    /// Never.
+    Never,
+}
+
+struct FakeOutput {
+    journal: Journal,
+    acking: Acking,
+    held: Vec<u64>,
+}
+
+impl FakeOutput {
+    fn store(&mut self) -> Vec<Ack> {
+        let held = std::mem::take(&mut self.held);
+        let ack = |number: u64| {
+            let is_refused = matches!(self.acking, Acking::Refusing(bad) if bad == number);
+            if !is_refused {
+                self.journal.note(Event::Stored(number));
+            }
+            let error = is_refused.then(|| Error::new(ErrorKind::Invalid, "too large"));
+            Ack { position: Bytes::from(number.to_string()), error }
+        };
+        held.into_iter().map(ack).collect()
+    }
+}
+
+impl Output for FakeOutput {
+    async fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        let is_tick = records.is_empty();
+        for record in records {
+            let number = number(&record.position);
+            if matches!(self.acking, Acking::Failing(last) if number > last) {
+                return Err(Error::new(ErrorKind::Unavailable, "no answer"));
+            }
+            self.journal.note(Event::Written(number));
+            self.held.push(number);
+        }
+        Ok(match self.acking {
+            Acking::AtOnce | Acking::Refusing(_) | Acking::Failing(_) => self.store(),
+            Acking::OnTick if is_tick => self.store(),
+            _ => Vec::new(),
+        })
+    }
+
+    async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        self.journal.note(Event::Flushed);
+        if matches!(self.acking, Acking::Never) {
+            sleep(wait).await;
+            return Ok(Vec::new());
+        }
+        Ok(self.store())
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.journal.note(Event::OutputDown);
+        Ok(())
+    }
+}
+
+/// Remembers the position, and notes when.
+#[derive(Default)]
+struct NotingState {
+    journal: Journal,
+    kept: MemoryState,
+}
+
+impl StateStore for NotingState {
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, crate::state::Error> {
+        self.kept.load(name)
+    }
+
+    fn save(&self, name: &str, value: &[u8]) -> Result<(), crate::state::Error> {
+        self.kept.save(name, value)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), crate::state::Error> {
+        self.kept.remove(name)
+    }
+
+    fn list(&self) -> Result<Vec<String>, crate::state::Error> {
+        self.kept.list()
+    }
+
+    fn load_position(&self) -> Result<Option<Vec<u8>>, crate::state::Error> {
+        self.kept.load_position()
+    }
+
+    fn save_position(&self, position: &[u8]) -> Result<(), crate::state::Error> {
+        self.kept.save_position(position)?;
+        self.journal.note(Event::Saved(number(position)));
+        Ok(())
+    }
+}
+
+/// Fake ends and what they note.
+struct Bench {
+    journal: Journal,
+    state: Arc<NotingState>,
+    pipeline: Pipeline<FakeInput, FakeOutput>,
+}
+
+fn bench(last: u64, acking: Acking, options: Options) -> Bench {
+    let journal = Journal::default();
+    let state = Arc::new(NotingState { journal: journal.clone(), ..NotingState::default() });
+    let input = FakeInput { journal: journal.clone(), next: 1, last, batch: 10, error: None };
+    let output = FakeOutput { journal: journal.clone(), acking, held: Vec::new() };
+    let options = Options { state: Some(state.clone()), ..options };
+    Bench { journal, state, pipeline: Pipeline::new(input, output, options) }
+}
+
+fn until_caught_up() -> Options {
+    Options { until_caught_up: true, ..Options::default() }
+}
+
+impl Bench {
+    async fn run(self) -> (Journal, Option<u64>, Result<Summary>) {
+        let done = self.pipeline.run(Stop::new()).await;
+        let kept = self.state.load_position().unwrap().map(|position| number(&position));
+        self.journal.check_order();
+        (self.journal, kept, done)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_stored_kept_and_acked_in_this_order() {
+    let (journal, kept, done) = bench(1234, Acking::AtOnce, until_caught_up()).run().await;
+    let summary = done.unwrap();
+    assert_eq!(summary.ended, Ended::CaughtUp);
+    assert_eq!((summary.counts.read, summary.counts.acked), (1234, 1234));
+    assert_eq!(summary.counts.bytes, 12_340);
+    assert_eq!(summary.position.as_deref(), Some(&b"1234"[..]));
+    assert_eq!(kept, Some(1234));
+    let acked = journal.last(|event| if let Event::Acked(n) = event { Some(*n) } else { None });
+    assert_eq!(acked, 1234);
+    let downs = [Event::InputDown, Event::OutputDown];
+    assert_eq!(journal.events().iter().filter(|event| downs.contains(event)).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_goes_on_behind_the_kept_position_and_an_option_overrides_it() {
+    let Bench { journal, state, pipeline } = bench(30, Acking::AtOnce, until_caught_up());
+    state.kept.save_position(b"20").unwrap();
+    pipeline.run(Stop::new()).await.unwrap();
+    assert_eq!(journal.events()[0], Event::Read(21));
+
+    let options = Options { position: Some(b"25".to_vec()), ..until_caught_up() };
+    let Bench { journal, state, pipeline } = bench(30, Acking::AtOnce, options);
+    state.kept.save_position(b"20").unwrap();
+    pipeline.run(Stop::new()).await.unwrap();
+    assert_eq!(journal.events()[0], Event::Read(26));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_owes_acks_is_called_without_records() {
+    let start = Instant::now();
+    let Bench { pipeline, .. } = bench(5, Acking::OnTick, Options::default());
+    let (stop, mut counts) = (Stop::new(), pipeline.counts());
+    let running = tokio::spawn(pipeline.run(stop.clone()));
+    counts.wait_for(|counts| counts.acked == 5).await.unwrap();
+    assert!(start.elapsed() <= Duration::from_millis(100), "{:?}", start.elapsed());
+    stop.stop();
+    assert_eq!(running.await.unwrap().unwrap().counts.acked, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_flushes_acks_and_keeps_what_was_read() {
+    let Bench { journal, state, pipeline } = bench(25, Acking::OnFlush, Options::default());
+    let (stop, mut counts) = (Stop::new(), pipeline.counts());
+    let running = tokio::spawn(pipeline.run(stop.clone()));
+    counts.wait_for(|counts| counts.read == 25).await.unwrap();
+    stop.stop();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((summary.ended, summary.counts.acked), (Ended::Stopped, 25));
+    assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"25"[..]));
+    assert!(journal.events().contains(&Event::Flushed));
+    journal.check_order();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_gives_up_after_the_grace_period_and_keeps_nothing_that_is_not_stored() {
+    let options = Options { grace: Duration::from_secs(3), ..Options::default() };
+    let Bench { state, pipeline, .. } = bench(25, Acking::Never, options);
+    let (stop, mut counts) = (Stop::new(), pipeline.counts());
+    let running = tokio::spawn(pipeline.run(stop.clone()));
+    counts.wait_for(|counts| counts.read == 25).await.unwrap();
+    let start = Instant::now();
+    stop.stop();
+    let error = running.await.unwrap().unwrap_err();
+    assert!(error.message().starts_with("25 of 25 records were not stored within 3 s"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(4));
+    assert_eq!(state.load_position().unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_stops_the_pipeline_in_front_of_it() {
+    let (journal, kept, done) = bench(100, Acking::Refusing(37), until_caught_up()).run().await;
+    let error = done.unwrap_err();
+    assert_eq!(error.message(), "the record at position `37` was refused: too large");
+    assert_eq!(kept, Some(36));
+    let events = journal.events();
+    assert!(events.contains(&Event::InputDown) && events.contains(&Event::OutputDown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_keeps_what_was_stored_before() {
+    let (_, kept, done) = bench(100, Acking::Failing(30), until_caught_up()).run().await;
+    assert_eq!(done.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(kept, Some(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_input_failed_is_stored() {
+    let mut bench = bench(25, Acking::OnFlush, Options::default());
+    bench.pipeline.input.error = Some(Error::new(ErrorKind::Corrupt, "torn"));
+    let (_, kept, done) = bench.run().await;
+    assert_eq!(done.unwrap_err().message(), "torn");
+    assert_eq!(kept, Some(25));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_ends_after_as_many_records_as_were_wanted() {
+    let options = Options { records_max: Some(17), ..Options::default() };
+    let (_, kept, done) = bench(100, Acking::OnFlush, options).run().await;
+    assert_eq!(done.unwrap().ended, Ended::RecordsMax);
+    assert_eq!(kept, Some(17));
+}
+
+/// Takes one batch and no more.
+struct Stuck(Journal);
+
+impl Output for Stuck {
+    async fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, _records: Vec<Record>) -> Result<Vec<Ack>> {
+        std::future::pending().await
+    }
+
+    async fn flush(&mut self, _wait: Duration) -> Result<Vec<Ack>> {
+        std::future::pending().await
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.0.note(Event::OutputDown);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_stands_still_holds_the_input_back() {
+    let journal = Journal::default();
+    let input = FakeInput { journal: journal.clone(), next: 1, last: 1000, batch: 10, error: None };
+    let pipeline = Pipeline::new(input, Stuck(journal.clone()), Options::default());
+    let stop = Stop::new();
+    let running = tokio::spawn(pipeline.run(stop.clone()));
+    sleep(Duration::from_secs(5)).await;
+    let read = journal.last(|event| if let Event::Read(n) = event { Some(*n) } else { None });
+    assert!((10..=40).contains(&read), "{read}");
+    stop.stop();
+    // The call that hangs is given up with its output: it can't be torn down any more.
+    assert!(running.await.unwrap().is_err());
+    assert!(!journal.events().contains(&Event::OutputDown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_the_start_opens_nothing() {
+    let Bench { journal, pipeline, .. } = bench(10, Acking::AtOnce, Options::default());
+    let stop = Stop::new();
+    stop.stop();
+    let summary = pipeline.run(stop).await.unwrap();
+    assert_eq!((summary.ended, summary.counts.read), (Ended::Stopped, 0));
+    assert_eq!(journal.events(), []);
+}
+
+#[test]
+fn a_pipeline_of_the_connectors_own_ends_may_run_in_a_task() {
+    fn check(run: impl Future + Send) -> impl Future + Send {
+        run
+    }
+    let _ = |pipeline: Pipeline<crate::Source, crate::Destination>| check(pipeline.run(Stop::new()));
+}

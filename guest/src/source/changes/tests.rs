@@ -168,6 +168,13 @@ fn a_delete_stamped_before_the_cut_is_due_if_the_snapshot_had_the_object() {
 }
 
 #[test]
+fn all_that_was_stored_on_top_of_what_was_delivered_is_due_whatever_its_stamp() {
+    let pass = Pass::after_snapshot(100).saw("a", "v1@99");
+    let due = pass.due(&[("a", &["*v3@99", "v2@99", "v1@99", "v0@99"])]);
+    assert_eq!(due, ["update a v2", "update a v3"]);
+}
+
+#[test]
 fn versions_that_a_snapshot_overtook_are_not_delivered_backwards() {
     let pass = Pass::after_snapshot(100).saw("a", "v3@102");
     let found = pass.find(&[("a", &["*v3@102", "v2@101", "v1@90"])]);

@@ -1,0 +1,179 @@
+//! The command line: its arguments, and what every command shares: settings, logs, errors and exit codes. Each command
+//! has a module; moving records is the library's.
+
+mod check;
+mod destination;
+mod ends;
+mod locate;
+mod pipelines;
+mod progress;
+mod run;
+mod signals;
+mod source;
+mod spec;
+mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use s3_connector_host::state::{FileState, StateStore};
+use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings};
+
+pub(crate) use terminal::report;
+use terminal::Terminal;
+
+/// Takes records out of S3 buckets, objects and their changes, and puts records into them
+///
+/// The connector is a WebAssembly component that runs in a sandbox and never sees a key.
+#[derive(Debug, Parser)]
+#[command(name = "s3-connector", version, max_term_width = 100, after_long_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  s3-connector source --set aws.bucket=photos --until-caught-up > photos.jsonl
+  s3-connector destination --set aws.bucket=lake --set format=parquet < photos.jsonl
+  s3-connector run pipeline.yaml
+
+Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE.
+Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG filters the log, such as `debug`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Source(source::SourceArguments),
+    Destination(destination::DestinationArguments),
+    Run(run::RunArguments),
+    Check(check::CheckArguments),
+    Spec(spec::SpecArguments),
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Common {
+    /// The connector's component, in place of the one that is built in
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
+    component: Option<PathBuf>,
+    /// Log what happens, in detail
+    #[arg(short, long, global = true, help_heading = "Common options")]
+    verbose: bool,
+    /// Show nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
+    quiet: bool,
+}
+
+/// Settings of a source or destination.
+#[derive(Debug, Args)]
+struct SettingArguments {
+    /// Setting of the connector; may be repeated, `s3-connector spec` lists them
+    ///
+    /// Keys are better left to the AWS variables: other users of this machine may see arguments.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    set: Vec<(String, String)>,
+}
+
+impl SettingArguments {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = Settings::new();
+        for (name, value) in &self.set {
+            if settings.insert(name.clone(), value.clone()).is_some() {
+                return Err(Failure::Usage(format!("setting `{name}` is given twice")));
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("a setting is NAME=VALUE, such as aws.bucket=photos"),
+    }
+}
+
+/// Why a command did not do what it was asked to. The message is for people; each of its lines is a problem.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Arguments or settings are wrong: exit code 2.
+    Usage(String),
+    /// Something else: exit code 1.
+    Failed(String),
+    /// What failed was reported already: exit code 1.
+    Reported,
+}
+
+impl Failure {
+    /// A failure to make a source or destination from its settings.
+    fn configuring(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Invalid => Self::Usage(error.message().to_owned()),
+            _ => Self::running(error),
+        }
+    }
+
+    /// A failure of what was configured.
+    fn running(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Internal | ErrorKind::Trap => {
+                Self::Failed(format!("{error} (this is a bug of the connector: please report it)"))
+            }
+            _ => Self::Failed(error.message().to_owned()),
+        }
+    }
+}
+
+/// Runs a command, and reports how it went.
+pub(crate) async fn run(arguments: Arguments) -> ExitCode {
+    let common = arguments.common;
+    let terminal = Terminal::new(common.verbose, common.quiet);
+    let options = Options { component: common.component, ..Options::default() };
+    let done = match arguments.command {
+        Command::Source(arguments) => source::run(arguments, options, &terminal).await,
+        Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
+        Command::Run(arguments) => run::run(arguments, options, &terminal).await,
+        Command::Check(arguments) => check::run(&arguments, options).await,
+        Command::Spec(arguments) => spec::run(&arguments, options).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Reported) => ExitCode::from(1),
+        Err(Failure::Failed(message)) => {
+            report(&message);
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            report(&message);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Loads the component. One that can't be loaded is wrong usage only if it was named.
+async fn load(options: Options) -> Result<Connector, Failure> {
+    let is_given = options.component.is_some();
+    Connector::load(options).await.map_err(|error| {
+        if is_given { Failure::configuring(&error) } else { Failure::running(&error) }
+    })
+}
+
+/// Opens a folder of state, and locks it.
+fn open_state(folder: &std::path::Path) -> Result<Arc<dyn StateStore>, Failure> {
+    match FileState::open(folder) {
+        Ok(state) => Ok(Arc::new(state)),
+        Err(error) => Err(Failure::Failed(terminal::with_causes(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The ends of a pipeline of a file: the connector or a file, whichever its plugin says, with its id in every error.
+
+use std::time::Duration;
+
+use s3_connector_host::pipeline::{FileInput, FileOutput, Input, Output};
+use s3_connector_host::{Ack, Destination, Error, Progress, Record, Result, Source};
+
+/// Where a pipeline's records come from.
+pub(super) struct NamedInput {
+    /// The connector's id.
+    pub(super) id: String,
+    /// What it is.
+    pub(super) input: AnyInput,
+}
+
+/// A source of either plugin.
+#[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
+pub(super) enum AnyInput {
+    S3(Source),
+    File(FileInput),
+}
+
+/// Where a pipeline's records go.
+pub(super) struct NamedOutput {
+    /// The connector's id.
+    pub(super) id: String,
+    /// What it is.
+    pub(super) output: AnyOutput,
+}
+
+/// A destination of either plugin.
+#[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
+pub(super) enum AnyOutput {
+    S3(Destination),
+    File(FileOutput),
+}
+
+fn name(id: &str, error: Error) -> Error {
+    error.context(format!("connector `{id}`"))
+}
+
+impl Input for NamedInput {
+    async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        let done = match &mut self.input {
+            AnyInput::S3(source) => source.open(position).await,
+            AnyInput::File(file) => file.open(position).await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
+        let done = match &mut self.input {
+            AnyInput::S3(source) => Input::read(source, records_max, wait).await,
+            AnyInput::File(file) => file.read(records_max, wait).await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn ack(&mut self, position: &[u8]) -> Result<()> {
+        let done = match &mut self.input {
+            AnyInput::S3(source) => source.ack(position).await,
+            AnyInput::File(file) => file.ack(position).await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn progress(&mut self) -> Result<Progress> {
+        let done = match &mut self.input {
+            AnyInput::S3(source) => source.progress().await,
+            AnyInput::File(file) => file.progress().await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        let done = match &mut self.input {
+            AnyInput::S3(source) => source.teardown().await,
+            AnyInput::File(file) => file.teardown().await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+}
+
+impl Output for NamedOutput {
+    async fn open(&mut self) -> Result<()> {
+        let done = match &mut self.output {
+            AnyOutput::S3(destination) => destination.open().await,
+            AnyOutput::File(file) => file.open().await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        let done = match &mut self.output {
+            AnyOutput::S3(destination) => destination.write(records).await,
+            AnyOutput::File(file) => file.write(records).await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        let done = match &mut self.output {
+            AnyOutput::S3(destination) => destination.flush(wait).await,
+            AnyOutput::File(file) => file.flush(wait).await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        let done = match &mut self.output {
+            AnyOutput::S3(destination) => destination.teardown().await,
+            AnyOutput::File(file) => file.teardown().await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+}

@@ -1,0 +1,106 @@
+//! The line that shows how far a pipeline has come. Where it is drawn is `terminal`'s.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use s3_connector_host::pipeline::Counts;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Time between two drawings.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// How much of the rate is that of the latest period: a change shows within a second or two.
+const RATE_WEIGHT: f64 = 0.2;
+
+/// Draws while it lives; the line is gone afterwards.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Draws `counts` as they change, behind `name` where there is one.
+    pub(super) fn draw(bar: Option<ProgressBar>, name: &str, counts: watch::Receiver<Counts>) -> Self {
+        let prefix = if name.is_empty() { String::new() } else { format!("{name}: ") };
+        let task = bar.clone().map(|bar| tokio::spawn(redraw(bar, prefix, counts)));
+        Self { bar, task }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+async fn redraw(bar: ProgressBar, prefix: String, counts: watch::Receiver<Counts>) {
+    let mut period = interval(PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut bytes, mut at, mut rate) = (0, Instant::now(), 0.0);
+    loop {
+        period.tick().await;
+        let counts = counts.borrow().clone();
+        let seconds = at.elapsed().as_secs_f64();
+        if seconds > 0.0 {
+            let latest = counts.bytes.saturating_sub(bytes) as f64 / seconds;
+            rate += RATE_WEIGHT * (latest - rate);
+            (bytes, at) = (counts.bytes, Instant::now());
+        }
+        bar.set_message(format!("{prefix}{}", describe(&counts, rate, now_ms())));
+        bar.tick();
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One line about a pipeline.
+fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
+    let mut text = format!(
+        "{} records, {}, {}/s",
+        HumanCount(counts.acked),
+        HumanBytes(counts.bytes),
+        HumanBytes(rate as u64)
+    );
+    let due = counts.source.counter("due");
+    if due > 0 {
+        text.push_str(&format!(", {} due", HumanCount(due)));
+    }
+    let caught_up_ms = counts.source.counter("caught-up-ms");
+    if counts.source.caught_up {
+        text.push_str(", caught up");
+    } else if caught_up_ms > 0 {
+        text.push_str(&format!(", {} s behind", now_ms.saturating_sub(caught_up_ms) / 1000));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_much_how_fast_and_how_far_behind() {
+        let mut counts = Counts::default();
+        counts.acked = 12_345;
+        counts.bytes = 3 << 20;
+        assert_eq!(describe(&counts, 1024.0, 0), "12,345 records, 3.00 MiB, 1.00 KiB/s");
+        counts.source.counters.insert("due".to_owned(), 7);
+        counts.source.counters.insert("caught-up-ms".to_owned(), 1000);
+        assert_eq!(
+            describe(&counts, 0.0, 5000),
+            "12,345 records, 3.00 MiB, 0 B/s, 7 due, 4 s behind"
+        );
+        counts.source.caught_up = true;
+        assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up"));
+    }
+}

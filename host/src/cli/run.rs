@@ -1,0 +1,204 @@
+//! `s3-connector run`: runs the pipelines of files side by side. What files say is `pipelines`'s to read.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use s3_connector_host::pipeline::{FileInput, FileOutput, Options, Pipeline, Stop};
+use s3_connector_host::state::StateStore;
+use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
+use tokio::task::JoinSet;
+
+use super::ends::{AnyInput, AnyOutput, NamedInput, NamedOutput};
+use super::pipelines::{self, ConnectorConfig, PipelineConfig, Plugin};
+use super::progress::Progress;
+use super::terminal::Terminal;
+use super::{Failure, load, open_state, signals};
+
+/// Runs the pipelines of Conduit pipeline files
+///
+/// The form is that of Conduit 2.0 to 2.2, with one source and one destination in each pipeline. Plugins are `s3`,
+/// with the settings that `s3-connector spec` lists, and `file`: as a source it makes a record of each line, as a
+/// destination it appends OpenCDC JSON lines to `path`. ${NAME} in a setting stands for that variable.
+///
+/// Each pipeline keeps its position in a folder of its own, and goes on there when it is run again. One that fails
+/// ends, and the others go on.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(super) struct RunArguments {
+    /// Pipeline files
+    #[arg(required = true, value_name = "PIPELINE.yaml")]
+    files: Vec<PathBuf>,
+    /// Folder with a folder for each pipeline's state
+    #[arg(long, value_name = "DIR", default_value = "./s3-connector-state")]
+    state: PathBuf,
+    /// End each pipeline once its source has nothing that was not read
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  s3-connector run photos.yaml
+  s3-connector run --until-caught-up --state /var/lib/s3-connector photos.yaml sounds.yaml
+
+photos.yaml:
+  version: 2.2
+  pipelines:
+    - id: photos
+      connectors:
+        - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
+        - {id: out, type: destination, plugin: file, settings: {path: ./photos.jsonl}}
+
+Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
+
+Exit codes: 0 done, or stopped by SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and
+nothing was run. A second signal ends it at once, with 130 or 143.";
+
+/// A pipeline that can be run.
+struct Ready {
+    id: String,
+    pipeline: Pipeline<NamedInput, NamedOutput>,
+}
+
+/// Runs the command.
+pub(super) async fn run(
+    arguments: RunArguments,
+    options: ConnectorOptions,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let configs = read(&arguments.files, terminal)?;
+    if configs.is_empty() {
+        terminal.say("no pipeline is to be run");
+        return Ok(());
+    }
+    let connector = load(options).await?;
+    let (mut ready, mut problems) = (Vec::new(), Vec::new());
+    for config in configs {
+        let state = open_state(&arguments.state.join(&config.id))?;
+        match prepare(&connector, config, state, arguments.until_caught_up).await {
+            Ok(pipeline) => ready.push(pipeline),
+            Err(Failure::Usage(problem)) => problems.push(problem),
+            Err(failure) => return Err(failure),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Usage(problems.join("\n")));
+    }
+    let stop = signals::stop_on_signals(terminal)?;
+    run_all(ready, &stop, terminal).await
+}
+
+/// Reads all files; ids must not meet in one state folder.
+fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<PipelineConfig>, Failure> {
+    let (mut configs, mut problems, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for path in files {
+        let file = match read_file(path) {
+            Ok(file) => file,
+            Err(found) => {
+                problems.extend(found);
+                continue;
+            }
+        };
+        for warning in &file.warnings {
+            terminal.say(&format!("warning: {warning}"));
+        }
+        for id in &file.stopped {
+            terminal.say(&format!("pipeline `{id}` is stopped, and is not run"));
+        }
+        for config in file.pipelines {
+            if !ids.insert(config.id.clone()) {
+                let name = path.display();
+                problems.push(format!("{name}: pipeline id `{}` is in another file too", config.id));
+            }
+            configs.push(config);
+        }
+    }
+    if problems.is_empty() { Ok(configs) } else { Err(Failure::Usage(problems.join("\n"))) }
+}
+
+fn read_file(path: &Path) -> Result<pipelines::PipelineFile, Vec<String>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
+    pipelines::parse(&name, &text, &|variable| std::env::var(variable).ok())
+}
+
+async fn prepare(
+    connector: &Connector,
+    config: PipelineConfig,
+    state: Arc<dyn StateStore>,
+    until_caught_up: bool,
+) -> Result<Ready, Failure> {
+    let PipelineConfig { id, source, destination } = config;
+    let input = match source.plugin {
+        Plugin::S3 => {
+            let given = Given { name: format!("{id}:{}", source.id), state: Some(Arc::clone(&state)) };
+            let made = connector.source(source.settings.clone(), given).await;
+            AnyInput::S3(made.map_err(|error| configuring(&id, &source, &error))?)
+        }
+        // A pipeline that is to end must not wait for the last line's newline.
+        Plugin::File => AnyInput::File(FileInput::new(path(&source), until_caught_up)),
+    };
+    let output = match destination.plugin {
+        Plugin::S3 => {
+            let given = Given { name: format!("{id}:{}", destination.id), state: None };
+            let made = connector.destination(destination.settings.clone(), given).await;
+            AnyOutput::S3(made.map_err(|error| configuring(&id, &destination, &error))?)
+        }
+        Plugin::File => AnyOutput::File(FileOutput::new(path(&destination))),
+    };
+    let input = NamedInput { id: source.id, input };
+    let output = NamedOutput { id: destination.id, output };
+    let options = Options { state: Some(state), until_caught_up, ..Options::default() };
+    Ok(Ready { id, pipeline: Pipeline::new(input, output, options) })
+}
+
+fn path(connector: &ConnectorConfig) -> PathBuf {
+    connector.settings.get("path").map(PathBuf::from).unwrap_or_default()
+}
+
+/// Puts pipeline and connector in front of each problem of the settings.
+fn configuring(id: &str, connector: &ConnectorConfig, error: &s3_connector_host::Error) -> Failure {
+    let name = |message: String| {
+        let named = |line| format!("pipeline `{id}`: connector `{}`: {line}", connector.id);
+        message.lines().map(named).collect::<Vec<_>>().join("\n")
+    };
+    match Failure::configuring(error) {
+        Failure::Usage(message) => Failure::Usage(name(message)),
+        Failure::Failed(message) => Failure::Failed(name(message)),
+        Failure::Reported => Failure::Reported,
+    }
+}
+
+/// Runs all of them; tells how each ends when it does.
+async fn run_all(ready: Vec<Ready>, stop: &Stop, terminal: &Terminal) -> Result<(), Failure> {
+    let mut running = JoinSet::new();
+    for Ready { id, pipeline } in ready {
+        let progress = Progress::draw(terminal.bar(), &id, pipeline.counts());
+        let stop = stop.clone();
+        running.spawn(async move {
+            let counts = pipeline.counts();
+            let done = pipeline.run(stop).await;
+            drop(progress);
+            let stored = counts.borrow().acked;
+            (id, stored, done)
+        });
+    }
+    let mut has_failed = false;
+    while let Some(ended) = running.join_next().await {
+        let (id, stored, done) = match ended {
+            Ok(ended) => ended,
+            Err(error) => return Err(Failure::Failed(format!("a pipeline broke down: {error}"))),
+        };
+        if let Err(error) = done {
+            has_failed = true;
+            if let Failure::Failed(message) = Failure::running(&error) {
+                terminal.report(&format!("pipeline `{id}`: {message}"));
+            }
+        }
+        terminal.say(&format!("pipeline `{id}`: {stored} records were stored"));
+    }
+    if has_failed { Err(Failure::Reported) } else { Ok(()) }
+}

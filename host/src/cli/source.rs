@@ -1,0 +1,97 @@
+//! `s3-connector source`: prints what is in a bucket and what changes in it. Lines are `pipeline`'s to write.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+use s3_connector_host::pipeline::{JsonLinesOutput, Options, Pipeline};
+use s3_connector_host::{Given, Options as ConnectorOptions};
+
+use super::progress::Progress;
+use super::terminal::Terminal;
+use super::{Failure, SettingArguments, load, open_state, signals};
+
+/// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
+///
+/// Each line is a record, in Conduit's encoding: `{"position":…,"operation":…,"metadata":{…},"key":…,
+/// "payload":{"before":…,"after":…}}`; position, key and payload are base64. It runs until it is stopped, unless
+/// --until-caught-up or --limit ends it.
+///
+/// A record counts as delivered once its line is flushed. With --state DIR the next run goes on behind the last
+/// such record: after a crash a line may come twice, never not at all. An object larger than 1 MiB is printed as
+/// it arrives; if it breaks off, its line ends there, without a newline, and the command fails.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(super) struct SourceArguments {
+    #[command(flatten)]
+    settings: SettingArguments,
+    /// Go on behind this position, in place of the one in --state
+    ///
+    /// It is the position's text. Printed lines hold it in base64: `jq -r '.position | @base64d'` shows it.
+    #[arg(long, value_name = "POSITION")]
+    position: Option<String>,
+    /// Folder in which the position and the source's state are kept
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// End after the snapshot and one look for changes that found none
+    #[arg(long)]
+    until_caught_up: bool,
+    /// End after so many records
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  s3-connector source --set aws.bucket=photos --until-caught-up > photos.jsonl
+  s3-connector source --set aws.bucket=photos --set prefix=2024/ --state ./photos-state
+  s3-connector source --set aws.bucket=photos --limit 1 | jq '.key |= @base64d'
+
+Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
+
+Exit codes: 0 done, stopped by SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage
+or settings. A second signal ends it at once, with 130 or 143.";
+
+/// Runs the command.
+pub(super) async fn run(
+    arguments: SourceArguments,
+    options: ConnectorOptions,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let settings = arguments.settings.settings()?;
+    let connector = load(options).await?;
+    let state = arguments.state.as_deref().map(open_state).transpose()?;
+    let given = Given { name: String::new(), state: state.clone() };
+    let source = connector.source(settings, given).await;
+    let source = source.map_err(|error| Failure::configuring(&error))?;
+
+    let output = JsonLinesOutput::new(tokio::io::stdout());
+    let is_reader_gone = output.is_reader_gone();
+    let options = Options {
+        state,
+        position: arguments.position.map(String::into_bytes),
+        until_caught_up: arguments.until_caught_up,
+        records_max: arguments.limit,
+        ..Options::default()
+    };
+    let stop = signals::stop_on_signals(terminal)?;
+    let pipeline = Pipeline::new(source, output, options);
+    // On one screen, lines of data and a line of progress would overwrite each other.
+    let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
+    let progress = Progress::draw(bar, "", pipeline.counts());
+    let done = pipeline.run(stop).await;
+    drop(progress);
+    match done {
+        Ok(summary) => {
+            if terminal.has_bars() {
+                terminal.say(&format!("{} records were printed", summary.counts.acked));
+            }
+            Ok(())
+        }
+        // As other tools of its kind: `source | head` is no failure. What was not printed is not acked.
+        Err(_) if is_reader_gone.load(Ordering::Relaxed) => Ok(()),
+        Err(error) => Err(Failure::running(&error)),
+    }
+}

@@ -1,0 +1,120 @@
+//! stderr: log lines, errors and the progress lines between them. What a progress line says is `progress`'s.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The variable that filters the log.
+const LOG_VARIABLE: &str = "S3_CONNECTOR_LOG";
+
+/// What can be seen of a command besides its data.
+#[derive(Clone)]
+pub(super) struct Terminal {
+    bars: MultiProgress,
+    has_bars: bool,
+    is_quiet: bool,
+}
+
+impl Terminal {
+    /// Sets the log up. On a terminal it gives way to progress lines.
+    pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        let terminal = Self { bars: MultiProgress::new(), has_bars: is_terminal && !is_quiet, is_quiet };
+        let filter = match std::env::var(LOG_VARIABLE) {
+            Ok(filter) if !filter.trim().is_empty() => EnvFilter::new(filter),
+            _ if is_quiet => EnvFilter::new("error"),
+            _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
+            _ => EnvFilter::new("warn"),
+        };
+        let lines = tracing_subscriber::fmt()
+            .compact()
+            .with_target(false)
+            .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
+            .with_env_filter(filter)
+            .with_writer(terminal.clone());
+        if is_terminal { lines.without_time().init() } else { lines.init() }
+        terminal
+    }
+
+    /// A line that is drawn anew as things go on; none where nobody would see it.
+    pub(super) fn bar(&self) -> Option<ProgressBar> {
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}").ok()?;
+        self.has_bars.then(|| self.bars.add(ProgressBar::new_spinner().with_style(style)))
+    }
+
+    /// Says something that is neither data nor a failure.
+    pub(super) fn say(&self, text: &str) {
+        if !self.is_quiet {
+            self.print(text);
+        }
+    }
+
+    /// Reports a failure while others go on.
+    pub(super) fn report(&self, message: &str) {
+        self.bars.suspend(|| report(message));
+    }
+
+    /// Whether stderr is a terminal and may be written to.
+    pub(super) fn has_bars(&self) -> bool {
+        self.has_bars
+    }
+
+    fn print(&self, text: &str) {
+        self.bars.suspend(|| {
+            // There is nowhere to say that stderr can't be written.
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    }
+}
+
+impl<'a> MakeWriter<'a> for Terminal {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl io::Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bars.suspend(|| io::stderr().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reports a failure, each line of it for itself.
+pub(crate) fn report(message: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in message.lines() {
+        let _ = writeln!(stderr, "error: {line}");
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// Prints data. A reader that has gone, such as `head`, is no failure.
+pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(super::Failure::Failed(format!("the output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

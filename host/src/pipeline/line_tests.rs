@@ -1,0 +1,225 @@
+//! Ends of lines and files, through whole pipelines and by themselves.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
+
+use super::*;
+use crate::record::{Body, Change, Data, Operation, Record};
+
+fn line(number: u64) -> String {
+    let text = format!("{{\"position\":\"{}\",\"operation\":\"create\",\"metadata\":{{}},\"key\":null,", base64(number));
+    format!("{text}\"payload\":{{\"before\":null,\"after\":{{\"n\":{number}}}}}}}\n")
+}
+
+fn base64(number: u64) -> String {
+    let mut text = Vec::new();
+    crate::record::json::encode_base64(number.to_string().as_bytes(), &mut text);
+    String::from_utf8(text).unwrap()
+}
+
+async fn copy(input: impl Input, path: &Path) -> Result<Summary> {
+    let options = Options { until_caught_up: true, ..Options::default() };
+    Pipeline::new(input, FileOutput::new(path), options).run(Stop::new()).await
+}
+
+#[tokio::test]
+async fn lines_come_out_as_they_went_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let text: String = (1..=2500).map(line).collect();
+    let (mut sender, receiver) = duplex(1000);
+    let sent = text.clone();
+    let sending = tokio::spawn(async move { sender.write_all(sent.as_bytes()).await });
+    let summary = copy(JsonLinesInput::new(receiver), &path).await.unwrap();
+    sending.await.unwrap().unwrap();
+    assert_eq!((summary.ended, summary.counts.acked), (Ended::InputEnded, 2500));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_bad_line_is_named_by_its_number_after_all_before_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let text = format!("{}\n  \n{}{{\"operation\":\"drop\"}}\n{}", line(1), line(2), line(3));
+    let text: &'static [u8] = text.into_bytes().leak();
+    let error = copy(JsonLinesInput::new(text), &path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().starts_with("line 5: unknown operation"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}{}", line(1), line(2)));
+}
+
+#[tokio::test]
+async fn the_last_line_needs_no_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let text = format!("{}{}", line(1), line(2).trim_end());
+    let text: &'static [u8] = text.into_bytes().leak();
+    copy(JsonLinesInput::new(text), &path).await.unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}{}", line(1), line(2)));
+}
+
+#[tokio::test]
+async fn a_file_is_read_line_by_line_and_taken_up_again_at_an_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.txt");
+    fs::write(&path, "one\n\nthree\nfo").unwrap();
+    let mut input = FileInput::new(&path, false);
+    input.open(None).await.unwrap();
+    let records = input.read(1000, Duration::ZERO).await.unwrap().unwrap();
+    let text = |data: &Option<Data>| match data {
+        Some(Data::Raw(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+        _ => panic!("it is raw"),
+    };
+    let seen: Vec<_> = records
+        .iter()
+        .map(|record| (text(&record.key), text(&record.payload.after), record.position.clone()))
+        .collect();
+    let expected = |key: &str, line: &str, position: &'static str| {
+        (key.to_owned(), line.to_owned(), Bytes::from_static(position.as_bytes()))
+    };
+    assert_eq!(seen, [expected("1", "one", "4"), expected("2", "", "5"), expected("3", "three", "11")]);
+    assert_eq!(records[0].metadata["file.path"], path.to_str().unwrap());
+    // The fourth line is not there before its end is.
+    assert!(!input.progress().await.unwrap().caught_up);
+
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"ur\nfive").unwrap();
+    let mut input = FileInput::new(&path, true);
+    input.open(Some(b"11")).await.unwrap();
+    let records = input.read(1000, Duration::ZERO).await.unwrap().unwrap();
+    let seen: Vec<_> = records.iter().map(|r| (text(&r.key), text(&r.payload.after))).collect();
+    assert_eq!(seen, [("4".to_owned(), "four".to_owned()), ("5".to_owned(), "five".to_owned())]);
+    assert!(input.read(1, Duration::ZERO).await.unwrap().unwrap().is_empty());
+    assert!(input.progress().await.unwrap().caught_up);
+}
+
+#[tokio::test]
+async fn a_position_that_is_not_in_the_file_is_corrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.txt");
+    fs::write(&path, "one\n").unwrap();
+    for position in [&b"5"[..], b"x", b"-1"] {
+        let error = FileInput::new(&path, false).open(Some(position)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+    let error = FileInput::new(folder.path().join("none"), false).open(None).await.unwrap_err();
+    assert!(error.message().contains("No such file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_torn_line_is_cut_off_and_a_foreign_one_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    for (before, after) in [
+        (format!("{}{{\"position\":\"MQ=", line(1)), line(1)),
+        (format!("{}{{\"po", line(1)), line(1)),
+        ("# by hand".to_owned(), "# by hand\n".to_owned()),
+        (line(1), line(1)),
+        (String::new(), String::new()),
+    ] {
+        fs::write(&path, &before).unwrap();
+        FileOutput::new(&path).open().await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), after, "{before}");
+    }
+}
+
+/// A body that comes in these pieces, the last of which may be a failure.
+struct Pieces(VecDeque<Result<Bytes, String>>);
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Pieces {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl InputStream for Pieces {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        match self.0.pop_front() {
+            None => Err(StreamError::Closed),
+            Some(Ok(piece)) => {
+                assert!(piece.len() <= size);
+                Ok(piece)
+            }
+            Some(Err(why)) => Err(StreamError::LastOperationFailed(wasmtime::format_err!("{why}"))),
+        }
+    }
+}
+
+fn body(pieces: impl IntoIterator<Item = Result<Bytes, String>>) -> Body {
+    Body::from_stream(Box::new(Pieces(pieces.into_iter().collect())))
+}
+
+fn with_body(length: Option<u64>, body: Body) -> Record {
+    Record {
+        position: Bytes::from_static(b"1"),
+        operation: Operation::Create,
+        metadata: Default::default(),
+        key: None,
+        payload: Change { before: None, after: Some(Data::Body { length, bytes: body }) },
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_is_the_same_base64_as_in_one() {
+    let bytes: Vec<u8> = (0..10_000_u32).map(|n| (n % 251) as u8).collect();
+    for piece in [1, 2, 3, 4, 5, 7, 4096] {
+        let pieces = bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let (sender, mut receiver) = duplex(1 << 20);
+        let mut output = JsonLinesOutput::new(sender);
+        let acks = output.write(vec![with_body(None, body(pieces))]).await.unwrap();
+        assert_eq!(acks.len(), 1);
+        drop(output);
+        let mut text = Vec::new();
+        receiver.read_to_end(&mut text).await.unwrap();
+        let record = crate::record::json::decode_line(&text).unwrap();
+        let Some(s3_connector::record::Data::Raw(read)) = record.payload.after else {
+            panic!("it is raw")
+        };
+        assert_eq!(read, bytes, "in pieces of {piece}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let large = Bytes::from(vec![b'x'; 600_000]);
+    let broken = || body([Ok(large.clone()), Ok(large.clone()), Err("reset".to_owned())]);
+    let whole = || with_body(Some(3), body([Ok(Bytes::from_static(b"abc"))]));
+
+    // A file is cut back to its last whole line; the record in front of the torn one is acked.
+    let mut output = FileOutput::new(&path);
+    output.open().await.unwrap();
+    let acks = output.write(vec![whole(), with_body(Some(2_000_000), broken())]).await.unwrap();
+    assert_eq!(acks.len(), 1);
+    let error = output.write(Vec::new()).await.unwrap_err();
+    assert!(error.message().contains("reset"), "{error}");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.ends_with("\"after\":\"YWJj\"}}\n") && text.lines().count() == 1, "{text}");
+
+    // A pipe can't be; what is in it is no line.
+    let (sender, mut receiver) = duplex(8 << 20);
+    let mut output = JsonLinesOutput::new(sender);
+    assert!(output.write(vec![with_body(None, broken())]).await.is_err());
+    drop(output);
+    let mut text = Vec::new();
+    receiver.read_to_end(&mut text).await.unwrap();
+    assert!(!text.is_empty() && !text.contains(&b'\n'));
+    assert!(crate::record::json::decode_line(&text).is_err());
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_told_from_other_failures() {
+    let (sender, receiver) = duplex(16);
+    drop(receiver);
+    let mut output = JsonLinesOutput::new(sender);
+    let is_gone = output.is_reader_gone();
+    let record = with_body(Some(1), body([Ok(Bytes::from_static(b"a"))]));
+    assert!(output.write(vec![record]).await.is_err());
+    assert!(is_gone.load(std::sync::atomic::Ordering::Relaxed));
+}
