@@ -39,7 +39,7 @@ test: setup ## Run all tests that need no other server
 
 .PHONY: bench
 bench: setup ## Measure against a serial client in the same run
-	$(CARGO) bench --locked --package s3-connector-tests
+	$(CARGO) bench --locked --package s3-connector-tests --bench source
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -42,8 +42,9 @@ Examples:
   s3-connector destination --set aws.bucket=lake --set format=parquet < photos.jsonl
   s3-connector run pipeline.yaml
 
-Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID,
+Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID, \
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE.
+
 Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG filters the log, such as `debug`.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";

@@ -91,7 +91,9 @@ impl Connector {
             .map_err(|error| Error::new(ErrorKind::Internal, format!("compiling failed: {error}")))?
             .map_err(|error| {
                 let what = options.component.map_or("built in".into(), |p| p.display().to_string());
-                let message = format!("no S3 connector component ({what}): {error:#}");
+                // What the compiler says may have lines; an error is one.
+                let why = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+                let message = format!("no S3 connector component ({what}): {why}");
                 Error::new(ErrorKind::Invalid, message)
             })?;
         let means = Means { name: "specify".to_owned(), state: None };

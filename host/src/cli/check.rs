@@ -38,7 +38,7 @@ Examples:
   s3-connector check --destination --set aws.bucket=lake --set format=json
   s3-connector check --json --set aws.bucket=photos | jq -r '.steps[] | select(.status == \"failed\").advice'
 
-Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
 Exit codes: 0 all works, 1 a step failed, 2 wrong usage or settings.";
@@ -251,7 +251,7 @@ fn bucket_advice(error: Error) -> (Error, &'static str) {
     let advice = match error.kind() {
         ErrorKind::Invalid => "look at aws.bucket, aws.region and aws.endpoint",
         ErrorKind::Denied => {
-            "the keys need s3:ListBucket and s3:ListBucketVersions on the bucket, and s3:GetObject (source) or \
+            "look whether these are the right keys; they need s3:ListBucket and s3:ListBucketVersions on the bucket, and s3:GetObject (source) or \
              s3:PutObject (destination) on its objects"
         }
         ErrorKind::Unavailable => "look at aws.endpoint and the network, or try again later",

@@ -28,10 +28,10 @@ Examples:
   s3-connector source --set aws.bucket=photos --until-caught-up |
       s3-connector destination --set aws.bucket=lake --set format=parquet --set prefix=photos/
 
-Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
-Exit codes: 0 everything that was read is stored, also after SIGINT or SIGTERM; 1 failed; 2 wrong usage or
+Exit codes: 0 everything that was read is stored, also after SIGINT or SIGTERM; 1 failed; 2 wrong usage or \
 settings. A second signal ends it at once, with 130 or 143.";
 
 /// Runs the command.

@@ -89,12 +89,14 @@ pub(super) fn parse(
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a mapping with `version` and `pipelines`")]
 struct Document {
     version: Option<String>,
     pipelines: Option<Vec<PipelineDocument>>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a pipeline with `id` and `connectors`")]
 struct PipelineDocument {
     id: Option<String>,
     status: Option<String>,
@@ -102,6 +104,7 @@ struct PipelineDocument {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a connector with `id`, `type`, `plugin` and `settings`")]
 struct ConnectorDocument {
     id: Option<String>,
     #[serde(rename = "type")]

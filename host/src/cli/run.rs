@@ -51,10 +51,10 @@ photos.yaml:
         - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
         - {id: out, type: destination, plugin: file, settings: {path: ./photos.jsonl}}
 
-Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
-Exit codes: 0 done, or stopped by SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and
+Exit codes: 0 done, or stopped by SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and \
 nothing was run. A second signal ends it at once, with 130 or 143.";
 
 /// A pipeline that can be run.

@@ -48,10 +48,10 @@ Examples:
   s3-connector source --set aws.bucket=photos --set prefix=2024/ --state ./photos-state
   s3-connector source --set aws.bucket=photos --limit 1 | jq '.key |= @base64d'
 
-Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
-Exit codes: 0 done, stopped by SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage
+Exit codes: 0 done, stopped by SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage \
 or settings. A second signal ends it at once, with 130 or 143.";
 
 /// Runs the command.

@@ -21,7 +21,7 @@ Examples:
   s3-connector spec
   s3-connector spec --json | jq -r '.source.parameters[].name'
 
-Settings of keys, region and endpoint that are left out come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+Settings of keys, region and endpoint that are left out come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, \
 AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";

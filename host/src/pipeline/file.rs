@@ -229,6 +229,7 @@ impl Appended {
                 start_bytes = tail_at;
             } else {
                 file.write_all(b"\n").await?;
+                file.flush().await?;
                 start_bytes += 1;
             }
         }

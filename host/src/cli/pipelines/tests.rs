@@ -115,9 +115,15 @@ fn every_problem_is_named_at_once() {
 
 #[test]
 fn a_file_that_is_no_yaml_or_of_another_shape_says_where() {
-    for text in ["pipelines: [", "pipelines: 3\n", "version: 2.2\npipelines:\n  - id: [x]\n", "- a\n"] {
+    for (text, expected) in [
+        ("pipelines: [", "line"),
+        ("pipelines: 3\n", "line 1"),
+        ("version: 2.2\npipelines:\n  - id: [x]\n", "pipelines[0].id: invalid type: sequence"),
+        ("version: 2.2\npipelines:\n  - x\n", "expected a pipeline with `id` and `connectors` at line 3"),
+        ("- a\n", "expected a mapping with `version` and `pipelines`"),
+    ] {
         let found = problems(text);
-        assert!(found[0].starts_with("p.yaml: ") && found[0].contains("line"), "{found:?}");
+        assert!(found[0].starts_with("p.yaml: ") && found[0].contains(expected), "{found:?}");
     }
 }
 

@@ -1,0 +1,284 @@
+//! Sources and destinations of any world behind one face, with records whose bytes are in memory.
+//!
+//! Conversions alone: nothing is added to what the core or the component does.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use s3_connector::destination::Destination as CoreDestination;
+use s3_connector::error::{Error as CoreError, ErrorKind as CoreKind};
+use s3_connector::ports::Body as _;
+use s3_connector::record::Change;
+use s3_connector::source::Source as CoreSource;
+use s3_connector_host::{
+    Ack, Destination as HostDestination, Error, ErrorKind, Progress, Result, Source as HostSource,
+    record,
+};
+
+use super::native::{NativeBody, NativePorts};
+use super::{Data, Record};
+
+/// A record as the core has it.
+type CoreRecord = s3_connector::record::Record<NativeBody>;
+type CoreData = s3_connector::record::Data<NativeBody>;
+
+/// A source in any world.
+pub enum Source {
+    /// The core.
+    Native(Box<CoreSource<NativePorts>>),
+    /// The component in its host.
+    Component(Box<HostSource>),
+}
+
+/// A destination in any world.
+pub enum Destination {
+    /// The core.
+    Native(Box<CoreDestination<NativePorts>>),
+    /// The component in its host.
+    Component(Box<HostDestination>),
+}
+
+impl Source {
+    /// As [`HostSource::open`].
+    ///
+    /// # Errors
+    ///
+    /// The connector's.
+    pub async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        match self {
+            Self::Native(source) => source.open(position).await.map_err(lift_error),
+            Self::Component(source) => source.open(position).await,
+        }
+    }
+
+    /// As [`HostSource::read`], and reads the bodies too.
+    ///
+    /// # Errors
+    ///
+    /// The connector's, or a body's that broke off.
+    pub async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Vec<Record>> {
+        let mut whole = Vec::new();
+        match self {
+            Self::Native(source) => {
+                for record in source.read(records_max as usize, wait).await.map_err(lift_error)? {
+                    whole.push(collect(record).await?);
+                }
+            }
+            Self::Component(source) => {
+                for record in source.read(records_max, wait).await? {
+                    whole.push(record::collect(record).await?);
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// As [`HostSource::ack`].
+    ///
+    /// # Errors
+    ///
+    /// The connector's.
+    pub async fn ack(&mut self, position: &[u8]) -> Result<()> {
+        match self {
+            Self::Native(source) => source.ack(position).map(drop).map_err(lift_error),
+            Self::Component(source) => source.ack(position).await,
+        }
+    }
+
+    /// As [`HostSource::progress`].
+    ///
+    /// # Errors
+    ///
+    /// If the instance is gone.
+    pub async fn progress(&mut self) -> Result<Progress> {
+        match self {
+            Self::Native(source) => {
+                let progress = source.progress();
+                let counts = progress.counts;
+                let counters = [
+                    ("listed", counts.listed),
+                    ("read", counts.read),
+                    ("bytes", counts.bytes),
+                    ("skipped", counts.skipped),
+                    ("passes", counts.passes),
+                    ("due", counts.due),
+                    ("caught-up-ms", counts.caught_up_ms),
+                    ("retries", progress.retries),
+                ];
+                Ok(Progress {
+                    caught_up: progress.is_caught_up,
+                    counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
+                })
+            }
+            Self::Component(source) => source.progress().await,
+        }
+    }
+
+    /// As [`HostSource::teardown`].
+    ///
+    /// # Errors
+    ///
+    /// If the instance is gone.
+    pub async fn teardown(&mut self) -> Result<()> {
+        match self {
+            Self::Native(source) => {
+                source.teardown();
+                Ok(())
+            }
+            Self::Component(source) => source.teardown().await,
+        }
+    }
+}
+
+impl Destination {
+    /// As [`HostDestination::open`].
+    ///
+    /// # Errors
+    ///
+    /// The connector's.
+    pub async fn open(&mut self) -> Result<()> {
+        match self {
+            Self::Native(destination) => destination.open().await.map_err(lift_error),
+            Self::Component(destination) => destination.open().await,
+        }
+    }
+
+    /// As [`HostDestination::write`].
+    ///
+    /// # Errors
+    ///
+    /// The connector's.
+    pub async fn write(&mut self, records: &[Record]) -> Result<Vec<Ack>> {
+        let records = records.iter().cloned();
+        match self {
+            Self::Native(destination) => {
+                lift_acks(destination.write(records.map(from_memory).collect()).await)
+            }
+            Self::Component(destination) => {
+                destination.write(records.map(record::from_memory).collect()).await
+            }
+        }
+    }
+
+    /// Writes what a source of the same world has read, bodies by handle. Returns how many records that were,
+    /// and the acks that came.
+    ///
+    /// # Errors
+    ///
+    /// Either connector's.
+    pub async fn write_from(&mut self, source: &mut Source, wait: Duration) -> Result<(usize, Vec<Ack>)> {
+        match (self, source) {
+            (Self::Native(destination), Source::Native(source)) => {
+                let records = source.read(100, wait).await.map_err(lift_error)?;
+                Ok((records.len(), lift_acks(destination.write(records).await)?))
+            }
+            (Self::Component(destination), Source::Component(source)) => {
+                let records = source.read(100, wait).await?;
+                Ok((records.len(), destination.write(records).await?))
+            }
+            _ => panic!("source and destination are of one world"),
+        }
+    }
+
+    /// As [`HostDestination::flush`].
+    ///
+    /// # Errors
+    ///
+    /// The connector's.
+    pub async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        match self {
+            Self::Native(destination) => lift_acks(destination.flush(wait).await),
+            Self::Component(destination) => destination.flush(wait).await,
+        }
+    }
+
+    /// As [`HostDestination::teardown`].
+    ///
+    /// # Errors
+    ///
+    /// If the instance is gone.
+    pub async fn teardown(&mut self) -> Result<()> {
+        match self {
+            Self::Native(destination) => destination.teardown().await.map_err(lift_error),
+            Self::Component(destination) => destination.teardown().await,
+        }
+    }
+}
+
+/// The core's error as the host shows it.
+pub(super) fn lift_error(error: CoreError) -> Error {
+    let kind = match error.kind {
+        CoreKind::Invalid => ErrorKind::Invalid,
+        CoreKind::Unavailable => ErrorKind::Unavailable,
+        CoreKind::Denied => ErrorKind::Denied,
+        CoreKind::Corrupt => ErrorKind::Corrupt,
+        CoreKind::Closed => ErrorKind::Closed,
+        CoreKind::Internal => ErrorKind::Internal,
+    };
+    Error::new(kind, error.message)
+}
+
+fn lift_acks(acks: Result<Vec<s3_connector::destination::Ack>, CoreError>) -> Result<Vec<Ack>> {
+    let lift = |ack: s3_connector::destination::Ack| Ack {
+        position: ack.position,
+        error: ack.error.map(lift_error),
+    };
+    acks.map(|acks| acks.into_iter().map(lift).collect()).map_err(lift_error)
+}
+
+async fn collect(record: CoreRecord) -> Result<Record> {
+    Ok(Record {
+        position: record.position,
+        operation: record.operation,
+        metadata: record.metadata,
+        key: collect_data(record.key).await?,
+        payload: Change {
+            before: collect_data(record.payload.before).await?,
+            after: collect_data(record.payload.after).await?,
+        },
+    })
+}
+
+async fn collect_data(data: Option<CoreData>) -> Result<Option<Data>> {
+    Ok(match data {
+        None => None,
+        Some(CoreData::Raw(bytes)) => Some(Data::Raw(bytes)),
+        Some(CoreData::Structured(text)) => Some(Data::Structured(text)),
+        Some(CoreData::Body { mut bytes, .. }) => {
+            let mut whole = BytesMut::new();
+            while let Some(piece) = bytes.read().await.map_err(|error| {
+                Error::new(ErrorKind::Unavailable, format!("a body broke off: {error}"))
+            })? {
+                whole.extend_from_slice(&piece);
+            }
+            Some(Data::Raw(whole.freeze()))
+        }
+    })
+}
+
+fn from_memory(record: Record) -> CoreRecord {
+    let lift = |data| match data {
+        Data::Raw(bytes) => CoreData::Raw(bytes),
+        Data::Structured(text) => CoreData::Structured(text),
+        Data::Body { bytes, .. } => match bytes {},
+    };
+    CoreRecord {
+        position: record.position,
+        operation: record.operation,
+        metadata: record.metadata,
+        key: record.key.map(lift),
+        payload: Change {
+            before: record.payload.before.map(lift),
+            after: record.payload.after.map(lift),
+        },
+    }
+}
+
+/// The positions of acks, each of which must be a good one.
+pub fn acked(acks: &[Ack]) -> Vec<Bytes> {
+    let position = |ack: &Ack| match &ack.error {
+        None => ack.position.clone(),
+        Some(error) => panic!("record {:?} was not taken: {error}", ack.position),
+    };
+    acks.iter().map(position).collect()
+}
