@@ -15,13 +15,27 @@ fn main() {
         None => build(),
     };
     println!("cargo::rerun-if-changed={}", component.display());
-    println!("cargo::rustc-env=S3_CONNECTOR_COMPONENT={}", component.display());
+    println!(
+        "cargo::rustc-env=S3_CONNECTOR_COMPONENT={}",
+        component.display()
+    );
 }
 
 fn build() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host is in a workspace");
-    for source in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"] {
-        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the host is in a workspace");
+    for source in [
+        "guest/src",
+        "guest/Cargo.toml",
+        "wit",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(source).display()
+        );
     }
     let target = target_folder(workspace).join("component");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -31,9 +45,13 @@ fn build() -> PathBuf {
         .args(["--profile", "component", "--target", TARGET, "--target-dir"])
         .arg(&target);
     // What was meant for this build is not meant for that one.
-    for variable in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER",
-        "CARGO_BUILD_TARGET"]
-    {
+    for variable in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "CARGO_BUILD_TARGET",
+    ] {
         cargo.env_remove(variable);
     }
     let status = cargo.status().expect("cargo runs, since it runs this");
@@ -48,7 +66,10 @@ fn build() -> PathBuf {
 /// `TARGET` where one was given.
 fn target_folder(workspace: &Path) -> PathBuf {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
-    let folder = out.ancestors().nth(4).map_or_else(|| workspace.join("target"), Path::to_path_buf);
+    let folder = out
+        .ancestors()
+        .nth(4)
+        .map_or_else(|| workspace.join("target"), Path::to_path_buf);
     if folder.ends_with(std::env::var("TARGET").unwrap_or_default()) {
         folder.parent().map_or(folder.clone(), Path::to_path_buf)
     } else {

@@ -73,7 +73,10 @@ const fn text(name: &'static str, description: &'static str) -> Parameter {
 }
 
 const fn secret(name: &'static str, description: &'static str) -> Parameter {
-    Parameter { secret: true, ..text(name, description) }
+    Parameter {
+        secret: true,
+        ..text(name, description)
+    }
 }
 
 /// Settings of both sides.
@@ -83,11 +86,20 @@ const SHARED: [Parameter; 8] = [
         "Access key id. Without it the host looks where the AWS CLI does: environment, profile, web identity, \
          container, instance.",
     ),
-    secret("aws.secretAccessKey", "Secret access key that goes with aws.accessKeyId."),
-    secret("aws.sessionToken", "Session token of temporary credentials."),
+    secret(
+        "aws.secretAccessKey",
+        "Secret access key that goes with aws.accessKeyId.",
+    ),
+    secret(
+        "aws.sessionToken",
+        "Session token of temporary credentials.",
+    ),
     Parameter {
         validations: &[Validation::Required],
-        ..text("aws.region", "Region of the bucket; AWS_REGION where it is not set.")
+        ..text(
+            "aws.region",
+            "Region of the bucket; AWS_REGION where it is not set.",
+        )
     },
     Parameter {
         validations: &[Validation::Required],
@@ -110,7 +122,10 @@ const SHARED: [Parameter; 8] = [
     },
     Parameter {
         default: Some(""),
-        ..text("prefix", "Only keys that begin with this text: a plain string, never a path.")
+        ..text(
+            "prefix",
+            "Only keys that begin with this text: a plain string, never a path.",
+        )
     },
 ];
 
@@ -148,7 +163,10 @@ const FORMATS: &[&str] = &["json", "parquet"];
 const DESTINATION: [Parameter; 4] = [
     Parameter {
         validations: &[Validation::Required, Validation::Inclusion(FORMATS)],
-        ..text("format", "Format of the objects: json (OpenCDC records, one a line) or parquet.")
+        ..text(
+            "format",
+            "Format of the objects: json (OpenCDC records, one a line) or parquet.",
+        )
     },
     Parameter {
         name: "bufferSize",
@@ -156,7 +174,10 @@ const DESTINATION: [Parameter; 4] = [
         kind: ParameterType::Int,
         default: Some("1000"),
         secret: false,
-        validations: &[Validation::GreaterThan(0.0), Validation::LessThan(100_001.0)],
+        validations: &[
+            Validation::GreaterThan(0.0),
+            Validation::LessThan(100_001.0),
+        ],
     },
     Parameter {
         default: Some("16MiB"),
@@ -277,14 +298,26 @@ struct Values(BTreeMap<&'static str, String>);
 impl Values {
     fn check(settings: &Settings, parameters: Vec<&'static Parameter>) -> Result<Self> {
         let mut problems = Vec::new();
-        for name in settings.keys().filter(|n| parameters.iter().all(|p| p.name != n.trim())) {
+        for name in settings
+            .keys()
+            .filter(|n| parameters.iter().all(|p| p.name != n.trim()))
+        {
             problems.push(unknown(name.trim(), &parameters));
         }
         let mut values = BTreeMap::new();
         for parameter in parameters {
-            let given = settings.iter().find(|(n, _)| n.trim() == parameter.name).map(|(_, v)| v);
+            let given = settings
+                .iter()
+                .find(|(n, _)| n.trim() == parameter.name)
+                .map(|(_, v)| v);
             // A prefix may begin or end with a space; nothing else means anything by one.
-            let given = given.map(|v| if parameter.name == "prefix" { v.as_str() } else { v.trim() });
+            let given = given.map(|v| {
+                if parameter.name == "prefix" {
+                    v.as_str()
+                } else {
+                    v.trim()
+                }
+            });
             match given.filter(|v| !v.is_empty()).or(parameter.default) {
                 Some(value) => {
                     problems.extend(parameter.problem(value));
@@ -296,7 +329,11 @@ impl Values {
                 None => {}
             }
         }
-        if problems.is_empty() { Ok(Self(values)) } else { Err(Error::invalid(problems.join("\n"))) }
+        if problems.is_empty() {
+            Ok(Self(values))
+        } else {
+            Err(Error::invalid(problems.join("\n")))
+        }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -304,12 +341,14 @@ impl Values {
     }
 
     fn required(&self, name: &str) -> Result<&str> {
-        self.get(name).ok_or_else(|| Error::invalid(format!("setting `{name}` is missing")))
+        self.get(name)
+            .ok_or_else(|| Error::invalid(format!("setting `{name}` is missing")))
     }
 
     fn int(&self, name: &'static str) -> Result<usize> {
         let text = self.required(name)?;
-        text.parse().map_err(|_| malformed(name, text, "a whole number"))
+        text.parse()
+            .map_err(|_| malformed(name, text, "a whole number"))
     }
 
     fn duration(&self, name: &'static str) -> Result<Duration> {
@@ -321,7 +360,11 @@ impl Values {
         let text = self.required(name)?;
         match size::parse(text) {
             Some(bytes) if (1..=max).contains(&bytes) => Ok(bytes),
-            _ => Err(malformed(name, text, &format!("a size from 1B to {}MiB, such as 16MiB", max >> 20))),
+            _ => Err(malformed(
+                name,
+                text,
+                &format!("a size from 1B to {}MiB, such as 16MiB", max >> 20),
+            )),
         }
     }
 
@@ -330,9 +373,17 @@ impl Values {
         let region = self.required("aws.region")?;
         endpoint::check_bucket(bucket).map_err(|why| malformed("aws.bucket", bucket, why))?;
         endpoint::check_region(region).map_err(|why| malformed("aws.region", region, why))?;
-        let path_style = self.get("aws.forcePathStyle").map(|v| parse_bool(v) == Some(true));
+        let path_style = self
+            .get("aws.forcePathStyle")
+            .map(|v| parse_bool(v) == Some(true));
         let endpoint = Endpoint::new(self.get("aws.endpoint"), path_style, region, bucket)
-            .map_err(|why| malformed("aws.endpoint", self.get("aws.endpoint").unwrap_or_default(), why))?;
+            .map_err(|why| {
+                malformed(
+                    "aws.endpoint",
+                    self.get("aws.endpoint").unwrap_or_default(),
+                    why,
+                )
+            })?;
         Ok(BucketConfig {
             bucket: bucket.to_owned(),
             region: region.to_owned(),
@@ -354,7 +405,9 @@ impl Parameter {
                 return Some(malformed(self.name, value, "true or false").message);
             }
             ParameterType::Duration => {
-                return duration::parse(value).err().map(|why| malformed(self.name, value, &why).message);
+                return duration::parse(value)
+                    .err()
+                    .map(|why| malformed(self.name, value, &why).message);
             }
             _ => {}
         }
@@ -366,12 +419,14 @@ impl Parameter {
         if out_of_range {
             return Some(malformed(self.name, value, &self.range()).message);
         }
-        self.validations.iter().find_map(|validation| match validation {
-            Validation::Inclusion(allowed) if !allowed.contains(&value) => {
-                Some(malformed(self.name, value, &format!("one of {}", allowed.join(", "))).message)
-            }
-            _ => None,
-        })
+        self.validations
+            .iter()
+            .find_map(|validation| match validation {
+                Validation::Inclusion(allowed) if !allowed.contains(&value) => Some(
+                    malformed(self.name, value, &format!("one of {}", allowed.join(", "))).message,
+                ),
+                _ => None,
+            })
     }
 
     fn range(&self) -> String {
@@ -388,7 +443,9 @@ impl Parameter {
 }
 
 fn malformed(name: &str, value: &str, expected: &str) -> Error {
-    Error::invalid(format!("setting `{name}` is `{value}`, but must be {expected}"))
+    Error::invalid(format!(
+        "setting `{name}` is `{value}`, but must be {expected}"
+    ))
 }
 
 fn missing(parameter: &Parameter) -> String {
@@ -403,7 +460,12 @@ fn missing(parameter: &Parameter) -> String {
 fn unknown(name: &str, parameters: &[&'static Parameter]) -> String {
     let nearest = parameters
         .iter()
-        .map(|p| (strsim::damerau_levenshtein(&p.name.to_lowercase(), &name.to_lowercase()), p.name))
+        .map(|p| {
+            (
+                strsim::damerau_levenshtein(&p.name.to_lowercase(), &name.to_lowercase()),
+                p.name,
+            )
+        })
         .min();
     match nearest {
         Some((distance, known)) if distance <= known.len() / 2 => {
@@ -430,8 +492,15 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        let base = [("aws.region", "us-east-1"), ("aws.bucket", "b1x"), ("format", "json")];
-        base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+        let base = [
+            ("aws.region", "us-east-1"),
+            ("aws.bucket", "b1x"),
+            ("format", "json"),
+        ];
+        base.iter()
+            .chain(pairs)
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     fn source(pairs: &[(&str, &str)]) -> Result<SourceConfig> {
@@ -446,17 +515,31 @@ mod tests {
         assert_eq!(config.polling_period, Duration::from_secs(1));
         assert_eq!(config.lookback, Duration::from_secs(300));
         assert_eq!(config.concurrency, 64);
-        assert_eq!(config.bucket.endpoint.authority, "b1x.s3.us-east-1.amazonaws.com");
+        assert_eq!(
+            config.bucket.endpoint.authority,
+            "b1x.s3.us-east-1.amazonaws.com"
+        );
         let config = DestinationConfig::parse(&settings(&[])).expect("parses");
-        assert_eq!((config.buffer_records_max, config.buffer_bytes_max), (1000, 16 << 20));
+        assert_eq!(
+            (config.buffer_records_max, config.buffer_bytes_max),
+            (1000, 16 << 20)
+        );
         assert_eq!(config.buffer_delay, Duration::from_secs(5));
     }
 
     #[test]
     fn every_problem_is_named_at_once() {
-        let error = source(&[("pollingPeriod", "0"), ("aws.buckett", "x"), ("concurrency", "many")]);
+        let error = source(&[
+            ("pollingPeriod", "0"),
+            ("aws.buckett", "x"),
+            ("concurrency", "many"),
+        ]);
         let message = error.expect_err("must be refused").message;
-        for part in ["`pollingPeriod` is `0`", "did you mean `aws.bucket`", "`concurrency` is `many`"] {
+        for part in [
+            "`pollingPeriod` is `0`",
+            "did you mean `aws.bucket`",
+            "`concurrency` is `many`",
+        ] {
             assert!(message.contains(part), "{part} in {message}");
         }
     }
@@ -474,11 +557,22 @@ mod tests {
             ("wholly.else", "x", "known are"),
         ] {
             let message = source(&[(name, value)]).expect_err(name).message;
-            assert!(message.contains(name) && message.contains(expected), "{name}={value}: {message}");
+            assert!(
+                message.contains(name) && message.contains(expected),
+                "{name}={value}: {message}"
+            );
         }
-        for (name, value) in [("bufferSize", "0"), ("bufferSize", "100001"), ("bufferBytes", "0"),
-            ("bufferBytes", "1TiB"), ("bufferDelay", "x"), ("format", "csv")] {
-            let message = DestinationConfig::parse(&settings(&[(name, value)])).expect_err(name).message;
+        for (name, value) in [
+            ("bufferSize", "0"),
+            ("bufferSize", "100001"),
+            ("bufferBytes", "0"),
+            ("bufferBytes", "1TiB"),
+            ("bufferDelay", "x"),
+            ("format", "csv"),
+        ] {
+            let message = DestinationConfig::parse(&settings(&[(name, value)]))
+                .expect_err(name)
+                .message;
             assert!(message.contains(name), "{name}={value}: {message}");
         }
     }
@@ -486,18 +580,35 @@ mod tests {
     #[test]
     fn a_missing_setting_says_how_to_give_it() {
         let error = SourceConfig::parse(&Settings::new()).expect_err("must be refused");
-        assert!(error.message.contains("`aws.region` is required; set it or AWS_REGION"), "{error}");
-        assert!(error.message.contains("`aws.bucket` is required"), "{error}");
+        assert!(
+            error
+                .message
+                .contains("`aws.region` is required; set it or AWS_REGION"),
+            "{error}"
+        );
+        assert!(
+            error.message.contains("`aws.bucket` is required"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_prefix_keeps_its_spaces() {
-        assert_eq!(source(&[("prefix", " a b ")]).expect("parses").bucket.prefix, " a b ");
+        assert_eq!(
+            source(&[("prefix", " a b ")])
+                .expect("parses")
+                .bucket
+                .prefix,
+            " a b "
+        );
     }
 
     #[test]
     fn descriptions_and_names_are_there_and_unique() {
-        for parameters in [source_parameters().collect::<Vec<_>>(), destination_parameters().collect()] {
+        for parameters in [
+            source_parameters().collect::<Vec<_>>(),
+            destination_parameters().collect(),
+        ] {
             let mut names: Vec<_> = parameters.iter().map(|p| p.name).collect();
             assert!(parameters.iter().all(|p| p.description.ends_with('.')));
             names.sort_unstable();

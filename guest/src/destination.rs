@@ -197,7 +197,8 @@ impl<P: Ports> Destination<P> {
     }
 
     async fn check_bucket(&self) -> Result<()> {
-        let Err(refusal) = self.client.head_bucket().await else {
+        let client = self.client.hasty();
+        let Err(refusal) = client.head_bucket().await else {
             return Ok(());
         };
         let explain = |error: crate::s3::Error| Err(error.explain(self.client.config()));
@@ -206,9 +207,9 @@ impl<P: Ports> Destination<P> {
         }
         // A HEAD has no body, hence no code: a listing is refused for the same reason, and says for
         // which.
-        let prefix = &self.client.config().prefix;
+        let prefix = &client.config().prefix;
         let start = ListStart::After(String::new());
-        match self.client.list_objects_v2(prefix, &start, 1).await {
+        match client.list_objects_v2(prefix, &start, 1).await {
             Ok(_) => Ok(()),
             Err(error)
                 if error.status() == Some(403) && matches!(error.code(), "AccessDenied" | "") =>

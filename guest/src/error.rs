@@ -39,7 +39,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after_ms: None }
+        Self {
+            kind,
+            message: message.into(),
+            retry_after_ms: None,
+        }
     }
 
     /// Makes an error that a change of the input mends.

@@ -25,6 +25,10 @@ pub const SEEN_CHUNKS_MAX: u32 = 32;
 /// the lifetime of any credentials.
 pub const ATTEMPTS_MAX: u32 = 8;
 
+/// Attempts while a connector opens: somebody waits, and a wrong address is likelier than an outage. About a
+/// second.
+pub const ATTEMPTS_TO_OPEN_MAX: u32 = 5;
+
 /// The first pause between attempts, doubled each time.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 

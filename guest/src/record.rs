@@ -38,7 +38,9 @@ impl Operation {
 
     /// The operation of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Create, Self::Update, Self::Delete, Self::Snapshot].into_iter().find(|o| o.as_str() == name)
+        [Self::Create, Self::Update, Self::Delete, Self::Snapshot]
+            .into_iter()
+            .find(|o| o.as_str() == name)
     }
 }
 

@@ -34,6 +34,7 @@ pub struct Client<P> {
     config: Rc<BucketConfig>,
     budget: Rc<Budget>,
     retries: Rc<Cell<u64>>,
+    attempts_max: u32,
 }
 
 impl<P: Clone> Clone for Client<P> {
@@ -43,6 +44,7 @@ impl<P: Clone> Clone for Client<P> {
             config: Rc::clone(&self.config),
             budget: Rc::clone(&self.budget),
             retries: Rc::clone(&self.retries),
+            attempts_max: self.attempts_max,
         }
     }
 }
@@ -130,7 +132,20 @@ impl<P: Ports> Client<P> {
     /// Makes a client of the bucket.
     pub fn new(ports: P, config: BucketConfig) -> Self {
         let budget = Rc::new(Budget::new());
-        Self { ports, config: Rc::new(config), budget, retries: Rc::default() }
+        Self {
+            ports,
+            config: Rc::new(config),
+            budget,
+            retries: Rc::default(),
+            attempts_max: limits::ATTEMPTS_MAX,
+        }
+    }
+
+    /// A client that gives up sooner.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        let attempts_max = limits::ATTEMPTS_TO_OPEN_MAX;
+        Self { attempts_max, ..self.clone() }
     }
 
     /// The bucket's settings.
@@ -171,10 +186,15 @@ impl<P: Ports> Client<P> {
         };
         let operation = "ListObjectsV2";
         let (date, document) = self.document(operation, &builder.build()).await?;
-        let page = document::list_objects_v2(&document).map_err(|e| Error::malformed(operation, e))?;
+        let page =
+            document::list_objects_v2(&document).map_err(|e| Error::malformed(operation, e))?;
         let next = page.next_token.map(ListStart::Token);
         self.progresses(operation, page.truncated, next.as_ref(), Some(start))?;
-        Ok(Page { entries: page.entries, next, date })
+        Ok(Page {
+            entries: page.entries,
+            next,
+            date,
+        })
     }
 
     /// [ListObjectVersions](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html): a page
@@ -199,9 +219,14 @@ impl<P: Ports> Client<P> {
         }
         let operation = "ListObjectVersions";
         let (date, document) = self.document(operation, &builder.build()).await?;
-        let page = document::list_object_versions(&document).map_err(|e| Error::malformed(operation, e))?;
+        let page = document::list_object_versions(&document)
+            .map_err(|e| Error::malformed(operation, e))?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
-        Ok(Page { entries: page.entries, next: page.next, date })
+        Ok(Page {
+            entries: page.entries,
+            next: page.next,
+            date,
+        })
     }
 
     /// [ListMultipartUploads](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html): a
@@ -224,11 +249,16 @@ impl<P: Ports> Client<P> {
         }
         let operation = "ListMultipartUploads";
         let (date, document) = self.document(operation, &builder.build()).await?;
-        let page = document::list_multipart_uploads(&document).map_err(|e| Error::malformed(operation, e))?;
+        let page = document::list_multipart_uploads(&document)
+            .map_err(|e| Error::malformed(operation, e))?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
         let mut entries = page.entries;
         entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
-        Ok(Page { entries, next: page.next, date })
+        Ok(Page {
+            entries,
+            next: page.next,
+            date,
+        })
     }
 
     /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object, if it is
@@ -244,7 +274,9 @@ impl<P: Ports> Client<P> {
         let response = self.answer("GetObject", &builder.build()).await?;
         let text = |name| response.header(name).map(str::to_owned);
         Ok(Object {
-            length: response.header("content-length").and_then(|v| v.parse().ok()),
+            length: response
+                .header("content-length")
+                .and_then(|v| v.parse().ok()),
             content_type: text("content-type"),
             version_id: text("x-amz-version-id"),
             metadata: user_metadata(&response),
@@ -258,7 +290,9 @@ impl<P: Ports> Client<P> {
         let request = self.request(Method::Head, Some(key)).build();
         let response = self.answer("HeadObject", &request).await?;
         Ok(ObjectHead {
-            length: response.header("content-length").and_then(|v| v.parse().ok()),
+            length: response
+                .header("content-length")
+                .and_then(|v| v.parse().ok()),
             metadata: user_metadata(&response),
         })
     }
@@ -271,7 +305,11 @@ impl<P: Ports> Client<P> {
         self.retrying(operation, async || {
             let mut body = self.exchange(operation, &request).await?.body;
             let mut rest = expected;
-            while let Some(piece) = body.read().await.map_err(|e| Error::transport(operation, e))? {
+            while let Some(piece) = body
+                .read()
+                .await
+                .map_err(|e| Error::transport(operation, e))?
+            {
                 match rest.strip_prefix(piece.as_ref()) {
                     Some(more) => rest = more,
                     None => return Ok(false),
@@ -315,12 +353,21 @@ impl<P: Ports> Client<P> {
     }
 
     /// Exchanges until there is an answer to keep: a success whose body is still unread.
-    async fn answer(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
-        self.retrying(operation, async || self.exchange(operation, request).await).await
+    async fn answer(
+        &self,
+        operation: &'static str,
+        request: &Request,
+    ) -> Result<Response<P::Body>> {
+        self.retrying(operation, async || self.exchange(operation, request).await)
+            .await
     }
 
     /// Exchanges until there is a whole document.
-    async fn document(&self, operation: &'static str, request: &Request) -> Result<(Timestamp, Bytes)> {
+    async fn document(
+        &self,
+        operation: &'static str,
+        request: &Request,
+    ) -> Result<(Timestamp, Bytes)> {
         self.retrying(operation, async || {
             let mut response = self.exchange(operation, request).await?;
             let date = response.header("date").and_then(Timestamp::parse_http_date);
@@ -334,13 +381,22 @@ impl<P: Ports> Client<P> {
     }
 
     /// One attempt.
-    async fn exchange(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
-        let mut response =
-            self.ports.send(request.clone()).await.map_err(|e| Error::transport(operation, e))?;
+    async fn exchange(
+        &self,
+        operation: &'static str,
+        request: &Request,
+    ) -> Result<Response<P::Body>> {
+        let mut response = self
+            .ports
+            .send(request.clone())
+            .await
+            .map_err(|e| Error::transport(operation, e))?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
-        let body = read_document(operation, &mut response.body).await.unwrap_or_default();
+        let body = read_document(operation, &mut response.body)
+            .await
+            .unwrap_or_default();
         Err(Error::of_response(operation, &response, &body))
     }
 
@@ -353,30 +409,48 @@ impl<P: Ports> Client<P> {
         start: Option<&M>,
     ) -> Result<()> {
         if truncated && next.is_none() {
-            return Err(Error::malformed(operation, xml::Error::Shape("a truncated page names no next one")));
+            return Err(Error::malformed(
+                operation,
+                xml::Error::Shape("a truncated page names no next one"),
+            ));
         }
         if next.is_some() && next == start {
-            return Err(Error::malformed(operation, xml::Error::Shape("the page leads to itself")));
+            return Err(Error::malformed(
+                operation,
+                xml::Error::Shape("the page leads to itself"),
+            ));
         }
         Ok(())
     }
 }
 
 fn user_metadata<B>(response: &Response<B>) -> Vec<(String, String)> {
-    let named = |(n, v): &(String, String)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone()));
+    let named =
+        |(n, v): &(String, String)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone()));
     response.headers.iter().filter_map(named).collect()
 }
 
 async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result<Bytes> {
-    let Some(first) = body.read().await.map_err(|e| Error::transport(operation, e))? else {
+    let Some(first) = body
+        .read()
+        .await
+        .map_err(|e| Error::transport(operation, e))?
+    else {
         return Ok(Bytes::new());
     };
     let mut whole: Option<Vec<u8>> = None;
-    while let Some(more) = body.read().await.map_err(|e| Error::transport(operation, e))? {
+    while let Some(more) = body
+        .read()
+        .await
+        .map_err(|e| Error::transport(operation, e))?
+    {
         let whole = whole.get_or_insert_with(|| first.to_vec());
         whole.extend_from_slice(&more);
         if whole.len() > limits::DOCUMENT_BYTES_MAX {
-            return Err(Error::malformed(operation, xml::Error::Shape("the document is larger than any of S3's")));
+            return Err(Error::malformed(
+                operation,
+                xml::Error::Shape("the document is larger than any of S3's"),
+            ));
         }
     }
     Ok(whole.map_or(first, Bytes::from))

@@ -103,7 +103,9 @@ impl<P: Ports> Source<P> {
         }
         let position = position.filter(|p| !p.is_empty());
         let begin = start::decide(position, &self.config, &mut self.store.borrow_mut())?;
-        check_bucket(&self.client).await.map_err(|e| e.explain(&self.config.bucket))?;
+        check_bucket(&self.client.hasty())
+            .await
+            .map_err(|e| e.explain(&self.config.bucket))?;
         let begin = begin.resolve(&self.ports, &self.config, &self.seen);
         let feed = Feed {
             ports: self.ports.clone(),
@@ -126,7 +128,11 @@ impl<P: Ports> Source<P> {
     ///
     /// `closed` before `open` and after `teardown`; else what stopped the feed, again at each further call: a
     /// new source may then go on at the last acked position.
-    pub async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Vec<Record<P::Body>>> {
+    pub async fn read(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Record<P::Body>>> {
         let records_max = records_max.max(1);
         let failed = match &mut self.state {
             State::Closed => return Err(closed()),
@@ -152,14 +158,19 @@ impl<P: Ports> Source<P> {
     fn hand_out(&mut self, records_max: usize) -> Result<Vec<Record<P::Body>>> {
         let taken = self.outlet.take(records_max);
         let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
-        if let Err(error) = self.store.borrow_mut().save_seen(&chunk, &self.seen.borrow()) {
+        if let Err(error) = self
+            .store
+            .borrow_mut()
+            .save_seen(&chunk, &self.seen.borrow())
+        {
             // What was taken is lost to this instance, hence the instance is lost; a new one goes on.
             self.state = State::Failed(error.clone());
             return Err(error);
         }
         let mut records = Vec::with_capacity(taken.len());
         for ready in taken {
-            self.unacked.push_back((ready.record.position.clone(), ready.pass));
+            self.unacked
+                .push_back((ready.record.position.clone(), ready.pass));
             records.push(ready.record);
         }
         Ok(records)
@@ -175,10 +186,20 @@ impl<P: Ports> Source<P> {
         if matches!(self.state, State::Closed) {
             return Err(closed());
         }
-        let Some(index) = self.unacked.iter().position(|(unacked, _)| unacked == position) else {
-            return Err(Error::invalid("ack of a position that no unacked record has"));
+        let Some(index) = self
+            .unacked
+            .iter()
+            .position(|(unacked, _)| unacked == position)
+        else {
+            return Err(Error::invalid(
+                "ack of a position that no unacked record has",
+            ));
         };
-        let (_, pass) = self.unacked.drain(..=index).next_back().expect("the range holds the index");
+        let (_, pass) = self
+            .unacked
+            .drain(..=index)
+            .next_back()
+            .expect("the range holds the index");
         self.store.borrow_mut().acked(pass)?;
         Ok(index + 1)
     }
@@ -223,7 +244,10 @@ fn poll_ready<B>(
 /// HeadBucket has no body to say why it refuses, and a one-key listing needs what the source needs anyway.
 async fn check_bucket<P: Ports>(client: &Client<P>) -> std::result::Result<(), S3Error> {
     let start = ListStart::After(String::new());
-    client.list_objects_v2(&client.config().prefix, &start, 1).await.map(drop)
+    client
+        .list_objects_v2(&client.config().prefix, &start, 1)
+        .await
+        .map(drop)
 }
 
 fn closed() -> Error {

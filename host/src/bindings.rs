@@ -2,7 +2,6 @@
 //!
 //! Nothing outside this crate sees these types; `source`, `destination` and `record` convert.
 
-#[expect(missing_docs, reason = "generated from the WIT files, which are documented")]
 mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",

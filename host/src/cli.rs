@@ -21,8 +21,8 @@ use clap::{Args, Parser, Subcommand};
 use s3_connector_host::state::{FileState, StateStore};
 use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings};
 
-pub(crate) use terminal::report;
 use terminal::Terminal;
+pub(crate) use terminal::report;
 
 /// Takes records out of S3 buckets, objects and their changes, and puts records into them
 ///
@@ -62,13 +62,24 @@ enum Command {
 #[derive(Debug, Args)]
 struct Common {
     /// The connector's component, in place of the one that is built in
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Common options"
+    )]
     component: Option<PathBuf>,
     /// Log what happens, in detail
     #[arg(short, long, global = true, help_heading = "Common options")]
     verbose: bool,
     /// Show nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Common options"
+    )]
     quiet: bool,
 }
 
@@ -126,9 +137,9 @@ impl Failure {
     /// A failure of what was configured.
     fn running(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::Internal | ErrorKind::Trap => {
-                Self::Failed(format!("{error} (this is a bug of the connector: please report it)"))
-            }
+            ErrorKind::Internal | ErrorKind::Trap => Self::Failed(format!(
+                "{error} (this is a bug of the connector: please report it)"
+            )),
             _ => Self::Failed(error.message().to_owned()),
         }
     }
@@ -138,7 +149,10 @@ impl Failure {
 pub(crate) async fn run(arguments: Arguments) -> ExitCode {
     let common = arguments.common;
     let terminal = Terminal::new(common.verbose, common.quiet);
-    let options = Options { component: common.component, ..Options::default() };
+    let options = Options {
+        component: common.component,
+        ..Options::default()
+    };
     let done = match arguments.command {
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
@@ -164,7 +178,11 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
 async fn load(options: Options) -> Result<Connector, Failure> {
     let is_given = options.component.is_some();
     Connector::load(options).await.map_err(|error| {
-        if is_given { Failure::configuring(&error) } else { Failure::running(&error) }
+        if is_given {
+            Failure::configuring(&error)
+        } else {
+            Failure::running(&error)
+        }
     })
 }
 

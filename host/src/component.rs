@@ -72,9 +72,10 @@ impl Connector {
         let environment = options.environment.unwrap_or_else(Environment::process);
         let upstream = match options.upstream {
             Some(upstream) => upstream,
-            None => Arc::new(HyperUpstream::new(environment.ca_bundle().as_deref()).map_err(|error| {
-                Error::new(ErrorKind::Invalid, with_causes(&error))
-            })?),
+            None => Arc::new(
+                HyperUpstream::new(environment.ca_bundle().as_deref())
+                    .map_err(|error| Error::new(ErrorKind::Invalid, with_causes(&error)))?,
+            ),
         };
         let bytes = match &options.component {
             None => EMBEDDED.to_vec(),
@@ -83,27 +84,49 @@ impl Connector {
                 Error::new(ErrorKind::Unavailable, message)
             })?,
         };
-        let cache = if options.without_cache { None } else { options.cache.or_else(cache_folder) };
+        let cache = if options.without_cache {
+            None
+        } else {
+            options.cache.or_else(cache_folder)
+        };
         let core_dumps = options.core_dumps;
         // Compiling takes seconds where nothing is cached: not on a thread that serves requests.
-        let compiled = tokio::task::spawn_blocking(move || compile(&bytes, cache.as_deref(), core_dumps)).await;
+        let compiled =
+            tokio::task::spawn_blocking(move || compile(&bytes, cache.as_deref(), core_dumps))
+                .await;
         let pre = compiled
             .map_err(|error| Error::new(ErrorKind::Internal, format!("compiling failed: {error}")))?
             .map_err(|error| {
-                let what = options.component.map_or("built in".into(), |p| p.display().to_string());
+                let what = options
+                    .component
+                    .map_or("built in".into(), |p| p.display().to_string());
                 // What the compiler says may have lines; an error is one.
-                let why = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
+                let why = format!("{error:#}")
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 let message = format!("no S3 connector component ({what}): {why}");
                 Error::new(ErrorKind::Invalid, message)
             })?;
-        let means = Means { name: "specify".to_owned(), state: None };
+        let means = Means {
+            name: "specify".to_owned(),
+            state: None,
+        };
         let mut instance = Instance::new(&pre, means).await?;
         let specification = instance
             .call(async |exports, store| {
-                exports.opencdc_connector_specifier().call_specify(store).await
+                exports
+                    .opencdc_connector_specifier()
+                    .call_specify(store)
+                    .await
             })
             .await?;
-        Ok(Self(Arc::new(Inner { pre, specification, upstream, environment })))
+        Ok(Self(Arc::new(Inner {
+            pre,
+            specification,
+            upstream,
+            environment,
+        })))
     }
 
     /// What the component says of itself, and all its settings.
@@ -125,7 +148,12 @@ impl Connector {
     pub async fn source(&self, settings: Settings, given: Given) -> Result<Source> {
         let parameters = &self.0.specification.source_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
-        Source::configure(self.instance(given, "source").await?, prepared, self.upstream()).await
+        Source::configure(
+            self.instance(given, "source").await?,
+            prepared,
+            self.upstream(),
+        )
+        .await
     }
 
     /// Makes a destination: as [`source`](Self::source).
@@ -141,8 +169,19 @@ impl Connector {
     }
 
     async fn instance(&self, given: Given, role: &str) -> Result<Instance> {
-        let name = if given.name.is_empty() { role.to_owned() } else { given.name };
-        Instance::new(&self.0.pre, Means { name, state: given.state }).await
+        let name = if given.name.is_empty() {
+            role.to_owned()
+        } else {
+            given.name
+        };
+        Instance::new(
+            &self.0.pre,
+            Means {
+                name,
+                state: given.state,
+            },
+        )
+        .await
     }
 
     pub(crate) fn upstream(&self) -> Arc<dyn Upstream> {
@@ -157,7 +196,10 @@ fn compile(
     core_dumps: bool,
 ) -> wasmtime::Result<ConnectorPre<Context>> {
     let mut config = Config::new();
-    config.wasm_component_model(true).epoch_interruption(true).coredump_on_trap(core_dumps);
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        .coredump_on_trap(core_dumps);
     if let Some(folder) = cache {
         let mut kept = CacheConfig::new();
         kept.with_directory(folder);
@@ -183,20 +225,27 @@ fn compile(
 fn tick(engine: &Engine) -> wasmtime::Result<()> {
     let engine = engine.weak();
     // A thread of its own: a component that computes on every worker must still be interrupted.
-    let ticker = std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::park_timeout(instance::TICK);
-        }
-    });
+    let ticker = std::thread::Builder::new()
+        .name("epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::park_timeout(instance::TICK);
+            }
+        });
     ticker.map(drop).map_err(wasmtime::Error::from)
 }
 
 /// `s3-connector` in the user's cache folder: `XDG_CACHE_HOME`, or `.cache` at home.
 fn cache_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let folder =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(folder.join("s3-connector"))
 }
 
@@ -205,5 +254,7 @@ pub(crate) const REDACTED: &str = "redacted";
 
 /// Whether the specification marks the setting secret.
 pub(crate) fn is_secret(parameters: &[Parameter], name: &str) -> bool {
-    parameters.iter().any(|parameter| parameter.secret && parameter.name == name)
+    parameters
+        .iter()
+        .any(|parameter| parameter.secret && parameter.name == name)
 }

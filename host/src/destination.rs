@@ -52,7 +52,13 @@ impl Destination {
             .await??;
         let (egress, credentials) = prepared.egress(Role::Destination, upstream)?;
         instance.set_egress(egress.clone());
-        Ok(Self { instance, resource, egress, credentials, filled: prepared.filled })
+        Ok(Self {
+            instance,
+            resource,
+            egress,
+            credentials,
+            filled: prepared.filled,
+        })
     }
 
     /// Checks the bucket.
@@ -66,7 +72,11 @@ impl Destination {
         let opened = self
             .instance
             .call(async |exports, store| {
-                exports.opencdc_connector_destination().destination().call_open(store, resource).await
+                exports
+                    .opencdc_connector_destination()
+                    .destination()
+                    .call_open(store, resource)
+                    .await
             })
             .await?;
         self.explain(opened).await
@@ -81,8 +91,10 @@ impl Destination {
     pub async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let resource = self.resource;
         let table = self.instance.table();
-        let records =
-            records.into_iter().map(|r| record::lower(r, table)).collect::<Result<Vec<_>>>()?;
+        let records = records
+            .into_iter()
+            .map(|r| record::lower(r, table))
+            .collect::<Result<Vec<_>>>()?;
         let written = self
             .instance
             .call(async |exports, store| {
@@ -155,6 +167,9 @@ impl Destination {
 
 fn lift(acks: Vec<destination::Ack>) -> Vec<Ack> {
     acks.into_iter()
-        .map(|ack| Ack { position: Bytes::from(ack.position), error: ack.error.map(Error::from) })
+        .map(|ack| Ack {
+            position: Bytes::from(ack.position),
+            error: ack.error.map(Error::from),
+        })
         .collect()
 }

@@ -40,7 +40,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after_ms: None }
+        Self {
+            kind,
+            message: message.into(),
+            retry_after_ms: None,
+        }
     }
 
     /// What a caller can do.
@@ -74,7 +78,10 @@ impl Error {
 
     /// An error of the runtime while the component ran.
     pub(crate) fn trap(error: &wasmtime::Error) -> Self {
-        Self::new(ErrorKind::Trap, format!("the component trapped: {}", error.root_cause()))
+        Self::new(
+            ErrorKind::Trap,
+            format!("the component trapped: {}", error.root_cause()),
+        )
     }
 }
 
@@ -88,7 +95,11 @@ impl From<types::Error> for Error {
             types::ErrorKind::Closed => ErrorKind::Closed,
             types::ErrorKind::Internal => ErrorKind::Internal,
         };
-        Self { kind, message: error.message, retry_after_ms: error.retry_after_ms }
+        Self {
+            kind,
+            message: error.message,
+            retry_after_ms: error.retry_after_ms,
+        }
     }
 }
 

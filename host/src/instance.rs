@@ -111,8 +111,16 @@ impl Instance {
             }
             Ok(UpdateDeadline::Yield(1))
         });
-        let exports = pre.instantiate_async(&mut store).await.map_err(|e| Error::trap(&e))?;
-        Ok(Self { store, exports, health: Health::Idle, stderr })
+        let exports = pre
+            .instantiate_async(&mut store)
+            .await
+            .map_err(|e| Error::trap(&e))?;
+        Ok(Self {
+            store,
+            exports,
+            health: Health::Idle,
+            stderr,
+        })
     }
 
     /// Opens the way out.
@@ -147,10 +155,14 @@ impl Instance {
                 Ok(value)
             }
             Err(error) => {
-                let said = String::from_utf8_lossy(&self.stderr.contents()).trim().replace('\n', " ");
+                let said = String::from_utf8_lossy(&self.stderr.contents())
+                    .trim()
+                    .replace('\n', " ");
                 let mut error = Error::trap(&error);
                 if !said.is_empty() {
-                    error = error.clone().with_message(format!("{error}; it said: {said}"));
+                    error = error
+                        .clone()
+                        .with_message(format!("{error}; it said: {said}"));
                 }
                 self.health = Health::Trapped(error.clone());
                 Err(error)
@@ -167,9 +179,16 @@ impl Instance {
     ) -> Vec<u8> {
         self.store.data_mut().ticks = u32::MAX / 2;
         self.store.set_epoch_deadline(0);
-        let Err(error) = call(&self.exports, &mut self.store).await else { return Vec::new() };
-        let Some(dump) = error.downcast_ref::<WasmCoreDump>() else { return Vec::new() };
-        dump.memories().iter().flat_map(|memory| memory.data(&self.store).to_vec()).collect()
+        let Err(error) = call(&self.exports, &mut self.store).await else {
+            return Vec::new();
+        };
+        let Some(dump) = error.downcast_ref::<WasmCoreDump>() else {
+            return Vec::new();
+        };
+        dump.memories()
+            .iter()
+            .flat_map(|memory| memory.data(&self.store).to_vec())
+            .collect()
     }
 }
 
@@ -195,13 +214,20 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
 
 impl WasiView for Context {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for Context {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView {
+            hooks: &mut self.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 }
 
@@ -210,14 +236,18 @@ struct Hooks {
     egress: Option<Egress>,
 }
 
-type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
+type Sent = Result<
+    (
+        Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ),
+    HttpError,
+>;
 
 impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         // What may be set is the policy's to say, which answers with a reason; here stands only what HTTP forbids.
-        Arc::new(|name: &HeaderName| {
-            wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
-        })
+        Arc::new(|name: &HeaderName| wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name))
     }
 
     fn send_request(
@@ -228,7 +258,9 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let egress = self.egress.clone();
         Box::new(async move {
-            let Some(egress) = egress else { return Err(HttpError::HttpRequestDenied) };
+            let Some(egress) = egress else {
+                return Err(HttpError::HttpRequestDenied);
+            };
             let response = egress.send(request).await?;
             let nothing_else: Box<dyn Future<Output = Result<(), HttpError>> + Send> =
                 Box::new(std::future::ready(Ok(())));
@@ -259,7 +291,11 @@ async fn with_storage<T: Send + 'static>(
 /// What a host without storage says: no reason to stop.
 fn nothing_kept<T>() -> Result<T, types::Error> {
     let message = "the host keeps no state".to_owned();
-    Err(types::Error { kind: types::ErrorKind::Unavailable, message, retry_after_ms: None })
+    Err(types::Error {
+        kind: types::ErrorKind::Unavailable,
+        message,
+        retry_after_ms: None,
+    })
 }
 
 fn storage_error(error: &storage::Error) -> types::Error {
@@ -267,13 +303,19 @@ fn storage_error(error: &storage::Error) -> types::Error {
         storage::Error::Corrupt { .. } => types::ErrorKind::Corrupt,
         _ => types::ErrorKind::Internal,
     };
-    types::Error { kind, message: crate::error::with_causes(error), retry_after_ms: None }
+    types::Error {
+        kind,
+        message: crate::error::with_causes(error),
+        retry_after_ms: None,
+    }
 }
 
 impl state::Host for Context {
     async fn load(&mut self, name: String) -> Result<Option<Vec<u8>>, types::Error> {
         let store = self.means.state.clone();
-        with_storage(store, move |store| store.load(&name)).await.unwrap_or(Ok(None))
+        with_storage(store, move |store| store.load(&name))
+            .await
+            .unwrap_or(Ok(None))
     }
 
     async fn save(&mut self, name: String, value: Vec<u8>) -> Result<(), types::Error> {
@@ -290,14 +332,21 @@ impl state::Host for Context {
 }
 
 impl logging::Host for Context {
-    fn log(&mut self, level: logging::Level, _context: String, message: String) -> wasmtime::Result<()> {
+    fn log(
+        &mut self,
+        level: logging::Level,
+        _context: String,
+        message: String,
+    ) -> wasmtime::Result<()> {
         let connector = &self.means.name;
         match level {
             logging::Level::Trace => tracing::trace!(%connector, "{message}"),
             logging::Level::Debug => tracing::debug!(%connector, "{message}"),
             logging::Level::Info => tracing::info!(%connector, "{message}"),
             logging::Level::Warn => tracing::warn!(%connector, "{message}"),
-            logging::Level::Error | logging::Level::Critical => tracing::error!(%connector, "{message}"),
+            logging::Level::Error | logging::Level::Critical => {
+                tracing::error!(%connector, "{message}")
+            }
         }
         Ok(())
     }

@@ -106,7 +106,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { state: None, position: None, until_caught_up: false, records_max: None, grace: GRACE }
+        Self {
+            state: None,
+            position: None,
+            until_caught_up: false,
+            records_max: None,
+            grace: GRACE,
+        }
     }
 }
 
@@ -161,7 +167,12 @@ pub struct Pipeline<I, O> {
 impl<I: Input, O: Output> Pipeline<I, O> {
     /// Joins the ends. Nothing is opened yet.
     pub fn new(input: I, output: O, options: Options) -> Self {
-        Self { input, output, options, counts: watch::Sender::new(Counts::default()) }
+        Self {
+            input,
+            output,
+            options,
+            counts: watch::Sender::new(Counts::default()),
+        }
     }
 
     /// Shows how far the pipeline has come, while it runs and after.
@@ -190,13 +201,17 @@ impl<I: Input, O: Output> Pipeline<I, O> {
         match opened {
             None => {
                 let counts = self.counts.borrow().clone();
-                return Ok(Summary { ended: Ended::Stopped, counts, position: None });
+                Ok(Summary {
+                    ended: Ended::Stopped,
+                    counts,
+                    position: None,
+                })
             }
             Some(Err(error)) => {
                 // The first failure is the one to report.
                 let _ = self.input.teardown().await;
                 let _ = self.output.teardown().await;
-                return Err(error);
+                Err(error)
             }
             Some(Ok(())) => self.drive(stop).await,
         }
@@ -220,7 +235,11 @@ impl<I: Input, O: Output> Pipeline<I, O> {
             counts: self.counts.clone(),
         };
         let writer = Writer::new(self.output, acked_in, self.counts.clone());
-        let keeper = Keeper { state: self.options.state, acked: acked_out, kept: kept_in };
+        let keeper = Keeper {
+            state: self.options.state,
+            acked: acked_out,
+            kept: kept_in,
+        };
         let mut parts = JoinSet::new();
         parts.spawn(async move { Part::Reader(reader.run(queue_in, kept_out).await) });
         parts.spawn(async move { Part::Writer(writer.run(queue_out).await) });
@@ -239,7 +258,11 @@ impl<I: Input, O: Output> Pipeline<I, O> {
             }
         };
         let counts = self.counts.borrow().clone();
-        Ok(Summary { ended, counts, position })
+        Ok(Summary {
+            ended,
+            counts,
+            position,
+        })
     }
 }
 
@@ -276,10 +299,13 @@ async fn join(parts: &mut JoinSet<Part>) -> Result<(Ended, Option<Bytes>)> {
                 continue;
             }
             Ok(Part::Writer(Ok(()))) => continue,
-            Ok(Part::Reader(Err(error)) | Part::Writer(Err(error)) | Part::Keeper(Err(error))) => error,
-            Err(panicked) => {
-                Error::new(ErrorKind::Internal, format!("a task of the pipeline failed: {panicked}"))
+            Ok(Part::Reader(Err(error)) | Part::Writer(Err(error)) | Part::Keeper(Err(error))) => {
+                error
             }
+            Err(panicked) => Error::new(
+                ErrorKind::Internal,
+                format!("a task of the pipeline failed: {panicked}"),
+            ),
         };
         failed.get_or_insert(error);
     }

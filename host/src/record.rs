@@ -60,8 +60,12 @@ impl Body {
     ///
     /// As [`next`](Self::next).
     pub async fn collect(mut self) -> Result<Bytes> {
-        let Some(first) = self.next().await? else { return Ok(Bytes::new()) };
-        let Some(second) = self.next().await? else { return Ok(first) };
+        let Some(first) = self.next().await? else {
+            return Ok(Bytes::new());
+        };
+        let Some(second) = self.next().await? else {
+            return Ok(first);
+        };
         let mut whole = BytesMut::from(first);
         whole.extend_from_slice(&second);
         while let Some(more) = self.next().await? {
@@ -129,20 +133,27 @@ pub fn from_memory(record: s3_connector::record::Record<NoBody>) -> Record {
 pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<Record> {
     let mut lift = |data: Option<types::Data>| -> Result<Option<Data>> {
         match data {
-        None => Ok(None),
-        Some(types::Data::Raw(bytes)) => Ok(Some(Data::Raw(Bytes::from(bytes)))),
-        Some(types::Data::Structured(text)) => Ok(Some(Data::Structured(text))),
-        Some(types::Data::Body(body)) => {
-            let stream = table.delete(body.bytes).map_err(|error| {
-                let message = format!("a record's body is no stream of its source: {error}");
-                Error::new(ErrorKind::Internal, message)
-            })?;
-            Ok(Some(Data::Body { length: body.length, bytes: Body { stream } }))
+            None => Ok(None),
+            Some(types::Data::Raw(bytes)) => Ok(Some(Data::Raw(Bytes::from(bytes)))),
+            Some(types::Data::Structured(text)) => Ok(Some(Data::Structured(text))),
+            Some(types::Data::Body(body)) => {
+                let stream = table.delete(body.bytes).map_err(|error| {
+                    let message = format!("a record's body is no stream of its source: {error}");
+                    Error::new(ErrorKind::Internal, message)
+                })?;
+                Ok(Some(Data::Body {
+                    length: body.length,
+                    bytes: Body { stream },
+                }))
+            }
         }
-    }};
+    };
     Ok(Record {
         key: lift(record.key)?,
-        payload: Change { before: lift(record.payload.before)?, after: lift(record.payload.after)? },
+        payload: Change {
+            before: lift(record.payload.before)?,
+            after: lift(record.payload.after)?,
+        },
         position: Bytes::from(record.position),
         operation: match record.operation {
             types::Operation::Create => Operation::Create,
@@ -158,16 +169,24 @@ pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<R
 pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::Record> {
     let mut lower = |data: Option<Data>| -> Result<Option<types::Data>> {
         match data {
-        None => Ok(None),
-        Some(Data::Raw(bytes)) => Ok(Some(types::Data::Raw(bytes.into()))),
-        Some(Data::Structured(text)) => Ok(Some(types::Data::Structured(text))),
-        Some(Data::Body { length, bytes }) => {
-            let stream: Resource<DynInputStream> = table.push(bytes.stream).map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("no room for a record's body: {error}"))
-            })?;
-            Ok(Some(types::Data::Body(types::Body { length, bytes: stream })))
+            None => Ok(None),
+            Some(Data::Raw(bytes)) => Ok(Some(types::Data::Raw(bytes.into()))),
+            Some(Data::Structured(text)) => Ok(Some(types::Data::Structured(text))),
+            Some(Data::Body { length, bytes }) => {
+                let stream: Resource<DynInputStream> =
+                    table.push(bytes.stream).map_err(|error| {
+                        Error::new(
+                            ErrorKind::Internal,
+                            format!("no room for a record's body: {error}"),
+                        )
+                    })?;
+                Ok(Some(types::Data::Body(types::Body {
+                    length,
+                    bytes: stream,
+                })))
+            }
         }
-    }};
+    };
     Ok(types::Record {
         key: lower(record.key)?,
         payload: types::Change {

@@ -44,8 +44,17 @@ pub(crate) async fn prepare(
         .filter(|(_, value)| !value.is_empty())
         .collect();
     let filled = environment::fill(&mut settings, environment).await;
-    let secrets = settings.keys().filter(|name| is_secret(parameters, name)).cloned().collect();
-    Prepared { settings, secrets, filled, environment: environment.clone() }
+    let secrets = settings
+        .keys()
+        .filter(|name| is_secret(parameters, name))
+        .cloned()
+        .collect();
+    Prepared {
+        settings,
+        secrets,
+        filled,
+        environment: environment.clone(),
+    }
 }
 
 impl Prepared {
@@ -55,7 +64,14 @@ impl Prepared {
             .iter()
             .map(|(name, value)| {
                 let secret = self.secrets.contains(name);
-                (name.clone(), if secret { REDACTED.to_owned() } else { value.clone() })
+                (
+                    name.clone(),
+                    if secret {
+                        REDACTED.to_owned()
+                    } else {
+                        value.clone()
+                    },
+                )
             })
             .collect()
     }
@@ -67,18 +83,25 @@ impl Prepared {
         upstream: Arc<dyn Upstream>,
     ) -> Result<(Egress, Credentials)> {
         let get = |name: &str| self.settings.get(name).map(|value| value.trim());
-        let required = |name: &str| {
-            get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")))
-        };
+        let required =
+            |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));
         let (bucket, region) = (required("aws.bucket")?, required("aws.region")?);
         let path_style = get("aws.forcePathStyle").map(|text| text.starts_with(['1', 't', 'T']));
         let endpoint = Endpoint::new(get("aws.endpoint"), path_style, region, bucket)
             .map_err(|why| invalid(format!("setting `aws.endpoint` must be {why}")))?;
         let policy = Policy::new(PolicyInput {
             role,
-            scheme: if endpoint.tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP },
+            scheme: if endpoint.tls {
+                http::uri::Scheme::HTTPS
+            } else {
+                http::uri::Scheme::HTTP
+            },
             authority: endpoint.authority,
-            addressing: if endpoint.path_style { Addressing::Path } else { Addressing::VirtualHost },
+            addressing: if endpoint.path_style {
+                Addressing::Path
+            } else {
+                Addressing::VirtualHost
+            },
             base_path: String::new(),
             bucket: bucket.to_owned(),
             // The prefix is a plain string, spaces and all.
@@ -89,7 +112,10 @@ impl Prepared {
             get("aws.accessKeyId"),
             get("aws.secretAccessKey"),
             get("aws.sessionToken"),
-            ChainInput { environment: self.environment.clone(), region: Some(region.to_owned()) },
+            ChainInput {
+                environment: self.environment.clone(),
+                region: Some(region.to_owned()),
+            },
         )
         .map_err(|error| invalid(with_causes(&error)))?;
         let egress = Egress::new(policy, Signer::new(region), credentials.clone(), upstream);
@@ -106,13 +132,22 @@ fn invalid(message: String) -> Error {
 pub(crate) async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Error {
     match error.kind() {
         ErrorKind::Denied => {
-            if error.message().contains("the host did not let the request out") {
-                let message = egress.last_denial().unwrap_or_else(|| error.message().to_owned());
+            if error
+                .message()
+                .contains("the host did not let the request out")
+            {
+                let message = egress
+                    .last_denial()
+                    .unwrap_or_else(|| error.message().to_owned());
                 return error.with_message(message);
             }
             match credentials.load().await {
                 Ok(loaded) => {
-                    let message = format!("{}; credentials are from {}", error.message(), loaded.origin);
+                    let message = format!(
+                        "{}; credentials are from {}",
+                        error.message(),
+                        loaded.origin
+                    );
                     error.with_message(message)
                 }
                 Err(_) => error,

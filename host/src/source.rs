@@ -53,12 +53,22 @@ impl Source {
         let settings = prepared.redacted();
         let resource = instance
             .call(async |exports, store| {
-                exports.opencdc_connector_source().source().call_configure(store, &settings).await
+                exports
+                    .opencdc_connector_source()
+                    .source()
+                    .call_configure(store, &settings)
+                    .await
             })
             .await??;
         let (egress, credentials) = prepared.egress(Role::Source, upstream)?;
         instance.set_egress(egress.clone());
-        Ok(Self { instance, resource, egress, credentials, filled: prepared.filled })
+        Ok(Self {
+            instance,
+            resource,
+            egress,
+            credentials,
+            filled: prepared.filled,
+        })
     }
 
     /// Checks the bucket and goes on behind `position`, or begins with a snapshot.
@@ -91,12 +101,17 @@ impl Source {
             .instance
             .call(async |exports, store| {
                 let source = exports.opencdc_connector_source().source();
-                source.call_read(store, resource, records_max, wait_ms).await
+                source
+                    .call_read(store, resource, records_max, wait_ms)
+                    .await
             })
             .await?;
         let records = self.explain(read).await?;
         let table = self.instance.table();
-        records.into_iter().map(|record| record::lift(record, table)).collect()
+        records
+            .into_iter()
+            .map(|record| record::lift(record, table))
+            .collect()
     }
 
     /// Takes note that the record at `position` and all before it are dealt with. Keep the position first.
@@ -126,7 +141,11 @@ impl Source {
         let progress = self
             .instance
             .call(async |exports, store| {
-                exports.opencdc_connector_source().source().call_progress(store, resource).await
+                exports
+                    .opencdc_connector_source()
+                    .source()
+                    .call_progress(store, resource)
+                    .await
             })
             .await?;
         Ok(Progress {
@@ -160,7 +179,11 @@ impl Source {
         let ended = self
             .instance
             .call(async |exports, store| {
-                exports.opencdc_connector_source().source().call_teardown(store, resource).await
+                exports
+                    .opencdc_connector_source()
+                    .source()
+                    .call_teardown(store, resource)
+                    .await
             })
             .await?;
         self.explain(ended).await
@@ -171,7 +194,11 @@ impl Source {
     pub async fn memory(self) -> Vec<u8> {
         let resource = self.resource;
         let call = async |exports: &crate::bindings::Connector, store: &mut _| {
-            exports.opencdc_connector_source().source().call_progress(store, resource).await
+            exports
+                .opencdc_connector_source()
+                .source()
+                .call_progress(store, resource)
+                .await
         };
         self.instance.dump(call).await
     }

@@ -34,12 +34,19 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         return Err(SHAPE.to_owned());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let number: f64 = number.parse().map_err(|_| SHAPE.to_owned())?;
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| SHAPE.to_owned())?;
+        let (_, scale) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(|| SHAPE.to_owned())?;
         seconds += number * scale;
         rest = tail;
     }
@@ -58,15 +65,36 @@ mod tests {
 
     #[test]
     fn go_durations_are_read() {
-        for (text, millis) in [("1s", 1000), ("1.5h", 5_400_000), ("1m30s", 90_000), ("100ms", 100), ("+2s", 2000),
-            (".5s", 500), ("2000000ns", 2), ("3000µs", 3)] {
+        for (text, millis) in [
+            ("1s", 1000),
+            ("1.5h", 5_400_000),
+            ("1m30s", 90_000),
+            ("100ms", 100),
+            ("+2s", 2000),
+            (".5s", 500),
+            ("2000000ns", 2),
+            ("3000µs", 3),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }
 
     #[test]
     fn zero_negative_and_malformed_durations_are_refused() {
-        for text in ["", "0", "0s", "-1s", "1", "s", "1d", "1s2", "1..5s", "9999999h", "+", "one second"] {
+        for text in [
+            "",
+            "0",
+            "0s",
+            "-1s",
+            "1",
+            "s",
+            "1d",
+            "1s2",
+            "1..5s",
+            "9999999h",
+            "+",
+            "one second",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -30,18 +30,36 @@ impl Endpoint {
         let (tls, host, display, path_style) = match url {
             Some(url) => {
                 let (tls, host) = split(url)?;
-                (tls, host.to_owned(), url.trim_end_matches('/').to_owned(), path_style.unwrap_or(true))
+                (
+                    tls,
+                    host.to_owned(),
+                    url.trim_end_matches('/').to_owned(),
+                    path_style.unwrap_or(true),
+                )
             }
             None => {
-                let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+                let suffix = if region.starts_with("cn-") {
+                    "amazonaws.com.cn"
+                } else {
+                    "amazonaws.com"
+                };
                 let host = format!("s3.{region}.{suffix}");
                 // A dot in the bucket's name would need a certificate for a name two levels down.
                 let path_style = path_style.unwrap_or(bucket.contains('.'));
                 (true, host.clone(), format!("https://{host}"), path_style)
             }
         };
-        let authority = if path_style { host } else { format!("{bucket}.{host}") };
-        Ok(Self { tls, authority, path_style, display })
+        let authority = if path_style {
+            host
+        } else {
+            format!("{bucket}.{host}")
+        };
+        Ok(Self {
+            tls,
+            authority,
+            path_style,
+            display,
+        })
     }
 }
 
@@ -60,7 +78,9 @@ fn split(url: &str) -> Result<(bool, &str), &'static str> {
         _ => (host, None),
     };
     let named = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
         && (name.starts_with('[') || !name.contains(':'));
     if !named || port.is_some_and(|p| p.parse::<u16>().is_err()) {
         return Err("a URL such as http://127.0.0.1:9000");
@@ -79,7 +99,10 @@ pub fn check_bucket(bucket: &str) -> Result<(), &'static str> {
     if (3..=255).contains(&bucket.len())
         && bucket.bytes().all(allowed)
         && !bucket.contains("..")
-        && bucket.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bucket
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric())
     {
         Ok(())
     } else {
@@ -93,7 +116,11 @@ pub fn check_bucket(bucket: &str) -> Result<(), &'static str> {
 ///
 /// What is expected instead, to follow "must be".
 pub fn check_region(region: &str) -> Result<(), &'static str> {
-    if region.len() <= 63 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+    if region.len() <= 63
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    {
         Ok(())
     } else {
         Err("a region such as us-east-1")
@@ -105,28 +132,60 @@ mod tests {
     use super::*;
 
     fn new(url: Option<&str>, path_style: Option<bool>, bucket: &str) -> (bool, String, bool) {
-        let endpoint = Endpoint::new(url, path_style, "eu-west-1", bucket).expect("a good endpoint");
+        let endpoint =
+            Endpoint::new(url, path_style, "eu-west-1", bucket).expect("a good endpoint");
         (endpoint.tls, endpoint.authority, endpoint.path_style)
     }
 
     #[test]
     fn aws_is_addressed_by_host_and_others_by_path() {
-        assert_eq!(new(None, None, "logs"), (true, "logs.s3.eu-west-1.amazonaws.com".into(), false));
-        assert_eq!(new(None, None, "my.logs"), (true, "s3.eu-west-1.amazonaws.com".into(), true));
-        assert_eq!(new(Some("http://[::1]:9000/"), None, "logs"), (false, "[::1]:9000".into(), true));
-        assert_eq!(new(Some("https://r2.dev"), Some(false), "logs"), (true, "logs.r2.dev".into(), false));
+        assert_eq!(
+            new(None, None, "logs"),
+            (true, "logs.s3.eu-west-1.amazonaws.com".into(), false)
+        );
+        assert_eq!(
+            new(None, None, "my.logs"),
+            (true, "s3.eu-west-1.amazonaws.com".into(), true)
+        );
+        assert_eq!(
+            new(Some("http://[::1]:9000/"), None, "logs"),
+            (false, "[::1]:9000".into(), true)
+        );
+        assert_eq!(
+            new(Some("https://r2.dev"), Some(false), "logs"),
+            (true, "logs.r2.dev".into(), false)
+        );
     }
 
     #[test]
     fn what_is_no_endpoint_is_refused() {
-        for url in ["minio:9000", "ftp://x", "http://", "http://a/b", "http://u@h", "http://h:port", "http://a b"] {
+        for url in [
+            "minio:9000",
+            "ftp://x",
+            "http://",
+            "http://a/b",
+            "http://u@h",
+            "http://h:port",
+            "http://a b",
+        ] {
             assert!(Endpoint::new(Some(url), None, "r", "b").is_err(), "{url}");
         }
     }
 
     #[test]
     fn a_bucket_cannot_leave_its_place() {
-        for bucket in ["", "ab", "a/b", "../x", "a..b", ".ab", "a?b", "a#b", "a%2fb", "user@host"] {
+        for bucket in [
+            "",
+            "ab",
+            "a/b",
+            "../x",
+            "a..b",
+            ".ab",
+            "a?b",
+            "a#b",
+            "a%2fb",
+            "user@host",
+        ] {
             assert!(check_bucket(bucket).is_err(), "{bucket}");
         }
         assert!(check_bucket("my-bucket.logs_2").is_ok());

@@ -77,7 +77,10 @@ pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut Vec<u8>) {
         Some(Data::Raw(bytes)) => encode_bytes(bytes, out),
         // A newline in JSON text can only stand between tokens, where a space means the same.
         Some(Data::Structured(text)) => {
-            out.extend(text.bytes().map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b }));
+            out.extend(
+                text.bytes()
+                    .map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b }),
+            );
         }
         Some(Data::Body { .. }) | None => out.extend_from_slice(b"null"),
     }
@@ -95,7 +98,9 @@ pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 pub fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    let written = STANDARD.encode_slice(bytes, &mut out[start..]).expect("the slice was sized for its text");
+    let written = STANDARD
+        .encode_slice(bytes, &mut out[start..])
+        .expect("the slice was sized for its text");
     out.truncate(start + written);
 }
 
@@ -131,7 +136,10 @@ struct Payload<'a> {
 /// Says what is not as a record should be; the text itself is never repeated, since it may be a payload.
 pub fn decode_line(line: &[u8]) -> Result<Record<NoBody>, Error> {
     let line: Line<'_> = serde_json::from_slice(line)?;
-    let payload = line.payload.unwrap_or(Payload { before: None, after: None });
+    let payload = line.payload.unwrap_or(Payload {
+        before: None,
+        after: None,
+    });
     Ok(Record {
         position: match &line.position {
             Some(text) => decode_base64(text, "position")?,
@@ -147,7 +155,10 @@ pub fn decode_line(line: &[u8]) -> Result<Record<NoBody>, Error> {
     })
 }
 
-fn decode_data(value: Option<&RawValue>, field: &'static str) -> Result<Option<Data<NoBody>>, Error> {
+fn decode_data(
+    value: Option<&RawValue>,
+    field: &'static str,
+) -> Result<Option<Data<NoBody>>, Error> {
     let Some(value) = value else { return Ok(None) };
     let text = value.get();
     match text.as_bytes().first() {
@@ -162,7 +173,10 @@ fn decode_data(value: Option<&RawValue>, field: &'static str) -> Result<Option<D
 }
 
 fn decode_base64(text: &str, field: &'static str) -> Result<Bytes, Error> {
-    STANDARD.decode(text).map(Bytes::from).map_err(|_| Error::Base64 { field })
+    STANDARD
+        .decode(text)
+        .map(Bytes::from)
+        .map_err(|_| Error::Base64 { field })
 }
 
 #[cfg(test)]
@@ -177,7 +191,9 @@ mod tests {
             key: Some(Data::Raw(Bytes::from_static(b"padlock-key"))),
             payload: Change {
                 before: Some(Data::Raw(Bytes::from_static(b"\xff\xfe\x00"))),
-                after: Some(Data::Structured("{\"bool\":true,\n\"number\":1e400}".to_owned())),
+                after: Some(Data::Structured(
+                    "{\"bool\":true,\n\"number\":1e400}".to_owned(),
+                )),
             },
         }
     }
@@ -202,11 +218,20 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut record = sample();
         record.payload.after = Some(Data::Structured("{\"a\":{\"b\":[1,2.50]}}".to_owned()));
-        assert_eq!(decode_line(line(&record).as_bytes()).expect("reads"), record);
+        assert_eq!(
+            decode_line(line(&record).as_bytes()).expect("reads"),
+            record
+        );
         record.operation = Operation::Delete;
         record.key = Some(Data::Raw(Bytes::new()));
-        record.payload = Change { before: None, after: None };
-        assert_eq!(decode_line(line(&record).as_bytes()).expect("reads"), record);
+        record.payload = Change {
+            before: None,
+            after: None,
+        };
+        assert_eq!(
+            decode_line(line(&record).as_bytes()).expect("reads"),
+            record
+        );
     }
 
     #[test]
@@ -215,9 +240,15 @@ mod tests {
             ("", "not an OpenCDC record"),
             ("{}", "operation"),
             ("{\"operation\":\"drop\"}", "unknown operation `drop`"),
-            ("{\"operation\":\"create\",\"position\":\"?\"}", "`position` is not padded base64"),
+            (
+                "{\"operation\":\"create\",\"position\":\"?\"}",
+                "`position` is not padded base64",
+            ),
             ("{\"operation\":\"create\",\"key\":7}", "`key` must be"),
-            ("{\"operation\":\"create\",\"payload\":{\"after\":[1]}}", "`payload.after` must be"),
+            (
+                "{\"operation\":\"create\",\"payload\":{\"after\":[1]}}",
+                "`payload.after` must be",
+            ),
         ] {
             let message = decode_line(text.as_bytes()).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");

@@ -69,9 +69,13 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Objects, Error> {
     xml::leaves(document, |path, text| {
         match path {
             ["ListBucketResult", "Contents", ""] => page.entries.push(std::mem::take(&mut entry)),
-            ["ListBucketResult", "Contents", field] => read_object(&mut entry, field, text, encoded)?,
+            ["ListBucketResult", "Contents", field] => {
+                read_object(&mut entry, field, text, encoded)?
+            }
             ["ListBucketResult", "IsTruncated"] => page.truncated = text == "true",
-            ["ListBucketResult", "NextContinuationToken"] => page.next_token = Some(text.into_owned()),
+            ["ListBucketResult", "NextContinuationToken"] => {
+                page.next_token = Some(text.into_owned())
+            }
             _ => {}
         }
         Ok(())
@@ -98,7 +102,9 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Marked<VersionEntr
             }
             [ROOT, "Version" | "DeleteMarker", "VersionId"] => entry.version_id = text.into_owned(),
             [ROOT, "Version" | "DeleteMarker", "IsLatest"] => entry.is_latest = text == "true",
-            [ROOT, "Version" | "DeleteMarker", field] => read_object(&mut entry.object, field, text, encoded)?,
+            [ROOT, "Version" | "DeleteMarker", field] => {
+                read_object(&mut entry.object, field, text, encoded)?
+            }
             [ROOT, field] => end.read(field, text, "NextVersionIdMarker", encoded)?,
             _ => {}
         }
@@ -135,7 +141,13 @@ struct End {
 }
 
 impl End {
-    fn read(&mut self, field: &str, text: Cow<'_, str>, id: &str, encoded: Encoding) -> Result<(), Error> {
+    fn read(
+        &mut self,
+        field: &str,
+        text: Cow<'_, str>,
+        id: &str,
+        encoded: Encoding,
+    ) -> Result<(), Error> {
         match field {
             "IsTruncated" => self.truncated = text == "true",
             "NextKeyMarker" => self.key = Some(encoded.decode(text)?),
@@ -147,8 +159,15 @@ impl End {
 
     fn page<T>(self, entries: Vec<T>) -> Marked<T> {
         let id = self.id;
-        let next = self.key.filter(|_| self.truncated).map(|key| Marker { key, id });
-        Marked { entries, truncated: self.truncated, next }
+        let next = self
+            .key
+            .filter(|_| self.truncated)
+            .map(|key| Marker { key, id });
+        Marked {
+            entries,
+            truncated: self.truncated,
+            next,
+        }
     }
 }
 
@@ -162,7 +181,11 @@ fn read_object(
         "Key" => entry.key = encoded.decode(text)?,
         "LastModified" => entry.last_modified = read_time(&text)?,
         "ETag" => entry.etag = bare_etag(&text),
-        "Size" => entry.size = text.parse().map_err(|_| Error::Shape("a size is not a number"))?,
+        "Size" => {
+            entry.size = text
+                .parse()
+                .map_err(|_| Error::Shape("a size is not a number"))?
+        }
         _ => {}
     }
     Ok(())
@@ -185,7 +208,8 @@ impl Encoding {
     /// The element may stand behind the first key, so it is looked for beforehand. A literal `<` cannot stand
     /// in a key of XML, hence a plain search finds the element and nothing else.
     fn of(document: &[u8]) -> Result<Self, Error> {
-        let text = std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
         Ok(Self(text.contains("<EncodingType>url</EncodingType>")))
     }
 
@@ -195,7 +219,9 @@ impl Encoding {
         }
         let spaced = text.replace('+', " ");
         let decoded = percent_decode_str(&spaced).decode_utf8();
-        decoded.map(Cow::into_owned).map_err(|_| Error::Shape("a key is not UTF-8"))
+        decoded
+            .map(Cow::into_owned)
+            .map_err(|_| Error::Shape("a key is not UTF-8"))
     }
 }
 
@@ -220,7 +246,10 @@ mod tests {
             etag: "fba9".to_owned(),
             size: 434_234,
         };
-        let second = ObjectEntry { key: "bare".to_owned(), ..ObjectEntry::default() };
+        let second = ObjectEntry {
+            key: "bare".to_owned(),
+            ..ObjectEntry::default()
+        };
         assert_eq!(page.entries, [first, second]);
     }
 
@@ -246,10 +275,30 @@ mod tests {
         let got: Vec<_> = page
             .entries
             .iter()
-            .map(|e| (e.object.key.as_str(), e.version_id.as_str(), e.is_latest, e.is_delete_marker))
+            .map(|e| {
+                (
+                    e.object.key.as_str(),
+                    e.version_id.as_str(),
+                    e.is_latest,
+                    e.is_delete_marker,
+                )
+            })
             .collect();
-        assert_eq!(got, [("k", "m", true, true), ("k", "v1", false, false), ("l", "null", true, false)]);
-        assert_eq!(page.next, Some(Marker { key: "k".to_owned(), id: "v1".to_owned() }));
+        assert_eq!(
+            got,
+            [
+                ("k", "m", true, true),
+                ("k", "v1", false, false),
+                ("l", "null", true, false)
+            ]
+        );
+        assert_eq!(
+            page.next,
+            Some(Marker {
+                key: "k".to_owned(),
+                id: "v1".to_owned()
+            })
+        );
     }
 
     #[test]
@@ -267,7 +316,11 @@ mod tests {
 
     #[test]
     fn values_of_the_wrong_shape_are_errors() {
-        for field in ["<Size>many</Size>", "<LastModified>now</LastModified>", "<Key>%FF</Key>"] {
+        for field in [
+            "<Size>many</Size>",
+            "<LastModified>now</LastModified>",
+            "<Key>%FF</Key>",
+        ] {
             let document = format!(
                 "<ListBucketResult><EncodingType>url</EncodingType><Contents>{field}</Contents></ListBucketResult>"
             );

@@ -14,7 +14,9 @@ use crate::ports::{Response, TransportError};
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The store refused the request.
-    #[error("s3 refused the request; operation=`{operation}`, status=`{status}`, code=`{code}`, request_id=`{request_id}`")]
+    #[error(
+        "s3 refused the request; operation=`{operation}`, status=`{status}`, code=`{code}`, request_id=`{request_id}`"
+    )]
     Service {
         /// S3's name of the operation.
         operation: &'static str,
@@ -102,13 +104,24 @@ impl Error {
     }
 
     /// Reads an answer that is no success.
-    pub(super) fn of_response<B>(operation: &'static str, response: &Response<B>, body: &[u8]) -> Self {
+    pub(super) fn of_response<B>(
+        operation: &'static str,
+        response: &Response<B>,
+        body: &[u8],
+    ) -> Self {
         let header = |name| response.header(name).map(str::to_owned);
         let (code, message, region) = match in_document(body) {
-            Some(Self::Service { code, message, region, .. }) => (code, message, region),
+            Some(Self::Service {
+                code,
+                message,
+                region,
+                ..
+            }) => (code, message, region),
             _ => (String::new(), String::new(), None),
         };
-        let retry_after = header("retry-after").and_then(|v| v.parse().ok()).map(Duration::from_secs);
+        let retry_after = header("retry-after")
+            .and_then(|v| v.parse().ok())
+            .map(Duration::from_secs);
         Self::Service {
             operation,
             status: response.status,
@@ -122,14 +135,20 @@ impl Error {
 
     /// Says of an error in a document what came with it.
     pub(super) fn of_document(mut self, name: &'static str, found: u16) -> Self {
-        if let Self::Service { operation, status, .. } = &mut self {
+        if let Self::Service {
+            operation, status, ..
+        } = &mut self
+        {
             (*operation, *status) = (name, found);
         }
         self
     }
 
     pub(super) fn after_attempts(self, attempts: u32) -> Self {
-        Self::Exhausted { attempts, error: Box::new(self) }
+        Self::Exhausted {
+            attempts,
+            error: Box::new(self),
+        }
     }
 
     /// The HTTP status, where the store answered.
@@ -174,17 +193,30 @@ impl Error {
     /// Whether to ask again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Service { retry_after: Some(pause), status: 429 | 503, .. } => {
-                Retry::After((*pause).min(limits::BACKOFF_MAX))
-            }
+            Self::Service {
+                retry_after: Some(pause),
+                status: 429 | 503,
+                ..
+            } => Retry::After((*pause).min(limits::BACKOFF_MAX)),
             Self::Service { status, code, .. } => {
                 let passing = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
-                if passing || TRANSIENT.contains(&code.as_str()) { Retry::Backoff } else { Retry::No }
+                if passing || TRANSIENT.contains(&code.as_str()) {
+                    Retry::Backoff
+                } else {
+                    Retry::No
+                }
             }
-            Self::Transport { error: TransportError::Broken(_), .. } => Retry::Backoff,
+            Self::Transport {
+                error: TransportError::Broken(_),
+                ..
+            } => Retry::Backoff,
             // A document that was cut short parses no better than one that is wrong: ask again.
             Self::Malformed { .. } => Retry::Backoff,
-            Self::Transport { error: TransportError::Refused(_), .. } | Self::Exhausted { .. } => Retry::No,
+            Self::Transport {
+                error: TransportError::Refused(_),
+                ..
+            }
+            | Self::Exhausted { .. } => Retry::No,
         }
     }
 
@@ -198,15 +230,27 @@ impl Error {
                 explained.message = format!("{}, after {attempts} attempts", explained.message);
                 explained
             }
-            Self::Transport { error: TransportError::Refused(why), .. } => {
-                ConnectorError::new(ErrorKind::Denied, why.clone())
-            }
-            Self::Transport { error: TransportError::Broken(why), operation } => ConnectorError::new(
+            Self::Transport {
+                error: TransportError::Refused(why),
+                ..
+            } => ConnectorError::new(ErrorKind::Denied, why.clone()),
+            Self::Transport {
+                error: TransportError::Broken(why),
+                operation,
+            } => ConnectorError::new(
                 ErrorKind::Unavailable,
                 format!("no answer from {endpoint} to {operation}: {why}"),
             ),
             Self::Malformed { .. } => ConnectorError::new(ErrorKind::Unavailable, self.to_string()),
-            Self::Service { operation, status, code, message, region: found, request_id, .. } => {
+            Self::Service {
+                operation,
+                status,
+                code,
+                message,
+                region: found,
+                request_id,
+                ..
+            } => {
                 let code = code.as_str();
                 let detail = detail(status, code, message, request_id);
                 if code == "NoSuchBucket" || (*status == 404 && *operation == "HeadBucket") {
@@ -225,14 +269,17 @@ impl Error {
                     return ConnectorError::new(ErrorKind::Denied, message);
                 }
                 if *status == 403 || code == "AccessDenied" {
-                    let message = format!("{operation} was denied on bucket \"{bucket}\" ({place}): {detail}");
+                    let message = format!(
+                        "{operation} was denied on bucket \"{bucket}\" ({place}): {detail}"
+                    );
                     return ConnectorError::new(ErrorKind::Denied, message);
                 }
                 let kind = match self.retry() {
                     Retry::No => ErrorKind::Invalid,
                     Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
                 };
-                let message = format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
+                let message =
+                    format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
                 ConnectorError::new(kind, message)
             }
         }
@@ -240,7 +287,11 @@ impl Error {
 }
 
 fn detail(status: &u16, code: &str, message: &str, request_id: &str) -> String {
-    let mut detail = if code.is_empty() { format!("status {status}") } else { code.to_owned() };
+    let mut detail = if code.is_empty() {
+        format!("status {status}")
+    } else {
+        code.to_owned()
+    };
     if !message.is_empty() {
         detail = format!("{detail}: {}", message.trim_end_matches('.'));
     }
@@ -267,5 +318,13 @@ pub(super) fn in_document(document: &[u8]) -> Option<Error> {
         }
         Ok(())
     });
-    Some(Error::Service { operation: "", status: 0, code, message, request_id, region, retry_after: None })
+    Some(Error::Service {
+        operation: "",
+        status: 0,
+        code,
+        message,
+        request_id,
+        region,
+        retry_after: None,
+    })
 }

@@ -10,7 +10,11 @@ use crate::ports::{Method, Request};
 
 /// All but the unreserved characters of [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as
 /// [SigV4](https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html) wants it.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The same for a key, whose slashes stay.
 const KEY: &AsciiSet = &VALUE.remove(b'/');
@@ -41,7 +45,10 @@ impl Builder {
             extra_headers: Vec::new(),
             body: Bytes::new(),
         };
-        Self { request, queried: false }
+        Self {
+            request,
+            queried: false,
+        }
     }
 
     /// Adds a query parameter.
@@ -94,7 +101,9 @@ mod tests {
     }
 
     fn path(url: Option<&str>, key: Option<&str>) -> String {
-        Builder::new(&config(url), Method::Get, key).build().path_with_query
+        Builder::new(&config(url), Method::Get, key)
+            .build()
+            .path_with_query
     }
 
     #[test]
@@ -107,7 +116,10 @@ mod tests {
 
     #[test]
     fn odd_keys_are_encoded_once_and_kept_whole() {
-        assert_eq!(path(None, Some("/a b+c%d?é\u{1}//.")), "//a%20b%2Bc%25d%3F%C3%A9%01//.");
+        assert_eq!(
+            path(None, Some("/a b+c%d?é\u{1}//.")),
+            "//a%20b%2Bc%25d%3F%C3%A9%01//."
+        );
     }
 
     #[test]

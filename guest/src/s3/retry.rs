@@ -26,7 +26,8 @@ impl Budget {
     }
 
     fn refund(&self, tokens: u32) {
-        self.0.set((self.0.get() + tokens).min(limits::RETRY_TOKENS));
+        self.0
+            .set((self.0.get() + tokens).min(limits::RETRY_TOKENS));
     }
 }
 
@@ -41,7 +42,8 @@ impl<P: Ports> Client<P> {
         loop {
             let error = match attempt().await {
                 Ok(value) => {
-                    self.budget.refund(if attempts == 1 { 1 } else { limits::RETRY_COST });
+                    self.budget
+                        .refund(if attempts == 1 { 1 } else { limits::RETRY_COST });
                     return Ok(value);
                 }
                 Err(error) => error,
@@ -51,11 +53,13 @@ impl<P: Ports> Client<P> {
                 Retry::After(pause) => pause,
                 Retry::Backoff => backoff(attempts, self.ports.random()),
             };
-            if attempts >= limits::ATTEMPTS_MAX || !self.budget.spend() {
+            if attempts >= self.attempts_max || !self.budget.spend() {
                 return Err(error.after_attempts(attempts));
             }
             self.retries.set(self.retries.get() + 1);
-            let line = format!("asking again; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`");
+            let line = format!(
+                "asking again; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`"
+            );
             self.ports.log(Level::Debug, &line);
             self.ports.sleep(pause).await;
             attempts += 1;
@@ -88,7 +92,10 @@ mod tests {
     fn the_budget_ends_and_comes_back() {
         let budget = Budget::new();
         let retries = (0..).take_while(|_| budget.spend()).count();
-        assert_eq!(retries, (limits::RETRY_TOKENS / limits::RETRY_COST) as usize);
+        assert_eq!(
+            retries,
+            (limits::RETRY_TOKENS / limits::RETRY_COST) as usize
+        );
         budget.refund(limits::RETRY_COST);
         assert!(budget.spend() && !budget.spend());
     }

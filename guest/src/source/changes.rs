@@ -38,7 +38,11 @@ impl Uploads {
         for (key, times) in &other.0 {
             for initiated in times {
                 let (key, initiated) = (key.clone(), *initiated);
-                self.insert(UploadEntry { key, initiated, ..UploadEntry::default() });
+                self.insert(UploadEntry {
+                    key,
+                    initiated,
+                    ..UploadEntry::default()
+                });
             }
         }
     }
@@ -62,7 +66,9 @@ impl Uploads {
         let time = entry.object.last_modified.0;
         !entry.is_delete_marker
             && self.0.get(&entry.object.key).is_some_and(|times| {
-                times.iter().any(|started| started.0.abs_diff(time) <= UPLOAD_STAMP_SLACK_MS)
+                times
+                    .iter()
+                    .any(|started| started.0.abs_diff(time) <= UPLOAD_STAMP_SLACK_MS)
             })
     }
 }
@@ -183,7 +189,11 @@ impl<'a> Detector<'a> {
         if current.is_some_and(|current| current.object.key != entry.object.key) {
             self.close_key();
         }
-        let kind = if entry.is_delete_marker { &mut self.markers } else { &mut self.versions };
+        let kind = if entry.is_delete_marker {
+            &mut self.markers
+        } else {
+            &mut self.versions
+        };
         // Of a long history only the newest entry in front of the window matters: it tells creates from updates.
         let old = |e: &VersionEntry| e.object.last_modified < self.rules.floor;
         let behind = old(&entry)
@@ -206,7 +216,8 @@ impl<'a> Detector<'a> {
 
     fn remember(&mut self, entry: &VersionEntry) {
         let (slot, mark) =
-            self.seen.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
+            self.seen
+                .identify(&entry.object, &entry.version_id, entry.is_delete_marker);
         self.found.marks.push((slot, mark));
         if self.rules.uploads.landed(entry) {
             self.found.landed.insert(slot);
@@ -241,7 +252,9 @@ impl<'a> Detector<'a> {
         let in_window = |entry: &VersionEntry| {
             entry.object.last_modified >= self.rules.floor || self.rules.uploads.landed(entry)
         };
-        let delivered = entries.iter().position(|e| in_window(e) && self.seen.contains(e));
+        let delivered = entries
+            .iter()
+            .position(|e| in_window(e) && self.seen.contains(e));
         let mut at_cut = false;
         let mut verdicts = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -263,7 +276,11 @@ impl<'a> Detector<'a> {
                 (Some(operation), None) if self.is_history(entry) => {
                     let is_lost = !at_cut && operation != Operation::Delete;
                     at_cut = true;
-                    if is_lost { Verdict::Due(operation) } else { Verdict::Skip { remember: true } }
+                    if is_lost {
+                        Verdict::Due(operation)
+                    } else {
+                        Verdict::Skip { remember: true }
+                    }
                 }
                 (Some(operation), None) => Verdict::Due(operation),
             };
@@ -348,7 +365,10 @@ fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Op
 /// then time decides; within the same second, deletes and versions took turns.
 fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>) -> Vec<VersionEntry> {
     let mut merged: Vec<VersionEntry> = Vec::with_capacity(versions.len() + markers.len());
-    let (mut versions, mut markers) = (versions.into_iter().peekable(), markers.into_iter().peekable());
+    let (mut versions, mut markers) = (
+        versions.into_iter().peekable(),
+        markers.into_iter().peekable(),
+    );
     loop {
         let marker_next = match (versions.peek(), markers.peek()) {
             (None, None) => return merged,
@@ -357,14 +377,22 @@ fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>) -> Vec<Vers
             (Some(version), Some(_)) if version.is_latest => false,
             (Some(_), Some(marker)) if marker.is_latest => true,
             (Some(version), Some(marker)) => {
-                match marker.object.last_modified.cmp(&version.object.last_modified) {
+                match marker
+                    .object
+                    .last_modified
+                    .cmp(&version.object.last_modified)
+                {
                     Ordering::Greater => true,
                     Ordering::Less => false,
                     Ordering::Equal => merged.last().is_none_or(|newer| !newer.is_delete_marker),
                 }
             }
         };
-        merged.extend(if marker_next { markers.next() } else { versions.next() });
+        merged.extend(if marker_next {
+            markers.next()
+        } else {
+            versions.next()
+        });
     }
 }
 

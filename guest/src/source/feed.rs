@@ -66,7 +66,12 @@ impl<P: Ports> Feed<P> {
                 let (stand, cut) = self.snapshot(resume).await?;
                 (None, stand, 1, Some(cut))
             }
-            Start::Changes { plan, stand, pass, history } => (plan, stand, pass, history),
+            Start::Changes {
+                plan,
+                stand,
+                pass,
+                history,
+            } => (plan, stand, pass, history),
         };
         if let Some((plan, from)) = plan {
             self.deliver(plan.due, from, plan.pass, plan.cut).await?;
@@ -85,7 +90,10 @@ impl<P: Ports> Feed<P> {
     /// Begins to fetch.
     pub(super) fn begin(&self, prefetch: &mut Prefetch<Fetch<P>>, item: Item) {
         let size = item.size();
-        prefetch.push(size, fetch::fetch(self.ports.clone(), self.client.clone(), item));
+        prefetch.push(
+            size,
+            fetch::fetch(self.ports.clone(), self.client.clone(), item),
+        );
     }
 
     /// Puts a record in line for reading.
@@ -98,11 +106,22 @@ impl<P: Ports> Feed<P> {
         remembered: fetch::Remembered,
     ) {
         let pass = extension.pass;
-        let position =
-            Position { key: fetched.key, phase, seconds, extension: Some(extension) };
+        let position = Position {
+            key: fetched.key,
+            phase,
+            seconds,
+            extension: Some(extension),
+        };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
-        self.outlet.push(Ready { record, remembered, pass, size: fetched.size }).await;
+        self.outlet
+            .push(Ready {
+                record,
+                remembered,
+                pass,
+                size: fetched.size,
+            })
+            .await;
     }
 
     /// All uploads in progress, and the server's time before they were listed. Nothing where the store does not
@@ -114,7 +133,9 @@ impl<P: Ports> Feed<P> {
             match self.client.list_multipart_uploads(start.as_ref()).await {
                 Ok(page) => {
                     date.get_or_insert(page.date);
-                    page.entries.into_iter().for_each(|upload| uploads.insert(upload));
+                    page.entries
+                        .into_iter()
+                        .for_each(|upload| uploads.insert(upload));
                     match page.next {
                         Some(next) => start = Some(next),
                         None => break,
@@ -142,5 +163,8 @@ fn is_unavailable(error: &S3Error) -> bool {
 
 /// What positions of a source belong to.
 pub(super) fn scope(config: &SourceConfig) -> Scope<'_> {
-    Scope { bucket: &config.bucket.bucket, prefix: &config.bucket.prefix }
+    Scope {
+        bucket: &config.bucket.bucket,
+        prefix: &config.bucket.prefix,
+    }
 }

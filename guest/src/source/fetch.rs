@@ -55,7 +55,11 @@ pub struct Fetched<B> {
 pub type Remembered = Option<(Slot, Mark)>;
 
 /// Fetches; none where there is nothing left to deliver, which is logged.
-pub async fn fetch<P: Ports>(ports: P, client: Client<P>, item: Item) -> Result<Option<Fetched<P::Body>>> {
+pub async fn fetch<P: Ports>(
+    ports: P,
+    client: Client<P>,
+    item: Item,
+) -> Result<Option<Fetched<P::Body>>> {
     match item {
         Item::Snapshot(entry) => fetch_object(&ports, &client, entry).await,
         Item::Change(index, due) => fetch_change(&ports, &client, index, due).await,
@@ -69,23 +73,49 @@ async fn fetch_object<P: Ports>(
     mut entry: ObjectEntry,
 ) -> Result<Option<Fetched<P::Body>>> {
     for _ in 0..=limits::OVERWRITE_CHASES_MAX {
-        let pin = Pin { version_id: None, etag: some(&entry.etag) };
+        let pin = Pin {
+            version_id: None,
+            etag: some(&entry.etag),
+        };
         match client.get_object(&entry.key, &pin).await {
-            Ok(object) => return Ok(Some(assemble(ports, client, Operation::Snapshot, entry, object))),
+            Ok(object) => {
+                return Ok(Some(assemble(
+                    ports,
+                    client,
+                    Operation::Snapshot,
+                    entry,
+                    object,
+                )));
+            }
             Err(error) if error.is_precondition_failed() => {
                 // In the order of keys, the key itself comes first of all that begin with it.
                 let start = ListStart::After(String::new());
                 let page = client.list_objects_v2(&entry.key, &start, 1).await;
                 let page = page.map_err(|e| e.explain(client.config()))?;
-                match page.entries.into_iter().next().filter(|now| now.key == entry.key) {
+                match page
+                    .entries
+                    .into_iter()
+                    .next()
+                    .filter(|now| now.key == entry.key)
+                {
                     Some(now) => entry = now,
-                    None => return Ok(skip(ports, &entry.key, "it was deleted before it could be read")),
+                    None => {
+                        return Ok(skip(
+                            ports,
+                            &entry.key,
+                            "it was deleted before it could be read",
+                        ));
+                    }
                 }
             }
             Err(error) => return skip_or_fail(ports, client, &entry.key, error),
         }
     }
-    Ok(skip(ports, &entry.key, "it is overwritten faster than it can be read; the next pass looks again"))
+    Ok(skip(
+        ports,
+        &entry.key,
+        "it is overwritten faster than it can be read; the next pass looks again",
+    ))
 }
 
 async fn fetch_change<P: Ports>(
@@ -107,12 +137,26 @@ async fn fetch_change<P: Ports>(
         return Ok(Some(fetched));
     }
     let etag = some(&entry.etag);
-    let pinned = Pin { version_id: Some(due.version_id.clone()), etag: etag.clone() };
+    let pinned = Pin {
+        version_id: Some(due.version_id.clone()),
+        etag: etag.clone(),
+    };
     // A store that never kept versions may not know `versionId`: what is the latest is asked for by ETag alone.
     let is_plain = due.version_id == NULL_VERSION && due.is_latest;
-    let pin = if is_plain { Pin { version_id: None, etag } } else { pinned.clone() };
+    let pin = if is_plain {
+        Pin {
+            version_id: None,
+            etag,
+        }
+    } else {
+        pinned.clone()
+    };
     let mut answer = client.get_object(&entry.key, &pin).await;
-    if is_plain && answer.as_ref().is_err_and(crate::s3::Error::is_precondition_failed) {
+    if is_plain
+        && answer
+            .as_ref()
+            .is_err_and(crate::s3::Error::is_precondition_failed)
+    {
         answer = client.get_object(&entry.key, &pinned).await;
     }
     match answer {
@@ -122,9 +166,11 @@ async fn fetch_change<P: Ports>(
             fetched.index = index;
             Ok(Some(fetched))
         }
-        Err(error) if error.is_precondition_failed() => {
-            Ok(skip(ports, &entry.key, "it was overwritten before it could be read; the next pass looks again"))
-        }
+        Err(error) if error.is_precondition_failed() => Ok(skip(
+            ports,
+            &entry.key,
+            "it was overwritten before it could be read; the next pass looks again",
+        )),
         Err(error) => skip_or_fail(ports, client, &entry.key, error),
     }
 }
@@ -140,14 +186,23 @@ fn skip_or_fail<P: Ports>(
     } else if error.is_not_found() {
         Ok(skip(ports, key, "it was deleted before it could be read"))
     } else if error.is_archived() {
-        Ok(skip(ports, key, "it is archived: restore it, then copy it onto itself to have it delivered"))
+        Ok(skip(
+            ports,
+            key,
+            "it is archived: restore it, then copy it onto itself to have it delivered",
+        ))
     } else {
-        Err(error.explain(client.config()).context(format!("object `{key}`")))
+        Err(error
+            .explain(client.config())
+            .context(format!("object `{key}`")))
     }
 }
 
 fn skip<P: Ports, T>(ports: &P, key: &str, why: &str) -> Option<T> {
-    ports.log(Level::Warn, &format!("skipped an object: {why}; key=`{key}`"));
+    ports.log(
+        Level::Warn,
+        &format!("skipped an object: {why}; key=`{key}`"),
+    );
     None
 }
 
@@ -163,7 +218,10 @@ fn assemble<P: Ports>(
     entry: ObjectEntry,
     object: Object<P::Body>,
 ) -> Fetched<P::Body> {
-    let version_id = object.version_id.clone().unwrap_or_else(|| NULL_VERSION.to_owned());
+    let version_id = object
+        .version_id
+        .clone()
+        .unwrap_or_else(|| NULL_VERSION.to_owned());
     let mut fetched = without_body(ports, client, operation, entry, version_id);
     let metadata = &mut fetched.record.metadata;
     for (name, value) in object.metadata {
@@ -174,7 +232,10 @@ fn assemble<P: Ports>(
     }
     metadata.insert("s3.etag".to_owned(), fetched.object.etag.clone());
     metadata.insert("s3.size".to_owned(), fetched.size.to_string());
-    fetched.record.payload.after = Some(Data::Body { length: object.length, bytes: object.body });
+    fetched.record.payload.after = Some(Data::Body {
+        length: object.length,
+        bytes: object.body,
+    });
     fetched
 }
 
@@ -190,7 +251,10 @@ fn without_body<P: Ports>(
     insert("opencdc.collection", client.config().bucket.clone());
     insert("opencdc.readAt", ports.now().nanoseconds().to_string());
     if entry.last_modified != Timestamp::default() {
-        insert("opencdc.createdAt", entry.last_modified.nanoseconds().to_string());
+        insert(
+            "opencdc.createdAt",
+            entry.last_modified.nanoseconds().to_string(),
+        );
         insert("s3.lastModified", entry.last_modified.to_rfc3339());
     }
     if version_id != NULL_VERSION {
@@ -202,7 +266,10 @@ fn without_body<P: Ports>(
             operation,
             metadata,
             key: Some(Data::Raw(Bytes::from(entry.key.clone()))),
-            payload: Change { before: None, after: None },
+            payload: Change {
+                before: None,
+                after: None,
+            },
         },
         key: entry.key.clone(),
         index: 0,
@@ -215,7 +282,10 @@ fn without_body<P: Ports>(
 
 /// User metadata keeps its name, unless it would pass for metadata of ours.
 fn user_metadata_name(name: String) -> String {
-    if ["s3.", "opencdc.", "conduit."].iter().any(|reserved| name.starts_with(reserved)) {
+    if ["s3.", "opencdc.", "conduit."]
+        .iter()
+        .any(|reserved| name.starts_with(reserved))
+    {
         format!("s3.metadata.{name}")
     } else {
         name

@@ -104,7 +104,9 @@ impl<B> Outlet<B> {
         inner.bytes -= bytes;
         inner.counts.read += count as u64;
         inner.counts.bytes += bytes;
-        if count > 0 && let Some(feed) = inner.feed.take() {
+        if count > 0
+            && let Some(feed) = inner.feed.take()
+        {
             feed.wake();
         }
         taken

@@ -38,14 +38,23 @@ impl<P: Ports> Feed<P> {
         let since = Timestamp(stand.floor.0 + millis(self.config.lookback));
         let look = self.look(&stand, history).await?;
         let (due, next, is_whole) = self.next_stand(stand, look);
-        let mut plan = Plan { run: self.run, pass, due, cut: since, next };
+        let mut plan = Plan {
+            run: self.run,
+            pass,
+            due,
+            cut: since,
+            next,
+        };
         if !plan.due.is_empty() {
             self.store.borrow_mut().save_plan(&plan)?;
-            self.deliver(std::mem::take(&mut plan.due), 0, pass, since).await?;
+            self.deliver(std::mem::take(&mut plan.due), 0, pass, since)
+                .await?;
         }
         if is_whole {
             let period = self.config.polling_period;
-            self.ports.sleep(period.saturating_sub(self.ports.elapsed().saturating_sub(started))).await;
+            self.ports
+                .sleep(period.saturating_sub(self.ports.elapsed().saturating_sub(started)))
+                .await;
         }
         Ok(plan.next)
     }
@@ -59,11 +68,18 @@ impl<P: Ports> Feed<P> {
         cut: Timestamp,
     ) -> Result<()> {
         let mut prefetch = self.prefetch();
-        let mut items =
-            (0..).zip(due).skip_while(|(index, _)| *index < from).map(|(i, d)| Item::Change(i, d)).peekable();
-        self.outlet.count(|counts| counts.due = items.size_hint().0 as u64);
+        let mut items = (0..)
+            .zip(due)
+            .skip_while(|(index, _)| *index < from)
+            .map(|(i, d)| Item::Change(i, d))
+            .peekable();
+        self.outlet
+            .count(|counts| counts.due = items.size_hint().0 as u64);
         loop {
-            while items.peek().is_some_and(|item| prefetch.has_room(item.size())) {
+            while items
+                .peek()
+                .is_some_and(|item| prefetch.has_room(item.size()))
+            {
                 let Some(item) = items.next() else { break };
                 self.begin(&mut prefetch, item);
             }
@@ -72,14 +88,21 @@ impl<P: Ports> Feed<P> {
                 return Ok(());
             }
             let fetched = std::future::poll_fn(|context| prefetch.poll_next(context)).await?;
-            self.outlet.count(|counts| counts.due = counts.due.saturating_sub(1));
+            self.outlet
+                .count(|counts| counts.due = counts.due.saturating_sub(1));
             let Some(fetched) = fetched else {
                 self.outlet.count(|counts| counts.skipped += 1);
                 continue;
             };
-            let extension = Extension { run: self.run, cut, pass, index: fetched.index };
+            let extension = Extension {
+                run: self.run,
+                cut,
+                pass,
+                index: fetched.index,
+            };
             let seconds = fetched.last_modified.seconds();
-            self.emit(fetched, Phase::Changes, seconds, extension, None).await;
+            self.emit(fetched, Phase::Changes, seconds, extension, None)
+                .await;
         }
     }
 
@@ -99,7 +122,8 @@ impl<P: Ports> Feed<P> {
         loop {
             let (entries, date, next) = self.list_entries(start).await?;
             cut.get_or_insert(date);
-            self.outlet.count(|counts| counts.listed += entries.len() as u64);
+            self.outlet
+                .count(|counts| counts.listed += entries.len() as u64);
             entries.into_iter().for_each(|entry| detector.push(entry));
             match next {
                 Some(next) => start = next,
@@ -107,8 +131,16 @@ impl<P: Ports> Feed<P> {
             }
         }
         let found = detector.finish();
-        let uploads = if found.left_since.is_some() { pending } else { uploads };
-        Ok(Look { found, cut: cut.unwrap_or_default(), uploads })
+        let uploads = if found.left_since.is_some() {
+            pending
+        } else {
+            uploads
+        };
+        Ok(Look {
+            found,
+            cut: cut.unwrap_or_default(),
+            uploads,
+        })
     }
 
     /// A page of versions, or of current objects where the store has no versions.
@@ -118,7 +150,11 @@ impl<P: Ports> Feed<P> {
     ) -> Result<(Vec<VersionEntry>, Timestamp, Option<Start>)> {
         let prefix = &self.config.bucket.prefix;
         if self.has_versions {
-            let marker = if let Start::Version(marker) = &start { Some(marker) } else { None };
+            let marker = if let Start::Version(marker) = &start {
+                Some(marker)
+            } else {
+                None
+            };
             match self.client.list_object_versions(prefix, marker).await {
                 Ok(mut page) => {
                     // Some stores write all delete markers of a page in front of its versions: bring the entries of
@@ -137,8 +173,15 @@ impl<P: Ports> Feed<P> {
                 Err(error) => return Err(error.explain(&self.config.bucket)),
             }
         }
-        let start = if let Start::Object(start) = start { start } else { ListStart::After(String::new()) };
-        let page = self.client.list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS).await;
+        let start = if let Start::Object(start) = start {
+            start
+        } else {
+            ListStart::After(String::new())
+        };
+        let page = self
+            .client
+            .list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS)
+            .await;
         let page = page.map_err(|e| e.explain(&self.config.bucket))?;
         let as_version = |object| VersionEntry {
             object,
@@ -152,9 +195,16 @@ impl<P: Ports> Feed<P> {
 
     /// What is due, where the next pass stands, and whether nothing was left for it.
     fn next_stand(&self, stand: Stand, look: Look) -> (Vec<Due>, Stand, bool) {
-        let Look { found, cut, uploads } = look;
+        let Look {
+            found,
+            cut,
+            uploads,
+        } = look;
         if found.superseded > 0 {
-            let line = format!("versions were overtaken before they were seen; count=`{}`", found.superseded);
+            let line = format!(
+                "versions were overtaken before they were seen; count=`{}`",
+                found.superseded
+            );
             self.ports.log(Level::Debug, &line);
         }
         let since = found.left_since.map_or(cut, |left| left.min(cut));
@@ -173,7 +223,15 @@ impl<P: Ports> Feed<P> {
                 counts.caught_up_ms = cut.0;
             }
         });
-        (found.due, Stand { floor, uploads, seen }, is_whole)
+        (
+            found.due,
+            Stand {
+                floor,
+                uploads,
+                seen,
+            },
+            is_whole,
+        )
     }
 }
 

@@ -78,7 +78,13 @@ pub struct Store<P> {
 impl<P: Ports> Store<P> {
     /// Makes a store over the host's state.
     pub fn new(ports: P) -> Self {
-        Self { ports, keeps: true, passes: VecDeque::new(), chunks: 0, has_snapshot: true }
+        Self {
+            ports,
+            keeps: true,
+            passes: VecDeque::new(),
+            chunks: 0,
+            has_snapshot: true,
+        }
     }
 
     /// Forgets what an earlier run left, and saves how this one begins.
@@ -95,11 +101,14 @@ impl<P: Ports> Store<P> {
 
     /// How the snapshot of `run` began, and all that it handed out in the window.
     pub fn load_snapshot(&mut self, run: u64) -> Result<Option<Beginning>> {
-        let Some(mut beginning) = self.load::<Beginning>("snapshot")?.filter(|b| b.run == run) else {
+        let Some(mut beginning) = self.load::<Beginning>("snapshot")?.filter(|b| b.run == run)
+        else {
             return Ok(None);
         };
         while let Some(chunk) = self.load::<Vec<(Slot, Mark)>>(&chunk_name(self.chunks))? {
-            chunk.into_iter().for_each(|(slot, mark)| beginning.seen.insert(slot, mark));
+            chunk
+                .into_iter()
+                .for_each(|(slot, mark)| beginning.seen.insert(slot, mark));
             self.chunks += 1;
         }
         Ok(Some(beginning))
@@ -147,7 +156,11 @@ impl<P: Ports> Store<P> {
     pub fn acked(&mut self, pass: u64) -> Result<()> {
         while let Some(oldest) = self.passes.front().copied().filter(|oldest| *oldest < pass) {
             // A plan that was overtaken in the ring has given its name to a later one.
-            if self.passes.back().is_none_or(|newest| newest - oldest < PLANS_MAX) {
+            if self
+                .passes
+                .back()
+                .is_none_or(|newest| newest - oldest < PLANS_MAX)
+            {
                 self.remove(&plan_name(oldest))?;
             }
             self.passes.pop_front();
@@ -182,7 +195,9 @@ impl<P: Ports> Store<P> {
             Ok(None) => return Ok(None),
             Err(error) => return self.tolerate(name, error).map(|()| None),
         };
-        let read = value.split_first().filter(|(version, _)| **version == VERSION);
+        let read = value
+            .split_first()
+            .filter(|(version, _)| **version == VERSION);
         let read = read.and_then(|(_, bytes)| postcard::from_bytes(bytes).ok());
         read.map(Some).ok_or_else(|| {
             Error::corrupt(format!(
@@ -195,15 +210,20 @@ impl<P: Ports> Store<P> {
         if !self.keeps {
             return Ok(());
         }
-        let bytes = postcard::to_extend(value, vec![VERSION]).expect("a vector takes all that is written");
-        self.ports.save(name, &bytes).or_else(|error| self.tolerate(name, error))
+        let bytes =
+            postcard::to_extend(value, vec![VERSION]).expect("a vector takes all that is written");
+        self.ports
+            .save(name, &bytes)
+            .or_else(|error| self.tolerate(name, error))
     }
 
     fn remove(&mut self, name: &str) -> Result<()> {
         if !self.keeps {
             return Ok(());
         }
-        self.ports.remove(name).or_else(|error| self.tolerate(name, error))
+        self.ports
+            .remove(name)
+            .or_else(|error| self.tolerate(name, error))
     }
 
     /// A host that keeps nothing is fine, said once; one that fails to keep is not.

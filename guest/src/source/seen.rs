@@ -39,11 +39,19 @@ pub struct Seen {
 impl Seen {
     /// Remembers nothing yet.
     pub fn new(keys: (u64, u64)) -> Self {
-        Self { keys, marks: BTreeMap::new() }
+        Self {
+            keys,
+            marks: BTreeMap::new(),
+        }
     }
 
     /// Where and as what the object is remembered under this version.
-    pub fn identify(&self, object: &ObjectEntry, version_id: &str, is_marker: bool) -> (Slot, Mark) {
+    pub fn identify(
+        &self,
+        object: &ObjectEntry,
+        version_id: &str,
+        is_marker: bool,
+    ) -> (Slot, Mark) {
         let slot = self.digest(&[object.key.as_bytes(), version_id.as_bytes()]);
         // A version is written once. The null version is overwritten: A, then B, then A again are three changes.
         let content = if version_id == NULL_VERSION {
@@ -52,13 +60,21 @@ impl Seen {
         } else {
             0
         };
-        (Slot(slot), Mark { content, time: object.last_modified })
+        (
+            Slot(slot),
+            Mark {
+                content,
+                time: object.last_modified,
+            },
+        )
     }
 
     /// Whether this very entry is remembered.
     pub fn contains(&self, entry: &VersionEntry) -> bool {
         let (slot, mark) = self.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
-        self.marks.get(&slot).is_some_and(|known| known.content == mark.content)
+        self.marks
+            .get(&slot)
+            .is_some_and(|known| known.content == mark.content)
     }
 
     /// Remembers.
@@ -107,7 +123,11 @@ mod tests {
             last_modified: Timestamp(time),
             size: 1,
         };
-        VersionEntry { object, version_id: version_id.to_owned(), ..VersionEntry::default() }
+        VersionEntry {
+            object,
+            version_id: version_id.to_owned(),
+            ..VersionEntry::default()
+        }
     }
 
     fn insert(seen: &mut Seen, entry: &VersionEntry) {

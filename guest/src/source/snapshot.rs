@@ -11,8 +11,8 @@ use std::task::Poll;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::fetch::{Fetched, Item};
 use super::feed::Feed;
+use super::fetch::{Fetched, Item};
 use super::plan::{Beginning, Stand};
 use crate::error::Result;
 use crate::limits;
@@ -72,13 +72,26 @@ impl<P: Ports> Feed<P> {
                 progress.uploads = uploads;
             }
         }
-        let cut = self.deliver_objects(&mut progress, ListStart::After(resume.after)).await?;
+        let cut = self
+            .deliver_objects(&mut progress, ListStart::After(resume.after))
+            .await?;
         let floor = cut.before(self.config.lookback);
         let seen = self.seen.borrow().clone();
-        Ok((Stand { floor, uploads: progress.uploads, seen }, cut))
+        Ok((
+            Stand {
+                floor,
+                uploads: progress.uploads,
+                seen,
+            },
+            cut,
+        ))
     }
 
-    async fn deliver_objects(&mut self, progress: &mut Progress, start: ListStart) -> Result<Timestamp> {
+    async fn deliver_objects(
+        &mut self,
+        progress: &mut Progress,
+        start: ListStart,
+    ) -> Result<Timestamp> {
         let mut listing = Some(self.list(start));
         let mut more: Option<ListStart> = None;
         let mut listed: VecDeque<ObjectEntry> = VecDeque::new();
@@ -86,8 +99,13 @@ impl<P: Ports> Feed<P> {
         // One record is held back: the last one of all stands in CDC, and only the end tells which that is.
         let mut held: Option<Fetched<P::Body>> = None;
         loop {
-            while listed.front().is_some_and(|entry| prefetch.has_room(entry.size)) {
-                let Some(entry) = listed.pop_front() else { break };
+            while listed
+                .front()
+                .is_some_and(|entry| prefetch.has_room(entry.size))
+            {
+                let Some(entry) = listed.pop_front() else {
+                    break;
+                };
                 self.begin(&mut prefetch, Item::Snapshot(entry));
             }
             if listing.is_none() && listed.len() < limits::LIST_PAGE_KEYS as usize {
@@ -106,7 +124,8 @@ impl<P: Ports> Feed<P> {
                 Event::Listed(page) => {
                     listing = None;
                     let page = page.map_err(|e| e.explain(&self.config.bucket))?;
-                    self.outlet.count(|counts| counts.listed += page.entries.len() as u64);
+                    self.outlet
+                        .count(|counts| counts.listed += page.entries.len() as u64);
                     self.begin_once(progress, page.date)?;
                     listed.extend(page.entries);
                     more = page.next;
@@ -130,7 +149,9 @@ impl<P: Ports> Feed<P> {
     fn list(&self, start: ListStart) -> Listing {
         let (client, prefix) = (self.client.clone(), self.config.bucket.prefix.clone());
         Box::pin(async move {
-            client.list_objects_v2(&prefix, &start, limits::LIST_PAGE_KEYS).await
+            client
+                .list_objects_v2(&prefix, &start, limits::LIST_PAGE_KEYS)
+                .await
         })
     }
 
@@ -160,9 +181,15 @@ impl<P: Ports> Feed<P> {
             seen.insert(slot, mark);
             (slot, mark)
         });
-        let extension = Extension { run: self.run, cut, pass: 0, index: progress.index };
+        let extension = Extension {
+            run: self.run,
+            cut,
+            pass: 0,
+            index: progress.index,
+        };
         progress.index += 1;
         progress.seconds = progress.seconds.max(fetched.last_modified.seconds());
-        self.emit(fetched, phase, progress.seconds, extension, remembered).await;
+        self.emit(fetched, phase, progress.seconds, extension, remembered)
+            .await;
     }
 }

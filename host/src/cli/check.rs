@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use s3_connector_host::credentials::Credentials;
 use s3_connector_host::environment::Filled;
-use s3_connector_host::{Connector, Destination, Error, ErrorKind, Given, Options, Settings, Source};
+use s3_connector_host::{
+    Connector, Destination, Error, ErrorKind, Given, Options, Settings, Source,
+};
 use serde_json::{Value, json};
 
 use super::terminal::{print_data, with_causes};
@@ -48,8 +50,13 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 
 /// What came of a step.
 enum Status {
-    Passed { detail: String },
-    Failed { detail: String, advice: &'static str },
+    Passed {
+        detail: String,
+    },
+    Failed {
+        detail: String,
+        advice: &'static str,
+    },
     Skipped,
 }
 
@@ -138,7 +145,10 @@ pub(super) async fn run(arguments: &CheckArguments, options: Options) -> Result<
     } else {
         ("source", SOURCE_STEPS)
     };
-    let mut report = Report { side, steps: Vec::new() };
+    let mut report = Report {
+        side,
+        steps: Vec::new(),
+    };
     let checked = if arguments.destination {
         check_destination(&mut report, settings, options).await
     } else {
@@ -147,17 +157,26 @@ pub(super) async fn run(arguments: &CheckArguments, options: Options) -> Result<
     if checked.is_err() {
         report.skip_rest(steps);
     }
-    let text =
-        if arguments.json { format!("{:#}\n", report.as_json()) } else { report.as_text() };
+    let text = if arguments.json {
+        format!("{:#}\n", report.as_json())
+    } else {
+        report.as_text()
+    };
     print_data(&text)?;
     match report.failed() {
         None => Ok(()),
-        Some("settings") => Err(Failure::Usage("the settings are wrong, see above".to_owned())),
+        Some("settings") => Err(Failure::Usage(
+            "the settings are wrong, see above".to_owned(),
+        )),
         Some(_) => Err(Failure::Reported),
     }
 }
 
-async fn check_source(report: &mut Report, settings: Settings, options: Options) -> Result<(), Stopped> {
+async fn check_source(
+    report: &mut Report,
+    settings: Settings,
+    options: Options,
+) -> Result<(), Stopped> {
     let connector = component(report, options).await?;
     let made = connector.source(settings.clone(), Given::default()).await;
     let made = made.map(|source| {
@@ -168,7 +187,12 @@ async fn check_source(report: &mut Report, settings: Settings, options: Options)
     let credentials_found = credentials(source.credentials()).await;
     report.note("credentials", credentials_found)?;
     let opened = source.open(None).await;
-    report.note("bucket", opened.map(|()| ((), BUCKET_DETAIL.to_owned())).map_err(bucket_advice))?;
+    report.note(
+        "bucket",
+        opened
+            .map(|()| ((), BUCKET_DETAIL.to_owned()))
+            .map_err(bucket_advice),
+    )?;
     let read = read(&mut source).await;
     report.note("read", read.map_err(bucket_advice))?;
     let _ = source.teardown().await;
@@ -181,27 +205,39 @@ async fn check_destination(
     options: Options,
 ) -> Result<(), Stopped> {
     let connector = component(report, options).await?;
-    let made = connector.destination(settings.clone(), Given::default()).await;
+    let made = connector
+        .destination(settings.clone(), Given::default())
+        .await;
     let made: Result<(Destination, String), Error> = made.map(|destination| {
         let found = found(&settings, destination.filled());
         (destination, found)
     });
-    let mut destination = report.note("settings", made.map_err(|error| (error, SETTINGS_ADVICE)))?;
+    let mut destination =
+        report.note("settings", made.map_err(|error| (error, SETTINGS_ADVICE)))?;
     let credentials_found = credentials(destination.credentials()).await;
     report.note("credentials", credentials_found)?;
     let opened = destination.open().await;
-    report.note("bucket", opened.map(|()| ((), BUCKET_DETAIL.to_owned())).map_err(bucket_advice))?;
+    report.note(
+        "bucket",
+        opened
+            .map(|()| ((), BUCKET_DETAIL.to_owned()))
+            .map_err(bucket_advice),
+    )?;
     let _ = destination.teardown().await;
     Ok(())
 }
 
-const COMPONENT_ADVICE: &str = "take the component that belongs to this version, or leave --component out";
+const COMPONENT_ADVICE: &str =
+    "take the component that belongs to this version, or leave --component out";
 const SETTINGS_ADVICE: &str = "`s3-connector spec` lists all settings";
 const CREDENTIALS_ADVICE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 const BUCKET_DETAIL: &str = "it answers, and may be listed";
 
 async fn component(report: &mut Report, options: Options) -> Result<Connector, Stopped> {
-    let place = options.component.as_ref().map_or("built in".to_owned(), |p| p.display().to_string());
+    let place = options
+        .component
+        .as_ref()
+        .map_or("built in".to_owned(), |p| p.display().to_string());
     let loaded = match load(options).await {
         Ok(connector) => {
             let specification = connector.specification();
@@ -218,8 +254,14 @@ async fn component(report: &mut Report, options: Options) -> Result<Connector, S
 
 /// What the settings name, and where those that were left out are from.
 fn found(settings: &Settings, filled: &[Filled]) -> String {
-    let bucket = settings.get("aws.bucket").map(String::as_str).unwrap_or_default();
-    let prefix = settings.get("prefix").map(String::as_str).unwrap_or_default();
+    let bucket = settings
+        .get("aws.bucket")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let prefix = settings
+        .get("prefix")
+        .map(String::as_str)
+        .unwrap_or_default();
     let mut text = format!("bucket `{bucket}`");
     if !prefix.is_empty() {
         text.push_str(&format!(", prefix `{prefix}`"));
@@ -233,7 +275,10 @@ fn found(settings: &Settings, filled: &[Filled]) -> String {
 async fn credentials(credentials: &Credentials) -> Result<((), String), (Error, &'static str)> {
     match credentials.load().await {
         Ok(loaded) => Ok(((), format!("from {}", loaded.origin))),
-        Err(error) => Err((Error::new(ErrorKind::Denied, with_causes(&error)), CREDENTIALS_ADVICE)),
+        Err(error) => Err((
+            Error::new(ErrorKind::Denied, with_causes(&error)),
+            CREDENTIALS_ADVICE,
+        )),
     }
 }
 
@@ -266,10 +311,24 @@ mod tests {
 
     #[test]
     fn a_report_ends_at_the_first_failure_and_says_what_to_do() {
-        let mut report = Report { side: "destination", steps: Vec::new() };
-        assert!(report.note("component", Ok(((), "s3 0.1.0 (built in)".to_owned()))).is_ok());
-        let error = Error::new(ErrorKind::Invalid, "setting `a` is wrong\nsetting `b` is missing");
-        assert!(report.note::<()>("settings", Err((error, SETTINGS_ADVICE))).is_err());
+        let mut report = Report {
+            side: "destination",
+            steps: Vec::new(),
+        };
+        assert!(
+            report
+                .note("component", Ok(((), "s3 0.1.0 (built in)".to_owned())))
+                .is_ok()
+        );
+        let error = Error::new(
+            ErrorKind::Invalid,
+            "setting `a` is wrong\nsetting `b` is missing",
+        );
+        assert!(
+            report
+                .note::<()>("settings", Err((error, SETTINGS_ADVICE)))
+                .is_err()
+        );
         report.skip_rest(DESTINATION_STEPS);
         assert_eq!(report.failed(), Some("settings"));
         assert_eq!(
@@ -282,6 +341,9 @@ mod tests {
              skipped bucket       after the failure above\n"
         );
         assert_eq!(report.as_json()["ok"], json!(false));
-        assert_eq!(report.as_json()["steps"][1]["advice"], json!(SETTINGS_ADVICE));
+        assert_eq!(
+            report.as_json()["steps"][1]["advice"],
+            json!(SETTINGS_ADVICE)
+        );
     }
 }

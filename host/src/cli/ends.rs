@@ -14,7 +14,10 @@ pub(super) struct NamedInput {
 }
 
 /// A source of either plugin.
-#[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a pipeline has one, for as long as it runs"
+)]
 pub(super) enum AnyInput {
     S3(Source),
     File(FileInput),
@@ -29,7 +32,6 @@ pub(super) struct NamedOutput {
 }
 
 /// A destination of either plugin.
-#[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
 pub(super) enum AnyOutput {
     S3(Destination),
     File(FileOutput),

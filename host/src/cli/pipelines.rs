@@ -13,8 +13,15 @@ use super::locate::{self, Step};
 const VERSIONS: [&str; 3] = ["2.0", "2.1", "2.2"];
 
 const FILE_FIELDS: &[&str] = &["version", "pipelines"];
-const PIPELINE_FIELDS: &[&str] =
-    &["id", "status", "name", "description", "connectors", "processors", "dead-letter-queue"];
+const PIPELINE_FIELDS: &[&str] = &[
+    "id",
+    "status",
+    "name",
+    "description",
+    "connectors",
+    "processors",
+    "dead-letter-queue",
+];
 const CONNECTOR_FIELDS: &[&str] = &["id", "type", "plugin", "name", "settings", "processors"];
 /// Fields of Conduit that change what becomes of records. Passing over them would do something else than was
 /// asked for.
@@ -79,13 +86,28 @@ pub(super) fn parse(
     // Twice: as values, to see every field, and as text, since a setting is what was written (`010`, `1e3`, `yes`).
     let value: Value = serde_yaml_ng::from_str(text).map_err(syntax)?;
     let document: Document = serde_yaml_ng::from_str(text).map_err(syntax)?;
-    let mut reader = Reader { name, text, lookup, file: PipelineFile::default(), problems: Vec::new() };
+    let mut reader = Reader {
+        name,
+        text,
+        lookup,
+        file: PipelineFile::default(),
+        problems: Vec::new(),
+    };
     reader.walk(&value);
     reader.version(document.version.as_deref());
-    for (index, pipeline) in document.pipelines.unwrap_or_default().into_iter().enumerate() {
+    for (index, pipeline) in document
+        .pipelines
+        .unwrap_or_default()
+        .into_iter()
+        .enumerate()
+    {
         reader.pipeline(index, pipeline);
     }
-    if reader.problems.is_empty() { Ok(reader.file) } else { Err(reader.problems) }
+    if reader.problems.is_empty() {
+        Ok(reader.file)
+    } else {
+        Err(reader.problems)
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,14 +181,21 @@ impl Reader<'_> {
     }
 
     fn fields(&mut self, value: &Value, path: &[Step], known: &[&str]) {
-        let Value::Mapping(fields) = value else { return };
+        let Value::Mapping(fields) = value else {
+            return;
+        };
         for (field, value) in fields {
-            let Some(field) = field.as_str() else { continue };
+            let Some(field) = field.as_str() else {
+                continue;
+            };
             let path = [path, &[Step::Field(field.to_owned())]].concat();
             if !known.contains(&field) {
                 self.warn(&path, &format!("unknown field `{field}` is passed over"));
             } else if UNSUPPORTED_FIELDS.contains(&field) && !is_empty(value) {
-                self.problem(&path, &format!("`{field}` is not supported yet; take it out to run without"));
+                self.problem(
+                    &path,
+                    &format!("`{field}` is not supported yet; take it out to run without"),
+                );
             }
         }
     }
@@ -189,10 +218,16 @@ impl Reader<'_> {
             return self.problem(&path, "a pipeline needs an `id`");
         };
         if !is_id(&id) {
-            let what = format!("pipeline id `{id}` may hold letters, digits, `-`, `_`, `:` and `.`");
+            let what =
+                format!("pipeline id `{id}` may hold letters, digits, `-`, `_`, `:` and `.`");
             self.problem(&path, &what);
         }
-        let known = self.file.pipelines.iter().map(|pipeline| &pipeline.id).chain(&self.file.stopped);
+        let known = self
+            .file
+            .pipelines
+            .iter()
+            .map(|pipeline| &pipeline.id)
+            .chain(&self.file.stopped);
         if known.into_iter().any(|known| *known == id) {
             self.problem(&path, &format!("pipeline id `{id}` is there twice"));
         }
@@ -201,12 +236,24 @@ impl Reader<'_> {
             Some("stopped") => return self.file.stopped.push(id),
             Some(status) => {
                 let path = [&path[..], &[Step::Field("status".to_owned())]].concat();
-                self.problem(&path, &format!("status `{status}` is not one of running, stopped"));
+                self.problem(
+                    &path,
+                    &format!("status `{status}` is not one of running, stopped"),
+                );
             }
         }
         let (mut sources, mut destinations) = (Vec::new(), Vec::new());
-        for (index, connector) in pipeline.connectors.unwrap_or_default().into_iter().enumerate() {
-            let path = [&path[..], &[Step::Field("connectors".to_owned()), Step::Element(index)]].concat();
+        for (index, connector) in pipeline
+            .connectors
+            .unwrap_or_default()
+            .into_iter()
+            .enumerate()
+        {
+            let path = [
+                &path[..],
+                &[Step::Field("connectors".to_owned()), Step::Element(index)],
+            ]
+            .concat();
             match self.connector(&path, connector) {
                 Some((Side::Source, connector)) => sources.push(connector),
                 Some((Side::Destination, connector)) => destinations.push(connector),
@@ -218,15 +265,26 @@ impl Reader<'_> {
         match (sources.pop(), destinations.pop()) {
             (Some(source), Some(destination)) if counts == (1, 1) => {
                 if source.id == destination.id {
-                    self.problem(&path, &format!("connector id `{}` is there twice", source.id));
+                    self.problem(
+                        &path,
+                        &format!("connector id `{}` is there twice", source.id),
+                    );
                 }
-                self.file.pipelines.push(PipelineConfig { id, source, destination });
+                self.file.pipelines.push(PipelineConfig {
+                    id,
+                    source,
+                    destination,
+                });
             }
             _ => self.problem(&path, &count_problem(&id, counts)),
         }
     }
 
-    fn connector(&mut self, path: &[Step], connector: ConnectorDocument) -> Option<(Side, ConnectorConfig)> {
+    fn connector(
+        &mut self,
+        path: &[Step],
+        connector: ConnectorDocument,
+    ) -> Option<(Side, ConnectorConfig)> {
         let of = |field: &str| [path, &[Step::Field(field.to_owned())]].concat();
         let before = self.problems.len();
         let id = connector.id.unwrap_or_default();
@@ -249,7 +307,10 @@ impl Reader<'_> {
         let plugin = match connector.plugin.as_deref().map(|name| (name, plugin(name))) {
             Some((_, Some(plugin))) => Some(plugin),
             Some((name, None)) => {
-                self.problem(&of("plugin"), &format!("plugin `{name}` is not one of s3, file"));
+                self.problem(
+                    &of("plugin"),
+                    &format!("plugin `{name}` is not one of s3, file"),
+                );
                 None
             }
             None => {
@@ -258,8 +319,19 @@ impl Reader<'_> {
             }
         };
         let (side, plugin) = (side?, plugin?);
-        let settings = self.settings(&of("settings"), plugin, connector.settings.unwrap_or_default());
-        (self.problems.len() == before).then_some((side, ConnectorConfig { id, plugin, settings }))
+        let settings = self.settings(
+            &of("settings"),
+            plugin,
+            connector.settings.unwrap_or_default(),
+        );
+        (self.problems.len() == before).then_some((
+            side,
+            ConnectorConfig {
+                id,
+                plugin,
+                settings,
+            },
+        ))
     }
 
     fn settings(&mut self, path: &[Step], plugin: Plugin, given: Settings) -> Settings {
@@ -267,15 +339,22 @@ impl Reader<'_> {
         for (name, value) in given {
             let path = [path, &[Step::Field(name.clone())]].concat();
             if name.starts_with(LIBRARY_PREFIX) {
-                self.warn(&path, &format!("setting `{name}` belongs to Conduit, and is passed over"));
+                self.warn(
+                    &path,
+                    &format!("setting `{name}` belongs to Conduit, and is passed over"),
+                );
                 continue;
             }
             if plugin == Plugin::File && name != "path" {
-                self.problem(&path, &format!("unknown setting `{name}` of plugin file; it has `path`"));
+                self.problem(
+                    &path,
+                    &format!("unknown setting `{name}` of plugin file; it has `path`"),
+                );
             }
             let (value, unset) = expand(&value, self.lookup);
             for variable in unset {
-                let what = format!("variable `{variable}` is not set; it stands for nothing in `{name}`");
+                let what =
+                    format!("variable `{variable}` is not set; it stands for nothing in `{name}`");
                 self.warn(&path, &what);
             }
             settings.insert(name, value);
@@ -289,9 +368,16 @@ impl Reader<'_> {
 
 /// The elements of the list `field` of `value`, and where they are.
 fn elements<'v>(value: &'v Value, path: &[Step], field: &str) -> Vec<(Vec<Step>, &'v Value)> {
-    let list = value.get(field).and_then(Value::as_sequence).map(Vec::as_slice).unwrap_or_default();
+    let list = value
+        .get(field)
+        .and_then(Value::as_sequence)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let at = |index| [path, &[Step::Field(field.to_owned()), Step::Element(index)]].concat();
-    list.iter().enumerate().map(|(index, element)| (at(index), element)).collect()
+    list.iter()
+        .enumerate()
+        .map(|(index, element)| (at(index), element))
+        .collect()
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -316,14 +402,20 @@ fn count_problem(id: &str, (sources, destinations): (usize, usize)) -> String {
         (1, _) => format!(
             "pipeline `{id}` has {destinations} destinations, which is not supported yet; make a pipeline for each"
         ),
-        _ => format!("pipeline `{id}` has {sources} sources, which is not supported; make a pipeline for each"),
+        _ => format!(
+            "pipeline `{id}` has {sources} sources, which is not supported; make a pipeline for each"
+        ),
     }
 }
 
 /// The plugin of that name: `s3`, `builtin:s3`, `standalone:s3@v1.2.3`.
 fn plugin(name: &str) -> Option<Plugin> {
     let name = name.split_once(':').map_or(name, |(kind, rest)| {
-        if kind == "builtin" || kind == "standalone" { rest } else { name }
+        if kind == "builtin" || kind == "standalone" {
+            rest
+        } else {
+            name
+        }
     });
     match name.split_once('@').map_or(name, |(name, _version)| name) {
         "s3" => Some(Plugin::S3),
@@ -358,7 +450,11 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<S
 
 fn is_variable(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(is_allowed) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    name.bytes().all(is_allowed)
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| !first.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -111,12 +111,19 @@ fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<PipelineConfig>, F
         for config in file.pipelines {
             if !ids.insert(config.id.clone()) {
                 let name = path.display();
-                problems.push(format!("{name}: pipeline id `{}` is in another file too", config.id));
+                problems.push(format!(
+                    "{name}: pipeline id `{}` is in another file too",
+                    config.id
+                ));
             }
             configs.push(config);
         }
     }
-    if problems.is_empty() { Ok(configs) } else { Err(Failure::Usage(problems.join("\n"))) }
+    if problems.is_empty() {
+        Ok(configs)
+    } else {
+        Err(Failure::Usage(problems.join("\n")))
+    }
 }
 
 fn read_file(path: &Path) -> Result<pipelines::PipelineFile, Vec<String>> {
@@ -131,10 +138,17 @@ async fn prepare(
     state: Arc<dyn StateStore>,
     until_caught_up: bool,
 ) -> Result<Ready, Failure> {
-    let PipelineConfig { id, source, destination } = config;
+    let PipelineConfig {
+        id,
+        source,
+        destination,
+    } = config;
     let input = match source.plugin {
         Plugin::S3 => {
-            let given = Given { name: format!("{id}:{}", source.id), state: Some(Arc::clone(&state)) };
+            let given = Given {
+                name: format!("{id}:{}", source.id),
+                state: Some(Arc::clone(&state)),
+            };
             let made = connector.source(source.settings.clone(), given).await;
             AnyInput::S3(made.map_err(|error| configuring(&id, &source, &error))?)
         }
@@ -143,20 +157,42 @@ async fn prepare(
     };
     let output = match destination.plugin {
         Plugin::S3 => {
-            let given = Given { name: format!("{id}:{}", destination.id), state: None };
-            let made = connector.destination(destination.settings.clone(), given).await;
+            let given = Given {
+                name: format!("{id}:{}", destination.id),
+                state: None,
+            };
+            let made = connector
+                .destination(destination.settings.clone(), given)
+                .await;
             AnyOutput::S3(made.map_err(|error| configuring(&id, &destination, &error))?)
         }
         Plugin::File => AnyOutput::File(FileOutput::new(path(&destination))),
     };
-    let input = NamedInput { id: source.id, input };
-    let output = NamedOutput { id: destination.id, output };
-    let options = Options { state: Some(state), until_caught_up, ..Options::default() };
-    Ok(Ready { id, pipeline: Pipeline::new(input, output, options) })
+    let input = NamedInput {
+        id: source.id,
+        input,
+    };
+    let output = NamedOutput {
+        id: destination.id,
+        output,
+    };
+    let options = Options {
+        state: Some(state),
+        until_caught_up,
+        ..Options::default()
+    };
+    Ok(Ready {
+        id,
+        pipeline: Pipeline::new(input, output, options),
+    })
 }
 
 fn path(connector: &ConnectorConfig) -> PathBuf {
-    connector.settings.get("path").map(PathBuf::from).unwrap_or_default()
+    connector
+        .settings
+        .get("path")
+        .map(PathBuf::from)
+        .unwrap_or_default()
 }
 
 /// Puts pipeline and connector in front of each problem of the settings.
@@ -200,5 +236,9 @@ async fn run_all(ready: Vec<Ready>, stop: &Stop, terminal: &Terminal) -> Result<
         }
         terminal.say(&format!("pipeline `{id}`: {stored} records were stored"));
     }
-    if has_failed { Err(Failure::Reported) } else { Ok(()) }
+    if has_failed {
+        Err(Failure::Reported)
+    } else {
+        Ok(())
+    }
 }

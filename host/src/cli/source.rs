@@ -63,7 +63,10 @@ pub(super) async fn run(
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
     let state = arguments.state.as_deref().map(open_state).transpose()?;
-    let given = Given { name: String::new(), state: state.clone() };
+    let given = Given {
+        name: String::new(),
+        state: state.clone(),
+    };
     let source = connector.source(settings, given).await;
     let source = source.map_err(|error| Failure::configuring(&error))?;
 
@@ -79,7 +82,11 @@ pub(super) async fn run(
     let stop = signals::stop_on_signals(terminal)?;
     let pipeline = Pipeline::new(source, output, options);
     // On one screen, lines of data and a line of progress would overwrite each other.
-    let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
+    let bar = if std::io::stdout().is_terminal() {
+        None
+    } else {
+        terminal.bar()
+    };
     let progress = Progress::draw(bar, "", pipeline.counts());
     let done = pipeline.run(stop).await;
     drop(progress);

@@ -21,7 +21,11 @@ impl Terminal {
     /// Sets the log up. On a terminal it gives way to progress lines.
     pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
-        let terminal = Self { bars: MultiProgress::new(), has_bars: is_terminal && !is_quiet, is_quiet };
+        let terminal = Self {
+            bars: MultiProgress::new(),
+            has_bars: is_terminal && !is_quiet,
+            is_quiet,
+        };
         let filter = match std::env::var(LOG_VARIABLE) {
             Ok(filter) if !filter.trim().is_empty() => EnvFilter::new(filter),
             _ if is_quiet => EnvFilter::new("error"),
@@ -34,14 +38,19 @@ impl Terminal {
             .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
             .with_env_filter(filter)
             .with_writer(terminal.clone());
-        if is_terminal { lines.without_time().init() } else { lines.init() }
+        if is_terminal {
+            lines.without_time().init()
+        } else {
+            lines.init()
+        }
         terminal
     }
 
     /// A line that is drawn anew as things go on; none where nobody would see it.
     pub(super) fn bar(&self) -> Option<ProgressBar> {
         let style = ProgressStyle::with_template("{spinner} {wide_msg}").ok()?;
-        self.has_bars.then(|| self.bars.add(ProgressBar::new_spinner().with_style(style)))
+        self.has_bars
+            .then(|| self.bars.add(ProgressBar::new_spinner().with_style(style)))
     }
 
     /// Says something that is neither data nor a failure.
@@ -111,10 +120,13 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 /// Prints data. A reader that has gone, such as `head`, is no failure.
 pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(super::Failure::Failed(format!("the output cannot be written: {error}")))
-        }
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::Failure::Failed(
+            format!("the output cannot be written: {error}"),
+        )),
         _ => Ok(()),
     }
 }

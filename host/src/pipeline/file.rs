@@ -42,7 +42,12 @@ impl FileInput {
     /// Reads the file at `path`. With `takes_partial`, what stands behind the last newline is a line too; without,
     /// it is one once its newline comes.
     pub fn new(path: impl Into<PathBuf>, takes_partial: bool) -> Self {
-        Self { path: path.into(), takes_partial, lines: None, is_caught_up: false }
+        Self {
+            path: path.into(),
+            takes_partial,
+            lines: None,
+            is_caught_up: false,
+        }
     }
 
     fn error(&self, kind: ErrorKind, why: impl std::fmt::Display) -> Error {
@@ -50,7 +55,9 @@ impl FileInput {
     }
 
     fn record(&self, line: Vec<u8>, number: u64, offset: u64) -> Record {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let path = self.path.to_string_lossy().into_owned();
         Record {
             position: Bytes::from(offset.to_string()),
@@ -61,7 +68,10 @@ impl FileInput {
             ]
             .into(),
             key: Some(Data::Raw(Bytes::from(number.to_string()))),
-            payload: Change { before: None, after: Some(Data::Raw(Bytes::from(line))) },
+            payload: Change {
+                before: None,
+                after: Some(Data::Raw(Bytes::from(line))),
+            },
         }
     }
 
@@ -101,7 +111,9 @@ impl Input for FileInput {
             Some(position) => std::str::from_utf8(position)
                 .ok()
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| self.error(ErrorKind::Corrupt, "the position is not an offset in it"))?,
+                .ok_or_else(|| {
+                    self.error(ErrorKind::Corrupt, "the position is not an offset in it")
+                })?,
         };
         let opened = open_at(&self.path, offset).await;
         let (file, number) = opened.map_err(|error| match error.kind() {
@@ -132,7 +144,10 @@ impl Input for FileInput {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        Ok(Progress { caught_up: self.is_caught_up, ..Progress::default() })
+        Ok(Progress {
+            caught_up: self.is_caught_up,
+            ..Progress::default()
+        })
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -167,7 +182,10 @@ pub struct FileOutput {
 impl FileOutput {
     /// Appends to the file at `path`, which is made where it is not there.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), lines: None }
+        Self {
+            path: path.into(),
+            lines: None,
+        }
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -175,14 +193,17 @@ impl FileOutput {
     }
 
     fn lines(&mut self) -> Result<&mut JsonLinesOutput<Appended>> {
-        self.lines.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "the file is not open"))
+        self.lines
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Closed, "the file is not open"))
     }
 }
 
 impl Output for FileOutput {
     async fn open(&mut self) -> Result<()> {
         let opened = Appended::open(&self.path).await;
-        let opened = opened.map_err(|error| self.explain(unavailable("it cannot be opened", &error)))?;
+        let opened =
+            opened.map_err(|error| self.explain(unavailable("it cannot be opened", &error)))?;
         self.lines = Some(JsonLinesOutput::new(opened));
         Ok(())
     }
@@ -215,10 +236,17 @@ const LINE_START: &[u8] = b"{\"position\":";
 
 impl Appended {
     async fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().append(true).create(true).open(path).await?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .await?;
         let metadata = file.metadata().await?;
         if !metadata.is_file() {
-            return Ok(Self { file, start_bytes: None });
+            return Ok(Self {
+                file,
+                start_bytes: None,
+            });
         }
         let mut start_bytes = metadata.len();
         if let Some((tail_at, tail)) = torn_line(path, start_bytes).await? {
@@ -233,7 +261,10 @@ impl Appended {
                 start_bytes += 1;
             }
         }
-        Ok(Self { file, start_bytes: Some(start_bytes) })
+        Ok(Self {
+            file,
+            start_bytes: Some(start_bytes),
+        })
     }
 }
 
@@ -258,7 +289,9 @@ async fn torn_line(path: &Path, length: u64) -> io::Result<Option<(u64, Vec<u8>)
     }
     let mut start = Vec::new();
     file.seek(SeekFrom::Start(tail_at)).await?;
-    file.take(LINE_START.len() as u64).read_to_end(&mut start).await?;
+    file.take(LINE_START.len() as u64)
+        .read_to_end(&mut start)
+        .await?;
     Ok(Some((tail_at, start)))
 }
 

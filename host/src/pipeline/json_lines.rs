@@ -36,7 +36,11 @@ pub struct JsonLinesInput<R> {
 impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
     /// Reads from `reader`. Positions are those in the lines, so it can't go on behind one.
     pub fn new(reader: R) -> Self {
-        Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None }
+        Self {
+            lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX),
+            is_ended: false,
+            failed: None,
+        }
     }
 
     /// Takes what the stream gave; whether there may be more.
@@ -67,7 +71,10 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
     }
 
     fn fail(&mut self, number: u64, why: impl std::fmt::Display) {
-        self.failed = Some(Error::new(ErrorKind::Invalid, format!("line {number}: {why}")));
+        self.failed = Some(Error::new(
+            ErrorKind::Invalid,
+            format!("line {number}: {why}"),
+        ));
     }
 }
 
@@ -84,7 +91,11 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
             && batch.len() < records_max as usize
             && bytes < BATCH_BYTES_MAX
         {
-            let until = if batch.is_empty() { deadline } else { Instant::now() + GATHER_WAIT };
+            let until = if batch.is_empty() {
+                deadline
+            } else {
+                Instant::now() + GATHER_WAIT
+            };
             match timeout_at(until, self.lines.next()).await {
                 Ok(next) => bytes += self.take(next, &mut batch),
                 Err(_) => break,
@@ -103,7 +114,10 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        Ok(Progress { caught_up: self.is_ended, ..Progress::default() })
+        Ok(Progress {
+            caught_up: self.is_ended,
+            ..Progress::default()
+        })
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -172,7 +186,9 @@ impl<W: Sink> JsonLinesOutput<W> {
     /// Writes whole lines into the text, and the text into the sink as it grows.
     async fn write_line(&mut self, record: Record) -> Result<()> {
         match record.payload.after {
-            Some(Data::Body { length, .. }) if length.is_some_and(|n| n <= WHOLE_BODY_BYTES_MAX) => {
+            Some(Data::Body { length, .. })
+                if length.is_some_and(|n| n <= WHOLE_BODY_BYTES_MAX) =>
+            {
                 let record = crate::record::collect(record).await?;
                 json::encode_line(&record, &mut self.text);
             }
@@ -205,7 +221,7 @@ impl<W: Sink> JsonLinesOutput<W> {
             let missing = (3 - rest.len()) % 3;
             let (first, piece) = piece.split_at(missing.min(piece.len()));
             rest.extend_from_slice(first);
-            if rest.len() % 3 != 0 {
+            if !rest.len().is_multiple_of(3) {
                 continue;
             }
             json::encode_base64(&rest, &mut self.text);
@@ -243,7 +259,9 @@ impl<W: Sink> JsonLinesOutput<W> {
     /// Gets rid of the line that broke off: as much of it as was not written yet, and where the sink can, the rest.
     async fn drop_torn_line(&mut self) {
         let torn_bytes = self.written_bytes + self.text.len() as u64 - self.whole_bytes;
-        let unwritten_bytes = usize::try_from(torn_bytes).unwrap_or(usize::MAX).min(self.text.len());
+        let unwritten_bytes = usize::try_from(torn_bytes)
+            .unwrap_or(usize::MAX)
+            .min(self.text.len());
         self.text.truncate(self.text.len() - unwritten_bytes);
         if self.written_bytes > self.whole_bytes {
             // The failure that tore it is what counts; the next start cuts off what is left.
@@ -286,7 +304,13 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
         } else if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        Ok(positions.into_iter().map(|position| Ack { position, error: None }).collect())
+        Ok(positions
+            .into_iter()
+            .map(|position| Ack {
+                position,
+                error: None,
+            })
+            .collect())
     }
 
     async fn flush(&mut self, _wait: Duration) -> Result<Vec<Ack>> {

@@ -83,7 +83,9 @@ impl<I: Input> Reader<I> {
                     Err(_) => return Ok(Ended::Stopped),
                 },
             };
-            let records_max = u32::try_from(left).unwrap_or(u32::MAX).min(READ_RECORDS_MAX);
+            let records_max = u32::try_from(left)
+                .unwrap_or(u32::MAX)
+                .min(READ_RECORDS_MAX);
             let Some(records) = self.input.read(records_max, READ_WAIT).await? else {
                 return Ok(Ended::InputEnded);
             };
@@ -122,7 +124,12 @@ impl<I: Input> Reader<I> {
 }
 
 fn payload_bytes(record: &Record) -> u64 {
-    record.payload.after.as_ref().and_then(crate::record::Data::length).unwrap_or_default()
+    record
+        .payload
+        .after
+        .as_ref()
+        .and_then(crate::record::Data::length)
+        .unwrap_or_default()
 }
 
 /// Writes batches, keeps the output going, and says how far it acked.
@@ -140,7 +147,12 @@ impl<O: Output> Writer<O> {
         acked: watch::Sender<Option<Bytes>>,
         counts: watch::Sender<Counts>,
     ) -> Self {
-        Self { output, acked, counts, outstanding: VecDeque::new() }
+        Self {
+            output,
+            acked,
+            counts,
+            outstanding: VecDeque::new(),
+        }
     }
 
     /// Writes until the queue ends, then flushes. Dropping what it holds tells the others that it is done.
@@ -157,10 +169,13 @@ impl<O: Output> Writer<O> {
             let batch = if self.outstanding.is_empty() {
                 queue.recv().await
             } else {
-                timeout(TICK, queue.recv()).await.unwrap_or_else(|_| Some(Vec::new()))
+                timeout(TICK, queue.recv())
+                    .await
+                    .unwrap_or_else(|_| Some(Vec::new()))
             };
             let Some(records) = batch else { break };
-            self.outstanding.extend(records.iter().map(|record| record.position.clone()));
+            self.outstanding
+                .extend(records.iter().map(|record| record.position.clone()));
             let acks = self.output.write(records).await?;
             self.settle(acks)?;
         }
@@ -186,8 +201,8 @@ impl<O: Output> Writer<O> {
                 break;
             }
             if let Some(error) = ack.error {
-                let position = String::from_utf8_lossy(&ack.position);
-                failed = Some(error.context(format!("the record at position `{position}` was refused")));
+                let number = self.counts.borrow().acked + count + 1;
+                failed = Some(error.context(refused(number, &ack.position)));
                 break;
             }
             count += 1;
@@ -204,6 +219,13 @@ impl<O: Output> Writer<O> {
     }
 }
 
+fn refused(number: u64, position: &[u8]) -> String {
+    match String::from_utf8_lossy(position) {
+        position if position.is_empty() => format!("record {number} was refused"),
+        position => format!("record {number} at position `{position}` was refused"),
+    }
+}
+
 /// Makes positions durable; what was acked meanwhile is kept by one write.
 pub(super) struct Keeper {
     pub(super) state: Option<Arc<dyn StateStore>>,
@@ -217,7 +239,9 @@ impl Keeper {
         let mut last = None;
         while self.acked.changed().await.is_ok() {
             let position = self.acked.borrow_and_update().clone();
-            let Some(position) = position.filter(|position| !position.is_empty()) else { continue };
+            let Some(position) = position.filter(|position| !position.is_empty()) else {
+                continue;
+            };
             if let Some(state) = &self.state {
                 save(Arc::clone(state), position.clone()).await?;
             }
@@ -238,7 +262,10 @@ pub(super) async fn on_disk<T: Send + 'static>(
 ) -> Result<T> {
     match tokio::task::spawn_blocking(job).await {
         Ok(done) => done.map_err(|error| state_error(&error)),
-        Err(panicked) => Err(Error::new(ErrorKind::Internal, format!("state storage failed: {panicked}"))),
+        Err(panicked) => Err(Error::new(
+            ErrorKind::Internal,
+            format!("state storage failed: {panicked}"),
+        )),
     }
 }
 

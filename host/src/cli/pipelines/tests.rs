@@ -50,9 +50,14 @@ fn a_pipeline_is_read_as_it_is_written() {
     let file = parse("p.yaml", WHOLE, &lookup).unwrap();
     assert_eq!(file.warnings, Vec::<String>::new());
     assert_eq!(file.stopped, ["asleep"]);
-    let [copy] = &file.pipelines[..] else { panic!("there is one pipeline") };
+    let [copy] = &file.pipelines[..] else {
+        panic!("there is one pipeline")
+    };
     assert_eq!((copy.id.as_str(), copy.source.id.as_str()), ("copy", "in"));
-    assert_eq!((copy.source.plugin, copy.destination.plugin), (Plugin::S3, Plugin::File));
+    assert_eq!(
+        (copy.source.plugin, copy.destination.plugin),
+        (Plugin::S3, Plugin::File)
+    );
     assert_eq!(copy.source.settings["aws.bucket"], "photos");
     // As text, not as the number eight or ten.
     assert_eq!(copy.source.settings["pollingPeriod"], "010");
@@ -63,7 +68,10 @@ fn a_pipeline_is_read_as_it_is_written() {
 #[test]
 fn unknown_fields_are_passed_over_with_a_warning_that_names_their_line() {
     let lines = format!("    stauts: running\n{SOURCE}        colour: red\n{DESTINATION}odd: 1\n");
-    let lines = lines.replace("      - {id: a, type: source, plugin: s3}", "      - id: a\n        type: source\n        plugin: s3");
+    let lines = lines.replace(
+        "      - {id: a, type: source, plugin: s3}",
+        "      - id: a\n        type: source\n        plugin: s3",
+    );
     let file = parse("p.yaml", &pipeline(&lines), &lookup).unwrap();
     assert_eq!(
         file.warnings,
@@ -83,7 +91,10 @@ fn what_would_change_records_is_refused_unless_it_is_empty() {
         ["p.yaml:7: `processors` is not supported yet; take it out to run without"]
     );
     let queue = format!("    dead-letter-queue: {{plugin: log}}\n{SOURCE}{DESTINATION}");
-    assert!(problems(&pipeline(&queue))[0].starts_with("p.yaml:4: `dead-letter-queue` is not supported"));
+    assert!(
+        problems(&pipeline(&queue))[0]
+            .starts_with("p.yaml:4: `dead-letter-queue` is not supported")
+    );
     let empty = format!("    processors: []\n{SOURCE}{DESTINATION}");
     assert!(parse("p.yaml", &pipeline(&empty), &lookup).is_ok());
 }
@@ -91,11 +102,17 @@ fn what_would_change_records_is_refused_unless_it_is_empty() {
 #[test]
 fn a_pipeline_has_one_source_and_one_destination() {
     let one = pipeline(SOURCE);
-    assert_eq!(problems(&one), ["p.yaml:3: pipeline `p` has no destination"]);
+    assert_eq!(
+        problems(&one),
+        ["p.yaml:3: pipeline `p` has no destination"]
+    );
     let third = "      - {id: c, type: destination, plugin: file, settings: {path: x}}\n";
     let three = pipeline(&format!("{SOURCE}{DESTINATION}{third}"));
     assert!(problems(&three)[0].contains("has 2 destinations, which is not supported yet"));
-    assert_eq!(problems(&pipeline("")), ["p.yaml:3: pipeline `p` has no source"]);
+    assert_eq!(
+        problems(&pipeline("")),
+        ["p.yaml:3: pipeline `p` has no source"]
+    );
 }
 
 #[test]
@@ -118,22 +135,35 @@ fn a_file_that_is_no_yaml_or_of_another_shape_says_where() {
     for (text, expected) in [
         ("pipelines: [", "line"),
         ("pipelines: 3\n", "line 1"),
-        ("version: 2.2\npipelines:\n  - id: [x]\n", "pipelines[0].id: invalid type: sequence"),
-        ("version: 2.2\npipelines:\n  - x\n", "expected a pipeline with `id` and `connectors` at line 3"),
+        (
+            "version: 2.2\npipelines:\n  - id: [x]\n",
+            "pipelines[0].id: invalid type: sequence",
+        ),
+        (
+            "version: 2.2\npipelines:\n  - x\n",
+            "expected a pipeline with `id` and `connectors` at line 3",
+        ),
         ("- a\n", "expected a mapping with `version` and `pipelines`"),
     ] {
         let found = problems(text);
-        assert!(found[0].starts_with("p.yaml: ") && found[0].contains(expected), "{found:?}");
+        assert!(
+            found[0].starts_with("p.yaml: ") && found[0].contains(expected),
+            "{found:?}"
+        );
     }
 }
 
 #[test]
 fn settings_of_the_file_plugin_are_checked_here() {
     let file = |settings: &str| {
-        let line = format!("      - {{id: b, type: destination, plugin: file, settings: {settings}}}\n");
+        let line =
+            format!("      - {{id: b, type: destination, plugin: file, settings: {settings}}}\n");
         problems(&pipeline(&format!("{SOURCE}{line}")))
     };
-    assert_eq!(file("{}"), ["p.yaml:6: plugin file needs the setting `path`"]);
+    assert_eq!(
+        file("{}"),
+        ["p.yaml:6: plugin file needs the setting `path`"]
+    );
     assert!(file("{path: x, format: y}")[0].contains("unknown setting `format`"));
 }
 
@@ -141,14 +171,31 @@ fn settings_of_the_file_plugin_are_checked_here() {
 fn conduits_own_settings_and_unset_variables_are_passed_over_aloud() {
     let line = "      - {id: b, type: destination, plugin: s3, settings: {sdk.batch.size: 10, prefix: '${NOWHERE}x'}}\n";
     let file = parse("p.yaml", &pipeline(&format!("{SOURCE}{line}")), &lookup).unwrap();
-    assert_eq!(file.pipelines[0].destination.settings, Settings::from([("prefix".into(), "x".into())]));
-    assert!(file.warnings[0].contains("`NOWHERE` is not set"), "{:?}", file.warnings);
-    assert!(file.warnings[1].contains("`sdk.batch.size` belongs to Conduit"), "{:?}", file.warnings);
+    assert_eq!(
+        file.pipelines[0].destination.settings,
+        Settings::from([("prefix".into(), "x".into())])
+    );
+    assert!(
+        file.warnings[0].contains("`NOWHERE` is not set"),
+        "{:?}",
+        file.warnings
+    );
+    assert!(
+        file.warnings[1].contains("`sdk.batch.size` belongs to Conduit"),
+        "{:?}",
+        file.warnings
+    );
 }
 
 #[test]
 fn plugins_have_the_names_that_conduit_gives_them() {
-    for name in ["s3", "builtin:s3", "standalone:s3", "standalone:s3@v1.2.3", "s3@latest"] {
+    for name in [
+        "s3",
+        "builtin:s3",
+        "standalone:s3",
+        "standalone:s3@v1.2.3",
+        "s3@latest",
+    ] {
         assert_eq!(plugin(name), Some(Plugin::S3), "{name}");
     }
     assert_eq!(plugin("builtin:file@v0.9.0"), Some(Plugin::File));
