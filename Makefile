@@ -5,6 +5,8 @@ WASM := wasm32-wasip2
 GUEST := --package s3-connector
 EMBEDDED := target/release/embedded-s3
 export RUSTDOCFLAGS := --deny warnings
+# As in host/build.rs: the same sources give the same component.
+export CONST_RANDOM_SEED := s3-connector
 
 .DEFAULT_GOAL := help
 

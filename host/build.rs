@@ -44,6 +44,9 @@ fn build() -> PathBuf {
         .args(["build", "--locked", "--package", "s3-connector", "--lib"])
         .args(["--profile", "component", "--target", TARGET, "--target-dir"])
         .arg(&target);
+    // A dependency (ahash, through parquet) draws a random number when it is compiled; drawn once for all, the same
+    // sources give the same component.
+    cargo.env("CONST_RANDOM_SEED", "s3-connector");
     // What was meant for this build is not meant for that one.
     for variable in [
         "CARGO_ENCODED_RUSTFLAGS",
