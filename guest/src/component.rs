@@ -19,7 +19,10 @@ use crate::record::{Change, Data, Operation, Record};
 use crate::source::Source;
 use crate::wasi::{Body, World, block_on};
 
-#[expect(unsafe_code, reason = "generated: the canonical ABI hands memory over by address")]
+#[expect(
+    unsafe_code,
+    reason = "generated: the canonical ABI hands memory over by address"
+)]
 pub(crate) mod bindings {
     wit_bindgen::generate!({
         path: "../wit",

@@ -145,7 +145,10 @@ impl<P: Ports> Client<P> {
     #[must_use]
     pub fn hasty(&self) -> Self {
         let attempts_max = limits::ATTEMPTS_TO_OPEN_MAX;
-        Self { attempts_max, ..self.clone() }
+        Self {
+            attempts_max,
+            ..self.clone()
+        }
     }
 
     /// The bucket's settings.

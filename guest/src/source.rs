@@ -158,11 +158,8 @@ impl<P: Ports> Source<P> {
     fn hand_out(&mut self, records_max: usize) -> Result<Vec<Record<P::Body>>> {
         let taken = self.outlet.take(records_max);
         let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
-        if let Err(error) = self
-            .store
-            .borrow_mut()
-            .save_seen(&chunk, &self.seen.borrow())
-        {
+        let saved = self.store.borrow_mut().save_seen(&chunk);
+        if let Err(error) = saved {
             // What was taken is lost to this instance, hence the instance is lost; a new one goes on.
             self.state = State::Failed(error.clone());
             return Err(error);

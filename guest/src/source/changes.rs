@@ -230,7 +230,7 @@ impl<'a> Detector<'a> {
             return;
         }
         let versions = std::mem::take(&mut self.versions);
-        let entries = in_order(versions, std::mem::take(&mut self.markers));
+        let entries = in_order(versions, std::mem::take(&mut self.markers), self.seen);
         let verdicts = self.judge(&entries);
         // Oldest first, so that no change of a key is ordered in front of an older one.
         let (mut order, mut age) = (Timestamp::default(), 0);
@@ -252,28 +252,34 @@ impl<'a> Detector<'a> {
         let in_window = |entry: &VersionEntry| {
             entry.object.last_modified >= self.rules.floor || self.rules.uploads.landed(entry)
         };
-        let delivered = entries
+        let is_seen: Vec<bool> = entries
             .iter()
-            .position(|e| in_window(e) && self.seen.contains(e));
+            .map(|e| in_window(e) && self.seen.contains(e))
+            .collect();
+        let has_delivered = is_seen.contains(&true);
+        let mut passed = Passed::default();
         let mut at_cut = false;
         let mut verdicts = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
-            let operation = operation_of(entry, entries.get(index + 1));
-            let verdict = match (operation, delivered) {
+            let verdict = match operation_of(entry, entries.get(index + 1)) {
                 _ if !in_window(entry) => Verdict::Skip { remember: false },
-                // A marker over nothing, or over another marker, changes nothing.
-                (None, _) => Verdict::Skip { remember: true },
-                // What was stored on top of what was delivered came after it, whatever its stamp says. Behind it
-                // lies only what was delivered or overtaken.
-                (Some(operation), Some(delivered)) if index < delivered => Verdict::Due(operation),
-                (Some(_), Some(_)) => {
-                    let overtaken = !self.seen.contains(entry) && !self.is_history(entry);
-                    self.found.superseded += u64::from(overtaken);
+                _ if is_seen[index] => {
+                    passed.note(entry);
                     Verdict::Skip { remember: true }
                 }
-                // Of a key that the snapshot did not deliver, the past counts only as it was at the cut: an
-                // object that was stamped earlier and landed behind the cursor.
-                (Some(operation), None) if self.is_history(entry) => {
+                // A marker over nothing, or over another marker, changes nothing.
+                None => Verdict::Skip { remember: true },
+                // Behind what was delivered lies only what was overtaken.
+                Some(_) if passed.is_behind(entry) => {
+                    self.found.superseded += u64::from(!self.is_history(entry));
+                    Verdict::Skip { remember: true }
+                }
+                // What was stored on top of what was delivered came after it, whatever its stamp
+                // says.
+                Some(operation) if has_delivered => Verdict::Due(operation),
+                // Of a key that the snapshot did not deliver, the past counts only as it was at the
+                // cut: an object that was stamped earlier and landed behind the cursor.
+                Some(operation) if self.is_history(entry) => {
                     let is_lost = !at_cut && operation != Operation::Delete;
                     at_cut = true;
                     if is_lost {
@@ -282,7 +288,7 @@ impl<'a> Detector<'a> {
                         Verdict::Skip { remember: true }
                     }
                 }
-                (Some(operation), None) => Verdict::Due(operation),
+                Some(operation) => Verdict::Due(operation),
             };
             verdicts.push(verdict);
         }
@@ -348,6 +354,34 @@ impl Due {
     }
 }
 
+/// What was passed of the delivered entries of a key, newest first.
+#[derive(Debug, Default)]
+struct Passed {
+    version: Option<Timestamp>,
+    marker: Option<Timestamp>,
+}
+
+impl Passed {
+    fn note(&mut self, entry: &VersionEntry) {
+        let kind = if entry.is_delete_marker {
+            &mut self.marker
+        } else {
+            &mut self.version
+        };
+        *kind = (*kind).max(Some(entry.object.last_modified));
+    }
+
+    /// Whether the entry was surely stored before a delivered one. Within a kind the order is that of storage;
+    /// across the kinds only time tells, and within a second nothing does.
+    fn is_behind(&self, entry: &VersionEntry) -> bool {
+        let (same, other) = match entry.is_delete_marker {
+            true => (self.marker, self.version),
+            false => (self.version, self.marker),
+        };
+        same.is_some() || other.is_some_and(|time| time > entry.object.last_modified)
+    }
+}
+
 /// What an entry did, seen the entry that it was stored on top of; none where it changed nothing.
 fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Operation> {
     let over_live = older.is_some_and(|older| !older.is_delete_marker);
@@ -362,8 +396,13 @@ fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Op
 /// Brings versions and delete markers, each newest first, into one order of storage.
 ///
 /// A page lists the kinds apart on some stores, so only the order within a kind is known. The latest entry leads;
-/// then time decides; within the same second, deletes and versions took turns.
-fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>) -> Vec<VersionEntry> {
+/// then time decides; within the same second what was not seen before is newer than what was, and else deletes and
+/// versions took turns.
+fn in_order(
+    versions: Vec<VersionEntry>,
+    markers: Vec<VersionEntry>,
+    seen: &Seen,
+) -> Vec<VersionEntry> {
     let mut merged: Vec<VersionEntry> = Vec::with_capacity(versions.len() + markers.len());
     let (mut versions, mut markers) = (
         versions.into_iter().peekable(),
@@ -384,7 +423,11 @@ fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>) -> Vec<Vers
                 {
                     Ordering::Greater => true,
                     Ordering::Less => false,
-                    Ordering::Equal => merged.last().is_none_or(|newer| !newer.is_delete_marker),
+                    Ordering::Equal => match (seen.contains(version), seen.contains(marker)) {
+                        (true, false) => true,
+                        (false, true) => false,
+                        _ => merged.last().is_none_or(|newer| !newer.is_delete_marker),
+                    },
                 }
             }
         };

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::fetch::{self, Fetched, Item};
 use super::outlet::{Outlet, Ready};
-use super::plan::{Plan, Stand, Store};
+use super::plan::{HandedOut, Plan, Stand, Store};
 use super::prefetch::Prefetch;
 use super::seen::Seen;
 use super::snapshot::Resume;
@@ -103,7 +103,7 @@ impl<P: Ports> Feed<P> {
         phase: Phase,
         seconds: u64,
         extension: Extension,
-        remembered: fetch::Remembered,
+        remembered: Option<HandedOut>,
     ) {
         let pass = extension.pass;
         let position = Position {

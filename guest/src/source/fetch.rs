@@ -3,7 +3,7 @@
 //! Positions are given later, in order, by whoever hands the records out.
 
 use super::changes::Due;
-use super::seen::{Mark, NULL_VERSION, Slot};
+use super::seen::NULL_VERSION;
 use crate::error::Result;
 use crate::limits;
 use crate::ports::{Level, Ports};
@@ -50,9 +50,6 @@ pub struct Fetched<B> {
     /// Bytes.
     pub size: u64,
 }
-
-/// Where a delivered record is remembered.
-pub type Remembered = Option<(Slot, Mark)>;
 
 /// Fetches; none where there is nothing left to deliver, which is logged.
 pub async fn fetch<P: Ports>(

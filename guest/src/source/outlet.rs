@@ -8,7 +8,7 @@ use std::future;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::fetch::Remembered;
+use super::plan::HandedOut;
 use crate::limits;
 use crate::record::Record;
 
@@ -18,7 +18,7 @@ pub struct Ready<B> {
     /// The record, position and all.
     pub record: Record<B>,
     /// What must be saved before it leaves.
-    pub remembered: Remembered,
+    pub remembered: Option<HandedOut>,
     /// The pass that it belongs to; 0 is the snapshot.
     pub pass: u64,
     /// Bytes of its body.

@@ -62,6 +62,9 @@ pub struct Stand {
     pub seen: Seen,
 }
 
+/// An object of the snapshot that left: its place in the order of records, and where it is remembered.
+pub type HandedOut = (u64, Slot, Mark);
+
 /// Saves and finds a source's state.
 pub struct Store<P> {
     ports: P,
@@ -71,6 +74,8 @@ pub struct Store<P> {
     passes: VecDeque<u64>,
     /// Saved pieces of what the snapshot handed out.
     chunks: u32,
+    /// What is in them.
+    handed_out: Vec<HandedOut>,
     /// Whether a snapshot's state is still there.
     has_snapshot: bool,
 }
@@ -83,6 +88,7 @@ impl<P: Ports> Store<P> {
             keeps: true,
             passes: VecDeque::new(),
             chunks: 0,
+            handed_out: Vec::new(),
             has_snapshot: true,
         }
     }
@@ -99,34 +105,52 @@ impl<P: Ports> Store<P> {
         Ok(())
     }
 
-    /// How the snapshot of `run` began, and all that it handed out in the window.
-    pub fn load_snapshot(&mut self, run: u64) -> Result<Option<Beginning>> {
-        let Some(mut beginning) = self.load::<Beginning>("snapshot")?.filter(|b| b.run == run)
-        else {
+    /// How the snapshot of `run` began, and what it handed out in the window up to the record of that `index`.
+    ///
+    /// What was handed out behind it may never have arrived: it is forgotten, for good, since its places in
+    /// the order are given anew.
+    pub fn load_snapshot(&mut self, run: u64, index: u64) -> Result<Option<Beginning>> {
+        let beginning = self.load::<Beginning>("snapshot")?;
+        let Some(mut beginning) = beginning.filter(|b| b.run == run) else {
             return Ok(None);
         };
-        while let Some(chunk) = self.load::<Vec<(Slot, Mark)>>(&chunk_name(self.chunks))? {
-            chunk
-                .into_iter()
-                .for_each(|(slot, mark)| beginning.seen.insert(slot, mark));
+        while let Some(chunk) = self.load::<Vec<HandedOut>>(&chunk_name(self.chunks))? {
+            self.handed_out.extend(chunk);
             self.chunks += 1;
+        }
+        let before = self.handed_out.len();
+        self.handed_out.retain(|(at, ..)| *at <= index);
+        if self.handed_out.len() < before {
+            self.merge_seen()?;
+        }
+        for (_, slot, mark) in &self.handed_out {
+            beginning.seen.insert(*slot, *mark);
         }
         Ok(Some(beginning))
     }
 
-    /// Saves what the snapshot is about to hand out; `all` is that and everything before it.
-    pub fn save_seen(&mut self, chunk: &[(Slot, Mark)], all: &Seen) -> Result<()> {
+    /// Saves what the snapshot is about to hand out.
+    pub fn save_seen(&mut self, chunk: &[HandedOut]) -> Result<()> {
         if chunk.is_empty() {
             return Ok(());
         }
+        self.handed_out.extend_from_slice(chunk);
         if self.chunks < limits::SEEN_CHUNKS_MAX {
             self.save(&chunk_name(self.chunks), &chunk)?;
             self.chunks += 1;
             return Ok(());
         }
-        // The whole is written over the first piece before the others go: a crash between leaves them twice,
-        // which means the same.
-        self.save(&chunk_name(0), &all.marks().collect::<Vec<_>>())?;
+        self.merge_seen()
+    }
+
+    /// Writes all pieces as one.
+    fn merge_seen(&mut self) -> Result<()> {
+        // The whole is written over the first piece before the others go: a crash between leaves them twice, which
+        // means the same.
+        let whole = std::mem::take(&mut self.handed_out);
+        let saved = self.save(&chunk_name(0), &whole);
+        self.handed_out = whole;
+        saved?;
         // From the last one, since loading stops at the first gap.
         for number in (1..self.chunks).rev() {
             self.remove(&chunk_name(number))?;
@@ -179,6 +203,7 @@ impl<P: Ports> Store<P> {
             number += 1;
         }
         (self.chunks, self.has_snapshot) = (0, false);
+        self.handed_out = Vec::new();
         Ok(())
     }
 

@@ -97,11 +97,6 @@ impl Seen {
         self.marks.is_empty()
     }
 
-    /// What is remembered, for saving.
-    pub fn marks(&self) -> impl Iterator<Item = (Slot, Mark)> + '_ {
-        self.marks.iter().map(|(slot, mark)| (*slot, *mark))
-    }
-
     fn digest(&self, parts: &[&[u8]]) -> u128 {
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
         for part in parts {

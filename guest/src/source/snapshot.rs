@@ -179,7 +179,7 @@ impl<P: Ports> Feed<P> {
             let mut seen = self.seen.borrow_mut();
             let (slot, mark) = seen.identify(&fetched.object, &fetched.version_id, false);
             seen.insert(slot, mark);
-            (slot, mark)
+            (progress.index, slot, mark)
         });
         let extension = Extension {
             run: self.run,

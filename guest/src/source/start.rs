@@ -44,7 +44,7 @@ pub(super) fn decide<P: Ports>(
     let (mut snapshot, mut plan) = (None, None);
     if let Some(extension) = position.as_ref().and_then(|p| p.extension.as_ref()) {
         if extension.pass == 0 {
-            snapshot = store.load_snapshot(extension.run)?;
+            snapshot = store.load_snapshot(extension.run, extension.index)?;
         } else {
             plan = store.load_plan(extension.run, extension.pass)?;
         }

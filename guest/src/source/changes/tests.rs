@@ -242,6 +242,21 @@ fn all_that_was_stored_on_top_of_what_was_delivered_is_due_whatever_its_stamp() 
 }
 
 #[test]
+fn what_was_seen_never_hides_what_was_stored_on_top_of_it_in_the_same_second() {
+    // As it was stored: v1, v2, -m3, v4, v5, of which v4 and v5 are new.
+    let pass = Pass::new(0)
+        .saw("a", "v1@5")
+        .saw("a", "v2@5")
+        .saw("a", "-m3@5");
+    let due = pass.due(&[("a", &["-m3@5", "*v5@5", "v4@5", "v2@5", "v1@5"])]);
+    assert_eq!(due, ["create a v4", "update a v5"]);
+    // v1, -m2, v3, -m4, of which v3 and -m4 are new.
+    let pass = Pass::new(0).saw("a", "v1@5").saw("a", "-m2@5");
+    let due = pass.due(&[("a", &["*-m4@5", "-m2@5", "v3@5", "v1@5"])]);
+    assert_eq!(due, ["create a v3", "delete a m4"]);
+}
+
+#[test]
 fn versions_that_a_snapshot_overtook_are_not_delivered_backwards() {
     let pass = Pass::after_snapshot(100).saw("a", "v3@102");
     let found = pass.find(&[("a", &["*v3@102", "v2@101", "v1@90"])]);
