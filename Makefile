@@ -37,7 +37,13 @@ demo: setup ## Run the connector's main job on an embedded S3 server, and check 
 
 .PHONY: test
 test: setup ## Run all tests that need no other server
-	$(CARGO) test --locked --release --workspace
+	$(CARGO) build --locked --release --workspace --bins
+	env --unset AWS_ACCESS_KEY_ID $(CARGO) test --locked --release --workspace
+
+.PHONY: s3
+s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, else a MinIO that it installs
+	$(CARGO) test --locked --release --package s3-connector-tests --test conformance --no-run
+	@tests/s3/minio.sh $(CARGO) test --locked --release --package s3-connector-tests --test conformance --
 
 .PHONY: bench
 bench: setup ## Measure against a serial client in the same run

@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
 const AFTER_HELP: &str = "\
 Examples:
   s3-connector source --set aws.bucket=photos --until-caught-up > photos.jsonl
-  s3-connector destination --set aws.bucket=lake --set format=parquet < photos.jsonl
+  s3-connector destination --set aws.bucket=lake --set format=parquet \\
+      < photos.jsonl
   s3-connector run pipeline.yaml
 
 Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID, \

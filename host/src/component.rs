@@ -81,7 +81,7 @@ impl Connector {
             None => EMBEDDED.to_vec(),
             Some(path) => std::fs::read(path).map_err(|error| {
                 let message = format!("component {} cannot be read: {error}", path.display());
-                Error::new(ErrorKind::Unavailable, message)
+                Error::new(ErrorKind::Invalid, message)
             })?,
         };
         let cache = if options.without_cache {

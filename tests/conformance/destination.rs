@@ -1,163 +1,647 @@
-//! Cases of the destination: batches, formats, acks.
+//! Cases of the destination: batches, formats, acks, and what may go wrong with an upload.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use s3_connector::record::{Change, Operation, json};
-use s3_connector_host::{Ack, Destination, record};
-use s3_connector_tests::embedded::{self, Operation as S3Operation};
+use s3_connector_host::{Ack, ErrorKind};
+use s3_connector_tests::embedded::{
+    self, Fault, ObjectHeaders, Operation as S3Operation, Reset, Rule, Versioning,
+};
+use s3_connector_tests::in_every_world;
 use s3_connector_tests::parquet;
-use s3_connector_tests::world::{BUCKET, Data, Record, World};
+use s3_connector_tests::world::{
+    AnyDestination, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush,
+};
+
+in_every_world! {
+    both_formats_read_back_to_the_records_that_went_in,
+    batches_are_cut_by_count_and_acked_in_order,
+    batches_are_cut_by_bytes,
+    age_sends_a_batch_that_does_not_fill,
+    a_flush_sends_what_is_left_and_then_nothing,
+    a_teardown_without_a_flush_stores_nothing,
+    a_prefix_leads_every_name_as_it_is,
+    the_same_records_make_no_second_object,
+    other_records_make_another_object,
+    a_strangers_object_under_our_name_is_not_overwritten,
+    an_answer_that_is_lost_makes_no_second_object except(Real, FAULT),
+    passing_failures_of_an_upload_are_outlived except(Real, FAULT),
+    a_store_without_conditional_writes_is_written_to except(Real, "the store is one without them"),
+    a_refused_upload_acks_nothing_of_its_batch_and_behind except(Real, FAULT),
+    a_record_that_no_object_can_hold_is_refused_in_its_place,
+    a_versioned_bucket_gets_one_version_of_each_object,
+    what_is_wrong_with_the_bucket_is_said_when_opening,
+    each_setting_that_is_missing_or_malformed_is_named,
+    calls_out_of_order_are_refused,
+    bodies_of_a_source_go_to_a_destination_by_handle,
+    large_records_come_through,
+}
+
+const FAULT: &str = "the store is made to fail";
+const JSON: (&str, &str) = ("format", "json");
+
+fn raw(bytes: impl Into<Bytes>) -> Option<Data> {
+    Some(Data::Raw(bytes.into()))
+}
 
 /// Records of every shape, none of whose bytes are kind to text formats.
 fn samples() -> Vec<Record> {
-    let raw = |bytes: &'static [u8]| Some(Data::Raw(Bytes::from_static(bytes)));
     let structured = |text: &str| Some(Data::Structured(text.to_owned()));
     let record = |number: usize, operation, key, before, after| Record {
         position: Bytes::from(format!("p{number}\u{0}\n")),
         operation,
-        metadata: [("n".to_owned(), number.to_string()), ("ü".to_owned(), "\u{1}\"".to_owned())].into(),
+        metadata: [
+            ("n".to_owned(), number.to_string()),
+            ("ü".to_owned(), "\u{1}\"".to_owned()),
+        ]
+        .into(),
         key,
         payload: Change { before, after },
     };
-    vec![
-        record(0, Operation::Snapshot, raw(b"key"), None, raw(b"plain")),
-        record(1, Operation::Create, raw(b"\xff\xfe"), None, raw(b"\x00\xff\x80\n")),
-        record(2, Operation::Update, structured("{\"id\":1}"), raw(b"old"), structured("{\"a\":[1.50,null]}")),
-        record(3, Operation::Delete, raw(b"key"), None, None),
-        record(4, Operation::Create, None, None, raw(b"")),
-    ]
+    let mut samples = vec![
+        record(0, Operation::Snapshot, raw("key"), None, raw("plain")),
+        record(
+            1,
+            Operation::Create,
+            raw(&b"\xff\xfe"[..]),
+            None,
+            raw(&b"\x00\xff\x80\n"[..]),
+        ),
+        record(
+            2,
+            Operation::Update,
+            structured("{\"id\":1}"),
+            raw("old"),
+            structured("{\"a\":[1.50,null]}"),
+        ),
+        record(3, Operation::Delete, raw("key"), None, None),
+        record(4, Operation::Create, None, None, raw("")),
+        record(
+            5,
+            Operation::Delete,
+            structured("{}"),
+            structured("{\"was\":\"here\"}"),
+            None,
+        ),
+        record(
+            6,
+            Operation::Update,
+            raw("\u{2028}"),
+            raw(&b"\xc3\x28"[..]),
+            raw("{\"looks\":\"structured\"}"),
+        ),
+    ];
+    samples[6].position = Bytes::from_static(b"\xff\x00\xfe");
+    samples[6].metadata.clear();
+    samples
 }
 
-async fn flush(destination: &mut Destination, count: usize) -> Vec<Ack> {
-    let mut acks = Vec::new();
-    while acks.len() < count {
-        acks.extend(destination.flush(Duration::from_secs(10)).await.expect("stores"));
-    }
-    acks
+fn numbered(count: usize) -> Vec<Record> {
+    let record = |n: usize| Record {
+        position: Bytes::from(format!("p{n:03}")),
+        operation: Operation::Create,
+        metadata: [("n".to_owned(), n.to_string())].into(),
+        key: raw(format!("k{n:03}")),
+        payload: Change {
+            before: None,
+            after: raw(vec![b'x'; 100]),
+        },
+    };
+    (0..count).map(record).collect()
 }
 
 fn positions(records: &[Record]) -> Vec<Bytes> {
-    records.iter().map(|record| record.position.clone()).collect()
-}
-
-/// All records in the bucket, object by object, with the names of the objects.
-fn stored(world: &World) -> Vec<(String, Vec<Record>)> {
-    let objects = world.server.store().objects(BUCKET).expect("the bucket is there");
-    objects
-        .into_iter()
-        .filter(|object| object.key.ends_with(".json") || object.key.ends_with(".parquet"))
-        .map(|object| {
-            let records = if object.key.ends_with(".parquet") {
-                parquet::read(&object.body).expect("reads back")
-            } else {
-                let lines = object.body.split_inclusive(|byte| *byte == b'\n');
-                lines.map(|line| json::decode_line(line).expect("reads back")).collect()
-            };
-            (object.key, records)
-        })
+    records
+        .iter()
+        .map(|record| record.position.clone())
         .collect()
 }
 
-#[tokio::test]
-async fn both_formats_read_back_to_the_records_that_went_in() {
+fn read(key: &str, body: &Bytes) -> Vec<Record> {
+    if key.ends_with(".parquet") {
+        return parquet::read(body).expect("reads back");
+    }
+    let lines = body.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .map(|line| json::decode_line(line).expect("reads back"))
+        .collect()
+}
+
+/// All records in the bucket, object by object, with the names of the objects.
+async fn stored(bucket: &Bucket) -> Vec<(String, Vec<Record>)> {
+    let objects = bucket.objects().await.into_iter();
+    let objects = objects.filter(|(key, _)| key.ends_with(".json") || key.ends_with(".parquet"));
+    objects
+        .map(|(key, body)| (key.clone(), read(&key, &body)))
+        .collect()
+}
+
+/// Writes, flushes, and returns all acks.
+async fn store(destination: &mut AnyDestination, records: &[Record]) -> Vec<Ack> {
+    let mut acks = destination.write(records).await.expect("takes them");
+    let missing = records.len() - acks.len();
+    acks.extend(flush(destination, missing).await.expect("stores"));
+    acks
+}
+
+async fn both_formats_read_back_to_the_records_that_went_in(place: &Place) {
     for format in ["json", "parquet"] {
-        let world = World::new().await;
-        let mut destination =
-            world.destination(&[("format", format), ("prefix", "out-")]).await.expect("opens");
+        let bucket = place.plain().await;
+        let settings = [("format", format), ("prefix", "out-")];
+        let mut destination = bucket.destination(&settings).await.expect("opens");
         let records = samples();
-        let sent = records.iter().cloned().map(record::from_memory).collect();
-        assert!(destination.write(sent).await.expect("takes them").is_empty(), "nothing is stored yet");
-        let acks = flush(&mut destination, records.len()).await;
-        assert_eq!(acks.iter().map(|a| a.position.clone()).collect::<Vec<_>>(), positions(&records));
-        assert!(acks.iter().all(|ack| ack.error.is_none()));
-        let stored = stored(&world);
+        assert!(
+            destination
+                .write(&records)
+                .await
+                .expect("takes them")
+                .is_empty(),
+            "nothing is stored yet"
+        );
+        let acks = flush(&mut destination, records.len())
+            .await
+            .expect("stores");
+        assert_eq!(acked(&acks), positions(&records));
+        let stored = stored(&bucket).await;
         assert_eq!(stored.len(), 1);
-        assert!(stored[0].0.starts_with("out-"), "{}", stored[0].0);
         assert_eq!(stored[0].1, records, "{format}");
     }
 }
 
-#[tokio::test]
-async fn batches_are_cut_by_count_and_acked_in_order() {
-    let world = World::new().await;
-    let mut destination =
-        world.destination(&[("format", "json"), ("bufferSize", "2")]).await.expect("opens");
+async fn batches_are_cut_by_count_and_acked_in_order(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket
+        .destination(&[JSON, ("bufferSize", "2")])
+        .await
+        .expect("opens");
     let records = samples();
     let mut acks = Vec::new();
-    for record in records.iter().cloned() {
-        acks.extend(destination.write(vec![record::from_memory(record)]).await.expect("takes it"));
+    for record in &records {
+        acks.extend(
+            destination
+                .write(std::slice::from_ref(record))
+                .await
+                .expect("takes it"),
+        );
     }
     let missing = records.len() - acks.len();
-    acks.extend(flush(&mut destination, missing).await);
-    assert_eq!(acks.iter().map(|a| a.position.clone()).collect::<Vec<_>>(), positions(&records));
-    let mut sizes: Vec<_> = stored(&world).iter().map(|(_, records)| records.len()).collect();
+    acks.extend(flush(&mut destination, missing).await.expect("stores"));
+    assert_eq!(acked(&acks), positions(&records));
+    let mut sizes: Vec<_> = stored(&bucket)
+        .await
+        .iter()
+        .map(|(_, records)| records.len())
+        .collect();
     sizes.sort_unstable();
-    assert_eq!(sizes, [1, 2, 2]);
+    assert_eq!(sizes, [1, 2, 2, 2]);
 }
 
-#[tokio::test]
-async fn age_sends_a_batch_that_does_not_fill() {
-    let world = World::new().await;
-    let mut destination =
-        world.destination(&[("format", "json"), ("bufferDelay", "20ms")]).await.expect("opens");
-    let mut acks = destination
-        .write(samples().into_iter().map(record::from_memory).collect())
+async fn batches_are_cut_by_bytes(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket
+        .destination(&[JSON, ("bufferBytes", "1KiB")])
         .await
-        .expect("takes them");
+        .expect("opens");
+    let records = numbered(40);
+    let acks = store(&mut destination, &records).await;
+    assert_eq!(acked(&acks), positions(&records));
+    let stored = stored(&bucket).await;
+    assert!((4..=8).contains(&stored.len()), "{} objects", stored.len());
+    let mut all: Vec<_> = stored
+        .into_iter()
+        .flat_map(|(_, records)| records)
+        .collect();
+    all.sort_by(|a, b| a.position.cmp(&b.position));
+    assert_eq!(all, records);
+}
+
+async fn age_sends_a_batch_that_does_not_fill(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket
+        .destination(&[JSON, ("bufferDelay", "20ms")])
+        .await
+        .expect("opens");
+    let mut acks = destination.write(&samples()).await.expect("takes them");
     let ticks = async {
         while acks.len() < samples().len() {
-            acks.extend(destination.write(Vec::new()).await.expect("ticks"));
-            tokio::task::yield_now().await;
+            acks.extend(destination.write(&[]).await.expect("ticks"));
+            // Lets time pass where it is virtual, and others run where it isn't.
+            tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>())
+                .await
+                .ok();
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), ticks).await.expect("age alone sends it");
+    tokio::time::timeout(Duration::from_secs(60), ticks)
+        .await
+        .expect("age alone sends it");
+    assert_eq!(acked(&acks), positions(&samples()));
 }
 
-#[tokio::test]
-async fn the_same_records_make_no_second_object() {
-    let world = World::new().await;
+async fn a_flush_sends_what_is_left_and_then_nothing(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+    assert!(
+        destination
+            .flush(Duration::from_secs(10))
+            .await
+            .expect("has nothing to do")
+            .is_empty()
+    );
+    store(&mut destination, &numbered(3)).await;
+    assert!(
+        destination
+            .flush(Duration::from_secs(10))
+            .await
+            .expect("has nothing to do")
+            .is_empty()
+    );
+    assert_eq!(stored(&bucket).await.len(), 1);
+}
+
+async fn a_teardown_without_a_flush_stores_nothing(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+    assert!(
+        destination
+            .write(&numbered(3))
+            .await
+            .expect("takes them")
+            .is_empty()
+    );
+    destination.teardown().await.expect("ends");
+    assert!(
+        stored(&bucket).await.is_empty(),
+        "what was not acked may come again"
+    );
+}
+
+async fn a_prefix_leads_every_name_as_it_is(place: &Place) {
+    for prefix in ["conduit-", "a/b/", "späße +%20/", "no/slash"] {
+        let bucket = place.plain().await;
+        let mut destination = bucket
+            .destination(&[JSON, ("prefix", prefix)])
+            .await
+            .expect("opens");
+        store(&mut destination, &numbered(2)).await;
+        let key = stored(&bucket).await.remove(0).0;
+        let name = key
+            .strip_prefix(prefix)
+            .unwrap_or_else(|| panic!("{key} begins with {prefix}"));
+        assert!(!name.contains('/') && name.ends_with(".json"), "{key}");
+    }
+}
+
+async fn the_same_records_make_no_second_object(place: &Place) {
+    for format in ["json", "parquet"] {
+        let bucket = place.plain().await;
+        for again in 0..3 {
+            let mut records = samples();
+            // A replay reads at another time.
+            records[0]
+                .metadata
+                .insert("opencdc.readAt".to_owned(), again.to_string());
+            let mut destination = bucket
+                .destination(&[("format", format)])
+                .await
+                .expect("opens");
+            let acks = store(&mut destination, &records).await;
+            assert_eq!(acked(&acks), positions(&records));
+        }
+        assert_eq!(stored(&bucket).await.len(), 1);
+    }
+}
+
+async fn other_records_make_another_object(place: &Place) {
+    let bucket = place.plain().await;
+    for n in 0..3 {
+        let mut records = numbered(2);
+        records[1]
+            .metadata
+            .insert("other".to_owned(), n.to_string());
+        let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+        store(&mut destination, &records).await;
+    }
+    assert_eq!(stored(&bucket).await.len(), 3);
+}
+
+async fn a_strangers_object_under_our_name_is_not_overwritten(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+    store(&mut destination, &samples()).await;
+    let name = stored(&bucket).await.remove(0).0;
+    bucket.delete(&name).await;
+    assert!(
+        bucket
+            .try_put(&name, "a stranger's", ObjectHeaders::default())
+            .await
+    );
+    let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+    destination.write(&samples()).await.expect("takes them");
+    let error = flush(&mut destination, 1)
+        .await
+        .expect_err("the name is taken");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains(&name), "{error}");
+    assert_eq!(
+        bucket.objects().await,
+        [(name, Bytes::from_static(b"a stranger's"))]
+    );
+}
+
+async fn an_answer_that_is_lost_makes_no_second_object(place: &Place) {
+    let bucket = place.versioned().await;
+    let fault = Fault::Reset(Reset::AfterAct);
+    bucket
+        .server()
+        .faults()
+        .add(Rule::new(S3Operation::PutObject, fault).times(1));
+    let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+    let acks = store(&mut destination, &samples()).await;
+    assert_eq!(acked(&acks), positions(&samples()));
+    assert_eq!(bucket.versions().await.len(), 1);
+    assert_eq!(stored(&bucket).await.remove(0).1, samples());
+}
+
+async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
+    let faults = [
+        (Fault::slow_down(None), false),
+        (Fault::internal_error(), false),
+        (Fault::internal_error(), true),
+        (Fault::conflict(), false),
+        (Fault::Reset(Reset::BeforeAct), false),
+        (
+            Fault::error_in_ok("InternalError", "We encountered an internal error."),
+            false,
+        ),
+        (
+            Fault::error_in_ok("InternalError", "We encountered an internal error."),
+            true,
+        ),
+    ];
+    for (fault, acts) in faults {
+        let bucket = place.versioned().await;
+        let rule = Rule::new(S3Operation::PutObject, fault.clone()).times(2);
+        bucket
+            .server()
+            .faults()
+            .add(if acts { rule.acting() } else { rule });
+        let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+        let acks = store(&mut destination, &samples()).await;
+        assert_eq!(acked(&acks), positions(&samples()), "{fault:?}");
+        assert_eq!(bucket.versions().await.len(), 1, "{fault:?}");
+        assert_eq!(stored(&bucket).await.remove(0).1, samples(), "{fault:?}");
+    }
+}
+
+async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
+    let store_kind = embedded::Options {
+        conditional_writes: false,
+        ..embedded::Options::default()
+    };
+    let versioning = Some(Versioning::Enabled);
+    let conditions = Conditions {
+        versioning,
+        store: Some(store_kind),
+        ..Conditions::default()
+    };
+    let bucket = place.bucket(conditions).await;
     for _ in 0..2 {
-        let mut destination = world.destination(&[("format", "json")]).await.expect("opens");
-        let sent = samples().into_iter().map(record::from_memory).collect();
-        destination.write(sent).await.expect("takes them");
-        flush(&mut destination, samples().len()).await;
+        let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+        let acks = store(&mut destination, &samples()).await;
+        assert_eq!(acked(&acks), positions(&samples()));
     }
-    assert_eq!(stored(&world).len(), 1);
+    assert_eq!(
+        bucket.versions().await.len(),
+        1,
+        "looked up before it is written"
+    );
 }
 
-#[tokio::test]
-async fn an_answer_that_is_lost_makes_no_second_object() {
-    let world = World::new().await;
-    let fault = embedded::Fault::Reset(embedded::Reset::AfterAct);
-    world.server.faults().add(embedded::Rule::new(S3Operation::PutObject, fault).times(1));
-    let mut destination = world.destination(&[("format", "json")]).await.expect("opens");
-    let sent = samples().into_iter().map(record::from_memory).collect();
-    destination.write(sent).await.expect("takes them");
-    flush(&mut destination, samples().len()).await;
-    assert_eq!(stored(&world).len(), 1);
-    assert_eq!(stored(&world)[0].1, samples());
+async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {
+    let bucket = place.plain().await;
+    // The first batch passes, the second is refused.
+    bucket
+        .server()
+        .faults()
+        .add(Rule::new(S3Operation::PutObject, Fault::access_denied()).skip(1));
+    let mut destination = bucket
+        .destination(&[JSON, ("bufferSize", "2")])
+        .await
+        .expect("opens");
+    let records = numbered(7);
+    let mut acks = Vec::new();
+    let mut outcome = destination.write(&records).await;
+    let error = loop {
+        match outcome {
+            Ok(more) => acks.extend(more),
+            Err(error) => break error,
+        }
+        outcome = destination.flush(Duration::from_secs(10)).await;
+    };
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    assert_eq!(
+        acked(&acks),
+        positions(&records[..2]),
+        "in order, and none behind the failure"
+    );
+    let again = destination
+        .write(&records[..1])
+        .await
+        .expect_err("has failed");
+    assert_eq!(again.kind(), ErrorKind::Denied);
+    // Another one finishes what is left.
+    bucket.server().faults().clear();
+    let mut destination = bucket
+        .destination(&[JSON, ("bufferSize", "2")])
+        .await
+        .expect("opens");
+    store(&mut destination, &records[2..]).await;
+    let mut all: Vec<_> = stored(&bucket)
+        .await
+        .into_iter()
+        .flat_map(|(_, records)| records)
+        .collect();
+    all.sort_by(|a, b| a.position.cmp(&b.position));
+    assert_eq!(all, records);
 }
 
-#[tokio::test]
-async fn bodies_of_a_source_go_to_a_destination_by_handle() {
-    let world = World::new().await;
-    let body: Bytes = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>().into();
-    world.put("in/big", body.clone());
-    world.put("in/small", "x");
-    let state = s3_connector_tests::world::State::none();
-    let mut source = world.source(&[("prefix", "in/")], &state, None).await.expect("opens");
-    let mut destination =
-        world.destination(&[("format", "parquet"), ("prefix", "out/")]).await.expect("opens");
-    let mut moved = 0;
+async fn a_record_that_no_object_can_hold_is_refused_in_its_place(place: &Place) {
+    for format in ["json", "parquet"] {
+        let bucket = place.plain().await;
+        let mut destination = bucket
+            .destination(&[("format", format)])
+            .await
+            .expect("opens");
+        let mut records = numbered(5);
+        records[0].key = Some(Data::Structured("[1]".to_owned()));
+        records[2].payload.after = Some(Data::Structured("{\"torn\":".to_owned()));
+        let acks = store(&mut destination, &records).await;
+        assert_eq!(
+            acks.iter()
+                .map(|ack| ack.position.clone())
+                .collect::<Vec<_>>(),
+            positions(&records)
+        );
+        let refused: Vec<_> = acks
+            .iter()
+            .map(|ack| ack.error.as_ref().map(|e| e.kind()))
+            .collect();
+        let invalid = Some(ErrorKind::Invalid);
+        assert_eq!(refused, [invalid, None, invalid, None, None]);
+        let kept = [records[1].clone(), records[3].clone(), records[4].clone()];
+        assert_eq!(stored(&bucket).await.remove(0).1, kept);
+    }
+}
+
+async fn a_versioned_bucket_gets_one_version_of_each_object(place: &Place) {
+    let bucket = place.versioned().await;
+    for _ in 0..2 {
+        let mut destination = bucket
+            .destination(&[JSON, ("bufferSize", "3")])
+            .await
+            .expect("opens");
+        store(&mut destination, &numbered(9)).await;
+    }
+    assert_eq!(bucket.versions().await.len(), 3);
+}
+
+async fn what_is_wrong_with_the_bucket_is_said_when_opening(place: &Place) {
+    let bucket = place.plain().await;
+    let refused = async |more: (&str, &str)| {
+        let Err(error) = bucket.destination(&[JSON, more]).await else {
+            panic!("{more:?} opened")
+        };
+        (error.kind(), error.message().to_owned())
+    };
+    let (kind, message) = refused(("aws.bucket", "missing-5e3f1a9b7c")).await;
+    assert_eq!(kind, ErrorKind::Invalid, "{message}");
+    assert!(message.contains("missing-5e3f1a9b7c"), "{message}");
+    let (kind, message) = refused(("aws.secretAccessKey", "wrong")).await;
+    assert_eq!(kind, ErrorKind::Denied, "{message}");
+    assert!(message.contains("refused the credentials"), "{message}");
+}
+
+async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
+    let bucket = place.plain().await;
+    let too_long = "x".repeat(1024);
+    let malformed = [
+        ("format", "csv"),
+        ("bufferSize", "0"),
+        ("bufferSize", "100001"),
+        ("bufferSize", "many"),
+        ("bufferBytes", "0"),
+        ("bufferBytes", "1TiB"),
+        ("bufferDelay", "-1s"),
+        ("bufferDelay", "later"),
+        ("pollingPeriod", "1s"),
+        ("prefix", &too_long),
+    ];
+    for setting in malformed {
+        let Err(error) = bucket
+            .configured_destination(bucket.settings(&[JSON, setting]))
+            .await
+        else {
+            panic!("{setting:?} was taken")
+        };
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(
+            error.message().contains(&format!("`{}`", setting.0)),
+            "{setting:?}: {error}"
+        );
+    }
+    let Err(error) = bucket.configured_destination(bucket.settings(&[])).await else {
+        panic!("no format was needed")
+    };
+    assert!(error.message().contains("`format` is required"), "{error}");
+}
+
+async fn calls_out_of_order_are_refused(place: &Place) {
+    let bucket = place.plain().await;
+    let configured = bucket
+        .configured_destination(bucket.settings(&[JSON]))
+        .await;
+    let mut destination = configured.expect("configures");
+    let error = destination
+        .write(&numbered(1))
+        .await
+        .expect_err("is not open");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    destination.open().await.expect("opens");
+    let error = destination.open().await.expect_err("is open");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    destination.teardown().await.expect("ends");
+    destination.teardown().await.expect("ends again");
+    for error in [
+        destination.write(&numbered(1)).await.expect_err("is over"),
+        destination
+            .flush(Duration::ZERO)
+            .await
+            .expect_err("is over"),
+        destination.open().await.expect_err("is over"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+}
+
+/// Bytes of which no two words are the same.
+fn words(count: u32) -> Bytes {
+    (0..count)
+        .flat_map(u32::to_le_bytes)
+        .collect::<Vec<u8>>()
+        .into()
+}
+
+async fn bodies_of_a_source_go_to_a_destination_by_handle(place: &Place) {
+    let bucket = place.plain().await;
+    let body = words(1_000_000);
+    bucket.put("in/big", body.clone()).await;
+    bucket.put("in/small", "x").await;
+    let mut source = bucket
+        .source(&[("prefix", "in/")], &State::none(), None)
+        .await
+        .expect("opens");
+    let settings = [("format", "parquet"), ("prefix", "out/")];
+    let mut destination = bucket.destination(&settings).await.expect("opens");
+    let (mut moved, mut acks) = (0, Vec::new());
     while moved < 2 {
-        let records = source.read(10, Duration::from_secs(1)).await.expect("reads");
-        moved += records.len();
-        destination.write(records).await.expect("takes them");
+        let wait = Duration::from_secs(1);
+        let (read, more) = destination
+            .write_from(&mut source, wait)
+            .await
+            .expect("takes them");
+        moved += read;
+        acks.extend(more);
     }
-    flush(&mut destination, 2).await;
-    let stored = stored(&world).into_iter().find(|(key, _)| key.starts_with("out/"));
-    let records = stored.expect("an object").1;
-    assert!(records[0].payload.after == Some(Data::Raw(body)));
-    assert_eq!(records[1].payload.after, Some(Data::Raw("x".into())));
+    acks.extend(
+        flush(&mut destination, 2 - acks.len())
+            .await
+            .expect("stores"),
+    );
+    assert_eq!(acked(&acks).len(), 2);
+    let records = stored(&bucket).await.remove(0).1;
+    assert!(records[0].payload.after == raw(body));
+    assert_eq!(records[1].payload.after, raw("x"));
+    assert!(place.kind() == Kind::Native || records[0].metadata.contains_key("s3.etag"));
+}
+
+async fn large_records_come_through(place: &Place) {
+    let bucket = place.plain().await;
+    let mut destination = bucket
+        .destination(&[JSON, ("bufferBytes", "4MiB")])
+        .await
+        .expect("opens");
+    let mut records = numbered(4);
+    for record in &mut records {
+        record.payload.after = raw(words(800_000));
+    }
+    let acks = store(&mut destination, &records).await;
+    assert_eq!(acked(&acks), positions(&records));
+    let stored = stored(&bucket).await;
+    assert_eq!(stored.len(), 4, "each is larger than half of a batch");
+    assert!(
+        stored
+            .iter()
+            .all(|(_, records)| records[0].payload.after == raw(words(800_000)))
+    );
 }

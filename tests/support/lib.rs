@@ -4,4 +4,5 @@
 
 pub mod embedded;
 pub mod parquet;
+pub mod process;
 pub mod world;

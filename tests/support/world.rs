@@ -1,19 +1,32 @@
-//! A world in which a case runs: a store, and the shipped component in its host beside it.
+//! Worlds in which a case runs, and the shipped component on an embedded S3 for whoever needs that alone.
 //!
-//! What a case expects is the case's own.
+//! What a case expects is the case's own. `suite` runs one body in every world, `bucket` is what it acts on,
+//! `handles` are the connectors; how a world works is in `native` and `remote`.
+
+mod bucket;
+mod handles;
+mod native;
+mod remote;
+mod signed;
+mod suite;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use s3_connector_host::record::{self, NoBody};
+use s3_connector_host::record::NoBody;
 use s3_connector_host::state::{MemoryState, StateStore};
 use s3_connector_host::{
-    Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source,
+    Ack, Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source,
 };
 use tokio::sync::OnceCell;
 
 use crate::embedded::{self, EmbeddedS3, Versioning};
+
+pub use bucket::{Bucket, Upload, Version};
+pub use handles::{Destination as AnyDestination, Source as AnySource, acked};
+pub use native::{NativeBody, NativePorts};
+pub use suite::{Case, Conditions, Kind, Place, run, table};
 
 /// A record whose data are all in memory.
 pub type Record = s3_connector::record::Record<NoBody>;
@@ -26,7 +39,7 @@ pub const BUCKET: &str = "conformance";
 /// How long a case waits for what must come. Far more than it takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A store with a bucket, and the component.
+/// The component on an embedded S3 with a bucket, for what is measured or looked into there alone.
 pub struct World {
     /// The store.
     pub server: EmbeddedS3,
@@ -47,16 +60,30 @@ impl World {
 
     /// A world on a bucket that keeps versions, by a clock that a case may set.
     pub async fn versioned_at(clock: embedded::Clock) -> Self {
-        let world = Self::with(embedded::Options { clock, ..embedded::Options::default() }).await;
-        world.server.store().set_versioning(BUCKET, Versioning::Enabled).expect("the bucket is there");
+        let world = Self::with(embedded::Options {
+            clock,
+            ..embedded::Options::default()
+        })
+        .await;
+        world
+            .server
+            .store()
+            .set_versioning(BUCKET, Versioning::Enabled)
+            .expect("the bucket is there");
         world
     }
 
     /// A world on a store of its own kind.
     pub async fn with(options: embedded::Options) -> Self {
         let server = EmbeddedS3::start(options).await.expect("a port is free");
-        server.store().create_bucket(BUCKET).expect("the store is new");
-        Self { server, connector: connector().await }
+        server
+            .store()
+            .create_bucket(BUCKET)
+            .expect("the store is new");
+        Self {
+            server,
+            connector: connector().await,
+        }
     }
 
     /// The settings that reach the bucket.
@@ -68,14 +95,25 @@ impl World {
             ("aws.bucket", BUCKET),
             ("aws.endpoint", &self.server.endpoint()),
         ];
-        base.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+        base.iter()
+            .chain(more)
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     /// A source that is open.
-    pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
+    pub async fn source(
+        &self,
+        more: &[(&str, &str)],
+        state: &State,
+        position: Option<&[u8]>,
+    ) -> Result<Source> {
         // Cases look often, so that they end soon.
         let quick = [&[("pollingPeriod", "10ms")], more].concat();
-        let given = Given { state: state.0.clone(), ..Given::default() };
+        let given = Given {
+            state: state.0.clone(),
+            ..Given::default()
+        };
         let mut source = self.connector.source(self.settings(&quick), given).await?;
         source.open(position).await?;
         Ok(source)
@@ -84,19 +122,28 @@ impl World {
     /// A destination that is open.
     pub async fn destination(&self, more: &[(&str, &str)]) -> Result<Destination> {
         let given = Given::default();
-        let mut destination = self.connector.destination(self.settings(more), given).await?;
+        let mut destination = self
+            .connector
+            .destination(self.settings(more), given)
+            .await?;
         destination.open().await?;
         Ok(destination)
     }
 
     /// Stores an object.
     pub fn put(&self, key: &str, body: impl Into<Bytes>) {
-        self.server.store().put(BUCKET, key, body).expect("the store takes it");
+        self.server
+            .store()
+            .put(BUCKET, key, body)
+            .expect("the store takes it");
     }
 
     /// Deletes an object.
     pub fn delete(&self, key: &str) {
-        self.server.store().delete(BUCKET, key).expect("the store deletes it");
+        self.server
+            .store()
+            .delete(BUCKET, key)
+            .expect("the store deletes it");
     }
 }
 
@@ -114,21 +161,35 @@ impl State {
     pub fn memory() -> Self {
         Self(Some(Arc::new(MemoryState::default())))
     }
+
+    fn store(&self) -> Option<Arc<dyn StateStore>> {
+        self.0.clone()
+    }
 }
 
 /// The component, compiled once for the whole process.
 pub async fn connector() -> Connector {
     static CONNECTOR: OnceCell<Connector> = OnceCell::const_new();
-    let load = || async {
-        let cache = std::env::temp_dir().join("s3-connector-tests-cache");
-        let options = LoadOptions { cache: Some(cache), core_dumps: true, ..LoadOptions::default() };
-        Connector::load(options).await.expect("it loads")
-    };
+    let load = || async { Connector::load(load()).await.expect("it loads") };
     CONNECTOR.get_or_init(load).await.clone()
 }
 
+/// How tests load the component: compiled code is kept from one run to the next.
+fn load() -> LoadOptions {
+    let cache = std::env::temp_dir().join("s3-connector-tests-cache");
+    LoadOptions {
+        cache: Some(cache),
+        core_dumps: true,
+        ..LoadOptions::default()
+    }
+}
+
 /// Reads and acks until the source has caught up.
-pub async fn read_all(source: &mut Source) -> Result<Vec<Record>> {
+///
+/// # Errors
+///
+/// The source's.
+pub async fn read_all(source: &mut handles::Source) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     let read = async {
         loop {
@@ -139,30 +200,53 @@ pub async fn read_all(source: &mut Source) -> Result<Vec<Record>> {
                 }
                 continue;
             };
-            for record in batch {
-                records.push(record::collect(record).await?);
-            }
+            records.extend(batch);
             source.ack(&last).await?;
         }
     };
-    tokio::time::timeout(PATIENCE, read).await.expect("the source catches up")?;
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("the source catches up")?;
     Ok(records)
 }
 
 /// Reads exactly so many records, acking none.
-pub async fn read_some(source: &mut Source, count: usize) -> Result<Vec<Record>> {
+///
+/// # Errors
+///
+/// The source's.
+pub async fn read_some(source: &mut handles::Source, count: usize) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     let read = async {
         while records.len() < count {
             let wanted = u32::try_from(count - records.len()).expect("cases are small");
-            for record in source.read(wanted, Duration::from_millis(200)).await? {
-                records.push(record::collect(record).await?);
-            }
+            records.extend(source.read(wanted, Duration::from_millis(200)).await?);
         }
         Ok::<_, Error>(())
     };
-    tokio::time::timeout(PATIENCE, read).await.expect("the records come")?;
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("the records come")?;
     Ok(records)
+}
+
+/// Flushes until so many acks came.
+///
+/// # Errors
+///
+/// The destination's.
+pub async fn flush(destination: &mut handles::Destination, count: usize) -> Result<Vec<Ack>> {
+    let mut acks = Vec::new();
+    let flush = async {
+        while acks.len() < count {
+            acks.extend(destination.flush(Duration::from_secs(10)).await?);
+        }
+        Ok::<_, Error>(())
+    };
+    tokio::time::timeout(PATIENCE, flush)
+        .await
+        .expect("the acks come")?;
+    Ok(acks)
 }
 
 /// The key of a record as text.

@@ -38,7 +38,8 @@ const AFTER_HELP: &str = "\
 Examples:
   s3-connector check --set aws.bucket=photos
   s3-connector check --destination --set aws.bucket=lake --set format=json
-  s3-connector check --json --set aws.bucket=photos | jq -r '.steps[] | select(.status == \"failed\").advice'
+  s3-connector check --json --set aws.bucket=photos |
+      jq -r '.steps[] | select(.status == \"failed\").advice'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.

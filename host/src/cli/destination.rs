@@ -24,9 +24,11 @@ pub(super) struct DestinationArguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  s3-connector destination --set aws.bucket=lake --set format=json < photos.jsonl
+  s3-connector destination --set aws.bucket=lake --set format=json \\
+      < photos.jsonl
   s3-connector source --set aws.bucket=photos --until-caught-up |
-      s3-connector destination --set aws.bucket=lake --set format=parquet --set prefix=photos/
+      s3-connector destination --set aws.bucket=lake --set format=parquet \\
+      --set prefix=photos/
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.

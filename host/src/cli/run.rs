@@ -41,7 +41,8 @@ pub(super) struct RunArguments {
 const AFTER_HELP: &str = "\
 Examples:
   s3-connector run photos.yaml
-  s3-connector run --until-caught-up --state /var/lib/s3-connector photos.yaml sounds.yaml
+  s3-connector run --until-caught-up --state /var/lib/s3-connector \\
+      photos.yaml sounds.yaml
 
 photos.yaml:
   version: 2.2

@@ -45,7 +45,8 @@ pub(super) struct SourceArguments {
 const AFTER_HELP: &str = "\
 Examples:
   s3-connector source --set aws.bucket=photos --until-caught-up > photos.jsonl
-  s3-connector source --set aws.bucket=photos --set prefix=2024/ --state ./photos-state
+  s3-connector source --set aws.bucket=photos --set prefix=2024/ \\
+      --state ./photos-state
   s3-connector source --set aws.bucket=photos --limit 1 | jq '.key |= @base64d'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \

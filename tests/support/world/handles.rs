@@ -60,7 +60,11 @@ impl Source {
         let mut whole = Vec::new();
         match self {
             Self::Native(source) => {
-                for record in source.read(records_max as usize, wait).await.map_err(lift_error)? {
+                for record in source
+                    .read(records_max as usize, wait)
+                    .await
+                    .map_err(lift_error)?
+                {
                     whole.push(collect(record).await?);
                 }
             }
@@ -107,7 +111,9 @@ impl Source {
                 ];
                 Ok(Progress {
                     caught_up: progress.is_caught_up,
-                    counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
+                    counters: counters
+                        .map(|(name, count)| (name.to_owned(), count))
+                        .into(),
                 })
             }
             Self::Component(source) => source.progress().await,
@@ -155,7 +161,9 @@ impl Destination {
                 lift_acks(destination.write(records.map(from_memory).collect()).await)
             }
             Self::Component(destination) => {
-                destination.write(records.map(record::from_memory).collect()).await
+                destination
+                    .write(records.map(record::from_memory).collect())
+                    .await
             }
         }
     }
@@ -166,7 +174,11 @@ impl Destination {
     /// # Errors
     ///
     /// Either connector's.
-    pub async fn write_from(&mut self, source: &mut Source, wait: Duration) -> Result<(usize, Vec<Ack>)> {
+    pub async fn write_from(
+        &mut self,
+        source: &mut Source,
+        wait: Duration,
+    ) -> Result<(usize, Vec<Ack>)> {
         match (self, source) {
             (Self::Native(destination), Source::Native(source)) => {
                 let records = source.read(100, wait).await.map_err(lift_error)?;
@@ -223,7 +235,8 @@ fn lift_acks(acks: Result<Vec<s3_connector::destination::Ack>, CoreError>) -> Re
         position: ack.position,
         error: ack.error.map(lift_error),
     };
-    acks.map(|acks| acks.into_iter().map(lift).collect()).map_err(lift_error)
+    acks.map(|acks| acks.into_iter().map(lift).collect())
+        .map_err(lift_error)
 }
 
 async fn collect(record: CoreRecord) -> Result<Record> {

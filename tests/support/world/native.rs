@@ -39,7 +39,9 @@ impl Timeline {
 
     /// Makes one that follows tokio's clock, or stands.
     pub(super) fn new(is_stopped: bool) -> Self {
-        Self { origin: (!is_stopped).then(Instant::now) }
+        Self {
+            origin: (!is_stopped).then(Instant::now),
+        }
     }
 
     /// Brings the server's clock to the present.
@@ -70,7 +72,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(server: EmbeddedS3, timeline: Timeline, ahead_seconds: i64) -> Self {
         timeline.show(&server);
-        Self { server, timeline, ahead_seconds, chance: Cell::new(1) }
+        Self {
+            server,
+            timeline,
+            ahead_seconds,
+            chance: Cell::new(1),
+        }
     }
 
     /// The time by the server's clock.
@@ -93,7 +100,12 @@ struct Inner {
 
 impl NativePorts {
     pub(super) fn new(shared: Rc<Shared>, keys: Option<Keys>, state: State) -> Self {
-        Self(Rc::new(Inner { shared, keys, state, started: Instant::now() }))
+        Self(Rc::new(Inner {
+            shared,
+            keys,
+            state,
+            started: Instant::now(),
+        }))
     }
 }
 
@@ -107,10 +119,15 @@ impl Transport for NativePorts {
         let inner = Rc::clone(&self.0);
         async move {
             let Some(keys) = &inner.keys else {
-                return Err(TransportError::Refused("there are no credentials".to_owned()));
+                return Err(TransportError::Refused(
+                    "there are no credentials".to_owned(),
+                ));
             };
             let scheme = if request.tls { "https" } else { "http" };
-            let named = request.headers.into_iter().map(|(name, value)| (name.to_owned(), value));
+            let named = request
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
             let plain = Plain {
                 method: request.method.as_str(),
                 origin: format!("{scheme}://{}", request.authority),
@@ -120,8 +137,9 @@ impl Transport for NativePorts {
             };
             let signed = keys.sign(plain, inner.shared.now());
             let answer = inner.shared.server.answer(signed).await;
-            let (parts, body) =
-                answer.map_err(|closed| TransportError::Broken(closed.to_string()))?.into_parts();
+            let (parts, body) = answer
+                .map_err(|closed| TransportError::Broken(closed.to_string()))?
+                .into_parts();
             let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
                 (name.as_str().to_owned(), value)
@@ -156,7 +174,11 @@ impl ports::Body for NativeBody {
 impl Clock for NativePorts {
     fn now(&self) -> Timestamp {
         let server = Timestamp::from_system_time(self.0.shared.now()).expect("it is past 1970");
-        Timestamp(server.0.saturating_add_signed(self.0.shared.ahead_seconds * 1000))
+        Timestamp(
+            server
+                .0
+                .saturating_add_signed(self.0.shared.ahead_seconds * 1000),
+        )
     }
 
     fn elapsed(&self) -> Duration {

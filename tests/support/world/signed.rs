@@ -60,13 +60,18 @@ impl Keys {
             .expect("all that is required is given")
             .into();
         let url = format!("{}{}", plain.origin, plain.path_with_query);
-        let (_, authority) = plain.origin.split_once("://").expect("an origin has a scheme");
+        let (_, authority) = plain
+            .origin
+            .split_once("://")
+            .expect("an origin has a scheme");
         let mut headers = vec![("host", authority)];
         headers.extend(plain.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         let body = SignableBody::Bytes(&plain.body);
         let signable = SignableRequest::new(plain.method, &url, headers.iter().copied(), body)
             .expect("the request is well-formed");
-        let (instructions, _) = sign(signable, &params).expect("it can be signed").into_parts();
+        let (instructions, _) = sign(signable, &params)
+            .expect("it can be signed")
+            .into_parts();
         let mut request = Request::builder().method(plain.method).uri(&url);
         for (name, value) in headers {
             request = request.header(name, value);

@@ -1,0 +1,405 @@
+//! Cases of what a source sees happen: creates, updates, deletes, in buckets that keep versions and that don't.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use s3_connector_tests::embedded::{self, ObjectHeaders, PutOptions, Versioning};
+use s3_connector_tests::in_every_world;
+use s3_connector_tests::world::{
+    AnySource, Bucket, Conditions, Kind, Place, State, read_all, summary,
+};
+
+in_every_world! {
+    changes_come_as_they_happened,
+    a_bucket_without_versions_tells_what_is_there,
+    a_suspended_bucket_reuses_its_null_version,
+    versioning_may_be_switched_while_a_source_follows,
+    many_changes_go_over_many_pages,
+    versions_that_straddle_pages_keep_their_order_and_operation except(Real, "pages of a thousand versions"),
+    every_change_of_one_second_is_delivered except(Real, STOPPED),
+    an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands,
+    an_upload_that_outlasts_everything_is_delivered_when_it_lands except(Real, "it takes hours"),
+    an_upload_that_is_given_up_is_no_change,
+    a_replica_with_an_older_stamp_is_delivered_within_the_window
+        except(Real, "nobody but the store gives an object an older stamp"),
+    milliseconds_repeat_nothing except(Real, "whether a store has milliseconds is its own business"),
+    removing_old_versions_for_good_is_no_change,
+    a_delete_of_what_is_not_there_is_no_change,
+    the_same_bytes_again_are_a_change,
+    a_store_without_versions_is_followed_by_its_objects except(Real, "the store is one without versions"),
+    an_unknown_list_of_uploads_is_no_reason_to_stop except(Real, "the store is one that refuses"),
+}
+
+const STOPPED: &str = "the store's clock stands still";
+
+/// A source that has caught up with what is there.
+async fn following(bucket: &Bucket) -> AnySource {
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    read_all(&mut source).await.expect("reads");
+    source
+}
+
+async fn next(source: &mut AnySource) -> Vec<String> {
+    summary(&read_all(source).await.expect("reads"))
+}
+
+fn of_key(key: &str, changes: &[String]) -> Vec<String> {
+    changes
+        .iter()
+        .filter(|c| c.split(' ').nth(1) == Some(key))
+        .cloned()
+        .collect()
+}
+
+async fn changes_come_as_they_happened(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    bucket.put("b", "1").await;
+    bucket.put("a", "2").await;
+    bucket.put("a", "3").await;
+    bucket.delete("b").await;
+    bucket.put("b", "2").await;
+    let changes = next(&mut source).await;
+    assert_eq!(changes.len(), 5, "{changes:?}");
+    assert_eq!(of_key("a", &changes), ["update a 2", "update a 3"]);
+    assert_eq!(
+        of_key("b", &changes),
+        ["create b 1", "delete b -", "create b 2"]
+    );
+    bucket.delete("a").await;
+    assert_eq!(next(&mut source).await, ["delete a -"]);
+}
+
+async fn a_bucket_without_versions_tells_what_is_there(place: &Place) {
+    let bucket = place.plain().await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    bucket.put("b", "1").await;
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+    // No listing tells what an object replaced: each is what it is, newly there.
+    bucket.put("b", "22").await;
+    assert_eq!(next(&mut source).await, ["create b 22"]);
+    // Nor does one tell what is gone.
+    bucket.delete("b").await;
+    assert!(next(&mut source).await.is_empty());
+    bucket.put("b", "333").await;
+    assert_eq!(next(&mut source).await, ["create b 333"]);
+}
+
+async fn a_suspended_bucket_reuses_its_null_version(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.set_versioning(Versioning::Suspended).await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    bucket.put("a", "22").await;
+    assert_eq!(next(&mut source).await, ["create a 22"]);
+    bucket.put("a", "333").await;
+    assert_eq!(next(&mut source).await, ["create a 333"]);
+    bucket.put("b", "1").await;
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+}
+
+async fn versioning_may_be_switched_while_a_source_follows(place: &Place) {
+    use Versioning::{Enabled, Suspended};
+    let bucket = place.plain().await;
+    bucket.put("a", "off").await;
+    let mut source = following(&bucket).await;
+    for (versioning, body, expected) in [
+        (Enabled, Some("on"), "update a on"),
+        (Enabled, None, "delete a -"),
+        (Enabled, Some("on again"), "create a on again"),
+        (Suspended, Some("suspended"), "update a suspended"),
+        (Suspended, None, "delete a -"),
+        (Enabled, Some("on for good"), "create a on for good"),
+        (Enabled, Some("and more"), "update a and more"),
+    ] {
+        bucket.set_versioning(versioning).await;
+        // Within one second, a listing that has versions and delete markers apart does not tell their order.
+        bucket.advance(Duration::from_secs(1)).await;
+        match body {
+            Some(body) => bucket.put("a", body).await,
+            None => bucket.delete("a").await,
+        }
+        assert_eq!(next(&mut source).await, [expected]);
+    }
+}
+
+async fn many_changes_go_over_many_pages(place: &Place) {
+    let bucket = place.versioned().await;
+    let keys: Vec<String> = (0..1100).map(|n| format!("k{n:05}")).collect();
+    let mut source = following(&bucket).await;
+    bucket.put_all(&keys, |_| "1".to_owned()).await;
+    let mut changes = next(&mut source).await;
+    changes.sort();
+    let expected: Vec<_> = keys.iter().map(|key| format!("create {key} 1")).collect();
+    assert!(changes == expected, "{} changes", changes.len());
+    bucket.put_all(&keys, |_| "2".to_owned()).await;
+    let mut changes = next(&mut source).await;
+    changes.sort();
+    let expected: Vec<_> = keys.iter().map(|key| format!("update {key} 2")).collect();
+    assert!(changes == expected, "{} changes", changes.len());
+}
+
+async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Place) {
+    for page_size_max in 1..=4 {
+        let store = embedded::Options {
+            page_size_max,
+            ..embedded::Options::default()
+        };
+        let versioning = Some(Versioning::Enabled);
+        let bucket = place
+            .bucket(Conditions {
+                versioning,
+                store: Some(store),
+                ..Conditions::default()
+            })
+            .await;
+        let mut source = following(&bucket).await;
+        for n in 1..=3 {
+            bucket.put("a", n.to_string()).await;
+            bucket.put("b", n.to_string()).await;
+        }
+        bucket.delete("b").await;
+        bucket.put("b", "4").await;
+        let changes = next(&mut source).await;
+        assert_eq!(
+            of_key("a", &changes),
+            ["create a 1", "update a 2", "update a 3"],
+            "{page_size_max}"
+        );
+        let b = [
+            "create b 1",
+            "update b 2",
+            "update b 3",
+            "delete b -",
+            "create b 4",
+        ];
+        assert_eq!(of_key("b", &changes), b, "{page_size_max}");
+    }
+}
+
+async fn every_change_of_one_second_is_delivered(place: &Place) {
+    let bucket = place
+        .bucket(Conditions {
+            is_stopped: true,
+            ..Conditions::default()
+        })
+        .await;
+    bucket.put("a", "1").await;
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    for key in ["c", "b", "d"] {
+        bucket.put(key, "1").await;
+        assert_eq!(next(&mut source).await, [format!("create {key} 1")]);
+    }
+    // Overwritten within the second: another ETag, the same stamp.
+    bucket.put("b", "2").await;
+    assert_eq!(next(&mut source).await, ["create b 2"]);
+}
+
+async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    let mut upload = bucket.begin_upload("in parts").await;
+    bucket.upload_part(&mut upload, "whole").await;
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    bucket.put("b", "1").await;
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+    bucket.complete_upload(upload).await;
+    assert_eq!(next(&mut source).await, ["create in parts whole"]);
+    let mut upload = bucket.begin_upload("in parts").await;
+    bucket.upload_part(&mut upload, "again").await;
+    assert!(next(&mut source).await.is_empty(), "nothing has landed");
+    bucket.complete_upload(upload).await;
+    assert_eq!(next(&mut source).await, ["update in parts again"]);
+}
+
+async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(place: &Place) {
+    let versioning = Some(Versioning::Enabled);
+    let bucket = place
+        .bucket(Conditions {
+            versioning,
+            is_stopped: true,
+            ..Conditions::default()
+        })
+        .await;
+    bucket.put("a", "1").await;
+    let mut upload = bucket.begin_upload("big").await;
+    bucket.upload_part(&mut upload, "whole").await;
+    let (state, briefly) = (State::memory(), [("lookback", "1s")]);
+    let mut source = bucket.source(&briefly, &state, None).await.expect("opens");
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    bucket.advance(Duration::from_secs(3600)).await;
+    bucket.put("b", "1").await;
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["create b 1"]);
+    bucket.advance(Duration::from_secs(3600)).await;
+    drop(source);
+    bucket.complete_upload(upload).await;
+    let position = records[0].position.clone();
+    let mut source = bucket
+        .source(&briefly, &state, Some(&position))
+        .await
+        .expect("goes on");
+    assert_eq!(next(&mut source).await, ["create big whole"]);
+    assert!(next(&mut source).await.is_empty());
+}
+
+async fn an_upload_that_is_given_up_is_no_change(place: &Place) {
+    let bucket = place.versioned().await;
+    let mut upload = bucket.begin_upload("a").await;
+    bucket.upload_part(&mut upload, "part").await;
+    let mut source = following(&bucket).await;
+    bucket.abort_upload(upload).await;
+    bucket.put("b", "1").await;
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+}
+
+async fn a_replica_with_an_older_stamp_is_delivered_within_the_window(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    for (key, minutes) in [("late", 4), ("later", 2)] {
+        let time = bucket.server().clock().now() - Duration::from_secs(60 * minutes);
+        let options = PutOptions {
+            body: Bytes::from_static(b"1"),
+            last_modified: Some(time),
+            ..PutOptions::default()
+        };
+        bucket
+            .server()
+            .store()
+            .put_with(bucket.name(), key, options)
+            .expect("stores");
+    }
+    assert_eq!(next(&mut source).await, ["create late 1", "create later 1"]);
+}
+
+async fn milliseconds_repeat_nothing(place: &Place) {
+    let store = embedded::Options {
+        milliseconds: true,
+        ..embedded::Options::default()
+    };
+    let bucket = place
+        .bucket(Conditions {
+            store: Some(store),
+            ..Conditions::default()
+        })
+        .await;
+    bucket.put("a", "1").await;
+    let state = State::memory();
+    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut records = read_all(&mut source).await.expect("reads");
+    for key in ["b", "c"] {
+        bucket.put(key, "1").await;
+        records.extend(read_all(&mut source).await.expect("reads"));
+    }
+    assert_eq!(
+        summary(&records),
+        ["snapshot a 1", "create b 1", "create c 1"]
+    );
+    let position = records[2].position.clone();
+    let mut source = bucket
+        .source(&[], &state, Some(&position))
+        .await
+        .expect("goes on");
+    assert!(next(&mut source).await.is_empty());
+}
+
+async fn removing_old_versions_for_good_is_no_change(place: &Place) {
+    let bucket = place.versioned().await;
+    for n in 1..=3 {
+        bucket.put("a", n.to_string()).await;
+    }
+    let mut source = following(&bucket).await;
+    let versions = bucket.versions().await;
+    bucket.delete_version(&versions[2]).await;
+    assert!(next(&mut source).await.is_empty());
+    bucket.delete_version(&versions[1]).await;
+    bucket.put("b", "1").await;
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+}
+
+async fn a_delete_of_what_is_not_there_is_no_change(place: &Place) {
+    let bucket = place.versioned().await;
+    let mut source = following(&bucket).await;
+    bucket.delete("never").await;
+    bucket.delete("never").await;
+    bucket.put("a", "1").await;
+    assert_eq!(next(&mut source).await, ["create a 1"]);
+    bucket.put("never", "1").await;
+    assert_eq!(next(&mut source).await, ["create never 1"]);
+}
+
+async fn the_same_bytes_again_are_a_change(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    bucket.put("a", "1").await;
+    assert_eq!(next(&mut source).await, ["update a 1"]);
+    let headers = ObjectHeaders {
+        metadata: [("colour".to_owned(), "blue".to_owned())].into(),
+        ..ObjectHeaders::default()
+    };
+    assert!(bucket.try_put("a", "1", headers).await);
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["update a 1"]);
+    assert_eq!(
+        records[0].metadata.get("colour").map(String::as_str),
+        Some("blue")
+    );
+}
+
+async fn a_store_without_versions_is_followed_by_its_objects(place: &Place) {
+    let store = embedded::Options {
+        versions_api: false,
+        uploads_api: false,
+        ..embedded::Options::default()
+    };
+    let bucket = place
+        .bucket(Conditions {
+            store: Some(store),
+            ..Conditions::default()
+        })
+        .await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    bucket.put("b", "1").await;
+    bucket.put("a", "22").await;
+    let mut changes = next(&mut source).await;
+    changes.sort();
+    assert_eq!(changes, ["create a 22", "create b 1"]);
+    assert!(next(&mut source).await.is_empty());
+}
+
+async fn an_unknown_list_of_uploads_is_no_reason_to_stop(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket
+        .server()
+        .access()
+        .deny(embedded::Operation::ListMultipartUploads);
+    bucket.put("a", "1").await;
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    bucket.put("a", "2").await;
+    assert_eq!(next(&mut source).await, ["update a 2"]);
+    assert_ne!(place.kind(), Kind::Real);
+}

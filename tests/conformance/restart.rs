@@ -1,0 +1,416 @@
+//! Cases of stopping and going on: after any record, with and without saved state, from positions good and bad.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use s3_connector_host::ErrorKind;
+use s3_connector_tests::in_every_world;
+use s3_connector_tests::world::{
+    Bucket, Conditions, Kind, Place, Record, State, key, read_all, read_some, summary,
+};
+
+in_every_world! {
+    a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing,
+    a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state,
+    a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing,
+    a_restart_in_the_middle_of_a_pass_loses_nothing_without_state,
+    without_saved_state_a_restart_repeats_the_window_and_loses_nothing,
+    objects_of_one_second_are_all_delivered_before_and_after_a_restart
+        except(Real, "the store's clock stands still"),
+    what_happens_while_nothing_runs_is_delivered,
+    a_restart_from_a_record_that_was_acked_long_ago_loses_nothing,
+    bare_positions_of_the_go_connector_mean_what_they_meant,
+    a_position_that_is_garbage_is_corrupt,
+    a_damaged_or_foreign_position_is_corrupt,
+    acks_go_in_order_and_name_records_that_are_out,
+    calls_out_of_order_are_refused,
+}
+
+/// Goes on behind the last of `first` and returns the keys of both, in order.
+async fn keys_with_restart(bucket: &Bucket, first: &[Record], state: &State) -> Vec<String> {
+    let position = first.last().expect("something was read").position.clone();
+    let mut source = bucket
+        .source(&[], state, Some(&position))
+        .await
+        .expect("goes on");
+    let rest = read_all(&mut source).await.expect("reads");
+    first.iter().chain(&rest).map(key).collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("k{n:02}")).collect()
+}
+
+async fn a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing(place: &Place) {
+    let bucket = place.versioned().await;
+    let keys = numbered(12);
+    bucket.put_all(&keys, str::to_owned).await;
+    for stop in 1..=keys.len() {
+        let state = State::memory();
+        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        let first = read_some(&mut source, stop).await.expect("reads");
+        drop(source);
+        assert_eq!(
+            keys_with_restart(&bucket, &first, &state).await,
+            keys,
+            "stopped after {stop}"
+        );
+    }
+}
+
+async fn a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state(place: &Place) {
+    let bucket = place.versioned().await;
+    let keys = numbered(6);
+    bucket.put_all(&keys, str::to_owned).await;
+    for stop in 1..=keys.len() {
+        let mut source = bucket
+            .source(&[], &State::none(), None)
+            .await
+            .expect("opens");
+        let first = read_some(&mut source, stop).await.expect("reads");
+        drop(source);
+        let all = keys_with_restart(&bucket, &first, &State::none()).await;
+        // The snapshot goes on where it stood; what lies in the window may come again.
+        assert_eq!(all[..keys.len()], keys, "stopped after {stop}");
+        assert!(all.len() <= 2 * keys.len(), "{all:?}");
+    }
+}
+
+async fn a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("seed", "1").await;
+    let keys = numbered(8);
+    for stop in 1..=keys.len() {
+        let state = State::memory();
+        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        read_all(&mut source).await.expect("reads");
+        bucket.put_all(&keys, |_| stop.to_string()).await;
+        let first = read_some(&mut source, stop).await.expect("reads");
+        drop(source);
+        let mut all = keys_with_restart(&bucket, &first, &state).await;
+        all.sort();
+        assert_eq!(all, keys, "stopped after {stop}");
+    }
+}
+
+async fn a_restart_in_the_middle_of_a_pass_loses_nothing_without_state(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("seed", "1").await;
+    let keys = numbered(5);
+    for stop in 1..=keys.len() {
+        let mut source = bucket
+            .source(&[], &State::none(), None)
+            .await
+            .expect("opens");
+        read_all(&mut source).await.expect("reads");
+        bucket.put_all(&keys, |_| stop.to_string()).await;
+        let first = read_some(&mut source, stop).await.expect("reads");
+        let position = first[stop - 1].position.clone();
+        drop(source);
+        let mut source = bucket
+            .source(&[], &State::none(), Some(&position))
+            .await
+            .expect("goes on");
+        let rest = read_all(&mut source).await.expect("reads");
+        let newest = |record: &&Record| {
+            summary(std::slice::from_ref(*record))[0].ends_with(&format!(" {stop}"))
+        };
+        let seen: BTreeSet<_> = first.iter().chain(&rest).filter(newest).map(key).collect();
+        let missing: Vec<_> = keys.iter().filter(|key| !seen.contains(*key)).collect();
+        assert!(
+            missing.is_empty(),
+            "stopped after {stop}: {missing:?} are missing"
+        );
+    }
+}
+
+async fn without_saved_state_a_restart_repeats_the_window_and_loses_nothing(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    let mut source = bucket
+        .source(&[], &State::none(), None)
+        .await
+        .expect("opens");
+    read_all(&mut source).await.expect("reads");
+    bucket.put("b", "1").await;
+    let records = read_all(&mut source).await.expect("reads");
+    drop(source);
+    bucket.put("c", "1").await;
+    let position = records[0].position.clone();
+    let mut source = bucket
+        .source(&[], &State::none(), Some(&position))
+        .await
+        .expect("goes on");
+    let mut changes = summary(&read_all(&mut source).await.expect("reads"));
+    changes.sort();
+    assert_eq!(changes, ["create a 1", "create b 1", "create c 1"]);
+}
+
+async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(place: &Place) {
+    let bucket = place
+        .bucket(Conditions {
+            is_stopped: true,
+            ..Conditions::default()
+        })
+        .await;
+    let state = State::memory();
+    bucket.put("b", "1").await;
+    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut records = read_all(&mut source).await.expect("reads");
+    for key in ["c", "d"] {
+        bucket.put(key, "1").await;
+        records.extend(read_all(&mut source).await.expect("reads"));
+    }
+    let position = records.last().expect("three records").position.clone();
+    drop(source);
+    bucket.put("a", "1").await;
+    let mut source = bucket
+        .source(&[], &state, Some(&position))
+        .await
+        .expect("goes on");
+    records.extend(read_all(&mut source).await.expect("reads"));
+    assert_eq!(
+        records.iter().map(key).collect::<Vec<_>>(),
+        ["b", "c", "d", "a"]
+    );
+}
+
+async fn what_happens_while_nothing_runs_is_delivered(place: &Place) {
+    let bucket = place.versioned().await;
+    let state = State::memory();
+    bucket.put("a", "1").await;
+    bucket.put("b", "1").await;
+    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let first = read_some(&mut source, 1).await.expect("reads");
+    drop(source);
+    bucket.put("a", "2").await;
+    bucket.delete("b").await;
+    bucket.put("c", "1").await;
+    let position = first[0].position.clone();
+    let mut source = bucket
+        .source(&[], &state, Some(&position))
+        .await
+        .expect("goes on");
+    let mut changes = summary(&read_all(&mut source).await.expect("reads"));
+    // The snapshot goes on with what is there; how `b` came and went is told behind it.
+    assert_eq!(changes.remove(0), "snapshot c 1");
+    changes.sort();
+    assert_eq!(changes, ["create b 1", "delete b -", "update a 2"]);
+}
+
+async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(place: &Place) {
+    let bucket = place.versioned().await;
+    let state = State::memory();
+    bucket.put("a", "0").await;
+    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut records = read_all(&mut source).await.expect("reads");
+    for n in 1..=3 {
+        bucket.put("a", n.to_string()).await;
+        records.extend(read_all(&mut source).await.expect("reads"));
+    }
+    drop(source);
+    for (index, record) in records.iter().enumerate() {
+        let position = record.position.clone();
+        let mut source = bucket
+            .source(&[], &state, Some(&position))
+            .await
+            .expect("goes on");
+        let rest = summary(&read_all(&mut source).await.expect("reads"));
+        for n in index + 1..=3 {
+            assert!(
+                rest.contains(&format!("update a {n}")),
+                "from {index}: {rest:?}"
+            );
+        }
+    }
+}
+
+async fn bare_positions_of_the_go_connector_mean_what_they_meant(place: &Place) {
+    let bucket = place.versioned().await;
+    let keys = ["a", "b_s1", "c"];
+    for key in keys {
+        bucket.put(key, "1").await;
+    }
+    // In a snapshot: behind the key, which may look like a position itself.
+    for (position, expected) in [("a_s0", &keys[1..]), ("b_s1_s0", &keys[2..])] {
+        let mut source = bucket
+            .source(&[], &State::memory(), Some(position.as_bytes()))
+            .await
+            .expect("goes on");
+        let records = read_some(&mut source, expected.len()).await.expect("reads");
+        assert_eq!(
+            records.iter().map(key).collect::<Vec<_>>(),
+            expected,
+            "{position}"
+        );
+    }
+    // In CDC: from that second on, and a window before it.
+    let now = match place.kind() {
+        Kind::Real => SystemTime::now(),
+        _ => bucket.server().clock().now(),
+    };
+    let seconds = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("past 1970")
+        .as_secs();
+    let position = format!("a_c{seconds}");
+    let mut source = bucket
+        .source(&[], &State::memory(), Some(position.as_bytes()))
+        .await
+        .expect("goes on");
+    let mut changes = summary(&read_all(&mut source).await.expect("reads"));
+    changes.sort();
+    assert_eq!(changes, ["create a 1", "create b_s1 1", "create c 1"]);
+    bucket.put("a", "2").await;
+    assert_eq!(
+        summary(&read_all(&mut source).await.expect("reads")),
+        ["update a 2"]
+    );
+    let far = format!("a_c{}", seconds + 3600);
+    let mut source = bucket
+        .source(&[], &State::memory(), Some(far.as_bytes()))
+        .await
+        .expect("goes on");
+    assert!(
+        read_all(&mut source).await.expect("reads").is_empty(),
+        "all of that was before"
+    );
+}
+
+async fn a_position_that_is_garbage_is_corrupt(place: &Place) {
+    let bucket = place.plain().await;
+    let garbage = [
+        &b"nothing"[..],
+        b"a_",
+        b"_",
+        b"a_x1",
+        b"\xff\xfe",
+        b"a_s1~AQ",
+        b"a_s",
+        b"a_c",
+        b"a_s-1",
+        b"a_s1.5",
+        b"_s1",
+        b"a_s99999999999999999999",
+        b"a_s1~",
+        b"a_s1~~",
+        b"a_s1~!",
+        b"a_c1 ",
+    ];
+    for position in garbage {
+        let Err(error) = bucket.source(&[], &State::memory(), Some(position)).await else {
+            panic!("{:?} was taken", String::from_utf8_lossy(position))
+        };
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+}
+
+async fn a_damaged_or_foreign_position_is_corrupt(place: &Place) {
+    let bucket = place.plain().await;
+    bucket.put("a", "1").await;
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    let position = read_some(&mut source, 1)
+        .await
+        .expect("reads")
+        .remove(0)
+        .position;
+    let extension = position
+        .iter()
+        .position(|byte| *byte == b'~')
+        .expect("it has an extension")
+        + 1;
+    let refused = async |position: &[u8], settings: &[(&str, &str)]| {
+        let Err(error) = bucket
+            .source(settings, &State::memory(), Some(position))
+            .await
+        else {
+            panic!("{:?} was taken", String::from_utf8_lossy(position))
+        };
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        error.message().to_owned()
+    };
+    for end in extension..position.len() {
+        refused(&position[..end], &[]).await;
+    }
+    let bytes = STANDARD_NO_PAD
+        .decode(&position[extension..])
+        .expect("base64");
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x10;
+        let text = [
+            &position[..extension],
+            STANDARD_NO_PAD.encode(flipped).as_bytes(),
+        ]
+        .concat();
+        refused(&text, &[]).await;
+    }
+    let renamed = [b"b", &position[1..]].concat();
+    refused(&renamed, &[]).await;
+    let message = refused(&position, &[("prefix", "other")]).await;
+    assert!(message.contains("another bucket or prefix"), "{message}");
+    bucket
+        .source(&[], &State::memory(), Some(&position))
+        .await
+        .expect("undamaged, it is taken");
+}
+
+async fn acks_go_in_order_and_name_records_that_are_out(place: &Place) {
+    let bucket = place.plain().await;
+    for key in ["a", "b", "c"] {
+        bucket.put(key, "1").await;
+    }
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    let records = read_some(&mut source, 3).await.expect("reads");
+    source
+        .ack(&records[1].position)
+        .await
+        .expect("acks the first two");
+    let error = source
+        .ack(&records[0].position)
+        .await
+        .expect_err("acked before");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let error = source.ack(b"z_s1").await.expect_err("was never out");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    source
+        .ack(&records[2].position)
+        .await
+        .expect("acks the last one");
+}
+
+async fn calls_out_of_order_are_refused(place: &Place) {
+    let bucket = place.plain().await;
+    bucket.put("a", "1").await;
+    let configured = bucket
+        .configured_source(bucket.settings(&[]), &State::memory())
+        .await;
+    let mut source = configured.expect("configures");
+    let error = source
+        .read(1, Duration::ZERO)
+        .await
+        .expect_err("is not open");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(!source.progress().await.expect("answers").caught_up);
+    source.open(None).await.expect("opens");
+    let error = source.open(None).await.expect_err("is open");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let records = read_some(&mut source, 1).await.expect("reads");
+    source.teardown().await.expect("ends");
+    source.teardown().await.expect("ends again");
+    for error in [
+        source.read(1, Duration::ZERO).await.expect_err("is over"),
+        source.ack(&records[0].position).await.expect_err("is over"),
+        source.open(None).await.expect_err("is over"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    }
+}

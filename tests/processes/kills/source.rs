@@ -1,0 +1,108 @@
+//! `source --state`, whose stdout is read to where the kill cut it off.
+
+use s3_connector::record::json;
+use s3_connector_tests::embedded::Operation;
+use s3_connector_tests::process::{Ended, Record};
+
+use super::churn::{self, Churn, Line};
+use super::ledger::Ledger;
+use super::trigger::Doom;
+use crate::chance::Dice;
+use crate::site::Site;
+
+/// Kills in a round.
+const KILLS: usize = 12;
+
+/// What was delivered.
+#[derive(Default)]
+struct Delivered {
+    /// Every record of a whole line.
+    all: Vec<Record>,
+    /// Those up to the position that was kept.
+    acked: Vec<Record>,
+    /// Records of lines that the kill cut off in front of their newline.
+    unended: Vec<Record>,
+}
+
+impl Delivered {
+    /// Takes what a process printed, and where its state stands.
+    fn take(&mut self, ended: &Ended, position: Option<&[u8]>) {
+        let records = ended.records();
+        let (_, torn) = ended.lines();
+        self.unended.extend(json::decode_line(torn).ok());
+        let kept = records
+            .iter()
+            .rposition(|record| Some(&record.position[..]) == position);
+        let last = self.acked.last().map(|record| &record.position[..]);
+        assert!(
+            kept.is_some() || position == last,
+            "the position {:?} is that of no line",
+            position.map(String::from_utf8_lossy)
+        );
+        let acked = &records[..kept.map_or(0, |at| at + 1)];
+        self.acked.extend_from_slice(acked);
+        self.all.extend(records);
+    }
+}
+
+/// A bucket that changes, and a source that is killed and started again until it has had enough.
+pub async fn round(mut dice: Dice) -> usize {
+    let site = Site::with(churn::options(&mut dice)).await;
+    let churn = Churn::start(&site.server, &mut dice);
+    let mut delivered = Delivered::default();
+    let mut line = Line::new();
+    for _ in 0..KILLS {
+        if delivered.acked.is_empty() {
+            line = churn.line();
+        }
+        let ended = run_and_kill(&site, &mut dice).await;
+        churn.rest();
+        assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
+        let position = site.position("state");
+        delivered.take(&ended, position.as_deref());
+    }
+    if delivered.acked.is_empty() {
+        line = churn.line();
+    }
+    churn.end();
+    let last = site.source_with_state().args(&["--until-caught-up"]);
+    let last = last.run().await.well();
+    assert!(last.lines().1.is_empty());
+    let position = site.position("state");
+    delivered.take(&last, position.as_deref());
+
+    let ledger = Ledger::of(site.server.store());
+    for record in delivered.all.iter().chain(&delivered.unended) {
+        ledger.is_true(record);
+    }
+    ledger.is_covered(&delivered.all, &line);
+    ledger.is_covered(&delivered.acked, &line);
+    ledger.is_in_order(&delivered.acked);
+    KILLS
+}
+
+async fn run_and_kill(site: &Site, dice: &mut Dice) -> Ended {
+    let concurrency = 1 + dice.below(16);
+    let source = site
+        .source_with_state()
+        .set("concurrency", &concurrency.to_string());
+    if dice.one_in(2) {
+        let mut running = source.start();
+        running.lines(dice.below(120)).await;
+        return running.kill().await;
+    }
+    let operations = [
+        Operation::ListObjectsV2,
+        Operation::ListObjectVersions,
+        Operation::ListMultipartUploads,
+        Operation::GetObject,
+    ];
+    // A snapshot is listed once, and may have been.
+    let operations = if site.path("state/position").exists() {
+        &operations[1..]
+    } else {
+        &operations[..]
+    };
+    let doom = Doom::random(&site.server, dice, operations, 160);
+    doom.kill(source.start()).await
+}

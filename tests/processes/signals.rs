@@ -1,0 +1,193 @@
+//! SIGINT and SIGTERM: the first ends in good order, the second at once.
+
+use std::time::Duration;
+
+use s3_connector_tests::embedded::{Filter, Operation};
+use s3_connector_tests::process::{Running, Signal};
+
+use crate::site::{PHOTOS, Site, encode_lines, keys, numbered, records};
+
+const BOTH: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+
+#[tokio::test]
+async fn a_source_that_is_stopped_in_its_snapshot_goes_on_exactly_behind() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        site.fill(300);
+        // It can't come to its end before it is stopped.
+        let pause = site
+            .server
+            .pause(Filter::from(Operation::GetObject).key("0200"));
+        let mut source = site.source_with_state().set("concurrency", "4").start();
+        source.lines(50).await;
+        source.signal(signal).await;
+        let printed = source.ended().await.well().records();
+        let last = printed.last().map(|record| record.position.to_vec());
+        assert!((50..200).contains(&printed.len()), "{}", printed.len());
+        assert_eq!(site.position("state"), last, "{signal:?}");
+        drop(pause);
+        let rest = site.rest().await;
+        assert_eq!(keys(&[printed, rest].concat()), numbered(0..300));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_stopped_among_changes_goes_on_exactly_behind() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        site.fill(3);
+        let mut source = site.source_with_state().start();
+        source.lines(3).await;
+        for n in 3..40 {
+            site.put(&format!("{n:04}"), "new");
+        }
+        source.lines(20).await;
+        source.signal(signal).await;
+        let ended = source.ended().await.well();
+        assert_eq!(ended.stderr, "");
+        let printed = ended.records();
+        site.put("0040", "while nobody looked");
+        let rest = site.rest().await;
+        assert_eq!(keys(&[printed, rest].concat()), numbered(0..41));
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_is_stopped_has_stored_what_it_says() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        let input = records(0..25);
+        let mut pause = site.server.pause(Operation::PutObject);
+        let mut destination = site.destination("json", 10).start();
+        destination.write(&encode_lines(&input)).await;
+        pause.arrived().await.release();
+        pause.arrived().await.release();
+        drop(pause);
+        destination.signal(signal).await;
+        let ended = destination.ended().await.well();
+        // It may have been asked to end before it read the last lines, but not before the first twenty.
+        let stored = site.stored();
+        assert!(stored.len() >= 20);
+        assert_eq!(stored, input[..stored.len()]);
+        let _ = ended.saying(&[&format!("{} records were stored", stored.len())]);
+        let rest = &input[stored.len()..];
+        let _ = site
+            .destination("json", 10)
+            .feed(&encode_lines(rest))
+            .await
+            .well();
+        assert_eq!(site.stored(), input);
+    }
+}
+
+/// A pipeline from one bucket to the other, by batches of ten.
+fn pipeline(site: &Site) -> Running {
+    let yaml = "\
+version: 2.2
+pipelines:
+  - id: copy
+    connectors:
+      - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, pollingPeriod: 20ms, concurrency: 4}}
+      - {id: out, type: destination, plugin: s3, settings:
+          {aws.bucket: lake, format: json, bufferSize: 10, bufferDelay: 1h}}
+";
+    let file = site.file("copy.yaml", yaml);
+    site.command(&["run", &file]).start()
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_stopped_has_stored_up_to_its_position_and_goes_on_there() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        site.fill(100);
+        let get = site
+            .server
+            .pause(Filter::from(Operation::GetObject).key("0060"));
+        let mut put = site.server.pause(Operation::PutObject);
+        let running = pipeline(&site);
+        put.arrived().await.release();
+        drop(put);
+        running.signal(signal).await;
+        let _ = running.ended().await.well();
+        let mut stored = site.batches().concat();
+        stored.sort_by_key(crate::site::key);
+        assert_eq!(keys(&stored), numbered(0..stored.len()));
+        let last = stored.last().map(|record| record.position.to_vec());
+        assert_eq!(site.position("s3-connector-state/copy"), last);
+        drop(get);
+        let again = site.command(&["run", "--until-caught-up", "copy.yaml"]);
+        let _ = again.run().await.well();
+        let mut all = keys(&site.stored());
+        all.sort();
+        assert_eq!(all, numbered(0..100), "once each");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_destination_at_once() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        let input = encode_lines(&records(0..10));
+        let mut put = site.server.pause(Operation::PutObject);
+        let mut destination = site.destination("json", 10).start();
+        destination.write(&input).await;
+        let held = put.arrived().await;
+        destination.signal(Signal::Terminate).await;
+        ends_by_another(destination, signal).await;
+        drop((held, put));
+        let _ = site.destination("json", 10).feed(&input).await.well();
+        assert_eq!(site.stored(), records(0..10));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_pipeline_at_once() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        site.fill(10);
+        let mut put = site.server.pause(Operation::PutObject);
+        let running = pipeline(&site);
+        let held = put.arrived().await;
+        running.signal(Signal::Interrupt).await;
+        ends_by_another(running, signal).await;
+        drop(held);
+        // What was not acked comes again.
+        drop(put);
+        let again = site.command(&["run", "--until-caught-up", "copy.yaml"]);
+        let _ = again.run().await.well();
+        assert_eq!(keys(&site.stored()), numbered(0..10));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_source_whose_reader_hangs() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        // More than a pipe holds.
+        for n in 0..50 {
+            site.put(&format!("{n:04}"), &"x".repeat(50_000));
+        }
+        let mut pause = site
+            .server
+            .pause(Filter::from(Operation::GetObject).key("0000"));
+        let source = site.source_with_state().holding_output().start();
+        pause.arrived().await.release();
+        source.signal(Signal::Terminate).await;
+        ends_by_another(source, signal).await;
+        drop(pause);
+        assert_eq!(site.server.store().objects(PHOTOS).unwrap().len(), 50);
+        assert_eq!(keys(&site.rest().await), numbered(0..50));
+    }
+}
+
+/// Sends the signal until the process ends by it. Two that arrive together are one to a process, and nothing tells
+/// from outside when it has seen the first.
+async fn ends_by_another(mut running: Running, signal: Signal) {
+    loop {
+        running.signal(signal).await;
+        if running.has_ended_within(Duration::from_millis(50)).await {
+            break;
+        }
+    }
+    let _ = running.ended().await.with_code(signal.exit_code());
+}

@@ -1,0 +1,181 @@
+//! Who reads and writes what: stdout carries data alone, stderr the rest, and either may go away.
+
+use std::fs::OpenOptions;
+
+use s3_connector::record::Operation;
+
+use crate::site::{Site, encode_lines, keys, numbered, records};
+
+#[tokio::test]
+async fn stdout_carries_records_alone_however_much_is_logged() {
+    let site = Site::new().await;
+    site.fill(30);
+    for detail in ["--verbose", "--quiet"] {
+        let source = site.source().args(&["--until-caught-up", detail]);
+        let ended = source.run().await.well();
+        assert_eq!(keys(&ended.records()), numbered(0..30));
+        assert!(ended.lines().1.is_empty());
+        assert_eq!(ended.stderr.is_empty(), detail == "--quiet");
+    }
+    let source = site.source().args(&["--until-caught-up"]);
+    let everything = source.env("S3_CONNECTOR_LOG", "trace").run().await.well();
+    assert_eq!(keys(&everything.records()), numbered(0..30));
+}
+
+#[tokio::test]
+async fn quiet_commands_say_nothing_when_all_is_well() {
+    let site = Site::new().await;
+    site.fill(3);
+    let yaml = "pipelines: [{id: copy, connectors: [
+        {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}},
+        {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}]}]";
+    let file = site.file("copy.yaml", yaml);
+    let quiet = |arguments: &[&str]| site.command(&[&["--quiet"], arguments].concat());
+    let lines = encode_lines(&records(0..3));
+    let destination = ["destination", "--set", "format=json"];
+    let ended = [
+        quiet(&["source", "--until-caught-up"])
+            .set("aws.bucket", "photos")
+            .run()
+            .await,
+        quiet(&destination)
+            .set("aws.bucket", "lake")
+            .feed(&lines)
+            .await,
+        quiet(&["run", "--until-caught-up", &file]).run().await,
+        quiet(&["check"]).set("aws.bucket", "photos").run().await,
+        quiet(&["spec"]).run().await,
+    ];
+    for ended in ended {
+        assert_eq!(ended.well().stderr, "");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_only_stores_prints_nothing() {
+    let site = Site::new().await;
+    let lines = encode_lines(&records(0..3));
+    let ended = site.destination("json", 10).feed(&lines).await.well();
+    assert_eq!(ended.stdout, b"");
+    let _ = ended.saying(&["3 records were stored"]);
+}
+
+#[tokio::test]
+async fn a_source_whose_reader_goes_ends_well_and_acks_no_more_than_was_printed() {
+    let site = Site::new().await;
+    for n in 0..300 {
+        site.put(&format!("{n:04}"), &"x".repeat(5000));
+    }
+    let mut source = site.source_with_state().start();
+    source.lines(1).await;
+    source.close_output().await;
+    let first = source.ended().await.well();
+    assert_eq!(first.stderr, "");
+    // What went into the pipe before its reader left was printed; the test saw it all.
+    let rest = site.rest().await;
+    let acked = 300 - rest.len();
+    assert_eq!(keys(&rest), numbered(acked..300));
+    assert!(acked < 300);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_is_no_failure_of_any_command() {
+    let site = Site::new().await;
+    site.fill(3);
+    let commands: [&[&str]; 6] = [
+        &["spec"],
+        &["spec", "--json"],
+        &["check", "--set", "aws.bucket=photos"],
+        &["check", "--json", "--set", "aws.bucket=photos"],
+        &["source", "--until-caught-up", "--set", "aws.bucket=photos"],
+        &["--help"],
+    ];
+    for command in commands {
+        let mut running = site.command(command).holding_output().start();
+        running.close_output().await;
+        let ended = running.ended().await.well();
+        assert_eq!(ended.stderr, "", "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn head_ends_a_source_that_would_go_on() {
+    use s3_connector_tests::process::Invocation;
+    let site = Site::new().await;
+    for n in 0..300 {
+        site.put(&format!("{n:04}"), &"x".repeat(5000));
+    }
+    let script = "s3-connector source --set aws.bucket=photos | head -1";
+    let ended = Invocation::script(script).at(&site.server).run().await;
+    assert_eq!(ended.stderr, "");
+    assert_eq!(keys(&ended.well().records()), ["0000"]);
+}
+
+#[tokio::test]
+async fn an_output_that_takes_nothing_fails_and_acks_nothing() {
+    let site = Site::new().await;
+    site.fill(30);
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let source = site.source_with_state().args(&["--until-caught-up"]);
+    let ended = source.stdout(full).run().await.with_code(1);
+    let _ = ended.saying(&["error: the output cannot be written", "No space left"]);
+    assert_eq!(keys(&site.rest().await), numbered(0..30));
+}
+
+#[tokio::test]
+async fn a_bad_line_is_told_by_its_number_and_what_is_before_it_is_stored() {
+    let site = Site::new().await;
+    let good = encode_lines(&records(0..25));
+    let more = encode_lines(&records(25..30));
+    let bad: [&[u8]; 5] = [
+        b"not json\n",
+        b"{\"position\":\"%%\",\"operation\":\"create\"}\n",
+        b"{\"position\":\"MQ==\",\"operation\":\"explode\"}\n",
+        b"\xff\xfe\n",
+        // Cut off in the middle: the line that a kill leaves behind.
+        &good[..100],
+    ];
+    for (n, bad) in bad.into_iter().enumerate() {
+        let prefix = format!("{n}/");
+        let input = [&good[..], b"\n", bad, b"\n", &more[..]].concat();
+        let destination = site.destination("json", 10).set("prefix", &prefix);
+        let ended = destination.feed(&input).await.with_code(1);
+        // The empty line counts, as an editor counts it.
+        let _ = ended.saying(&["error: line 27: ", "25 records were stored"]);
+        let stored = site.server.store().list("lake", &prefix).unwrap();
+        assert_eq!(stored.len(), 3, "of ten, ten and five");
+    }
+}
+
+#[tokio::test]
+async fn an_input_that_ends_without_a_newline_is_stored_whole() {
+    let site = Site::new().await;
+    let lines = encode_lines(&records(0..3));
+    let ended = site
+        .destination("json", 10)
+        .feed(lines.trim_ascii_end())
+        .await;
+    let _ = ended.well();
+    assert_eq!(site.stored(), records(0..3));
+}
+
+#[tokio::test]
+async fn what_a_source_prints_a_destination_takes() {
+    use s3_connector_tests::process::Invocation;
+    let site = Site::new().await;
+    site.fill(50);
+    let script = "s3-connector source --set aws.bucket=photos --until-caught-up |
+        s3-connector destination --set aws.bucket=lake --set format=parquet";
+    let _ = Invocation::script(script)
+        .at(&site.server)
+        .run()
+        .await
+        .well();
+    let stored = site.stored();
+    assert_eq!(keys(&stored), numbered(0..50));
+    assert!(
+        stored
+            .iter()
+            .all(|record| record.operation == Operation::Snapshot)
+    );
+}

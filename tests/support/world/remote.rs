@@ -1,0 +1,383 @@
+//! A real S3 server, named by the AWS variables, and a client with which cases act behind the connector's back.
+//!
+//! The client is not the connector's: it signs with the SDK's code and reads documents in its own way.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
+
+use super::signed::{Keys, Plain};
+use crate::embedded::{ObjectHeaders, Versioning};
+
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
+
+/// A real server.
+pub(super) struct Remote {
+    pub(super) endpoint: String,
+    pub(super) keys: Keys,
+    client: HyperUpstream,
+}
+
+/// An answer whose body was read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// An entry of a listing of versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) key: String,
+    pub(super) id: String,
+    pub(super) is_latest: bool,
+    pub(super) is_marker: bool,
+}
+
+impl Answer {
+    /// The texts of all elements of that name.
+    fn all(&self, name: &str) -> Vec<String> {
+        elements(&String::from_utf8_lossy(&self.body), name)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn one(&self, name: &str) -> String {
+        self.all(name).into_iter().next().unwrap_or_default()
+    }
+
+    fn expect_success(self, what: &str) -> Self {
+        let body = String::from_utf8_lossy(&self.body);
+        assert!(
+            (200..300).contains(&self.status),
+            "{what}: {} {body}",
+            self.status
+        );
+        self
+    }
+}
+
+impl Remote {
+    /// The server that the variables name, or what is missing.
+    pub(super) fn from_environment() -> Result<Self, String> {
+        let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let required = |name: &str| get(name).ok_or_else(|| format!("{name} is not set"));
+        let keys = Keys {
+            access_key: required("AWS_ACCESS_KEY_ID")?,
+            secret_key: required("AWS_SECRET_ACCESS_KEY")?,
+            session_token: get("AWS_SESSION_TOKEN"),
+            region: required("AWS_REGION")?,
+        };
+        let endpoint = get("AWS_ENDPOINT_URL_S3")
+            .or_else(|| get("AWS_ENDPOINT_URL"))
+            .unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", keys.region));
+        let client = HyperUpstream::new(None).map_err(|error| error.to_string())?;
+        Ok(Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            keys,
+            client,
+        })
+    }
+
+    /// Sends a request; its path is the bucket, and the key if there is one.
+    async fn send(
+        &self,
+        method: &'static str,
+        path: (&str, Option<&str>),
+        query: &[(&str, &str)],
+        headers: Vec<(String, String)>,
+        body: Bytes,
+    ) -> Answer {
+        let mut path_with_query = format!("/{}", path.0);
+        if let Some(key) = path.1 {
+            path_with_query.push('/');
+            path_with_query.extend(utf8_percent_encode(key, KEY));
+        }
+        for (index, (name, value)) in query.iter().enumerate() {
+            path_with_query.push(if index == 0 { '?' } else { '&' });
+            path_with_query.push_str(&format!(
+                "{name}={}",
+                utf8_percent_encode(value, UNRESERVED)
+            ));
+        }
+        let plain = Plain {
+            method,
+            origin: self.endpoint.clone(),
+            path_with_query,
+            headers,
+            body,
+        };
+        let answer = self
+            .client
+            .send(self.keys.sign(plain, SystemTime::now()))
+            .await;
+        let (parts, body) = answer.expect("the server answers").into_parts();
+        let body = body
+            .collect()
+            .await
+            .expect("the answer is whole")
+            .to_bytes();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    async fn call(
+        &self,
+        method: &'static str,
+        path: (&str, Option<&str>),
+        query: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let answer = self
+            .send(method, path, query, Vec::new(), body.into())
+            .await;
+        answer.expect_success(&format!("{method} {path:?} {query:?}"))
+    }
+
+    pub(super) async fn create_bucket(&self, bucket: &str) {
+        let region = &self.keys.region;
+        // The first region is the one that may not be named.
+        let body = if region == "us-east-1" {
+            String::new()
+        } else {
+            format!(
+                "<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint>\
+                 </CreateBucketConfiguration>"
+            )
+        };
+        self.call("PUT", (bucket, None), &[], body).await;
+    }
+
+    pub(super) async fn set_versioning(&self, bucket: &str, versioning: Versioning) {
+        let status = match versioning {
+            // A new bucket keeps none, and no bucket can go back to that.
+            Versioning::Off => return,
+            Versioning::Enabled => "Enabled",
+            Versioning::Suspended => "Suspended",
+        };
+        let body = format!(
+            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Status>{status}</Status></VersioningConfiguration>"
+        );
+        self.call("PUT", (bucket, None), &[("versioning", "")], body)
+            .await;
+    }
+
+    /// Stores an object; false where the server has no such keys.
+    pub(super) async fn try_put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+        headers: &ObjectHeaders,
+    ) -> bool {
+        let metadata = headers.metadata.iter();
+        let mut named: Vec<_> = metadata
+            .map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone()))
+            .collect();
+        named.extend(
+            headers
+                .content_type
+                .clone()
+                .map(|v| ("content-type".to_owned(), v)),
+        );
+        let answer = self
+            .send("PUT", (bucket, Some(key)), &[], named, body)
+            .await;
+        if answer.status == 400 {
+            return false;
+        }
+        answer.expect_success(key);
+        true
+    }
+
+    pub(super) async fn delete(&self, bucket: &str, key: &str, version: Option<&str>) {
+        let query: Vec<_> = version.map(|id| ("versionId", id)).into_iter().collect();
+        self.call("DELETE", (bucket, Some(key)), &query, "").await;
+    }
+
+    pub(super) async fn get(&self, bucket: &str, key: &str) -> Bytes {
+        self.call("GET", (bucket, Some(key)), &[], "").await.body
+    }
+
+    /// All keys, in their order.
+    pub(super) async fn keys(&self, bucket: &str) -> Vec<String> {
+        let (mut keys, mut token) = (Vec::new(), String::new());
+        loop {
+            let mut query = vec![("list-type", "2"), ("encoding-type", "url")];
+            if !token.is_empty() {
+                query.push(("continuation-token", &token));
+            }
+            let page = self.call("GET", (bucket, None), &query, "").await;
+            keys.extend(page.all("Key").iter().map(|key| decoded(key)));
+            token = page.one("NextContinuationToken");
+            if page.one("IsTruncated") != "true" {
+                return keys;
+            }
+        }
+    }
+
+    /// All versions and delete markers, in the order of keys.
+    pub(super) async fn versions(&self, bucket: &str) -> Vec<Version> {
+        let (mut versions, mut marker) = (Vec::new(), (String::new(), String::new()));
+        loop {
+            let mut query = vec![("versions", ""), ("encoding-type", "url")];
+            if !marker.0.is_empty() {
+                query.push(("key-marker", &marker.0));
+                query.push(("version-id-marker", &marker.1));
+            }
+            let page = self.call("GET", (bucket, None), &query, "").await;
+            let text = String::from_utf8_lossy(&page.body).into_owned();
+            for (name, is_marker) in [("Version", false), ("DeleteMarker", true)] {
+                let one =
+                    |entry: &str, name| elements(entry, name).next().unwrap_or_default().to_owned();
+                versions.extend(elements(&text, name).map(|entry| Version {
+                    key: decoded(&one(entry, "Key")),
+                    id: one(entry, "VersionId"),
+                    is_latest: one(entry, "IsLatest") == "true",
+                    is_marker,
+                }));
+            }
+            marker = (
+                decoded(&page.one("NextKeyMarker")),
+                page.one("NextVersionIdMarker"),
+            );
+            if page.one("IsTruncated") != "true" {
+                return versions;
+            }
+        }
+    }
+
+    pub(super) async fn begin_upload(&self, bucket: &str, key: &str) -> String {
+        self.call("POST", (bucket, Some(key)), &[("uploads", "")], "")
+            .await
+            .one("UploadId")
+    }
+
+    /// Stores a part and returns its ETag.
+    pub(super) async fn upload_part(
+        &self,
+        path: (&str, &str),
+        upload: &str,
+        number: u16,
+        body: Bytes,
+    ) -> String {
+        let number = number.to_string();
+        let query = [("partNumber", number.as_str()), ("uploadId", upload)];
+        let answer = self.call("PUT", (path.0, Some(path.1)), &query, body).await;
+        let etag = answer
+            .headers
+            .get("etag")
+            .and_then(|etag| etag.to_str().ok());
+        etag.expect("a part has an ETag").to_owned()
+    }
+
+    pub(super) async fn complete_upload(
+        &self,
+        path: (&str, &str),
+        upload: &str,
+        parts: &[(u16, String)],
+    ) {
+        let part = |(number, etag): &(u16, String)| {
+            let etag = etag.replace('"', "&quot;");
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+        };
+        let parts: String = parts.iter().map(part).collect();
+        let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+        let answer = self
+            .call(
+                "POST",
+                (path.0, Some(path.1)),
+                &[("uploadId", upload)],
+                body,
+            )
+            .await;
+        assert!(
+            answer.all("Error").is_empty() && answer.one("Code").is_empty(),
+            "{answer:?}"
+        );
+    }
+
+    pub(super) async fn abort_upload(&self, path: (&str, &str), upload: &str) {
+        self.call(
+            "DELETE",
+            (path.0, Some(path.1)),
+            &[("uploadId", upload)],
+            "",
+        )
+        .await;
+    }
+
+    /// Removes a bucket and all that is in it; returns what can't be removed.
+    pub(super) async fn remove_bucket(&self, bucket: &str) -> Vec<Version> {
+        let query = [("uploads", ""), ("encoding-type", "url")];
+        let uploads = self.call("GET", (bucket, None), &query, "").await;
+        for (key, id) in uploads.all("Key").iter().zip(uploads.all("UploadId")) {
+            self.abort_upload((bucket, &decoded(key)), &id).await;
+        }
+        for version in self.versions(bucket).await {
+            self.delete(bucket, &version.key, Some(&version.id)).await;
+        }
+        // MinIO keeps some `null` delete markers whatever is asked; for buckets it can be told to let go of them.
+        let force = vec![("x-minio-force-delete".to_owned(), "true".to_owned())];
+        let answer = self
+            .send("DELETE", (bucket, None), &[], force, Bytes::new())
+            .await;
+        if (200..300).contains(&answer.status) {
+            return Vec::new();
+        }
+        self.versions(bucket).await
+    }
+
+    /// The server's time in seconds.
+    pub(super) async fn now(&self, bucket: &str) -> u64 {
+        let answer = self
+            .call(
+                "GET",
+                (bucket, None),
+                &[("list-type", "2"), ("max-keys", "1")],
+                "",
+            )
+            .await;
+        let date = answer
+            .headers
+            .get("date")
+            .and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        let date = date
+            .expect("an answer has a date")
+            .duration_since(SystemTime::UNIX_EPOCH);
+        date.expect("it is past 1970").as_secs()
+    }
+}
+
+/// What stands between the tags of that name.
+fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once(&open)?;
+        let (inner, left) = after.split_once(&close)?;
+        rest = left;
+        Some(inner)
+    })
+}
+
+/// A key as `encoding-type=url` writes it.
+fn decoded(key: &str) -> String {
+    let spaced = key.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+}

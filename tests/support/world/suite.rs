@@ -1,0 +1,342 @@
+//! The worlds and the cases: one body of a case runs in each world, or says why not.
+//!
+//! A body that no list of cases names is never run, which the compiler reports as dead code.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use s3_connector_host::{Connector, Options as LoadOptions};
+
+use super::bucket::{Bucket, Ground};
+use super::native::{Shared, Timeline};
+use super::remote::Remote;
+use super::{BUCKET, connector, load};
+use crate::embedded::{self, EmbeddedS3, Versioning};
+
+/// How long a case may take. Far more than any does; where time is virtual, it passes as soon as all waits.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The native core on an embedded S3 in the same process, in virtual time.
+    Native,
+    /// The shipped component in its host, on an embedded S3 over HTTP.
+    Component,
+    /// The shipped component in its host, on the real server that the AWS variables name.
+    Real,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Component, Self::Real];
+}
+
+/// A case, and the worlds in which it does not run, each with its reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name, module and all.
+    pub name: &'static str,
+    /// Where it does not run, and why.
+    pub except: &'static [(Kind, &'static str)],
+}
+
+impl Case {
+    /// Why it does not run in a world, if it doesn't.
+    pub fn exception(&self, kind: Kind) -> Option<&'static str> {
+        self.except
+            .iter()
+            .find(|(excepted, _)| *excepted == kind)
+            .map(|(_, why)| *why)
+    }
+}
+
+/// Makes the tests of a module: one for each case and world, and the list `CASES` for the table.
+#[macro_export]
+macro_rules! in_every_world {
+    ($( $case:ident $( except($world:ident, $why:expr) )* ),+ $(,)?) => {
+        /// The cases of this module.
+        pub(crate) const CASES: &[$crate::world::Case] = &[$( $crate::world::Case {
+            name: concat!(module_path!(), "::", stringify!($case)),
+            except: &[$( ($crate::world::Kind::$world, $why) ),*],
+        } ),+];
+        $(
+            mod $case {
+                use $crate::world::{Kind, run};
+
+                #[tokio::test(start_paused = true)]
+                async fn native() {
+                    run(Kind::Native, super::CASES, module_path!(), super::$case).await;
+                }
+
+                #[tokio::test]
+                async fn component() {
+                    run(Kind::Component, super::CASES, module_path!(), super::$case).await;
+                }
+
+                #[tokio::test]
+                async fn real() {
+                    run(Kind::Real, super::CASES, module_path!(), super::$case).await;
+                }
+            }
+        )+
+    };
+}
+
+/// Conditions under which a case runs; the default is a plain bucket on a store like AWS.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// Whether the bucket keeps versions.
+    pub versioning: Option<Versioning>,
+    /// Whether the store's clock stands until the case moves it.
+    pub is_stopped: bool,
+    /// How far the connector's clock is ahead of the store's.
+    pub ahead_seconds: i64,
+    /// What kind of store it is; the clock is set by the above.
+    pub store: Option<embedded::Options>,
+}
+
+/// The place in a world where a case runs.
+pub struct Place {
+    kind: Kind,
+    remote: Option<Rc<Remote>>,
+    made: RefCell<Vec<String>>,
+}
+
+impl Place {
+    /// Which world it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A bucket that keeps no versions.
+    pub async fn plain(&self) -> Bucket {
+        self.bucket(Conditions::default()).await
+    }
+
+    /// A bucket that keeps versions.
+    pub async fn versioned(&self) -> Bucket {
+        let versioning = Some(Versioning::Enabled);
+        self.bucket(Conditions {
+            versioning,
+            ..Conditions::default()
+        })
+        .await
+    }
+
+    /// A bucket under conditions.
+    pub async fn bucket(&self, conditions: Conditions) -> Bucket {
+        let mut name = BUCKET.to_owned();
+        let ground = match (self.kind, &self.remote) {
+            (Kind::Native, _) => native(&conditions),
+            (Kind::Component, _) => component(&conditions).await,
+            (Kind::Real, remote) => {
+                let is_usual = conditions.store.is_none() && conditions.ahead_seconds == 0;
+                assert!(
+                    is_usual && !conditions.is_stopped,
+                    "a case that changes the store excepts the real world"
+                );
+                let remote = Rc::clone(remote.as_ref().expect("`run` has made it"));
+                name = unique_name();
+                remote.create_bucket(&name).await;
+                self.made.borrow_mut().push(name.clone());
+                // Of its own: connections end with the runtime of the case that made them.
+                let connector = Connector::load(LoadOptions {
+                    core_dumps: false,
+                    ..load()
+                })
+                .await;
+                Ground::Real {
+                    remote,
+                    connector: connector.expect("it loads"),
+                }
+            }
+        };
+        let bucket = Bucket { name, ground };
+        if let Some(versioning) = conditions.versioning {
+            bucket.set_versioning(versioning).await;
+        }
+        bucket
+    }
+}
+
+fn native(conditions: &Conditions) -> Ground {
+    let clock = embedded::Clock::manual(Timeline::epoch());
+    let options = conditions.store.clone().unwrap_or_default();
+    let server = EmbeddedS3::unbound(embedded::Options { clock, ..options });
+    server
+        .store()
+        .create_bucket(BUCKET)
+        .expect("the store is new");
+    let timeline = Timeline::new(conditions.is_stopped);
+    Ground::Native(Rc::new(Shared::new(
+        server,
+        timeline,
+        conditions.ahead_seconds,
+    )))
+}
+
+async fn component(conditions: &Conditions) -> Ground {
+    let now = SystemTime::now();
+    let clock = match conditions.ahead_seconds {
+        0 if !conditions.is_stopped => embedded::Clock::system(),
+        // The host's clock is the machine's, so it is the server's that is off.
+        ahead => {
+            let by = Duration::from_secs(ahead.unsigned_abs());
+            embedded::Clock::manual(if ahead < 0 { now + by } else { now - by })
+        }
+    };
+    let options = conditions.store.clone().unwrap_or_default();
+    let server = EmbeddedS3::start(embedded::Options { clock, ..options })
+        .await
+        .expect("a port is free");
+    server
+        .store()
+        .create_bucket(BUCKET)
+        .expect("the store is new");
+    Ground::Component {
+        server,
+        connector: connector().await,
+    }
+}
+
+/// A name that no other run has: real servers keep what an aborted run leaves.
+fn unique_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let (nanos, count) = (
+        since.map_or(0, |s| s.as_nanos()),
+        COUNT.fetch_add(1, Ordering::Relaxed),
+    );
+    format!(
+        "s3-connector-test-{:x}-{:x}-{count}",
+        nanos,
+        std::process::id()
+    )
+}
+
+/// Runs the case of that name in a world, unless it is excepted there or there is no such world.
+///
+/// # Panics
+///
+/// If the case does, once what it made on a real server is removed.
+pub async fn run(kind: Kind, cases: &[Case], name: &str, body: impl AsyncFnOnce(&Place)) {
+    let case = cases
+        .iter()
+        .find(|case| case.name == name)
+        .expect("the macro lists every case");
+    if let Some(why) = case.exception(kind) {
+        println!("{} does not run in the {kind:?} world: {why}", case.name);
+        return;
+    }
+    let remote = match kind {
+        Kind::Real => match Remote::from_environment() {
+            Ok(remote) => Some(Rc::new(remote)),
+            Err(why) => return say_skipped(&why),
+        },
+        Kind::Native | Kind::Component => None,
+    };
+    let place = Place {
+        kind,
+        remote,
+        made: RefCell::default(),
+    };
+    let patient = async {
+        let outcome = tokio::time::timeout(PATIENCE, body(&place)).await;
+        outcome.expect("a case waits for what never comes");
+    };
+    let outcome = AssertUnwindSafe(patient).catch_unwind().await;
+    if let Some(remote) = &place.remote {
+        for bucket in place.made.take() {
+            let left = remote.remove_bucket(&bucket).await;
+            // What a case found is told first.
+            assert!(
+                left.is_empty() || outcome.is_err(),
+                "{bucket} could not be emptied: {left:?}"
+            );
+        }
+    }
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Says once, past the test harness that swallows output, that there is no real server.
+fn say_skipped(why: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let line = format!("tests on a real S3 server are skipped: {why}; `make s3` starts one\n");
+        // Nobody may be listening.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    });
+}
+
+/// The cases and the worlds, for people.
+///
+/// # Panics
+///
+/// If a case has the name of another one, or an exception without a reason.
+pub fn table(cases: &[Case]) -> String {
+    let mut names: Vec<_> = cases.iter().map(|case| case.name).collect();
+    let width = names
+        .iter()
+        .map(|name| short(name).len())
+        .max()
+        .unwrap_or_default();
+    names.sort_unstable();
+    let repeated = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert!(repeated.is_none(), "two cases have one name: {repeated:?}");
+    let mut text = format!("{:width$}  native component real\n", "case");
+    for case in cases {
+        assert!(
+            case.except.iter().all(|(_, why)| !why.is_empty()),
+            "{} needs a reason",
+            case.name
+        );
+        let mark = |kind| {
+            if case.exception(kind).is_none() {
+                "yes"
+            } else {
+                "-"
+            }
+        };
+        let [native, component, real] = Kind::ALL.map(mark);
+        let why: Vec<_> = case
+            .except
+            .iter()
+            .map(|(kind, why)| format!("{kind:?}: {why}"))
+            .collect();
+        let name = short(case.name);
+        let line = format!(
+            "{name:width$}  {native:6} {component:9} {real:4}  {}",
+            why.join("; ")
+        );
+        writeln!(text, "{}", line.trim_end()).expect("a string takes all");
+    }
+    let count = |kind| {
+        cases
+            .iter()
+            .filter(|case| case.exception(kind).is_none())
+            .count()
+    };
+    let [native, component, real] = Kind::ALL.map(count);
+    writeln!(
+        text,
+        "{:width$}  {native:<6} {component:<9} {real:<4}",
+        format!("{} cases", cases.len())
+    )
+    .expect("a string takes all");
+    text
+}
+
+/// A case's name without the test binary's.
+fn short(name: &str) -> &str {
+    name.split_once("::").map_or(name, |(_, rest)| rest)
+}
