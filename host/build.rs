@@ -22,9 +22,9 @@ fn main() {
 }
 
 fn build() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the host is in a workspace");
+    // Read now, not when this was compiled: another checkout may use the same target folder.
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let workspace = package.parent().expect("the host is in a workspace");
     for source in [
         "guest/src",
         "guest/Cargo.toml",

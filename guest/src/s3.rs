@@ -188,9 +188,8 @@ impl<P: Ports> Client<P> {
             ListStart::Token(token) => builder.query("continuation-token", token),
         };
         let operation = "ListObjectsV2";
-        let (date, document) = self.document(operation, &builder.build()).await?;
-        let page =
-            document::list_objects_v2(&document).map_err(|e| Error::malformed(operation, e))?;
+        let parse = document::list_objects_v2;
+        let (date, page) = self.document(operation, &builder.build(), parse).await?;
         let next = page.next_token.map(ListStart::Token);
         self.progresses(operation, page.truncated, next.as_ref(), Some(start))?;
         Ok(Page {
@@ -221,9 +220,8 @@ impl<P: Ports> Client<P> {
             }
         }
         let operation = "ListObjectVersions";
-        let (date, document) = self.document(operation, &builder.build()).await?;
-        let page = document::list_object_versions(&document)
-            .map_err(|e| Error::malformed(operation, e))?;
+        let parse = document::list_object_versions;
+        let (date, page) = self.document(operation, &builder.build(), parse).await?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
         Ok(Page {
             entries: page.entries,
@@ -251,9 +249,8 @@ impl<P: Ports> Client<P> {
             }
         }
         let operation = "ListMultipartUploads";
-        let (date, document) = self.document(operation, &builder.build()).await?;
-        let page = document::list_multipart_uploads(&document)
-            .map_err(|e| Error::malformed(operation, e))?;
+        let parse = document::list_multipart_uploads;
+        let (date, page) = self.document(operation, &builder.build(), parse).await?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
         let mut entries = page.entries;
         entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
@@ -365,20 +362,22 @@ impl<P: Ports> Client<P> {
             .await
     }
 
-    /// Exchanges until there is a whole document.
-    async fn document(
+    /// Exchanges until there is a whole document that can be read.
+    async fn document<T>(
         &self,
         operation: &'static str,
         request: &Request,
-    ) -> Result<(Timestamp, Bytes)> {
+        parse: impl Fn(&[u8]) -> std::result::Result<T, xml::Error>,
+    ) -> Result<(Timestamp, T)> {
         self.retrying(operation, async || {
             let mut response = self.exchange(operation, request).await?;
             let date = response.header("date").and_then(Timestamp::parse_http_date);
             let body = read_document(operation, &mut response.body).await?;
-            match error::in_document(&body) {
-                Some(found) => Err(found.of_document(operation, response.status)),
-                None => Ok((date.unwrap_or_else(|| self.ports.now()), body)),
+            if let Some(found) = error::in_document(&body) {
+                return Err(found.of_document(operation, response.status));
             }
+            let value = parse(&body).map_err(|e| Error::malformed(operation, e))?;
+            Ok((date.unwrap_or_else(|| self.ports.now()), value))
         })
         .await
     }

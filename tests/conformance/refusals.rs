@@ -223,6 +223,9 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
         Fault::Reset(Reset::BeforeAct),
         Fault::Reset(Reset::AfterAct),
         Fault::Truncate { body_bytes: 200 },
+        Fault::Cut { body_bytes: 200 },
+        Fault::Cut { body_bytes: 0 },
+        Fault::garbage(),
         Fault::error_in_ok("InternalError", "We encountered an internal error."),
     ];
     for fault in faults {

@@ -64,7 +64,7 @@ pub(super) struct Marked<T> {
 }
 
 pub(super) fn list_objects_v2(document: &[u8]) -> Result<Objects, Error> {
-    let encoded = Encoding::of(document)?;
+    let encoded = Encoding::of(document, "ListBucketResult")?;
     let (mut page, mut entry) = (Objects::default(), ObjectEntry::default());
     xml::leaves(document, |path, text| {
         match path {
@@ -88,7 +88,7 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Objects, Error> {
 
 pub(super) fn list_object_versions(document: &[u8]) -> Result<Marked<VersionEntry>, Error> {
     const ROOT: &str = "ListVersionsResult";
-    let encoded = Encoding::of(document)?;
+    let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), VersionEntry::default());
     let mut end = End::default();
     xml::leaves(document, |path, text| {
@@ -115,7 +115,7 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Marked<VersionEntr
 
 pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Marked<UploadEntry>, Error> {
     const ROOT: &str = "ListMultipartUploadsResult";
-    let encoded = Encoding::of(document)?;
+    let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), UploadEntry::default());
     let mut end = End::default();
     xml::leaves(document, |path, text| {
@@ -207,7 +207,14 @@ struct Encoding(bool);
 impl Encoding {
     /// The element may stand behind the first key, so it is looked for beforehand. A literal `<` cannot stand
     /// in a key of XML, hence a plain search finds the element and nothing else.
-    fn of(document: &[u8]) -> Result<Self, Error> {
+    ///
+    /// A document of another name, or none, is no empty page: what is not listed would be taken for gone.
+    fn of(document: &[u8], root: &str) -> Result<Self, Error> {
+        if !xml::is_root(document, root) {
+            return Err(Error::Shape(
+                "the document is not the one that was asked for",
+            ));
+        }
         let text =
             std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
         Ok(Self(text.contains("<EncodingType>url</EncodingType>")))
@@ -312,6 +319,18 @@ mod tests {
         assert_eq!(page.entries.len(), 1);
         assert_eq!(page.entries[0].initiated, Timestamp(1_255_369_830_000));
         assert_eq!(page.next, None);
+    }
+
+    #[test]
+    fn what_is_no_listing_is_no_empty_page() {
+        for document in [
+            "",
+            " ",
+            "<html></html>",
+            "<ListVersionsResult></ListVersionsResult>",
+        ] {
+            assert!(list_objects_v2(document.as_bytes()).is_err(), "{document}");
+        }
     }
 
     #[test]

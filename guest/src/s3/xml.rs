@@ -93,7 +93,9 @@ pub fn is_root(document: &[u8], name: &str) -> bool {
     let mut reader = Reader::from_str(text);
     loop {
         match reader.read_event() {
-            Ok(Event::Start(start)) => return start.local_name().as_ref() == name,
+            Ok(Event::Start(start) | Event::Empty(start)) => {
+                return start.local_name().as_ref() == name;
+            }
             Ok(Event::Decl(_) | Event::Comment(_) | Event::Text(_)) => {}
             _ => return false,
         }
@@ -163,6 +165,7 @@ mod tests {
             "Error"
         ));
         assert!(!is_root(b"<ListBucketResult/>", "Error"));
+        assert!(is_root(b"<ListBucketResult/>", "ListBucketResult"));
         assert!(!is_root(b"", "Error"));
     }
 }

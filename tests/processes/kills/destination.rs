@@ -31,7 +31,7 @@ pub async fn round(mut dice: Dice) -> usize {
             Doom::random(
                 &site.server,
                 &mut dice,
-                &[Operation::PutObject],
+                &[(Operation::PutObject, batches)],
                 batches + 2,
             )
         };

@@ -74,8 +74,7 @@ impl Ledger {
                     Some(is_current) => *is_current,
                     None => !stored.delete_marker || over_live,
                 };
-                let is_told =
-                    stored.delete_marker && is_told_by_another(&versions[..at], line, &came);
+                let is_told = stored.delete_marker && is_told_by_another(&versions[..at], &came);
                 if operation.is_none() && is_due && !overtaken && !is_told {
                     missing.push(format!("{} {}: {}", id.0, id.1, history(versions, &came)));
                 }
@@ -109,16 +108,15 @@ impl Ledger {
     }
 }
 
-/// Whether a delete was told by the marker of one that was over when the snapshot began, in the same second: where
-/// a listing does not order versions and markers of a second, the two can't be told apart.
-fn is_told_by_another(
-    older: &[StoredVersion],
-    line: &Line,
-    came: &BTreeMap<Version, Operation>,
-) -> bool {
-    older.iter().any(|v| {
-        let id = (v.key.clone(), v.version_id.clone());
-        v.delete_marker && line.contains_key(&id) && came.contains_key(&id)
+/// Whether a delete was told by the marker of an earlier one, on which the snapshot's version was stored in the same
+/// second: where a listing does not order versions and markers of a second, the two can't be told apart.
+fn is_told_by_another(older: &[StoredVersion], came: &BTreeMap<Version, Operation>) -> bool {
+    let operation = |v: &StoredVersion| came.get(&(v.key.clone(), v.version_id.clone()));
+    older.iter().enumerate().any(|(at, marker)| {
+        let is_in_snapshot = |v: &StoredVersion| {
+            operation(v) == Some(&Operation::Snapshot) && second(v) == second(marker)
+        };
+        operation(marker) == Some(&Operation::Delete) && older[at..].iter().any(is_in_snapshot)
     })
 }
 

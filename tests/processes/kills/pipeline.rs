@@ -24,7 +24,7 @@ pub async fn round(mut dice: Dice) -> usize {
         if site.position(STATE).is_none() {
             line = churn.line();
         }
-        let operations = [Operation::PutObject];
+        let operations = [(Operation::PutObject, 8), (Operation::GetObject, 30)];
         let doom = Doom::random(&site.server, &mut dice, &operations, 160);
         let running = site.command(&["run", &file]).start();
         let ended = doom.kill(running).await;

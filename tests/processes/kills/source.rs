@@ -91,18 +91,14 @@ async fn run_and_kill(site: &Site, dice: &mut Dice) -> Ended {
         running.lines(dice.below(120)).await;
         return running.kill().await;
     }
+    // The bucket is looked at first, and a snapshot is listed once.
+    let has_begun = site.path("state/position").exists();
     let operations = [
-        Operation::ListObjectsV2,
-        Operation::ListObjectVersions,
-        Operation::ListMultipartUploads,
-        Operation::GetObject,
+        (Operation::ListObjectsV2, 2 - usize::from(has_begun)),
+        (Operation::ListObjectVersions, 20),
+        (Operation::ListMultipartUploads, 10),
+        (Operation::GetObject, 30),
     ];
-    // A snapshot is listed once, and may have been.
-    let operations = if site.path("state/position").exists() {
-        &operations[1..]
-    } else {
-        &operations[..]
-    };
-    let doom = Doom::random(&site.server, dice, operations, 160);
+    let doom = Doom::random(&site.server, dice, &operations, 160);
     doom.kill(source.start()).await
 }

@@ -46,22 +46,19 @@ impl Doom {
         }
     }
 
-    /// Some request: of any operation, or of one of these.
+    /// Some request of all, or one of these, of which so many come at least.
     pub fn random(
         server: &EmbeddedS3,
         dice: &mut Dice,
-        operations: &[Operation],
-        skipped_max: usize,
+        operations: &[(Operation, usize)],
+        requests: usize,
     ) -> Self {
         let stage = *dice.pick(&[Stage::BeforeAct, Stage::AfterAct]);
         if dice.one_in(2) {
-            let skipped = dice.below(skipped_max);
-            return Self::at(server, stage, Filter::any(), skipped);
+            return Self::at(server, stage, Filter::any(), dice.below(requests));
         }
-        let operation = *dice.pick(operations);
-        let filter = Filter::from(operation);
-        // Some operations are rare.
-        Self::at(server, stage, filter, dice.below(skipped_max / 8 + 1))
+        let (operation, requests) = *dice.pick(operations);
+        Self::at(server, stage, operation.into(), dice.below(requests))
     }
 
     /// Kills the process at that moment; one that ended before is left to its end.
