@@ -6,6 +6,7 @@
 
 pub mod document;
 pub mod error;
+mod multipart;
 mod request;
 mod retry;
 pub mod xml;
@@ -113,6 +114,33 @@ pub struct ObjectHead {
     pub metadata: Vec<(String, String)>,
 }
 
+/// What is known of a bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketHead {
+    /// Its region, where the store says so.
+    pub region: Option<String>,
+}
+
+/// Whether a bucket keeps versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// It does.
+    Enabled,
+    /// It did, and keeps those that it has.
+    Suspended,
+    /// It never did.
+    Never,
+}
+
+/// An object that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// Its version, where the bucket keeps any.
+    pub version_id: Option<String>,
+}
+
 /// An object to be written.
 #[derive(Clone, Debug)]
 pub struct PutObject<'a> {
@@ -163,9 +191,23 @@ impl<P: Ports> Client<P> {
 
     /// [HeadBucket](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html): whether the bucket is
     /// there. A refusal has no body, hence no code: ask with a one-key listing to learn why.
-    pub async fn head_bucket(&self) -> Result<()> {
+    pub async fn head_bucket(&self) -> Result<BucketHead> {
         let request = self.request(Method::Head, None).build();
-        self.answer("HeadBucket", &request).await.map(drop)
+        let response = self.answer("HeadBucket", &request).await?;
+        let region = response.header("x-amz-bucket-region").map(str::to_owned);
+        Ok(BucketHead { region })
+    }
+
+    /// [GetBucketVersioning](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html): whether
+    /// the bucket keeps versions.
+    pub async fn get_bucket_versioning(&self) -> Result<Versioning> {
+        let request = self
+            .request(Method::Get, None)
+            .query("versioning", "")
+            .build();
+        let parse = document::bucket_versioning;
+        let read = self.document("GetBucketVersioning", &request, parse);
+        Ok(read.await?.1)
     }
 
     /// [ListObjectsV2](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html): a page of
@@ -320,9 +362,8 @@ impl<P: Ports> Client<P> {
         .await
     }
 
-    /// [PutObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html): writes the object and
-    /// returns its ETag, without quotes.
-    pub async fn put_object(&self, object: &PutObject<'_>) -> Result<String> {
+    /// [PutObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html): writes the object.
+    pub async fn put_object(&self, object: &PutObject<'_>) -> Result<Stored> {
         let mut builder = self
             .request(Method::Put, Some(object.key))
             .header("content-type", object.content_type.to_owned())
@@ -338,14 +379,31 @@ impl<P: Ports> Client<P> {
         self.retrying(operation, async || {
             let mut response = self.exchange(operation, &request).await?;
             let etag = response.header("etag").map(document::bare_etag);
+            let version_id = response.header("x-amz-version-id").map(str::to_owned);
+            let stored = Stored {
+                etag: etag.unwrap_or_default(),
+                version_id,
+            };
             // Some stores answer 200 and put the error into the body.
             let body = read_document(operation, &mut response.body).await?;
             match error::in_document(&body) {
                 Some(found) => Err(found.of_document(operation, 200)),
-                None => Ok(etag.unwrap_or_default()),
+                None => Ok(stored),
             }
         })
         .await
+    }
+
+    /// [DeleteObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html): removes the object, or
+    /// one version of it for good. The connector never does: this is for hosts that remove what they have written.
+    pub async fn delete_object(&self, key: &str, version_id: Option<&str>) -> Result<()> {
+        let mut builder = self.request(Method::Delete, Some(key));
+        if let Some(version_id) = version_id {
+            builder = builder.query("versionId", version_id);
+        }
+        self.answer("DeleteObject", &builder.build())
+            .await
+            .map(drop)
     }
 
     fn request(&self, method: Method, key: Option<&str>) -> Builder {

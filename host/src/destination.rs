@@ -9,22 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::component::ResourceAny;
 
-use crate::bindings::{destination, types};
+use crate::bindings::destination;
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
-use crate::egress::{Egress, Role, Snapshot};
+use crate::egress::{Role, Snapshot};
 use crate::environment::Filled;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::record::{self, Record};
-use crate::settings::{self, Prepared};
+use crate::settings::{Prepared, Reach};
 
 /// A destination of records.
 pub struct Destination {
     instance: Instance,
     resource: ResourceAny,
-    egress: Egress,
-    credentials: Credentials,
+    reach: Reach,
     filled: Vec<Filled>,
 }
 
@@ -50,13 +49,12 @@ impl Destination {
                 destination.call_configure(store, &settings).await
             })
             .await??;
-        let (egress, credentials) = prepared.egress(Role::Destination, upstream)?;
-        instance.set_egress(egress.clone());
+        let reach = prepared.reach(Role::Destination, upstream)?;
+        instance.set_egress(reach.egress.clone());
         Ok(Self {
             instance,
             resource,
-            egress,
-            credentials,
+            reach,
             filled: prepared.filled,
         })
     }
@@ -79,7 +77,7 @@ impl Destination {
                     .await
             })
             .await?;
-        self.explain(opened).await
+        self.reach.explain(opened).await
     }
 
     /// Takes records, sends batches that are full or old enough, and returns the acks that are there: in order,
@@ -102,7 +100,7 @@ impl Destination {
                 destination.call_write(store, resource, &records).await
             })
             .await?;
-        self.explain(written).await.map(lift)
+        self.reach.explain(written).await.map(lift)
     }
 
     /// Sends what is buffered and waits at most `wait` for acks; call again while some are missing.
@@ -120,12 +118,12 @@ impl Destination {
                 destination.call_flush(store, resource, wait_ms).await
             })
             .await?;
-        self.explain(flushed).await.map(lift)
+        self.reach.explain(flushed).await.map(lift)
     }
 
     /// The keys that requests are signed with.
     pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+        &self.reach.credentials
     }
 
     /// Settings that were left out, and where they were found.
@@ -135,7 +133,7 @@ impl Destination {
 
     /// What went over the wire so far.
     pub fn traffic(&self) -> Snapshot {
-        self.egress.counters()
+        self.reach.egress.counters()
     }
 
     /// Ends the destination; what was not flushed is dropped, unacked.
@@ -152,16 +150,12 @@ impl Destination {
                 destination.call_teardown(store, resource).await
             })
             .await?;
-        self.explain(ended).await
+        self.reach.explain(ended).await
     }
 
-    async fn explain<T>(&mut self, result: Result<T, types::Error>) -> Result<T> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                Err(settings::explain(error.into(), &self.egress, &self.credentials).await)
-            }
-        }
+    /// Where its settings lead.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 }
 

@@ -148,6 +148,22 @@ impl Egress {
         }
     }
 
+    /// Another way out, by the same means, that lets the host remove one object of its own and nothing else.
+    #[must_use]
+    pub(crate) fn cleaner(&self, key: &str) -> Self {
+        let inner = &self.inner;
+        let cleaner = Self::with_clock(
+            inner.policy.removal_of(key),
+            inner.signer.clone(),
+            inner.credentials.clone(),
+            Arc::clone(&inner.upstream),
+            Arc::clone(&inner.clock),
+        );
+        let skew_ms = inner.skew_ms.load(Ordering::Relaxed);
+        cleaner.inner.skew_ms.store(skew_ms, Ordering::Relaxed);
+        cleaner
+    }
+
     /// Sends a request of the guest, if it is permitted, and gives the answer: a short one whole, a long one
     /// as a stream that mends itself.
     ///

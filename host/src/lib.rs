@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod bindings;
+pub mod check;
 mod component;
 pub mod credentials;
 mod destination;

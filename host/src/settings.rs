@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use s3_connector::config::BucketConfig;
 use s3_connector::config::endpoint::Endpoint;
 
 use crate::bindings::{specifier, types};
@@ -57,6 +58,16 @@ pub(crate) async fn prepare(
     }
 }
 
+/// Where settings lead: a bucket, and the way to it.
+pub(crate) struct Reach {
+    /// The bucket, as the component knows it.
+    pub(crate) bucket: BucketConfig,
+    /// The way out that the settings permit.
+    pub(crate) egress: Egress,
+    /// What requests are signed with.
+    pub(crate) credentials: Credentials,
+}
+
 impl Prepared {
     /// What the component gets.
     pub(crate) fn redacted(&self) -> types::Settings {
@@ -76,12 +87,8 @@ impl Prepared {
             .collect()
     }
 
-    /// The way out that these settings permit, and the credentials it signs with.
-    pub(crate) fn egress(
-        &self,
-        role: Role,
-        upstream: Arc<dyn Upstream>,
-    ) -> Result<(Egress, Credentials)> {
+    /// Where these settings lead a connector in this role.
+    pub(crate) fn reach(&self, role: Role, upstream: Arc<dyn Upstream>) -> Result<Reach> {
         let get = |name: &str| self.settings.get(name).map(|value| value.trim());
         let required =
             |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));
@@ -89,6 +96,8 @@ impl Prepared {
         let path_style = get("aws.forcePathStyle").map(|text| text.starts_with(['1', 't', 'T']));
         let endpoint = Endpoint::new(get("aws.endpoint"), path_style, region, bucket)
             .map_err(|why| invalid(format!("setting `aws.endpoint` must be {why}")))?;
+        // The prefix is a plain string, spaces and all.
+        let prefix = self.settings.get("prefix").cloned().unwrap_or_default();
         let policy = Policy::new(PolicyInput {
             role,
             scheme: if endpoint.tls {
@@ -96,7 +105,7 @@ impl Prepared {
             } else {
                 http::uri::Scheme::HTTP
             },
-            authority: endpoint.authority,
+            authority: endpoint.authority.clone(),
             addressing: if endpoint.path_style {
                 Addressing::Path
             } else {
@@ -104,8 +113,7 @@ impl Prepared {
             },
             base_path: String::new(),
             bucket: bucket.to_owned(),
-            // The prefix is a plain string, spaces and all.
-            prefix: self.settings.get("prefix").cloned().unwrap_or_default(),
+            prefix: prefix.clone(),
         })
         .map_err(|error| invalid(with_causes(&error)))?;
         let credentials = Credentials::choose(
@@ -119,7 +127,17 @@ impl Prepared {
         )
         .map_err(|error| invalid(with_causes(&error)))?;
         let egress = Egress::new(policy, Signer::new(region), credentials.clone(), upstream);
-        Ok((egress, credentials))
+        let bucket = BucketConfig {
+            bucket: bucket.to_owned(),
+            region: region.to_owned(),
+            endpoint,
+            prefix,
+        };
+        Ok(Reach {
+            bucket,
+            egress,
+            credentials,
+        })
     }
 }
 
@@ -127,9 +145,18 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }
 
-/// Says in an error what only the host knows: why a request was kept in or failed, and whose credentials were
-/// refused.
-pub(crate) async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Error {
+impl Reach {
+    /// Says in an error of the component what only the host knows: why a request was kept in or failed, and whose
+    /// credentials were refused.
+    pub(crate) async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(explain(error.into(), &self.egress, &self.credentials).await),
+        }
+    }
+}
+
+async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Error {
     match error.kind() {
         ErrorKind::Denied => {
             if error

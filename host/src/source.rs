@@ -8,22 +8,20 @@ use std::time::Duration;
 
 use wasmtime::component::ResourceAny;
 
-use crate::bindings::types;
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
-use crate::egress::{Egress, Role, Snapshot};
+use crate::egress::{Role, Snapshot};
 use crate::environment::Filled;
 use crate::error::Result;
 use crate::instance::Instance;
 use crate::record::{self, Record};
-use crate::settings::{self, Prepared};
+use crate::settings::{Prepared, Reach};
 
 /// A source of records.
 pub struct Source {
     instance: Instance,
     resource: ResourceAny,
-    egress: Egress,
-    credentials: Credentials,
+    reach: Reach,
     filled: Vec<Filled>,
 }
 
@@ -60,13 +58,12 @@ impl Source {
                     .await
             })
             .await??;
-        let (egress, credentials) = prepared.egress(Role::Source, upstream)?;
-        instance.set_egress(egress.clone());
+        let reach = prepared.reach(Role::Source, upstream)?;
+        instance.set_egress(reach.egress.clone());
         Ok(Self {
             instance,
             resource,
-            egress,
-            credentials,
+            reach,
             filled: prepared.filled,
         })
     }
@@ -86,7 +83,7 @@ impl Source {
                 source.call_open(store, resource, position.as_ref()).await
             })
             .await?;
-        self.explain(opened).await
+        self.reach.explain(opened).await
     }
 
     /// Reads at most `records_max` records; waits at most `wait` for the first. None may have come by then.
@@ -106,7 +103,7 @@ impl Source {
                     .await
             })
             .await?;
-        let records = self.explain(read).await?;
+        let records = self.reach.explain(read).await?;
         let table = self.instance.table();
         records
             .into_iter()
@@ -128,7 +125,7 @@ impl Source {
                 source.call_ack(store, resource, &position).await
             })
             .await?;
-        self.explain(acked).await
+        self.reach.explain(acked).await
     }
 
     /// How far the source has come.
@@ -156,7 +153,7 @@ impl Source {
 
     /// The keys that requests are signed with.
     pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+        &self.reach.credentials
     }
 
     /// Settings that were left out, and where they were found.
@@ -166,7 +163,7 @@ impl Source {
 
     /// What went over the wire so far.
     pub fn traffic(&self) -> Snapshot {
-        self.egress.counters()
+        self.reach.egress.counters()
     }
 
     /// Ends the source and its work in flight.
@@ -186,7 +183,7 @@ impl Source {
                     .await
             })
             .await?;
-        self.explain(ended).await
+        self.reach.explain(ended).await
     }
 
     /// All of the component's memory as it stands, for proving what is not in it. Ends the source. Nothing unless
@@ -203,12 +200,8 @@ impl Source {
         self.instance.dump(call).await
     }
 
-    async fn explain<T>(&mut self, result: Result<T, types::Error>) -> Result<T> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) => {
-                Err(settings::explain(error.into(), &self.egress, &self.credentials).await)
-            }
-        }
+    /// Where its settings lead.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 }

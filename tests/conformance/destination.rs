@@ -396,7 +396,7 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
 
 async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
     let store_kind = embedded::Options {
-        conditional_writes: false,
+        conditional_writes: embedded::ConditionalWrites::Refused,
         ..embedded::Options::default()
     };
     let versioning = Some(Versioning::Enabled);

@@ -5,6 +5,7 @@
 #![recursion_limit = "512"]
 
 mod changes;
+mod check;
 mod defects;
 mod destination;
 mod refusals;
@@ -23,6 +24,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         refusals::CASES,
         destination::CASES,
         defects::CASES,
+        check::CASES,
     ]
     .concat()
 }

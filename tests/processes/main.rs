@@ -9,6 +9,7 @@
 )]
 
 mod chance;
+mod check;
 mod help;
 mod kills;
 mod pipelines;

@@ -73,7 +73,7 @@ impl<P: Ports> Uploader<P> {
                     return Ok(());
                 }
                 // It is gone again, by a lifecycle rule perhaps: the name is free.
-            } else if is_conditional && refuses_condition(&error) {
+            } else if is_conditional && error.refuses_condition() {
                 self.go_unconditional(&error);
             } else {
                 return Err(error.explain(self.client.config()));
@@ -169,24 +169,6 @@ impl<P: Ports> Uploader<P> {
         );
         self.ports.log(Level::Warn, &line);
     }
-}
-
-/// Whether the store does not know `If-None-Match` on a write, rather than find that it does not
-/// hold.
-fn refuses_condition(error: &s3::Error) -> bool {
-    let s3::Error::Service {
-        status,
-        code,
-        message,
-        ..
-    } = error
-    else {
-        return false;
-    };
-    let names_it = |text: &str| text.to_ascii_lowercase().contains("if-none-match");
-    *status == 501
-        || code == "NotImplemented"
-        || (*status == 400 && (names_it(code) || names_it(message)))
 }
 
 #[cfg(test)]

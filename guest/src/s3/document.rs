@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::Marker;
 use super::xml::{self, Error};
+use super::{Marker, Versioning};
 use crate::time::Timestamp;
 
 /// A current object in a listing.
@@ -132,6 +132,39 @@ pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Marked<UploadEnt
     Ok(end.page(entries))
 }
 
+pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
+    const ROOT: &str = "VersioningConfiguration";
+    expect_root(document, ROOT)?;
+    let mut versioning = Versioning::Never;
+    xml::leaves(document, |path, text| {
+        if path == [ROOT, "Status"] {
+            versioning = match &*text {
+                "Enabled" => Versioning::Enabled,
+                "Suspended" => Versioning::Suspended,
+                _ => return Err(Error::Shape("a versioning status is unknown")),
+            };
+        }
+        Ok(())
+    })?;
+    Ok(versioning)
+}
+
+pub(super) fn create_multipart_upload(document: &[u8]) -> Result<String, Error> {
+    const ROOT: &str = "InitiateMultipartUploadResult";
+    expect_root(document, ROOT)?;
+    let mut id = String::new();
+    xml::leaves(document, |path, text| {
+        if path == [ROOT, "UploadId"] {
+            id = text.into_owned();
+        }
+        Ok(())
+    })?;
+    if id.is_empty() {
+        return Err(Error::Shape("an upload has no id"));
+    }
+    Ok(id)
+}
+
 /// How a marked listing ends.
 #[derive(Default)]
 struct End {
@@ -200,6 +233,16 @@ pub(super) fn bare_etag(text: &str) -> String {
     text.trim_matches('"').to_owned()
 }
 
+fn expect_root(document: &[u8], root: &str) -> Result<(), Error> {
+    if xml::is_root(document, root) {
+        Ok(())
+    } else {
+        Err(Error::Shape(
+            "the document is not the one that was asked for",
+        ))
+    }
+}
+
 /// Whether keys are percent-encoded, as the document itself says.
 #[derive(Clone, Copy)]
 struct Encoding(bool);
@@ -210,11 +253,7 @@ impl Encoding {
     ///
     /// A document of another name, or none, is no empty page: what is not listed would be taken for gone.
     fn of(document: &[u8], root: &str) -> Result<Self, Error> {
-        if !xml::is_root(document, root) {
-            return Err(Error::Shape(
-                "the document is not the one that was asked for",
-            ));
-        }
+        expect_root(document, root)?;
         let text =
             std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
         Ok(Self(text.contains("<EncodingType>url</EncodingType>")))
@@ -319,6 +358,38 @@ mod tests {
         assert_eq!(page.entries.len(), 1);
         assert_eq!(page.entries[0].initiated, Timestamp(1_255_369_830_000));
         assert_eq!(page.next, None);
+    }
+
+    #[test]
+    fn versioning_is_on_suspended_or_was_never_on() {
+        let read = |inner: &str| {
+            let document =
+                format!("<VersioningConfiguration xmlns=\"x\">{inner}</VersioningConfiguration>");
+            bucket_versioning(document.as_bytes())
+        };
+        assert_eq!(read("").expect("reads"), Versioning::Never);
+        let on = read("<Status>Enabled</Status><MfaDelete>Disabled</MfaDelete>");
+        assert_eq!(on.expect("reads"), Versioning::Enabled);
+        assert_eq!(
+            read("<Status>Suspended</Status>").expect("reads"),
+            Versioning::Suspended
+        );
+        assert!(read("<Status>Perhaps</Status>").is_err());
+        assert!(bucket_versioning(b"<html/>").is_err());
+    }
+
+    #[test]
+    fn an_upload_has_an_id() {
+        let read = |inner: &str| {
+            let root = "InitiateMultipartUploadResult";
+            create_multipart_upload(format!("<{root}>{inner}</{root}>").as_bytes())
+        };
+        assert_eq!(
+            read("<Key>k</Key><UploadId>u</UploadId>").expect("reads"),
+            "u"
+        );
+        assert!(read("<Key>k</Key>").is_err());
+        assert!(create_multipart_upload(b"").is_err());
     }
 
     #[test]

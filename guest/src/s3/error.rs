@@ -185,6 +185,47 @@ impl Error {
         self.status() == Some(501) || matches!(self.code(), "NotImplemented" | "MethodNotAllowed")
     }
 
+    /// Whether the store does not know `If-None-Match` on a write, rather than find that it does not hold.
+    pub fn refuses_condition(&self) -> bool {
+        match self {
+            Self::Service {
+                status,
+                code,
+                message,
+                ..
+            } => {
+                let names_it = |text: &str| text.to_ascii_lowercase().contains("if-none-match");
+                *status == 501
+                    || code == "NotImplemented"
+                    || (*status == 400 && (names_it(code) || names_it(message)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is the credentials that the store refused, whatever they would permit.
+    pub fn refuses_credentials(&self) -> bool {
+        CREDENTIALS.contains(&self.code())
+    }
+
+    /// Whether the store, or the host's own policy, did not permit it.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Transport { error, .. } => matches!(error, TransportError::Refused(_)),
+            Self::Exhausted { error, .. } => error.is_denied(),
+            _ => self.status() == Some(403) || self.code() == "AccessDenied",
+        }
+    }
+
+    /// The bucket's region, where the store named it.
+    pub fn region(&self) -> Option<&str> {
+        match self {
+            Self::Service { region, .. } => region.as_deref(),
+            Self::Exhausted { error, .. } => error.region(),
+            _ => None,
+        }
+    }
+
     /// Whether the object is archived and cannot be read.
     pub fn is_archived(&self) -> bool {
         self.code() == "InvalidObjectState"

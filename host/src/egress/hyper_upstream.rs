@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -28,7 +28,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tower_service::Service;
 
-use super::upstream::{Error, Source, Upstream, UpstreamBody};
+use super::upstream::{Connection, Error, Source, Upstream, UpstreamBody};
 
 /// Time for the TCP connection; hyper-util divides it among the host's addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,6 +67,7 @@ pub enum TrustError {
 #[derive(Debug, Clone)]
 pub struct HyperUpstream {
     client: Arc<Client<Connector, Full<Bytes>>>,
+    connector: Connector,
 }
 
 impl HyperUpstream {
@@ -99,6 +100,7 @@ impl HyperUpstream {
             .enable_http1()
             .wrap_connector(tcp);
 
+        let connector = Limited(tls);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -108,9 +110,10 @@ impl HyperUpstream {
             .retry_canceled_requests(true)
             // `Host` is part of the signature.
             .set_host(false)
-            .build(Limited(tls));
+            .build(connector.clone());
         Ok(Self {
             client: Arc::new(client),
+            connector,
         })
     }
 }
@@ -126,6 +129,31 @@ impl Upstream for HyperUpstream {
             Ok(response.map(|body| body.map_err(classify_body).boxed_unsync()))
         }
         .boxed()
+    }
+
+    fn connect(&self, to: &Uri) -> Option<BoxFuture<'static, Result<Connection, Error>>> {
+        let connecting = self.connector.clone().call(to.clone());
+        let connected = async move {
+            let stream = connecting.await.map_err(classify_connecting)?;
+            Ok(match &stream {
+                MaybeHttpsStream::Http(tcp) => Connection {
+                    peer: tcp.inner().peer_addr().ok(),
+                    tls: None,
+                },
+                MaybeHttpsStream::Https(stream) => {
+                    let (tcp, tls) = stream.inner().get_ref();
+                    let version = tls.protocol_version().map(|version| format!("{version:?}"));
+                    let suite = tls.negotiated_cipher_suite();
+                    let suite = suite.map(|suite| format!("{:?}", suite.suite()));
+                    let agreed = [version, suite].into_iter().flatten().collect::<Vec<_>>();
+                    Connection {
+                        peer: tcp.inner().inner().peer_addr().ok(),
+                        tls: Some(agreed.join(", ")),
+                    }
+                }
+            })
+        };
+        Some(connected.boxed())
     }
 }
 
@@ -291,17 +319,20 @@ fn classify_client(error: ClientError) -> Error {
     if !connecting && hyper.is_some_and(is_protocol) {
         return Error::Protocol(Box::new(error));
     }
+    if connecting {
+        return classify_connecting(Box::new(error));
+    }
     match classify(Box::new(error)) {
-        // The handshake ended with neither alert nor reason: a port that speaks no TLS closes like that.
-        Error::Terminated(source) if connecting => {
-            if is_unexpected_end(source.as_ref()) {
-                Error::Tls(source)
-            } else {
-                Error::Terminated(source)
-            }
-        }
         // A time limit of the system's on a connection that was there.
-        Error::ConnectTimeout(source) if !connecting => Error::Terminated(source),
+        Error::ConnectTimeout(source) => Error::Terminated(source),
+        other => other,
+    }
+}
+
+fn classify_connecting(error: Source) -> Error {
+    match classify(error) {
+        // The handshake ended with neither alert nor reason: a port that speaks no TLS closes like that.
+        Error::Terminated(source) if is_unexpected_end(source.as_ref()) => Error::Tls(source),
         other => other,
     }
 }

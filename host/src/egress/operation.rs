@@ -26,11 +26,12 @@ pub enum Operation {
     CompleteMultipartUpload,
     AbortMultipartUpload,
     ListParts,
+    DeleteObject,
 }
 
 impl Operation {
     /// Every operation, in the order of the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::HeadBucket,
         Self::GetBucketLocation,
         Self::GetBucketVersioning,
@@ -45,6 +46,7 @@ impl Operation {
         Self::CompleteMultipartUpload,
         Self::AbortMultipartUpload,
         Self::ListParts,
+        Self::DeleteObject,
     ];
 
     /// S3's name of the operation, as in its API reference and in `x-id`.
@@ -65,6 +67,7 @@ impl Operation {
             Self::CompleteMultipartUpload => "CompleteMultipartUpload",
             Self::AbortMultipartUpload => "AbortMultipartUpload",
             Self::ListParts => "ListParts",
+            Self::DeleteObject => "DeleteObject",
         }
     }
 
@@ -86,6 +89,8 @@ impl Operation {
             | Self::CompleteMultipartUpload
             | Self::AbortMultipartUpload
             | Self::ListParts => matches!(role, Role::Destination),
+            // The host's alone, for what it has stored itself.
+            Self::DeleteObject => false,
         }
     }
 
@@ -135,6 +140,7 @@ impl Operation {
             Self::CompleteMultipartUpload | Self::AbortMultipartUpload => {
                 &[("uploadId", Value::Any)]
             }
+            Self::DeleteObject => &[("versionId", Value::Any)],
             Self::ListParts => &[
                 ("uploadId", Value::Any),
                 ("part-number-marker", Value::Number),
@@ -167,6 +173,7 @@ impl Operation {
             (&Method::POST, true) if has("uploadId") => Self::CompleteMultipartUpload,
             (&Method::POST, true) if has("uploads") => Self::CreateMultipartUpload,
             (&Method::DELETE, true) if has("uploadId") => Self::AbortMultipartUpload,
+            (&Method::DELETE, true) => Self::DeleteObject,
             _ => {
                 return Err(Denial::Operation {
                     method: method.as_str().chars().take(16).collect(),
@@ -334,7 +341,7 @@ mod tests {
         Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
-    const CASES: [(&str, bool, &str, Operation); 16] = [
+    const CASES: [(&str, bool, &str, Operation); 18] = [
         ("HEAD", false, "", Operation::HeadBucket),
         ("GET", false, "location", Operation::GetBucketLocation),
         ("GET", false, "versioning=", Operation::GetBucketVersioning),
@@ -391,6 +398,8 @@ mod tests {
             "uploadId=u&part-number-marker=7&max-parts=100",
             Operation::ListParts,
         ),
+        ("DELETE", true, "", Operation::DeleteObject),
+        ("DELETE", true, "versionId=v", Operation::DeleteObject),
     ];
 
     #[test]
@@ -469,8 +478,6 @@ mod tests {
             ("POST", false, ""),
             ("POST", false, "delete"),
             ("DELETE", false, ""),
-            ("DELETE", true, ""),
-            ("DELETE", true, "versionId=v"),
             ("POST", true, ""),
             ("PUT", true, "uploadId=u"),
             ("PUT", true, "partNumber=1"),
@@ -559,6 +566,12 @@ mod tests {
             );
             assert!(!(writes && operation.is_permitted(Role::Source)));
             assert!(!writes || operation.is_permitted(Role::Destination));
+            let deletes = operation == Operation::DeleteObject;
+            let is_permitted = [Role::Source, Role::Destination].map(|r| operation.is_permitted(r));
+            assert!(
+                !(deletes && is_permitted.contains(&true)),
+                "no connector deletes"
+            );
         }
     }
 }

@@ -211,10 +211,19 @@ pub struct Permit {
     pub uri: Uri,
 }
 
+/// Whose requests a policy judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// A connector's.
+    Connector(Role),
+    /// The host's own, which removes the one object whose key is the policy's prefix.
+    Removal,
+}
+
 /// Decides which requests of one instance may leave.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    role: Role,
+    duty: Duty,
     scheme: Scheme,
     authority: Authority,
     /// The path before the slash that precedes a key: base path, and the bucket in path style.
@@ -274,12 +283,22 @@ impl Policy {
             }
         }
         Ok(Self {
-            role,
+            duty: Duty::Connector(role),
             scheme,
             authority: authority_,
             root,
             prefix,
         })
+    }
+
+    /// A policy that lets one object of the same bucket be removed, and nothing else.
+    #[must_use]
+    pub(crate) fn removal_of(&self, key: &str) -> Self {
+        Self {
+            duty: Duty::Removal,
+            prefix: key.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Decides about one request.
@@ -295,7 +314,11 @@ impl Policy {
             Some(query) => Query::parse(query)?,
         };
         let operation = Operation::recognise(method, !path.key.is_empty(), &query)?;
-        if !operation.is_permitted(self.role) {
+        let is_permitted = match self.duty {
+            Duty::Connector(role) => operation.is_permitted(role),
+            Duty::Removal => operation == Operation::DeleteObject,
+        };
+        if !is_permitted {
             return Err(Denial::Role { operation });
         }
         self.check_prefix(operation, &path.key, &query)?;
@@ -341,7 +364,9 @@ impl Policy {
     }
 
     fn check_prefix(&self, operation: Operation, key: &[u8], query: &Query) -> Result<(), Denial> {
-        let within = if !key.is_empty() {
+        let within = if self.duty == Duty::Removal {
+            !key.is_empty() && key == self.prefix.as_bytes()
+        } else if !key.is_empty() {
             key.starts_with(self.prefix.as_bytes())
         } else if operation.lists_by_prefix() {
             query

@@ -83,6 +83,7 @@ fn a_source_writes_nothing() {
         ("PUT", "?partNumber=1&uploadId=u"),
         ("POST", "?uploadId=u"),
         ("DELETE", "?uploadId=u"),
+        ("DELETE", ""),
     ] {
         let uri = format!("http://127.0.0.1:9000/bucket/key{query}");
         assert!(matches!(
@@ -119,6 +120,53 @@ fn a_destination_writes_within_its_prefix_alone() {
     }
     let versions = "http://127.0.0.1:9000/bucket?versions&prefix=out/";
     assert!(check(&policy, "GET", versions).is_err());
+}
+
+#[test]
+fn no_connector_deletes_an_object() {
+    for role in [Role::Source, Role::Destination] {
+        for query in ["", "?versionId=v"] {
+            let uri = format!("http://127.0.0.1:9000/bucket/key{query}");
+            let denial = check(&policy(role, ""), "DELETE", &uri);
+            assert!(matches!(denial, Err(Denial::Role { .. })), "{denial:?}");
+        }
+    }
+}
+
+#[test]
+fn a_removal_is_of_one_object_and_nothing_else() {
+    for role in [Role::Source, Role::Destination] {
+        let policy = policy(role, "out/").removal_of("out/mine");
+        let check = |method, path| {
+            let uri = format!("http://127.0.0.1:9000/bucket{path}");
+            check(&policy, method, &uri)
+        };
+        for path in ["/out/mine", "/out/mine?versionId=v"] {
+            let permit = check("DELETE", path).unwrap();
+            assert_eq!(permit.operation, Operation::DeleteObject);
+        }
+        for path in [
+            "/out/mine2",
+            "/out/min",
+            "/out/",
+            "/out/mine/",
+            "",
+            "/",
+            "/other",
+        ] {
+            assert!(check("DELETE", path).is_err(), "{path}");
+        }
+        for (method, path) in [
+            ("GET", "/out/mine"),
+            ("HEAD", "/out/mine"),
+            ("PUT", "/out/mine"),
+            ("DELETE", "/out/mine?uploadId=u"),
+            ("GET", "?list-type=2&prefix=out/mine"),
+            ("HEAD", ""),
+        ] {
+            assert!(check(method, path).is_err(), "{method} {path}");
+        }
+    }
 }
 
 #[test]

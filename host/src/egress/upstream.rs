@@ -4,10 +4,11 @@
 //! A test or a simulation puts a server in this process in the client's place by implementing [`Upstream`].
 
 use std::error::Error as StdError;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
@@ -24,6 +25,22 @@ pub trait Upstream: Send + Sync {
         &self,
         request: Request<Full<Bytes>>,
     ) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>>;
+
+    /// Makes a connection as requests to this address would have, sends nothing on it, and tells what it is like.
+    /// None where requests don't go over connections.
+    fn connect(&self, _to: &Uri) -> Option<BoxFuture<'static, Result<Connection, Error>>> {
+        None
+    }
+}
+
+/// A connection as it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The address at its other end.
+    pub peer: Option<SocketAddr>,
+    /// Protocol and cipher suite that were agreed on, where TLS is spoken.
+    pub tls: Option<String>,
 }
 
 /// The cause of a failure, for the log.

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::hyper_upstream::{HyperUpstream, TrustError};
-use super::upstream::{Error, Upstream as _, UpstreamBody};
+use super::upstream::{Connection, Error, Upstream as _, UpstreamBody};
 
 /// A certificate for `localhost` that nobody vouches for, and its key. Both are for these tests alone.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
@@ -274,7 +274,7 @@ fn serve_tls() -> SocketAddr {
         let mut stream = rustls::Stream::new(&mut connection, &mut socket);
         let mut head = [0; 1024];
         // A client that distrusts the certificate ends here.
-        if stream.read(&mut head).is_ok() {
+        if matches!(stream.read(&mut head), Ok(1..)) {
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
             stream.write_all(answer).unwrap();
         }
@@ -308,6 +308,49 @@ async fn a_bundle_says_whom_to_trust() {
         .send(request(format_args!("https://127.0.0.1:{port}/b")))
         .await;
     assert!(matches!(sent.unwrap_err(), Error::Certificate(_)));
+}
+
+async fn connect(
+    upstream: &HyperUpstream,
+    uri: impl std::fmt::Display,
+) -> Result<Connection, Error> {
+    let uri = uri.to_string().parse().unwrap();
+    upstream.connect(&uri).expect("it connects").await
+}
+
+#[tokio::test]
+async fn a_connection_tells_its_peer_and_what_was_agreed_on() {
+    let (address, connections) = serve(|_| Response::new(Full::default())).await;
+    let plain = connect(&upstream(), format_args!("http://{address}/"))
+        .await
+        .unwrap();
+    assert_eq!((plain.peer, plain.tls), (Some(address), None));
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle.pem");
+    std::fs::write(&bundle, CERTIFICATE).unwrap();
+    let trusting = HyperUpstream::new(Some(&bundle)).unwrap();
+    let port = serve_tls().port();
+    let secure = connect(&trusting, format_args!("https://localhost:{port}/"))
+        .await
+        .unwrap();
+    assert_eq!(secure.peer.unwrap().port(), port);
+    let agreed = secure.tls.unwrap();
+    assert!(agreed.starts_with("TLSv1_3, TLS13_"), "{agreed}");
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_says_at_what() {
+    let port = serve_tls().port();
+    let distrusted = connect(&upstream(), format_args!("https://localhost:{port}/")).await;
+    assert!(matches!(distrusted.unwrap_err(), Error::Certificate(_)));
+    let (listener, address) = listen().await;
+    drop(listener);
+    let refused = connect(&upstream(), format_args!("http://{address}/")).await;
+    assert!(matches!(refused.unwrap_err(), Error::Refused(_)));
+    let unknown = connect(&upstream(), "http://nowhere.invalid/").await;
+    assert!(matches!(unknown.unwrap_err(), Error::Dns(_)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::client::{Call, get, put, server_with};
-use super::{Clock, ObjectHeaders, Options, PutOptions, Versioning};
+use super::{Clock, ConditionalWrites, ObjectHeaders, Options, PutOptions, Versioning};
 
 const START: Duration = Duration::from_secs(1_255_369_830);
 
@@ -216,7 +216,7 @@ async fn conditional_writes_protect_what_is_there() {
 #[tokio::test]
 async fn store_without_conditional_writes_says_so() {
     let options = Options {
-        conditional_writes: false,
+        conditional_writes: ConditionalWrites::Refused,
         ..Options::default()
     };
     let (server, client) = server_with(options, Versioning::Off).await;
@@ -226,6 +226,20 @@ async fn store_without_conditional_writes_says_so() {
     assert_eq!(answer.code(), (501, "NotImplemented".to_owned()));
     assert!(server.store().list("bkt", "").unwrap().is_empty());
     assert_eq!(client.send(put("bkt", "k", "x")).await.status, 200);
+}
+
+#[tokio::test]
+async fn store_that_ignores_conditions_writes_whatever_they_say() {
+    let options = Options {
+        conditional_writes: ConditionalWrites::Ignored,
+        ..Options::default()
+    };
+    let (server, client) = server_with(options, Versioning::Off).await;
+    for body in ["x", "yy"] {
+        let call = put("bkt", "k", body).header("if-none-match", "*");
+        assert_eq!(client.send(call).await.status, 200);
+        assert_eq!(server.store().get("bkt", "k").unwrap().body, body);
+    }
 }
 
 #[tokio::test]

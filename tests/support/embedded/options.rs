@@ -48,6 +48,18 @@ impl std::fmt::Debug for AccessKey {
     }
 }
 
+/// What a store makes of `If-Match` and `If-None-Match` on writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConditionalWrites {
+    /// It keeps to them, as AWS does.
+    #[default]
+    Honoured,
+    /// It answers 501.
+    Refused,
+    /// It writes whatever they say, as Ceph 16 does in buckets that keep versions.
+    Ignored,
+}
+
 /// How a server behaves; the default is AWS, with one access key.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -71,9 +83,8 @@ pub struct Options {
     /// gives the time at which it was created.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
     pub multipart_time_at_completion: bool,
-    /// Whether `If-Match` and `If-None-Match` are understood on writes; otherwise they are answered
-    /// by 501, as some stores do.
-    pub conditional_writes: bool,
+    /// What it makes of conditions on writes.
+    pub conditional_writes: ConditionalWrites,
     /// Whether ListObjectVersions is served; otherwise it is answered by 501.
     pub versions_api: bool,
     /// Whether ListMultipartUploads is served; otherwise it is answered by 501.
@@ -99,7 +110,7 @@ impl Default for Options {
             page_size_max: 1000,
             part_size_min: 5 * 1024 * 1024,
             multipart_time_at_completion: false,
-            conditional_writes: true,
+            conditional_writes: ConditionalWrites::Honoured,
             versions_api: true,
             uploads_api: true,
             content_type_default: None,

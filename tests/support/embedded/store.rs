@@ -14,7 +14,7 @@ use s3s::dto::ETagCondition;
 use super::bucket::{Bucket, Deletion, Stamp, Versioning, WriteCondition, parse_version_id};
 use super::clock::{self, Clock};
 use super::listing::{self, Query};
-use super::options::Options;
+use super::options::{ConditionalWrites, Options};
 use super::refusal::Refusal;
 use super::upload::{Part, Upload, parse_part_number};
 use super::version::{Etag, Object, ObjectHeaders, Version, VersionId, hex, md5_of};
@@ -465,7 +465,7 @@ impl Store {
         object: Object,
         condition: &WriteCondition,
     ) -> Result<(Option<String>, SystemTime), Refusal> {
-        self.check_conditions_known(condition)?;
+        let condition = &self.condition_kept(condition)?;
         self.write(bucket, |bucket, stamp| {
             bucket.check_write(key, condition)?;
             let id = bucket.put(key, stamp, object);
@@ -499,7 +499,7 @@ impl Store {
         part_size_min: u64,
         condition: &WriteCondition,
     ) -> Result<(Etag, Option<String>), Refusal> {
-        self.check_conditions_known(condition)?;
+        let condition = &self.condition_kept(condition)?;
         let at_completion = self.options.multipart_time_at_completion;
         self.write(bucket, |bucket, stamp| {
             let upload = find_upload(bucket, key, upload_id)?;
@@ -517,11 +517,15 @@ impl Store {
         })
     }
 
-    fn check_conditions_known(&self, condition: &WriteCondition) -> Result<(), Refusal> {
-        if condition.is_some() && !self.options.conditional_writes {
-            return Err(Refusal::not_implemented());
+    /// The condition that this store keeps to.
+    fn condition_kept(&self, condition: &WriteCondition) -> Result<WriteCondition, Refusal> {
+        match self.options.conditional_writes {
+            ConditionalWrites::Honoured => Ok(condition.clone()),
+            ConditionalWrites::Refused if condition.is_some() => Err(Refusal::not_implemented()),
+            ConditionalWrites::Refused | ConditionalWrites::Ignored => {
+                Ok(WriteCondition::default())
+            }
         }
-        Ok(())
     }
 }
 

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use s3_connector::destination::Destination as CoreDestination;
 use s3_connector::source::Source as CoreSource;
+use s3_connector_host::check::{self, Report};
+use s3_connector_host::egress::Role;
 use s3_connector_host::{Connector, Given, Result, Settings};
 
 use super::State;
@@ -403,6 +405,19 @@ impl Bucket {
         let mut destination = self.configured_destination(self.settings(more)).await?;
         destination.open().await?;
         Ok(destination)
+    }
+
+    /// What a check finds of a connector in that role. A case that asks for it is none of the native world's, which
+    /// has no host.
+    pub async fn check(&self, role: Role, more: &[(&str, &str)]) -> Report {
+        let (Ground::Component { connector, .. } | Ground::Real { connector, .. }) = &self.ground
+        else {
+            panic!("a case that checks excepts the native world")
+        };
+        let options = check::Options::default();
+        connector
+            .check(role, self.settings(more), options, |_| ())
+            .await
     }
 }
 

@@ -1,0 +1,365 @@
+//! Goes through what a pipeline needs, step by step, before a pipeline does: settings, network, credentials, bucket,
+//! each permission, and what the store is like. Says of each what was tried, what came back and what to do.
+//!
+//! Requests leave through the egress of the side that is checked, under its policy; only what the check itself has
+//! stored is removed through another one, which can do nothing else. How a report is shown is the caller's.
+
+mod network;
+mod permissions;
+mod probe;
+mod report;
+mod requests;
+
+use std::time::Duration;
+
+use s3_connector::s3;
+
+use crate::component::{Connector, Given};
+use crate::credentials::{Credentials, Loaded};
+use crate::destination::Destination;
+use crate::egress::Role;
+use crate::egress::upstream::describe;
+use crate::environment::Filled;
+use crate::error::{Error, ErrorKind, Result};
+use crate::settings::{Reach, Settings};
+use crate::source::Source;
+
+pub use report::{Report, Status, Step};
+
+use probe::Probe;
+use requests::{Client, Ports};
+
+/// How long a first record may take.
+const READ_WAIT: Duration = Duration::from_secs(10);
+
+/// A clock that is off by more is wrong. S3 stops taking signatures at 15 minutes.
+const SKEW_MAX_SECONDS: u64 = 60;
+
+/// The steps of a source.
+const SOURCE_STEPS: &[&str] = &[
+    "settings",
+    "name",
+    "connection",
+    "tls",
+    "credentials",
+    "bucket",
+    "clock",
+    "region",
+    "list",
+    "versions",
+    "versioning",
+    "uploads",
+    "get",
+    "get-version",
+    "read",
+];
+
+/// The steps of a destination.
+const DESTINATION_STEPS: &[&str] = &[
+    "settings",
+    "name",
+    "connection",
+    "tls",
+    "credentials",
+    "bucket",
+    "clock",
+    "region",
+    "list",
+    "put",
+    "conditional",
+    "get",
+    "multipart",
+    "abort",
+    "remove",
+    "open",
+];
+
+/// How a check goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether nothing may be stored: what only a write can tell is then skipped.
+    pub read_only: bool,
+}
+
+impl Connector {
+    /// Checks what a source or destination of these settings needs. `watch` sees each step when it is done. A step
+    /// that fails does not end the check, unless those behind it would only fail for the same reason.
+    ///
+    /// A destination's check stores one small object under the prefix and removes it, unless it is
+    /// [`read_only`](Options::read_only). The future holds the component's client, hence is not `Send`.
+    pub async fn check(
+        &self,
+        role: Role,
+        settings: Settings,
+        options: Options,
+        watch: impl FnMut(&Step),
+    ) -> Report {
+        let steps = match role {
+            Role::Source => SOURCE_STEPS,
+            Role::Destination => DESTINATION_STEPS,
+        };
+        let mut check = Check {
+            report: Report::default(),
+            watch,
+            options,
+        };
+        if check.run(self, role, settings).await.is_none() {
+            check.skip_rest(steps);
+        }
+        check.report
+    }
+}
+
+/// The side that is checked.
+enum Side {
+    Source(Source),
+    Destination(Destination),
+}
+
+impl Side {
+    async fn configure(connector: &Connector, role: Role, settings: Settings) -> Result<Self> {
+        match role {
+            Role::Source => connector
+                .source(settings, Given::default())
+                .await
+                .map(Self::Source),
+            Role::Destination => connector
+                .destination(settings, Given::default())
+                .await
+                .map(Self::Destination),
+        }
+    }
+
+    fn reach(&self) -> &Reach {
+        match self {
+            Self::Source(source) => source.reach(),
+            Self::Destination(destination) => destination.reach(),
+        }
+    }
+
+    fn filled(&self) -> &[Filled] {
+        match self {
+            Self::Source(source) => source.filled(),
+            Self::Destination(destination) => destination.filled(),
+        }
+    }
+}
+
+/// A check under way.
+struct Check<W> {
+    report: Report,
+    watch: W,
+    options: Options,
+}
+
+impl<W: FnMut(&Step)> Check<W> {
+    /// Notes a step; none if it failed.
+    fn note(&mut self, step: Step) -> Option<()> {
+        let goes_on = step.status != Status::Failed;
+        (self.watch)(&step);
+        self.report.steps.push(step);
+        goes_on.then_some(())
+    }
+
+    /// Notes that the steps behind a failure were not come to.
+    fn skip_rest(&mut self, steps: &[&'static str]) {
+        for name in steps.iter().skip(self.report.steps.len()) {
+            let _ = self.note(Step::new(name, "").skipped("after the failure above"));
+        }
+    }
+
+    /// Goes through the steps; none if it stopped at a failure.
+    async fn run(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<()> {
+        let mut side = self.configure(connector, role, settings).await?;
+        let (bucket, credentials) = (
+            side.reach().bucket.clone(),
+            side.reach().credentials.clone(),
+        );
+        self.note(network::name(&bucket.endpoint).await)?;
+        match network::connect(connector.upstream().as_ref(), &bucket.endpoint).await {
+            Some((connection, tls)) => {
+                let connected = self.note(connection);
+                self.note(tls).and(connected)?;
+            }
+            None => {
+                for name in ["connection", "tls"] {
+                    let step = Step::new(name, "").skipped("requests do not go over the network");
+                    self.note(step)?;
+                }
+            }
+        }
+        self.note(load(&credentials).await)?;
+        let ports = Ports::new(side.reach().egress.clone());
+        let client = s3::Client::new(ports.clone(), bucket.clone()).hasty();
+        let (step, reached) = permissions::bucket(&client).await;
+        let is_there = self.note(step);
+        // A clock that is wrong may be why it was refused.
+        let _ = self.note(clock(&ports));
+        is_there?;
+        self.note(permissions::region(&bucket, &reached))?;
+        if !reached.goes_on {
+            return None;
+        }
+        let (step, first) = permissions::list(&client, role).await;
+        let _ = self.note(step);
+        if matches!(role, Role::Source) {
+            let (step, listed) = permissions::versions(&client).await;
+            let _ = self.note(step);
+            let _ = self.note(permissions::versioning(&client, &listed).await);
+            let _ = self.note(permissions::uploads(&client).await);
+            let _ = self.note(permissions::get(&client, first.as_ref()).await);
+            let _ = self.note(permissions::get_version(&client, &listed).await);
+        } else {
+            self.write(&client, side.reach()).await;
+        }
+        let step = match &mut side {
+            Side::Source(source) => read(source).await,
+            Side::Destination(destination) => open(destination).await,
+        };
+        let _ = self.note(step);
+        Some(())
+    }
+
+    async fn configure(
+        &mut self,
+        connector: &Connector,
+        role: Role,
+        settings: Settings,
+    ) -> Option<Side> {
+        let step = Step::new("settings", "read the settings");
+        match Side::configure(connector, role, settings).await {
+            Ok(side) => {
+                let found = found(side.reach(), side.filled());
+                self.note(step.passed(found))?;
+                Some(side)
+            }
+            Err(error) => {
+                let _ = self.note(step.failed(error.message(), SETTINGS_ADVICE));
+                None
+            }
+        }
+    }
+
+    /// What only a write can tell.
+    async fn write(&mut self, client: &Client, reach: &Reach) {
+        if self.options.read_only {
+            for name in probe::STEPS {
+                let _ = self.note(Step::new(name, "").skipped("nothing may be written"));
+            }
+            return;
+        }
+        let cleaner = Ports::new(reach.egress.cleaner(&probe::key(&reach.bucket)));
+        let cleaner = s3::Client::new(cleaner, reach.bucket.clone()).hasty();
+        let mut probe = Probe::new(client, &cleaner);
+        let step = probe.put().await;
+        let _ = self.note(step);
+        let step = probe.conditional().await;
+        let _ = self.note(step);
+        let _ = self.note(probe.get().await);
+        let (begin, abort) = probe.multipart().await;
+        let _ = self.note(begin);
+        let _ = self.note(abort);
+        let step = probe.remove().await;
+        let _ = self.note(step);
+    }
+}
+
+const SETTINGS_ADVICE: &str = "`s3-connector spec` lists all settings";
+const CREDENTIALS_ADVICE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+
+/// What the settings name, and where those that were left out are from.
+fn found(reach: &Reach, filled: &[Filled]) -> String {
+    let bucket = &reach.bucket;
+    let mut text = format!("bucket `{}`", bucket.bucket);
+    if !bucket.prefix.is_empty() {
+        text.push_str(&format!(", prefix `{}`", bucket.prefix));
+    }
+    text.push_str(&format!(", endpoint {}", bucket.endpoint.display));
+    for filled in filled {
+        text.push_str(&format!("; {} from {}", filled.setting, filled.origin));
+    }
+    text
+}
+
+/// Whether there are credentials, and where they are from.
+async fn load(credentials: &Credentials) -> Step {
+    let step = Step::new(
+        "credentials",
+        "look in the settings, then where the AWS CLI looks",
+    );
+    match credentials.load().await {
+        Ok(Loaded { keys, origin }) => {
+            let mut found = format!("from {origin}");
+            if keys.session_token().is_some() {
+                found.push_str(", temporary");
+            }
+            let left = keys
+                .expiry()
+                .map(|end| end.duration_since(std::time::SystemTime::now()));
+            if let Some(left) = left {
+                let minutes = left.unwrap_or_default().as_secs() / 60;
+                found.push_str(&format!(", good for {minutes} min"));
+            }
+            step.passed(found)
+        }
+        Err(error) => step.failed(describe(&error), CREDENTIALS_ADVICE),
+    }
+}
+
+/// Whether our clock is that of the store.
+fn clock(ports: &Ports) -> Step {
+    let step = Step::new("clock", "compare the time with the store's");
+    let Some(ahead) = ports.ahead_seconds() else {
+        return step.skipped("the store does not tell its time");
+    };
+    let off = ahead.unsigned_abs();
+    let than = if ahead < 0 { "behind" } else { "ahead of" };
+    match off {
+        0..=1 => step.passed("it is the same"),
+        2..=SKEW_MAX_SECONDS => step.passed(format!("{off} s {than} the store's")),
+        _ => step.warned(
+            format!("{off} s {than} the store's"),
+            "set the clock of this machine, by NTP best: stores refuse signatures that are 15 minutes off; this \
+             host then signs by the store's clock, other programs can't",
+        ),
+    }
+}
+
+/// Has the component itself open the bucket and read a record.
+async fn read(source: &mut Source) -> Step {
+    let step = Step::new(
+        "read",
+        "open the source and read a record, which is not acked",
+    );
+    let read = async {
+        source.open(None).await?;
+        source.read(1, READ_WAIT).await
+    };
+    let step = match read.await {
+        Ok(records) if records.is_empty() => step.passed("nothing to read yet"),
+        Ok(_) => step.passed("it came"),
+        Err(error) => step.failed(error.message(), advice(&error)),
+    };
+    let _ = source.teardown().await;
+    step
+}
+
+/// Has the component itself open the bucket.
+async fn open(destination: &mut Destination) -> Step {
+    let step = Step::new("open", "open the destination");
+    let step = match destination.open().await {
+        Ok(()) => step.passed("it is open"),
+        Err(error) => step.failed(error.message(), advice(&error)),
+    };
+    let _ = destination.teardown().await;
+    step
+}
+
+fn advice(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Invalid => "look at aws.bucket, aws.region and aws.endpoint",
+        ErrorKind::Denied => "look at the steps above",
+        ErrorKind::Unavailable => "look at aws.endpoint and the network, or try again later",
+        _ => "report this, with the output of --verbose",
+    }
+}

@@ -1,0 +1,327 @@
+//! What the credentials may do with the bucket, asked one operation at a time, and what the store is like.
+//!
+//! Nothing is written here: that is `probe`'s.
+
+use s3_connector::config::BucketConfig;
+use s3_connector::s3::{Error, ListStart, ObjectEntry, Pin, VersionEntry, Versioning};
+
+use super::report::Step;
+use super::requests::Client;
+use crate::egress::Role;
+
+/// A step that asks one operation, which one permission governs.
+pub(super) fn asking(name: &'static str, operation: &str, action: &str) -> Step {
+    Step::new(name, format!("{operation} ({action})"))
+}
+
+/// Whether a pipeline can do without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It can't.
+    Must,
+    /// It can, as the advice says.
+    Should,
+}
+
+/// Judges a step whose operation did not succeed.
+pub(super) fn refused(
+    step: Step,
+    error: &Error,
+    config: &BucketConfig,
+    need: Need,
+    advice: &str,
+) -> Step {
+    let found = error.explain(config).message;
+    let advice = match error.status() {
+        Some(403) | None if error.is_denied() => advice,
+        _ => general_advice(error),
+    };
+    match need {
+        Need::Must => step.failed(found, advice),
+        Need::Should => step.warned(found, advice),
+    }
+}
+
+/// What to do about an error whose meaning does not depend on what was asked.
+pub(super) fn general_advice(error: &Error) -> &'static str {
+    if error.refuses_credentials() {
+        "look whether these are the right keys for this store, and whether they still hold"
+    } else if error.is_denied() {
+        "look at the policies of the user, the role and the bucket"
+    } else if error.status() == Some(404) {
+        "create it, or look at aws.bucket, aws.region and aws.endpoint"
+    } else if error.status().is_none() {
+        "look at aws.endpoint and the network, or try again later"
+    } else {
+        "look at aws.bucket, aws.region and aws.endpoint, or try again later"
+    }
+}
+
+/// What is known of the bucket as a whole.
+pub(super) struct Reached {
+    /// Its region, where the store names it.
+    pub(super) region: Option<String>,
+    /// Whether to go on.
+    pub(super) goes_on: bool,
+}
+
+/// Whether the bucket is there, and the credentials are accepted.
+pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
+    let config = client.config();
+    let step = Step::new("bucket", format!("HeadBucket of `{}`", config.bucket));
+    let refusal = match client.head_bucket().await {
+        Ok(head) => {
+            let reached = Reached {
+                region: head.region,
+                goes_on: true,
+            };
+            return (
+                step.passed("it is there, and the credentials are accepted"),
+                reached,
+            );
+        }
+        Err(refusal) => refusal,
+    };
+    // The answer to a HEAD has no body, hence no code: a listing is refused for the same reason, and says for which.
+    let error = match refusal.status() {
+        Some(301 | 307 | 400 | 403) => {
+            let start = ListStart::After(String::new());
+            match client.list_objects_v2(&config.prefix, &start, 1).await {
+                Ok(_) => {
+                    let reached = Reached {
+                        region: None,
+                        goes_on: true,
+                    };
+                    return (step.passed("it can be listed"), reached);
+                }
+                Err(error) => error,
+            }
+        }
+        _ => refusal,
+    };
+    let region = error.region().map(str::to_owned);
+    if region
+        .as_ref()
+        .is_some_and(|region| *region != config.region)
+    {
+        // The next step says what to do.
+        let reached = Reached {
+            region,
+            goes_on: false,
+        };
+        return (step.passed("it is there"), reached);
+    }
+    if error.is_denied() && !error.refuses_credentials() && error.status().is_some() {
+        let reached = Reached {
+            region,
+            goes_on: true,
+        };
+        return (
+            step.passed("the credentials are accepted, but may not look at it"),
+            reached,
+        );
+    }
+    let reached = Reached {
+        region: None,
+        goes_on: false,
+    };
+    let advice = general_advice(&error);
+    (step.failed(error.explain(config).message, advice), reached)
+}
+
+/// Whether the region is the bucket's.
+pub(super) fn region(config: &BucketConfig, reached: &Reached) -> Step {
+    let step = Step::new(
+        "region",
+        format!("compare `{}` with the bucket's", config.region),
+    );
+    match &reached.region {
+        Some(found) if *found == config.region => step.passed("it is the same"),
+        Some(found) => {
+            let advice = format!("set aws.region to `{found}`");
+            if reached.goes_on {
+                step.warned(
+                    format!("the bucket is in `{found}`, and the store lets it pass"),
+                    advice,
+                )
+            } else {
+                step.failed(format!("the bucket is in `{found}`"), advice)
+            }
+        }
+        None => step.passed("the store does not tell, and accepts it"),
+    }
+}
+
+/// Whether the bucket may be listed; the first object.
+pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEntry>) {
+    let config = client.config();
+    let step = asking("list", "ListObjectsV2", "s3:ListBucket");
+    let start = ListStart::After(String::new());
+    match client.list_objects_v2(&config.prefix, &start, 1).await {
+        Ok(page) => {
+            let first = page.entries.into_iter().next();
+            let found = match &first {
+                Some(entry) => format!("the first key is {:?}", entry.key),
+                None if config.prefix.is_empty() => "the bucket is empty".to_owned(),
+                None => "no key begins with the prefix".to_owned(),
+            };
+            (step.passed(found), first)
+        }
+        Err(error) => {
+            let (need, advice) = match role {
+                Role::Source => (Need::Must, "allow s3:ListBucket on the bucket"),
+                Role::Destination => (
+                    Need::Should,
+                    "allow s3:ListBucket on the bucket: without it a missing object reads as a denied one, and \
+                     the batch whose upload has to be told from another writer's ends the pipeline",
+                ),
+            };
+            (refused(step, &error, config, need, advice), None)
+        }
+    }
+}
+
+/// Whether versions may be listed; a page of them.
+pub(super) async fn versions(client: &Client) -> (Step, Vec<VersionEntry>) {
+    let config = client.config();
+    let step = asking("versions", "ListObjectVersions", "s3:ListBucketVersions");
+    match client.list_object_versions(&config.prefix, None).await {
+        Ok(page) => {
+            let more = if page.next.is_some() { " and more" } else { "" };
+            let markers = page.entries.iter().filter(|e| e.is_delete_marker).count();
+            let versions = page.entries.len() - markers;
+            let found = format!("{versions} versions and {markers} delete markers{more}");
+            (step.passed(found), page.entries)
+        }
+        Err(error) if error.is_not_implemented() => {
+            let advice = "nothing, if that will do: deletes are not seen, and of several changes between two \
+                          looks only the last";
+            (
+                step.warned("the store cannot list versions", advice),
+                Vec::new(),
+            )
+        }
+        Err(error) => {
+            let advice = "allow s3:ListBucketVersions on the bucket: changes are found by it";
+            (
+                refused(step, &error, config, Need::Must, advice),
+                Vec::new(),
+            )
+        }
+    }
+}
+
+/// Whether the bucket keeps versions.
+pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step {
+    let step = asking(
+        "versioning",
+        "GetBucketVersioning",
+        "s3:GetBucketVersioning",
+    );
+    let advice = "switch versioning on if deletes matter: S3 keeps no trace of them without it, and an \
+                  overwritten object reads as created anew";
+    match client.get_bucket_versioning().await {
+        Ok(Versioning::Enabled) => step.passed("on: every change is seen, deletes too"),
+        Ok(Versioning::Suspended) => step.warned("suspended", advice),
+        Ok(Versioning::Never) => step.warned("off", advice),
+        Err(error) => {
+            // A pipeline does without this permission, and the listing tells as much.
+            let keeps = listed
+                .iter()
+                .any(|e| e.is_delete_marker || e.version_id != "null");
+            let found = if keeps {
+                "it may not be asked, but there are versions"
+            } else {
+                "it may not be asked, and there are no versions so far"
+            };
+            tracing::debug!(%error, "versioning is not known");
+            if keeps {
+                step.passed(found)
+            } else {
+                step.warned(found, advice)
+            }
+        }
+    }
+}
+
+/// Whether uploads in progress may be listed.
+pub(super) async fn uploads(client: &Client) -> Step {
+    let step = asking(
+        "uploads",
+        "ListMultipartUploads",
+        "s3:ListBucketMultipartUploads",
+    );
+    match client.list_multipart_uploads(None).await {
+        Ok(page) => {
+            let more = if page.next.is_some() { " and more" } else { "" };
+            step.passed(format!("{}{more} in progress", page.entries.len()))
+        }
+        Err(error) => {
+            let advice = "allow s3:ListBucketMultipartUploads on the bucket, or make `lookback` longer than any \
+                          upload takes: one that takes longer is missed else";
+            let mut step = refused(step, &error, client.config(), Need::Should, advice);
+            advice.clone_into(&mut step.advice);
+            step
+        }
+    }
+}
+
+const GET_ADVICE: &str = "allow s3:GetObject on the objects, and kms:Decrypt on the key if they are encrypted with \
+                          one";
+
+/// Whether an object may be read.
+pub(super) async fn get(client: &Client, object: Option<&ObjectEntry>) -> Step {
+    let step = asking("get", "GetObject", "s3:GetObject");
+    let Some(object) = object else {
+        return step.skipped("there is no object to try it on");
+    };
+    let answer = client.get_object(&object.key, &Pin::default()).await;
+    read(
+        step,
+        client,
+        &object.key,
+        answer.map(|object| object.length),
+        GET_ADVICE,
+    )
+}
+
+/// Whether a version may be read.
+pub(super) async fn get_version(client: &Client, listed: &[VersionEntry]) -> Step {
+    let step = asking("get-version", "GetObject by version", "s3:GetObjectVersion");
+    let is_version = |e: &&VersionEntry| !e.is_delete_marker && e.version_id != "null";
+    let Some(entry) = listed.iter().find(is_version) else {
+        return step.skipped("there is no version to try it on");
+    };
+    let pin = Pin {
+        version_id: Some(entry.version_id.clone()),
+        etag: None,
+    };
+    let answer = client.get_object(&entry.object.key, &pin).await;
+    let advice = "allow s3:GetObjectVersion on the objects: changes are read by their version";
+    read(
+        step,
+        client,
+        &entry.object.key,
+        answer.map(|object| object.length),
+        advice,
+    )
+}
+
+fn read(
+    step: Step,
+    client: &Client,
+    key: &str,
+    answer: Result<Option<u64>, Error>,
+    advice: &str,
+) -> Step {
+    match answer {
+        Ok(Some(length)) => step.passed(format!("{key:?}, {length} bytes")),
+        Ok(None) => step.passed(format!("{key:?}")),
+        Err(error) if error.is_not_found() => step.passed("the object was deleted meanwhile"),
+        Err(error) if error.is_archived() => step.warned(
+            format!("{key:?} is archived"),
+            "restore it, if it is to be delivered: archived objects are skipped",
+        ),
+        Err(error) => refused(step, &error, client.config(), Need::Must, advice),
+    }
+}

@@ -1,0 +1,231 @@
+//! What a destination must be able to do, tried on an object and an upload of the check's own.
+//!
+//! One small object is stored under the prefix, looked at, and removed; an upload is begun and given up. The name is
+//! always the same, so that credentials that may not delete leave one object behind and not one for each check.
+
+use bytes::Bytes;
+use s3_connector::config::BucketConfig;
+use s3_connector::s3::{Error, PutObject, Stored};
+
+use super::permissions::{Need, asking, refused};
+use super::report::Step;
+use super::requests::Client;
+
+/// The name of the object, behind the prefix.
+const NAME: &str = "s3-connector-check";
+
+/// What it holds: what it is, for whoever finds it.
+const CONTENT: &str =
+    "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";
+
+/// The steps, for a check that writes nothing.
+pub(super) const STEPS: [&str; 6] = ["put", "conditional", "get", "multipart", "abort", "remove"];
+
+/// The key of the object.
+pub(super) fn key(config: &BucketConfig) -> String {
+    format!("{}{NAME}", config.prefix)
+}
+
+/// An object of the check's own, and what became of it.
+pub(super) struct Probe<'c> {
+    client: &'c Client,
+    /// A way out that can do nothing but remove this object.
+    cleaner: &'c Client,
+    key: String,
+    /// Versions that were stored, where the bucket keeps any.
+    versions: Vec<String>,
+    /// Whether the object under the key is the check's: it was stored just now, or by an earlier check.
+    is_ours: bool,
+    understands_conditions: bool,
+}
+
+impl<'c> Probe<'c> {
+    pub(super) fn new(client: &'c Client, cleaner: &'c Client) -> Self {
+        Self {
+            client,
+            cleaner,
+            key: key(client.config()),
+            versions: Vec::new(),
+            is_ours: false,
+            understands_conditions: true,
+        }
+    }
+
+    fn config(&self) -> &BucketConfig {
+        self.client.config()
+    }
+
+    async fn store(&mut self, if_none_match: bool) -> Result<(), Error> {
+        let object = PutObject {
+            key: &self.key,
+            body: Bytes::from_static(CONTENT.as_bytes()),
+            content_type: "text/plain",
+            metadata: &[],
+            if_none_match,
+        };
+        let Stored { version_id, .. } = self.client.put_object(&object).await?;
+        self.versions.extend(version_id);
+        self.is_ours = true;
+        Ok(())
+    }
+
+    /// Whether the object under the key is what a check stores.
+    async fn holds_ours(&self) -> Result<bool, Error> {
+        self.client
+            .object_equals(&self.key, CONTENT.as_bytes())
+            .await
+    }
+
+    /// Whether objects may be stored.
+    pub(super) async fn put(&mut self) -> Step {
+        let step = asking("put", "PutObject", "s3:PutObject");
+        let mut outcome = self.store(true).await;
+        if outcome.as_ref().is_err_and(Error::refuses_condition) {
+            self.understands_conditions = false;
+            outcome = match self.holds_ours().await {
+                // Without conditions, nothing but what is known to be ours is written over.
+                Ok(false) => {
+                    return step.skipped(format!("another object stands under {:?}", self.key));
+                }
+                Ok(true) | Err(_) => self.store(false).await,
+            };
+        }
+        match outcome {
+            Ok(()) => step.passed(format!("stored {:?}, {} bytes", self.key, CONTENT.len())),
+            Err(error) if error.is_precondition_failed() => {
+                self.is_ours = self.holds_ours().await.unwrap_or(false);
+                step.passed(format!("permitted; {:?} is there from before", self.key))
+            }
+            Err(error) => {
+                let advice = "allow s3:PutObject on the objects below the prefix; a bucket policy may ask for a \
+                              kind of encryption that the bucket does not apply by default";
+                refused(step, &error, self.config(), Need::Must, advice)
+            }
+        }
+    }
+
+    /// Whether the store keeps to `If-None-Match` on a write, now that there is an object.
+    pub(super) async fn conditional(&mut self) -> Step {
+        let step = asking(
+            "conditional",
+            "PutObject again, if there is none",
+            "s3:PutObject",
+        );
+        let looks_first = "nothing, if no other writer uses the prefix: each key is looked up before it is \
+                           written, which a race can defeat";
+        if !self.understands_conditions {
+            return step.warned("the store refuses conditional writes", looks_first);
+        }
+        if !self.is_ours {
+            return step.skipped("there is no object of the check's own to try it on");
+        }
+        match self.store(true).await {
+            Err(error) if error.is_precondition_failed() => {
+                step.passed("refused, as it should be: conditional writes are honoured")
+            }
+            Err(error) if error.refuses_condition() => {
+                step.warned("the store refuses conditional writes", looks_first)
+            }
+            Err(error) => refused(step, &error, self.config(), Need::Should, "allow s3:PutObject"),
+            Ok(()) => step.warned(
+                "stored again: the store ignores conditions on writes",
+                "let no other writer use the prefix: an object of the same name would be written over",
+            ),
+        }
+    }
+
+    /// Whether stored objects may be looked at.
+    pub(super) async fn get(&self) -> Step {
+        let step = asking("get", "HeadObject", "s3:GetObject");
+        if !self.is_ours {
+            return step.skipped("there is no object of the check's own to try it on");
+        }
+        match self.client.head_object(&self.key).await {
+            Ok(head) => {
+                let length = head
+                    .length
+                    .map_or(String::new(), |length| format!(", {length} bytes"));
+                step.passed(format!("{:?}{length}", self.key))
+            }
+            Err(error) => {
+                let advice = "allow s3:GetObject on the objects below the prefix: a batch that was stored, but \
+                              whose answer was lost, is known by it; else such a batch ends the pipeline";
+                refused(step, &error, self.config(), Need::Should, advice)
+            }
+        }
+    }
+
+    /// Whether uploads in parts may be begun and given up.
+    pub(super) async fn multipart(&self) -> (Step, Step) {
+        let begin = asking(
+            "multipart",
+            "CreateMultipartUpload, UploadPart",
+            "s3:PutObject",
+        );
+        let abort = asking("abort", "AbortMultipartUpload", "s3:AbortMultipartUpload");
+        let unused = "nothing yet: batches of this version are stored in one piece";
+        let id = match self.client.create_multipart_upload(&self.key).await {
+            Ok(id) => id,
+            Err(error) => {
+                let begin = refused(begin, &error, self.config(), Need::Should, unused);
+                return (begin, abort.skipped("there is no upload to try it on"));
+            }
+        };
+        let part = Bytes::from_static(CONTENT.as_bytes());
+        let begin = match self.client.upload_part(&self.key, &id, 1, part).await {
+            Ok(_) => begin.passed("an upload was begun and got a part"),
+            Err(error) => refused(begin, &error, self.config(), Need::Should, unused),
+        };
+        let abort = match self.client.abort_multipart_upload(&self.key, &id).await {
+            Ok(()) => abort.passed("and was given up"),
+            Err(error) => {
+                let advice = format!(
+                    "allow s3:AbortMultipartUpload, and give up the upload {id} of {:?}, which takes up room",
+                    self.key
+                );
+                let mut step = refused(abort, &error, self.config(), Need::Should, &advice);
+                step.advice = advice;
+                step
+            }
+        };
+        (begin, abort)
+    }
+
+    /// Removes what was stored. A pipeline never deletes, so its credentials need not be able to.
+    pub(super) async fn remove(&mut self) -> Step {
+        let action = if self.versions.is_empty() {
+            "s3:DeleteObject"
+        } else {
+            "s3:DeleteObjectVersion"
+        };
+        let step = asking("remove", "DeleteObject", action);
+        if !self.is_ours {
+            return step.skipped("nothing was stored");
+        }
+        match self.remove_all().await {
+            Ok(()) => step.passed(format!("{:?} is gone", self.key)),
+            Err(error) => {
+                let found = error.explain(self.config()).message;
+                let advice = format!(
+                    "nothing, if {:?} may stay, which the next check uses again: a pipeline never deletes; remove it \
+                     by hand else",
+                    self.key
+                );
+                step.warned(found, advice)
+            }
+        }
+    }
+
+    async fn remove_all(&mut self) -> Result<(), Error> {
+        if self.versions.is_empty() {
+            return self.cleaner.delete_object(&self.key, None).await;
+        }
+        // By version, so that not even a delete marker is left.
+        for version in std::mem::take(&mut self.versions) {
+            self.cleaner
+                .delete_object(&self.key, Some(&version))
+                .await?;
+        }
+        Ok(())
+    }
+}

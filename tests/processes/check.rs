@@ -1,0 +1,451 @@
+//! `check`: what is tried, what is said of it, and when it says that a pipeline could not run.
+
+use std::time::{Duration, SystemTime};
+
+use s3_connector_tests::embedded::{
+    Clock, ConditionalWrites, Filter, Operation, Options, Versioning,
+};
+use s3_connector_tests::process::{Ended, Invocation};
+use serde_json::Value;
+
+use crate::site::{LAKE, PHOTOS, Site};
+
+const SOURCE: &[&str] = &["check", "--set", "aws.bucket=photos"];
+const DESTINATION: &[&str] = &[
+    "check",
+    "--destination",
+    "--set",
+    "aws.bucket=lake",
+    "--set",
+    "format=json",
+    "--set",
+    "prefix=out/",
+];
+const PROBE: &str = "out/s3-connector-check";
+
+/// The report of a check, which must end with this code.
+async fn report(invocation: Invocation, code: i32) -> Value {
+    let ended = invocation.args(&["--json"]).run().await.with_code(code);
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["ok"], Value::Bool(code == 0));
+    report
+}
+
+/// A field of the step of that name.
+#[track_caller]
+fn field<'r>(report: &'r Value, step: &str, field: &str) -> &'r str {
+    let steps = report["steps"].as_array().unwrap();
+    let found = steps.iter().find(|found| found["name"] == step);
+    found.unwrap_or_else(|| panic!("no step {step} in {report:#}"))[field]
+        .as_str()
+        .unwrap()
+}
+
+fn statuses(report: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let steps = report["steps"].as_array().unwrap();
+    steps
+        .iter()
+        .map(|step| (text(&step["name"]), text(&step["status"])))
+        .collect()
+}
+
+fn all_ok(names: &[&str]) -> Vec<(String, String)> {
+    let step = |name: &&str| {
+        // The server of these tests speaks no TLS.
+        let status = if *name == "tls" { "skipped" } else { "ok" };
+        ((*name).to_owned(), status.to_owned())
+    };
+    names.iter().map(step).collect()
+}
+
+#[tokio::test]
+async fn a_source_that_can_run_passes_every_step() {
+    let site = Site::new().await;
+    site.fill(2);
+    let report = report(site.command(SOURCE), 0).await;
+    let steps = [
+        "component",
+        "settings",
+        "name",
+        "connection",
+        "tls",
+        "credentials",
+        "bucket",
+        "clock",
+        "region",
+        "list",
+        "versions",
+        "versioning",
+        "uploads",
+        "get",
+        "get-version",
+        "read",
+    ];
+    assert_eq!(statuses(&report), all_ok(&steps), "{report:#}");
+    assert_eq!(report["side"], "source");
+    for (step, word) in [
+        ("settings", "aws.region from variable `AWS_REGION`"),
+        ("credentials", "AWS_ACCESS_KEY_ID in the environment"),
+        ("list", "0000"),
+        ("versions", "2 versions and 0 delete markers"),
+        ("versioning", "on"),
+        ("get", "12 bytes"),
+        ("get-version", "12 bytes"),
+        ("read", "it came"),
+    ] {
+        let found = field(&report, step, "found");
+        assert!(found.contains(word), "{step}: {found}");
+    }
+    assert!(field(&report, "list", "tried").contains("ListObjectsV2 (s3:ListBucket)"));
+}
+
+#[tokio::test]
+async fn a_destination_that_can_run_passes_every_step_and_nothing_is_left() {
+    let site = Site::new().await;
+    let report = report(site.command(DESTINATION), 0).await;
+    let steps = [
+        "component",
+        "settings",
+        "name",
+        "connection",
+        "tls",
+        "credentials",
+        "bucket",
+        "clock",
+        "region",
+        "list",
+        "put",
+        "conditional",
+        "get",
+        "multipart",
+        "abort",
+        "remove",
+        "open",
+    ];
+    assert_eq!(statuses(&report), all_ok(&steps), "{report:#}");
+    let store = site.server.store();
+    assert!(store.versions(LAKE).unwrap().is_empty(), "no marker either");
+    assert!(store.uploads(LAKE).unwrap().is_empty());
+    assert!(field(&report, "conditional", "found").contains("honoured"));
+}
+
+#[tokio::test]
+async fn a_bucket_without_versions_is_checked_and_left_as_it_was_too() {
+    let site = Site::new().await;
+    let store = site.server.store();
+    for bucket in ["plain", "suspended"] {
+        store.create_bucket(bucket).unwrap();
+        let set = |name: &str| ["--set".to_owned(), format!("aws.bucket={name}")];
+        if bucket == "suspended" {
+            store.set_versioning(bucket, Versioning::Suspended).unwrap();
+        }
+        let source = site.command(&["check"]).args(&set(bucket));
+        let seen = report(source, 0).await;
+        assert_eq!(field(&seen, "versioning", "status"), "warning");
+        assert!(field(&seen, "versioning", "advice").contains("switch versioning on"));
+        let destination = site.command(&["check", "--destination", "--set", "format=parquet"]);
+        let seen = report(destination.args(&set(bucket)), 0).await;
+        assert_eq!(field(&seen, "remove", "status"), "ok");
+        assert!(store.list(bucket, "").unwrap().is_empty(), "{bucket}");
+    }
+}
+
+#[tokio::test]
+async fn each_permission_that_is_missing_is_told_with_what_to_allow() {
+    use Operation as Op;
+    type Case = (bool, Op, &'static str, &'static str, &'static str);
+    let cases: &[Case] = &[
+        (false, Op::HeadBucket, "bucket", "ok", ""),
+        (false, Op::ListObjectsV2, "list", "failed", "s3:ListBucket"),
+        (
+            false,
+            Op::ListObjectVersions,
+            "versions",
+            "failed",
+            "s3:ListBucketVersions",
+        ),
+        (false, Op::GetBucketVersioning, "versioning", "ok", ""),
+        (
+            false,
+            Op::ListMultipartUploads,
+            "uploads",
+            "warning",
+            "s3:ListBucketMultipartUploads",
+        ),
+        (false, Op::GetObject, "get", "failed", "s3:GetObject"),
+        (
+            false,
+            Op::GetObject,
+            "get-version",
+            "failed",
+            "s3:GetObjectVersion",
+        ),
+        (true, Op::HeadBucket, "bucket", "ok", ""),
+        (true, Op::ListObjectsV2, "list", "warning", "s3:ListBucket"),
+        (true, Op::PutObject, "put", "failed", "s3:PutObject"),
+        (true, Op::PutObject, "conditional", "skipped", ""),
+        (true, Op::HeadObject, "get", "warning", "s3:GetObject"),
+        (
+            true,
+            Op::CreateMultipartUpload,
+            "multipart",
+            "warning",
+            "nothing yet",
+        ),
+        (true, Op::CreateMultipartUpload, "abort", "skipped", ""),
+        (true, Op::UploadPart, "multipart", "warning", "nothing yet"),
+        (
+            true,
+            Op::AbortMultipartUpload,
+            "abort",
+            "warning",
+            "s3:AbortMultipartUpload",
+        ),
+        (true, Op::DeleteObject, "remove", "warning", "by hand"),
+    ];
+    let site = Site::new().await;
+    site.fill(2);
+    for (is_destination, operation, step, status, advice) in cases {
+        site.server.access().deny(*operation);
+        let command = if *is_destination { DESTINATION } else { SOURCE };
+        let denies_a_need = matches!(
+            operation,
+            Op::PutObject | Op::GetObject | Op::ListObjectVersions
+        );
+        let denies_a_need = denies_a_need || (*operation == Op::ListObjectsV2 && !is_destination);
+        let report = report(site.command(command), i32::from(denies_a_need)).await;
+        site.server.access().allow_all();
+        assert_eq!(
+            field(&report, step, "status"),
+            *status,
+            "{operation}: {report:#}"
+        );
+        let found = field(&report, step, "advice");
+        assert!(found.contains(advice), "{operation}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_removed_stays_once_and_is_named() {
+    let site = Site::new().await;
+    site.server.access().deny(Operation::DeleteObject);
+    for _ in 0..3 {
+        let report = report(site.command(DESTINATION), 0).await;
+        assert_eq!(field(&report, "put", "status"), "ok");
+        assert_eq!(field(&report, "conditional", "status"), "ok");
+        assert_eq!(field(&report, "remove", "status"), "warning");
+        assert!(field(&report, "remove", "advice").contains(PROBE));
+        assert_eq!(site.server.store().versions(LAKE).unwrap().len(), 1);
+    }
+    site.server.access().allow_all();
+    let report = report(site.command(DESTINATION), 0).await;
+    assert_eq!(field(&report, "remove", "status"), "ok");
+    assert!(site.server.store().list(LAKE, "").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn somebody_elses_object_under_the_name_is_left_as_it_is() {
+    for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
+        let site = Site::with(Options {
+            conditional_writes,
+            ..Options::default()
+        })
+        .await;
+        let store = site.server.store();
+        store.put(LAKE, PROBE, "a stranger's").unwrap();
+        let report = report(site.command(DESTINATION), 0).await;
+        assert_eq!(field(&report, "remove", "status"), "skipped");
+        assert_eq!(store.versions(LAKE).unwrap().len(), 1);
+        assert_eq!(store.get(LAKE, PROBE).unwrap().body, "a stranger's");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_where_that_is_forbidden() {
+    let site = Site::new().await;
+    let report = report(site.command(DESTINATION).args(&["--read-only"]), 0).await;
+    for step in ["put", "conditional", "get", "multipart", "abort", "remove"] {
+        assert_eq!(field(&report, step, "status"), "skipped");
+    }
+    assert_eq!(field(&report, "open", "status"), "ok");
+    let writes = |operation| !matches!(operation, Operation::HeadBucket | Operation::ListObjectsV2);
+    let written = site.server.requests();
+    assert!(
+        !written.iter().any(|request| writes(request.operation)),
+        "{written:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_store_cannot_do_is_told() {
+    let site = Site::with(Options {
+        versions_api: false,
+        uploads_api: false,
+        ..Options::default()
+    })
+    .await;
+    site.fill(1);
+    let seen = report(site.command(SOURCE), 0).await;
+    assert_eq!(field(&seen, "versions", "status"), "warning");
+    assert!(field(&seen, "versions", "advice").contains("deletes are not seen"));
+    assert_eq!(field(&seen, "uploads", "status"), "warning");
+    assert!(field(&seen, "uploads", "advice").contains("`lookback`"));
+
+    for (conditional_writes, word) in [
+        (ConditionalWrites::Refused, "refuses"),
+        (ConditionalWrites::Ignored, "ignores"),
+    ] {
+        let site = Site::with(Options {
+            conditional_writes,
+            ..Options::default()
+        })
+        .await;
+        let seen = report(site.command(DESTINATION), 0).await;
+        assert_eq!(field(&seen, "put", "status"), "ok", "{seen:#}");
+        assert_eq!(field(&seen, "conditional", "status"), "warning");
+        assert!(
+            field(&seen, "conditional", "found").contains(word),
+            "{seen:#}"
+        );
+        assert!(site.server.store().versions(LAKE).unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_region_is_told_with_the_right_one() {
+    let site = Site::with(Options {
+        region: Some("eu-west-1".to_owned()),
+        ..Options::default()
+    })
+    .await;
+    for command in [SOURCE, DESTINATION] {
+        let wrong = report(site.command(command), 1).await;
+        assert_eq!(field(&wrong, "region", "status"), "failed");
+        assert!(field(&wrong, "region", "advice").contains("set aws.region to `eu-west-1`"));
+        let right = site.command(command).set("aws.region", "eu-west-1");
+        assert_eq!(field(&report(right, 0).await, "region", "status"), "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_and_no_obstacle() {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let now = SystemTime::now();
+    for (theirs, word) in [
+        (now + minutes(20), "behind"),
+        (now - minutes(20), "ahead of"),
+    ] {
+        let site = Site::with(Options {
+            clock: Clock::manual(theirs),
+            ..Options::default()
+        })
+        .await;
+        site.fill(1);
+        for command in [SOURCE, DESTINATION] {
+            let seen = report(site.command(command), 0).await;
+            assert_eq!(field(&seen, "clock", "status"), "warning");
+            assert!(field(&seen, "clock", "found").contains(word), "{seen:#}");
+            assert!(field(&seen, "clock", "advice").contains("NTP"));
+        }
+    }
+}
+
+/// What is said of the step that failed, and that those behind it were not tried.
+fn failure(ended: &Ended) -> (String, String) {
+    let printed = ended.printed();
+    let at = printed
+        .find("failed ")
+        .unwrap_or_else(|| panic!("nothing failed: {printed}"));
+    let mut lines = printed[at..].lines();
+    let step = lines.next().unwrap().split_whitespace().nth(1).unwrap();
+    let rest: Vec<_> = lines.collect();
+    let skipped = rest
+        .iter()
+        .filter(|line| line.starts_with("skipped "))
+        .count();
+    assert!(skipped > 0, "{printed}");
+    (step.to_owned(), printed[at..].to_owned())
+}
+
+#[tokio::test]
+async fn the_first_thing_in_the_way_is_told_with_what_to_do() {
+    let site = Site::new().await;
+    let port = site
+        .server
+        .endpoint()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .to_owned();
+    let at = |endpoint: &str| site.command(SOURCE).env("AWS_ENDPOINT_URL_S3", endpoint);
+    let gone = Site::new().await.server.endpoint();
+    let cases = [
+        (
+            at("http://nowhere.invalid"),
+            "name",
+            "-> look at aws.endpoint",
+        ),
+        (at(&gone), "connection", "-> look at the port"),
+        (
+            at(&format!("https://127.0.0.1:{port}")),
+            "tls",
+            "-> if the store speaks no TLS",
+        ),
+        (
+            site.command(SOURCE).env("AWS_ACCESS_KEY_ID", ""),
+            "credentials",
+            "-> set AWS_ACCESS_KEY_ID",
+        ),
+        (
+            site.command(SOURCE).secret_key("wrong-secret-of-a-check"),
+            "bucket",
+            "-> look whether these are the right keys",
+        ),
+        (
+            site.command(&["check", "--set", "aws.bucket=nowhere"]),
+            "bucket",
+            "-> create it",
+        ),
+    ];
+    for (invocation, step, advice) in cases {
+        let ended = invocation.run().await.with_code(1);
+        let (failed, text) = failure(&ended);
+        assert_eq!(failed, step, "{text}");
+        assert!(text.contains(advice), "{text}");
+        assert_eq!(ended.stderr, "");
+    }
+    let wrong = site
+        .command(&["check", "--set", "aws.bukcet=x"])
+        .run()
+        .await;
+    let (failed, text) = failure(&wrong.with_code(2));
+    assert_eq!(failed, "settings");
+    assert!(text.contains("did you mean `aws.bucket`"), "{text}");
+    let component = site.file("no.wasm", "not a component");
+    let wrong = site
+        .command(SOURCE)
+        .args(&["--component", &component])
+        .run()
+        .await;
+    assert!(
+        wrong
+            .with_code(1)
+            .printed()
+            .starts_with("failed   component")
+    );
+}
+
+#[tokio::test]
+async fn a_denied_object_is_found_before_a_pipeline_finds_it() {
+    let site = Site::new().await;
+    site.fill(3);
+    site.server
+        .access()
+        .deny(Filter::from(Operation::GetObject).key("0000"));
+    let seen = report(site.command(SOURCE), 1).await;
+    assert_eq!(field(&seen, "get", "status"), "failed");
+    assert_eq!(field(&seen, "read", "status"), "failed");
+    assert!(field(&seen, "read", "found").contains("object `0000`"));
+    assert_eq!(site.server.store().objects(PHOTOS).unwrap().len(), 3);
+}
