@@ -49,7 +49,7 @@ mod object_api;
 mod operation;
 mod options;
 mod refusal;
-mod service;
+mod server;
 mod store;
 mod upload;
 mod upload_api;
@@ -76,11 +76,11 @@ pub use journal::LoggedRequest;
 pub use operation::Operation;
 pub use options::{ACCESS_KEY, AccessKey, ConditionalWrites, Options, REGION_DEFAULT, SECRET_KEY};
 pub use refusal::Refusal;
-pub use service::Closed;
+pub use server::Closed;
 pub use store::{PutOptions, Store, StoredUpload, StoredVersion};
 pub use version::ObjectHeaders;
 
-use service::Service;
+use server::Service;
 
 /// A server, which stops when this is dropped.
 pub struct EmbeddedS3 {
