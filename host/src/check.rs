@@ -12,7 +12,7 @@ mod requests;
 
 use std::time::Duration;
 
-use s3_connector::s3;
+use s3_connector::s3::{self, ObjectEntry};
 
 use crate::component::{Connector, Given};
 use crate::credentials::{Credentials, Loaded};
@@ -153,70 +153,52 @@ struct Check<W> {
 }
 
 impl<W: FnMut(&Step)> Check<W> {
-    /// Notes a step; none if it failed.
-    fn note(&mut self, step: Step) -> Option<()> {
-        let goes_on = step.status != Status::Failed;
+    fn note(&mut self, step: Step) {
         (self.watch)(&step);
         self.report.steps.push(step);
+    }
+
+    /// Notes a step without which those behind it need not be tried; none if it failed.
+    fn pass(&mut self, step: Step) -> Option<()> {
+        let goes_on = step.status != Status::Failed;
+        self.note(step);
         goes_on.then_some(())
     }
 
     /// Notes that the steps behind a failure were not come to.
     fn skip_rest(&mut self, steps: &[&'static str]) {
         for name in steps.iter().skip(self.report.steps.len()) {
-            let _ = self.note(Step::new(name, "").skipped("after the failure above"));
+            self.note(Step::new(name, "").skipped("after the failure above"));
         }
     }
 
     /// Goes through the steps; none if it stopped at a failure.
     async fn run(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<()> {
         let mut side = self.configure(connector, role, settings).await?;
-        let (bucket, credentials) = (
-            side.reach().bucket.clone(),
-            side.reach().credentials.clone(),
-        );
-        self.note(network::name(&bucket.endpoint).await)?;
-        match network::connect(connector.upstream().as_ref(), &bucket.endpoint).await {
-            Some((connection, tls)) => {
-                let connected = self.note(connection);
-                self.note(tls).and(connected)?;
-            }
-            None => {
-                for name in ["connection", "tls"] {
-                    let step = Step::new(name, "").skipped("requests do not go over the network");
-                    self.note(step)?;
-                }
-            }
-        }
-        self.note(load(&credentials).await)?;
-        let ports = Ports::new(side.reach().egress.clone());
-        let client = s3::Client::new(ports.clone(), bucket.clone()).hasty();
+        let reach = side.reach();
+        self.go_there(connector, reach).await?;
+        self.pass(load(&reach.credentials).await)?;
+        let ports = Ports::new(reach.egress.clone());
+        let client = s3::Client::new(ports.clone(), reach.bucket.clone()).hasty();
         let (step, reached) = permissions::bucket(&client).await;
-        let is_there = self.note(step);
+        let is_there = self.pass(step);
         // A clock that is wrong may be why it was refused.
-        let _ = self.note(clock(&ports));
+        self.note(clock(&ports));
         is_there?;
-        self.note(permissions::region(&bucket, &reached))?;
-        if !reached.goes_on {
-            return None;
-        }
+        self.pass(permissions::region(&reach.bucket, &reached))?;
         let (step, first) = permissions::list(&client, role).await;
-        let _ = self.note(step);
-        if matches!(role, Role::Source) {
-            let (step, listed) = permissions::versions(&client).await;
-            let _ = self.note(step);
-            let _ = self.note(permissions::versioning(&client, &listed).await);
-            let _ = self.note(permissions::uploads(&client).await);
-            let _ = self.note(permissions::get(&client, first.as_ref()).await);
-            let _ = self.note(permissions::get_version(&client, &listed).await);
-        } else {
-            self.write(&client, side.reach()).await;
-        }
+        self.note(step);
         let step = match &mut side {
-            Side::Source(source) => read(source).await,
-            Side::Destination(destination) => open(destination).await,
+            Side::Source(source) => {
+                self.look(&client, first.as_ref()).await;
+                read(source).await
+            }
+            Side::Destination(destination) => {
+                self.write(&client, destination.reach()).await;
+                open(destination).await
+            }
         };
-        let _ = self.note(step);
+        self.note(step);
         Some(())
     }
 
@@ -229,38 +211,56 @@ impl<W: FnMut(&Step)> Check<W> {
         let step = Step::new("settings", "read the settings");
         match Side::configure(connector, role, settings).await {
             Ok(side) => {
-                let found = found(side.reach(), side.filled());
-                self.note(step.passed(found))?;
+                self.note(step.passed(found(side.reach(), side.filled())));
                 Some(side)
             }
             Err(error) => {
-                let _ = self.note(step.failed(error.message(), SETTINGS_ADVICE));
+                self.note(step.failed(error.message(), SETTINGS_ADVICE));
                 None
             }
         }
     }
 
-    /// What only a write can tell.
+    /// The way to the endpoint.
+    async fn go_there(&mut self, connector: &Connector, reach: &Reach) -> Option<()> {
+        let endpoint = &reach.bucket.endpoint;
+        self.pass(network::name(endpoint).await)?;
+        let skipped = |name| Step::new(name, "").skipped("requests do not go over the network");
+        let connected = network::connect(connector.upstream().as_ref(), endpoint).await;
+        let (connection, tls) =
+            connected.unwrap_or_else(|| (skipped("connection"), skipped("tls")));
+        let connected = self.pass(connection);
+        self.pass(tls).and(connected)
+    }
+
+    /// What a source needs.
+    async fn look(&mut self, client: &Client, first: Option<&ObjectEntry>) {
+        let (step, listed) = permissions::versions(client).await;
+        self.note(step);
+        self.note(permissions::versioning(client, &listed).await);
+        self.note(permissions::uploads(client).await);
+        self.note(permissions::get(client, first).await);
+        self.note(permissions::get_version(client, &listed).await);
+    }
+
+    /// What a destination needs, which only a write can tell.
     async fn write(&mut self, client: &Client, reach: &Reach) {
         if self.options.read_only {
             for name in probe::STEPS {
-                let _ = self.note(Step::new(name, "").skipped("nothing may be written"));
+                self.note(Step::new(name, "").skipped("nothing may be written"));
             }
             return;
         }
         let cleaner = Ports::new(reach.egress.cleaner(&probe::key(&reach.bucket)));
         let cleaner = s3::Client::new(cleaner, reach.bucket.clone()).hasty();
         let mut probe = Probe::new(client, &cleaner);
-        let step = probe.put().await;
-        let _ = self.note(step);
-        let step = probe.conditional().await;
-        let _ = self.note(step);
-        let _ = self.note(probe.get().await);
+        self.note(probe.put().await);
+        self.note(probe.conditional().await);
+        self.note(probe.get().await);
         let (begin, abort) = probe.multipart().await;
-        let _ = self.note(begin);
-        let _ = self.note(abort);
-        let step = probe.remove().await;
-        let _ = self.note(step);
+        self.note(begin);
+        self.note(abort);
+        self.note(probe.remove().await);
     }
 }
 

@@ -172,8 +172,8 @@ pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEnt
                 Role::Source => (Need::Must, "allow s3:ListBucket on the bucket"),
                 Role::Destination => (
                     Need::Should,
-                    "allow s3:ListBucket on the bucket: without it a missing object reads as a denied one, and \
-                     the batch whose upload has to be told from another writer's ends the pipeline",
+                    "allow s3:ListBucket on the bucket: without it a missing object reads as a denied one, \
+                     which ends the pipeline where it has to know",
                 ),
             };
             (refused(step, &error, config, need, advice), None)

@@ -32,6 +32,10 @@ pub(super) struct NamedOutput {
 }
 
 /// A destination of either plugin.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a pipeline has one, for as long as it runs"
+)]
 pub(super) enum AnyOutput {
     S3(Destination),
     File(FileOutput),
