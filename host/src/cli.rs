@@ -158,7 +158,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
         Command::Run(arguments) => run::run(arguments, options, &terminal).await,
-        Command::Check(arguments) => check::run(&arguments, options).await,
+        Command::Check(arguments) => check::run(arguments, options, &terminal).await,
         Command::Spec(arguments) => spec::run(&arguments, options).await,
     };
     match done {

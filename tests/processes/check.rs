@@ -28,7 +28,7 @@ async fn report(invocation: Invocation, code: i32) -> Value {
     let ended = invocation.args(&["--json"]).run().await.with_code(code);
     let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(report["ok"], Value::Bool(code == 0));
-    report
+    report["checks"][0].clone()
 }
 
 /// A field of the step of that name.
@@ -479,4 +479,56 @@ async fn a_denied_object_is_found_before_a_pipeline_finds_it() {
     assert_eq!(field(&seen, "read", "status"), "failed");
     assert!(field(&seen, "read", "found").contains("object `0000`"));
     assert_eq!(site.server.store().objects(PHOTOS).unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn both_ends_of_a_pipeline_file_are_checked() {
+    let site = Site::new().await;
+    site.fill(1);
+    let yaml = "\
+version: 2.2
+pipelines:
+  - id: copy
+    connectors:
+      - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
+      - {id: out, type: destination, plugin: s3, settings: {aws.bucket: lake, format: json}}
+  - id: print
+    connectors:
+      - {id: from, type: source, plugin: s3, settings: {aws.bucket: nowhere}}
+      - {id: to, type: destination, plugin: file, settings: {path: out.jsonl}}
+";
+    let file = site.file("pipelines.yaml", yaml);
+    let check = || site.command(&["check", &file]);
+    let ended = check().args(&["--json"]).run().await.with_code(1);
+    let seen: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(seen["ok"], false);
+    let checks = seen["checks"].as_array().unwrap();
+    let names = ["pipeline", "connector", "side"];
+    let told = |check: &Value| {
+        names
+            .map(|name| check[name].as_str().unwrap().to_owned())
+            .join(" ")
+    };
+    let all: Vec<_> = checks.iter().map(told).collect();
+    assert_eq!(
+        all,
+        [
+            "copy in source",
+            "copy out destination",
+            "print from source"
+        ]
+    );
+    let is_ok: Vec<_> = checks.iter().map(|check| check["ok"] == true).collect();
+    assert_eq!(is_ok, [true, true, false]);
+    let text = check().run().await.with_code(1).printed();
+    assert!(
+        text.contains("pipeline `copy`, connector `out`\nok "),
+        "{text}"
+    );
+    assert!(!site.path("out.jsonl").exists(), "nothing is run");
+
+    let wrong = site.file("wrong.yaml", yaml.replace("format: json", "format: jsom"));
+    let _ = site.command(&["check", &wrong]).run().await.with_code(2);
+    let both = site.command(&["check", &file, "--set", "aws.bucket=photos"]);
+    let _ = both.run().await.with_code(2).saying(&["--set"]);
 }

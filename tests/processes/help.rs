@@ -88,6 +88,7 @@ async fn every_example_that_comes_to_an_end_works_as_pasted() {
             let site = Site::new().await;
             site.fill(3);
             let _ = site.file("photos.jsonl", encode_lines(&records(0..3)));
+            let _ = site.file("photos.yaml", pipeline_of_help().await);
             let script = Invocation::script(&example).at(&site.server);
             let folder = site.path(".");
             let ended = script.within(&folder).run().await.well();
@@ -102,15 +103,20 @@ async fn every_example_that_comes_to_an_end_works_as_pasted() {
     assert!(count >= 6, "{count} examples");
 }
 
-#[tokio::test]
-async fn the_pipeline_in_the_help_runs_as_it_stands_there() {
+/// The pipeline file that the help of `run` shows.
+async fn pipeline_of_help() -> String {
     let help = Invocation::new(&["run", "--help"]).env("COLUMNS", "80");
     let help = help.run().await.well().printed();
     let (_, yaml) = help.split_once("photos.yaml:\n").expect("there is one");
     let yaml: Vec<&str> = yaml.lines().take_while(|line| !line.is_empty()).collect();
+    yaml.join("\n")
+}
+
+#[tokio::test]
+async fn the_pipeline_in_the_help_runs_as_it_stands_there() {
     let site = Site::new().await;
     site.fill(3);
-    let file = site.file("photos.yaml", yaml.join("\n"));
+    let file = site.file("photos.yaml", pipeline_of_help().await);
     let ended = site
         .command(&["run", "--until-caught-up", &file])
         .run()

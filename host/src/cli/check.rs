@@ -1,27 +1,32 @@
 //! `s3-connector check`: says what works and what doesn't, and what to do. What is tried is the library's.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use s3_connector_host::check::{Options as CheckOptions, Report, Status, Step};
 use s3_connector_host::egress::Role;
-use s3_connector_host::{Connector, Options};
+use s3_connector_host::{Connector, Options, Settings};
 use serde_json::{Value, json};
 
-use super::terminal::print_data;
+use super::pipelines::{self, PipelineConfig, Plugin};
+use super::terminal::{Terminal, print_data};
 use super::{Failure, SettingArguments, load};
 
 /// Says what works and what doesn't, before a pipeline does
 ///
-/// It tries, one after another: the component, settings, name look-up, connection, TLS, credentials, bucket, region,
-/// clock, each permission that the side needs, and what the store can do. Each line says what was tried and what came
-/// back, with what to do below it.
+/// It tries, one after another: the component, settings, name look-up, connection, TLS, credentials, bucket, clock,
+/// region, each permission that the side needs, and what the store can do. Each line says what was tried and what came
+/// back, with what to do below it. What is checked is named by settings, or by pipeline files.
 ///
 /// A source is asked for one record, which is not acked and comes again. For a destination one small object,
 /// s3-connector-check, is stored under the prefix and removed, unless --read-only forbids it.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct CheckArguments {
+    /// Pipeline files, both ends of whose pipelines are checked
+    #[arg(value_name = "PIPELINE.yaml", conflicts_with_all = ["source", "destination", "set"])]
+    files: Vec<PathBuf>,
     /// Check a source; so it is without --destination too
     #[arg(long, conflicts_with = "destination")]
     source: bool,
@@ -42,52 +47,117 @@ const AFTER_HELP: &str = "\
 Examples:
   s3-connector check --set aws.bucket=photos
   s3-connector check --destination --set aws.bucket=lake --set format=json
+  s3-connector check photos.yaml
   s3-connector check --json --set aws.bucket=photos |
-      jq -r '.steps[] | select(.status == \"failed\").advice'
+      jq -r '.checks[].steps[] | select(.status == \"failed\").advice'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
 Exit codes: 0 a pipeline could run, warnings or not; 1 a step failed; 2 wrong usage or settings.";
 
+/// What is checked: one side, and where it stands in a file.
+struct Subject {
+    /// Pipeline and connector.
+    ids: Option<(String, String)>,
+    role: Role,
+    settings: Settings,
+}
+
 /// Runs the command.
-pub(super) async fn run(arguments: &CheckArguments, options: Options) -> Result<(), Failure> {
-    let settings = arguments.settings.settings()?;
-    let role = if arguments.destination {
-        Role::Destination
-    } else {
-        Role::Source
-    };
-    let (component, connector) = component(options).await;
-    let mut shown = Ok(());
-    let mut show = |step: &Step| {
-        // Steps take their time: each is shown when it is done.
-        if !arguments.json && shown.is_ok() {
-            shown = print_data(&as_text(step));
-        }
-    };
-    show(&component);
-    let mut report = match &connector {
-        Some(connector) => {
-            let read_only = arguments.read_only;
-            connector
-                .check(role, settings, CheckOptions { read_only }, show)
-                .await
-        }
-        None => Report::default(),
-    };
-    shown?;
-    report.steps.insert(0, component);
-    if arguments.json {
-        print_data(&format!("{:#}\n", as_json(role, &report)))?;
-    }
-    if report.can_run() {
+pub(super) async fn run(
+    arguments: CheckArguments,
+    options: Options,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let subjects = subjects(&arguments, terminal)?;
+    if subjects.is_empty() {
+        terminal.say("no end of a pipeline is an S3 one: there is nothing to check");
         return Ok(());
     }
-    let is_usage = report
-        .step("settings")
-        .is_some_and(|step| step.status == Status::Failed);
-    if is_usage {
+    let is_text = !arguments.json;
+    let (component, connector) = component(options).await;
+    let mut reports = Vec::new();
+    for subject in subjects {
+        let mut shown = Ok(());
+        let mut show = |text: String| {
+            if is_text && shown.is_ok() {
+                shown = print_data(&text);
+            }
+        };
+        if let Some((pipeline, id)) = &subject.ids {
+            let space = if reports.is_empty() { "" } else { "\n" };
+            show(format!("{space}pipeline `{pipeline}`, connector `{id}`\n"));
+        }
+        show(as_text(&component));
+        let mut report = match &connector {
+            Some(connector) => {
+                let options = CheckOptions {
+                    read_only: arguments.read_only,
+                };
+                // Steps take their time: each is shown when it is done.
+                let watch = |step: &Step| show(as_text(step));
+                connector
+                    .check(subject.role, subject.settings.clone(), options, watch)
+                    .await
+            }
+            None => Report::default(),
+        };
+        shown?;
+        report.steps.insert(0, component.clone());
+        reports.push((subject, report));
+    }
+    if arguments.json {
+        print_data(&format!("{:#}\n", as_json(&reports)))?;
+    }
+    conclude(&reports)
+}
+
+/// What shall be checked.
+fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subject>, Failure> {
+    if arguments.files.is_empty() {
+        let role = if arguments.destination {
+            Role::Destination
+        } else {
+            Role::Source
+        };
+        let settings = arguments.settings.settings()?;
+        return Ok(vec![Subject {
+            ids: None,
+            role,
+            settings,
+        }]);
+    }
+    let mut subjects = Vec::new();
+    for PipelineConfig {
+        id,
+        source,
+        destination,
+    } in pipelines::read(&arguments.files, terminal)?
+    {
+        let ends = [(Role::Source, source), (Role::Destination, destination)];
+        for (role, end) in ends.into_iter().filter(|(_, end)| end.plugin == Plugin::S3) {
+            subjects.push(Subject {
+                ids: Some((id.clone(), end.id)),
+                role,
+                settings: end.settings,
+            });
+        }
+    }
+    Ok(subjects)
+}
+
+/// Whether all could run, as the command's outcome.
+fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
+    if reports.iter().all(|(_, report)| report.can_run()) {
+        return Ok(());
+    }
+    let is_wrong = |report: &Report| {
+        report
+            .step("settings")
+            .is_some_and(|step| step.status == Status::Failed)
+    };
+    if reports.iter().any(|(_, report)| is_wrong(report)) {
         return Err(Failure::Usage(
             "the settings are wrong, see above".to_owned(),
         ));
@@ -140,7 +210,7 @@ fn as_text(step: &Step) -> String {
     text
 }
 
-fn as_json(role: Role, report: &Report) -> Value {
+fn as_json(reports: &[(Subject, Report)]) -> Value {
     let step = |step: &Step| {
         json!({
             "name": step.name,
@@ -150,13 +220,24 @@ fn as_json(role: Role, report: &Report) -> Value {
             "advice": step.advice,
         })
     };
-    let steps: Vec<Value> = report.steps.iter().map(step).collect();
-    let side = if matches!(role, Role::Destination) {
-        "destination"
-    } else {
-        "source"
+    let check = |(subject, report): &(Subject, Report)| {
+        let steps: Vec<Value> = report.steps.iter().map(step).collect();
+        let side = match subject.role {
+            Role::Source => "source",
+            Role::Destination => "destination",
+        };
+        let (pipeline, connector) = subject.ids.clone().unzip();
+        json!({
+            "pipeline": pipeline,
+            "connector": connector,
+            "side": side,
+            "ok": report.can_run(),
+            "steps": steps,
+        })
     };
-    json!({ "side": side, "ok": report.can_run(), "steps": steps })
+    let checks: Vec<Value> = reports.iter().map(check).collect();
+    let is_ok = reports.iter().all(|(_, report)| report.can_run());
+    json!({ "ok": is_ok, "checks": checks })
 }
 
 #[cfg(test)]

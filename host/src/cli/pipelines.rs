@@ -1,13 +1,16 @@
 //! Pipeline files: YAML in Conduit's form, read and checked. Every problem is found at once and named with its line;
 //! what settings may hold is the connector's to say, and running is `run`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use s3_connector_host::Settings;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
+use super::Failure;
 use super::locate::{self, Step};
+use super::terminal::Terminal;
 
 /// Versions of the form, all of them read alike.
 const VERSIONS: [&str; 3] = ["2.0", "2.1", "2.2"];
@@ -70,6 +73,51 @@ pub(super) enum Plugin {
     S3,
     /// A file.
     File,
+}
+
+/// Reads all files; ids must not meet in one state folder.
+///
+/// # Errors
+///
+/// All problems, as wrong usage.
+pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<PipelineConfig>, Failure> {
+    let (mut configs, mut problems, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for path in files {
+        let file = match read_file(path) {
+            Ok(file) => file,
+            Err(found) => {
+                problems.extend(found);
+                continue;
+            }
+        };
+        for warning in &file.warnings {
+            terminal.say(&format!("warning: {warning}"));
+        }
+        for id in &file.stopped {
+            terminal.say(&format!("pipeline `{id}` is stopped, and is not run"));
+        }
+        for config in file.pipelines {
+            if !ids.insert(config.id.clone()) {
+                let name = path.display();
+                problems.push(format!(
+                    "{name}: pipeline id `{}` is in another file too",
+                    config.id
+                ));
+            }
+            configs.push(config);
+        }
+    }
+    if problems.is_empty() {
+        Ok(configs)
+    } else {
+        Err(Failure::Usage(problems.join("\n")))
+    }
+}
+
+fn read_file(path: &Path) -> Result<PipelineFile, Vec<String>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
+    parse(&name, &text, &|variable| std::env::var(variable).ok())
 }
 
 /// Reads a file's text. `name` stands in messages, `lookup` gives the values of variables.

@@ -1,7 +1,6 @@
 //! `s3-connector run`: runs the pipelines of files side by side. What files say is `pipelines`'s to read.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -70,7 +69,7 @@ pub(super) async fn run(
     options: ConnectorOptions,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let configs = read(&arguments.files, terminal)?;
+    let configs = pipelines::read(&arguments.files, terminal)?;
     if configs.is_empty() {
         terminal.say("no pipeline is to be run");
         return Ok(());
@@ -90,47 +89,6 @@ pub(super) async fn run(
     }
     let stop = signals::stop_on_signals(terminal)?;
     run_all(ready, &stop, terminal).await
-}
-
-/// Reads all files; ids must not meet in one state folder.
-fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<PipelineConfig>, Failure> {
-    let (mut configs, mut problems, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for path in files {
-        let file = match read_file(path) {
-            Ok(file) => file,
-            Err(found) => {
-                problems.extend(found);
-                continue;
-            }
-        };
-        for warning in &file.warnings {
-            terminal.say(&format!("warning: {warning}"));
-        }
-        for id in &file.stopped {
-            terminal.say(&format!("pipeline `{id}` is stopped, and is not run"));
-        }
-        for config in file.pipelines {
-            if !ids.insert(config.id.clone()) {
-                let name = path.display();
-                problems.push(format!(
-                    "{name}: pipeline id `{}` is in another file too",
-                    config.id
-                ));
-            }
-            configs.push(config);
-        }
-    }
-    if problems.is_empty() {
-        Ok(configs)
-    } else {
-        Err(Failure::Usage(problems.join("\n")))
-    }
-}
-
-fn read_file(path: &Path) -> Result<pipelines::PipelineFile, Vec<String>> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
-    pipelines::parse(&name, &text, &|variable| std::env::var(variable).ok())
 }
 
 async fn prepare(
