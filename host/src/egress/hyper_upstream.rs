@@ -142,7 +142,10 @@ impl Upstream for HyperUpstream {
                 },
                 MaybeHttpsStream::Https(stream) => {
                     let (tcp, tls) = stream.inner().get_ref();
-                    let version = tls.protocol_version().map(|version| format!("{version:?}"));
+                    // `TLSv1_3` is `TLS 1.3` to everybody else.
+                    let named = |version| format!("{version:?}").replace("TLSv", "TLS ");
+                    let version = tls.protocol_version().map(named);
+                    let version = version.map(|version| version.replace('_', "."));
                     let suite = tls.negotiated_cipher_suite();
                     let suite = suite.map(|suite| format!("{:?}", suite.suite()));
                     let agreed = [version, suite].into_iter().flatten().collect::<Vec<_>>();

@@ -337,7 +337,7 @@ async fn a_connection_tells_its_peer_and_what_was_agreed_on() {
         .unwrap();
     assert_eq!(secure.peer.unwrap().port(), port);
     let agreed = secure.tls.unwrap();
-    assert!(agreed.starts_with("TLSv1_3, TLS13_"), "{agreed}");
+    assert!(agreed.starts_with("TLS 1.3, TLS13_"), "{agreed}");
 }
 
 #[tokio::test]
