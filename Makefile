@@ -4,6 +4,8 @@ CARGO ?= cargo
 WASM := wasm32-wasip2
 GUEST := --package s3-connector
 EMBEDDED := target/release/embedded-s3
+PYTHON ?= python3
+READERS := target/readers
 export RUSTDOCFLAGS := --deny warnings
 # As in host/build.rs: the same sources give the same component.
 export CONST_RANDOM_SEED := s3-connector
@@ -44,6 +46,21 @@ test: setup ## Run all tests that need no other server
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, else a MinIO that it installs
 	$(CARGO) test --locked --release --package s3-connector-tests --test conformance --no-run
 	@tests/s3/minio.sh $(CARGO) test --locked --release --package s3-connector-tests --test conformance --
+
+.PHONY: readers
+readers: setup $(READERS)/requirements.txt ## Read what the destination writes with pyarrow and DuckDB, which it installs
+	S3_CONNECTOR_PYTHON='$(CURDIR)/$(READERS)/bin/python' \
+		$(CARGO) test --locked --release --package s3-connector-tests --test readers
+
+# A copy of the list says what was installed, once all of it was.
+$(READERS)/requirements.txt: tests/readers/requirements.txt
+	@command -v $(PYTHON) > /dev/null \
+		|| { echo 'make readers: Python 3.11 or newer is needed: install it, or name it with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(READERS) \
+		|| { echo "make readers: Python's venv is needed: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@$(READERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $< \
+		|| { echo 'make readers: the packages of $< could not be installed; they need Python 3.11 or newer' >&2; exit 1; }
+	@cp $< $@
 
 .PHONY: bench
 bench: setup ## Measure against a serial client in the same run

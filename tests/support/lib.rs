@@ -1,8 +1,10 @@
-//! What tests, demo and benches share: an S3 server in memory, worlds in which a case runs, readers of formats.
+//! What tests, demo and benches share: an S3 server in memory, worlds in which a case runs, records of
+//! every shape, readers of formats.
 //!
 //! May use both crates of the connector; neither ever uses this one.
 
 pub mod embedded;
 pub mod parquet;
 pub mod process;
+pub mod samples;
 pub mod world;

@@ -1,0 +1,353 @@
+//! What the destination stores, read back by readers that are not ours: pyarrow, DuckDB, and Python's own JSON.
+//!
+//! `read.py` reads; what it should find is made here from the records that went in. It needs a Python with the
+//! packages of `requirements.txt`, which `make readers` installs and names; without one nothing is tested, and said.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Once;
+use std::time::Duration;
+
+use bytes::Bytes;
+use s3_connector::record::{Change, Operation};
+use s3_connector_tests::samples::{raw, samples, structured};
+use s3_connector_tests::world::{AnyDestination, BUCKET, Data, Record, World, acked, flush};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Names the Python that has the readers.
+const PYTHON: &str = "S3_CONNECTOR_PYTHON";
+
+/// How long a reader may take. Far more than it does: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Made-up records, and how many of them the destination puts into one object.
+const RECORDS: usize = 3000;
+const BATCH: usize = 1000;
+
+/// The objects of a bucket as files.
+struct Objects {
+    python: String,
+    folder: TempDir,
+    count: usize,
+}
+
+impl Objects {
+    /// Has the shipped component write records to an empty bucket; none where there is no Python.
+    async fn write(format: &str, records: &[Record]) -> Option<Self> {
+        let Ok(python) = std::env::var(PYTHON) else {
+            say_skipped();
+            return None;
+        };
+        let world = World::new().await;
+        let batch = BATCH.to_string();
+        let settings = [("format", format), ("bufferSize", &batch)];
+        let opened = world.destination(&settings).await.expect("opens");
+        let mut destination = AnyDestination::Component(Box::new(opened));
+        let mut acks = Vec::new();
+        for some in records.chunks(BATCH / 2) {
+            acks.extend(destination.write(some).await.expect("takes them"));
+        }
+        let missing = records.len() - acks.len();
+        acks.extend(flush(&mut destination, missing).await.expect("stores"));
+        assert_eq!(acked(&acks).len(), records.len());
+        let folder = TempDir::new().expect("a folder can be made");
+        let objects = world.server.store().objects(BUCKET);
+        let objects = objects.expect("the bucket is there");
+        for object in &objects {
+            std::fs::write(folder.path().join(&object.key), &object.body).expect("it can be kept");
+        }
+        Some(Self {
+            python,
+            folder,
+            count: objects.len(),
+        })
+    }
+
+    /// What the script prints, line by line.
+    async fn ask(&self, task: &[&str], rest: &[&str]) -> Vec<Value> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/read.py");
+        let mut command = Command::new(&self.python);
+        command.arg(script).args(task);
+        command.arg(self.folder.path()).args(rest);
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = tokio::time::timeout(PATIENCE, output)
+            .await
+            .expect("the reader ends")
+            .unwrap_or_else(|error| panic!("{PYTHON}=`{}` does not run: {error}", self.python));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{task:?} {rest:?}: {complaint}");
+        let lines = String::from_utf8(output.stdout).expect("Python prints ASCII");
+        let parse = |line| serde_json::from_str(line).expect("a line of JSON");
+        lines.lines().map(parse).collect()
+    }
+
+    /// The rows of DuckDB's answer.
+    async fn sql(&self, query: &str) -> Vec<Value> {
+        self.ask(&["sql"], &[query]).await
+    }
+
+    /// Fails unless the reader finds all records in objects that hold them in order.
+    async fn hold(&self, reader: &str, records: &[Record]) {
+        let expected: Vec<_> = records.iter().map(neutral).collect();
+        let places: BTreeMap<_, _> = (0..)
+            .zip(&expected)
+            .map(|(place, record)| (record["position"].to_string(), place))
+            .collect();
+        assert_eq!(places.len(), records.len(), "positions are unique");
+        let mut objects = BTreeMap::<String, Vec<Value>>::new();
+        for mut record in self.ask(&["records", reader], &[]).await {
+            let object = record["object"].take().to_string();
+            record.as_object_mut().expect("a record").remove("object");
+            objects.entry(object).or_default().push(record);
+        }
+        assert_eq!(objects.len(), self.count, "{reader} reads every object");
+        let mut objects: Vec<_> = objects.into_values().collect();
+        // Names say nothing of the order in which objects were written.
+        objects.sort_by_key(|records| places.get(&records[0]["position"].to_string()));
+        let found = objects.concat();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                found == expected,
+                "{reader}: {} became {}",
+                shortened(expected),
+                shortened(found)
+            );
+        }
+        assert_eq!(found.len(), expected.len(), "{reader}");
+    }
+}
+
+/// Says once, past the test harness that swallows output, that there is no such Python.
+fn say_skipped() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let line = format!(
+            "tests with other readers are skipped: {PYTHON} names no Python that has them; \
+             `make readers` installs one\n"
+        );
+        // Nobody may be listening.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    });
+}
+
+/// A record as the script prints it.
+fn neutral(record: &Record) -> Value {
+    json!({
+        "position": hex(&record.position),
+        "operation": record.operation.as_str(),
+        "metadata": record.metadata,
+        "key": neutral_data(record.key.as_ref()),
+        "before": neutral_data(record.payload.before.as_ref()),
+        "after": neutral_data(record.payload.after.as_ref()),
+    })
+}
+
+fn neutral_data(data: Option<&Data>) -> Value {
+    match data {
+        None => Value::Null,
+        Some(Data::Raw(bytes)) => json!({ "raw": hex(bytes) }),
+        Some(Data::Structured(text)) => {
+            let parsed: Value = serde_json::from_str(text).expect("the test's own JSON");
+            json!({ "structured": parsed })
+        }
+        Some(Data::Body { bytes, .. }) => match *bytes {},
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shortened(record: &Value) -> String {
+    record.to_string().chars().take(1000).collect()
+}
+
+/// Every shape, then enough records for several objects, and some that are larger than any page of a reader.
+fn records() -> Vec<Record> {
+    let mut records = samples();
+    records.extend((0..RECORDS).map(made_up));
+    let mut large = made_up(RECORDS);
+    let bytes = (0..700_000_u32).flat_map(u32::to_be_bytes);
+    large.payload.after = raw(bytes.collect::<Vec<u8>>());
+    let mut long = made_up(RECORDS + 1);
+    let text = "größer als ein Puffer ".repeat(60_000);
+    long.payload.after = structured(json!({ "text": text, "n": 1 }).to_string());
+    records.extend([large, long]);
+    records
+}
+
+/// A record whose every part is there or not, of either kind, and differs from the next one's.
+fn made_up(n: usize) -> Record {
+    let operations = [
+        Operation::Create,
+        Operation::Snapshot,
+        Operation::Update,
+        Operation::Delete,
+    ];
+    let data = |salt: usize| match (n / salt) % 4 {
+        0 => None,
+        1 => raw((0..n % 300)
+            .map(|i| (i * n * salt) as u8)
+            .collect::<Vec<u8>>()),
+        2 => structured(format!(
+            "{{\"n\":{n},\"of\" : [{salt}.5,null,true,\"\\u0000 \\\"ü\u{1f600}\"],\"\":{{}}}}"
+        )),
+        _ => raw(format!("{{\"no\":\"structure {n}\"}}")),
+    };
+    Record {
+        position: Bytes::from([&b"\xffmade up\0"[..], &(n as u32).to_be_bytes()].concat()),
+        operation: operations[n % 4],
+        metadata: (0..n % 4)
+            .map(|i| (format!("ключ {i}"), format!("\u{0}\n{n}")))
+            .collect(),
+        key: data(1),
+        payload: Change {
+            before: data(4),
+            after: data(16),
+        },
+    }
+}
+
+#[tokio::test]
+async fn pyarrow_reads_the_records_from_parquet() {
+    let records = records();
+    let Some(objects) = Objects::write("parquet", &records).await else {
+        return;
+    };
+    assert!(objects.count > RECORDS / BATCH, "several objects");
+    objects.hold("pyarrow-parquet", &records).await;
+}
+
+#[tokio::test]
+async fn duckdb_reads_the_records_from_parquet() {
+    let records = records();
+    let Some(objects) = Objects::write("parquet", &records).await else {
+        return;
+    };
+    objects.hold("duckdb-parquet", &records).await;
+}
+
+#[tokio::test]
+async fn duckdb_reads_the_records_from_json_lines() {
+    let records = records();
+    let Some(objects) = Objects::write("json", &records).await else {
+        return;
+    };
+    objects.hold("duckdb-json", &records).await;
+}
+
+#[tokio::test]
+async fn python_reads_the_records_from_json_lines() {
+    let records = records();
+    let Some(objects) = Objects::write("json", &records).await else {
+        return;
+    };
+    assert!(objects.count > RECORDS / BATCH, "several objects");
+    objects.hold("python-json", &records).await;
+}
+
+#[tokio::test]
+async fn parquet_has_the_columns_of_the_readme() {
+    let Some(objects) = Objects::write("parquet", &samples()).await else {
+        return;
+    };
+    let data = "struct<raw: binary, structured: string>";
+    assert_eq!(
+        objects.ask(&["schema"], &[]).await,
+        [
+            json!(["position", "binary", false]),
+            json!(["operation", "string", false]),
+            json!(["metadata", "map<string, string>", false]),
+            json!(["key", data, true]),
+            json!([
+                "payload",
+                format!("struct<before: {data}, after: {data}>"),
+                false
+            ]),
+        ]
+    );
+    let data = "STRUCT(raw BLOB, structured VARCHAR)";
+    let query = "select column_name, column_type from (describe select * from '*.parquet')";
+    assert_eq!(
+        objects.sql(query).await,
+        [
+            json!(["position", "BLOB"]),
+            json!(["operation", "VARCHAR"]),
+            json!(["metadata", "MAP(VARCHAR, VARCHAR)"]),
+            json!(["key", data]),
+            json!([
+                "payload",
+                format!("STRUCT(\"before\" {data}, \"after\" {data})")
+            ]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn sql_counts_operations_in_either_format() {
+    let records = records();
+    let mut counts = BTreeMap::<_, usize>::new();
+    for record in &records {
+        *counts.entry(record.operation.as_str()).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.into_iter().map(|count| json!(count)).collect();
+    for format in ["parquet", "json"] {
+        let Some(objects) = Objects::write(format, &records).await else {
+            return;
+        };
+        let query = format!("select operation, count(*) from '*.{format}' group by all order by 1");
+        assert_eq!(objects.sql(&query).await, counts, "{format}");
+    }
+}
+
+#[tokio::test]
+async fn sql_finds_its_way_into_records() {
+    let Some(objects) = Objects::write("parquet", &samples()).await else {
+        return;
+    };
+    let answers = [
+        // Text in raw bytes, and metadata by name.
+        (
+            "select metadata['n'] from '*.parquet' where decode(key.raw) = 'key' and operation = 'delete'",
+            vec![json!(["3"])],
+        ),
+        // What is inside of structured data.
+        (
+            "select payload.after.structured ->> '$.a[0]', (key.structured -> 'id')::int from '*.parquet'
+             where payload.after.structured is not null",
+            vec![json!(["1.5", 1])],
+        ),
+        // An empty payload is not a missing one.
+        (
+            "select count(*) filter (payload.after is null), count(*) filter (octet_length(payload.after.raw) = 0)
+             from '*.parquet'",
+            vec![json!([2, 1])],
+        ),
+    ];
+    for (query, answer) in answers {
+        assert_eq!(objects.sql(query).await, answer, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn parquet_keeps_structured_text_that_readers_of_json_refuse() {
+    let odd = [
+        "{\"half of a pair\":\"\\ud800\"}",
+        "{\"n\":1e400,\"n\":12345678901234567890123}",
+        " {\t\"a\" :\n1 } ",
+    ];
+    let mut records: Vec<_> = (0..odd.len()).map(made_up).collect();
+    for (record, text) in records.iter_mut().zip(odd) {
+        record.payload.after = structured(text);
+    }
+    let Some(objects) = Objects::write("parquet", &records).await else {
+        return;
+    };
+    let query = "select payload.after.structured from '*.parquet' order by position";
+    let expected: Vec<_> = odd.iter().map(|text| json!([text])).collect();
+    assert_eq!(objects.sql(query).await, expected);
+}
