@@ -7,6 +7,7 @@
 mod changes;
 mod defects;
 mod destination;
+mod keys;
 mod refusals;
 mod restart;
 mod secrets;
@@ -20,6 +21,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         snapshot::CASES,
         changes::CASES,
         restart::CASES,
+        keys::CASES,
         refusals::CASES,
         destination::CASES,
         defects::CASES,
