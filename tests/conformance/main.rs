@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod defects;
 mod destination;
+mod keys;
 mod refusals;
 mod restart;
 mod secrets;
@@ -21,6 +22,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         snapshot::CASES,
         changes::CASES,
         restart::CASES,
+        keys::CASES,
         refusals::CASES,
         destination::CASES,
         defects::CASES,

@@ -9,18 +9,15 @@ use s3_connector_tests::world::{Bucket, Conditions, Kind, Place, State, read_all
 in_every_world! {
     a_missing_bucket_is_named,
     wrong_credentials_are_said_to_be_wrong,
-    a_denied_list_is_named except(Real, DENIED),
-    a_denied_object_stops_the_source_and_is_named except(Real, DENIED),
+    a_denied_list_is_named,
+    a_denied_object_stops_the_source_and_is_named,
     each_setting_that_is_missing_or_malformed_is_named,
     a_wrong_clock_changes_nothing except(Real, "the store's clock is its own"),
-    throttling_and_broken_connections_are_outlived except(Real, FAULT),
-    every_kind_of_broken_listing_is_asked_for_again except(Real, FAULT),
-    a_listing_that_fails_for_good_ends_the_source_with_an_error except(Real, FAULT),
-    a_source_that_failed_goes_on_from_its_last_ack except(Real, FAULT),
+    throttling_and_broken_connections_are_outlived,
+    every_kind_of_broken_listing_is_asked_for_again,
+    a_listing_that_fails_for_good_ends_the_source_with_an_error,
+    a_source_that_failed_goes_on_from_its_last_ack,
 }
-
-const DENIED: &str = "the store is made to deny";
-const FAULT: &str = "the store is made to fail";
 
 /// Why a source does not open.
 async fn refused(bucket: &Bucket, settings: &[(&str, &str)]) -> (ErrorKind, String) {
@@ -61,22 +58,22 @@ async fn wrong_credentials_are_said_to_be_wrong(place: &Place) {
 async fn a_denied_list_is_named(place: &Place) {
     let bucket = place.versioned().await;
     bucket.put("a", "1").await;
+    let Some(allowed) = bucket.deny(S3Operation::ListObjectVersions, None).await else {
+        return;
+    };
     let mut source = bucket
-        .source(&[], &State::memory(), None)
+        .source(&allowed.with(&[]), &State::memory(), None)
         .await
         .expect("opens");
-    read_all(&mut source).await.expect("reads");
-    bucket
-        .server()
-        .access()
-        .deny(S3Operation::ListObjectVersions);
     let error = read_all(&mut source).await.expect_err("is denied");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(error.message().contains("ListObjectVersions"), "{error}");
-    bucket.server().access().deny(S3Operation::ListObjectsV2);
-    let (kind, message) = refused(&bucket, &[]).await;
+    let allowed = bucket.deny(S3Operation::ListObjectsV2, None).await;
+    let allowed = allowed.expect("as before");
+    let (kind, message) = refused(&bucket, &allowed.with(&[])).await;
     assert_eq!(kind, ErrorKind::Denied);
     assert!(message.contains("ListObjectsV2"), "{message}");
+    assert!(!message.contains("refused the credentials"), "{message}");
 }
 
 async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
@@ -84,12 +81,11 @@ async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    bucket
-        .server()
-        .access()
-        .deny(Filter::from(S3Operation::GetObject).key("b"));
+    let Some(allowed) = bucket.deny(S3Operation::GetObject, Some("b")).await else {
+        return;
+    };
     let mut source = bucket
-        .source(&[], &State::memory(), None)
+        .source(&allowed.with(&[]), &State::memory(), None)
         .await
         .expect("opens");
     let error = read_all(&mut source).await.expect_err("may not be read");
@@ -98,7 +94,7 @@ async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
     // What failed once fails again, rather than pass over the object.
     let again = read_all(&mut source).await.expect_err("has failed");
     assert_eq!(again.kind(), ErrorKind::Denied);
-    bucket.server().access().allow_all();
+    bucket.allow_all();
     let mut source = bucket
         .source(&[], &State::memory(), None)
         .await
@@ -203,7 +199,7 @@ async fn throttling_and_broken_connections_are_outlived(place: &Place) {
     let bucket = place.plain().await;
     let keys: Vec<String> = (0..20).map(|n| format!("k{n:02}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
-    let faults = bucket.server().faults();
+    let faults = bucket.wire().faults();
     faults.add(Rule::new(Filter::any(), Fault::slow_down(None)).chance(0.15, 1));
     faults.add(Rule::new(Filter::any(), Fault::internal_error()).chance(0.1, 2));
     faults.add(Rule::new(Filter::any(), Fault::Reset(Reset::BeforeAct)).chance(0.1, 3));
@@ -238,7 +234,7 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
             S3Operation::ListObjectVersions,
         ] {
             bucket
-                .server()
+                .wire()
                 .faults()
                 .add(Rule::new(operation, fault.clone()).times(1));
         }
@@ -257,23 +253,11 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
 }
 
 async fn a_listing_that_fails_for_good_ends_the_source_with_an_error(place: &Place) {
-    let store = embedded::Options {
-        page_size_max: 2,
-        ..embedded::Options::default()
-    };
-    let bucket = place
-        .bucket(Conditions {
-            store: Some(store),
-            ..Conditions::default()
-        })
-        .await;
-    for key in ["a", "b", "c", "d"] {
-        bucket.put(key, "1").await;
-    }
+    let (bucket, ..) = place.paged().await;
     // The bucket's check and the first page pass; the second page is refused.
     let refusal = Fault::answer(400, "InvalidArgument", "The continuation token is wrong.");
     bucket
-        .server()
+        .wire()
         .faults()
         .add(Rule::new(S3Operation::ListObjectsV2, refusal).skip(2));
     let mut source = bucket
@@ -296,7 +280,7 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
         Filter::from(S3Operation::GetObject).key("k6"),
         Fault::access_denied(),
     );
-    let outage = bucket.server().faults().add(outage);
+    let outage = bucket.wire().faults().add(outage);
     let state = State::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let (mut records, mut position) = (Vec::new(), None);
@@ -314,7 +298,7 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
     };
     assert_eq!(failure.kind(), ErrorKind::Denied);
     drop(source);
-    bucket.server().faults().remove(outage);
+    bucket.wire().faults().remove(outage);
     let mut source = bucket
         .source(&[], &state, position.as_deref())
         .await

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    Bucket, Conditions, Kind, Place, Record, State, key, read_all, read_some, summary,
+    Bucket, Kind, Place, Record, State, key, read_all, read_some, summary,
 };
 
 in_every_world! {
@@ -17,8 +17,7 @@ in_every_world! {
     a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing,
     a_restart_in_the_middle_of_a_pass_loses_nothing_without_state,
     without_saved_state_a_restart_repeats_the_window_and_loses_nothing,
-    objects_of_one_second_are_all_delivered_before_and_after_a_restart
-        except(Real, "the store's clock stands still"),
+    objects_of_one_second_are_all_delivered_before_and_after_a_restart,
     what_happens_while_nothing_runs_is_delivered,
     a_restart_from_a_record_that_was_acked_long_ago_loses_nothing,
     bare_positions_of_the_go_connector_mean_what_they_meant,
@@ -149,12 +148,7 @@ async fn without_saved_state_a_restart_repeats_the_window_and_loses_nothing(plac
 }
 
 async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(place: &Place) {
-    let bucket = place
-        .bucket(Conditions {
-            is_stopped: true,
-            ..Conditions::default()
-        })
-        .await;
+    let bucket = place.within_a_second().await;
     let state = State::memory();
     bucket.put("b", "1").await;
     let mut source = bucket.source(&[], &state, None).await.expect("opens");

@@ -54,6 +54,7 @@ mod store;
 mod upload;
 mod upload_api;
 mod version;
+mod wire;
 
 #[cfg(test)]
 mod access_tests;
@@ -76,9 +77,9 @@ pub use journal::LoggedRequest;
 pub use operation::Operation;
 pub use options::{ACCESS_KEY, AccessKey, ConditionalWrites, Options, REGION_DEFAULT, SECRET_KEY};
 pub use refusal::Refusal;
-pub use server::Closed;
 pub use store::{PutOptions, Store, StoredUpload, StoredVersion};
 pub use version::ObjectHeaders;
+pub use wire::{Closed, Wire};
 
 use server::Service;
 
@@ -159,14 +160,19 @@ impl EmbeddedS3 {
         self.service.store.clock()
     }
 
+    /// Gives the way to it: faults, hooks, pauses, and the log of requests.
+    pub fn wire(&self) -> &Wire {
+        &self.service.wire
+    }
+
     /// Gives the faults that can happen.
     pub fn faults(&self) -> &Faults {
-        &self.service.faults
+        self.wire().faults()
     }
 
     /// Gives the hooks and pauses on requests.
     pub fn hooks(&self) -> &Hooks {
-        &self.service.hooks
+        self.wire().hooks()
     }
 
     /// Gives the keys and denials.
@@ -176,7 +182,7 @@ impl EmbeddedS3 {
 
     /// Holds matching requests before they take effect, until the test lets each go.
     pub fn pause(&self, filter: impl Into<Filter>) -> Pause {
-        self.hooks().pause(Stage::BeforeAct, filter)
+        self.wire().pause(filter)
     }
 
     /// Runs `action` on matching requests before they take effect; they wait for it.
@@ -188,22 +194,22 @@ impl EmbeddedS3 {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.hooks().on(Stage::BeforeAct, filter, action)
+        self.wire().on_request(filter, action)
     }
 
     /// Gives the latest requests in the order in which they arrived.
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.service.journal.requests()
+        self.wire().requests()
     }
 
     /// Tells how many requests for an operation have arrived since the start or the last clearing.
     pub fn requests_count(&self, operation: Operation) -> u64 {
-        self.service.journal.count(operation)
+        self.wire().requests_count(operation)
     }
 
     /// Forgets the log and the counts.
     pub fn clear_requests(&self) {
-        self.service.journal.clear();
+        self.wire().clear_requests();
     }
 }
 

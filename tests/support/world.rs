@@ -1,11 +1,12 @@
 //! Worlds in which a case runs, and the shipped component on an embedded S3 for whoever needs that alone.
 //!
 //! What a case expects is the case's own. `suite` runs one body in every world, `bucket` is what it acts on,
-//! `handles` are the connectors; how a world works is in `native` and `remote`.
+//! `handles` are the connectors; how a world works is in `native`, `remote` and `relay`.
 
 mod bucket;
 mod handles;
 mod native;
+mod relay;
 mod remote;
 mod signed;
 mod suite;
@@ -23,7 +24,7 @@ use tokio::sync::OnceCell;
 
 use crate::embedded::{self, EmbeddedS3, Versioning};
 
-pub use bucket::{Bucket, Upload, Version};
+pub use bucket::{Allowed, Bucket, Upload, Version};
 pub use handles::{Destination as AnyDestination, Source as AnySource, acked};
 pub use native::{NativeBody, NativePorts};
 pub use suite::{Case, Conditions, Kind, Place, run, table};

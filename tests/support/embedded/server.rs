@@ -1,15 +1,13 @@
-//! A request's way through the server: log, faults, hooks, admission, S3, and the answer's headers.
+//! A request's way through the server: the wire, admission, S3, and the answer's headers.
 //!
 //! `s3s` stands in the middle and does what S3 does; everything around it is either what a test
-//! wants to happen or what `s3s` leaves out. It knows nothing of sockets.
+//! wants to happen, which is the wire's, or what `s3s` leaves out. It knows nothing of sockets.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER, SERVER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, SERVER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -21,41 +19,23 @@ use s3s::{Body, S3Result};
 use super::access::{Access, Exchange};
 use super::admission;
 use super::api::Api;
-use super::body::{self, Broken};
-use super::fault::{Fault, Faults, Reset, Verdict};
-use super::hook::{Hooks, Seen, Stage};
-use super::journal::{Journal, LoggedRequest};
 use super::operation::{Target, bucket_of_host};
 use super::options::Options;
 use super::refusal::{Refusal, escape};
 use super::store::Store;
+use super::wire::{Closed, Wire, refused};
 
 const X_AMZ_BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 const X_AMZ_ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 const X_AMZ_REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
-const APPLICATION_XML: HeaderValue = HeaderValue::from_static("application/xml");
 const SERVER_NAME: HeaderValue = HeaderValue::from_static("AmazonS3");
 const HOST_ID: HeaderValue = HeaderValue::from_static("embedded");
-
-/// The connection is closed without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closed;
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection was closed without an answer")
-    }
-}
-
-impl std::error::Error for Closed {}
 
 /// Everything that answers requests.
 pub(super) struct Service {
     pub(super) store: Store,
     pub(super) access: Access,
-    pub(super) faults: Faults,
-    pub(super) hooks: Hooks,
-    pub(super) journal: Journal,
+    pub(super) wire: Wire,
     options: Arc<Options>,
     s3: S3Service,
     answered: AtomicU64,
@@ -79,9 +59,7 @@ impl Service {
         Self {
             store,
             access,
-            faults: Faults::new(options.latency),
-            hooks: Hooks::default(),
-            journal: Journal::new(options.requests_logged_max),
+            wire: Wire::new(options.latency, options.requests_logged_max),
             options,
             s3: builder.build(),
             answered: AtomicU64::new(0),
@@ -103,33 +81,10 @@ impl Service {
             access_key: Arc::default(),
         };
         let target = &*exchange.target;
-        let number = self.journal.arrived(logged(&parts, target));
-        let verdict = self.faults.judge(target.operation, &target.subject);
-        let seen = || seen(target, query);
-
-        self.hooks
-            .run(Stage::BeforeAct, &target.subject, seen)
-            .await;
-        if matches!(verdict.fault, Some(Fault::Reset(Reset::BeforeAct))) {
-            return Err(Closed);
-        }
-        let body = body::read(body, content_length(&parts))
-            .await
-            .map_err(|_| Closed)?;
-        let answer = if acts(&verdict) {
-            let answer = self.act(parts, body, exchange.clone()).await;
-            self.hooks.run(Stage::AfterAct, &target.subject, seen).await;
-            answer
-        } else {
-            Response::new(Body::empty())
-        };
-        if verdict.latency > Duration::ZERO {
-            tokio::time::sleep(verdict.latency).await;
-        }
-        let answer = distort(answer, verdict.fault).await?;
+        let act = |parts, body| async { Ok(self.act(parts, body, exchange.clone()).await) };
+        let (number, answer) = self.wire.pass(parts, body, target, act).await?;
         let access_key = exchange.access_key.get().map(String::as_str);
-        self.journal
-            .answered(number, answer.status().as_u16(), access_key);
+        self.wire.answered(number, &answer, access_key);
         Ok(self.finish(answer, &method, uri.path(), target))
     }
 
@@ -194,96 +149,6 @@ impl Service {
         }
         Response::from_parts(parts, body)
     }
-}
-
-fn content_length(parts: &Parts) -> Option<usize> {
-    parts
-        .headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
-
-fn logged(parts: &Parts, target: &Target) -> LoggedRequest {
-    LoggedRequest {
-        number: 0,
-        operation: target.operation,
-        bucket: target.bucket.clone(),
-        key: target.key.clone(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers.clone(),
-        access_key: None,
-        status: None,
-    }
-}
-
-fn seen(target: &Target, query: &str) -> Seen {
-    Seen {
-        operation: target.operation,
-        bucket: target.bucket.clone(),
-        key: target.key.clone(),
-        query: query.to_owned(),
-    }
-}
-
-/// Tells whether the request takes effect: not if it is answered by an error of the test's making,
-/// unless the test says so.
-fn acts(verdict: &Verdict) -> bool {
-    let replaced = matches!(
-        verdict.fault,
-        Some(Fault::Answer { .. } | Fault::ErrorInOk(_))
-    );
-    verdict.acts || !replaced
-}
-
-fn refused(refusal: &Refusal) -> Response<Body> {
-    document(refusal.status, refusal.document())
-}
-
-fn document(status: u16, document: Bytes) -> Response<Body> {
-    let mut answer = Response::new(Body::from(document));
-    *answer.status_mut() = StatusCode::from_u16(status).expect("a test gives a status that exists");
-    answer.headers_mut().insert(CONTENT_TYPE, APPLICATION_XML);
-    answer
-}
-
-/// Does to an answer what the fault says.
-async fn distort(answer: Response<Body>, fault: Option<Fault>) -> Result<Response<Body>, Closed> {
-    let Some(fault) = fault else {
-        return Ok(answer);
-    };
-    Ok(match fault {
-        Fault::Latency(_) | Fault::Reset(Reset::BeforeAct) => answer,
-        Fault::Reset(Reset::AfterAct) => return Err(Closed),
-        Fault::Truncate { body_bytes } => {
-            answer.map(|body| Body::http_body(Broken::new(body, body_bytes)))
-        }
-        Fault::Cut { body_bytes } => {
-            let (mut parts, whole) = answer.into_parts();
-            let mut whole = body::read(whole, None).await.map_err(|_| Closed)?;
-            whole.truncate(body_bytes);
-            parts
-                .headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-            Response::from_parts(parts, whole.into())
-        }
-        Fault::Document(bytes) => document(200, bytes),
-        Fault::Answer {
-            refusal,
-            retry_after_secs,
-        } => {
-            let mut answer = refused(&refusal);
-            if let Some(seconds) = retry_after_secs {
-                answer
-                    .headers_mut()
-                    .insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            answer
-        }
-        Fault::ErrorInOk(refusal) => document(200, refusal.document()),
-    })
 }
 
 const END_OF_ERROR: &[u8] = b"</Error>";

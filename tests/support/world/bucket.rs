@@ -18,7 +18,9 @@ use super::handles::{Destination, Source, lift_error};
 use super::native::{NativePorts, Shared};
 use super::remote::Remote;
 use super::signed::Keys;
-use crate::embedded::{self, EmbeddedS3, ObjectHeaders, PutOptions, Versioning};
+use crate::embedded::{
+    self, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire,
+};
 
 /// Requests that a real server gets at a time when many objects are stored.
 const PUTS_AT_A_TIME: usize = 32;
@@ -32,9 +34,10 @@ pub(super) enum Ground {
         server: EmbeddedS3,
         connector: Connector,
     },
-    /// A real server, and the component in its host.
+    /// A real server, the way to it, and the component in its host.
     Real {
         remote: Rc<Remote>,
+        wire: Wire,
         connector: Connector,
     },
 }
@@ -51,6 +54,18 @@ pub struct Upload {
     key: String,
     id: String,
     parts: Vec<(u16, String)>,
+}
+
+/// Settings that let a connector do what it is allowed, for one that is not allowed everything.
+#[derive(Debug, Default)]
+pub struct Allowed(Vec<(&'static str, String)>);
+
+impl Allowed {
+    /// These, and more.
+    pub fn with<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let own = self.0.iter().map(|(name, value)| (*name, value.as_str()));
+        own.chain(more.iter().copied()).collect()
+    }
 }
 
 /// A version or delete marker, as a listing of the store has it.
@@ -71,8 +86,16 @@ impl Bucket {
         &self.name
     }
 
-    /// The embedded server, for faults, pauses and a look at requests. A case that needs it is none of the real
-    /// world's.
+    /// The connector's way to the server: faults, pauses and a look at requests, in every world.
+    pub fn wire(&self) -> &Wire {
+        match &self.ground {
+            Ground::Native(shared) => shared.server.wire(),
+            Ground::Component { server, .. } => server.wire(),
+            Ground::Real { wire, .. } => wire,
+        }
+    }
+
+    /// The embedded server, for its clock and its keys. A case that needs it is none of the real world's.
     pub fn server(&self) -> &EmbeddedS3 {
         match &self.ground {
             Ground::Native(shared) => &shared.server,
@@ -288,7 +311,7 @@ impl Bucket {
     }
 
     /// Lets so much time pass by the store's clock. A real store's cannot be moved, so there this waits, which
-    /// is for seconds only.
+    /// is for seconds only, until a second begins.
     pub async fn advance(&self, duration: Duration) {
         match &self.ground {
             Ground::Native(shared) => shared.timeline.advance(&shared.server, duration).await,
@@ -309,6 +332,30 @@ impl Bucket {
 
 /// Connectors on the bucket.
 impl Bucket {
+    /// Denies an operation, on one object or on all, and gives the settings under which it is denied: those of
+    /// temporary keys on a real server. Nothing where such a server gives out none, which is said.
+    pub async fn deny(&self, operation: Operation, key: Option<&str>) -> Option<Allowed> {
+        let Ground::Real { remote, .. } = &self.ground else {
+            let filter = Filter::from(operation);
+            let filter = key.map_or(filter.clone(), |key| filter.key(key));
+            self.server().access().deny(filter);
+            return Some(Allowed::default());
+        };
+        let keys = remote.keys_without(operation, (&self.name, key)).await?;
+        Some(Allowed(vec![
+            ("aws.accessKeyId", keys.access_key),
+            ("aws.secretAccessKey", keys.secret_key),
+            ("aws.sessionToken", keys.session_token.unwrap_or_default()),
+        ]))
+    }
+
+    /// Withdraws all denials where keys stay the same.
+    pub fn allow_all(&self) {
+        if !matches!(self.ground, Ground::Real { .. }) {
+            self.server().access().allow_all();
+        }
+    }
+
     /// The settings that reach the bucket, and more or others.
     pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
         let (endpoint, keys) = match &self.ground {

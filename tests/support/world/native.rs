@@ -134,6 +134,7 @@ impl Transport for NativePorts {
                 path_with_query: request.path_with_query,
                 headers: named.chain(request.extra_headers).collect(),
                 body: request.body,
+                service: "s3",
             };
             let signed = keys.sign(plain, inner.shared.now());
             let answer = inner.shared.server.answer(signed).await;

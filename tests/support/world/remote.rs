@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
 
 use super::signed::{Keys, Plain};
-use crate::embedded::{ObjectHeaders, Versioning};
+use crate::embedded::{ObjectHeaders, Operation, Versioning};
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -116,11 +116,14 @@ impl Remote {
             path_with_query,
             headers,
             body,
+            service: "s3",
         };
-        let answer = self
-            .client
-            .send(self.keys.sign(plain, SystemTime::now()))
-            .await;
+        self.exchange(plain).await
+    }
+
+    async fn exchange(&self, plain: Plain) -> Answer {
+        let request = self.keys.sign(plain, SystemTime::now());
+        let answer = self.client.send(request).await;
         let (parts, body) = answer.expect("the server answers").into_parts();
         let body = body
             .collect()
@@ -342,6 +345,48 @@ impl Remote {
         self.versions(bucket).await
     }
 
+    /// Temporary keys that may do everything but one operation, on one object or on all of the bucket. Nothing
+    /// where the server gives out no such keys: MinIO does, at its own address; AWS elsewhere, and for a role.
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+    pub(super) async fn keys_without(
+        &self,
+        operation: Operation,
+        place: (&str, Option<&str>),
+    ) -> Option<Keys> {
+        let (bucket, key) = (place.0, place.1.unwrap_or("*"));
+        let actions = actions(operation);
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[
+            {{"Effect":"Allow","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}},
+            {{"Effect":"Deny","Action":[{actions}],
+              "Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/{key}"]}}]}}"#
+        );
+        let policy = utf8_percent_encode(&policy, UNRESERVED);
+        let form =
+            format!("Action=AssumeRole&Version=2011-06-15&DurationSeconds=900&Policy={policy}");
+        let content_type = "application/x-www-form-urlencoded";
+        let plain = Plain {
+            method: "POST",
+            origin: self.endpoint.clone(),
+            path_with_query: "/".to_owned(),
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            body: form.into(),
+            service: "sts",
+        };
+        let answer = self.exchange(plain).await;
+        let token = answer.one("SessionToken");
+        if answer.status != 200 || token.is_empty() {
+            println!("{} gives out no keys: {answer:?}", self.endpoint);
+            return None;
+        }
+        Some(Keys {
+            access_key: answer.one("AccessKeyId"),
+            secret_key: answer.one("SecretAccessKey"),
+            session_token: Some(token),
+            region: self.keys.region.clone(),
+        })
+    }
+
     /// The server's time in seconds.
     pub(super) async fn now(&self, bucket: &str) -> u64 {
         let answer = self
@@ -361,6 +406,18 @@ impl Remote {
             .expect("an answer has a date")
             .duration_since(SystemTime::UNIX_EPOCH);
         date.expect("it is past 1970").as_secs()
+    }
+}
+
+/// IAM's names of what an operation takes, in JSON.
+fn actions(operation: Operation) -> &'static str {
+    match operation {
+        Operation::GetObject => r#""s3:GetObject","s3:GetObjectVersion""#,
+        Operation::ListMultipartUploads => r#""s3:ListBucketMultipartUploads""#,
+        Operation::ListObjectVersions => r#""s3:ListBucketVersions""#,
+        Operation::ListObjectsV2 => r#""s3:ListBucket""#,
+        Operation::PutObject => r#""s3:PutObject""#,
+        other => panic!("no case denies {other}"),
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Plain {
     pub(super) path_with_query: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
+    /// AWS's name of the service.
+    pub(super) service: &'static str,
 }
 
 impl Keys {
@@ -53,7 +55,7 @@ impl Keys {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name("s3")
+            .name(plain.service)
             .time(time)
             .settings(settings)
             .build()

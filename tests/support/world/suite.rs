@@ -7,21 +7,26 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
+use s3_connector_host::egress::upstream::HyperUpstream;
 use s3_connector_host::{Connector, Options as LoadOptions};
 
 use super::bucket::{Bucket, Ground};
 use super::native::{Shared, Timeline};
+use super::relay::Relay;
 use super::remote::Remote;
 use super::{BUCKET, connector, load};
-use crate::embedded::{self, EmbeddedS3, Versioning};
+use crate::embedded::{self, EmbeddedS3, Versioning, Wire};
 
 /// How long a case may take. Far more than any does; where time is virtual, it passes as soon as all waits.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How many requests to a real server are kept for a case to look at.
+const REQUESTS_LOGGED_MAX: usize = 10_000;
 
 /// A world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +35,8 @@ pub enum Kind {
     Native,
     /// The shipped component in its host, on an embedded S3 over HTTP.
     Component,
-    /// The shipped component in its host, on the real server that the AWS variables name.
+    /// The shipped component in its host, on the real server that the AWS variables name. A case can fail and
+    /// hold requests on their way there, too; the server itself it can't change.
     Real,
 }
 
@@ -131,6 +137,43 @@ impl Place {
         .await
     }
 
+    /// A plain bucket at whose store the clock stands. On a real one it goes on, from the beginning of a second.
+    pub async fn within_a_second(&self) -> Bucket {
+        let is_stopped = self.kind != Kind::Real;
+        let bucket = self
+            .bucket(Conditions {
+                is_stopped,
+                ..Conditions::default()
+            })
+            .await;
+        bucket.advance(Duration::ZERO).await;
+        bucket
+    }
+
+    /// A bucket that keeps versions and holds a page of objects and two more, each of which says `1`; with their
+    /// keys and the size of a page, which is small where the store can be told so.
+    pub async fn paged(&self) -> (Bucket, Vec<String>, usize) {
+        let (page_size_max, store) = if self.kind == Kind::Real {
+            (1000, None)
+        } else {
+            let store = embedded::Options {
+                page_size_max: 2,
+                ..embedded::Options::default()
+            };
+            (2, Some(store))
+        };
+        let bucket = self
+            .bucket(Conditions {
+                versioning: Some(Versioning::Enabled),
+                store,
+                ..Conditions::default()
+            })
+            .await;
+        let keys: Vec<_> = (0..page_size_max + 2).map(|n| format!("k{n:04}")).collect();
+        bucket.put_all(&keys, |_| "1".to_owned()).await;
+        (bucket, keys, page_size_max)
+    }
+
     /// A bucket under conditions.
     pub async fn bucket(&self, conditions: Conditions) -> Bucket {
         let mut name = BUCKET.to_owned();
@@ -147,14 +190,21 @@ impl Place {
                 name = unique_name();
                 remote.create_bucket(&name).await;
                 self.made.borrow_mut().push(name.clone());
+                let wire = Wire::new(Duration::ZERO, REQUESTS_LOGGED_MAX);
                 // Of its own: connections end with the runtime of the case that made them.
+                let relay = Relay {
+                    wire: wire.clone(),
+                    client: HyperUpstream::new(None).expect("it trusts nobody else"),
+                };
                 let connector = Connector::load(LoadOptions {
+                    upstream: Some(Arc::new(relay)),
                     core_dumps: false,
                     ..load()
                 })
                 .await;
                 Ground::Real {
                     remote,
+                    wire,
                     connector: connector.expect("it loads"),
                 }
             }
