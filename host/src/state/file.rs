@@ -34,9 +34,18 @@ const HEADER_BYTES: usize = 8 + 8 + 8;
 pub struct FileState {
     folder: PathBuf,
     /// Open as long as the lock is held. The lock ends with the process, however that ends.
-    _lock: File,
+    pub(super) lock: File,
     /// Two threads would write the same temporary file.
     writing: Mutex<()>,
+}
+
+impl Drop for FileState {
+    /// Closing alone would not do: a process that another thread starts just now holds the same open file until it
+    /// has become its program, and the lock with it.
+    fn drop(&mut self) {
+        // What can't be unlocked ends with the process.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl FileState {
@@ -95,7 +104,7 @@ impl FileState {
         }
         Ok(Self {
             folder,
-            _lock: lock,
+            lock,
             writing: Mutex::new(()),
         })
     }

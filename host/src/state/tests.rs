@@ -49,6 +49,16 @@ fn the_position_is_no_value() {
 }
 
 #[test]
+fn a_lock_ends_with_its_state_though_a_child_still_has_the_file() {
+    let (parent, state) = open();
+    // As a process has it that was forked and has not become its program yet.
+    let inherited = state.lock.try_clone().unwrap();
+    drop(state);
+    FileState::open(parent.path().join("a/b")).unwrap();
+    drop(inherited);
+}
+
+#[test]
 fn any_name_is_a_name_and_none_leaves_the_folder() {
     in_both(|state| {
         let names = [
