@@ -1,6 +1,6 @@
 //! Cases of what a source sees happen: creates, updates, deletes, in buckets that keep versions and that don't.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use s3_connector_tests::embedded::{
@@ -15,17 +15,22 @@ in_every_world! {
     changes_come_as_they_happened,
     a_bucket_without_versions_tells_what_is_there,
     a_suspended_bucket_reuses_its_null_version,
+    a_delete_in_a_suspended_bucket_is_told,
     versioning_may_be_switched_while_a_source_follows,
     many_changes_go_over_many_pages,
     versions_that_straddle_pages_keep_their_order_and_operation except(Real, "pages of a thousand versions"),
+    hundreds_of_versions_of_few_keys_go_over_pages,
     every_change_of_one_second_is_delivered,
     an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands,
     an_upload_that_outlasts_everything_is_delivered_when_it_lands except(Real, "it takes hours"),
     an_upload_that_is_given_up_is_no_change,
     a_replica_with_an_older_stamp_is_delivered_within_the_window
-        except(Real, "nobody but the store gives an object an older stamp"),
+        except(Real, "nobody but the store gives an object another stamp"),
     milliseconds_repeat_nothing,
+    an_object_that_is_stamped_in_the_future_is_delivered_once
+        except(Real, "nobody but the store gives an object another stamp"),
     removing_old_versions_for_good_is_no_change,
+    what_is_removed_for_good_leaves_no_trace_and_misleads_nobody,
     a_delete_of_what_is_not_there_is_no_change,
     the_same_bytes_again_are_a_change,
     a_store_without_versions_is_followed_by_its_objects,
@@ -92,6 +97,12 @@ async fn a_bucket_without_versions_tells_what_is_there(place: &Place) {
     assert!(next(&mut source).await.is_empty());
     bucket.put("b", "333").await;
     assert_eq!(next(&mut source).await, ["create b 333"]);
+    // What came and went between two looks, neither; of several bodies, the last.
+    bucket.put("c", "1").await;
+    bucket.delete("c").await;
+    bucket.put("a", "22").await;
+    bucket.put("a", "333").await;
+    assert_eq!(next(&mut source).await, ["create a 333"]);
 }
 
 async fn a_suspended_bucket_reuses_its_null_version(place: &Place) {
@@ -105,6 +116,31 @@ async fn a_suspended_bucket_reuses_its_null_version(place: &Place) {
     assert_eq!(next(&mut source).await, ["create a 333"]);
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
+}
+
+async fn a_delete_in_a_suspended_bucket_is_told(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.set_versioning(Versioning::Suspended).await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    bucket.put("b", "1").await;
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+    // A marker takes the place of the `null` version, so that no listing tells what it deleted.
+    for key in ["a", "b"] {
+        bucket.delete(key).await;
+        assert_eq!(next(&mut source).await, [format!("delete {key} -")]);
+    }
+    // A marker that takes the place of a marker deletes nothing.
+    bucket.advance(Duration::from_secs(1)).await;
+    bucket.delete("b").await;
+    assert!(next(&mut source).await.is_empty());
+    bucket.put("b", "2").await;
+    assert_eq!(next(&mut source).await, ["create b 2"]);
+    bucket.delete("b").await;
+    bucket.put("b", "3").await;
+    assert_eq!(next(&mut source).await, ["create b 3"]);
+    bucket.delete("b").await;
+    assert_eq!(next(&mut source).await, ["delete b -"]);
 }
 
 async fn versioning_may_be_switched_while_a_source_follows(place: &Place) {
@@ -186,6 +222,27 @@ async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Pla
     }
 }
 
+async fn hundreds_of_versions_of_few_keys_go_over_pages(place: &Place) {
+    let bucket = place.versioned().await;
+    let mut source = following(&bucket).await;
+    // The page ends amid the versions of `b`.
+    let count = 600;
+    let versions = async |key: &str| {
+        for n in 1..=count {
+            bucket.put(key, n.to_string()).await;
+        }
+    };
+    tokio::join!(versions("a"), versions("b"));
+    let changes = next(&mut source).await;
+    assert_eq!(changes.len(), 2 * count);
+    for key in ["a", "b"] {
+        let mut expected = vec![format!("create {key} 1")];
+        expected.extend((2..=count).map(|n| format!("update {key} {n}")));
+        assert!(of_key(key, &changes) == expected, "{changes:?}");
+    }
+    assert!(next(&mut source).await.is_empty());
+}
+
 async fn every_change_of_one_second_is_delivered(place: &Place) {
     let bucket = place.within_a_second().await;
     bucket.put("a", "1").await;
@@ -225,34 +282,40 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(pla
 }
 
 async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(place: &Place) {
-    let versioning = Some(Versioning::Enabled);
-    let bucket = place
-        .bucket(Conditions {
-            versioning,
-            is_stopped: true,
-            ..Conditions::default()
-        })
-        .await;
-    bucket.put("a", "1").await;
-    let mut upload = bucket.begin_upload("big").await;
-    bucket.upload_part(&mut upload, "whole").await;
-    let (state, briefly) = (State::memory(), [("lookback", "1s")]);
-    let mut source = bucket.source(&briefly, &state, None).await.expect("opens");
-    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
-    bucket.advance(Duration::from_secs(3600)).await;
-    bucket.put("b", "1").await;
-    let records = read_all(&mut source).await.expect("reads");
-    assert_eq!(summary(&records), ["create b 1"]);
-    bucket.advance(Duration::from_secs(3600)).await;
-    drop(source);
-    bucket.complete_upload(upload).await;
-    let position = records[0].position.clone();
-    let mut source = bucket
-        .source(&briefly, &state, Some(&position))
-        .await
-        .expect("goes on");
-    assert_eq!(next(&mut source).await, ["create big whole"]);
-    assert!(next(&mut source).await.is_empty());
+    for versioning in [Versioning::Enabled, Versioning::Off] {
+        let bucket = place
+            .bucket(Conditions {
+                versioning: Some(versioning),
+                is_stopped: true,
+                ..Conditions::default()
+            })
+            .await;
+        bucket.put("a", "1").await;
+        let mut upload = bucket.begin_upload("big").await;
+        bucket.upload_part(&mut upload, "whole").await;
+        let (state, briefly) = (State::memory(), [("lookback", "1s")]);
+        let mut source = bucket.source(&briefly, &state, None).await.expect("opens");
+        assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+        bucket.advance(Duration::from_secs(3600)).await;
+        bucket.put("big", "in between").await;
+        let records = read_all(&mut source).await.expect("reads");
+        assert_eq!(summary(&records), ["create big in between"]);
+        bucket.advance(Duration::from_secs(3600)).await;
+        drop(source);
+        bucket.complete_upload(upload).await;
+        let position = records[0].position.clone();
+        let mut source = bucket
+            .source(&briefly, &state, Some(&position))
+            .await
+            .expect("goes on");
+        // Where no versions are kept, none tells that there was something before.
+        let operation = match versioning {
+            Versioning::Off => "create",
+            _ => "update",
+        };
+        assert_eq!(next(&mut source).await, [format!("{operation} big whole")]);
+        assert!(next(&mut source).await.is_empty());
+    }
 }
 
 async fn an_upload_that_is_given_up_is_no_change(place: &Place) {
@@ -271,18 +334,54 @@ async fn a_replica_with_an_older_stamp_is_delivered_within_the_window(place: &Pl
     let mut source = following(&bucket).await;
     for (key, minutes) in [("late", 4), ("later", 2)] {
         let time = bucket.server().clock().now() - Duration::from_secs(60 * minutes);
-        let options = PutOptions {
-            body: Bytes::from_static(b"1"),
-            last_modified: Some(time),
-            ..PutOptions::default()
-        };
-        bucket
-            .server()
-            .store()
-            .put_with(bucket.name(), key, options)
-            .expect("stores");
+        put_stamped(&bucket, key, time);
     }
     assert_eq!(next(&mut source).await, ["create late 1", "create later 1"]);
+}
+
+fn put_stamped(bucket: &Bucket, key: &str, time: SystemTime) {
+    let options = PutOptions {
+        body: Bytes::from_static(b"1"),
+        last_modified: Some(time),
+        ..PutOptions::default()
+    };
+    let store = bucket.server().store();
+    store.put_with(bucket.name(), key, options).expect("stores");
+}
+
+async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place) {
+    let conditions = Conditions {
+        versioning: Some(Versioning::Enabled),
+        is_stopped: true,
+        ..Conditions::default()
+    };
+    let bucket = place.bucket(conditions).await;
+    let hour = Duration::from_secs(3600);
+    let ahead = bucket.server().clock().now() + hour;
+    put_stamped(&bucket, "a", ahead);
+    let state = State::memory();
+    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    put_stamped(&bucket, "b", ahead);
+    assert_eq!(next(&mut source).await, ["create b 1"]);
+    bucket.put("c", "1").await;
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["create c 1"]);
+    drop(source);
+    let position = records[0].position.clone();
+    let mut source = bucket
+        .source(&[], &state, Some(&position))
+        .await
+        .expect("goes on");
+    assert!(next(&mut source).await.is_empty());
+    // What is stored on top of it has an older stamp, and comes after it.
+    bucket.put("b", "2").await;
+    assert_eq!(next(&mut source).await, ["update b 2"]);
+    bucket.delete("b").await;
+    assert_eq!(next(&mut source).await, ["delete b -"]);
+    bucket.advance(2 * hour).await;
+    bucket.put("c", "2").await;
+    assert_eq!(next(&mut source).await, ["update c 2"]);
 }
 
 async fn milliseconds_repeat_nothing(place: &Place) {
@@ -330,6 +429,36 @@ async fn removing_old_versions_for_good_is_no_change(place: &Place) {
     bucket.delete_version(&versions[1]).await;
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
+}
+
+async fn what_is_removed_for_good_leaves_no_trace_and_misleads_nobody(place: &Place) {
+    let bucket = place.versioned().await;
+    for n in 1..=2 {
+        bucket.put("a", n.to_string()).await;
+    }
+    bucket.put("b", "1").await;
+    let mut source = following(&bucket).await;
+    bucket.delete("b").await;
+    assert_eq!(next(&mut source).await, ["delete b -"]);
+    // The newest version and the marker go: what they hid is current again, and no listing says since when.
+    let versions = bucket.versions().await;
+    let newest = versions.iter().find(|v| v.key == "a").expect("is kept");
+    let marker = versions.iter().find(|v| v.is_marker).expect("is kept");
+    for removed in [newest, marker] {
+        bucket.delete_version(removed).await;
+    }
+    assert!(next(&mut source).await.is_empty());
+    bucket.put("a", "3").await;
+    bucket.put("b", "2").await;
+    let mut changes = next(&mut source).await;
+    changes.sort();
+    assert_eq!(changes, ["update a 3", "update b 2"]);
+    for version in bucket.versions().await {
+        bucket.delete_version(&version).await;
+    }
+    assert!(next(&mut source).await.is_empty());
+    bucket.put("a", "4").await;
+    assert_eq!(next(&mut source).await, ["create a 4"]);
 }
 
 async fn a_delete_of_what_is_not_there_is_no_change(place: &Place) {

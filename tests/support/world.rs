@@ -185,7 +185,10 @@ fn load() -> LoadOptions {
     }
 }
 
-/// Reads and acks until the source has caught up.
+/// Passes that end after a moment: the first may have begun before it, so only the second saw all that was there.
+const PASSES_TO_SEE_ALL: u64 = 2;
+
+/// Reads and acks until the source has caught up with all that is there by now.
 ///
 /// # Errors
 ///
@@ -193,10 +196,12 @@ fn load() -> LoadOptions {
 pub async fn read_all(source: &mut handles::Source) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     let read = async {
+        let passes = source.progress().await?.counter("passes") + PASSES_TO_SEE_ALL;
         loop {
             let batch = source.read(100, Duration::from_millis(200)).await?;
             let Some(last) = batch.last().map(|record| record.position.clone()) else {
-                if source.progress().await?.caught_up {
+                let progress = source.progress().await?;
+                if progress.caught_up && progress.counter("passes") >= passes {
                     return Ok::<_, Error>(());
                 }
                 continue;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use serde::{Deserialize, Serialize};
 
-use super::seen::{Mark, Seen, Slot};
+use super::seen::{Mark, NULL_VERSION, Seen, Slot};
 use crate::record::Operation;
 use crate::s3::{UploadEntry, VersionEntry};
 use crate::time::Timestamp;
@@ -261,7 +261,8 @@ impl<'a> Detector<'a> {
         let mut at_cut = false;
         let mut verdicts = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
-            let verdict = match operation_of(entry, entries.get(index + 1)) {
+            let operation = operation_of(entry, entries.get(index + 1));
+            let verdict = match operation.or_else(|| self.hidden_delete(entry)) {
                 _ if !in_window(entry) => Verdict::Skip { remember: false },
                 _ if is_seen[index] => {
                     passed.note(entry);
@@ -293,6 +294,15 @@ impl<'a> Detector<'a> {
             verdicts.push(verdict);
         }
         verdicts
+    }
+
+    /// A `null` marker takes the place of the `null` version that it deletes, so that no listing tells what was
+    /// there. It was nothing only where a marker was seen in that place: rather a delete of nothing than none.
+    fn hidden_delete(&self, entry: &VersionEntry) -> Option<Operation> {
+        let is_hiding = entry.is_delete_marker
+            && entry.version_id == NULL_VERSION
+            && !self.seen.has_marker(&entry.object.key);
+        is_hiding.then_some(Operation::Delete)
     }
 
     /// Whether the snapshot should have had the entry. In the second of the cut nobody knows.

@@ -52,21 +52,23 @@ impl Seen {
         version_id: &str,
         is_marker: bool,
     ) -> (Slot, Mark) {
-        let slot = self.digest(&[object.key.as_bytes(), version_id.as_bytes()]);
+        let time = object.last_modified;
         // A version is written once. The null version is overwritten: A, then B, then A again are three changes.
         let content = if version_id == NULL_VERSION {
-            let time = object.last_modified.0.to_le_bytes();
-            self.digest(&[object.etag.as_bytes(), &time, &[u8::from(is_marker)]]) as u64
+            self.content(&object.etag, time, is_marker)
         } else {
             0
         };
-        (
-            Slot(slot),
-            Mark {
-                content,
-                time: object.last_modified,
-            },
-        )
+        (self.slot(&object.key, version_id), Mark { content, time })
+    }
+
+    fn slot(&self, key: &str, version_id: &str) -> Slot {
+        Slot(self.digest(&[key.as_bytes(), version_id.as_bytes()]))
+    }
+
+    fn content(&self, etag: &str, time: Timestamp, is_marker: bool) -> u64 {
+        let time = time.0.to_le_bytes();
+        self.digest(&[etag.as_bytes(), &time, &[u8::from(is_marker)]]) as u64
     }
 
     /// Whether this very entry is remembered.
@@ -75,6 +77,13 @@ impl Seen {
         self.marks
             .get(&slot)
             .is_some_and(|known| known.content == mark.content)
+    }
+
+    /// Whether what is remembered of the key's null version is a delete marker.
+    pub fn has_marker(&self, key: &str) -> bool {
+        self.marks
+            .get(&self.slot(key, NULL_VERSION))
+            .is_some_and(|known| known.content == self.content("", known.time, true))
     }
 
     /// Remembers.
@@ -137,6 +146,24 @@ mod tests {
         assert!(seen.contains(&entry("a", "v1", "", 6)));
         assert!(!seen.contains(&entry("a", "v2", "x", 5)));
         assert!(!seen.contains(&entry("av1", "", "x", 5)));
+    }
+
+    #[test]
+    fn a_marker_in_the_place_of_the_null_version_is_known_for_one() {
+        let mut seen = Seen::new((1, 2));
+        let version = entry("a", "null", "A", 5000);
+        let marker = VersionEntry {
+            is_delete_marker: true,
+            ..entry("a", "null", "", 6000)
+        };
+        assert!(!seen.has_marker("a"));
+        insert(&mut seen, &version);
+        assert!(!seen.has_marker("a"));
+        insert(&mut seen, &marker);
+        assert!(seen.has_marker("a") && !seen.has_marker("b"));
+        // An ETag may be missing from a listing; a version is one all the same.
+        insert(&mut seen, &entry("a", "null", "", 6000));
+        assert!(!seen.has_marker("a"));
     }
 
     #[test]

@@ -145,6 +145,26 @@ fn a_marker_over_nothing_changes_nothing() {
 }
 
 #[test]
+fn a_null_marker_deletes_what_it_took_the_place_of() {
+    let listing: &[(&str, &[&str])] = &[("a", &["*-null@5"])];
+    assert_eq!(Pass::new(0).due(listing), ["delete a null"]);
+    let pass = Pass::new(0).saw("a", "null=x@4");
+    assert_eq!(pass.due(listing), ["delete a null"]);
+    let pass = Pass::new(0).saw("a", "-null@4");
+    assert!(pass.due(listing).is_empty(), "it took a marker's place");
+    let listing: &[(&str, &[&str])] = &[("a", &["*-null@5", "-m@3", "v@1"])];
+    assert_eq!(
+        Pass::new(2).due(listing),
+        ["delete a m", "delete a null"],
+        "there was a version in between"
+    );
+    assert!(
+        Pass::after_snapshot(100).due(listing).is_empty(),
+        "and before the snapshot it is history"
+    );
+}
+
+#[test]
 fn what_was_seen_is_not_due_again_even_in_the_same_second() {
     let pass = Pass::new(0).saw("a", "v1@5").saw("b", "null=x@5");
     let due = pass.due(&[
