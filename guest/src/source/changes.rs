@@ -258,7 +258,7 @@ impl<'a> Detector<'a> {
             .collect();
         let has_delivered = is_seen.contains(&true);
         let mut passed = Passed::default();
-        let mut at_cut = false;
+        let mut past = Passed::default();
         let mut verdicts = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let operation = operation_of(entry, entries.get(index + 1));
@@ -279,10 +279,11 @@ impl<'a> Detector<'a> {
                 // says.
                 Some(operation) if has_delivered => Verdict::Due(operation),
                 // Of a key that the snapshot did not deliver, the past counts only as it was at the
-                // cut: an object that was stamped earlier and landed behind the cursor.
+                // cut: an object that was stamped earlier and landed behind the cursor. Where a delete of the
+                // same second may be older or newer than it, it may have been there.
                 Some(operation) if self.is_history(entry) => {
-                    let is_lost = !at_cut && operation != Operation::Delete;
-                    at_cut = true;
+                    let is_lost = operation != Operation::Delete && !past.is_behind(entry);
+                    past.note(entry);
                     if is_lost {
                         Verdict::Due(operation)
                     } else {
@@ -364,7 +365,7 @@ impl Due {
     }
 }
 
-/// What was passed of the delivered entries of a key, newest first.
+/// What was passed of the entries of a key, newest first: of those that were delivered, or of the past.
 #[derive(Debug, Default)]
 struct Passed {
     version: Option<Timestamp>,
@@ -381,7 +382,7 @@ impl Passed {
         *kind = (*kind).max(Some(entry.object.last_modified));
     }
 
-    /// Whether the entry was surely stored before a delivered one. Within a kind the order is that of storage;
+    /// Whether the entry was surely stored before one of these. Within a kind the order is that of storage;
     /// across the kinds only time tells, and within a second nothing does.
     fn is_behind(&self, entry: &VersionEntry) -> bool {
         let (same, other) = match entry.is_delete_marker {

@@ -213,6 +213,18 @@ fn a_late_upload_over_newer_versions_is_delivered_after_them() {
 }
 
 #[test]
+fn what_may_have_been_there_at_the_cut_is_delivered() {
+    // It was deleted and created anew within a second, in this order or the other, and replaced during the snapshot.
+    let listing: &[(&str, &[&str])] = &[("a", &["v4@101", "v3@68", "v2@67", "*-m2@102", "-m1@68"])];
+    let due = Pass::after_snapshot(100).due(listing);
+    assert_eq!(due, ["update a v3", "create a v4", "delete a m2"]);
+    // A second apart, the order is known.
+    let listing: &[(&str, &[&str])] = &[("a", &["v4@101", "v3@67", "v2@66", "*-m2@102", "-m1@68"])];
+    let due = Pass::after_snapshot(100).due(listing);
+    assert_eq!(due, ["create a v4", "delete a m2"]);
+}
+
+#[test]
 fn history_before_the_snapshot_is_not_delivered() {
     let pass = Pass::after_snapshot(100)
         .saw("kept", "v2@90")
