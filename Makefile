@@ -62,6 +62,12 @@ $(READERS)/requirements.txt: tests/readers/requirements.txt
 		|| { echo 'make readers: the packages of $< could not be installed; they need Python 3.11 or newer' >&2; exit 1; }
 	@cp $< $@
 
+# What only the component has, component.rs and wasi.rs, is compiled for WebAssembly alone and not counted.
+.PHONY: coverage
+coverage: setup ## Print which lines of the connector's core no test reaches; each must be explained beside it
+	@rustup component list --installed | grep --quiet llvm-tools || rustup component add llvm-tools
+	@CARGO='$(CARGO)' tests/coverage/run.sh
+
 .PHONY: bench
 bench: setup ## Measure against a serial client in the same run
 	$(CARGO) bench --locked --package s3-connector-tests --bench source

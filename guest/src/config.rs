@@ -578,6 +578,28 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_told_whatever_else_is_checked() {
+        let parameter = Parameter {
+            kind: ParameterType::Int,
+            validations: &[
+                Validation::Required,
+                Validation::LessThan(10.0),
+                Validation::Regex("^[0-9]+$"),
+                Validation::GreaterThan(2.0),
+            ],
+            ..secret("pin", "A number.")
+        };
+        for value in ["2", "10"] {
+            let problem = parameter.problem(value).expect(value);
+            assert!(
+                problem.ends_with("must be a whole number from 3 to 9"),
+                "{problem}"
+            );
+        }
+        assert_eq!(parameter.problem("3").or(parameter.problem("9")), None);
+    }
+
+    #[test]
     fn a_missing_setting_says_how_to_give_it() {
         let error = SourceConfig::parse(&Settings::new()).expect_err("must be refused");
         assert!(

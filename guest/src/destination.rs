@@ -299,19 +299,14 @@ impl<P: Ports> Destination<P> {
             upload.drive(context);
         }
         while let Some(Upload {
-            progress: Progress::Ended(_),
+            progress: Progress::Ended(result),
             ..
         }) = self.uploads.front()
         {
-            let Some(Upload {
-                acks,
-                progress: Progress::Ended(result),
-            }) = self.uploads.pop_front()
-            else {
-                return;
-            };
+            let result = result.clone();
+            let ended = self.uploads.pop_front();
             match result {
-                Ok(()) => self.ready.extend(acks),
+                Ok(()) => self.ready.extend(ended.into_iter().flat_map(|e| e.acks)),
                 Err(error) => self.end(Stage::Failed(error)),
             }
         }
@@ -332,6 +327,8 @@ impl<P: Ports> Destination<P> {
                 let storing = self.uploader.clone().store(object);
                 (acks, Progress::Running(Box::pin(storing)))
             }
+            // No test reaches these two: callers look whether the batch holds anything, and there is no record that
+            // a format can't write.
             Ok(None) => return,
             Err(error) => (Vec::new(), Progress::Ended(Err(error))),
         };

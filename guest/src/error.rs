@@ -81,3 +81,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_stands_in_front_of_what_happened() {
+        let error = Error::internal("it broke")
+            .context("writing")
+            .context("batch `7`");
+        assert_eq!(error.kind, ErrorKind::Internal);
+        assert_eq!(error.to_string(), "batch `7`: writing: it broke");
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use crate::time::Timestamp;
 pub(crate) struct Model(Rc<RefCell<World>>);
 
 type Server = Box<dyn FnMut(&Request) -> Reply>;
+type Refusal = Box<dyn Fn(&str) -> Option<StateError>>;
 
 struct World {
     elapsed: Duration,
@@ -33,6 +35,7 @@ struct World {
     timers_made: u64,
     chance: u64,
     saved: BTreeMap<String, Vec<u8>>,
+    refusal: Option<Refusal>,
     lines: Vec<(Level, String)>,
     requests: Vec<Request>,
     server: Option<Server>,
@@ -50,6 +53,7 @@ impl Model {
             timers_made: 0,
             chance: seed,
             saved: BTreeMap::new(),
+            refusal: None,
             lines: Vec::new(),
             requests: Vec::new(),
             server: None,
@@ -75,6 +79,34 @@ impl Model {
             .filter(|(of, _)| *of >= level)
             .map(|(_, line)| line.clone())
             .collect()
+    }
+
+    /// Every saved value by name.
+    pub(crate) fn saved(&self) -> BTreeMap<String, Vec<u8>> {
+        self.0.borrow().saved.clone()
+    }
+
+    /// Has the host refuse whatever is asked of the names for which `refusal` gives an error.
+    pub(crate) fn refuse_state(&self, refusal: impl Fn(&str) -> Option<StateError> + 'static) {
+        self.0.borrow_mut().refusal = Some(Box::new(refusal));
+    }
+
+    fn check_state(&self, name: &str) -> Result<(), StateError> {
+        let world = self.0.borrow();
+        match world.refusal.as_ref().and_then(|refusal| refusal(name)) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits.
+    pub(crate) fn timer(&self, duration: Duration) -> Sleep {
+        let mut world = self.0.borrow_mut();
+        world.timers_made += 1;
+        Sleep {
+            model: self.clone(),
+            key: (world.elapsed + duration, world.timers_made),
+        }
     }
 
     /// Lets time pass.
@@ -145,19 +177,20 @@ impl Clock for Model {
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
-        let mut world = self.0.borrow_mut();
-        world.timers_made += 1;
-        Sleep {
-            model: self.clone(),
-            key: (world.elapsed + duration, world.timers_made),
-        }
+        self.timer(duration)
     }
 }
 
 /// Waits for its moment; forgotten by the world once dropped.
-struct Sleep {
+pub(crate) struct Sleep {
     model: Model,
     key: (Duration, u64),
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sleep").field(&self.key).finish()
+    }
 }
 
 impl Future for Sleep {
@@ -192,10 +225,12 @@ impl Random for Model {
 
 impl State for Model {
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.check_state(name)?;
         Ok(self.0.borrow().saved.get(name).cloned())
     }
 
     fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
+        self.check_state(name)?;
         self.0
             .borrow_mut()
             .saved
@@ -204,6 +239,7 @@ impl State for Model {
     }
 
     fn remove(&self, name: &str) -> Result<(), StateError> {
+        self.check_state(name)?;
         self.0.borrow_mut().saved.remove(name);
         Ok(())
     }
@@ -217,22 +253,27 @@ impl Log for Model {
 
 /// A body in pieces, the last of which may be a failure.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces(pub(crate) VecDeque<Result<Bytes, TransportError>>);
+pub(crate) struct Pieces {
+    pub(crate) left: VecDeque<Result<Bytes, TransportError>>,
+    /// What must be over before the first of them comes.
+    pub(crate) late: Option<Sleep>,
+}
 
 impl Pieces {
     /// A body of these pieces.
     pub(crate) fn of(pieces: &[&[u8]]) -> Self {
-        Self(
-            pieces
-                .iter()
+        let pieces = pieces.iter();
+        Self {
+            left: pieces
                 .map(|piece| Ok(Bytes::copy_from_slice(piece)))
                 .collect(),
-        )
+            late: None,
+        }
     }
 
     /// The same body, broken off at its end.
     pub(crate) fn broken(mut self) -> Self {
-        self.0
+        self.left
             .push_back(Err(TransportError::Broken("connection reset".to_owned())));
         self
     }
@@ -240,7 +281,10 @@ impl Pieces {
 
 impl Body for Pieces {
     async fn read(&mut self) -> Result<Option<Bytes>, TransportError> {
-        self.0.pop_front().transpose()
+        if let Some(late) = self.late.take() {
+            late.await;
+        }
+        self.left.pop_front().transpose()
     }
 }
 
@@ -277,6 +321,14 @@ impl Reply {
         Self {
             delay: Duration::ZERO,
             answer: Err(error),
+        }
+    }
+
+    /// No answer, since the host lets no such request out.
+    pub(crate) fn refused(why: &str) -> Self {
+        Self {
+            delay: Duration::ZERO,
+            answer: Err(TransportError::Refused(why.to_owned())),
         }
     }
 
@@ -394,7 +446,6 @@ impl Bucket {
                     reply
                 }
             }
-            Method::Post | Method::Delete => Reply::status(501),
         }
     }
 }

@@ -98,3 +98,21 @@ impl<B> Data<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_known_where_nothing_must_be_read_for_it() {
+        let bytes = Data::<()>::Raw(Bytes::from_static(b"\xff\0"));
+        assert_eq!(bytes.length(), Some(2));
+        assert_eq!(
+            Data::<()>::Structured("{\"ü\":1}".to_owned()).length(),
+            Some(8)
+        );
+        for length in [None, Some(u64::MAX)] {
+            assert_eq!(Data::Body { length, bytes: () }.length(), length);
+        }
+    }
+}

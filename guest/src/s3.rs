@@ -515,3 +515,6 @@ async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result
     }
     Ok(whole.map_or(first, Bytes::from))
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,6 @@ async fn check_bucket<P: Ports>(client: &Client<P>) -> std::result::Result<(), S
 fn closed() -> Error {
     Error::closed("the source was torn down")
 }
+
+#[cfg(test)]
+mod tests;

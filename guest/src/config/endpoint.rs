@@ -158,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn regions_in_china_have_a_domain_of_their_own() {
+        let endpoint = Endpoint::new(None, None, "cn-north-1", "logs").expect("a good endpoint");
+        assert_eq!(endpoint.authority, "logs.s3.cn-north-1.amazonaws.com.cn");
+        assert_eq!(endpoint.display, "https://s3.cn-north-1.amazonaws.com.cn");
+    }
+
+    #[test]
     fn what_is_no_endpoint_is_refused() {
         for url in [
             "minio:9000",

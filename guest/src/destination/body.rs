@@ -169,10 +169,13 @@ mod tests {
     fn a_body_larger_than_any_record_is_not_read_to_its_end() {
         let piece = Bytes::from(vec![0; 1 << 20]);
         let pieces = (0..100).map(|_| Ok(piece.clone())).collect();
-        let mut endless = Pieces(pieces);
+        let mut endless = Pieces {
+            left: pieces,
+            late: None,
+        };
         let error = Model::new(1).block_on(read_body("key", None, &mut endless));
         assert!(error.expect_err("too large").message.contains("split it"));
-        assert_eq!(endless.0.len(), 100 - 65);
+        assert_eq!(endless.left.len(), 100 - 65);
         let declared = read_one(body(Some(limits::RECORD_BYTES_MAX + 1), &[b"a"]));
         assert_eq!(declared.expect_err("too large").kind, ErrorKind::Invalid);
     }

@@ -159,11 +159,10 @@ impl Encoder {
         for column in self.into_columns() {
             let missing = || ParquetError::General("the schema has fewer columns".to_owned());
             let mut chunk = rows.next_column()?.ok_or_else(missing)?;
-            chunk.typed::<ByteArrayType>().write_batch(
-                &column.values,
-                present(&column.definitions),
-                present(&column.repetitions),
-            )?;
+            let (definitions, repetitions) =
+                (present(&column.definitions), present(&column.repetitions));
+            let writer = chunk.typed::<ByteArrayType>();
+            writer.write_batch(&column.values, definitions, repetitions)?;
             chunk.close()?;
         }
         rows.close()?;

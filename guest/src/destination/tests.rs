@@ -190,6 +190,33 @@ fn writing_does_not_wait_for_uploads_until_too_many_are_on_their_way() {
 }
 
 #[test]
+fn uploads_go_on_while_a_body_is_on_its_way() {
+    let mut puts = 0;
+    let mut world = World::open(&[], move |request| {
+        puts += i32::from(request.method == Method::Put);
+        match (request.method, puts) {
+            (Method::Put, 1) => Some(Reply::error(500, "InternalError", "Again.").after(SECOND)),
+            (Method::Put, _) => Some(Reply::status(200).after(SECOND)),
+            _ => None,
+        }
+    });
+    let late = Pieces {
+        late: Some(world.model.timer(5 * SECOND)),
+        ..Pieces::of(&[b"payload"])
+    };
+    let mut all = records(&["a", "b", "c"]);
+    all.push(record("d", body(None, late)));
+    let acks = world.write(all).expect("writes");
+    // The second attempt began and ended meanwhile.
+    assert_eq!(positions(&acks), ["a", "b"]);
+    assert_eq!((world.puts(), world.model.elapsed()), (3, 5 * SECOND));
+    assert_eq!(
+        positions(&world.flush(SECOND).expect("flushes")),
+        ["c", "d"]
+    );
+}
+
+#[test]
 fn acks_keep_the_order_of_records_when_uploads_end_in_another() {
     let mut delays = [5, 1, 3].into_iter().map(Duration::from_secs);
     let mut world = World::open(&[("bufferSize", "1")], move |request| {
@@ -318,6 +345,8 @@ fn a_failed_upload_ends_the_destination_and_answers_nothing_of_its_batch() {
     let puts = world.puts();
     world.write(vec![]).expect_err("stays failed");
     assert_eq!(world.puts(), puts, "and asks no more");
+    let opened = world.model.block_on(world.destination.open());
+    assert_eq!(opened.expect_err("stays failed"), error);
     world
         .model
         .block_on(world.destination.teardown())

@@ -173,7 +173,10 @@ impl<P: Ports> Uploader<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
+    use futures_util::future;
 
     use super::*;
     use crate::config::{BucketConfig, endpoint::Endpoint};
@@ -367,6 +370,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_comes_free_while_it_is_compared_is_written() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        let (inner, mut is_first) = (bucket.clone(), true);
+        let (model, result) = store(&bucket, move |request, reply| {
+            if request.method == Method::Get && std::mem::take(&mut is_first) {
+                inner.clear();
+                return Reply::error(404, "NoSuchKey", "Gone.");
+            }
+            reply
+        });
+        result.expect("stores");
+        let expected = [Method::Put, Method::Head, Method::Get, Method::Put];
+        assert_eq!(methods(&model), expected);
+        assert_eq!(bucket.objects()[KEY].body, object().body);
+    }
+
+    #[test]
     fn a_name_that_is_never_settled_does_not_turn_in_circles() {
         let (_, result) = store(&Bucket::default(), |request, _| match request.method {
             Method::Put => Reply::error(412, "PreconditionFailed", "Taken."),
@@ -414,6 +435,33 @@ mod tests {
     }
 
     #[test]
+    fn uploads_that_find_at_once_that_there_are_no_conditions_say_so_once() {
+        let (model, bucket) = (Model::new(1), Bucket::default());
+        let inner = bucket.clone();
+        model.serve(move |request| {
+            if is_conditional(request) {
+                let refusal = Reply::error(501, "NotImplemented", "A header is not known.");
+                return refusal.after(Duration::from_secs(1));
+            }
+            inner.answer(request)
+        });
+        let uploader = uploader(&model);
+        let other = Object {
+            digest: "11ee".to_owned(),
+            ..object()
+        };
+        let both = future::join(
+            uploader.clone().store(object()),
+            uploader.clone().store(other),
+        );
+        let (one, other) = model.block_on(both);
+        one.and(other).expect("both are stored");
+        assert_eq!(methods(&model)[..2], [Method::Put; 2], "both at once");
+        assert_eq!(bucket.objects().len(), 2);
+        assert_eq!(model.lines(Level::Warn).len(), 1);
+    }
+
+    #[test]
     fn other_refusals_do_not_weaken_the_write() {
         let (model, result) = store(&Bucket::default(), |_, _| {
             Reply::error(400, "InvalidRequest", "The content type is wrong.")
@@ -424,18 +472,20 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_looked_at_says_what_to_allow() {
-        let bucket = Bucket::default();
-        bucket.insert(KEY, stored(b"one\ntwo\n", None));
-        let (_, result) = store(&bucket, |request, reply| {
-            if request.method == Method::Head {
-                Reply::status(403)
-            } else {
-                reply
-            }
-        });
-        let error = result.expect_err("cannot tell");
-        assert_eq!(error.kind, ErrorKind::Denied);
-        assert!(error.message.contains("allow s3:GetObject"), "{error}");
+        for refused in [Method::Head, Method::Get] {
+            let bucket = Bucket::default();
+            bucket.insert(KEY, stored(b"one\ntwo\n", None));
+            let (_, result) = store(&bucket, move |request, reply| {
+                if request.method == refused {
+                    Reply::status(403)
+                } else {
+                    reply
+                }
+            });
+            let error = result.expect_err("cannot tell");
+            assert_eq!(error.kind, ErrorKind::Denied);
+            assert!(error.message.contains("allow s3:GetObject"), "{error}");
+        }
     }
 
     #[test]

@@ -159,10 +159,10 @@ fn decode_data(
     value: Option<&RawValue>,
     field: &'static str,
 ) -> Result<Option<Data<NoBody>>, Error> {
+    // Null is none, too.
     let Some(value) = value else { return Ok(None) };
     let text = value.get();
     match text.as_bytes().first() {
-        Some(b'n') => Ok(None),
         Some(b'"') => {
             let text: String = serde_json::from_str(text)?;
             Ok(Some(Data::Raw(decode_base64(&text, field)?)))
@@ -252,6 +252,27 @@ mod tests {
         ] {
             let message = decode_line(text.as_bytes()).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn null_and_nothing_at_all_are_none() {
+        for text in [
+            "{\"operation\":\"delete\"}",
+            "{\"operation\":\"delete\",\"position\":null,\"metadata\":null,\"key\":null,\"payload\":null}",
+            "{\"operation\":\"delete\",\"key\": null,\"payload\":{\"before\":null ,\"after\":null}}",
+        ] {
+            let expected = Record {
+                position: Bytes::new(),
+                operation: Operation::Delete,
+                metadata: Metadata::new(),
+                key: None,
+                payload: Change {
+                    before: None,
+                    after: None,
+                },
+            };
+            assert_eq!(decode_line(text.as_bytes()).expect(text), expected);
         }
     }
 

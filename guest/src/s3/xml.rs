@@ -159,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn marked_up_text_is_text() {
+        let found = collect("<a><b>1 <![CDATA[<&amp;>]]> 2</b></a>").expect("reads");
+        assert_eq!(found[0], ("a/b".to_owned(), "1 <&amp;> 2".to_owned()));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth| format!("{}{}", "<a>".repeat(depth), "</a>".repeat(depth));
+        assert!(collect(&nested(DEPTH_MAX)).is_ok());
+        let error = collect(&nested(DEPTH_MAX + 1)).expect_err("too deep");
+        assert!(error.to_string().contains("nested too deep"), "{error}");
+    }
+
+    #[test]
     fn the_root_is_found_behind_a_declaration() {
         assert!(is_root(
             b"<?xml version=\"1.0\"?>\n<Error><Code/></Error>",
@@ -167,5 +181,6 @@ mod tests {
         assert!(!is_root(b"<ListBucketResult/>", "Error"));
         assert!(is_root(b"<ListBucketResult/>", "ListBucketResult"));
         assert!(!is_root(b"", "Error"));
+        assert!(!is_root(b"<Error>\xff</Error>", "Error"));
     }
 }

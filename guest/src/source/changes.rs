@@ -52,16 +52,6 @@ impl Uploads {
         self.0.contains_key(key)
     }
 
-    /// How many keys are remembered.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether no upload is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn landed(&self, entry: &VersionEntry) -> bool {
         let time = entry.object.last_modified.0;
         !entry.is_delete_marker

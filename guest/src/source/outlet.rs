@@ -143,9 +143,3 @@ impl<B> Outlet<B> {
         self.0.borrow().counts
     }
 }
-
-impl<B> Default for Outlet<B> {
-    fn default() -> Self {
-        Self::new()
-    }
-}

@@ -76,11 +76,7 @@ impl<P: Ports> Feed<P> {
         self.outlet
             .count(|counts| counts.due = items.size_hint().0 as u64);
         loop {
-            while items
-                .peek()
-                .is_some_and(|item| prefetch.has_room(item.size()))
-            {
-                let Some(item) = items.next() else { break };
+            while let Some(item) = items.next_if(|item| prefetch.has_room(item.size())) {
                 self.begin(&mut prefetch, item);
             }
             if prefetch.is_empty() {

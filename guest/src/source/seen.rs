@@ -96,16 +96,6 @@ impl Seen {
         self.marks.retain(|slot, mark| keep(slot, mark));
     }
 
-    /// How many entries are remembered.
-    pub fn len(&self) -> usize {
-        self.marks.len()
-    }
-
-    /// Whether nothing is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.marks.is_empty()
-    }
-
     fn digest(&self, parts: &[&[u8]]) -> u128 {
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
         for part in parts {

@@ -99,13 +99,7 @@ impl<P: Ports> Feed<P> {
         // One record is held back: the last one of all stands in CDC, and only the end tells which that is.
         let mut held: Option<Fetched<P::Body>> = None;
         loop {
-            while listed
-                .front()
-                .is_some_and(|entry| prefetch.has_room(entry.size))
-            {
-                let Some(entry) = listed.pop_front() else {
-                    break;
-                };
+            while let Some(entry) = listed.pop_front_if(|entry| prefetch.has_room(entry.size)) {
                 self.begin(&mut prefetch, Item::Snapshot(entry));
             }
             if listing.is_none() && listed.len() < limits::LIST_PAGE_KEYS as usize {

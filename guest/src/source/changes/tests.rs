@@ -286,6 +286,10 @@ fn what_was_seen_never_hides_what_was_stored_on_top_of_it_in_the_same_second() {
     let pass = Pass::new(0).saw("a", "v1@5").saw("a", "-m2@5");
     let due = pass.due(&[("a", &["*-m4@5", "-m2@5", "v3@5", "v1@5"])]);
     assert_eq!(due, ["create a v3", "delete a m4"]);
+    // v1, -m2, -m3, of which both markers are new: the first of them deleted what was there.
+    let pass = Pass::new(0).saw("a", "v1@5");
+    let due = pass.due(&[("a", &["*-m3@5", "-m2@5", "v1@5"])]);
+    assert_eq!(due, ["delete a m2"]);
 }
 
 #[test]

@@ -1,0 +1,356 @@
+//! What a source does where the store or the host is odd, over a store in memory and in virtual time.
+//!
+//! What it promises otherwise is the conformance cases' to show.
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::limits;
+use crate::model::{Model, Reply, START};
+use crate::ports::{Clock as _, Level, Method, Request, StateError};
+use crate::record::Data;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Uploads,
+    Versions,
+    Objects,
+    Object,
+}
+
+fn asked(request: &Request) -> Asked {
+    assert_eq!(request.method, Method::Get, "a source only reads");
+    let (_, query) = request.path_with_query.split_once('?').unwrap_or_default();
+    match query.split('&').next() {
+        Some("uploads=") => Asked::Uploads,
+        Some("versions=") => Asked::Versions,
+        Some("list-type=2") => Asked::Objects,
+        _ => Asked::Object,
+    }
+}
+
+/// A source over a store of which `server` answers what it wants to; all else is empty.
+struct World {
+    model: Model,
+    source: Source<Model>,
+}
+
+impl World {
+    fn open(
+        pairs: &[(&str, &str)],
+        mut server: impl FnMut(Asked, &Request) -> Option<Reply> + 'static,
+    ) -> Self {
+        let model = Model::new(5);
+        model.serve(move |request| {
+            let asked = asked(request);
+            server(asked, request).unwrap_or_else(|| match asked {
+                Asked::Object => Reply::status(200).header("content-length", "0"),
+                listing => page(listing, &[], ""),
+            })
+        });
+        let base = [
+            ("aws.region", "us-east-1"),
+            ("aws.bucket", "b1x"),
+            ("aws.endpoint", "http://store:9000"),
+        ];
+        let settings = base.iter().chain(pairs);
+        let settings = settings.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let configured = Source::configure(model.clone(), &settings.collect());
+        let mut source = configured.expect("configures");
+        model.block_on(source.open(None)).expect("opens");
+        Self { model, source }
+    }
+
+    fn read(&mut self) -> Result<Vec<Record<crate::model::Pieces>>> {
+        self.model.block_on(self.source.read(10_000, SECOND))
+    }
+
+    /// Everything up to the first pass that finds nothing, as `operation key`.
+    fn read_all(&mut self) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        while !self.source.progress().is_caught_up {
+            all.extend(self.read()?.iter().map(summary));
+        }
+        Ok(all)
+    }
+
+    fn asked(&self, what: Asked) -> Vec<Request> {
+        let mut requests = self.model.requests();
+        requests.retain(|request| asked(request) == what);
+        requests
+    }
+
+    /// The only warning.
+    fn warning(&self) -> String {
+        let mut lines = self.model.lines(Level::Warn);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines.remove(0)
+    }
+}
+
+fn summary<B>(record: &Record<B>) -> String {
+    let Some(Data::Raw(key)) = &record.key else {
+        panic!("the key of an object is its bytes")
+    };
+    let operation = record.operation.as_str();
+    format!("{operation} {}", String::from_utf8_lossy(key))
+}
+
+/// An entry of a listing: its key, its ETag, and how long it is stamped before the start.
+type Entry<'a> = (&'a str, &'a str, Duration);
+
+/// A page of a listing. `more` stands in it besides.
+fn page(listing: Asked, entries: &[Entry<'_>], more: &str) -> Reply {
+    let (root, element) = match listing {
+        Asked::Uploads => ("ListMultipartUploadsResult", "Upload"),
+        Asked::Versions => ("ListVersionsResult", "Version"),
+        Asked::Objects => ("ListBucketResult", "Contents"),
+        Asked::Object => panic!("an object is no listing"),
+    };
+    let mut document = format!("<{root}>{more}");
+    for (key, etag, ago) in entries {
+        let time = START.before(*ago).to_rfc3339();
+        document.push_str(&format!(
+            "<{element}><Key>{key}</Key><ETag>{etag}</ETag><Initiated>{time}</Initiated>\
+             <LastModified>{time}</LastModified><Size>0</Size><IsLatest>true</IsLatest></{element}>"
+        ));
+    }
+    document.push_str(&format!("</{root}>"));
+    Reply::status(200).body(&[document.as_bytes()])
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Answers a look for one key, which a source takes where that key was overwritten.
+fn looks_for(request: &Request, key: &str) -> bool {
+    request.path_with_query.ends_with(&format!("prefix={key}"))
+}
+
+#[test]
+fn an_object_that_is_overwritten_and_then_deleted_is_skipped_and_named() {
+    let mut world = World::open(&[], |asked, request| match asked {
+        Asked::Objects if looks_for(request, "a") => Some(page(asked, &[("ab", "2", HOUR)], "")),
+        Asked::Objects => Some(page(asked, &[("a", "1", HOUR), ("ab", "2", HOUR)], "")),
+        Asked::Object if request.path_with_query == "/b1x/a" => {
+            Some(Reply::error(412, "PreconditionFailed", "Another one."))
+        }
+        _ => None,
+    });
+    assert_eq!(world.read_all().expect("goes on"), ["snapshot ab"]);
+    assert_eq!(world.source.progress().counts.skipped, 1);
+    assert_eq!(
+        world.warning(),
+        "skipped an object: it was deleted before it could be read; key=`a`"
+    );
+}
+
+#[test]
+fn an_object_that_never_holds_still_is_left_to_the_passes() {
+    let mut etag = 0;
+    let mut world = World::open(&[], move |asked, _| match asked {
+        Asked::Objects => {
+            etag += 1;
+            Some(page(asked, &[("a", &etag.to_string(), HOUR)], ""))
+        }
+        Asked::Object => Some(Reply::error(412, "PreconditionFailed", "Another one.")),
+        _ => None,
+    });
+    assert!(world.read_all().expect("goes on").is_empty());
+    let warning = world.warning();
+    assert!(warning.contains("overwritten faster than it can be read"));
+    let pins: Vec<_> = world
+        .asked(Asked::Object)
+        .into_iter()
+        .flat_map(|request| request.headers)
+        .filter_map(|(name, value)| (name == "if-match").then_some(value))
+        .collect();
+    assert_eq!(pins.len() as u32, limits::OVERWRITE_CHASES_MAX + 1);
+    assert!(pins.is_sorted(), "each for what was listed last: {pins:?}");
+}
+
+#[test]
+fn an_archived_object_is_skipped_and_the_way_out_named() {
+    let mut world = World::open(&[], |asked, request| match asked {
+        Asked::Objects => Some(page(asked, &[("a", "1", HOUR), ("b", "2", HOUR)], "")),
+        Asked::Object if request.path_with_query == "/b1x/a" => {
+            Some(Reply::error(403, "InvalidObjectState", "It is archived."))
+        }
+        _ => None,
+    });
+    assert_eq!(world.read_all().expect("goes on"), ["snapshot b"]);
+    assert!(world.warning().contains("restore it, then copy it"));
+}
+
+#[test]
+fn a_bucket_that_goes_ends_the_source() {
+    let mut world = World::open(&[], |asked, _| match asked {
+        Asked::Objects => Some(page(asked, &[("a", "1", HOUR)], "")),
+        Asked::Object => Some(Reply::error(404, "NoSuchBucket", "Gone.")),
+        _ => None,
+    });
+    let error = world.read_all().expect_err("there is no bucket");
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.contains("\"b1x\" does not exist"), "{error}");
+    assert_eq!(world.read().expect_err("stays failed"), error);
+}
+
+/// A source that finds one change behind an empty snapshot; the objects are `server`'s.
+fn with_a_change(mut server: impl FnMut(&Request) -> Reply + 'static) -> World {
+    World::open(&[], move |asked, request| match asked {
+        Asked::Versions => Some(page(asked, &[("a", "1", Duration::ZERO)], "")),
+        Asked::Object => Some(server(request)),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_null_version_that_is_no_longer_the_latest_is_asked_for_by_name() {
+    let mut world = with_a_change(|request| {
+        if request.path_with_query.contains("versionId=null") {
+            Reply::status(200)
+        } else {
+            Reply::error(412, "PreconditionFailed", "Another one.")
+        }
+    });
+    assert_eq!(world.read_all().expect("reads"), ["create a"]);
+    let paths = world.asked(Asked::Object).into_iter();
+    let paths: Vec<_> = paths.map(|request| request.path_with_query).collect();
+    assert_eq!(paths, ["/b1x/a", "/b1x/a?versionId=null"]);
+}
+
+#[test]
+fn a_null_version_that_was_overwritten_is_left_to_the_next_pass() {
+    let mut world = with_a_change(|_| Reply::error(412, "PreconditionFailed", "Another one."));
+    assert!(world.read_all().expect("goes on").is_empty());
+    let warning = world.warning();
+    assert!(
+        warning.contains("it was overwritten before it could be read; the next pass looks again"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn an_upload_on_a_later_page_is_known_when_it_lands() {
+    let mut looks = 0;
+    let mut world = World::open(&[], move |asked, request| match asked {
+        Asked::Uploads
+            if request
+                .path_with_query
+                .contains("key-marker=m&upload-id-marker=u") =>
+        {
+            Some(page(asked, &[("z", "", HOUR)], ""))
+        }
+        Asked::Uploads => {
+            let more = "<IsTruncated>true</IsTruncated><NextKeyMarker>m</NextKeyMarker>\
+                        <NextUploadIdMarker>u</NextUploadIdMarker>";
+            Some(page(asked, &[("b", "", HOUR)], more))
+        }
+        // Both were stamped when they began, long before any window.
+        Asked::Versions => {
+            looks += 1;
+            let landed = [("y", "1", HOUR), ("z", "2", HOUR)];
+            Some(page(asked, if looks == 1 { &[] } else { &landed }, ""))
+        }
+        _ => None,
+    });
+    let mut read = Vec::new();
+    while world.source.progress().counts.passes < 3 {
+        read.extend(world.read().expect("reads"));
+    }
+    let read: Vec<_> = read.iter().map(summary).collect();
+    assert_eq!(read, ["create z"], "`y` was no upload that we knew");
+}
+
+#[test]
+fn uploads_that_cannot_be_listed_for_a_while_end_the_source() {
+    let mut world = World::open(&[], |asked, _| {
+        (asked == Asked::Uploads).then(|| Reply::error(500, "InternalError", "Later."))
+    });
+    let error = world.read_all().expect_err("nobody knows what lands late");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("ListMultipartUploads"), "{error}");
+    let asked = world.asked(Asked::Uploads).len();
+    assert_eq!(asked as u32, limits::ATTEMPTS_MAX);
+}
+
+#[test]
+fn a_store_without_versions_is_followed_over_all_pages() {
+    let mut world = World::open(&[], |asked, request| match asked {
+        Asked::Versions => Some(Reply::error(501, "NotImplemented", "No versions.")),
+        Asked::Objects if request.path_with_query.contains("max-keys=1&") => None,
+        Asked::Objects if request.path_with_query.contains("continuation-token=t") => {
+            Some(page(asked, &[("b", "2", Duration::ZERO)], ""))
+        }
+        Asked::Objects => {
+            let more = "<IsTruncated>true</IsTruncated>\
+                        <NextContinuationToken>t</NextContinuationToken>";
+            Some(page(asked, &[("a", "1", Duration::ZERO)], more))
+        }
+        _ => None,
+    });
+    let read = world.read_all().expect("reads");
+    assert_eq!(read, ["snapshot a", "snapshot b"]);
+    assert!(world.warning().contains("cannot list versions"));
+    // Both pages of the snapshot and of the pass.
+    let pages = world.asked(Asked::Objects).into_iter();
+    let pages = pages.filter(|request| request.path_with_query.contains("max-keys=1000"));
+    assert_eq!(pages.count(), 4);
+    assert_eq!(world.asked(Asked::Versions).len(), 1, "asked for once");
+}
+
+#[test]
+fn more_changes_than_a_pass_may_plan_come_at_once_in_the_next_ones() {
+    let key = |n: usize| format!("{n:0width$}", width = limits::KEY_BYTES_MAX);
+    let count = 2 * limits::PLAN_BYTES_MAX / limits::KEY_BYTES_MAX;
+    let page_of = move |from: usize| {
+        let keys: Vec<_> = (from..count.min(from + 1000)).map(key).collect();
+        let entries: Vec<_> = keys
+            .iter()
+            .map(|key| (&**key, "e", Duration::ZERO))
+            .collect();
+        let next = from + entries.len();
+        let more = format!("<IsTruncated>true</IsTruncated><NextKeyMarker>{next}</NextKeyMarker>");
+        page(
+            Asked::Versions,
+            &entries,
+            if next < count { &more } else { "" },
+        )
+    };
+    let mut world = World::open(&[("pollingPeriod", "1h")], move |asked, request| {
+        let (_, marker) = request
+            .path_with_query
+            .split_once("key-marker=")
+            .unwrap_or_default();
+        (asked == Asked::Versions).then(|| page_of(marker.parse().unwrap_or_default()))
+    });
+    let mut keys = Vec::new();
+    while keys.len() < count {
+        keys.extend(world.read().expect("reads").iter().map(summary));
+    }
+    let expected: Vec<_> = (0..count).map(|n| format!("create {}", key(n))).collect();
+    assert!(keys == expected, "each once, and in order");
+    assert!(world.source.progress().counts.passes >= 2);
+    assert!(
+        world.model.elapsed() < HOUR,
+        "without waiting for the period"
+    );
+}
+
+#[test]
+fn a_host_that_fails_to_keep_what_leaves_ends_the_source() {
+    let mut world = World::open(&[], |asked, _| {
+        (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], ""))
+    });
+    let kept = world.model.clone();
+    // Earlier it is asked for what another run may have left.
+    let has_begun = move || kept.saved().contains_key("snapshot");
+    world.model.refuse_state(move |name| {
+        (name == "seen-0" && has_begun()).then(|| StateError::Failed("disk full".to_owned()))
+    });
+    let error = world.read_all().expect_err("it would come twice");
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("disk full"), "{error}");
+    assert_eq!(world.read().expect_err("stays failed"), error);
+}
