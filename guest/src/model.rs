@@ -446,6 +446,7 @@ impl Bucket {
                     reply
                 }
             }
+            Method::Post | Method::Delete => Reply::status(501),
         }
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::time::Timestamp;
 
-/// An HTTP method that the connector uses.
+/// An HTTP method that S3 knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Reads.
@@ -21,6 +21,10 @@ pub enum Method {
     Head,
     /// Writes.
     Put,
+    /// Starts or completes.
+    Post,
+    /// Removes.
+    Delete,
 }
 
 impl Method {
@@ -30,6 +34,8 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 }

@@ -182,3 +182,97 @@ fn an_answer_that_is_no_document_is_asked_for_again_and_then_unavailable() {
         "each is logged"
     );
 }
+
+#[test]
+fn uploads_are_begun_filled_and_given_up() {
+    let (model, client) = client(|count| match count {
+        0 => document("InitiateMultipartUploadResult", "<UploadId>u/1</UploadId>"),
+        1 => Reply::status(200).header("etag", "\"e\""),
+        _ => Reply::status(204),
+    });
+    model.block_on(async {
+        let id = client.create_multipart_upload("in/a").await;
+        let id = id.expect("begins");
+        let body = Bytes::from_static(b"part");
+        let etag = client.upload_part("in/a", &id, 2, body).await;
+        assert_eq!(etag.expect("takes it"), "e");
+        let given_up = client.abort_multipart_upload("in/a", &id).await;
+        given_up.expect("is given up");
+    });
+    let methods: Vec<_> = model
+        .requests()
+        .iter()
+        .map(|request| (request.method, request.body.len()))
+        .collect();
+    let expected = [(Method::Post, 0), (Method::Put, 4), (Method::Delete, 0)];
+    assert_eq!(methods, expected);
+    assert_eq!(
+        queries(&model),
+        ["uploads=", "partNumber=2&uploadId=u%2F1", "uploadId=u%2F1"]
+    );
+}
+
+#[test]
+fn an_object_is_written_as_a_version_and_removed_by_it() {
+    let (model, client) = client(|count| match count {
+        0 => Reply::status(200)
+            .header("etag", "\"e\"")
+            .header("x-amz-version-id", "v+1"),
+        _ => Reply::status(204),
+    });
+    let object = PutObject {
+        key: "in/a",
+        body: Bytes::from_static(b"x"),
+        content_type: "text/plain",
+        metadata: &[],
+        if_none_match: false,
+    };
+    model.block_on(async {
+        let stored = client.put_object(&object).await.expect("stores");
+        assert_eq!(stored.etag, "e");
+        let version = stored.version_id.expect("the store keeps versions");
+        for version in [Some(&*version), None] {
+            let removed = client.delete_object("in/a", version).await;
+            removed.expect("removes");
+        }
+    });
+    assert_eq!(queries(&model), ["", "versionId=v%2B1", ""]);
+}
+
+#[test]
+fn a_bucket_tells_its_region_and_whether_it_keeps_versions() {
+    let (model, client) = client(|count| match count {
+        0 => Reply::status(200).header("x-amz-bucket-region", "eu-west-1"),
+        _ => document("VersioningConfiguration", "<Status>Suspended</Status>"),
+    });
+    model.block_on(async {
+        let head = client.head_bucket().await.expect("is there");
+        assert_eq!(head.region.as_deref(), Some("eu-west-1"));
+        let versioning = client.get_bucket_versioning().await;
+        assert_eq!(versioning.expect("answers"), Versioning::Suspended);
+    });
+    assert_eq!(queries(&model), ["", "versioning="]);
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    let of = |reply: fn() -> Reply| {
+        let (model, client) = client(move |_| reply());
+        let start = ListStart::After(String::new());
+        let listed = model.block_on(client.list_objects_v2("", &start, 1));
+        listed.expect_err("is refused")
+    };
+    let denied = of(|| Reply::error(403, "AccessDenied", "Not you."));
+    assert!(denied.is_denied() && !denied.refuses_credentials() && !denied.refuses_condition());
+    let unknown = of(|| Reply::error(403, "InvalidAccessKeyId", "Who?"));
+    assert!(unknown.is_denied() && unknown.refuses_credentials());
+    let kept_in = of(|| Reply::refused("the policy"));
+    assert!(kept_in.is_denied() && kept_in.status().is_none());
+    let down = of(|| Reply::error(503, "SlowDown", "Later."));
+    assert!(!down.is_denied() && down.region().is_none() && !down.refuses_condition());
+    assert_eq!(down.status(), Some(503), "though it was asked again");
+    let elsewhere = of(|| Reply::status(301).header("x-amz-bucket-region", "eu-west-1"));
+    assert_eq!(elsewhere.region(), Some("eu-west-1"));
+    let silent = of(Reply::reset);
+    assert!(!silent.is_denied() && silent.region().is_none() && !silent.refuses_condition());
+}
