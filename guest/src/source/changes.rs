@@ -369,7 +369,12 @@ impl Passed {
         } else {
             &mut self.version
         };
-        *kind = (*kind).max(Some(entry.object.last_modified));
+        // The latest was stored behind all others, those of its second too.
+        let time = match entry.is_latest {
+            true => Timestamp(u64::MAX),
+            false => entry.object.last_modified,
+        };
+        *kind = (*kind).max(Some(time));
     }
 
     /// Whether the entry was surely stored before one of these. Within a kind the order is that of storage;

@@ -213,12 +213,26 @@ fn a_late_upload_over_newer_versions_is_delivered_after_them() {
 }
 
 #[test]
+fn a_delete_behind_the_latest_version_is_not_told_after_it() {
+    // The snapshot read what was put in the second of the delete.
+    let listing: &[(&str, &[&str])] = &[("a", &["*v2@5", "v1@1", "-m1@5"])];
+    let pass = Pass::after_snapshot(5).saw("a", "v2@5");
+    assert!(pass.due(listing).is_empty());
+    // Of one that is not the latest any more nobody knows.
+    let listing: &[(&str, &[&str])] = &[("a", &["*v3@6", "v2@5", "v1@1", "-m1@5"])];
+    let due = Pass::after_snapshot(5).saw("a", "v2@5").due(listing);
+    assert_eq!(due, ["delete a m1", "create a v3"]);
+}
+
+#[test]
 fn what_may_have_been_there_at_the_cut_is_delivered() {
     // It was deleted and created anew within a second, in this order or the other, and replaced during the snapshot.
     let listing: &[(&str, &[&str])] = &[("a", &["v4@101", "v3@68", "v2@67", "*-m2@102", "-m1@68"])];
     let due = Pass::after_snapshot(100).due(listing);
     assert_eq!(due, ["update a v3", "create a v4", "delete a m2"]);
-    // A second apart, the order is known.
+    // A second apart, the order is known, and so is what is the latest.
+    let listing: &[(&str, &[&str])] = &[("a", &["v1@68", "*-m1@68"])];
+    assert!(Pass::after_snapshot(100).due(listing).is_empty());
     let listing: &[(&str, &[&str])] = &[("a", &["v4@101", "v3@67", "v2@66", "*-m2@102", "-m1@68"])];
     let due = Pass::after_snapshot(100).due(listing);
     assert_eq!(due, ["create a v4", "delete a m2"]);
