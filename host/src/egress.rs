@@ -366,6 +366,7 @@ impl Egress {
                     | "InvalidAccessKeyId"
                     | "TokenRefreshRequired"
                     | "InvalidToken"
+                    | "InvalidTokenId"
             ),
             // An ended token on a HEAD is a bare 400; so is a wrong region, which says which is right.
             None => {

@@ -4,6 +4,7 @@
 // Futures of a case hold those of its connectors, which hold those of the runtime.
 #![recursion_limit = "512"]
 
+mod access;
 mod changes;
 mod defects;
 mod destination;
@@ -22,6 +23,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         changes::CASES,
         restart::CASES,
         keys::CASES,
+        access::CASES,
         refusals::CASES,
         destination::CASES,
         defects::CASES,
