@@ -14,6 +14,7 @@ use s3_connector_tests::world::{
 
 in_every_world! {
     wrong_credentials_are_said_to_be_wrong,
+    a_password_in_the_endpoint_is_refused_and_not_repeated,
     half_a_pair_of_keys_is_none except(Native, "keys are the host's"),
     temporary_keys_are_enough,
     keys_that_end_stop_the_source_and_others_go_on
@@ -44,6 +45,26 @@ async fn wrong_credentials_are_said_to_be_wrong(place: &Place) {
             is_origin_known && !message.contains("wrong-5e3f1a9b7c"),
             "{message}"
         );
+    }
+}
+
+async fn a_password_in_the_endpoint_is_refused_and_not_repeated(place: &Place) {
+    let bucket = place.plain().await;
+    for url in [
+        "http://user:kept-5e3f1a9b7c@store:9000",
+        "https://kept-5e3f1a9b7c@store",
+        "ftp://user:kept-5e3f1a9b7c@store",
+        "http://user:kept-5e3f1a9b7c@store/path",
+        "http://user:kept-5e3f1a9b7c@at@store",
+    ] {
+        let settings = bucket.settings(&[("aws.endpoint", url)]);
+        let configured = bucket.configured_source(settings, &State::none()).await;
+        let Err(error) = configured else {
+            panic!("{url} was taken")
+        };
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.message().contains("`aws.endpoint`"), "{error}");
+        assert!(!error.message().contains("5e3f1a9b7c"), "{error}");
     }
 }
 
