@@ -9,10 +9,12 @@ mod changes;
 mod defects;
 mod destination;
 mod keys;
+mod listings;
 mod refusals;
 mod restart;
 mod secrets;
 mod snapshot;
+mod uploads;
 
 use std::io::Write as _;
 
@@ -24,8 +26,10 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         restart::CASES,
         keys::CASES,
         access::CASES,
+        listings::CASES,
         refusals::CASES,
         destination::CASES,
+        uploads::CASES,
         defects::CASES,
     ]
     .concat()
