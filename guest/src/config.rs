@@ -376,14 +376,13 @@ impl Values {
         let path_style = self
             .get("aws.forcePathStyle")
             .map(|v| parse_bool(v) == Some(true));
-        let endpoint = Endpoint::new(self.get("aws.endpoint"), path_style, region, bucket)
-            .map_err(|why| {
-                malformed(
-                    "aws.endpoint",
-                    self.get("aws.endpoint").unwrap_or_default(),
-                    why,
-                )
-            })?;
+        let url = self.get("aws.endpoint");
+        let endpoint = Endpoint::new(url, path_style, region, bucket).map_err(|why| {
+            let url = url.unwrap_or_default();
+            // What stands in front of an `@` may be a password.
+            let shown = url.rsplit_once('@').map_or(url, |(_, host)| host);
+            malformed("aws.endpoint", shown, why)
+        })?;
         Ok(BucketConfig {
             bucket: bucket.to_owned(),
             region: region.to_owned(),

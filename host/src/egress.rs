@@ -382,6 +382,7 @@ impl Egress {
                     | "InvalidAccessKeyId"
                     | "TokenRefreshRequired"
                     | "InvalidToken"
+                    | "InvalidTokenId"
             ),
             // An ended token on a HEAD is a bare 400; so is a wrong region, which says which is right.
             None => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use s3_connector::config;
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{Ack, ErrorKind};
 use s3_connector_tests::embedded::{
@@ -14,6 +15,8 @@ use s3_connector_tests::samples::{raw, samples};
 use s3_connector_tests::world::{
     AnyDestination, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush,
 };
+
+use crate::refusals::{SHARED, cover};
 
 in_every_world! {
     both_formats_read_back_to_the_records_that_went_in,
@@ -474,18 +477,23 @@ async fn what_is_wrong_with_the_bucket_is_said_when_opening(place: &Place) {
 async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
     let bucket = place.plain().await;
     let too_long = "x".repeat(1024);
-    let malformed = [
+    let own = [
         ("format", "csv"),
         ("bufferSize", "0"),
         ("bufferSize", "100001"),
         ("bufferSize", "many"),
         ("bufferBytes", "0"),
         ("bufferBytes", "1TiB"),
+        ("bufferBytes", "65MiB"),
+        ("bufferBytes", "much"),
+        ("bufferDelay", "0"),
         ("bufferDelay", "-1s"),
         ("bufferDelay", "later"),
         ("pollingPeriod", "1s"),
         ("prefix", &too_long),
     ];
+    let malformed = [&SHARED[..], &own].concat();
+    cover(config::destination_parameters(), &malformed);
     for setting in malformed {
         let Err(error) = bucket
             .configured_destination(bucket.settings(&[JSON, setting]))
@@ -499,10 +507,15 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
             "{setting:?}: {error}"
         );
     }
-    let Err(error) = bucket.configured_destination(bucket.settings(&[])).await else {
-        panic!("no format was needed")
-    };
-    assert!(error.message().contains("`format` is required"), "{error}");
+    for name in ["aws.bucket", "aws.region", "format"] {
+        let mut settings = bucket.settings(&[JSON]);
+        settings.remove(name);
+        let Err(error) = bucket.configured_destination(settings).await else {
+            panic!("{name} was not needed")
+        };
+        let expected = format!("`{name}` is required");
+        assert!(error.message().contains(&expected), "{error}");
+    }
 }
 
 async fn calls_out_of_order_are_refused(place: &Place) {

@@ -4,15 +4,18 @@
 // Futures of a case hold those of its connectors, which hold those of the runtime.
 #![recursion_limit = "512"]
 
+mod access;
 mod changes;
 mod check;
 mod defects;
 mod destination;
 mod keys;
+mod listings;
 mod refusals;
 mod restart;
 mod secrets;
 mod snapshot;
+mod uploads;
 
 use std::io::Write as _;
 
@@ -23,8 +26,11 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         changes::CASES,
         restart::CASES,
         keys::CASES,
+        access::CASES,
+        listings::CASES,
         refusals::CASES,
         destination::CASES,
+        uploads::CASES,
         defects::CASES,
         check::CASES,
     ]

@@ -69,6 +69,9 @@ fn split(url: &str) -> Result<(bool, &str), &'static str> {
         Some(("http", rest)) => (false, rest),
         _ => return Err("a URL that begins with http:// or https://"),
     };
+    if rest.contains('@') {
+        return Err("a URL without a user: keys are settings of their own");
+    }
     let host = rest.strip_suffix('/').unwrap_or(rest);
     if host.contains(['/', '?', '#']) {
         return Err("a URL without a path");

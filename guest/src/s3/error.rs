@@ -85,10 +85,12 @@ const TRANSIENT: [&str; 10] = [
 ];
 
 /// Codes by which a store refuses credentials.
-const CREDENTIALS: [&str; 6] = [
+const CREDENTIALS: [&str; 7] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "InvalidToken",
+    // MinIO's word for it.
+    "InvalidTokenId",
     "ExpiredToken",
     "TokenRefreshRequired",
     "AuthorizationHeaderMalformed",

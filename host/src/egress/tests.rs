@@ -387,6 +387,8 @@ async fn keys_that_have_ended_are_replaced_and_the_request_asked_again() {
         (400, "ExpiredToken"),
         (403, "ExpiredToken"),
         (403, "InvalidAccessKeyId"),
+        // A token that has ended, on MinIO.
+        (403, "InvalidTokenId"),
     ] {
         let script = Script::of([
             Reply::new(200),

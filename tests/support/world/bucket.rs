@@ -19,7 +19,7 @@ use super::native::{NativePorts, Shared};
 use super::remote::Remote;
 use super::signed::Keys;
 use crate::embedded::{
-    self, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire,
+    self, AccessKey, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire,
 };
 
 /// Requests that a real server gets at a time when many objects are stored.
@@ -65,6 +65,17 @@ impl Allowed {
     pub fn with<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let own = self.0.iter().map(|(name, value)| (*name, value.as_str()));
         own.chain(more.iter().copied()).collect()
+    }
+}
+
+impl From<Keys> for Allowed {
+    fn from(keys: Keys) -> Self {
+        let token = keys.session_token.map(|token| ("aws.sessionToken", token));
+        let pair = [
+            ("aws.accessKeyId", keys.access_key),
+            ("aws.secretAccessKey", keys.secret_key),
+        ];
+        Self(pair.into_iter().chain(token).collect())
     }
 }
 
@@ -341,12 +352,26 @@ impl Bucket {
             self.server().access().deny(filter);
             return Some(Allowed::default());
         };
-        let keys = remote.keys_without(operation, (&self.name, key)).await?;
-        Some(Allowed(vec![
-            ("aws.accessKeyId", keys.access_key),
-            ("aws.secretAccessKey", keys.secret_key),
-            ("aws.sessionToken", keys.session_token.unwrap_or_default()),
-        ]))
+        let denied = Some((operation, key));
+        Some(remote.temporary_keys(&self.name, denied).await?.into())
+    }
+
+    /// The settings of temporary keys that may do everything in the bucket. Nothing where a real server gives
+    /// out none, which is said.
+    pub async fn temporary_keys(&self) -> Option<Allowed> {
+        if let Ground::Real { remote, .. } = &self.ground {
+            return Some(remote.temporary_keys(&self.name, None).await?.into());
+        }
+        let keys = Keys {
+            access_key: "temporary-access-key".to_owned(),
+            secret_key: "temporary-secret-key".to_owned(),
+            session_token: Some("temporary-session-token".to_owned()),
+            region: embedded::REGION_DEFAULT.to_owned(),
+        };
+        let known = AccessKey::new(&keys.access_key, &keys.secret_key);
+        let token = keys.session_token.clone().unwrap_or_default();
+        self.server().access().add_key(known.session_token(token));
+        Some(keys.into())
     }
 
     /// Withdraws all denials where keys stay the same.

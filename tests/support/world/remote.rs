@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
+use s3_connector_host::environment::Environment;
 
 use super::signed::{Keys, Plain};
 use crate::embedded::{ObjectHeaders, Operation, Versioning};
@@ -24,7 +25,7 @@ const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
 pub(super) struct Remote {
     pub(super) endpoint: String,
     pub(super) keys: Keys,
-    client: HyperUpstream,
+    pub(super) client: HyperUpstream,
 }
 
 /// An answer whose body was read.
@@ -81,7 +82,9 @@ impl Remote {
         let endpoint = get("AWS_ENDPOINT_URL_S3")
             .or_else(|| get("AWS_ENDPOINT_URL"))
             .unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", keys.region));
-        let client = HyperUpstream::new(None).map_err(|error| error.to_string())?;
+        // One for each case: connections end with the runtime of the case that made them.
+        let trusted = Environment::process().ca_bundle();
+        let client = HyperUpstream::new(trusted.as_deref()).map_err(|error| error.to_string())?;
         Ok(Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             keys,
@@ -345,22 +348,27 @@ impl Remote {
         self.versions(bucket).await
     }
 
-    /// Temporary keys that may do everything but one operation, on one object or on all of the bucket. Nothing
+    /// Temporary keys that may do everything in the bucket but an operation, on one object or on all. Nothing
     /// where the server gives out no such keys: MinIO does, at its own address; AWS elsewhere, and for a role.
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
-    pub(super) async fn keys_without(
+    pub(super) async fn temporary_keys(
         &self,
-        operation: Operation,
-        place: (&str, Option<&str>),
+        bucket: &str,
+        denied: Option<(Operation, Option<&str>)>,
     ) -> Option<Keys> {
-        let (bucket, key) = (place.0, place.1.unwrap_or("*"));
-        let actions = actions(operation);
-        let policy = format!(
-            r#"{{"Version":"2012-10-17","Statement":[
-            {{"Effect":"Allow","Action":["s3:*"],"Resource":["arn:aws:s3:::*"]}},
-            {{"Effect":"Deny","Action":[{actions}],
-              "Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/{key}"]}}]}}"#
+        let statement = |effect: &str, actions: &str, key: &str| {
+            format!(
+                r#"{{"Effect":"{effect}","Action":[{actions}],
+                "Resource":["arn:aws:s3:::{bucket}","arn:aws:s3:::{bucket}/{key}"]}}"#
+            )
+        };
+        let mut statements = vec![statement("Allow", r#""s3:*""#, "*")];
+        statements.extend(
+            denied
+                .map(|(operation, key)| statement("Deny", actions(operation), key.unwrap_or("*"))),
         );
+        let statements = statements.join(",");
+        let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
         let policy = utf8_percent_encode(&policy, UNRESERVED);
         let form =
             format!("Action=AssumeRole&Version=2011-06-15&DurationSeconds=900&Policy={policy}");
@@ -414,7 +422,6 @@ fn actions(operation: Operation) -> &'static str {
     match operation {
         Operation::GetObject => r#""s3:GetObject","s3:GetObjectVersion""#,
         Operation::ListMultipartUploads => r#""s3:ListBucketMultipartUploads""#,
-        Operation::ListObjectVersions => r#""s3:ListBucketVersions""#,
         Operation::ListObjectsV2 => r#""s3:ListBucket""#,
         Operation::PutObject => r#""s3:PutObject""#,
         other => panic!("no case denies {other}"),

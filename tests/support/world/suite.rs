@@ -12,7 +12,6 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use s3_connector_host::egress::upstream::HyperUpstream;
 use s3_connector_host::{Connector, Options as LoadOptions};
 
 use super::bucket::{Bucket, Ground};
@@ -191,10 +190,9 @@ impl Place {
                 remote.create_bucket(&name).await;
                 self.made.borrow_mut().push(name.clone());
                 let wire = Wire::new(Duration::ZERO, REQUESTS_LOGGED_MAX);
-                // Of its own: connections end with the runtime of the case that made them.
                 let relay = Relay {
                     wire: wire.clone(),
-                    client: HyperUpstream::new(None).expect("it trusts nobody else"),
+                    client: remote.client.clone(),
                 };
                 let connector = Connector::load(LoadOptions {
                     upstream: Some(Arc::new(relay)),

@@ -1,0 +1,228 @@
+//! Cases of listings that are not what they should be: cut short, turning in circles, empty in the middle. What
+//! is not listed would be taken for gone, so nothing is taken for a listing that is none.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use s3_connector_host::ErrorKind;
+use s3_connector_tests::embedded::{Fault, Operation as S3Operation, Reset, Rule};
+use s3_connector_tests::in_every_world;
+use s3_connector_tests::world::{Bucket, Kind, Place, State, read_all, read_some, summary};
+
+in_every_world! {
+    every_kind_of_broken_listing_is_asked_for_again,
+    a_listing_that_fails_for_good_ends_the_source_with_an_error,
+    an_empty_page_in_the_middle_is_not_the_end,
+    a_page_that_leads_to_itself_is_an_error,
+    a_page_that_leads_nowhere_is_an_error,
+    a_change_on_a_page_that_failed_before_is_not_lost,
+}
+
+async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
+    let faults = [
+        Fault::internal_error(),
+        Fault::slow_down(None),
+        Fault::too_many_requests(None),
+        Fault::Reset(Reset::BeforeAct),
+        Fault::Reset(Reset::AfterAct),
+        Fault::Truncate { body_bytes: 200 },
+        Fault::Cut { body_bytes: 200 },
+        Fault::Cut { body_bytes: 0 },
+        Fault::garbage(),
+        Fault::error_in_ok("InternalError", "We encountered an internal error."),
+    ];
+    for fault in faults {
+        let bucket = place.versioned().await;
+        bucket.put("a", "1").await;
+        // The first request of each kind is answered so.
+        for operation in [
+            S3Operation::ListMultipartUploads,
+            S3Operation::ListObjectsV2,
+            S3Operation::ListObjectVersions,
+        ] {
+            bucket
+                .wire()
+                .faults()
+                .add(Rule::new(operation, fault.clone()).times(1));
+        }
+        let mut source = bucket
+            .source(&[], &State::memory(), None)
+            .await
+            .expect("opens");
+        let records = read_all(&mut source)
+            .await
+            .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(summary(&records), ["snapshot a 1"], "{fault:?}");
+        bucket.put("a", "2").await;
+        let records = read_all(&mut source).await.expect("reads");
+        assert_eq!(summary(&records), ["update a 2"], "{fault:?}");
+    }
+}
+
+async fn a_listing_that_fails_for_good_ends_the_source_with_an_error(place: &Place) {
+    let (bucket, ..) = place.paged().await;
+    // The bucket's check and the first page pass; the second page is refused.
+    let refusal = Fault::answer(400, "InvalidArgument", "The continuation token is wrong.");
+    bucket
+        .wire()
+        .faults()
+        .add(Rule::new(S3Operation::ListObjectsV2, refusal).skip(2));
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    let error = read_all(&mut source)
+        .await
+        .expect_err("half a snapshot is none");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.message().contains("InvalidArgument"), "{error}");
+    assert!(!source.progress().await.expect("answers").caught_up);
+}
+
+/// A page of S3's that holds nothing and says that there is more, and where.
+fn empty_page(root: &str, next: &str) -> Fault {
+    let document = format!("<{root}><IsTruncated>true</IsTruncated>{next}</{root}>");
+    Fault::Document(Bytes::from(document))
+}
+
+const OBJECTS: &str = "ListBucketResult";
+const VERSIONS: &str = "ListVersionsResult";
+const UPLOADS: &str = "ListMultipartUploadsResult";
+
+async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
+    let bucket = place.versioned().await;
+    for key in ["a", "b"] {
+        bucket.put(key, "1").await;
+    }
+    let mut upload = bucket.begin_upload("late").await;
+    bucket.upload_part(&mut upload, "whole").await;
+    // Each listing goes on in front of all keys.
+    let marker = "<NextKeyMarker>!</NextKeyMarker>";
+    let mut rules = vec![
+        Rule::new(
+            S3Operation::ListMultipartUploads,
+            empty_page(UPLOADS, marker),
+        ),
+        Rule::new(
+            S3Operation::ListObjectVersions,
+            empty_page(VERSIONS, marker),
+        ),
+    ];
+    if place.kind() != Kind::Real {
+        // Only of the embedded server it is known what a token looks like. The first one checks the bucket.
+        let token = "<NextContinuationToken>1=</NextContinuationToken>";
+        let page = empty_page(OBJECTS, token);
+        rules.push(Rule::new(S3Operation::ListObjectsV2, page).skip(1));
+    }
+    let faults = bucket.wire().faults();
+    let rules: Vec<_> = rules
+        .into_iter()
+        .map(|rule| faults.add(rule.times(1)))
+        .collect();
+    let mut source = bucket
+        .source(&[("lookback", "1ms")], &State::memory(), None)
+        .await
+        .expect("opens");
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);
+    assert!(rules.iter().all(|rule| faults.fired(*rule) == 1));
+    bucket.put("b", "2").await;
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["update b 2"]);
+    // By now only the list of uploads tells that this one is no old object.
+    bucket.advance(Duration::from_secs(2)).await;
+    assert!(read_all(&mut source).await.expect("reads").is_empty());
+    bucket.complete_upload(upload).await;
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["create late whole"]);
+}
+
+/// Why a source stops once a listing is answered so.
+async fn stopped_by(bucket: &Bucket, rule: Rule) -> (ErrorKind, String) {
+    bucket.wire().faults().add(rule);
+    let mut source = bucket
+        .source(&[], &State::memory(), None)
+        .await
+        .expect("opens");
+    let error = read_all(&mut source)
+        .await
+        .expect_err("goes round in circles");
+    let progress = source.progress().await.expect("answers");
+    assert!(!progress.caught_up, "{error}");
+    bucket.wire().faults().clear();
+    (error.kind(), error.message().to_owned())
+}
+
+async fn a_page_that_leads_to_itself_is_an_error(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    let token = "<NextContinuationToken>again</NextContinuationToken>";
+    let marker = "<NextKeyMarker>a</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>\
+                  <NextUploadIdMarker>1</NextUploadIdMarker>";
+    for (operation, page, skips) in [
+        // The bucket's check is one, too.
+        (S3Operation::ListObjectsV2, empty_page(OBJECTS, token), 1),
+        (
+            S3Operation::ListObjectVersions,
+            empty_page(VERSIONS, marker),
+            0,
+        ),
+        (
+            S3Operation::ListMultipartUploads,
+            empty_page(UPLOADS, marker),
+            0,
+        ),
+    ] {
+        let (kind, message) = stopped_by(&bucket, Rule::new(operation, page).skip(skips)).await;
+        assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+        assert!(message.contains("leads to itself"), "{message}");
+        assert!(message.contains(&operation.to_string()), "{message}");
+    }
+}
+
+async fn a_page_that_leads_nowhere_is_an_error(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    for (operation, root, skips) in [
+        (S3Operation::ListObjectsV2, OBJECTS, 1),
+        (S3Operation::ListObjectVersions, VERSIONS, 0),
+        (S3Operation::ListMultipartUploads, UPLOADS, 0),
+    ] {
+        let rule = Rule::new(operation, empty_page(root, "")).skip(skips);
+        let (kind, message) = stopped_by(&bucket, rule).await;
+        assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+        assert!(message.contains("names no next one"), "{message}");
+    }
+}
+
+async fn a_change_on_a_page_that_failed_before_is_not_lost(place: &Place) {
+    let (bucket, keys, page_size_max) = place.paged().await;
+    let state = State::memory();
+    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let records = read_some(&mut source, keys.len()).await.expect("reads");
+    let position = Some(records[keys.len() - 1].position.clone());
+    drop(source);
+    for key in [&keys[0], &keys[page_size_max]] {
+        bucket.put(key, "2").await;
+    }
+    // The second page is refused for good.
+    let refusal = Fault::answer(400, "InvalidArgument", "The marker is wrong.");
+    let faults = bucket.wire().faults();
+    faults.add(Rule::new(S3Operation::ListObjectVersions, refusal).skip(1));
+    let mut source = bucket
+        .source(&[], &state, position.as_deref())
+        .await
+        .expect("goes on");
+    let outcome = source.read(100, Duration::from_secs(60)).await;
+    let error = outcome.expect_err("half a pass is none");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    faults.clear();
+    let mut source = bucket
+        .source(&[], &state, position.as_deref())
+        .await
+        .expect("goes on");
+    let mut changes = summary(&read_all(&mut source).await.expect("reads"));
+    changes.sort();
+    let expected = [&keys[0], &keys[page_size_max]].map(|key| format!("update {key} 2"));
+    assert_eq!(changes, expected);
+}
