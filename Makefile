@@ -44,8 +44,7 @@ test: setup ## Run all tests that need no other server
 
 .PHONY: s3
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, else a MinIO that it installs
-	$(CARGO) test --locked --release --package s3-connector-tests --test conformance --no-run
-	@tests/s3/minio.sh $(CARGO) test --locked --release --package s3-connector-tests --test conformance --
+	@tests/s3/minio.sh $(CARGO) test --locked --release --package s3-connector-tests --test conformance
 
 .PHONY: readers
 readers: setup $(READERS)/requirements.txt ## Read what the destination writes with pyarrow and DuckDB, which it installs
