@@ -11,10 +11,13 @@ const TARGET: &str = "wasm32-wasip2";
 fn main() {
     println!("cargo::rerun-if-env-changed=S3_CONNECTOR_COMPONENT");
     let component = match std::env::var_os("S3_CONNECTOR_COMPONENT") {
-        Some(given) => PathBuf::from(given),
+        Some(given) => {
+            let given = PathBuf::from(given);
+            println!("cargo::rerun-if-changed={}", given.display());
+            given
+        }
         None => build(),
     };
-    println!("cargo::rerun-if-changed={}", component.display());
     println!(
         "cargo::rustc-env=S3_CONNECTOR_COMPONENT={}",
         component.display()
@@ -62,14 +65,25 @@ fn build() -> PathBuf {
         status.success(),
         "the component could not be built; is the target there? rustup target add {TARGET}"
     );
-    target.join(TARGET).join("component/s3_connector.wasm")
+    // A copy, so that this build stands alone. Neither is watched: both are newer than the start of this run, which
+    // Cargo would take for a change and compile the host once more.
+    let copy = out_folder().join("s3_connector.wasm");
+    std::fs::copy(
+        target.join(TARGET).join("component/s3_connector.wasm"),
+        &copy,
+    )
+    .expect("the component is there, and can be copied");
+    copy
+}
+
+fn out_folder() -> PathBuf {
+    PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"))
 }
 
 /// The folder that this build is in: `OUT_DIR` is `TARGET/PROFILE/build/PACKAGE/out`, with the triple behind
 /// `TARGET` where one was given.
 fn target_folder(workspace: &Path) -> PathBuf {
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
-    let folder = out
+    let folder = out_folder()
         .ancestors()
         .nth(4)
         .map_or_else(|| workspace.join("target"), Path::to_path_buf);
