@@ -3,7 +3,6 @@
 CARGO ?= cargo
 WASM := wasm32-wasip2
 GUEST := --package s3-connector
-EMBEDDED := target/release/embedded-s3
 PYTHON ?= python3
 READERS := target/readers
 export RUSTDOCFLAGS := --deny warnings
