@@ -435,7 +435,9 @@ impl<P: Ports> Client<P> {
                 return Err(found.of_document(operation, response.status));
             }
             let value = parse(&body).map_err(|e| Error::malformed(operation, e))?;
-            Ok((date.unwrap_or_else(|| self.ports.now()), value))
+            // Stamps of objects may be whole seconds, as the store's own date is: none may lie in front of it.
+            let now = || self.ports.now().floor_seconds();
+            Ok((date.unwrap_or_else(now), value))
         })
         .await
     }

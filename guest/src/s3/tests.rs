@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::endpoint::Endpoint;
 use crate::error::ErrorKind;
-use crate::model::{Model, Reply};
+use crate::model::{Model, Reply, START};
 use crate::ports::{Clock as _, Level};
 
 const UPLOADS: &str = "ListMultipartUploadsResult";
@@ -275,4 +275,14 @@ fn refusals_are_told_apart() {
     assert_eq!(elsewhere.region(), Some("eu-west-1"));
     let silent = of(Reply::reset);
     assert!(!silent.is_denied() && silent.region().is_none() && !silent.refuses_condition());
+}
+
+#[test]
+fn a_store_that_tells_no_time_is_taken_to_be_at_a_whole_second() {
+    let (model, client) = client(|_| document("ListBucketResult", ""));
+    model.advance(Duration::from_millis(1999));
+    let start = ListStart::After(String::new());
+    let page = model.block_on(client.list_objects_v2("in/", &start, 1));
+    let expected = Timestamp(START.0 + 1000);
+    assert_eq!(page.expect("lists").date, expected);
 }
