@@ -6,9 +6,11 @@
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
-use s3_connector_host::egress::upstream::{Error, HyperUpstream, Upstream, UpstreamBody};
+use s3_connector_host::egress::upstream::{
+    Connection, Error, HyperUpstream, Upstream, UpstreamBody,
+};
 use s3s::{Body, StdError};
 
 use crate::embedded::{Closed, Wire};
@@ -35,6 +37,10 @@ impl Upstream for Relay {
             Ok(answer.map(|body| body.map_err(broken).boxed_unsync()))
         }
         .boxed()
+    }
+
+    fn connect(&self, to: &Uri) -> Option<BoxFuture<'static, Result<Connection, Error>>> {
+        self.client.connect(to)
     }
 }
 
