@@ -64,7 +64,7 @@ pub struct Request {
 pub struct Response<B> {
     /// The status code.
     pub status: u16,
-    /// Header names in lower case, and their values; bytes that are no UTF-8 are replaced.
+    /// Header names in lower case, and their values, read by [`header_text`].
     pub headers: Vec<(String, String)>,
     /// The body, by handle.
     pub body: B,
@@ -77,6 +77,15 @@ impl<B> Response<B> {
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, v)| v.as_str())
+    }
+}
+
+/// A header's value as text: UTF-8, which S3 and most stores send, or else ISO 8859-1, in which
+/// [browsers read them](https://fetch.spec.whatwg.org/#concept-header-value): no byte is lost.
+pub fn header_text(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_) => value.iter().map(|byte| char::from(*byte)).collect(),
     }
 }
 
@@ -174,9 +183,28 @@ pub enum Level {
 pub trait Log {
     /// Emits one line.
     fn log(&self, level: Level, message: &str);
+
+    /// Tells of an object that was passed over although it is there: a warning, which the host also lists at the
+    /// end, where it can.
+    fn skipped(&self, key: &str, reason: &str) {
+        let line = format!("skipped an object: {reason}; key=`{key}`");
+        self.log(Level::Warn, &line);
+    }
 }
 
 /// Everything the world gives.
 pub trait Ports: Transport + Clock + Random + State + Log + Clone + 'static {}
 
 impl<T: Transport + Clock + Random + State + Log + Clone + 'static> Ports for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_of_a_header_is_lost() {
+        assert_eq!(header_text("späße".as_bytes()), "späße");
+        assert_eq!(header_text(b"caf\xe9"), "café");
+        assert_eq!(header_text(b"\x80\xff"), "\u{80}ÿ");
+    }
+}

@@ -133,6 +133,12 @@ impl ports::Log for World {
         };
         logging::log(level, "s3", message);
     }
+
+    fn skipped(&self, key: &str, reason: &str) {
+        // The host splits at the last line's end: a key may hold one, a reason may not.
+        let reason = reason.replace(['\n', '\r'], " ");
+        logging::log(logging::Level::Warn, "skipped", &format!("{key}\n{reason}"));
+    }
 }
 
 /// One exchange: 1. the head goes out, 2. the body after it, 3. the answer's head comes in.
@@ -172,7 +178,7 @@ async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
         status: response.status(),
         headers: headers
             .into_iter()
-            .map(|(n, v)| (n, String::from_utf8_lossy(&v).into_owned()))
+            .map(|(n, v)| (n, ports::header_text(&v)))
             .collect(),
         body: Body {
             stream: parent

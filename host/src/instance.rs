@@ -23,6 +23,7 @@ use wasmtime_wasi_http::{
 use crate::bindings::{Connector, ConnectorPre, logging, state, types};
 use crate::egress::Egress;
 use crate::error::{Error, ErrorKind, Result};
+use crate::skipped::{self, Skipped};
 use crate::state::{self as storage, StateStore};
 
 /// Bytes of the component's memory. A destination holds a batch of 64 MiB as it came and encoded, and the four
@@ -54,6 +55,8 @@ pub(crate) struct Context {
     hooks: Hooks,
     limits: StoreLimits,
     means: Means,
+    /// What the component says that it passed over.
+    skipped: Skipped,
     ticks: u32,
 }
 
@@ -95,6 +98,7 @@ impl Instance {
                 .instances(64)
                 .build(),
             means,
+            skipped: Skipped::default(),
             ticks: 0,
         };
         let mut store = Store::new(pre.engine(), context);
@@ -126,6 +130,11 @@ impl Instance {
     /// Opens the way out.
     pub(crate) fn set_egress(&mut self, egress: Egress) {
         self.store.data_mut().hooks.egress = Some(egress);
+    }
+
+    /// What the component has said that it passed over.
+    pub(crate) fn skipped(&self) -> Skipped {
+        self.store.data().skipped.clone()
     }
 
     /// The instance's resources.
@@ -335,10 +344,15 @@ impl logging::Host for Context {
     fn log(
         &mut self,
         level: logging::Level,
-        _context: String,
+        context: String,
         message: String,
     ) -> wasmtime::Result<()> {
         let connector = &self.means.name;
+        if context == skipped::CONTEXT {
+            let object = self.skipped.tell(&message);
+            tracing::warn!(%connector, "skipped an object: {}; key=`{}`", object.reason, object.key);
+            return Ok(());
+        }
         match level {
             logging::Level::Trace => tracing::trace!(%connector, "{message}"),
             logging::Level::Debug => tracing::debug!(%connector, "{message}"),

@@ -17,6 +17,7 @@ mod instance;
 pub mod pipeline;
 pub mod record;
 mod settings;
+mod skipped;
 mod source;
 pub mod state;
 
@@ -28,4 +29,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use instance::MEMORY_BYTES_MAX;
 pub use record::Record;
 pub use settings::Settings;
+pub use skipped::{OBJECTS_MAX as SKIPPED_OBJECTS_MAX, Skipped, SkippedObject};
 pub use source::{Progress, Source};

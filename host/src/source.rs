@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::instance::Instance;
 use crate::record::{self, Record};
 use crate::settings::{Prepared, Reach};
+use crate::skipped::Skipped;
 
 /// A source of records.
 pub struct Source {
@@ -33,6 +34,8 @@ pub struct Progress {
     /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `passes`, `due`, `retries`,
     /// `caught-up-ms`.
     pub counters: std::collections::BTreeMap<String, u64>,
+    /// Objects that were passed over, and why.
+    pub skipped: Skipped,
 }
 
 impl Progress {
@@ -148,6 +151,7 @@ impl Source {
         Ok(Progress {
             caught_up: progress.caught_up,
             counters: progress.counters.into_iter().collect(),
+            skipped: self.instance.skipped(),
         })
     }
 

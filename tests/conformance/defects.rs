@@ -571,7 +571,7 @@ async fn defect_17_keys_with_control_characters_break_the_listing(place: &Place)
 async fn read_by_handle(source: &mut AnySource) -> (usize, bool) {
     let wait = Duration::from_secs(1);
     match source {
-        AnySource::Native(source) => {
+        AnySource::Native(source, _) => {
             let records = source.read(100, wait).await.expect("reads");
             let by_handle = |r: &s3_connector::record::Record<_>| {
                 matches!(r.payload.after, Some(AnyData::Body { .. }))

@@ -12,7 +12,7 @@ use http::{Method as HttpMethod, Request as HttpRequest, Response as HttpRespons
 use http_body_util::{BodyExt as _, Full};
 use s3_connector::ports::{
     self, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport,
-    TransportError,
+    TransportError, header_text,
 };
 use s3_connector::s3;
 use s3_connector::time::Timestamp;
@@ -143,8 +143,7 @@ fn lower(request: Request) -> Result<HttpRequest<WasiBody>, TransportError> {
 fn raise(answer: HttpResponse<WasiBody>, egress: Egress) -> Response<Body> {
     let (parts, bytes) = answer.into_parts();
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        (name.as_str().to_owned(), value)
+        (name.as_str().to_owned(), header_text(value.as_bytes()))
     };
     Response {
         status: parts.status.as_u16(),

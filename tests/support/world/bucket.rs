@@ -414,9 +414,9 @@ impl Bucket {
         match &self.ground {
             Ground::Native(shared) => {
                 let ports = native_ports(shared, &settings, state);
-                let source =
-                    CoreSource::configure(ports, &redacted(settings)).map_err(lift_error)?;
-                Ok(Source::Native(Box::new(source)))
+                let source = CoreSource::configure(ports.clone(), &redacted(settings));
+                let source = Box::new(source.map_err(lift_error)?);
+                Ok(Source::Native(source, ports))
             }
             Ground::Component { connector, .. } | Ground::Real { connector, .. } => {
                 let given = Given {

@@ -25,7 +25,7 @@ type CoreData = s3_connector::record::Data<NativeBody>;
 /// A source in any world.
 pub enum Source {
     /// The core.
-    Native(Box<CoreSource<NativePorts>>),
+    Native(Box<CoreSource<NativePorts>>, NativePorts),
     /// The component in its host.
     Component(Box<HostSource>),
 }
@@ -46,7 +46,7 @@ impl Source {
     /// The connector's.
     pub async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
         match self {
-            Self::Native(source) => source.open(position).await.map_err(lift_error),
+            Self::Native(source, _) => source.open(position).await.map_err(lift_error),
             Self::Component(source) => source.open(position).await,
         }
     }
@@ -59,7 +59,7 @@ impl Source {
     pub async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Vec<Record>> {
         let mut whole = Vec::new();
         match self {
-            Self::Native(source) => {
+            Self::Native(source, _) => {
                 for record in source
                     .read(records_max as usize, wait)
                     .await
@@ -84,7 +84,7 @@ impl Source {
     /// The connector's.
     pub async fn ack(&mut self, position: &[u8]) -> Result<()> {
         match self {
-            Self::Native(source) => source.ack(position).map(drop).map_err(lift_error),
+            Self::Native(source, _) => source.ack(position).map(drop).map_err(lift_error),
             Self::Component(source) => source.ack(position).await,
         }
     }
@@ -96,7 +96,7 @@ impl Source {
     /// If the instance is gone.
     pub async fn progress(&mut self) -> Result<Progress> {
         match self {
-            Self::Native(source) => {
+            Self::Native(source, ports) => {
                 let progress = source.progress();
                 let counts = progress.counts;
                 let counters = [
@@ -111,6 +111,7 @@ impl Source {
                 ];
                 Ok(Progress {
                     caught_up: progress.is_caught_up,
+                    skipped: ports.skipped(),
                     counters: counters
                         .map(|(name, count)| (name.to_owned(), count))
                         .into(),
@@ -127,7 +128,7 @@ impl Source {
     /// If the instance is gone.
     pub async fn teardown(&mut self) -> Result<()> {
         match self {
-            Self::Native(source) => {
+            Self::Native(source, _) => {
                 source.teardown();
                 Ok(())
             }
@@ -180,7 +181,7 @@ impl Destination {
         wait: Duration,
     ) -> Result<(usize, Vec<Ack>)> {
         match (self, source) {
-            (Self::Native(destination), Source::Native(source)) => {
+            (Self::Native(destination), Source::Native(source, _)) => {
                 let records = source.read(100, wait).await.map_err(lift_error)?;
                 Ok((records.len(), lift_acks(destination.write(records).await)?))
             }

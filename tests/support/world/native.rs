@@ -4,7 +4,7 @@
 //! and the server's clock follows it. Chance is seeded, state is the case's. What the host adds to the core
 //! (policy, resumed bodies, corrected clocks) is left out.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,7 @@ use s3_connector::ports::{
     self, Clock, Level, Log, Random, Request, Response, StateError, Transport, TransportError,
 };
 use s3_connector::time::Timestamp;
+use s3_connector_host::Skipped;
 use tokio::time::Instant;
 
 use super::State;
@@ -96,6 +97,7 @@ struct Inner {
     keys: Option<Keys>,
     state: State,
     started: Instant,
+    skipped: RefCell<Skipped>,
 }
 
 impl NativePorts {
@@ -105,7 +107,13 @@ impl NativePorts {
             keys,
             state,
             started: Instant::now(),
+            skipped: RefCell::default(),
         }))
+    }
+
+    /// What the core says that it passed over.
+    pub(super) fn skipped(&self) -> Skipped {
+        self.0.skipped.borrow().clone()
     }
 }
 
@@ -142,8 +150,10 @@ impl Transport for NativePorts {
                 .map_err(|closed| TransportError::Broken(closed.to_string()))?
                 .into_parts();
             let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                (name.as_str().to_owned(), value)
+                (
+                    name.as_str().to_owned(),
+                    ports::header_text(value.as_bytes()),
+                )
             };
             Ok(Response {
                 status: parts.status.as_u16(),
@@ -227,4 +237,11 @@ fn failed(error: impl std::error::Error) -> StateError {
 
 impl Log for NativePorts {
     fn log(&self, _level: Level, _message: &str) {}
+
+    fn skipped(&self, key: &str, reason: &str) {
+        self.0
+            .skipped
+            .borrow_mut()
+            .tell(&format!("{key}\n{reason}"));
+    }
 }
