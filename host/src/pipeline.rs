@@ -83,8 +83,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::source::Progress;
 use crate::state::StateStore;
 
-/// How long a pipeline that was stopped goes on writing what it has read, unless it is told otherwise.
-pub const GRACE: Duration = Duration::from_secs(30);
+/// How long a pipeline that was stopped goes on writing what it has read, unless it is told otherwise. Kubernetes
+/// kills 30 s after it asked; five of those are for giving up and ending in order.
+pub const GRACE: Duration = Duration::from_secs(25);
+
+/// How long the teardown of an end may take. The connector's own waits for nothing; an end that takes longer than
+/// the time to close connections hangs.
+pub const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Batches between reader and writer. Two keep both busy; each may hold 64 MiB that the source has fetched.
 const QUEUE_BATCHES: usize = 2;
@@ -208,9 +213,7 @@ impl<I: Input, O: Output> Pipeline<I, O> {
                 })
             }
             Some(Err(error)) => {
-                // The first failure is the one to report.
-                let _ = self.input.teardown().await;
-                let _ = self.output.teardown().await;
+                self.give_up(&stop).await;
                 Err(error)
             }
             Some(Ok(())) => self.drive(stop).await,
@@ -221,6 +224,26 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
         self.output.open().await?;
         self.input.open(position).await
+    }
+
+    /// Tears both ends down after a failure, which is the one to report.
+    async fn give_up(self, stop: &Stop) {
+        let Self {
+            mut input,
+            mut output,
+            options,
+            ..
+        } = self;
+        let torn_down = async {
+            tokio::join!(
+                parts::tear_down(input.teardown()),
+                parts::tear_down(output.teardown())
+            )
+        };
+        tokio::select! {
+            _ = torn_down => {}
+            () = overtime(stop, options.grace) => {}
+        }
     }
 
     async fn drive(self, stop: Stop) -> Result<Summary> {
@@ -245,16 +268,14 @@ impl<I: Input, O: Output> Pipeline<I, O> {
         parts.spawn(async move { Part::Writer(writer.run(queue_out).await) });
         parts.spawn(async move { Part::Keeper(keeper.run().await) });
 
-        let overtime = async {
-            stop.stopped().await;
-            sleep(self.options.grace).await;
-        };
         let (ended, position) = tokio::select! {
             biased;
             done = join(&mut parts) => done?,
-            () = overtime => {
-                parts.shutdown().await;
-                return Err(given_up(&self.counts.borrow(), self.options.grace));
+            () = overtime(&stop, self.options.grace) => {
+                // Not waited for: a part that is in a long call of the component hears of it only behind that.
+                parts.abort_all();
+                let why = given_up(&self.counts.borrow(), self.options.grace);
+                return Err(Error::new(ErrorKind::Unavailable, why));
             }
         };
         let counts = self.counts.borrow().clone();
@@ -315,16 +336,31 @@ async fn join(parts: &mut JoinSet<Part>) -> Result<(Ended, Option<Bytes>)> {
     }
 }
 
-fn given_up(counts: &Counts, grace: Duration) -> Error {
-    let message = format!(
-        "{} of {} records were not stored within {} s of the stop; they are not acked and will be read again",
-        counts.read.saturating_sub(counts.acked),
-        counts.read,
-        grace.as_secs(),
-    );
-    Error::new(ErrorKind::Unavailable, message)
+/// Returns once the grace period of a stop is over; never without a stop.
+async fn overtime(stop: &Stop, grace: Duration) {
+    stop.stopped().await;
+    sleep(grace).await;
 }
 
+/// What to say of a pipeline that has not ended within the grace period of a stop.
+pub fn given_up(counts: &Counts, grace: Duration) -> String {
+    let seconds = grace.as_secs_f64();
+    match counts.read.saturating_sub(counts.acked) {
+        0 => format!(
+            "a call of the connector did not return within {seconds} s of the stop; all {} records that were read are \
+             stored",
+            counts.read
+        ),
+        left => format!(
+            "{left} of {} records were not stored within {seconds} s of the stop; they are not acked and will be read \
+             again",
+            counts.read
+        ),
+    }
+}
+
+#[cfg(test)]
+mod hanging_tests;
 #[cfg(test)]
 mod line_tests;
 #[cfg(test)]

@@ -183,6 +183,44 @@ async fn a_second_signal_ends_a_source_whose_reader_hangs() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_stored_within_the_grace_is_given_up_and_said() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        let input = encode_lines(&records(0..10));
+        let mut put = site.server.pause(Operation::PutObject);
+        let mut destination = site
+            .destination("json", 10)
+            .args(&["--grace", "200ms"])
+            .start();
+        destination.write(&input).await;
+        let held = put.arrived().await;
+        destination.signal(signal).await;
+        let ended = destination.ended().await;
+        let _ = ended.saying(&["10 of 10 records were not stored within 0.2 s of the stop"]);
+        drop(held);
+    }
+}
+
+/// A log that nobody reads keeps whoever writes to it, workers of the runtime among them.
+#[tokio::test]
+async fn a_signal_ends_a_command_whose_stderr_is_full() {
+    for signal in BOTH {
+        let site = Site::new().await;
+        let mut destination = site
+            .destination("json", 1)
+            .args(&["--grace", "200ms"])
+            .env("S3_CONNECTOR_LOG", "trace")
+            .holding_errors()
+            .start();
+        destination.feed(encode_lines(&records(0..5000)), false);
+        destination.says_no_more().await;
+        destination.signal(signal).await;
+        // It could not even say how many records it stored.
+        let _ = destination.ended().await.with_code(signal.exit_code());
+    }
+}
+
 /// Sends the signal until the process ends by it. Two that arrive together are one to a process, and nothing tells
 /// from outside when it has seen the first.
 async fn ends_by_another(mut running: Running, signal: Signal) {

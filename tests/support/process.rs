@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -54,6 +54,7 @@ pub struct Invocation {
     text: String,
     secrets: Vec<String>,
     holds_output: bool,
+    holds_errors: bool,
 }
 
 impl Invocation {
@@ -95,6 +96,7 @@ impl Invocation {
             text: text.to_owned(),
             secrets: vec![embedded::SECRET_KEY.to_owned()],
             holds_output: false,
+            holds_errors: false,
         }
     }
 
@@ -156,6 +158,12 @@ impl Invocation {
         self
     }
 
+    /// Leaves what it says in the pipe, which soon is full.
+    pub fn holding_errors(mut self) -> Self {
+        self.holds_errors = true;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -170,11 +178,18 @@ impl Invocation {
         } else {
             None
         };
+        let mut errors = child.stderr.take();
+        let held_errors = if self.holds_errors {
+            errors.take()
+        } else {
+            None
+        };
         Running {
             input: child.stdin.take(),
             output: output.map_or_else(Stream::empty, Stream::of),
-            errors: child.stderr.take().map_or_else(Stream::empty, Stream::of),
+            errors: errors.map_or_else(Stream::empty, Stream::of),
             held,
+            held_errors,
             feeder: None,
             child,
             text: self.text,
@@ -229,6 +244,8 @@ pub struct Running {
     errors: Stream,
     /// Output that nobody reads.
     held: Option<ChildStdout>,
+    /// What it said and nobody reads.
+    held_errors: Option<ChildStderr>,
     feeder: Option<JoinHandle<()>>,
     text: String,
     secrets: Vec<String>,
@@ -263,6 +280,28 @@ impl Running {
             self.text,
             self.seen()
         );
+    }
+
+    /// Waits until it can't say any more, since nobody reads what it said.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started with [`Invocation::holding_errors`].
+    pub async fn says_no_more(&mut self) {
+        // A pipe of Linux holds 64 KiB in pages of 4 KiB, of which the last of each write may be partly empty.
+        const FULL_BYTES: u64 = 32 << 10;
+        let held = self.held_errors.as_ref().expect("what it says is held");
+        let filled = timeout(PATIENCE, async {
+            let (mut before, mut same) = (0, 0);
+            // The same for so long, and much: whoever writes waits.
+            while before < FULL_BYTES || same < 20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let bytes = rustix::io::ioctl_fionread(held).expect("a pipe tells what it holds");
+                same = if bytes == before { same + 1 } else { 0 };
+                before = bytes;
+            }
+        });
+        assert!(filled.await.is_ok(), "{} says too little", self.text);
     }
 
     /// Writes to its stdin. That it reads no more is not a failure here.
@@ -328,7 +367,7 @@ impl Running {
     pub async fn ended(mut self) -> Ended {
         // Its input stays open for as long as it runs.
         let input = self.input.take();
-        let held = self.held.take();
+        let held = (self.held.take(), self.held_errors.take());
         let Ok(waited) = timeout(PATIENCE, self.child.wait()).await else {
             panic!("{} does not end: {}", self.text, self.seen());
         };

@@ -5,8 +5,9 @@ use s3_connector_host::pipeline::{JsonLinesInput, Options, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
 use super::progress::Progress;
+use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, SettingArguments, load, signals};
+use super::{Failure, SettingArguments, load};
 
 /// Reads OpenCDC JSON lines from stdin and stores them in a bucket
 ///
@@ -20,6 +21,8 @@ use super::{Failure, SettingArguments, load, signals};
 pub(super) struct DestinationArguments {
     #[command(flatten)]
     settings: SettingArguments,
+    #[command(flatten)]
+    grace: GraceArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -34,7 +37,7 @@ Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
 Exit codes: 0 everything that was read is stored, also after SIGINT or SIGTERM; 1 failed; 2 wrong usage or \
-settings. A second signal ends it at once, with 130 or 143.";
+settings. A second signal ends it at once, with 130 or 143; so does the end of the grace period.";
 
 /// Runs the command.
 pub(super) async fn run(
@@ -47,12 +50,17 @@ pub(super) async fn run(
     let destination = connector.destination(settings, Given::default()).await;
     let destination = destination.map_err(|error| Failure::configuring(&error))?;
 
-    let stop = signals::stop_on_signals(terminal)?;
+    let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     let input = JsonLinesInput::new(tokio::io::stdin());
-    let pipeline = Pipeline::new(input, destination, Options::default());
+    let options = Options {
+        grace: arguments.grace.grace,
+        ..Options::default()
+    };
+    let pipeline = Pipeline::new(input, destination, options);
     let counts = pipeline.counts();
+    stopping.watch("", pipeline.counts());
     let progress = Progress::draw(terminal.bar(), "", pipeline.counts());
-    let done = pipeline.run(stop).await;
+    let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
     // Said after a failure too: it tells what need not be sent again.
     terminal.say(&format!("{} records were stored", counts.borrow().acked));

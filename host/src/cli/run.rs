@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use s3_connector_host::pipeline::{FileInput, FileOutput, Options, Pipeline, Stop};
+use s3_connector_host::pipeline::{FileInput, FileOutput, Options, Pipeline};
 use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
 use tokio::task::JoinSet;
@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use super::ends::{AnyInput, AnyOutput, NamedInput, NamedOutput};
 use super::pipelines::{self, ConnectorConfig, PipelineConfig, Plugin};
 use super::progress::Progress;
+use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, load, open_state, signals};
+use super::{Failure, load, open_state};
 
 /// Runs the pipelines of Conduit pipeline files
 ///
@@ -35,6 +36,8 @@ pub(super) struct RunArguments {
     /// End each pipeline once its source has nothing that was not read
     #[arg(long)]
     until_caught_up: bool,
+    #[command(flatten)]
+    grace: GraceArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -78,7 +81,7 @@ pub(super) async fn run(
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
     for config in configs {
         let state = open_state(&arguments.state.join(&config.id))?;
-        match prepare(&connector, config, state, arguments.until_caught_up).await {
+        match prepare(&connector, config, state, &arguments).await {
             Ok(pipeline) => ready.push(pipeline),
             Err(Failure::Usage(problem)) => problems.push(problem),
             Err(failure) => return Err(failure),
@@ -87,15 +90,15 @@ pub(super) async fn run(
     if !problems.is_empty() {
         return Err(Failure::Usage(problems.join("\n")));
     }
-    let stop = signals::stop_on_signals(terminal)?;
-    run_all(ready, &stop, terminal).await
+    let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
+    run_all(ready, &stopping, terminal).await
 }
 
 async fn prepare(
     connector: &Connector,
     config: PipelineConfig,
     state: Arc<dyn StateStore>,
-    until_caught_up: bool,
+    arguments: &RunArguments,
 ) -> Result<Ready, Failure> {
     let PipelineConfig {
         id,
@@ -112,7 +115,7 @@ async fn prepare(
             AnyInput::S3(made.map_err(|error| configuring(&id, &source, &error))?)
         }
         // A pipeline that is to end must not wait for the last line's newline.
-        Plugin::File => AnyInput::File(FileInput::new(path(&source), until_caught_up)),
+        Plugin::File => AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up)),
     };
     let output = match destination.plugin {
         Plugin::S3 => {
@@ -137,7 +140,8 @@ async fn prepare(
     };
     let options = Options {
         state: Some(state),
-        until_caught_up,
+        until_caught_up: arguments.until_caught_up,
+        grace: arguments.grace.grace,
         ..Options::default()
     };
     Ok(Ready {
@@ -168,11 +172,16 @@ fn configuring(id: &str, connector: &ConnectorConfig, error: &s3_connector_host:
 }
 
 /// Runs all of them; tells how each ends when it does.
-async fn run_all(ready: Vec<Ready>, stop: &Stop, terminal: &Terminal) -> Result<(), Failure> {
+async fn run_all(
+    ready: Vec<Ready>,
+    stopping: &Stopping,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
     let mut running = JoinSet::new();
     for Ready { id, pipeline } in ready {
         let progress = Progress::draw(terminal.bar(), &id, pipeline.counts());
-        let stop = stop.clone();
+        stopping.watch(&id, pipeline.counts());
+        let stop = stopping.stop().clone();
         running.spawn(async move {
             let counts = pipeline.counts();
             let done = pipeline.run(stop).await;

@@ -9,8 +9,9 @@ use s3_connector_host::pipeline::{JsonLinesOutput, Options, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
 use super::progress::Progress;
+use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, SettingArguments, load, open_state, signals};
+use super::{Failure, SettingArguments, load, open_state};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
@@ -40,6 +41,8 @@ pub(super) struct SourceArguments {
     /// End after so many records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    #[command(flatten)]
+    grace: GraceArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -53,7 +56,7 @@ Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
 Exit codes: 0 done, stopped by SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage \
-or settings. A second signal ends it at once, with 130 or 143.";
+or settings. A second signal ends it at once, with 130 or 143; so does the end of the grace period.";
 
 /// Runs the command.
 pub(super) async fn run(
@@ -78,10 +81,11 @@ pub(super) async fn run(
         position: arguments.position.map(String::into_bytes),
         until_caught_up: arguments.until_caught_up,
         records_max: arguments.limit,
-        ..Options::default()
+        grace: arguments.grace.grace,
     };
-    let stop = signals::stop_on_signals(terminal)?;
+    let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     let pipeline = Pipeline::new(source, output, options);
+    stopping.watch("", pipeline.counts());
     // On one screen, lines of data and a line of progress would overwrite each other.
     let bar = if std::io::stdout().is_terminal() {
         None
@@ -89,7 +93,7 @@ pub(super) async fn run(
         terminal.bar()
     };
     let progress = Progress::draw(bar, "", pipeline.counts());
-    let done = pipeline.run(stop).await;
+    let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
     match done {
         Ok(summary) => {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::ends::{Input, Output};
 use super::stop::Stop;
-use super::{Counts, Ended};
+use super::{Counts, Ended, TEARDOWN_TIMEOUT};
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::record::Record;
@@ -52,7 +52,7 @@ impl<I: Input> Reader<I> {
         // The writer flushes when it finds the queue closed.
         drop(queue);
         let acked = self.ack_rest(&mut kept).await;
-        let torn_down = self.input.teardown().await;
+        let torn_down = tear_down(self.input.teardown()).await;
         let ended = read?;
         acked?;
         torn_down?;
@@ -159,7 +159,7 @@ impl<O: Output> Writer<O> {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Vec<Record>>) -> Result<()> {
         let written = self.write(&mut queue).await;
         drop(queue);
-        let torn_down = self.output.teardown().await;
+        let torn_down = tear_down(self.output.teardown()).await;
         written?;
         torn_down
     }
@@ -254,6 +254,19 @@ impl Keeper {
 
 async fn save(state: Arc<dyn StateStore>, position: Bytes) -> Result<()> {
     on_disk(move || state.save_position(&position)).await
+}
+
+/// Tears an end down, and gives it up if that takes too long.
+pub(super) async fn tear_down(teardown: impl Future<Output = Result<()>>) -> Result<()> {
+    timeout(TEARDOWN_TIMEOUT, teardown)
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!(
+                "the connector's teardown did not return within {} s; it was given up",
+                TEARDOWN_TIMEOUT.as_secs()
+            );
+            Err(Error::new(ErrorKind::Unavailable, message))
+        })
 }
 
 /// Does what waits for a disk away from the tasks that serve requests.
