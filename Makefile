@@ -3,6 +3,8 @@
 CARGO ?= cargo
 WASM := wasm32-wasip2
 GUEST := --package s3-connector
+# A component for tests, which build it themselves.
+HOSTILE := --package s3-connector-hostile
 PYTHON ?= python3
 READERS := target/readers
 export RUSTDOCFLAGS := --deny warnings
@@ -77,7 +79,7 @@ fmt: ## Format the code
 .PHONY: lint
 lint: setup ## Look for mistakes, natively and in the component; warnings are errors
 	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --locked --profile component $(GUEST) --lib --target $(WASM) --target-dir target/component -- --deny warnings
+	$(CARGO) clippy --locked --profile component $(GUEST) $(HOSTILE) --lib --target $(WASM) --target-dir target/component -- --deny warnings
 	@! $(CARGO) tree --locked $(GUEST) --target $(WASM) --edges normal --prefix none \
 		| grep --extended-regexp '^(tokio|hyper|rustls|ring|aws-sigv4|socket2|mio|rayon) ' \
 		|| { echo 'the component must not contain these'; exit 1; }

@@ -251,10 +251,3 @@ fn cache_folder() -> Option<PathBuf> {
 
 /// The text that a component gets in the place of a secret.
 pub(crate) const REDACTED: &str = "redacted";
-
-/// Whether the specification marks the setting secret.
-pub(crate) fn is_secret(parameters: &[Parameter], name: &str) -> bool {
-    parameters
-        .iter()
-        .any(|parameter| parameter.secret && parameter.name == name)
-}

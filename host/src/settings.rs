@@ -10,13 +10,26 @@ use s3_connector::config::BucketConfig;
 use s3_connector::config::endpoint::Endpoint;
 
 use crate::bindings::{specifier, types};
-use crate::component::{REDACTED, is_secret};
+use crate::component::REDACTED;
 use crate::credentials::{ChainInput, Credentials};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Policy, PolicyInput, Role, Signer};
 use crate::environment::{self, Environment, Filled};
 use crate::error::{Error, ErrorKind, Result, with_causes};
+
+const ACCESS_KEY_ID: &str = "aws.accessKeyId";
+const SECRET_ACCESS_KEY: &str = "aws.secretAccessKey";
+const SESSION_TOKEN: &str = "aws.sessionToken";
+const ENDPOINT: &str = "aws.endpoint";
+
+/// Every setting that this host takes credentials from. No component gets their values, whatever its specification
+/// says of them.
+const SECRETS: [&str; 3] = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
+
+/// A name that is so many letters away from one of [`SECRETS`] is that one, misspelt: its value is a key all the
+/// same. No other setting of an S3 connector comes that near.
+const MISSPELT_MAX: usize = 2;
 
 /// Settings by name, as a pipeline's author wrote them.
 pub type Settings = BTreeMap<String, String>;
@@ -25,7 +38,7 @@ pub type Settings = BTreeMap<String, String>;
 pub(crate) struct Prepared {
     /// All of them, secrets included. Never shown.
     settings: Settings,
-    /// Names whose values stay here.
+    /// Names whose values stay here: the host's own, and those that the specification adds.
     secrets: Vec<String>,
     /// Where settings that were not given come from.
     pub(crate) filled: Vec<Filled>,
@@ -47,7 +60,7 @@ pub(crate) async fn prepare(
     let filled = environment::fill(&mut settings, environment).await;
     let secrets = settings
         .keys()
-        .filter(|name| is_secret(parameters, name))
+        .filter(|name| is_secret(name, parameters))
         .cloned()
         .collect();
     Prepared {
@@ -75,14 +88,12 @@ impl Prepared {
             .iter()
             .map(|(name, value)| {
                 let secret = self.secrets.contains(name);
-                (
-                    name.clone(),
-                    if secret {
-                        REDACTED.to_owned()
-                    } else {
-                        value.clone()
-                    },
-                )
+                let value = match name.as_str() {
+                    _ if secret => REDACTED.to_owned(),
+                    ENDPOINT => without_user(value),
+                    _ => value.clone(),
+                };
+                (name.clone(), value)
             })
             .collect()
     }
@@ -94,7 +105,7 @@ impl Prepared {
             |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));
         let (bucket, region) = (required("aws.bucket")?, required("aws.region")?);
         let path_style = get("aws.forcePathStyle").map(|text| text.starts_with(['1', 't', 'T']));
-        let endpoint = Endpoint::new(get("aws.endpoint"), path_style, region, bucket)
+        let endpoint = Endpoint::new(get(ENDPOINT), path_style, region, bucket)
             .map_err(|why| invalid(format!("setting `aws.endpoint` must be {why}")))?;
         // The prefix is a plain string, spaces and all.
         let prefix = self.settings.get("prefix").cloned().unwrap_or_default();
@@ -117,9 +128,9 @@ impl Prepared {
         })
         .map_err(|error| invalid(with_causes(&error)))?;
         let credentials = Credentials::choose(
-            get("aws.accessKeyId"),
-            get("aws.secretAccessKey"),
-            get("aws.sessionToken"),
+            get(ACCESS_KEY_ID),
+            get(SECRET_ACCESS_KEY),
+            get(SESSION_TOKEN),
             ChainInput {
                 environment: self.environment.clone(),
                 region: Some(region.to_owned()),
@@ -138,6 +149,38 @@ impl Prepared {
             egress,
             credentials,
         })
+    }
+}
+
+/// Whether the value of a setting stays here: where this host takes it for a credential, or might have if the name
+/// were spelt right, and where the specification says so. It can't say the contrary.
+fn is_secret(name: &str, parameters: &[specifier::Parameter]) -> bool {
+    let letters = letters(name);
+    let is_near = |secret: &&str| {
+        strsim::damerau_levenshtein(&self::letters(secret), &letters) <= MISSPELT_MAX
+    };
+    SECRETS.iter().any(|secret| is_near(&secret))
+        || parameters
+            .iter()
+            .any(|parameter| parameter.secret && self::letters(&parameter.name) == letters)
+}
+
+/// A name without case, punctuation and the `aws` that leads some: `AWS_ACCESS_KEY_ID` is `aws.accessKeyId`.
+fn letters(name: &str) -> String {
+    let kept = name.chars().filter(|c| c.is_alphanumeric());
+    let letters: String = kept.flat_map(char::to_lowercase).collect();
+    match letters.strip_prefix("aws") {
+        Some(rest) => rest.to_owned(),
+        None => letters,
+    }
+}
+
+/// A URL whose user and password are not shown. That there is one is for the component to refuse.
+fn without_user(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{REDACTED}@{rest}"),
+        (None, Some((_, rest))) => format!("{REDACTED}@{rest}"),
+        (_, None) => url.to_owned(),
     }
 }
 
@@ -188,5 +231,68 @@ async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Er
             _ => error,
         },
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameter(name: &str, secret: bool) -> specifier::Parameter {
+        specifier::Parameter {
+            name: name.to_owned(),
+            description: String::new(),
+            type_: specifier::ParameterType::String,
+            default: None,
+            secret,
+            validations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_specification_adds_secrets_and_takes_none_away() {
+        let says_no: Vec<_> = SECRETS.iter().map(|name| parameter(name, false)).collect();
+        for parameters in [&says_no[..], &[]] {
+            for secret in SECRETS {
+                assert!(is_secret(secret, parameters), "{secret}");
+            }
+        }
+        assert!(!is_secret("prefix", &[]));
+        assert!(is_secret("prefix", &[parameter("prefix", true)]));
+        assert!(!is_secret("prefix", &[parameter("prefix", false)]));
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_a_secrets_is_one_and_no_other_setting_is() {
+        for name in [
+            "AWS_ACCESS_KEY_ID",
+            "aws.secretaccesskey",
+            "secretAccessKey",
+            "aws.secretAccesKey",
+            "aws.accessKey",
+            "aws.sesionToken",
+            "awsSessionToken",
+        ] {
+            assert!(is_secret(name, &[]), "{name}");
+        }
+        let parameters = s3_connector::config::source_parameters()
+            .chain(s3_connector::config::destination_parameters());
+        for parameter in parameters.filter(|parameter| !parameter.secret) {
+            assert!(!is_secret(parameter.name, &[]), "{}", parameter.name);
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_endpoint_is_cut_out_and_still_refused() {
+        for (url, shown) in [
+            ("http://store:9000", "http://store:9000"),
+            ("http://u:p@store:9000", "http://redacted@store:9000"),
+            ("https://u:p@p/@store", "https://redacted@store"),
+            ("u:p@store", "redacted@store"),
+        ] {
+            assert_eq!(without_user(url), shown);
+            let of = |url| Endpoint::new(Some(url), None, "us-east-1", "bucket");
+            assert_eq!(of(url).is_err(), of(shown).is_err(), "{url}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! May use both crates of the connector; neither ever uses this one.
 
 pub mod embedded;
+pub mod hostile;
 pub mod parquet;
 pub mod process;
 pub mod samples;

@@ -181,7 +181,7 @@ pub async fn connector() -> Connector {
 
 /// How tests load the component: compiled code is kept from one run to the next, and nothing is taken from the
 /// environment of whoever runs them.
-fn load() -> LoadOptions {
+pub(crate) fn load() -> LoadOptions {
     let cache = std::env::temp_dir().join("s3-connector-tests-cache");
     LoadOptions {
         cache: Some(cache),

@@ -1,0 +1,114 @@
+//! The component that attacks its host: built when a test first asks for it, in the variant that the test names.
+//!
+//! It is built by the cargo that builds the tests, into the folder of the shipped component, whose lock keeps test
+//! programs that run at the same time apart. What an attack does is in the package `s3-connector-hostile`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use s3_connector_host::{Connector, Result};
+
+use crate::world;
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// What stands in the file in front of the variant's name.
+const MARK: &[u8] = b"hostile-variant:";
+
+/// Bytes of a name; shorter ones are filled up with blanks.
+const NAME_BYTES: usize = 48;
+
+/// The file of a variant. `plain` describes itself as the shipped component does.
+///
+/// # Panics
+///
+/// If it can't be built.
+pub fn file(variant: &str) -> PathBuf {
+    static BUILT: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
+    let (folder, plain) = BUILT.get_or_init(build);
+    assert!(
+        variant.len() <= NAME_BYTES,
+        "the name `{variant}` is too long"
+    );
+    let mut marks = plain
+        .windows(MARK.len())
+        .enumerate()
+        .filter(|(_, window)| *window == MARK)
+        .map(|(at, _)| at + MARK.len());
+    let (at, another) = (marks.next(), marks.next());
+    let at = at.expect("the variant's place is in the file");
+    assert_eq!(another, None, "and is the only one");
+    let mut bytes = plain.clone();
+    bytes[at..at + NAME_BYTES].fill(b' ');
+    bytes[at..at + variant.len()].copy_from_slice(variant.as_bytes());
+    // Moved into its place: another test program may be reading it.
+    let file = folder.join(format!("hostile-{variant}.wasm"));
+    let new = folder.join(format!("hostile-{variant}.{}.new", std::process::id()));
+    fs::write(&new, bytes).expect("the folder can be written to");
+    fs::rename(&new, &file).expect("a file can be replaced");
+    file
+}
+
+/// A variant, compiled and ready.
+///
+/// # Errors
+///
+/// The host's, which may refuse what the variant says of itself.
+pub async fn connector(variant: &str) -> Result<Connector> {
+    Connector::load(s3_connector_host::Options {
+        component: Some(file(variant)),
+        ..world::load()
+    })
+    .await
+}
+
+/// Builds the component; gives the folder that it is in, and its bytes.
+fn build() -> (PathBuf, Vec<u8>) {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = package.parent().expect("tests are in the workspace");
+    let target = target_folder().join("component");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--locked", "--quiet", "--lib"])
+        .args(["--package", "s3-connector-hostile"])
+        .args(["--profile", "component", "--target", TARGET, "--target-dir"])
+        .arg(&target)
+        // As in the host's build: what both components use is compiled once.
+        .env("CONST_RANDOM_SEED", "s3-connector")
+        .stdin(Stdio::null());
+    // What was meant for the build of the tests is not meant for this one.
+    for variable in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "CARGO_BUILD_TARGET",
+    ] {
+        cargo.env_remove(variable);
+    }
+    let output = cargo.output().expect("cargo is where it was");
+    assert!(
+        output.status.success(),
+        "the hostile component could not be built:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let folder = target.join(TARGET).join("component");
+    let file = folder.join("s3_connector_hostile.wasm");
+    let bytes = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    (folder, bytes)
+}
+
+/// The folder that this program was built in: it is in `TARGET/PROFILE/deps`, or in `TARGET/PROFILE`.
+fn target_folder() -> PathBuf {
+    let this = std::env::current_exe().expect("a running program has a path");
+    let folder = this.parent().expect("a program is in a folder");
+    let up = if folder.ends_with("deps") { 2 } else { 1 };
+    folder
+        .ancestors()
+        .nth(up)
+        .expect("a profile is in a target folder")
+        .to_owned()
+}
