@@ -7,6 +7,7 @@ mod failure;
 mod hyper_upstream;
 mod operation;
 pub mod policy;
+mod redaction;
 mod resume;
 pub mod sign;
 pub mod upstream;
@@ -33,6 +34,7 @@ pub use self::upstream::{HyperUpstream, Upstream};
 
 use self::counters::Counters;
 use self::failure::Failure;
+use self::redaction::Secrets;
 use self::resume::Reader;
 use self::sign::PayloadHash;
 use self::upstream::{UpstreamBody, describe};
@@ -55,7 +57,8 @@ const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
 /// A body that gives no byte for this long is broken.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Errors of S3 are documents of a few hundred bytes; what is longer is none.
+/// Errors of S3 are documents of a few hundred bytes, a few kilobytes where they repeat what was signed; what is longer
+/// is none, and is dropped.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 /// S3 refuses a signature whose time is off by 15 minutes; a difference of 5 is a clock that is wrong.
@@ -288,6 +291,7 @@ impl Egress {
             &loaded.keys,
             self.now(),
         )?;
+        let authorization = headers.get(header::AUTHORIZATION).cloned();
         let mut request = Request::new(Full::new(outgoing.body.clone()));
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = outgoing.uri.clone();
@@ -298,7 +302,7 @@ impl Egress {
         let upload_s = outgoing.body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN;
         let limit = ANSWER_TIMEOUT + Duration::from_secs(upload_s);
         let sent = tokio::time::timeout(limit, self.inner.upstream.send(request)).await;
-        let outcome = match sent {
+        let mut outcome = match sent {
             Ok(outcome) => outcome.map_err(Failure::from),
             Err(_) => Err(Failure::NoAnswer {
                 seconds: limit.as_secs(),
@@ -318,6 +322,12 @@ impl Egress {
             attempt,
             "answered"
         );
+        if let Ok(response) = &mut outcome
+            && may_repeat(outgoing, response.status())
+        {
+            let secrets = Secrets::of(&loaded.keys, authorization.as_ref());
+            response.extensions_mut().insert(secrets);
+        }
         outcome
     }
 
@@ -419,12 +429,29 @@ impl Egress {
                 parts.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
-        let body = if is_bodiless {
-            whole(Bytes::new())
-        } else {
-            Reader::new(self.clone(), outgoing, &parts, body)
-                .into_body()
-                .await?
+        let secrets = parts.extensions.remove::<Secrets>();
+        if let Some(secrets) = &secrets {
+            secrets.blank_headers(&mut parts.headers);
+        }
+        if is_bodiless {
+            return Ok(Response::from_parts(parts, whole(Bytes::new())));
+        }
+        let reader = Reader::new(self.clone(), outgoing, &parts, body);
+        let body = match secrets {
+            None => reader.into_body().await?,
+            Some(secrets) => {
+                let mut document = reader.into_document(REFUSAL_BYTES_MAX).await?;
+                // What is compressed, or no text of one byte per letter, can't be searched, and says nothing to the
+                // component either.
+                if parts.headers.contains_key(header::CONTENT_ENCODING) || document.contains(&0) {
+                    document.clear();
+                }
+                secrets.blank(&mut document);
+                parts
+                    .headers
+                    .insert(header::CONTENT_LENGTH, document.len().into());
+                whole(document.freeze())
+            }
         };
         Ok(Response::from_parts(parts, body))
     }
@@ -450,7 +477,20 @@ impl Outgoing {
         let announced = headers
             .remove(header::CONTENT_LENGTH)
             .and_then(|length| parse(&length));
-        let body = collect(body, announced).await?;
+        // A server or proxy that passes over such a body takes it for the next request, which nobody signed
+        // (<https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1>).
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        let denial = || policy::Denial::Body {
+            operation: permit.operation,
+        };
+        if reads && announced.is_some_and(|announced| announced > 0) {
+            return Err(denial().into());
+        }
+        let bytes_max = if reads { 0 } else { BODY_BYTES_MAX };
+        let body = match collect(body, announced, bytes_max).await {
+            Err(Failure::RequestTooLarge { bytes_max: 0 }) => return Err(denial().into()),
+            collected => collected?,
+        };
         // S3 wants a length on every PUT and POST, be it 0 (411 MissingContentLength).
         if !body.is_empty() || matches!(parts.method, Method::PUT | Method::POST) {
             headers.insert(header::CONTENT_LENGTH, body.len().into());
@@ -473,11 +513,13 @@ impl Outgoing {
     }
 }
 
-async fn collect(mut body: WasiBody, announced: Option<u64>) -> Result<Bytes, Failure> {
-    let too_large = Failure::RequestTooLarge {
-        bytes_max: BODY_BYTES_MAX,
-    };
-    if announced.is_some_and(|announced| announced > BODY_BYTES_MAX) {
+async fn collect(
+    mut body: WasiBody,
+    announced: Option<u64>,
+    bytes_max: u64,
+) -> Result<Bytes, Failure> {
+    let too_large = Failure::RequestTooLarge { bytes_max };
+    if announced.is_some_and(|announced| announced > bytes_max) {
         return Err(too_large);
     }
     let mut first = Bytes::new();
@@ -487,7 +529,7 @@ async fn collect(mut body: WasiBody, announced: Option<u64>) -> Result<Bytes, Fa
             continue;
         };
         let bytes = first.len() + all.len() + data.len();
-        if bytes as u64 > BODY_BYTES_MAX {
+        if bytes as u64 > bytes_max {
             return Err(too_large);
         }
         // A body in one piece is not copied; of others the first piece moves once the second is there.
@@ -509,6 +551,12 @@ async fn collect(mut body: WasiBody, announced: Option<u64>) -> Result<Bytes, Fa
         });
     }
     Ok(body)
+}
+
+/// Whether an answer may repeat what signed the request: anything but what was asked for, which is data and is left
+/// as it is.
+fn may_repeat(outgoing: &Outgoing, status: StatusCode) -> bool {
+    !status.is_success() || !matches!(outgoing.method, Method::GET | Method::HEAD)
 }
 
 /// Reads the document of a refusal, and finds its code. Gives the answer back as it was.
@@ -561,6 +609,8 @@ fn whole(bytes: Bytes) -> WasiBody {
         .boxed_unsync()
 }
 
+#[cfg(test)]
+mod echo_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

@@ -139,8 +139,15 @@ pub enum Denial {
     Prefix { operation: Operation },
     #[error("the header is not a guest's to set; name=`{name}`")]
     Header { name: String },
-    #[error("the header is there twice or its value is not text; name=`{name}`")]
+    #[error("the header is there twice; name=`{name}`")]
+    HeaderTwice { name: String },
+    #[error(
+        "the header's value must be printable ASCII, without blanks at its ends and without two in a row; \
+         name=`{name}`"
+    )]
     HeaderValue { name: String },
+    #[error("a request that reads has no body; operation=`{operation}`")]
+    Body { operation: Operation },
     #[error("too many or too large headers; count=`{count}`, bytes=`{bytes}`")]
     HeadersSize { count: usize, bytes: usize },
 }
@@ -401,8 +408,13 @@ impl Policy {
         for name in headers.keys() {
             let mut values = headers.get_all(name).iter();
             let value = values.next().expect("a name of the map has a value");
-            // Which of two counts differs between servers, and the signature covers text alone.
-            if values.next().is_some() || std::str::from_utf8(value.as_bytes()).is_err() {
+            // Which of two counts differs between servers.
+            if values.next().is_some() {
+                return Err(Denial::HeaderTwice {
+                    name: printable(name.as_str()),
+                });
+            }
+            if !is_plain(value.as_bytes()) {
                 return Err(Denial::HeaderValue {
                     name: printable(name.as_str()),
                 });
@@ -456,6 +468,17 @@ impl Policy {
             .build()
             .map_err(|_| Denial::Path)
     }
+}
+
+/// Whether servers agree on what a value is when they check a signature over it: other bytes, tabs and blanks at its
+/// ends are trimmed, joined or decoded by some and not by others, and a refusal repeats all that was signed
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-5.5>).
+fn is_plain(value: &[u8]) -> bool {
+    let is_printable = value.iter().all(|byte| (0x20..=0x7e).contains(byte));
+    is_printable
+        && !value.starts_with(b" ")
+        && !value.ends_with(b" ")
+        && !value.windows(2).any(|pair| pair == b"  ")
 }
 
 /// A path, taken apart and decoded.

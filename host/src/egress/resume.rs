@@ -108,6 +108,18 @@ impl Reader {
         Ok(self.into_stream(pieces))
     }
 
+    /// A whole document; nothing where it is longer than `bytes_max`: what was cut off half way could not be searched.
+    pub(super) async fn into_document(mut self, bytes_max: usize) -> Result<BytesMut, Failure> {
+        let mut document = BytesMut::new();
+        while let Some(data) = self.next().await? {
+            document.extend_from_slice(&data);
+            if document.len() > bytes_max {
+                return Ok(BytesMut::new());
+            }
+        }
+        Ok(document)
+    }
+
     fn into_stream(self, pieces: VecDeque<Bytes>) -> WasiBody {
         let frames = stream::unfold(Some((self, pieces)), |state| async {
             let (mut reader, mut pieces) = state?;

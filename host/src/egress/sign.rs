@@ -132,7 +132,10 @@ impl Signer {
             .build()
             .expect("every parameter is set above")
             .into();
-        let output = sign(request, &params).map_err(Error::Signature)?;
+        // The crate's trace holds the id of the key.
+        let silent = tracing::Dispatch::none();
+        let output = tracing::dispatcher::with_default(&silent, || sign(request, &params))
+            .map_err(Error::Signature)?;
 
         // 4. The outcome replaces what step 1 removed.
         let (instructions, _signature) = output.into_parts();

@@ -164,7 +164,7 @@ pub(super) fn get(path: &str) -> Request<WasiBody> {
     request(Method::GET, path)
 }
 
-fn put(pieces: &'static [&'static [u8]]) -> Request<WasiBody> {
+pub(super) fn put(pieces: &'static [&'static [u8]]) -> Request<WasiBody> {
     let frames = stream::iter(pieces).map(|data| Ok(Frame::data(Bytes::from_static(data))));
     request(Method::PUT, "/key").map(|_| StreamBody::new(frames).boxed_unsync())
 }
