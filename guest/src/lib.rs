@@ -12,6 +12,7 @@ pub mod error;
 pub mod limits;
 #[cfg(test)]
 mod model;
+pub mod payload;
 pub mod ports;
 pub mod position;
 pub mod record;

@@ -148,6 +148,64 @@ async fn a_bad_line_is_told_by_its_number_and_what_is_before_it_is_stored() {
 }
 
 #[tokio::test]
+async fn a_field_that_no_record_has_is_named_or_passed_over_and_counted() {
+    let site = Site::new().await;
+    let lines = b"{\"operation\":\"create\",\"key\":\"aw==\",\"after\":{\"id\":1},\"ts\":1}\n\
+        {\"operation\":\"create\",\"payload\":{\"After\":{}}}\n";
+    let ended = site.destination("json", 10).feed(lines).await.with_code(1);
+    let _ = ended.saying(&[
+        "error: line 1: unknown field `after`; did you mean `payload.after`?",
+        "--lenient",
+        "0 records were stored",
+    ]);
+    assert!(site.stored().is_empty());
+    let lenient = site.destination("json", 10).args(&["--lenient"]);
+    let ended = lenient.feed(lines).await.well();
+    let warning = "warning: 3 fields that a record does not have were passed over; the first was `after` in line 1";
+    let _ = ended.saying(&[warning, "2 records were stored"]);
+    assert_eq!(site.stored().len(), 2);
+}
+
+#[tokio::test]
+async fn lines_without_positions_are_new_each_time_and_others_are_not() {
+    let site = Site::new().await;
+    let unplaced = b"{\"operation\":\"create\",\"payload\":{\"after\":{\"status\":\"ok\"}}}\n";
+    let placed = encode_lines(&records(0..5));
+    for day in 1..=2 {
+        let ended = site.destination("json", 1).feed(unplaced).await.well();
+        let _ = ended.saying(&["1 records were stored"]);
+        let _ = site.destination("json", 10).feed(&placed).await.well();
+        assert_eq!(
+            site.batches().len(),
+            day + 1,
+            "one more each day, and one of five"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mark_of_utf_8_is_passed_over_in_lines_and_in_yaml() {
+    let site = Site::new().await;
+    let lines = [&b"\xef\xbb\xbf"[..], &encode_lines(&records(0..3))].concat();
+    let _ = site.destination("json", 10).feed(&lines).await.well();
+    assert_eq!(site.stored(), records(0..3));
+    site.fill(2);
+    let yaml = "\u{feff}version: 2.2
+pipelines:
+  - id: marked
+    connectors:
+      - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
+      - {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}
+";
+    let file = site.file("marked.yaml", yaml);
+    let ended = site
+        .command(&["run", "--until-caught-up", &file])
+        .run()
+        .await;
+    let _ = ended.well().saying(&["2 records were stored"]);
+}
+
+#[tokio::test]
 async fn an_input_that_ends_without_a_newline_is_stored_whole() {
     let site = Site::new().await;
     let lines = encode_lines(&records(0..3));

@@ -1,7 +1,7 @@
 //! `s3-connector destination`: stores the records that come in on stdin. Lines are `pipeline`'s to read.
 
 use clap::Args;
-use s3_connector_host::pipeline::{JsonLinesInput, Options, Pipeline};
+use s3_connector_host::pipeline::{JsonLinesInput, Options, PassedOver, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
 use super::progress::Progress;
@@ -13,14 +13,20 @@ use super::{Failure, SettingArguments, load};
 ///
 /// Lines are those that `s3-connector source` prints, or Conduit. Records are gathered into objects by
 /// bufferSize, bufferBytes and bufferDelay. At the end of the input, what is gathered is stored too. A line that
-/// is no record ends the command, once everything in front of it is stored.
+/// is no record ends the command, once everything before it is stored.
 ///
-/// The same lines give objects of the same names: after a failure, the whole input may be sent again.
+/// A position says which record a line is. Lines with positions give objects of the same names each time: after a
+/// failure, the whole input may be sent again, and what is stored is not stored twice. Two lines that are equal in
+/// everything, position included, are one record that is told twice. Lines without a position (or with an empty one)
+/// are always new: sent again, they are stored again.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct DestinationArguments {
     #[command(flatten)]
     settings: SettingArguments,
+    /// Pass over fields that a record does not have; without it, such a line ends the command
+    #[arg(long)]
+    lenient: bool,
     #[command(flatten)]
     grace: GraceArguments,
 }
@@ -51,7 +57,8 @@ pub(super) async fn run(
     let destination = destination.map_err(|error| Failure::configuring(&error))?;
 
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
-    let input = JsonLinesInput::new(tokio::io::stdin());
+    let mut input = JsonLinesInput::new(tokio::io::stdin());
+    let passed_over = arguments.lenient.then(|| input.lenient());
     let options = Options {
         grace: arguments.grace.grace,
         ..Options::default()
@@ -62,7 +69,19 @@ pub(super) async fn run(
     let progress = Progress::draw(terminal.bar(), "", pipeline.counts());
     let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
+    if let Some(text) = passed_over.as_deref().and_then(passed_over_text) {
+        terminal.say(&text);
+    }
     // Said after a failure too: it tells what need not be sent again.
     terminal.say(&format!("{} records were stored", counts.borrow().acked));
     done.map(drop).map_err(|error| Failure::running(&error))
+}
+
+/// What is said of fields that were passed over, if there were any.
+fn passed_over_text(passed_over: &PassedOver) -> Option<String> {
+    let (line, name) = passed_over.first()?;
+    let count = passed_over.fields();
+    Some(format!(
+        "warning: {count} fields that a record does not have were passed over; the first was `{name}` in line {line}"
+    ))
 }

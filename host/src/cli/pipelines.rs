@@ -117,7 +117,9 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
 fn read_file(path: &Path) -> Result<PipelineFile, Vec<String>> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
-    parse(&name, &text, &|variable| std::env::var(variable).ok())
+    // Some editors begin a text with a mark that it is UTF-8, which YAML takes for a document of its own.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    parse(&name, text, &|variable| std::env::var(variable).ok())
 }
 
 /// Reads a file's text. `name` stands in messages, `lookup` gives the values of variables.

@@ -2,8 +2,8 @@
 //! like is `record::json`'s; files are opened by `file`.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +14,15 @@ use super::ends::{Input, Output};
 use super::lines::{self, Lines, Next};
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Body, Data, Record, from_memory, json};
+use crate::record::{Body, Data, NoBody, Record, from_memory, json};
 use crate::source::Progress;
 
-/// The longest line. A destination takes records of 64 MiB; both payloads of that size are 171 MiB in base64.
-const LINE_BYTES_MAX: usize = 256 << 20;
+/// The longest line. A destination takes records of 64 MiB, which are 86 MiB in base64; half as much again is for
+/// escapes.
+const LINE_BYTES_MAX: usize = 128 << 20;
+
+/// What some programs write at the beginning of a text to say that it is UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes of lines in a batch: enough to keep a destination busy, and few next to what it buffers.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -26,11 +30,35 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long a batch that has records waits for more. A pipe delivers in pieces; a batch a piece costs calls.
 const GATHER_WAIT: Duration = Duration::from_millis(5);
 
+/// A record whose data are all in memory.
+type Kept = s3_connector::record::Record<NoBody>;
+
 /// Reads records from lines.
 pub struct JsonLinesInput<R> {
     lines: Lines<R>,
     is_ended: bool,
     failed: Option<Error>,
+    passed_over: Option<Arc<PassedOver>>,
+}
+
+/// Fields that records do not have, and that an input has passed over.
+#[derive(Debug, Default)]
+pub struct PassedOver {
+    fields: AtomicU64,
+    first: OnceLock<(u64, String)>,
+}
+
+impl PassedOver {
+    /// How many there were.
+    pub fn fields(&self) -> u64 {
+        self.fields.load(Ordering::Relaxed)
+    }
+
+    /// The number of the line where the first one was, and its name.
+    pub fn first(&self) -> Option<(u64, &str)> {
+        let (line, name) = self.first.get()?;
+        Some((*line, name))
+    }
 }
 
 impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
@@ -40,7 +68,13 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
             lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX),
             is_ended: false,
             failed: None,
+            passed_over: None,
         }
+    }
+
+    /// Passes over fields that a record does not have, and counts them; otherwise they are errors.
+    pub fn lenient(&mut self) -> Arc<PassedOver> {
+        Arc::clone(self.passed_over.get_or_insert_default())
     }
 
     /// Takes what the stream gave; whether there may be more.
@@ -60,14 +94,35 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
                 return 0;
             }
         };
-        if line.trim_ascii().is_empty() {
+        // Files that were put one after the other have one at each beginning.
+        let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
+        if text.trim_ascii().is_empty() {
             return line.len();
         }
-        match json::decode_line(&line) {
+        match self.decode(text) {
             Ok(record) => batch.push(from_memory(record)),
+            Err(error @ json::Error::Unknown { .. }) => {
+                let why = format!("{error} (`--lenient` passes over such fields)");
+                self.fail(self.lines.number(), why);
+            }
             Err(error) => self.fail(self.lines.number(), error),
         }
         line.len()
+    }
+
+    fn decode(&self, line: &[u8]) -> std::result::Result<Kept, json::Error> {
+        let Some(passed_over) = &self.passed_over else {
+            return json::decode_line(line);
+        };
+        let (record, unknown) = json::decode_line_leniently(line)?;
+        let count = unknown.len() as u64;
+        passed_over.fields.fetch_add(count, Ordering::Relaxed);
+        if let Some(name) = unknown.into_iter().next() {
+            passed_over
+                .first
+                .get_or_init(|| (self.lines.number(), name));
+        }
+        Ok(record)
     }
 
     fn fail(&mut self, number: u64, why: impl std::fmt::Display) {

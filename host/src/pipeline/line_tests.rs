@@ -75,6 +75,48 @@ async fn a_bad_line_is_named_by_its_number_after_all_before_it_is_stored() {
     );
 }
 
+/// What comes of a text, and where its lines are put.
+async fn copy_text(text: &[u8], is_lenient: bool) -> (Result<Summary>, String, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let text: &'static [u8] = text.to_vec().leak();
+    let mut input = JsonLinesInput::new(text);
+    let passed_over = is_lenient.then(|| input.lenient());
+    let done = copy(input, &path).await;
+    let passed_over = passed_over.map_or(0, |passed_over| passed_over.fields());
+    (done, fs::read_to_string(&path).unwrap(), passed_over)
+}
+
+#[tokio::test]
+async fn a_mark_of_utf_8_is_passed_over() {
+    let mark = "\u{feff}";
+    for text in [
+        format!("{mark}{}{}", line(1), line(2)),
+        format!("{mark}\n{}{}", line(1), line(2)),
+        format!("{mark}{}{mark}{}", line(1), line(2)),
+        format!("{}{}{mark}", line(1), line(2)),
+    ] {
+        let (done, written, _) = copy_text(text.as_bytes(), false).await;
+        assert_eq!(done.unwrap().counts.acked, 2);
+        assert_eq!(written, format!("{}{}", line(1), line(2)));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_field_ends_the_input_with_its_line_or_is_passed_over_and_counted() {
+    let strange = "{\"operation\":\"create\",\"after\":{},\"ts\":1}\n";
+    let text = format!("{}{strange}{}{strange}", line(1), line(2));
+    let (done, written, _) = copy_text(text.as_bytes(), false).await;
+    let error = done.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let expected = "line 2: unknown field `after`; did you mean `payload.after`? (`--lenient` passes over such fields)";
+    assert_eq!(error.message(), expected);
+    assert_eq!(written, line(1));
+    let (done, written, passed_over) = copy_text(text.as_bytes(), true).await;
+    assert_eq!(done.unwrap().counts.acked, 4);
+    assert_eq!((written.lines().count(), passed_over), (4, 4));
+}
+
 #[tokio::test]
 async fn the_last_line_needs_no_newline() {
     let folder = tempfile::tempdir().unwrap();
@@ -100,22 +142,22 @@ async fn a_file_is_read_line_by_line_and_taken_up_again_at_an_offset() {
         Some(Data::Raw(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
         _ => panic!("it is raw"),
     };
+    let offset = |record: &Record| {
+        let position = String::from_utf8(record.position.to_vec()).unwrap();
+        position.split('~').next().unwrap().to_owned()
+    };
     let seen: Vec<_> = records
         .iter()
         .map(|record| {
             (
                 text(&record.key),
                 text(&record.payload.after),
-                record.position.clone(),
+                offset(record),
             )
         })
         .collect();
     let expected = |key: &str, line: &str, position: &'static str| {
-        (
-            key.to_owned(),
-            line.to_owned(),
-            Bytes::from_static(position.as_bytes()),
-        )
+        (key.to_owned(), line.to_owned(), position.to_owned())
     };
     assert_eq!(
         seen,
@@ -161,7 +203,7 @@ async fn a_position_that_is_not_in_the_file_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.txt");
     fs::write(&path, "one\n").unwrap();
-    for position in [&b"5"[..], b"x", b"-1"] {
+    for position in [&b"x"[..], b"-1", b"4~0", b"\xff"] {
         let error = FileInput::new(&path, false)
             .open(Some(position))
             .await
