@@ -73,6 +73,8 @@ enum Stage {
 /// A batch that is over, until it is answered.
 struct Upload {
     acks: Vec<Ack>,
+    /// Bytes of the object, for as long as it is in memory.
+    held_bytes: u64,
     progress: Progress,
 }
 
@@ -123,8 +125,9 @@ impl<P: Ports> Destination<P> {
     /// Takes records, and returns the answers that are there by now: to these or to earlier ones.
     ///
     /// Waits for bodies to be read, and for an upload to end where a batch is over and
-    /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way; else not at all. Without records it is a
-    /// tick, which starts a batch that is old enough and drives uploads.
+    /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way, or where there is no room for the next
+    /// record in [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick,
+    /// which starts a batch that is old enough and drives uploads.
     ///
     /// # Errors
     ///
@@ -140,7 +143,7 @@ impl<P: Ports> Destination<P> {
             if self.has_failed() {
                 break;
             }
-            match record.and_then(buffer::check) {
+            match record.and_then(|record| self.buffer.check(record)) {
                 Ok(record) => self.take(record).await,
                 Err(error) => self.refuse(position, error),
             }
@@ -202,17 +205,19 @@ impl<P: Ports> Destination<P> {
             return Ok(());
         };
         let explain = |error: crate::s3::Error| Err(error.explain(self.client.config()));
-        if !matches!(refusal.status(), Some(301 | 400 | 403)) {
+        if !matches!(refusal.status(), Some(301 | 400 | 403 | 405 | 501)) {
             return explain(refusal);
         }
         // A HEAD has no body, hence no code: a listing is refused for the same reason, and says for
-        // which.
+        // which. A gateway may know neither.
         let prefix = &client.config().prefix;
         let start = ListStart::After(String::new());
         match client.list_objects_v2(prefix, &start, 1).await {
             Ok(_) => Ok(()),
             Err(error)
-                if error.status() == Some(403) && matches!(error.code(), "AccessDenied" | "") =>
+                if matches!(error.status(), Some(405 | 501))
+                    || (error.status() == Some(403)
+                        && matches!(error.code(), "AccessDenied" | "")) =>
             {
                 let line = format!(
                     "the bucket cannot be looked at, so whether it can be written to shows at the \
@@ -254,7 +259,32 @@ impl<P: Ports> Destination<P> {
             self.start();
             self.drive_once().await;
         }
-        self.buffer.push(record, self.ports.elapsed());
+        self.make_room(&record).await;
+        if !self.has_failed() {
+            self.buffer.push(record, self.ports.elapsed());
+        }
+    }
+
+    /// Waits until there is room in memory for a record. With nothing on its way there is: one batch
+    /// and one record always fit.
+    async fn make_room(&mut self, record: &Checked) {
+        poll_fn(|context| {
+            self.drive(context);
+            let bytes = self.held_bytes() + record.held_bytes();
+            let is_idle = self.uploads.iter().all(|upload| upload.held_bytes == 0);
+            if is_idle || bytes <= limits::HELD_BYTES_MAX {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Bytes of batches that are in memory.
+    fn held_bytes(&self) -> u64 {
+        let uploads = self.uploads.iter().map(|upload| upload.held_bytes);
+        self.buffer.held_bytes() + uploads.sum::<u64>()
     }
 
     /// Puts the answer to a record that can't be taken behind those to earlier ones.
@@ -322,17 +352,23 @@ impl<P: Ports> Destination<P> {
 
     /// Ends the batch that is being filled and begins to store it.
     fn start(&mut self) {
-        let (acks, progress) = match self.buffer.take() {
+        let ports = &self.ports;
+        let (acks, held_bytes, progress) = match self.buffer.take(|| ports.random()) {
             Ok(Some(Batch { object, acks })) => {
+                let held_bytes = object.body.len() as u64;
                 let storing = self.uploader.clone().store(object);
-                (acks, Progress::Running(Box::pin(storing)))
+                (acks, held_bytes, Progress::Running(Box::pin(storing)))
             }
             // No test reaches these two: callers look whether the batch holds anything, and there is no record that
             // a format can't write.
             Ok(None) => return,
-            Err(error) => (Vec::new(), Progress::Ended(Err(error))),
+            Err(error) => (Vec::new(), 0, Progress::Ended(Err(error))),
         };
-        self.uploads.push_back(Upload { acks, progress });
+        self.uploads.push_back(Upload {
+            acks,
+            held_bytes,
+            progress,
+        });
     }
 
     /// Answers that are there; once they are all given, the failure that ended everything.
@@ -356,6 +392,7 @@ impl Upload {
             && let Poll::Ready(result) = Pin::new(storing).poll(context)
         {
             self.progress = Progress::Ended(result);
+            self.held_bytes = 0;
         }
     }
 }

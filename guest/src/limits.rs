@@ -53,9 +53,26 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Batches on their way to the bucket while the next one fills.
 pub const UPLOADS_IN_FLIGHT_MAX: usize = 4;
 
-/// Bytes of one record that a destination takes. A batch is one request body, held in the component's memory
-/// once as it came and once encoded (a third larger in base64).
+/// Bytes of one record that a destination takes, and of a batch at the most: one request body, held in memory
+/// until it is stored.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of an object that a batch becomes, which its host sends in one request: escapes may make text of a record's
+/// bytes that is six times as long.
+pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of batches in memory, from their first record until they are stored: four of 64 MiB on their way and one
+/// that fills are 5 × 86 MiB in base64. Where the next record would exceed it, writing waits for an upload.
+///
+/// A component has 1 GiB. Beside these 448 MiB there may be 144 MiB of records as they are handed over (the host
+/// gives 16 MiB at a time, or one record of which the largest text is 128 MiB), and either a record of 64 MiB whose
+/// body is read in pieces and put together (128 MiB), or one that waits while a value of 64 MiB becomes a page of
+/// Parquet (64 MiB; encoded, with its levels, and compressed by what grows by a sixth: 203 MiB). These 859 MiB leave
+/// room for acks, for what an allocator can't use, and for the connector.
+pub const HELD_BYTES_MAX: u64 = 448 << 20;
+
+/// Answers in a batch. Refused records wait for it too, but must not fill the memory while it waits for others.
+pub const BATCH_ACKS_MAX: usize = 200_000;
 
 /// Records that are fetched and wait to be read.
 pub const READY_RECORDS_MAX: usize = 1024;

@@ -70,6 +70,11 @@ impl Model {
         self.0.borrow().requests.clone()
     }
 
+    /// Lets go of them, where their bodies are large.
+    pub(crate) fn forget_requests(&self) {
+        self.0.borrow_mut().requests.clear();
+    }
+
     /// Every log line so far of `level` or graver.
     pub(crate) fn lines(&self, level: Level) -> Vec<String> {
         let world = self.0.borrow();
@@ -423,7 +428,7 @@ impl Bucket {
                 objects.insert(
                     key.to_owned(),
                     Stored {
-                        body: request.body.clone(),
+                        body: request.body.clone().into_bytes(),
                         headers,
                     },
                 );

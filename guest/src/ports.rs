@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::payload::Payload;
 use crate::time::Timestamp;
 
 /// An HTTP method that S3 knows.
@@ -56,7 +57,7 @@ pub struct Request {
     /// Headers whose names are not known beforehand, such as user metadata.
     pub extra_headers: Vec<(String, String)>,
     /// The body; empty for none.
-    pub body: Bytes,
+    pub body: Payload,
 }
 
 /// An HTTP answer whose body may still be on its way.

@@ -21,6 +21,7 @@ pub use error::Error;
 
 use crate::config::BucketConfig;
 use crate::limits;
+use crate::payload::Payload;
 use crate::ports::{Body, Method, Ports, Request, Response};
 use crate::time::Timestamp;
 use request::Builder;
@@ -147,7 +148,7 @@ pub struct PutObject<'a> {
     /// The key.
     pub key: &'a str,
     /// All bytes.
-    pub body: Bytes,
+    pub body: Payload,
     /// `Content-Type`.
     pub content_type: &'a str,
     /// User metadata by name.
@@ -347,17 +348,39 @@ impl<P: Ports> Client<P> {
         self.retrying(operation, async || {
             let mut body = self.exchange(operation, &request).await?.body;
             let mut rest = expected;
-            while let Some(piece) = body
-                .read()
-                .await
-                .map_err(|e| Error::transport(operation, e))?
-            {
+            while let Some(piece) = next_piece(operation, &mut body).await? {
                 match rest.strip_prefix(piece.as_ref()) {
                     Some(more) => rest = more,
                     None => return Ok(false),
                 }
             }
             Ok(rest.is_empty())
+        })
+        .await
+    }
+
+    /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object's bytes, taken in
+    /// by `start`'s value piece by piece. It starts anew where the body breaks off. Stops behind `bytes_max` bytes.
+    pub async fn fold_object<T>(
+        &self,
+        key: &str,
+        bytes_max: u64,
+        start: impl Fn() -> T,
+        take: impl Fn(&mut T, &[u8]),
+    ) -> Result<T> {
+        let operation = "GetObject";
+        let request = self.request(Method::Get, Some(key)).build();
+        self.retrying(operation, async || {
+            let mut body = self.exchange(operation, &request).await?.body;
+            let (mut taken, mut count) = (start(), 0);
+            while let Some(piece) = next_piece(operation, &mut body).await? {
+                count += piece.len() as u64;
+                take(&mut taken, &piece);
+                if count > bytes_max {
+                    break;
+                }
+            }
+            Ok(taken)
         })
         .await
     }
@@ -490,6 +513,11 @@ fn user_metadata<B>(response: &Response<B>) -> Vec<(String, String)> {
     let named =
         |(n, v): &(String, String)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone()));
     response.headers.iter().filter_map(named).collect()
+}
+
+async fn next_piece<B: Body>(operation: &'static str, body: &mut B) -> Result<Option<Bytes>> {
+    let piece = body.read().await;
+    piece.map_err(|error| Error::transport(operation, error))
 }
 
 async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result<Bytes> {

@@ -22,6 +22,7 @@ use bytes::Bytes;
 
 use crate::component::bindings::opencdc::connector::{state, types};
 use crate::component::bindings::wasi::logging::logging;
+use crate::payload::Payload;
 use crate::ports::{self, Level, Method, Request, Response, StateError, TransportError};
 use crate::time::Timestamp;
 
@@ -228,7 +229,16 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
 }
 
 /// Writes all bytes, in pieces as large as the host permits; false where the host takes no more.
-async fn write(stream: &OutputStream, mut bytes: &[u8]) -> bool {
+async fn write(stream: &OutputStream, body: &Payload) -> bool {
+    for piece in body.pieces() {
+        if !write_piece(stream, piece).await {
+            return false;
+        }
+    }
+    true
+}
+
+async fn write_piece(stream: &OutputStream, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         let permitted = match stream.check_write() {
             Ok(0) => {

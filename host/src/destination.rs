@@ -25,7 +25,12 @@ pub struct Destination {
     resource: ResourceAny,
     reach: Reach,
     filled: Vec<Filled>,
+    /// What a call failed with whose records were given in several, after acks that had to be returned first.
+    failed: Option<Error>,
 }
+
+/// Bytes of records that the component gets in one call, beside one record: each call is in its memory as it came.
+const CALL_BYTES_MAX: usize = 16 << 20;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,7 @@ impl Destination {
             resource,
             reach,
             filled: prepared.filled,
+            failed: None,
         })
     }
 
@@ -87,6 +93,22 @@ impl Destination {
     ///
     /// Whatever kept a batch from being stored. What was not acked must be written to a new destination.
     pub async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        self.check_health()?;
+        let mut acks = Vec::new();
+        for call in calls(records) {
+            match self.write_in_one_call(call).await {
+                Ok(more) => acks.extend(more),
+                Err(error) if acks.is_empty() => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(acks)
+    }
+
+    async fn write_in_one_call(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let resource = self.resource;
         let table = self.instance.table();
         let records = records
@@ -109,6 +131,7 @@ impl Destination {
     ///
     /// As [`write`](Self::write).
     pub async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        self.check_health()?;
         let resource = self.resource;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let flushed = self
@@ -153,10 +176,35 @@ impl Destination {
         self.reach.explain(ended).await
     }
 
+    fn check_health(&self) -> Result<()> {
+        match &self.failed {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
     /// Where its settings lead.
     pub(crate) fn reach(&self) -> &Reach {
         &self.reach
     }
+}
+
+/// Records in the calls in which they are given; one call where there are none, which is a tick.
+fn calls(records: Vec<Record>) -> Vec<Vec<Record>> {
+    let (mut calls, mut bytes) = (vec![Vec::new()], 0);
+    for record in records {
+        let more = record::lowered_bytes(&record);
+        if bytes > 0 && bytes + more > CALL_BYTES_MAX {
+            calls.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += more;
+        calls
+            .last_mut()
+            .expect("there is one from the start")
+            .push(record);
+    }
+    calls
 }
 
 fn lift(acks: Vec<destination::Ack>) -> Vec<Ack> {
@@ -166,4 +214,45 @@ fn lift(acks: Vec<destination::Ack>) -> Vec<Ack> {
             error: ack.error.map(Error::from),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Change, Data, Operation};
+
+    fn record(number: usize, after: Data) -> Record {
+        Record {
+            position: Bytes::from(number.to_string()),
+            operation: Operation::Create,
+            metadata: Default::default(),
+            key: None,
+            payload: Change {
+                before: None,
+                after: Some(after),
+            },
+        }
+    }
+
+    fn counts(records: Vec<Record>) -> Vec<usize> {
+        calls(records).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn records_are_given_in_calls_that_fit_into_memory() {
+        let text = |bytes| Data::Structured("x".repeat(bytes));
+        let raw = |bytes| Data::Raw(Bytes::from(vec![0; bytes]));
+        assert_eq!(counts(Vec::new()), [0], "a tick");
+        let small = (0..1000).map(|n| record(n, raw(100))).collect();
+        assert_eq!(counts(small), [1000]);
+        let mib = 1 << 20;
+        let half = (0..5).map(|n| record(n, text(7 * mib))).collect();
+        assert_eq!(counts(half), [2, 2, 1]);
+        let large = [1, 60 * mib, 1, 1].into_iter().enumerate();
+        let large = large.map(|(n, bytes)| record(n, text(bytes))).collect();
+        assert_eq!(counts(large), [1, 1, 2]);
+        // What goes by handle takes no room.
+        let streamed = (0..9).map(|n| record(n, raw(10 * mib))).collect();
+        assert_eq!(counts(streamed), [9]);
+    }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynInputStream, StreamError};
 
 pub use s3_connector::record::{Change, Metadata, NoBody, Operation, json};
@@ -165,6 +166,39 @@ pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<R
     })
 }
 
+/// Raw bytes of a payload above this go by handle, so that the instance takes them in as it has room for them.
+const RAW_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that [`lower`] puts into an instance's memory.
+pub(crate) fn lowered_bytes(record: &Record) -> usize {
+    let bytes = |data: &Option<Data>, raw_bytes_max| match data {
+        Some(Data::Raw(bytes)) if bytes.len() <= raw_bytes_max => bytes.len(),
+        Some(Data::Structured(text)) => text.len(),
+        _ => 0,
+    };
+    let metadata = record.metadata.iter();
+    record.position.len()
+        + metadata
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>()
+        + bytes(&record.key, usize::MAX)
+        + bytes(&record.payload.before, RAW_BYTES_MAX)
+        + bytes(&record.payload.after, RAW_BYTES_MAX)
+}
+
+/// Raw data that are too large to be handed over at once, as a body.
+fn by_handle(data: Option<Data>) -> Option<Data> {
+    match data {
+        Some(Data::Raw(bytes)) if bytes.len() > RAW_BYTES_MAX => Some(Data::Body {
+            length: Some(bytes.len() as u64),
+            bytes: Body {
+                stream: Box::new(MemoryInputPipe::new(bytes)),
+            },
+        }),
+        other => other,
+    }
+}
+
 /// Gives a record to an instance: its streams enter the instance's table.
 pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::Record> {
     let mut lower = |data: Option<Data>| -> Result<Option<types::Data>> {
@@ -190,8 +224,8 @@ pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::
     Ok(types::Record {
         key: lower(record.key)?,
         payload: types::Change {
-            before: lower(record.payload.before)?,
-            after: lower(record.payload.after)?,
+            before: lower(by_handle(record.payload.before))?,
+            after: lower(by_handle(record.payload.after))?,
         },
         position: record.position.into(),
         operation: match record.operation {

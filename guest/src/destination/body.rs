@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::payload::Writer;
 use crate::ports::Body;
 use crate::record::{Change, Data, NoBody, Record};
 
@@ -52,8 +53,8 @@ async fn read_body<B: Body>(field: &str, length: Option<u64>, body: &mut B) -> R
     if let Some(length) = length.filter(|length| *length > max) {
         return Err(buffer::too_large(length));
     }
-    let mut whole = Bytes::new();
-    let mut joined = Vec::new();
+    let mut first = Bytes::new();
+    let mut more = Joined::new(length);
     let mut count = 0;
     loop {
         let piece = body.read().await.map_err(|why| {
@@ -67,14 +68,11 @@ async fn read_body<B: Body>(field: &str, length: Option<u64>, body: &mut B) -> R
         }
         // A body of one piece stays where it is.
         if count == piece.len() as u64 {
-            whole = piece;
+            first = piece;
             continue;
         }
-        if joined.is_empty() {
-            joined.reserve(length.unwrap_or(count) as usize);
-            joined.extend_from_slice(&whole);
-        }
-        joined.extend_from_slice(&piece);
+        more.put(&std::mem::take(&mut first));
+        more.put(&piece);
     }
     match length {
         Some(length) if count != length => {
@@ -88,8 +86,42 @@ async fn read_body<B: Body>(field: &str, length: Option<u64>, body: &mut B) -> R
             )))
         }
         None if count > max => Err(buffer::too_large(count)),
-        _ if joined.is_empty() => Ok(whole),
-        _ => Ok(Bytes::from(joined)),
+        _ if count == first.len() as u64 => Ok(first),
+        _ => Ok(more.finish()),
+    }
+}
+
+/// Pieces that become one, in no more memory than that takes.
+enum Joined {
+    /// Of a length that was declared.
+    Whole(Vec<u8>, usize),
+    /// Of a length that only shows at the end: a vector would double on its way there.
+    Pieces(Writer),
+}
+
+impl Joined {
+    fn new(length: Option<u64>) -> Self {
+        match length.and_then(|length| usize::try_from(length).ok()) {
+            Some(length) => Self::Whole(Vec::new(), length),
+            None => Self::Pieces(Writer::default()),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Whole(whole, length) => {
+                whole.reserve_exact(*length - whole.len());
+                whole.extend_from_slice(bytes);
+            }
+            Self::Pieces(pieces) => pieces.put(bytes),
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        match self {
+            Self::Whole(whole, _) => Bytes::from(whole),
+            Self::Pieces(pieces) => pieces.finish().into_bytes(),
+        }
     }
 }
 
@@ -174,7 +206,12 @@ mod tests {
             late: None,
         };
         let error = Model::new(1).block_on(read_body("key", None, &mut endless));
-        assert!(error.expect_err("too large").message.contains("split it"));
+        assert!(
+            error
+                .expect_err("too large")
+                .message
+                .contains("dead-letter")
+        );
         assert_eq!(endless.left.len(), 100 - 65);
         let declared = read_one(body(Some(limits::RECORD_BYTES_MAX + 1), &[b"a"]));
         assert_eq!(declared.expect_err("too large").kind, ErrorKind::Invalid);

@@ -17,6 +17,7 @@ use super::key::Digester;
 use crate::config::{DestinationConfig, FormatName};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::payload::Payload;
 use crate::record::{Data, NoBody, Record};
 
 /// When a batch is over.
@@ -40,11 +41,19 @@ impl From<&DestinationConfig> for Bounds {
     }
 }
 
-/// A record that a batch can take, and its size.
+/// A record that a batch can take, and its sizes.
 #[derive(Debug)]
 pub(super) struct Checked {
     record: Record<NoBody>,
     bytes: u64,
+    held_bytes: u64,
+}
+
+impl Checked {
+    /// What it takes of memory at the most, from when it is in a batch until that is stored.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
 }
 
 /// An object to be stored.
@@ -59,7 +68,7 @@ pub(super) struct Object {
     /// The number of its records.
     pub(super) records: usize,
     /// Its bytes.
-    pub(super) body: Bytes,
+    pub(super) body: Payload,
 }
 
 /// A batch that is over.
@@ -83,8 +92,8 @@ pub(super) struct Buffer {
     records: usize,
     bytes: u64,
     first_at: Duration,
-    /// Records without a position so far, in this batch and all before it.
-    unplaced: u64,
+    /// What the batch may take of memory.
+    held_bytes: u64,
 }
 
 impl Buffer {
@@ -99,7 +108,7 @@ impl Buffer {
             records: 0,
             bytes: 0,
             first_at: Duration::ZERO,
-            unplaced: 0,
+            held_bytes: 0,
         }
     }
 
@@ -115,12 +124,25 @@ impl Buffer {
 
     /// Whether it takes no further record of any size.
     pub(super) fn is_full(&self) -> bool {
-        self.records >= self.bounds.records_max || self.bytes >= self.bounds.bytes_max
+        self.records >= self.bounds.records_max
+            || self.bytes >= self.bounds.bytes_max
+            || (!self.is_empty() && self.acks.len() >= limits::BATCH_ACKS_MAX)
+    }
+
+    /// Looks whether a record can be part of any object.
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, saying what about the record is not as it should be.
+    pub(super) fn check(&self, record: Record<NoBody>) -> Result<Checked> {
+        check(self.format, record)
     }
 
     /// Whether `record` belongs to this batch and not to the next one.
     pub(super) fn has_room(&self, record: &Checked) -> bool {
-        let fits = self.bytes.saturating_add(record.bytes) <= self.bounds.bytes_max;
+        let bytes = self.bytes.saturating_add(record.bytes);
+        let held_bytes = self.held_bytes + record.held_bytes;
+        let fits = bytes <= self.bounds.bytes_max && held_bytes <= limits::OBJECT_BYTES_MAX;
         self.is_empty() || (fits && !self.is_full())
     }
 
@@ -130,8 +152,19 @@ impl Buffer {
         aged || self.is_full()
     }
 
+    /// What it takes of memory, or will once it is encoded.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// Takes a record. See to it that the buffer [has room](Self::has_room).
-    pub(super) fn push(&mut self, Checked { record, bytes }: Checked, now: Duration) {
+    pub(super) fn push(&mut self, record: Checked, now: Duration) {
+        let Checked {
+            record,
+            bytes,
+            held_bytes,
+        } = record;
+        self.held_bytes += held_bytes;
         if self.is_empty() {
             self.first_at = now;
         }
@@ -141,8 +174,7 @@ impl Buffer {
             position: record.position.clone(),
             error: None,
         });
-        self.digester.record(&record, self.unplaced);
-        self.unplaced += u64::from(record.position.is_empty());
+        self.digester.record(&record);
         self.encoder.push(record);
     }
 
@@ -168,22 +200,20 @@ impl Buffer {
         *self = Self::new(self.bounds, self.format);
     }
 
-    /// Ends the batch and starts the next one; none where there is no record.
+    /// Ends the batch and starts the next one; none where there is no record. `random` gives what
+    /// its name needs of chance.
     ///
     /// # Errors
     ///
     /// Those of the format.
-    pub(super) fn take(&mut self) -> Result<Option<Batch>> {
+    pub(super) fn take(&mut self, random: impl FnMut() -> u64) -> Result<Option<Batch>> {
         if self.is_empty() {
             return Ok(None);
         }
-        let next = Self {
-            unplaced: self.unplaced,
-            ..Self::new(self.bounds, self.format)
-        };
+        let next = Self::new(self.bounds, self.format);
         let ended = std::mem::replace(self, next);
         let object = Object {
-            digest: ended.digester.finish(),
+            digest: ended.digester.finish(random),
             extension: format::extension(ended.format),
             content_type: format::content_type(ended.format),
             records: ended.records,
@@ -196,12 +226,7 @@ impl Buffer {
     }
 }
 
-/// Looks whether a record can be part of any object.
-///
-/// # Errors
-///
-/// `invalid`, saying what about the record is not as it should be.
-pub(super) fn check(record: Record<NoBody>) -> Result<Checked> {
+fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
     let mut bytes = record.position.len() as u64;
     bytes += record
         .metadata
@@ -222,13 +247,28 @@ pub(super) fn check(record: Record<NoBody>) -> Result<Checked> {
     if bytes > limits::RECORD_BYTES_MAX {
         return Err(too_large(bytes));
     }
-    Ok(Checked { record, bytes })
+    let held_bytes = format::held_bytes(format, &record);
+    if held_bytes > limits::OBJECT_BYTES_MAX {
+        return Err(Error::invalid(format!(
+            "the record becomes {held_bytes} bytes by its escapes, but an object may have {} at most: {LEAVE_OUT}",
+            limits::OBJECT_BYTES_MAX
+        )));
+    }
+    Ok(Checked {
+        record,
+        bytes,
+        held_bytes,
+    })
 }
+
+/// What to do about a record that nobody can make smaller.
+const LEAVE_OUT: &str = "have the source leave such objects out (setting `objectBytes` of an S3 source), or give the \
+                         pipeline a dead-letter queue";
 
 /// The answer to a record of `bytes`, or more.
 pub(super) fn too_large(bytes: u64) -> Error {
     Error::invalid(format!(
-        "the record has {bytes} bytes or more, but a destination takes {} at most: split it",
+        "the record has {bytes} bytes or more, but a destination takes {} at most: {LEAVE_OUT}",
         limits::RECORD_BYTES_MAX
     ))
 }
@@ -275,7 +315,7 @@ mod tests {
     }
 
     fn checked(position: &str, payload_bytes: usize) -> Checked {
-        check(record(position, payload_bytes)).expect("a good record")
+        check(FormatName::Json, record(position, payload_bytes)).expect("a good record")
     }
 
     fn positions(acks: &[Ack]) -> Vec<&[u8]> {
@@ -290,10 +330,18 @@ mod tests {
             buffer.push(checked(position, 1), Duration::ZERO);
         }
         assert!(buffer.is_full() && !buffer.has_room(&checked("d", 0)));
-        let batch = buffer.take().expect("encodes").expect("is there");
+        let batch = buffer.take(|| 0).expect("encodes").expect("is there");
         assert_eq!(positions(&batch.acks), [b"a", b"b", b"c"]);
         assert_eq!(batch.object.records, 3);
-        assert_eq!(batch.object.body.split(|b| *b == b'\n').count(), 4);
+        assert_eq!(
+            batch
+                .object
+                .body
+                .into_bytes()
+                .split(|b| *b == b'\n')
+                .count(),
+            4
+        );
         assert!(buffer.is_empty() && !buffer.is_full());
     }
 
@@ -322,7 +370,7 @@ mod tests {
         whole.key = Some(Data::Structured("{}".to_owned()));
         whole.payload.before = Some(Data::Raw(Bytes::from_static(b"abc")));
         assert_eq!(
-            check(whole).expect("a good record").bytes,
+            check(FormatName::Json, whole).expect("a good record").bytes,
             5 + 7 + 9 + 2 + 3
         );
     }
@@ -346,15 +394,12 @@ mod tests {
         buffer.refuse(Bytes::from_static(b"c"), Error::invalid("bad"));
         buffer.push(checked("d", 1), Duration::ZERO);
         assert!(!buffer.is_full() && buffer.take_refusals().is_empty());
-        let batch = buffer.take().expect("encodes").expect("is there");
+        let batch = buffer.take(|| 0).expect("encodes").expect("is there");
         assert_eq!(positions(&batch.acks), [b"a", b"b", b"c", b"d"]);
         let refused: Vec<_> = batch.acks.iter().map(|ack| ack.error.is_some()).collect();
         assert_eq!(refused, [true, false, true, false]);
-        let lines = batch
-            .object
-            .body
-            .split(|b| *b == b'\n')
-            .filter(|line| !line.is_empty());
+        let body = batch.object.body.clone().into_bytes();
+        let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         assert!(lines.map(json::decode_line).all(|line| line.is_ok()));
         assert_eq!(batch.object.records, 2);
     }
@@ -363,7 +408,7 @@ mod tests {
     fn refusals_alone_are_no_batch() {
         let mut buffer = buffer();
         buffer.refuse(Bytes::from_static(b"a"), Error::invalid("bad"));
-        assert!(buffer.take().expect("encodes").is_none());
+        assert!(buffer.take(|| 0).expect("encodes").is_none());
         assert_eq!(positions(&buffer.take_refusals()), [b"a"]);
         assert_eq!(buffer.acks_count(), 0);
     }
@@ -375,7 +420,7 @@ mod tests {
             for (index, size) in [10, 95, 1, 1, 1, 1, 60, 60, 500, 1].into_iter().enumerate() {
                 let record = checked(&index.to_string(), size);
                 if !buffer.has_room(&record) {
-                    let batch = buffer.take().expect("encodes").expect("is there");
+                    let batch = buffer.take(|| 0).expect("encodes").expect("is there");
                     digests.push((batch.object.digest, batch.acks.len()));
                 }
                 buffer.push(record, Duration::from_secs(index as u64 * 60));
@@ -388,9 +433,31 @@ mod tests {
     }
 
     #[test]
+    fn an_object_is_no_longer_than_one_request_may_be() {
+        let escaped = |count: usize| {
+            let mut record = record("a", 0);
+            record
+                .metadata
+                .insert("n".to_owned(), "\u{1}".repeat(count));
+            record
+        };
+        let bounds = Bounds {
+            bytes_max: u64::MAX,
+            ..BOUNDS
+        };
+        let mut buffer = Buffer::new(bounds, FormatName::Json);
+        let error = buffer.check(escaped(43 << 20)).expect_err("is too long");
+        assert!(error.message.contains("by its escapes"), "{error}");
+        let half = || buffer.check(escaped(22 << 20)).expect("fits by itself");
+        let (one, other) = (half(), half());
+        buffer.push(one, Duration::ZERO);
+        assert!(!buffer.has_room(&other) && !buffer.is_full());
+    }
+
+    #[test]
     fn what_no_object_can_hold_is_refused() {
         let too_large = record("a", limits::RECORD_BYTES_MAX as usize);
-        let error = check(too_large).expect_err("must be refused");
+        let error = check(FormatName::Json, too_large).expect_err("must be refused");
         assert!(error.message.contains("67108864 at most"), "{error}");
         for text in [
             "",
@@ -405,16 +472,16 @@ mod tests {
         ] {
             let mut bad = record("a", 1);
             bad.key = Some(Data::Structured(text.to_owned()));
-            let error = check(bad).expect_err(text);
+            let error = check(FormatName::Json, bad).expect_err(text);
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert!(error.message.contains("`key` is structured"), "{error}");
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let mut odd = record("a", 1);
         odd.payload.before = Some(Data::Structured(deep));
-        assert!(check(odd).is_ok(), "depth is no fault");
+        assert!(check(FormatName::Json, odd).is_ok(), "depth is no fault");
         let mut spaced = record("a", 1);
         spaced.payload.after = Some(Data::Structured(" \n{ \"a\" : 1 } ".to_owned()));
-        assert!(check(spaced).is_ok());
+        assert!(check(FormatName::Json, spaced).is_ok());
     }
 }

@@ -1,10 +1,9 @@
 //! The formats of objects behind one face. How each is written is left to `json` and `parquet`.
 
-use bytes::Bytes;
-
 use super::{json, parquet};
 use crate::config::FormatName;
 use crate::error::Result;
+use crate::payload::Payload;
 use crate::record::{NoBody, Record};
 
 /// A batch being encoded.
@@ -38,11 +37,19 @@ impl Encoder {
     /// # Errors
     ///
     /// `internal`, where a format can't be written, which no record should be able to cause.
-    pub(super) fn finish(self) -> Result<Bytes> {
+    pub(super) fn finish(self) -> Result<Payload> {
         match self {
             Self::Json(encoder) => Ok(encoder.finish()),
             Self::Parquet(encoder) => encoder.finish(),
         }
+    }
+}
+
+/// What a record takes of memory at the most, from when it is in a batch until that is stored.
+pub(super) fn held_bytes(format: FormatName, record: &Record<NoBody>) -> u64 {
+    match format {
+        FormatName::Json => json::held_bytes(record),
+        FormatName::Parquet => parquet::held_bytes(record),
     }
 }
 
@@ -66,6 +73,8 @@ pub(super) fn content_type(format: FormatName) -> &'static str {
 /// Records of every shape: what either format must give back as it was.
 #[cfg(test)]
 pub(super) fn samples() -> Vec<Record<NoBody>> {
+    use bytes::Bytes;
+
     use crate::record::{Change, Data, Metadata, Operation};
 
     let every_byte: Vec<u8> = (0..=255).collect();

@@ -2,13 +2,12 @@
 //!
 //! The form of a line is `record::json`'s. Any bytes survive it.
 
-use bytes::Bytes;
-
+use crate::payload::{Payload, Writer};
 use crate::record::{NoBody, Record, json};
 
 /// Writes records as they come, straight into the object's bytes.
 #[derive(Debug, Default)]
-pub(super) struct Encoder(Vec<u8>);
+pub(super) struct Encoder(Writer);
 
 impl Encoder {
     /// Takes the next record.
@@ -17,9 +16,14 @@ impl Encoder {
     }
 
     /// The object.
-    pub(super) fn finish(self) -> Bytes {
-        Bytes::from(self.0)
+    pub(super) fn finish(self) -> Payload {
+        self.0.finish()
     }
+}
+
+/// What a record takes of memory: its line alone, since it is let go of once that is written.
+pub(super) fn held_bytes(record: &Record<NoBody>) -> u64 {
+    json::line_bytes(record)
 }
 
 #[cfg(test)]
@@ -31,7 +35,7 @@ mod tests {
     fn every_record_reads_back_as_it_was() {
         let mut encoder = Encoder::default();
         samples().iter().for_each(|record| encoder.push(record));
-        let object = encoder.finish();
+        let object = encoder.finish().into_bytes();
         let lines = object
             .strip_suffix(b"\n")
             .expect("ends with a newline")

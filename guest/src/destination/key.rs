@@ -1,14 +1,11 @@
-//! Names of objects, made of nothing but the records in them.
+//! Names of objects, made of the records in them.
 //!
 //! The same records give the same name on every run, machine and version, so a batch that is
 //! written twice is written once; any difference gives another name, so no batch ever stands in
-//! another's way. A clock or chance in a name would turn every replay into a duplicate. Names
-//! outlive a release: what is hashed here may not change. Storing an object under its name is left
-//! to `upload`.
-
-use std::hash::Hasher as _;
-
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
+//! another's way. A clock in a name would turn every replay into a duplicate, and so would chance:
+//! it is in the names of those batches alone that can't be known again, since a record of theirs
+//! has no position. Names outlive a release: what is hashed here may not change. Storing an object
+//! under its name is left to `upload`.
 
 use crate::error::{Error, Result};
 use crate::limits;
@@ -17,37 +14,39 @@ use crate::record::{Data, NoBody, Operation, Record};
 /// Metadata that tells of the reading and not of the record: a replay reads at another time.
 const VOLATILE: &str = "opencdc.readAt";
 
-/// The keys of the hash. Fixed, since names must not differ between runs; they say what is hashed.
-const KEYS: (u64, u64) = (
-    u64::from_le_bytes(*b"opencdc."),
-    u64::from_le_bytes(*b"batch.v1"),
-);
+/// What is hashed, for the hash: fixed, since names must not differ between runs, and of no other
+/// use anywhere.
+const CONTEXT: &str = "s3-connector 2026-11-26 a batch of OpenCDC records";
 
-/// Bytes of a name behind its prefix: 32 digits, a dot and the longest extension.
-const NAME_BYTES_MAX: usize = 32 + 1 + 7;
+/// Bytes of a name behind its prefix: 64 digits, a dot and the longest extension.
+const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
 
 /// Takes records in order and gives the digest of them all.
 ///
-/// The digest is SipHash-1-3 with 128 bits, in the byte order of its reference implementation, over
-/// each record's fields in order. Every text is preceded by its length and every choice by its
-/// number, so that no two lists of records are hashed as the same bytes. It keeps apart what
-/// differs by accident; 2^64 batches would have to be written before two were likely to meet.
+/// The digest is BLAKE3 with a context of its own, over each record's fields in order. Every text
+/// is preceded by its length and every choice by its number, so that no two lists of records are
+/// hashed as the same bytes. Nobody can find two batches of one digest, not even who writes the
+/// records: the second would be taken for the first, and lost.
 #[derive(Debug)]
-pub(super) struct Digester(SipHasher13);
+pub(super) struct Digester {
+    hash: blake3::Hasher,
+    /// Whether nothing tells the batch from an equal one that is no replay of it.
+    is_ambiguous: bool,
+}
 
 impl Digester {
     /// Starts with no records.
     pub(super) fn new() -> Self {
-        Self(SipHasher13::new_with_keys(KEYS.0, KEYS.1))
+        Self {
+            hash: blake3::Hasher::new_derive_key(CONTEXT),
+            is_ambiguous: false,
+        }
     }
 
-    /// Takes the next record. One without a position counts as another by its `ordinal` among those
-    /// of a run: nothing else may set it apart from an equal one that was stored before.
-    pub(super) fn record(&mut self, record: &Record<NoBody>, ordinal: u64) {
+    /// Takes the next record.
+    pub(super) fn record(&mut self, record: &Record<NoBody>) {
+        self.is_ambiguous |= record.position.is_empty();
         self.bytes(&record.position);
-        if record.position.is_empty() {
-            self.number(ordinal);
-        }
         self.number(match record.operation {
             Operation::Create => 1,
             Operation::Update => 2,
@@ -70,14 +69,14 @@ impl Digester {
         self.data(record.payload.after.as_ref());
     }
 
-    /// The digest as 32 hexadecimal digits.
-    pub(super) fn finish(&self) -> String {
-        self.0
-            .finish128()
-            .as_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+    /// The digest as 64 hexadecimal digits. Where a record has no position, 128 bits of chance from
+    /// `random` go into it: the same line on another day is another one.
+    pub(super) fn finish(mut self, mut random: impl FnMut() -> u64) -> String {
+        if self.is_ambiguous {
+            self.number(random());
+            self.number(random());
+        }
+        self.hash.finalize().to_hex().as_str().to_owned()
     }
 
     fn data(&mut self, data: Option<&Data<NoBody>>) {
@@ -97,12 +96,11 @@ impl Digester {
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
-        self.0.write(bytes);
+        self.hash.update(bytes);
     }
 
-    /// Written byte by byte: `write_u64` would hash in the machine's own order.
     fn number(&mut self, number: u64) {
-        self.0.write(&number.to_le_bytes());
+        self.hash.update(&number.to_le_bytes());
     }
 }
 
@@ -150,9 +148,17 @@ mod tests {
     }
 
     fn digest(records: &[Record<NoBody>]) -> String {
+        digest_by(records, 0)
+    }
+
+    /// The digest where chance gives `random` and what follows.
+    fn digest_by(records: &[Record<NoBody>], mut random: u64) -> String {
         let mut digester = Digester::new();
-        records.iter().for_each(|record| digester.record(record, 0));
-        digester.finish()
+        records.iter().for_each(|record| digester.record(record));
+        digester.finish(|| {
+            random += 1;
+            random
+        })
     }
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
         let digest = digest(&[record(b"p1"), record(b"p2")]);
         assert_eq!(
             object_key("logs-", &digest, "json"),
-            "logs-03537d5ef781d512acb5c7818f64247b.json"
+            "logs-ce20b3b6450afa116dd32e8335839eda08d2f07623edc46d34006986089eb777.json"
         );
     }
 
@@ -168,6 +174,21 @@ mod tests {
     fn a_prefix_is_put_in_front_as_it_is() {
         for prefix in ["", "conduit-", "a//b/", "../", "/", "."] {
             assert_eq!(object_key(prefix, "00", "json"), format!("{prefix}00.json"));
+        }
+    }
+
+    #[test]
+    fn chance_is_in_a_name_only_where_a_record_has_no_position() {
+        let placed = [record(b"p"), record(b"q")];
+        assert_eq!(digest_by(&placed, 1), digest_by(&placed, 3));
+        for unplaced in [
+            vec![record(b"")],
+            vec![record(b""), record(b"q")],
+            vec![record(b"p"), record(b"")],
+        ] {
+            assert_eq!(digest_by(&unplaced, 1), digest_by(&unplaced, 1));
+            assert_ne!(digest_by(&unplaced, 1), digest_by(&unplaced, 3));
+            assert_ne!(digest_by(&unplaced, 1), digest_by(&unplaced, 2));
         }
     }
 

@@ -15,6 +15,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use crate::error::{Error, Result};
+use crate::payload::{Payload, Writer};
 use crate::record::{Data, NoBody, Record};
 
 /// What the columns are. Readers know them by these names: a change needs a line in the changelog.
@@ -46,6 +47,12 @@ message record {
     }
   }
 }";
+
+/// What a row takes besides its values: eight vectors of handles of 24 bytes and levels of 2.
+const ROW_BYTES: u64 = 256;
+
+/// What an entry of the metadata takes besides its texts: two handles, allocated for themselves.
+const ENTRY_BYTES: u64 = 96;
 
 /// Columns whose values come again and again. A dictionary of the others would only be a copy of
 /// them.
@@ -147,14 +154,14 @@ impl Encoder {
     /// # Errors
     ///
     /// `internal`: nothing in a record can make the writer fail.
-    pub(super) fn finish(self) -> Result<Bytes> {
+    pub(super) fn finish(self) -> Result<Payload> {
         let failed = |error| Error::internal(format!("cannot write parquet: {error}"));
-        self.write().map(Bytes::from).map_err(failed)
+        self.write().map_err(failed)
     }
 
-    fn write(self) -> Result<Vec<u8>, ParquetError> {
+    fn write(self) -> Result<Payload, ParquetError> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
-        let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties())?;
+        let mut writer = SerializedFileWriter::new(Writer::default(), schema, properties())?;
         let mut rows = writer.next_row_group()?;
         for column in self.into_columns() {
             let missing = || ParquetError::General("the schema has fewer columns".to_owned());
@@ -166,7 +173,7 @@ impl Encoder {
             chunk.close()?;
         }
         rows.close()?;
-        writer.into_inner()
+        Ok(writer.into_inner()?.finish())
     }
 
     /// The columns in the order of the schema.
@@ -181,6 +188,20 @@ impl Encoder {
         .into_iter()
         .chain(data.flat_map(|columns| [columns.raw, columns.structured]))
     }
+}
+
+/// What a record takes of memory: as it came, and as it is written, for which
+/// [Snappy](https://github.com/google/snappy/blob/main/snappy.cc) may need a sixth more than it got.
+pub(super) fn held_bytes(record: &Record<NoBody>) -> u64 {
+    let payload = [&record.payload.before, &record.payload.after];
+    let data = payload.into_iter().chain([&record.key]).flatten();
+    let data: u64 = data.filter_map(Data::length).sum();
+    let entries = record.metadata.iter();
+    let metadata: u64 = entries
+        .map(|(name, value)| (name.len() + value.len()) as u64 + ENTRY_BYTES)
+        .sum();
+    let bytes = record.position.len() as u64 + data + metadata;
+    ROW_BYTES + bytes + bytes + bytes / 6
 }
 
 /// Levels, where the column has any.
@@ -213,7 +234,7 @@ mod tests {
     fn encode(records: Vec<Record<NoBody>>) -> Bytes {
         let mut encoder = Encoder::default();
         records.into_iter().for_each(|record| encoder.push(record));
-        encoder.finish().expect("encodes")
+        encoder.finish().expect("encodes").into_bytes()
     }
 
     #[test]

@@ -425,20 +425,136 @@ fn other_records_with_the_same_positions_are_stored_beside() {
     assert_eq!(world.stored(), [["1", "2"], ["1", "2"]]);
 }
 
+/// Writes records one by one into a bucket, each a batch, by chance that follows from `seed`.
+fn write_alone(bucket: &Bucket, seed: u64, positions: &[&str]) {
+    let mut world = World::open(&[("bufferSize", "1")], |_| None);
+    let inner = bucket.clone();
+    world.model.serve(move |request| inner.answer(request));
+    for _ in 0..seed {
+        let _ = world.model.random();
+    }
+    let acks = world.write(records(positions)).expect("writes");
+    assert_eq!(acks.len(), positions.len());
+}
+
 #[test]
-fn equal_records_without_a_position_are_all_stored() {
-    let run = |bucket: &Bucket| {
-        let mut world = World::open(&[("bufferSize", "1")], |_| None);
-        let inner = bucket.clone();
-        world.model.serve(move |request| inner.answer(request));
-        let acks = world.write(records(&["", "", ""])).expect("writes");
-        assert_eq!(acks.len(), 3);
-    };
+fn equal_records_without_a_position_are_all_stored_on_this_day_and_the_next() {
     let bucket = Bucket::default();
-    run(&bucket);
+    write_alone(&bucket, 1, &["", "", ""]);
     assert_eq!(bucket.objects().len(), 3);
-    run(&bucket);
-    assert_eq!(bucket.objects().len(), 3, "the same run again is a replay");
+    write_alone(&bucket, 100, &["", "", ""]);
+    assert_eq!(
+        bucket.objects().len(),
+        6,
+        "nothing says that it is a replay"
+    );
+}
+
+#[test]
+fn equal_records_of_one_position_are_one_record_told_again() {
+    let bucket = Bucket::default();
+    for seed in [1, 100] {
+        write_alone(&bucket, seed, &["a", "a", "a", "b"]);
+        assert_eq!(bucket.objects().len(), 2, "whichever run it is");
+    }
+}
+
+#[test]
+fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
+    let mut puts = 0;
+    let mut world = World::open(&[], |_| None);
+    let bucket = world.bucket.clone();
+    world.model.serve(move |request| {
+        puts += i32::from(request.method == Method::Put);
+        let answer = bucket.answer(request);
+        // It is stored, but nobody hears of it.
+        if puts < 3 && request.method == Method::Put {
+            return Reply::reset();
+        }
+        answer
+    });
+    let acks = world.write(records(&["", "a"])).expect("writes");
+    let rest = world.flush(10 * SECOND).expect("flushes");
+    assert_eq!(acks.len() + rest.len(), 2);
+    assert_eq!(
+        (world.puts(), world.stored()),
+        (3, vec![vec![String::new(), "a".to_owned()]])
+    );
+}
+
+#[test]
+fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
+    const MIB: usize = 1 << 20;
+    // Nothing that Parquet could make shorter.
+    let chance = Model::new(3);
+    let words = (0..63 * MIB / 8).flat_map(|_| chance.random().to_le_bytes());
+    let payload: Bytes = words.collect::<Vec<u8>>().into();
+    for format in ["json", "parquet"] {
+        for (bytes_max, payload_bytes, count) in [("64MiB", 31 * MIB, 14), ("16MiB", 63 * MIB, 7)] {
+            let settings = [("format", format), ("bufferBytes", bytes_max)];
+            let mut world = World::open(&settings, slow_puts(SECOND));
+            let (mut held_max, mut acks) = (0, Vec::new());
+            for number in 0..count {
+                let payload = Data::Raw(payload.slice(..payload_bytes));
+                let records = vec![record(&number.to_string(), payload)];
+                acks.extend(world.write(records).expect("waits for room"));
+                held_max = held_max.max(world.destination.held_bytes());
+                world.model.forget_requests();
+            }
+            acks.extend(world.flush(60 * SECOND).expect("flushes"));
+            assert_eq!(acks.len(), count as usize);
+            assert_eq!(world.destination.held_bytes(), 0, "nothing is left behind");
+            let context = format!("{format}, {bytes_max}: {held_max} bytes");
+            assert!(held_max <= limits::HELD_BYTES_MAX, "{context}");
+            let batch_bytes = payload_bytes.min(64 * MIB) as u64;
+            assert!(
+                held_max > 3 * batch_bytes,
+                "uploads go on side by side: {context}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_record_that_grows_by_its_escapes_fits_by_itself() {
+    let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
+    for number in 0..2 {
+        let mut record = records(&["a"]).remove(0);
+        let controls = "\u{1}".repeat(40 << 20);
+        record.metadata.insert(number.to_string(), controls);
+        world.write(vec![record]).expect("waits for room");
+        assert!(world.destination.held_bytes() <= limits::HELD_BYTES_MAX);
+        world.model.forget_requests();
+    }
+    assert_eq!(world.model.elapsed(), SECOND, "one after the other");
+}
+
+#[test]
+fn refusals_do_not_pile_up_behind_a_batch_that_does_not_fill() {
+    let mut world = World::open(&[("bufferSize", "100000"), ("bufferDelay", "1h")], |_| None);
+    let bad = |_| record("b", Data::Structured("[]".to_owned()));
+    assert!(world.write(records(&["a"])).expect("writes").is_empty());
+    let mut acks = Vec::new();
+    for _ in 0..=limits::BATCH_ACKS_MAX / 1000 {
+        acks.extend(world.write((0..1000).map(bad).collect()).expect("writes"));
+    }
+    assert_eq!(
+        (acks.len(), world.puts()),
+        (limits::BATCH_ACKS_MAX + 1001, 1)
+    );
+}
+
+#[test]
+fn a_store_that_knows_no_head_is_written_to() {
+    for (head, list) in [(405, 405), (405, 403), (501, 501), (403, 405)] {
+        let mut world = World::open(&[], move |request| match request.method {
+            Method::Head => Some(Reply::status(head)),
+            Method::Get => Some(Reply::error(list, "AccessDenied", "No.")),
+            _ => None,
+        });
+        assert_eq!(world.model.lines(Level::Warn).len(), 1, "{head}, {list}");
+        assert_eq!(world.write(records(&["a", "b"])).expect("writes").len(), 2);
+    }
 }
 
 #[test]
@@ -564,9 +680,9 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
         let prefix = "p".repeat(bytes);
         Destination::configure(Model::new(1), &settings(&[("prefix", &prefix)])).map(drop)
     };
-    assert!(configure(984).is_ok());
-    let error = configure(985).expect_err("too long");
-    assert!(error.message.contains("`prefix` has 985 bytes"), "{error}");
+    assert!(configure(952).is_ok());
+    let error = configure(953).expect_err("too long");
+    assert!(error.message.contains("`prefix` has 953 bytes"), "{error}");
 }
 
 /// Writes numbered records into a store that fails as `seed` has it, and returns what was answered and

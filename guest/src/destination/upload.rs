@@ -12,14 +12,21 @@ use super::buffer::Object;
 use super::key;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::payload::Payload;
 use crate::ports::{Level, Ports};
-use crate::s3::{self, Client, PutObject};
+use crate::s3::{self, Client, ObjectHead, PutObject};
 
 /// The user metadata that names the batch.
 const BATCH: &str = "opencdc-batch";
 
 /// The user metadata that counts its records.
 const RECORDS: &str = "opencdc-records";
+
+/// The user metadata that counts the object's bytes.
+const BYTES: &str = "opencdc-bytes";
+
+/// The user metadata with the BLAKE3 digest of the object's bytes.
+const CONTENT: &str = "opencdc-blake3";
 
 /// Stores batches. Clones share what was learnt about the store.
 #[derive(Clone)]
@@ -59,17 +66,18 @@ impl<P: Ports> Uploader<P> {
             &object.digest,
             object.extension,
         );
+        let content = digest(&object.body);
         for _ in 0..limits::STORE_ROUNDS_MAX {
             let is_conditional = !self.is_unconditional.get();
-            if !is_conditional && self.is_stored(&key, &object).await? {
+            if !is_conditional && self.is_stored(&key, &object, &content).await? {
                 return Ok(());
             }
-            let error = match self.put(&key, &object, is_conditional).await {
+            let error = match self.put(&key, &object, &content, is_conditional).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             if error.is_precondition_failed() {
-                if self.is_stored(&key, &object).await? {
+                if self.is_stored(&key, &object, &content).await? {
                     return Ok(());
                 }
                 // It is gone again, by a lifecycle rule perhaps: the name is free.
@@ -85,13 +93,24 @@ impl<P: Ports> Uploader<P> {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    async fn put(&self, key: &str, object: &Object, if_none_match: bool) -> s3::Result<()> {
-        let records = object.records.to_string();
+    async fn put(
+        &self,
+        key: &str,
+        object: &Object,
+        content: &str,
+        if_none_match: bool,
+    ) -> s3::Result<()> {
+        let (records, bytes) = (object.records.to_string(), object.body.len().to_string());
         let request = PutObject {
             key,
             body: object.body.clone(),
             content_type: object.content_type,
-            metadata: &[(BATCH, &object.digest), (RECORDS, &records)],
+            metadata: &[
+                (BATCH, &object.digest),
+                (RECORDS, &records),
+                (BYTES, &bytes),
+                (CONTENT, content),
+            ],
             if_none_match,
         };
         self.client.put_object(&request).await?;
@@ -102,8 +121,8 @@ impl<P: Ports> Uploader<P> {
     }
 
     /// Whether this batch stands under the key; an error where a stranger does.
-    async fn is_stored(&self, key: &str, object: &Object) -> Result<bool> {
-        match self.standing(key, object).await {
+    async fn is_stored(&self, key: &str, object: &Object, content: &str) -> Result<bool> {
+        match self.standing(key, object, content).await {
             Ok(Standing::Nothing) => Ok(false),
             Ok(Standing::ThisBatch) => {
                 self.ports.log(
@@ -129,32 +148,50 @@ impl<P: Ports> Uploader<P> {
         }
     }
 
-    async fn standing(&self, key: &str, object: &Object) -> s3::Result<Standing> {
+    /// Tells what stands under the key by its length and by digests, since a name can be taken by
+    /// anybody: of the records where it has one, otherwise of the bytes.
+    async fn standing(&self, key: &str, object: &Object, content: &str) -> s3::Result<Standing> {
         let head = match self.client.head_object(key).await {
             Ok(head) => head,
-            Err(error) if error.is_not_found() => return Ok(Standing::Nothing),
+            // A gateway that knows no HEAD may still know GET.
+            Err(error) if matches!(error.status(), Some(405 | 501)) => ObjectHead::default(),
+            Err(error) if is_missing(&error) => return Ok(Standing::Nothing),
             Err(error) => return Err(error),
         };
+        let said = |name| {
+            let mut metadata = head.metadata.iter();
+            metadata.find_map(|(found, value)| (found == name).then_some(value.as_str()))
+        };
         // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records
-        // do not.
-        if head
-            .metadata
-            .iter()
-            .any(|(name, value)| name == BATCH && *value == object.digest)
-        {
-            return Ok(Standing::ThisBatch);
-        }
-        // Not every store keeps user metadata.
-        if head
-            .length
-            .is_some_and(|length| length != object.body.len() as u64)
-        {
+        // do not, and the bytes that were stored then are described by the object itself.
+        let is_replay = said(BATCH) == Some(&object.digest);
+        let (bytes, digest_of_bytes) = match (is_replay, said(BYTES), said(CONTENT)) {
+            (true, Some(bytes), Some(content)) => (bytes.parse().ok(), content),
+            // Not every store keeps user metadata.
+            _ => (Some(object.body.len() as u64), content),
+        };
+        if head.length.is_some() && head.length != bytes {
             return Ok(Standing::Stranger);
         }
-        match self.client.object_equals(key, &object.body).await {
-            Ok(true) => Ok(Standing::ThisBatch),
-            Ok(false) => Ok(Standing::Stranger),
-            Err(error) if error.is_not_found() => Ok(Standing::Nothing),
+        if is_replay && head.length.is_some() && digest_of_bytes == content {
+            return Ok(Standing::ThisBatch);
+        }
+        let bytes_max = bytes.unwrap_or_default();
+        let start = || (0, blake3::Hasher::new());
+        let taken = self
+            .client
+            .fold_object(key, bytes_max, start, |(count, hash), piece| {
+                *count += piece.len() as u64;
+                hash.update(piece);
+            });
+        match taken.await {
+            Ok((count, hash))
+                if Some(count) == bytes && hash.finalize().to_hex().as_str() == digest_of_bytes =>
+            {
+                Ok(Standing::ThisBatch)
+            }
+            Ok(_) => Ok(Standing::Stranger),
+            Err(error) if is_missing(&error) => Ok(Standing::Nothing),
             Err(error) => Err(error),
         }
     }
@@ -171,6 +208,19 @@ impl<P: Ports> Uploader<P> {
     }
 }
 
+/// Whether there is no such object; 405 may only be a gateway that does not know the method.
+fn is_missing(error: &s3::Error) -> bool {
+    error.is_not_found() && error.status() == Some(404)
+}
+
+fn digest(body: &Payload) -> String {
+    let mut hash = blake3::Hasher::new();
+    for piece in body.pieces() {
+        hash.update(piece);
+    }
+    hash.finalize().to_hex().as_str().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -184,6 +234,7 @@ mod tests {
     use crate::ports::{Method, Request};
 
     const KEY: &str = "a/00ff.json";
+    const BODY: &[u8] = b"one\ntwo\n";
 
     fn object() -> Object {
         Object {
@@ -191,16 +242,30 @@ mod tests {
             extension: "json",
             content_type: "application/x-ndjson",
             records: 2,
-            body: Bytes::from_static(b"one\ntwo\n"),
+            body: Bytes::from_static(BODY).into(),
         }
     }
 
-    fn stored(body: &'static [u8], digest: Option<&str>) -> Stored {
-        let header = |digest: &str| ("x-amz-meta-opencdc-batch".to_owned(), digest.to_owned());
-        let headers = digest.map(header).into_iter().collect();
+    /// An object that says nothing of itself.
+    fn plain(body: &'static [u8]) -> Stored {
         Stored {
             body: Bytes::from_static(body),
-            headers,
+            headers: Vec::new(),
+        }
+    }
+
+    /// An object that says it was made of the records of `digest`, and has the bytes of `content`.
+    fn stored(body: &'static [u8], digest_of_records: &str, content: &'static [u8]) -> Stored {
+        let content: Payload = Bytes::from_static(content).into();
+        let headers = [
+            (BATCH, digest_of_records.to_owned()),
+            (BYTES, content.len().to_string()),
+            (CONTENT, digest(&content)),
+        ];
+        let header = |(name, value)| (format!("x-amz-meta-{name}"), value);
+        Stored {
+            headers: headers.map(header).into(),
+            ..plain(body)
         }
     }
 
@@ -251,7 +316,7 @@ mod tests {
         };
         assert!(is_conditional(request));
         let found = &bucket.objects()[KEY];
-        assert_eq!(found.body, object().body);
+        assert_eq!(found.body, BODY);
         let headers: Vec<_> = found
             .headers
             .iter()
@@ -261,6 +326,12 @@ mod tests {
             ("content-type", "application/x-ndjson"),
             ("x-amz-meta-opencdc-batch", "00ff"),
             ("x-amz-meta-opencdc-records", "2"),
+            ("x-amz-meta-opencdc-bytes", "8"),
+            (
+                "x-amz-meta-opencdc-blake3",
+                // As the reference implementation, `b3sum`, has it.
+                "04d2649eb72531af4fa85b201f6610814cb48e8ffb171b64bea1be6051ee8ba5",
+            ),
         ];
         assert_eq!(
             headers, expected,
@@ -283,17 +354,74 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_with_other_bytes_is_known_by_its_digest() {
+    fn a_replay_with_other_bytes_is_known_by_its_digests() {
         let bucket = Bucket::default();
-        bucket.insert(KEY, stored(b"read at another time", Some("00ff")));
-        store(&bucket, |_, reply| reply).1.expect("is stored");
-        assert_eq!(bucket.objects()[KEY].body, "read at another time");
+        let other = b"read at another time";
+        bucket.insert(KEY, stored(other, "00ff", other));
+        let (model, result) = store(&bucket, |_, reply| reply);
+        result.expect("is stored");
+        assert_eq!(bucket.objects()[KEY].body, &other[..]);
+        assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
+    }
+
+    #[test]
+    fn an_object_that_is_not_what_it_says_is_a_strangers() {
+        for (body, content) in [
+            // Cut short, made longer, and other bytes: of what we would write, and of an earlier try.
+            (&BODY[..7], BODY),
+            (b"one\ntwo\nthree\n", BODY),
+            (b"read at another", b"read at another time"),
+            (b"read at another tide", b"read at another time"),
+            (b"", b"read at another time"),
+        ] {
+            let bucket = Bucket::default();
+            bucket.insert(KEY, stored(body, "00ff", content));
+            let error = store(&bucket, |_, reply| reply).1.expect_err("is taken");
+            assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+            assert_eq!(bucket.objects()[KEY].body, body);
+        }
+    }
+
+    #[test]
+    fn a_gateway_without_head_is_asked_with_get() {
+        for status in [405, 501] {
+            for (body, is_ours) in [(BODY, true), (b"one\ntwO\n", false), (b"one", false)] {
+                let bucket = Bucket::default();
+                bucket.insert(KEY, plain(body));
+                let (model, result) = store(&bucket, move |request, reply| match request.method {
+                    Method::Head => Reply::status(status),
+                    _ => reply,
+                });
+                assert_eq!(result.is_ok(), is_ours, "{body:?}: {result:?}");
+                assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
+                assert_eq!(bucket.objects()[KEY].body, body);
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_that_lets_nobody_look_is_not_written_to_unseen() {
+        let bucket = Bucket::default();
+        bucket.insert(KEY, plain(b"stranger"));
+        let (model, inner) = (Model::new(1), bucket.clone());
+        model.serve(move |request| match request.method {
+            Method::Put if is_conditional(request) => Reply::error(501, "NotImplemented", "No."),
+            Method::Put => inner.answer(request),
+            _ => Reply::status(405),
+        });
+        let stored = model.block_on(uploader(&model).store(object()));
+        let error = stored.expect_err("cannot tell");
+        assert!(
+            error.message.contains("cannot tell whether the object"),
+            "{error}"
+        );
+        assert_eq!(bucket.objects()[KEY].body, "stranger");
     }
 
     #[test]
     fn the_same_bytes_are_ours_where_the_store_keeps_no_metadata() {
         let bucket = Bucket::default();
-        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        bucket.insert(KEY, plain(BODY));
         let (model, result) = store(&bucket, |_, reply| reply);
         result.expect("is stored");
         assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
@@ -301,14 +429,17 @@ mod tests {
 
     #[test]
     fn a_strangers_object_is_named_and_not_overwritten() {
-        for (body, digest) in [
-            (&b"stranger"[..], None),
-            (b"stranger", Some("ff00")),
-            (b"one\ntwo\nthree\n", None),
-            (b"", None),
+        for object in [
+            plain(b"stranger"),
+            stored(b"stranger", "ff00", b"stranger"),
+            // Whoever copies what an object says of itself has other bytes all the same.
+            stored(b"stranger", "00ff", BODY.split_at(4).0),
+            plain(b"one\ntwo\nthree\n"),
+            plain(b""),
         ] {
             let bucket = Bucket::default();
-            bucket.insert(KEY, stored(body, digest));
+            let body = object.body.clone();
+            bucket.insert(KEY, object);
             let error = store(&bucket, |_, reply| reply).1.expect_err("is taken");
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert!(
@@ -337,13 +468,13 @@ mod tests {
             .expect("stores");
         assert_eq!(methods(&model), [Method::Put; 3]);
         assert!(model.requests().iter().all(is_conditional));
-        assert_eq!(bucket.objects()[KEY].body, object().body);
+        assert_eq!(bucket.objects()[KEY].body, BODY);
     }
 
     #[test]
     fn a_body_that_breaks_while_it_is_compared_is_read_again() {
         let bucket = Bucket::default();
-        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        bucket.insert(KEY, plain(BODY));
         let mut gets = 0;
         let (_, result) = store(&bucket, move |request, reply| {
             gets += i32::from(request.method == Method::Get);
@@ -355,7 +486,7 @@ mod tests {
     #[test]
     fn a_name_that_came_free_again_is_written() {
         let bucket = Bucket::default();
-        bucket.insert(KEY, stored(b"stranger", None));
+        bucket.insert(KEY, plain(b"stranger"));
         let (inner, mut is_first) = (bucket.clone(), true);
         let (model, result) = store(&bucket, move |_, reply| {
             if std::mem::take(&mut is_first) {
@@ -366,13 +497,13 @@ mod tests {
         // The HEAD was answered after the object had gone.
         result.expect("stores");
         assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Put]);
-        assert_eq!(bucket.objects()[KEY].body, object().body);
+        assert_eq!(bucket.objects()[KEY].body, BODY);
     }
 
     #[test]
     fn a_name_that_comes_free_while_it_is_compared_is_written() {
         let bucket = Bucket::default();
-        bucket.insert(KEY, stored(b"one\ntwo\n", None));
+        bucket.insert(KEY, plain(BODY));
         let (inner, mut is_first) = (bucket.clone(), true);
         let (model, result) = store(&bucket, move |request, reply| {
             if request.method == Method::Get && std::mem::take(&mut is_first) {
@@ -384,7 +515,7 @@ mod tests {
         result.expect("stores");
         let expected = [Method::Put, Method::Head, Method::Get, Method::Put];
         assert_eq!(methods(&model), expected);
-        assert_eq!(bucket.objects()[KEY].body, object().body);
+        assert_eq!(bucket.objects()[KEY].body, BODY);
     }
 
     #[test]
@@ -426,7 +557,7 @@ mod tests {
             let expected = [Method::Put, Method::Head, Method::Put, Method::Head];
             assert_eq!(methods(&model), expected);
             assert_eq!(model.lines(Level::Warn).len(), 1, "is said once");
-            bucket.insert(KEY, stored(b"stranger", None));
+            bucket.insert(KEY, plain(b"stranger"));
             model
                 .block_on(uploader.store(object()))
                 .expect_err("is taken");
@@ -474,7 +605,7 @@ mod tests {
     fn a_name_that_cannot_be_looked_at_says_what_to_allow() {
         for refused in [Method::Head, Method::Get] {
             let bucket = Bucket::default();
-            bucket.insert(KEY, stored(b"one\ntwo\n", None));
+            bucket.insert(KEY, plain(BODY));
             let (_, result) = store(&bucket, move |request, reply| {
                 if request.method == refused {
                     Reply::status(403)

@@ -71,7 +71,9 @@ pub enum Retry {
 }
 
 /// Codes that come with a status that says "don't", and yet pass.
-const TRANSIENT: [&str; 10] = [
+const TRANSIENT: [&str; 11] = [
+    // The bytes were damaged on their way.
+    "BadDigest",
     "RequestTimeout",
     "RequestTimeTooSkewed",
     "SlowDown",

@@ -33,7 +33,7 @@ impl<P: Ports> Client<P> {
             .request(Method::Put, Some(key))
             .query("partNumber", &number.to_string())
             .query("uploadId", upload_id)
-            .body(body);
+            .body(body.into());
         let response = self.answer("UploadPart", &request.build()).await?;
         let etag = response.header("etag").map(document::bare_etag);
         Ok(etag.unwrap_or_default())

@@ -2,10 +2,10 @@
 //!
 //! Signing is the host's business, and so is the `host` header.
 
-use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::BucketConfig;
+use crate::payload::Payload;
 use crate::ports::{Method, Request};
 
 /// All but the unreserved characters of [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as
@@ -43,7 +43,7 @@ impl Builder {
             path_with_query: path,
             headers: Vec::new(),
             extra_headers: Vec::new(),
-            body: Bytes::new(),
+            body: Payload::empty(),
         };
         Self {
             request,
@@ -75,7 +75,7 @@ impl Builder {
     }
 
     /// Sets the body.
-    pub(super) fn body(mut self, body: Bytes) -> Self {
+    pub(super) fn body(mut self, body: Payload) -> Self {
         self.request.body = body;
         self
     }

@@ -222,7 +222,7 @@ fn an_object_is_written_as_a_version_and_removed_by_it() {
     });
     let object = PutObject {
         key: "in/a",
-        body: Bytes::from_static(b"x"),
+        body: Bytes::from_static(b"x").into(),
         content_type: "text/plain",
         metadata: &[],
         if_none_match: false,

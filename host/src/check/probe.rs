@@ -58,7 +58,7 @@ impl<'c> Probe<'c> {
     async fn store(&mut self, if_none_match: bool) -> Result<(), Error> {
         let object = PutObject {
             key: &self.key,
-            body: Bytes::from_static(CONTENT.as_bytes()),
+            body: Bytes::from_static(CONTENT.as_bytes()).into(),
             content_type: "text/plain",
             metadata: &[],
             if_none_match,

@@ -132,7 +132,7 @@ fn lower(request: Request) -> Result<HttpRequest<WasiBody>, TransportError> {
     for (name, value) in request.extra_headers {
         lowered = lowered.header(name, value);
     }
-    let body = Full::new(request.body)
+    let body = Full::new(request.body.into_bytes())
         .map_err(|never| match never {})
         .boxed_unsync();
     lowered

@@ -141,7 +141,7 @@ impl Transport for NativePorts {
                 origin: format!("{scheme}://{}", request.authority),
                 path_with_query: request.path_with_query,
                 headers: named.chain(request.extra_headers).collect(),
-                body: request.body,
+                body: request.body.into_bytes(),
                 service: "s3",
             };
             let signed = keys.sign(plain, inner.shared.now());
