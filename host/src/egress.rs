@@ -2,6 +2,7 @@
 //! Leaves retries to the guest, which knows S3's meanings; only what needs the host's knowledge is asked again
 //! here: a clock that is wrong, keys that have ended, a body that broke half way.
 
+mod checksum;
 mod counters;
 mod failure;
 mod hyper_upstream;
@@ -32,6 +33,7 @@ pub use self::policy::{Operation, Policy, PolicyInput, Role};
 pub use self::sign::Signer;
 pub use self::upstream::{HyperUpstream, Upstream};
 
+use self::checksum::Checksums;
 use self::counters::Counters;
 use self::failure::Failure;
 use self::redaction::Secrets;
@@ -93,6 +95,7 @@ struct Inner {
     clock: WallClock,
     /// Milliseconds by which S3's clock is ahead of ours, once it has complained.
     skew_ms: AtomicI64,
+    checksums: Checksums,
     counters: Counters,
     last_denial: Mutex<Option<String>>,
     last_failure: Mutex<Option<String>>,
@@ -107,6 +110,17 @@ struct Outgoing {
     headers: HeaderMap,
     body: Bytes,
     hash: PayloadHash,
+    /// Of a write's body.
+    checksum: Option<HeaderValue>,
+}
+
+/// What was done about one request already: nothing is done twice.
+#[derive(Debug, Default)]
+struct Corrections {
+    clock: bool,
+    keys: bool,
+    /// The code of what looks like the refusal of its checksum, once the request goes without.
+    checksum: Option<Option<String>>,
 }
 
 impl Egress {
@@ -144,6 +158,7 @@ impl Egress {
                 upstream,
                 clock,
                 skew_ms: AtomicI64::new(0),
+                checksums: Checksums::default(),
                 counters: Counters::default(),
                 last_denial: Mutex::default(),
                 last_failure: Mutex::default(),
@@ -246,25 +261,35 @@ impl Egress {
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
-    /// Gets the answer to a request, asking again only where the clock or the keys were at fault.
+    /// Gets the answer to a request, asking again only where the clock, the keys or the checksum were at fault.
     async fn exchange(&self, outgoing: &Outgoing) -> Result<Response<UpstreamBody>, Failure> {
         let mut loaded = self.inner.credentials.load().await?;
-        let (mut clock_corrected, mut keys_refreshed) = (false, false);
+        let mut corrected = Corrections::default();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let response = self.attempt(outgoing, &loaded, attempt).await?;
-            let status = response.status();
-            if status != StatusCode::FORBIDDEN && status != StatusCode::BAD_REQUEST {
+            let checksum = outgoing
+                .checksum
+                .as_ref()
+                .filter(|_| corrected.checksum.is_none() && self.inner.checksums.are_taken());
+            let response = self.attempt(outgoing, checksum, &loaded, attempt).await?;
+            if !is_correctable(response.status()) {
+                if let Some(code) = corrected.checksum.filter(|_| is_judged(response.status())) {
+                    self.inner.checksums.refuse(code.as_deref());
+                }
                 return Ok(response);
             }
             let (response, code) = read_refusal(response).await?;
-            if !clock_corrected && self.correct_clock(&response, code.as_deref()) {
-                clock_corrected = true;
+            if !corrected.clock && self.correct_clock(&response, code.as_deref()) {
+                corrected.clock = true;
                 continue;
             }
-            if !keys_refreshed && self.may_refresh(outgoing, &response, code.as_deref()) {
-                keys_refreshed = true;
+            if checksum.is_some() && checksum::may_refuse(response.status(), code.as_deref()) {
+                corrected.checksum = Some(code);
+                continue;
+            }
+            if !corrected.keys && self.may_refresh(outgoing, &response, code.as_deref()) {
+                corrected.keys = true;
                 if let Some(other) = self.refresh(&loaded).await {
                     loaded = other;
                     continue;
@@ -278,11 +303,15 @@ impl Egress {
     async fn attempt(
         &self,
         outgoing: &Outgoing,
+        checksum: Option<&HeaderValue>,
         loaded: &Loaded,
         attempt: u32,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let operation = outgoing.operation;
         let mut headers = outgoing.headers.clone();
+        if let Some(checksum) = checksum {
+            headers.insert(checksum::X_AMZ_CHECKSUM_CRC32C, checksum.clone());
+        }
         self.inner.signer.sign(
             &outgoing.method,
             &outgoing.uri,
@@ -495,20 +524,26 @@ impl Outgoing {
         if !body.is_empty() || matches!(parts.method, Method::PUT | Method::POST) {
             headers.insert(header::CONTENT_LENGTH, body.len().into());
         }
-        let hash = if body.len() <= HASH_INLINE_BYTES_MAX {
-            PayloadHash::of(&body)
+        let operation = permit.operation;
+        let digest = move |headers: &HeaderMap, body: &[u8]| {
+            let checksum = checksum::of(operation, headers, body);
+            (PayloadHash::of(body), checksum)
+        };
+        let (hash, checksum) = if body.len() <= HASH_INLINE_BYTES_MAX {
+            digest(&headers, &body)
         } else {
-            let body = body.clone();
-            let hashed = tokio::task::spawn_blocking(move || PayloadHash::of(&body)).await;
+            let (headers, body) = (headers.clone(), body.clone());
+            let hashed = tokio::task::spawn_blocking(move || digest(&headers, &body)).await;
             hashed.map_err(|_| Failure::Internal)?
         };
         Ok(Self {
-            operation: permit.operation,
+            operation,
             method: parts.method,
             uri: permit.uri,
             headers,
             body,
             hash,
+            checksum,
         })
     }
 }
@@ -557,6 +592,23 @@ async fn collect(
 /// as it is.
 fn may_repeat(outgoing: &Outgoing, status: StatusCode) -> bool {
     !status.is_success() || !matches!(outgoing.method, Method::GET | Method::HEAD)
+}
+
+/// Whether the refusal may be one that the host can do something about.
+fn is_correctable(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
+/// Whether the store looked at the request as a whole: what it stored, or what a condition kept from being stored.
+fn is_judged(status: StatusCode) -> bool {
+    status.is_success()
+        || matches!(
+            status,
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT
+        )
 }
 
 /// Reads the document of a refusal, and finds its code. Gives the answer back as it was.

@@ -7,7 +7,8 @@ use s3_connector::config;
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{Ack, ErrorKind};
 use s3_connector_tests::embedded::{
-    self, Fault, ObjectHeaders, Operation as S3Operation, Reset, Rule, Versioning,
+    self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Operation as S3Operation, Reset,
+    Rule, Versioning,
 };
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::parquet;
@@ -32,6 +33,16 @@ in_every_world! {
     an_answer_that_is_lost_makes_no_second_object,
     passing_failures_of_an_upload_are_outlived,
     a_store_without_conditional_writes_is_written_to,
+    a_store_that_wants_a_checksum_gets_one
+        except(Native, "checksums are the host's")
+        except(Real, "a bucket with Object Lock can't be emptied again"),
+    a_store_that_refuses_checksums_is_written_to_without
+        except(Native, "checksums are the host's")
+        except(Real, "how a real store takes checksums can't be changed"),
+    the_same_line_without_a_position_is_stored_on_another_day,
+    what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store
+        except(Native, "the sandbox is the host's; the core's own case counts bytes")
+        except(Real, "it would move a gigabyte to a store that may not be near"),
     a_refused_upload_acks_nothing_of_its_batch_and_behind,
     a_record_that_no_object_can_hold_is_refused_in_its_place,
     a_versioned_bucket_gets_one_version_of_each_object,
@@ -343,7 +354,7 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
 
 async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
     let store_kind = embedded::Options {
-        conditional_writes: embedded::ConditionalWrites::Refused,
+        conditional_writes: ConditionalWrites::Refused,
         ..embedded::Options::default()
     };
     let versioning = Some(Versioning::Enabled);
@@ -368,6 +379,129 @@ async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
         1,
         "looked up before it is written"
     );
+}
+
+/// A bucket on a store of its own kind.
+async fn on_store(place: &Place, options: embedded::Options) -> Bucket {
+    let conditions = Conditions {
+        store: Some(options),
+        ..Conditions::default()
+    };
+    place.bucket(conditions).await
+}
+
+async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
+    for checksums in [Checksums::Verified, Checksums::Required, Checksums::Ignored] {
+        let options = embedded::Options {
+            checksums,
+            ..embedded::Options::default()
+        };
+        let bucket = on_store(place, options).await;
+        // One that is hashed at once, and one that is hashed elsewhere.
+        for payload_bytes in [10, 3 << 20] {
+            let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+            let mut records = numbered(2);
+            records[0].payload.after = raw(vec![b'x'; payload_bytes]);
+            let acks = store(&mut destination, &records).await;
+            assert_eq!(acked(&acks), positions(&records), "{checksums:?}");
+        }
+        assert_eq!(stored(&bucket).await.len(), 2);
+        let writes = bucket.wire().requests().into_iter();
+        let mut writes = writes.filter(|request| request.operation == S3Operation::PutObject);
+        assert!(writes.all(|write| {
+            let names: Vec<_> = write.headers.keys().map(|name| name.as_str()).collect();
+            names.contains(&"x-amz-checksum-crc32c") && !names.contains(&"x-amz-trailer")
+        }));
+    }
+}
+
+async fn a_store_that_refuses_checksums_is_written_to_without(place: &Place) {
+    for checksums in [Checksums::Unknown, Checksums::Invalid] {
+        for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
+            let options = embedded::Options {
+                checksums,
+                conditional_writes,
+                ..embedded::Options::default()
+            };
+            let bucket = on_store(place, options).await;
+            let settings = [JSON, ("bufferSize", "1")];
+            let mut destination = bucket.destination(&settings).await.expect("opens");
+            let records = numbered(9);
+            let acks = store(&mut destination, &records[..6]).await;
+            assert_eq!(acked(&acks), positions(&records[..6]), "{checksums:?}");
+            bucket.wire().clear_requests();
+            store(&mut destination, &records[6..]).await;
+            let puts = bucket.wire().requests_count(S3Operation::PutObject);
+            assert_eq!(
+                puts, 3,
+                "{checksums:?}, {conditional_writes:?}: it is remembered"
+            );
+            assert_eq!(stored(&bucket).await.len(), 9);
+        }
+    }
+}
+
+async fn the_same_line_without_a_position_is_stored_on_another_day(place: &Place) {
+    let bucket = place.plain().await;
+    let mut records = numbered(1);
+    records[0].position = Bytes::new();
+    for days in 1..=3 {
+        let mut destination = bucket.destination(&[JSON]).await.expect("opens");
+        let acks = store(&mut destination, &records).await;
+        assert_eq!(acks.len(), 1);
+        let stored = stored(&bucket).await;
+        assert_eq!(stored.len(), days);
+        assert!(stored.iter().all(|(_, stored)| *stored == records));
+    }
+}
+
+/// Bytes of nothing that could be made shorter.
+fn noise(count: usize) -> Bytes {
+    let mut word = 1_u64;
+    let mut next = || {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        word.to_le_bytes()
+    };
+    (0..count / 8)
+        .flat_map(|_| next())
+        .collect::<Vec<u8>>()
+        .into()
+}
+
+async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(place: &Place) {
+    const MIB: usize = 1 << 20;
+    let payload = noise(63 * MIB);
+    for format in ["json", "parquet"] {
+        for (buffer_bytes, count, payload_bytes) in [
+            ("64MiB", 60, 7 * MIB),
+            ("64MiB", 12, 31 * MIB),
+            ("16MiB", 8, 63 * MIB),
+        ] {
+            let bucket = place.plain().await;
+            let late = Fault::Latency(Duration::from_secs(3));
+            let id = bucket
+                .wire()
+                .faults()
+                .add(Rule::new(S3Operation::PutObject, late));
+            let settings = [("format", format), ("bufferBytes", buffer_bytes)];
+            let mut destination = bucket.destination(&settings).await.expect("opens");
+            let mut acks = Vec::new();
+            for number in 0..count {
+                let mut record = numbered(1).remove(0);
+                record.position = Bytes::from(number.to_string());
+                record.payload.after = raw(payload.slice(..payload_bytes));
+                let context = format!("{format}, {buffer_bytes}, record {number}");
+                let written = destination.write(&[record]).await;
+                acks.extend(written.unwrap_or_else(|error| panic!("{context}: {error}")));
+            }
+            bucket.wire().faults().remove(id);
+            let missing = count - acks.len();
+            acks.extend(flush(&mut destination, missing).await.expect("stores"));
+            assert_eq!(acked(&acks).len(), count);
+        }
+    }
 }
 
 async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {

@@ -75,7 +75,9 @@ pub use filter::Filter;
 pub use hook::{Held, Hook, Hooks, Pause, Seen, Stage};
 pub use journal::LoggedRequest;
 pub use operation::Operation;
-pub use options::{ACCESS_KEY, AccessKey, ConditionalWrites, Options, REGION_DEFAULT, SECRET_KEY};
+pub use options::{
+    ACCESS_KEY, AccessKey, Checksums, ConditionalWrites, Options, REGION_DEFAULT, SECRET_KEY,
+};
 pub use refusal::Refusal;
 pub use store::{PutOptions, Store, StoredUpload, StoredVersion};
 pub use version::ObjectHeaders;

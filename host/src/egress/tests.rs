@@ -257,6 +257,82 @@ async fn a_large_body_is_hashed_as_a_small_one_is() {
     assert_eq!(outgoing.hash, hash);
 }
 
+/// Which of the requests carried a checksum.
+fn with_checksum(script: &Script) -> Vec<bool> {
+    let seen = script.seen();
+    let has = |request: &Request<Bytes>| request.headers().contains_key("x-amz-checksum-crc32c");
+    seen.iter().map(has).collect()
+}
+
+#[tokio::test]
+async fn a_write_carries_a_checksum_that_is_signed() {
+    let script = Script::of([Reply::new(200), Reply::new(200)]);
+    let egress = egress(Role::Destination, &script);
+    egress.send(put(&[b"1234", b"56789"])).await.unwrap();
+    egress.send(request(Method::HEAD, "/key")).await.unwrap();
+    let seen = script.seen();
+    assert_eq!(seen[0].headers()["x-amz-checksum-crc32c"], "4waSgw==");
+    let authorization = seen[0].headers()["authorization"].to_str().unwrap();
+    assert!(
+        authorization.contains("x-amz-checksum-crc32c"),
+        "{authorization}"
+    );
+    assert_eq!(with_checksum(&script), [true, false]);
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_checksums_is_asked_without_and_remembered() {
+    for refusal in [
+        Reply::refusal(501, "NotImplemented"),
+        Reply::refusal(400, "InvalidRequest"),
+        Reply::refusal(400, "InvalidArgument"),
+        Reply::new(400),
+        Reply::new(501).data("no document"),
+    ] {
+        for judged in [Reply::new(200), Reply::refusal(412, "PreconditionFailed")] {
+            let script = Script::of([refusal.clone(), judged.clone(), Reply::new(200)]);
+            let egress = egress(Role::Destination, &script);
+            let response = egress.send(put(&[b"x"])).await.unwrap();
+            assert_eq!(response.status(), judged.status);
+            egress.send(put(&[b"y"])).await.unwrap();
+            assert_eq!(with_checksum(&script), [true, false, false]);
+            assert_eq!(script.seen()[1].body(), "x", "the whole body again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_without_a_checksum_was_not_about_it() {
+    for (refusal, again) in [
+        (
+            Reply::refusal(501, "NotImplemented"),
+            Reply::refusal(501, "NotImplemented"),
+        ),
+        (
+            Reply::refusal(400, "InvalidRequest"),
+            Reply::refusal(503, "SlowDown"),
+        ),
+    ] {
+        let script = Script::of([refusal.clone(), again.clone(), Reply::new(200)]);
+        let egress = egress(Role::Destination, &script);
+        let response = egress.send(put(&[b"x"])).await.unwrap();
+        assert_eq!(response.status(), again.status);
+        egress.send(put(&[b"x"])).await.unwrap();
+        assert_eq!(with_checksum(&script), [true, false, true], "not given up");
+    }
+    for refusal in [
+        Reply::refusal(400, "BadDigest"),
+        Reply::refusal(400, "EntityTooLarge"),
+        Reply::refusal(403, "AccessDenied"),
+        Reply::refusal(503, "SlowDown"),
+    ] {
+        let script = Script::of([refusal.clone()]);
+        let response = egress(Role::Destination, &script).send(put(&[b"x"])).await;
+        assert_eq!(response.unwrap().status(), refusal.status);
+        assert_eq!(with_checksum(&script), [true], "asked once");
+    }
+}
+
 #[tokio::test]
 async fn a_body_beyond_the_bound_or_of_another_length_is_refused() {
     let script = Script::of([]);

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method};
 use s3s::crypto::{Checksum, Sha256};
 
 use super::operation::Operation;
-use super::options::Options;
+use super::options::{Checksums, Options};
 use super::refusal::Refusal;
 use super::version::{hex, md5_of};
 
@@ -111,6 +111,30 @@ fn check_signed_headers(headers: &HeaderMap, fields: &str) -> Result<(), Refusal
         return Err(Refusal::access_denied(message));
     }
     Ok(())
+}
+
+/// Checks whether the headers with checksums are such as this store takes.
+pub(super) fn check_sums(
+    headers: &HeaderMap,
+    operation: Operation,
+    checksums: Checksums,
+) -> Result<(), Refusal> {
+    let is_sum = |name: &http::HeaderName| name.as_str().starts_with("x-amz-checksum-");
+    let has_sum = headers.keys().any(is_sum);
+    match (operation, checksums) {
+        (Operation::PutObject, Checksums::Required)
+            if !has_sum && !headers.contains_key("content-md5") =>
+        {
+            let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with \
+                           Object Lock parameters";
+            Err(Refusal::new(400, "InvalidRequest", message))
+        }
+        (_, Checksums::Unknown) if has_sum => Err(Refusal::not_implemented()),
+        (_, Checksums::Invalid) if has_sum => Err(Refusal::invalid_argument(
+            "Unsupported header x-amz-checksum-crc32c",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Checks a body against the hashes that came with it.

@@ -60,6 +60,23 @@ pub enum ConditionalWrites {
     Ignored,
 }
 
+/// What a store makes of `x-amz-checksum-*` on writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksums {
+    /// It holds the body against those that come, as AWS does.
+    #[default]
+    Verified,
+    /// It refuses an object with neither one of them nor `Content-MD5`, as AWS does in buckets with Object Lock.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>
+    Required,
+    /// It answers 501, as stores do that don't know the headers and look at what they don't know.
+    Unknown,
+    /// It answers 400, as others do.
+    Invalid,
+    /// It passes over them.
+    Ignored,
+}
+
 /// How a server behaves; the default is AWS, with one access key.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -85,6 +102,8 @@ pub struct Options {
     pub multipart_time_at_completion: bool,
     /// What it makes of conditions on writes.
     pub conditional_writes: ConditionalWrites,
+    /// What it makes of checksums on writes.
+    pub checksums: Checksums,
     /// Whether ListObjectVersions is served; otherwise it is answered by 501.
     pub versions_api: bool,
     /// Whether ListMultipartUploads is served; otherwise it is answered by 501.
@@ -111,6 +130,7 @@ impl Default for Options {
             part_size_min: 5 * 1024 * 1024,
             multipart_time_at_completion: false,
             conditional_writes: ConditionalWrites::Honoured,
+            checksums: Checksums::Verified,
             versions_api: true,
             uploads_api: true,
             content_type_default: None,

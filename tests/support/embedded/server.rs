@@ -92,6 +92,7 @@ impl Service {
     async fn act(&self, mut parts: Parts, body: Bytes, exchange: Exchange) -> Response<Body> {
         let operation = exchange.target.operation;
         let admitted = admission::check_head(&parts, &self.options)
+            .and_then(|()| admission::check_sums(&parts.headers, operation, self.options.checksums))
             .and_then(|()| admission::check_body(&parts.headers, operation, &body));
         if let Err(refusal) = admitted {
             return refused(&refusal);

@@ -1,0 +1,131 @@
+//! Owns the checksum that every write carries, so that a store keeps nothing that was damaged on its way, and takes
+//! writes into buckets with Object Lock, which it refuses without one
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html#object-lock-put-object>). Leaves
+//! sending and asking again to `egress`.
+//!
+//! CRC32C of those that S3 knows (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>):
+//! stores have known it since 2022, CRC64NVME only since 2025, and MD5 is not there under FIPS. Never a trailer: it
+//! needs `aws-chunked`, which many stores can't read.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crc_fast::CrcAlgorithm;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::operation::Operation;
+
+/// The header that carries it.
+pub(super) const X_AMZ_CHECKSUM_CRC32C: HeaderName =
+    HeaderName::from_static("x-amz-checksum-crc32c");
+
+/// What the names of all headers with a checksum begin with.
+const CHECKSUM_FAMILY: &str = "x-amz-checksum-";
+
+/// Codes by which stores say that they don't know a header.
+const UNKNOWN_HEADER: [&str; 7] = [
+    "InvalidArgument",
+    "InvalidHeader",
+    "InvalidRequest",
+    "NotImplemented",
+    "NotSupported",
+    "UnsupportedHeader",
+    "XNotImplemented",
+];
+
+/// Whether writes of one way out carry a checksum: until the store was seen to refuse it.
+#[derive(Debug, Default)]
+pub(super) struct Checksums {
+    are_refused: AtomicBool,
+}
+
+impl Checksums {
+    /// Whether this store was not seen to refuse them.
+    pub(super) fn are_taken(&self) -> bool {
+        !self.are_refused.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that this store refuses them. Says so once.
+    pub(super) fn refuse(&self, code: Option<&str>) {
+        if !self.are_refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                code = code.unwrap_or_default(),
+                "the store refuses writes with a checksum (x-amz-checksum-crc32c): they are sent without from now \
+                 on, and damage on their way shows only by the hash that is signed"
+            );
+        }
+    }
+}
+
+/// The checksum of a body, where the operation carries one and the guest set none itself.
+pub(super) fn of(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue> {
+    let is_set = |name: &HeaderName| {
+        name.as_str().starts_with(CHECKSUM_FAMILY) || name.as_str() == "content-md5"
+    };
+    if !carries(operation) || headers.keys().any(is_set) {
+        return None;
+    }
+    let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, body);
+    let sum = u32::try_from(sum).expect("it has 32 bits").to_be_bytes();
+    let text = STANDARD.encode(sum);
+    Some(HeaderValue::try_from(text).expect("base64 is ASCII"))
+}
+
+fn carries(operation: Operation) -> bool {
+    matches!(operation, Operation::PutObject)
+}
+
+/// Whether an answer may be the refusal of a checksum: whether it is shows when the same request is sent without.
+pub(super) fn may_refuse(status: StatusCode, code: Option<&str>) -> bool {
+    match status {
+        StatusCode::NOT_IMPLEMENTED => true,
+        // Without a document nothing is said of the reason.
+        StatusCode::BAD_REQUEST => code.is_none_or(|code| UNKNOWN_HEADER.contains(&code)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_has_the_checksum_of_its_body() {
+        let none = HeaderMap::new();
+        // The check value of CRC-32C, 0xe3069283, in big-endian base64.
+        let sum = of(Operation::PutObject, &none, b"123456789").expect("carries one");
+        assert_eq!(sum, "4waSgw==");
+        let empty = of(Operation::PutObject, &none, b"").expect("carries one");
+        assert_eq!(empty, "AAAAAA==");
+    }
+
+    #[test]
+    fn only_a_write_without_one_gets_one() {
+        for operation in Operation::ALL {
+            let sum = of(operation, &HeaderMap::new(), b"x");
+            assert_eq!(sum.is_some(), carries(operation), "{operation:?}");
+        }
+        for name in ["x-amz-checksum-sha256", "content-md5"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static("eA=="));
+            assert_eq!(of(Operation::PutObject, &headers, b"x"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_something_else_is_none_of_a_checksum() {
+        let refused = |status: u16, code| may_refuse(StatusCode::from_u16(status).unwrap(), code);
+        assert!(refused(400, Some("InvalidRequest")) && refused(400, None));
+        assert!(refused(501, None) && refused(501, Some("NotImplemented")));
+        for code in [
+            "BadDigest",
+            "EntityTooLarge",
+            "ExpiredToken",
+            "NoSuchBucket",
+        ] {
+            assert!(!refused(400, Some(code)), "{code}");
+        }
+        assert!(!refused(403, Some("InvalidRequest")) && !refused(503, None));
+    }
+}
