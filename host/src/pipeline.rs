@@ -60,6 +60,7 @@
 
 mod ends;
 mod file;
+mod followed;
 mod json_lines;
 mod lines;
 mod parts;
@@ -75,7 +76,7 @@ use tokio::time::sleep;
 
 pub use self::ends::{Input, Output};
 pub use self::file::{FileInput, FileOutput};
-pub use self::json_lines::{JsonLinesInput, JsonLinesOutput, Sink};
+pub use self::json_lines::{JsonLinesInput, JsonLinesOutput, PassedOver, Sink};
 pub use self::stop::Stop;
 
 use self::parts::{Keeper, Reader, Writer, on_disk};
@@ -363,5 +364,7 @@ pub fn given_up(counts: &Counts, grace: Duration) -> String {
 mod hanging_tests;
 #[cfg(test)]
 mod line_tests;
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod tests;

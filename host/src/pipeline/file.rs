@@ -11,15 +11,13 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::ends::{Input, Output};
+use super::followed::{self, Followed, Line};
 use super::json_lines::{JsonLinesOutput, Sink, unavailable};
-use super::lines::{self, Lines, Next};
+use super::lines;
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Data, Operation, Record};
 use crate::source::Progress;
-
-/// The longest line: what a destination takes.
-const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of lines in a batch.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -30,23 +28,23 @@ const GROWTH_WAIT: Duration = Duration::from_millis(100);
 /// Reads a file line by line, and goes on as it grows.
 ///
 /// A line's record has the line's number as its key and the line as its payload; its position is the offset at
-/// which the line ends, in decimal.
+/// which the line ends, with a digest of what the file is known by. Where the file is renamed and made anew, it is
+/// read to its end first; where it is truncated, or is another one than a position is from, it is read from its
+/// beginning. Both are logged.
 pub struct FileInput {
     path: PathBuf,
     takes_partial: bool,
-    lines: Option<Lines<File>>,
-    is_caught_up: bool,
+    file: Option<Followed>,
 }
 
 impl FileInput {
-    /// Reads the file at `path`. With `takes_partial`, what stands behind the last newline is a line too; without,
-    /// it is one once its newline comes.
+    /// Reads the file at `path`. With `takes_partial`, what stands behind the last newline is a line too, and comes
+    /// again as a whole once it has grown; without, it is one once its newline comes.
     pub fn new(path: impl Into<PathBuf>, takes_partial: bool) -> Self {
         Self {
             path: path.into(),
             takes_partial,
-            lines: None,
-            is_caught_up: false,
+            file: None,
         }
     }
 
@@ -54,23 +52,36 @@ impl FileInput {
         Error::new(kind, format!("file {}: {why}", self.path.display()))
     }
 
-    fn record(&self, line: Vec<u8>, number: u64, offset: u64) -> Record {
+    fn explain(&self, error: followed::Error) -> Error {
+        match error {
+            followed::Error::Lines(lines::Error::Read(error)) => {
+                self.error(ErrorKind::Unavailable, error)
+            }
+            followed::Error::Lines(error) => {
+                let number = self.file.as_ref().map_or(1, Followed::number);
+                self.error(ErrorKind::Invalid, format!("line {number}: {error}"))
+            }
+            followed::Error::Position => self.error(ErrorKind::Corrupt, error),
+        }
+    }
+
+    fn record(&self, line: Line) -> Record {
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         let path = self.path.to_string_lossy().into_owned();
         Record {
-            position: Bytes::from(offset.to_string()),
+            position: Bytes::from(line.position),
             operation: Operation::Create,
             metadata: [
                 ("file.path".to_owned(), path),
                 ("opencdc.readAt".to_owned(), now.as_nanos().to_string()),
             ]
             .into(),
-            key: Some(Data::Raw(Bytes::from(number.to_string()))),
+            key: Some(Data::Raw(Bytes::from(line.number.to_string()))),
             payload: Change {
                 before: None,
-                after: Some(Data::Raw(Bytes::from(line))),
+                after: Some(Data::Raw(Bytes::from(line.bytes))),
             },
         }
     }
@@ -79,26 +90,20 @@ impl FileInput {
     async fn take(&mut self, records_max: usize) -> Result<Vec<Record>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < records_max && bytes < BATCH_BYTES_MAX {
-            let Some(lines) = &mut self.lines else {
+            let Some(file) = &mut self.file else {
                 return Err(self.error(ErrorKind::Closed, "it is not open"));
             };
-            let line = match lines.next().await {
-                Ok(Next::Line(line)) => Some(line),
-                Ok(Next::End) if self.takes_partial => lines.take_partial(),
-                Ok(Next::End) => None,
-                Err(lines::Error::Read(error)) => {
-                    return Err(self.error(ErrorKind::Unavailable, error));
+            let next = file.next(self.takes_partial).await;
+            match next {
+                Ok(Some(line)) => {
+                    bytes += line.bytes.len();
+                    batch.push(self.record(line));
                 }
-                Err(error) => {
-                    let number = lines.number() + 1;
-                    return Err(self.error(ErrorKind::Invalid, format!("line {number}: {error}")));
-                }
-            };
-            let (number, offset) = (lines.number(), lines.offset());
-            self.is_caught_up = line.is_none() && !lines.has_partial();
-            let Some(line) = line else { break };
-            bytes += line.len();
-            batch.push(self.record(line, number, offset));
+                Ok(None) => break,
+                // What came before goes first; the failure is met again.
+                Err(_) if !batch.is_empty() => break,
+                Err(error) => return Err(self.explain(error)),
+            }
         }
         Ok(batch)
     }
@@ -106,24 +111,8 @@ impl FileInput {
 
 impl Input for FileInput {
     async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
-        let offset: u64 = match position {
-            None => 0,
-            Some(position) => std::str::from_utf8(position)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| {
-                    self.error(ErrorKind::Corrupt, "the position is not an offset in it")
-                })?,
-        };
-        let opened = open_at(&self.path, offset).await;
-        let (file, number) = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                let why = format!("it is shorter than the position, {offset} bytes");
-                self.error(ErrorKind::Corrupt, why)
-            }
-            _ => self.error(ErrorKind::Unavailable, error),
-        })?;
-        self.lines = Some(Lines::new(file, number, offset, LINE_BYTES_MAX));
+        let opened = Followed::open(&self.path, position).await;
+        self.file = Some(opened.map_err(|error| self.explain(error))?);
         Ok(())
     }
 
@@ -145,32 +134,15 @@ impl Input for FileInput {
 
     async fn progress(&mut self) -> Result<Progress> {
         Ok(Progress {
-            caught_up: self.is_caught_up,
+            caught_up: self.file.as_ref().is_some_and(Followed::is_caught_up),
             ..Progress::default()
         })
     }
 
     async fn teardown(&mut self) -> Result<()> {
-        self.lines = None;
+        self.file = None;
         Ok(())
     }
-}
-
-/// Opens the file at an offset, and counts the lines in front of it.
-async fn open_at(path: &Path, offset: u64) -> io::Result<(File, u64)> {
-    let mut file = File::open(path).await?;
-    let (mut number, mut left) = (0, offset);
-    let mut piece = vec![0; 64 << 10];
-    while left > 0 {
-        let bytes_max = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        let read = file.read(&mut piece[..bytes_max]).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        number += piece[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
-        left -= read as u64;
-    }
-    Ok((file, number))
 }
 
 /// Appends lines of OpenCDC JSON to a file. A record is acked once its line is on the disk.

@@ -83,9 +83,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         (!self.partial.is_empty()).then(|| self.count(0))
     }
 
-    /// Whether part of a line is waiting for its end.
-    pub(super) fn has_partial(&self) -> bool {
-        !self.partial.is_empty()
+    /// The part of a line that is waiting for its end.
+    pub(super) fn partial(&self) -> &[u8] {
+        &self.partial
     }
 
     /// The number of the line that was handed out last, from one.
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!((lines.number(), lines.offset()), (number, offset));
         }
         assert_eq!(next(&mut lines).await, None);
-        assert!(lines.has_partial());
+        assert!(!lines.partial().is_empty());
         assert_eq!(lines.take_partial().as_deref(), Some(&b"rest"[..]));
         assert_eq!((lines.number(), lines.offset()), (4, 13));
         assert_eq!(lines.take_partial(), None);

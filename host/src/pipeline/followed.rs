@@ -1,0 +1,462 @@
+//! A file that is read line by line while it grows, and found out when it is another one: renamed and made anew,
+//! truncated, or rewritten between two runs. What becomes of lines is `file`'s business.
+//!
+//! A position says how far a file was read and what it was like up to there: an offset alone would lead into the
+//! middle of whatever has the name by now. Inodes are no part of it: they are given again to the next file.
+
+use std::fs::{File as StdFile, Metadata};
+use std::hash::Hasher as _;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher24;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::time::Instant;
+
+use super::lines::{self, Lines, Next};
+
+/// The longest line: what a destination takes.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// How long nothing must have come from a file that has lost its name before it counts as ended: whoever renamed it
+/// tells its writer afterwards.
+const RENAMED_WAIT: Duration = Duration::from_millis(500);
+
+/// Bytes at a file's beginning that tell it from others, and before the place that was reached. Together they are
+/// read each time that the file is looked at.
+const HEAD_BYTES: usize = 1024;
+const TAIL_BYTES: usize = 64;
+
+/// What separates the parts of a position.
+const SEPARATOR: char = '~';
+
+/// A file that is followed.
+pub(super) struct Followed {
+    path: PathBuf,
+    /// The same file as `lines` reads, to be looked at.
+    handle: Arc<StdFile>,
+    lines: Lines<File>,
+    seen: Seen,
+    /// Bytes of the line that waits for its end which were handed out as a line already.
+    told_bytes: Option<usize>,
+    is_at_end: bool,
+    state: State,
+}
+
+/// What is known of the file that is read.
+#[derive(Clone, Copy)]
+enum State {
+    /// Its name leads to it.
+    Named,
+    /// Its name leads to another one since then, or nothing came since then.
+    Renamed(Instant),
+    /// What was read is not in it any more.
+    Rewritten(&'static str),
+}
+
+/// A line, and where the next one begins.
+pub(super) struct Line {
+    pub(super) bytes: Vec<u8>,
+    /// Its number, from one.
+    pub(super) number: u64,
+    /// Where to go on behind it.
+    pub(super) position: String,
+}
+
+/// Why a position leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the position is not one of a file")]
+    Position,
+    #[error(transparent)]
+    Lines(#[from] lines::Error),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Lines(error.into())
+    }
+}
+
+impl Followed {
+    /// Opens the file, to go on at a position. A file that is not the one of the position is read from its beginning.
+    pub(super) async fn open(path: &Path, position: Option<&[u8]>) -> Result<Self, Error> {
+        let position = position.map(Position::parse).transpose()?;
+        let path = path.to_owned();
+        let handle = on_disk({
+            let path = path.clone();
+            move || StdFile::open(path)
+        });
+        let handle = Arc::new(handle.await?);
+        let mut start = Start::default();
+        // Both read by one offset, which only `file` moves: what is looked at is read where it stands.
+        let mut file = File::from_std(handle.try_clone()?);
+        if let Some(position) = position {
+            match Start::find(&handle, &mut file, position).await? {
+                Ok(found) => start = found,
+                Err(why) => begin_anew(&path, why),
+            }
+            file.seek(io::SeekFrom::Start(start.offset)).await?;
+        }
+        Ok(Self {
+            path,
+            handle,
+            lines: Lines::new(file, start.number, start.offset, LINE_BYTES_MAX),
+            seen: start.seen,
+            told_bytes: start.told_bytes,
+            is_at_end: false,
+            state: State::Named,
+        })
+    }
+
+    /// Whether everything that is there was handed out.
+    pub(super) fn is_caught_up(&self) -> bool {
+        let partial = self.lines.partial().len();
+        let is_told = partial == 0 || self.told_bytes == Some(partial);
+        self.is_at_end && is_told && matches!(self.state, State::Named)
+    }
+
+    /// The number of the line that is read next.
+    pub(super) fn number(&self) -> u64 {
+        self.lines.number() + 1
+    }
+
+    /// The next line, if there is one by now. With `takes_partial`, what stands behind the last newline is a line
+    /// too; it comes again as a whole once it has grown. At the end of a file that is no more it always is.
+    pub(super) async fn next(&mut self, takes_partial: bool) -> Result<Option<Line>, Error> {
+        if self.is_at_end {
+            self.look().await?;
+        }
+        loop {
+            let next = match self.state {
+                State::Rewritten(_) => Next::End,
+                _ => self.lines.next().await?,
+            };
+            match next {
+                Next::Line(bytes) => {
+                    self.is_at_end = false;
+                    if let State::Renamed(quiet_since) = &mut self.state {
+                        *quiet_since = Instant::now();
+                    }
+                    self.seen.take(&bytes);
+                    self.seen.take(b"\n");
+                    if self.told_bytes.take() == Some(bytes.len()) {
+                        continue;
+                    }
+                    let (number, offset) = (self.lines.number(), self.lines.offset());
+                    let position = Position::text(offset, &self.seen);
+                    return Ok(Some(Line {
+                        bytes,
+                        number,
+                        position,
+                    }));
+                }
+                Next::End => {
+                    self.is_at_end = true;
+                    let ended = self.ended();
+                    if takes_partial || ended.is_some() {
+                        if let Some(line) = self.tell_partial() {
+                            return Ok(Some(line));
+                        }
+                    }
+                    let Some(why) = ended else { return Ok(None) };
+                    match Self::open(&self.path, None).await {
+                        Ok(other) => *self = other,
+                        // It has lost its name again: somebody is still at it.
+                        Err(Error::Lines(lines::Error::Read(error)))
+                            if error.kind() == io::ErrorKind::NotFound =>
+                        {
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    begin_anew(&self.path, why);
+                }
+            }
+        }
+    }
+
+    /// What stands behind the last newline, if it was not told.
+    fn tell_partial(&mut self) -> Option<Line> {
+        let bytes = self.lines.partial();
+        if bytes.is_empty() || self.told_bytes == Some(bytes.len()) {
+            return None;
+        }
+        let mut seen = self.seen.clone();
+        seen.take(bytes);
+        let offset = self.lines.offset() + bytes.len() as u64;
+        let line = Line {
+            bytes: bytes.to_vec(),
+            number: self.number(),
+            position: Position::text(offset, &seen),
+        };
+        self.told_bytes = Some(line.bytes.len());
+        Some(line)
+    }
+
+    /// Why nothing more will come from this file, if so.
+    fn ended(&self) -> Option<&'static str> {
+        match self.state {
+            State::Named => None,
+            State::Rewritten(why) => Some(why),
+            State::Renamed(quiet_since) => {
+                (quiet_since.elapsed() >= RENAMED_WAIT).then_some("another file has its name")
+            }
+        }
+    }
+
+    /// Looks whether it is still the file that was read.
+    async fn look(&mut self) -> Result<(), Error> {
+        if !matches!(self.state, State::Named) {
+            return Ok(());
+        }
+        let (handle, path) = (Arc::clone(&self.handle), self.path.clone());
+        let mut seen = self.seen.clone();
+        seen.take(self.lines.partial());
+        let read_bytes = self.lines.offset() + self.lines.partial().len() as u64;
+        self.state = on_disk(move || {
+            let metadata = handle.metadata()?;
+            if !metadata.is_file() {
+                return Ok(State::Named);
+            }
+            if metadata.len() < read_bytes {
+                return Ok(State::Rewritten("it is shorter than what was read of it"));
+            }
+            if Seen::of(&handle, read_bytes)?.digest() != seen.digest() {
+                return Ok(State::Rewritten(
+                    "what was read of it is not in it any more",
+                ));
+            }
+            Ok(match std::fs::metadata(path) {
+                Ok(named) if !is_same(&named, &metadata) => State::Renamed(Instant::now()),
+                // Where nothing has the name, something will.
+                _ => State::Named,
+            })
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Where reading begins.
+#[derive(Default)]
+struct Start {
+    number: u64,
+    offset: u64,
+    seen: Seen,
+    told_bytes: Option<usize>,
+}
+
+impl Start {
+    /// Finds the line of a position, or why it is not in this file.
+    async fn find(
+        handle: &Arc<StdFile>,
+        file: &mut File,
+        position: Position,
+    ) -> Result<Result<Self, &'static str>, Error> {
+        let regular = metadata(handle).await?;
+        if regular.is_file() && regular.len() < position.offset {
+            return Ok(Err("it is shorter than the position"));
+        }
+        let Some((number, line_at)) = count_lines(file, position.offset).await? else {
+            return Ok(Err("it is shorter than the position"));
+        };
+        let digest_at = |offset| {
+            let handle = Arc::clone(handle);
+            on_disk(move || Seen::of(&handle, offset))
+        };
+        let is_known = match position.digest {
+            // Positions of earlier versions say nothing of what was read.
+            None => true,
+            Some(digest) => digest_at(position.offset).await?.digest() == digest,
+        };
+        if !is_known {
+            return Ok(Err("it is not the file of the position"));
+        }
+        // A line that had no end when it was told may have grown.
+        let told_bytes = usize::try_from(position.offset - line_at).unwrap_or(usize::MAX);
+        Ok(Ok(Self {
+            number,
+            offset: line_at,
+            seen: digest_at(line_at).await?,
+            told_bytes: (told_bytes > 0).then_some(told_bytes),
+        }))
+    }
+}
+
+/// A place in a file.
+#[derive(Debug, PartialEq, Eq)]
+struct Position {
+    offset: u64,
+    digest: Option<u64>,
+}
+
+impl Position {
+    fn text(offset: u64, seen: &Seen) -> String {
+        format!("{offset}{SEPARATOR}{:016x}", seen.digest())
+    }
+
+    fn parse(position: &[u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(position).map_err(|_| Error::Position)?;
+        let (offset, digest) = match text.split_once(SEPARATOR) {
+            None => (text, None),
+            Some((offset, digest)) => (offset, Some(digest)),
+        };
+        let digest = digest.map(|digest| match digest.len() {
+            16 => u64::from_str_radix(digest, 16).map_err(|_| Error::Position),
+            _ => Err(Error::Position),
+        });
+        Ok(Self {
+            offset: offset.parse().map_err(|_| Error::Position)?,
+            digest: digest.transpose()?,
+        })
+    }
+}
+
+/// What a file is known by: its beginning, and what stands before the place that was reached.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    bytes: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Seen {
+    /// Takes what was read next.
+    fn take(&mut self, bytes: &[u8]) {
+        let room = HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.tail
+            .extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        self.tail
+            .drain(..self.tail.len().saturating_sub(TAIL_BYTES));
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// What there is in a file up to an offset.
+    fn of(file: &StdFile, offset: u64) -> io::Result<Self> {
+        let part = |from: u64, bytes: usize| {
+            let mut part = vec![0; bytes];
+            match file.read_exact_at(&mut part, from) {
+                // It was cut off meanwhile: nothing is like nothing.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+                other => other.map(|()| part),
+            }
+        };
+        let bytes_of = |bytes_max: usize| {
+            usize::try_from(offset).map_or(bytes_max, |offset| offset.min(bytes_max))
+        };
+        let tail_bytes = bytes_of(TAIL_BYTES);
+        Ok(Self {
+            bytes: offset,
+            head: part(0, bytes_of(HEAD_BYTES))?,
+            tail: part(offset - tail_bytes as u64, tail_bytes)?,
+        })
+    }
+
+    fn digest(&self) -> u64 {
+        let mut hash = SipHasher24::new();
+        hash.write(&self.bytes.to_le_bytes());
+        hash.write(&self.head);
+        hash.write(&self.tail);
+        hash.finish()
+    }
+}
+
+/// The lines before an offset, and where the one that it is in begins; none where the file ends before it.
+async fn count_lines(
+    file: &mut (impl AsyncRead + Unpin),
+    offset: u64,
+) -> io::Result<Option<(u64, u64)>> {
+    let (mut number, mut line_at, mut at) = (0, 0, 0);
+    let mut piece = vec![0; 64 << 10];
+    while at < offset {
+        let left = usize::try_from(offset - at).unwrap_or(usize::MAX);
+        let bytes_max = left.min(piece.len());
+        let read = file.read(&mut piece[..bytes_max]).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        let ends = piece[..read].iter().enumerate();
+        for (index, _) in ends.filter(|(_, byte)| **byte == b'\n') {
+            number += 1;
+            line_at = at + index as u64 + 1;
+        }
+        at += read as u64;
+    }
+    Ok(Some((number, line_at)))
+}
+
+fn begin_anew(path: &Path, why: &str) {
+    tracing::warn!(path = %path.display(), why, "the file is read from its beginning");
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+async fn metadata(handle: &Arc<StdFile>) -> io::Result<Metadata> {
+    let handle = Arc::clone(handle);
+    on_disk(move || handle.metadata()).await
+}
+
+/// Does what waits for a disk away from the tasks that serve requests.
+async fn on_disk<T: Send + 'static>(
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_what_stands_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let bytes: Vec<u8> = (0..5000_u32).map(|n| (n % 253) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let file = StdFile::open(&path).unwrap();
+        for step in [1, 7, 63, 64, 65, 1023, 1024, 1025, 5000] {
+            let mut seen = Seen::default();
+            for piece in bytes.chunks(step) {
+                seen.take(piece);
+                let found = Seen::of(&file, seen.bytes).unwrap();
+                assert_eq!((&seen.head, &seen.tail), (&found.head, &found.tail));
+                assert_eq!(seen.digest(), found.digest());
+            }
+        }
+        let beyond = Seen::of(&file, 5001).unwrap();
+        assert!(beyond.tail.is_empty());
+    }
+
+    #[test]
+    fn a_position_reads_back_and_so_does_a_bare_offset() {
+        let mut seen = Seen::default();
+        seen.take(b"one\n");
+        let text = Position::text(4, &seen);
+        let read = Position::parse(text.as_bytes()).unwrap();
+        let digest = Some(seen.digest());
+        assert_eq!(read, Position { offset: 4, digest });
+        let bare = Position::parse(b"4").unwrap();
+        assert_eq!((bare.offset, bare.digest), (4, None));
+        for bad in [
+            "",
+            "x",
+            "-1",
+            "4~",
+            "4~1",
+            "4~000000000000000g",
+            "~0000000000000000",
+        ] {
+            assert!(Position::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}
