@@ -5,6 +5,7 @@
 
 pub mod duration;
 pub mod endpoint;
+pub mod identity;
 pub mod size;
 
 use std::collections::BTreeMap;
@@ -129,7 +130,9 @@ const SHARED: [Parameter; 8] = [
     },
 ];
 
-const SOURCE: [Parameter; 3] = [
+const UNREADABLE: &[&str] = &["stop", "skip"];
+
+const SOURCE: [Parameter; 5] = [
     Parameter {
         name: "pollingPeriod",
         description: "Time between the starts of two looks for changes, as a Go duration (1s, 1m30s).",
@@ -155,6 +158,24 @@ const SOURCE: [Parameter; 3] = [
         default: Some("64"),
         secret: false,
         validations: &[Validation::GreaterThan(0.0), Validation::LessThan(513.0)],
+    },
+    Parameter {
+        default: Some("stop"),
+        validations: &[Validation::Inclusion(UNREADABLE)],
+        ..text(
+            "unreadable",
+            "What an object does that may not or can't be read (denied, encrypted with a key that is not ours, larger \
+             than objectBytes): stop the source, once all before it are delivered, or skip: it is logged, counted and \
+             listed at the end. Archived ones are always skipped.",
+        )
+    },
+    Parameter {
+        validations: &[Validation::Regex("^[0-9]+ *([KMG]i?)?B?$")],
+        ..text(
+            "objectBytes",
+            "Largest object to deliver, such as 64MiB; larger ones can't be read, by what unreadable says. Any size \
+             where it is not set.",
+        )
     },
 ];
 
@@ -222,12 +243,27 @@ pub struct BucketConfig {
 pub struct SourceConfig {
     /// The bucket.
     pub bucket: BucketConfig,
+    /// Names the store, whichever of its addresses is used.
+    pub store: String,
     /// Time between the starts of two passes.
     pub polling_period: Duration,
     /// How far a pass reaches behind the previous cut.
     pub lookback: Duration,
     /// Fetches in flight at most.
     pub concurrency: usize,
+    /// What an object does that can't be read.
+    pub unreadable: Unreadable,
+    /// Bytes of the largest object to deliver.
+    pub object_bytes_max: Option<u64>,
+}
+
+/// What an object does that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It stops the source.
+    Stop,
+    /// It is passed over.
+    Skip,
 }
 
 /// How a destination writes a batch.
@@ -262,11 +298,18 @@ impl SourceConfig {
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
         let values = Values::check(settings, source_parameters().collect())?;
+        let bucket = values.bucket()?;
         Ok(Self {
-            bucket: values.bucket()?,
+            store: identity::of(&bucket.endpoint, &bucket.region, &bucket.bucket),
+            bucket,
             polling_period: values.duration("pollingPeriod")?,
             lookback: values.duration("lookback")?,
             concurrency: values.int("concurrency")?,
+            unreadable: match values.get("unreadable") {
+                Some("skip") => Unreadable::Skip,
+                _ => Unreadable::Stop,
+            },
+            object_bytes_max: values.optional_size("objectBytes")?,
         })
     }
 }
@@ -365,6 +408,16 @@ impl Values {
                 text,
                 &format!("a size from 1B to {}MiB, such as 16MiB", max >> 20),
             )),
+        }
+    }
+
+    fn optional_size(&self, name: &'static str) -> Result<Option<u64>> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        match size::parse(text) {
+            Some(bytes) if bytes > 0 => Ok(Some(bytes)),
+            _ => Err(malformed(name, text, "a size such as 64MiB")),
         }
     }
 

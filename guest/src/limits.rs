@@ -44,8 +44,36 @@ pub const RETRY_COST: u32 = 5;
 /// Bytes of a listing or error document. A page of 1000 keys of 1024 bytes, each percent-encoded, is 4 MiB.
 pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 
+/// Times that a listed object is asked for, while answers and listing contradict each other: a replica that lags, a
+/// proxy in between. With [`ANSWER_PAUSE_FIRST`] doubled each time these take 7.75 s; replicas need one or two.
+pub const ANSWERS_MAX: u32 = 6;
+
+/// The pause before an object is asked for the second time.
+pub const ANSWER_PAUSE_FIRST: Duration = Duration::from_millis(250);
+
+/// Times that an object must be neither readable nor listed, one pause apart, before it is taken for deleted: one
+/// replica that lags may answer both requests.
+pub const GONE_LOOKS: u32 = 2;
+
+/// Bytes of a body that is read into the component's memory and travels in its record, so that nothing needs to be
+/// held for it until the record is acked. At 64 KiB a crossing costs next to nothing, and the 2,048 and 1,024 bodies
+/// that are at most ahead of the reader and ready for it take 192 MiB of the sandbox's 1 GiB.
+pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
+
+/// Objects that were passed over and are told once, although the snapshot and the first pass both find them: 3 MiB.
+/// More may be told twice.
+pub const PASSED_OVER_MAX: usize = 65_536;
+
+/// Records whose bodies are streams that may be read and not acked. Each holds a resource of the host, which permits
+/// 16,384: 512 fetches in flight take six each, 3,072 bodies ahead of the reader two each.
+pub const STREAMS_UNACKED_MAX: usize = 4096;
+
 /// Times that a snapshot asks anew for an object that changes under its hands, before it leaves it to CDC.
 pub const OVERWRITE_CHASES_MAX: u32 = 5;
+
+/// Pages of a listing that may follow each other without an entry, before it is taken to go nowhere. Where all is
+/// delete markers S3 gives empty pages, each of which has skipped thousands.
+pub const EMPTY_PAGES_MAX: u64 = 1000;
 
 /// Bytes of a key: S3's own limit.
 pub const KEY_BYTES_MAX: usize = 1024;

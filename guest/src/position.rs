@@ -49,20 +49,27 @@ pub struct Extension {
     pub index: u64,
 }
 
-/// What a position belongs to: a bucket and a prefix of its keys.
+/// What a position belongs to: a bucket on a store, and a prefix of its keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// The bucket.
     pub bucket: &'a str,
     /// The prefix.
     pub prefix: &'a str,
+    /// The store's identity, whichever of its addresses is used.
+    pub store: &'a str,
+    /// What a user calls it.
+    pub endpoint: &'a str,
 }
 
 /// The version of the extension's encoding, its first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// Bytes of the two check sums that close an extension.
-const SUMS: usize = 8;
+/// The version before, which did not name the store.
+const VERSION_WITHOUT_STORE: u8 = 1;
+
+/// Bytes of a check sum: of the scope, of the store, and of the whole, in this order.
+const SUM: usize = 4;
 
 impl Position {
     /// Writes the position.
@@ -77,6 +84,7 @@ impl Position {
             bytes =
                 postcard::to_extend(extension, bytes).expect("a vector takes all that is written");
             bytes.extend_from_slice(&scope.sum().to_le_bytes());
+            bytes.extend_from_slice(&hash(&[scope.store.as_bytes()]).to_le_bytes());
             let sum = hash(&[text.as_bytes(), &bytes]);
             bytes.extend_from_slice(&sum.to_le_bytes());
             text.push('~');
@@ -89,8 +97,8 @@ impl Position {
     ///
     /// # Errors
     ///
-    /// `corrupt` where the bytes are no position of this connector, are damaged or belong to another bucket or
-    /// prefix.
+    /// `corrupt` where the bytes are no position of this connector, are damaged or belong to another bucket, prefix
+    /// or store. A position of the Go connector names none of them.
     pub fn decode(bytes: &[u8], scope: Scope<'_>) -> Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not UTF-8"))?;
         let (key, rest) = text
@@ -132,20 +140,28 @@ impl Extension {
         let damaged = || corrupt("it is damaged or was cut short");
         let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| damaged())?;
         let (version, _) = bytes.split_first().ok_or_else(damaged)?;
-        if *version != VERSION {
+        if ![VERSION, VERSION_WITHOUT_STORE].contains(version) {
             return Err(corrupt(&format!(
                 "its version {version} is newer than this connector"
             )));
         }
         let (body, sum) = bytes
-            .split_at_checked(bytes.len().saturating_sub(4))
+            .split_at_checked(bytes.len().saturating_sub(SUM))
             .ok_or_else(damaged)?;
-        if body.len() < 1 + SUMS / 2 || hash(&[signed, body]).to_le_bytes() != sum {
+        if hash(&[signed, body]).to_le_bytes() != sum {
             return Err(damaged());
         }
-        let (fields, scope_sum) = body.split_at(body.len() - SUMS / 2);
+        let scopes = if *version == VERSION { 2 * SUM } else { SUM };
+        let (fields, scopes) = body
+            .split_at_checked(body.len().saturating_sub(scopes))
+            .filter(|(fields, _)| !fields.is_empty())
+            .ok_or_else(damaged)?;
+        let (scope_sum, store_sum) = scopes.split_at(SUM);
         if scope.sum().to_le_bytes() != scope_sum {
             return Err(corrupt("it belongs to another bucket or prefix"));
+        }
+        if *version == VERSION && hash(&[scope.store.as_bytes()]).to_le_bytes() != store_sum {
+            return Err(other_store(scope.endpoint));
         }
         postcard::from_bytes(&fields[1..]).map_err(|_| damaged())
     }
@@ -161,6 +177,15 @@ fn corrupt(why: &str) -> Error {
     Error::corrupt(format!(
         "the position cannot be read: {why}; give the position of a record of this bucket and prefix, or none to \
          start over"
+    ))
+}
+
+fn other_store(endpoint: &str) -> Error {
+    Error::corrupt(format!(
+        "the position belongs to a bucket of this name on another store than {endpoint}: set `aws.endpoint` (or \
+         AWS_ENDPOINT_URL_S3) to the address that it was made with, or start over with no position and a state folder \
+         of its own; where it is the same store under a new name, give the position's text without what follows its \
+         last `~`: the changes of the last `lookback` then come again"
     ))
 }
 
@@ -182,6 +207,8 @@ mod tests {
     const SCOPE: Scope<'static> = Scope {
         bucket: "logs",
         prefix: "a/",
+        store: "store:9000",
+        endpoint: "http://store:9000",
     };
 
     fn sample(key: &str) -> Position {
@@ -286,11 +313,11 @@ mod tests {
         for scope in [
             Scope {
                 bucket: "other",
-                prefix: "a/",
+                ..SCOPE
             },
             Scope {
-                bucket: "logs",
                 prefix: "",
+                ..SCOPE
             },
         ] {
             let message = Position::decode(&encoded, scope)
@@ -298,5 +325,41 @@ mod tests {
                 .message;
             assert!(message.contains("another bucket or prefix"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_position_of_another_store_is_refused_with_what_to_do() {
+        let encoded = sample("key").encode(SCOPE);
+        let elsewhere = Scope {
+            store: "other:9000",
+            endpoint: "http://other:9000",
+            ..SCOPE
+        };
+        let error = Position::decode(&encoded, elsewhere).expect_err("foreign");
+        assert_eq!(error.kind, ErrorKind::Corrupt);
+        for part in [
+            "another store than http://other:9000",
+            "`aws.endpoint`",
+            "`~`",
+        ] {
+            assert!(error.message.contains(part), "{error}");
+        }
+        // What the message says: without the extension it is bound to nothing.
+        let bare = encoded.split(|byte| *byte == b'~').next().expect("a part");
+        let position = Position::decode(bare, elsewhere).expect("opens anywhere");
+        assert_eq!((&*position.key, position.extension), ("key", None));
+    }
+
+    #[test]
+    fn a_position_that_does_not_name_its_store_is_read() {
+        let text = "key_c1634049397";
+        let mut bytes = vec![VERSION_WITHOUT_STORE];
+        let extension = sample("key").extension.expect("it has one");
+        bytes = postcard::to_extend(&extension, bytes).expect("a vector takes all");
+        bytes.extend_from_slice(&SCOPE.sum().to_le_bytes());
+        let sum = hash(&[text.as_bytes(), &bytes]);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        let encoded = format!("{text}~{}", STANDARD_NO_PAD.encode(bytes));
+        assert_eq!(decode(encoded.as_bytes()).expect("reads"), sample("key"));
     }
 }

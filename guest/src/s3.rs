@@ -5,10 +5,13 @@
 //! records.
 
 pub mod document;
+mod encoded_word;
 pub mod error;
 mod multipart;
+mod object;
 mod request;
 mod retry;
+mod trail;
 pub mod xml;
 
 use std::cell::Cell;
@@ -18,12 +21,16 @@ use bytes::Bytes;
 
 pub use document::{ObjectEntry, UploadEntry, VersionEntry};
 pub use error::Error;
+pub use object::{Content, Object, Pin};
+pub use trail::Trail;
 
 use crate::config::BucketConfig;
 use crate::limits;
 use crate::payload::Payload;
-use crate::ports::{Body, Method, Ports, Request, Response};
+use crate::ports::{Body, Level, Method, Ports, Request, Response};
 use crate::time::Timestamp;
+use document::OddTimes;
+use object::user_metadata;
 use request::Builder;
 use retry::Budget;
 
@@ -36,6 +43,8 @@ pub struct Client<P> {
     config: Rc<BucketConfig>,
     budget: Rc<Budget>,
     retries: Rc<Cell<u64>>,
+    /// Whether it was said that the store writes times that can't be read.
+    has_odd_times: Rc<Cell<bool>>,
     attempts_max: u32,
 }
 
@@ -46,6 +55,7 @@ impl<P: Clone> Clone for Client<P> {
             config: Rc::clone(&self.config),
             budget: Rc::clone(&self.budget),
             retries: Rc::clone(&self.retries),
+            has_odd_times: Rc::clone(&self.has_odd_times),
             attempts_max: self.attempts_max,
         }
     }
@@ -60,6 +70,8 @@ pub struct Page<T, M> {
     pub next: Option<M>,
     /// The server's time when it answered.
     pub date: Timestamp,
+    /// The greatest key on the page, whether or not its entry was wanted.
+    pub greatest: Option<String>,
 }
 
 /// Where a listing by `ListObjectsV2` goes on.
@@ -80,30 +92,6 @@ pub struct Marker {
     pub key: String,
     /// The version or upload within the key.
     pub id: String,
-}
-
-/// What must hold of the object that a GET answers with.
-#[derive(Clone, Debug, Default)]
-pub struct Pin {
-    /// The version; none where the store keeps none.
-    pub version_id: Option<String>,
-    /// The ETag, without quotes.
-    pub etag: Option<String>,
-}
-
-/// An object on its way.
-#[derive(Debug)]
-pub struct Object<B> {
-    /// The body, by handle.
-    pub body: B,
-    /// Bytes in the body.
-    pub length: Option<u64>,
-    /// `Content-Type`, where the store has one.
-    pub content_type: Option<String>,
-    /// The version that was answered with; none or `null` where there are no versions.
-    pub version_id: Option<String>,
-    /// User metadata by name.
-    pub metadata: Vec<(String, String)>,
 }
 
 /// What is known of an object without its bytes.
@@ -166,6 +154,7 @@ impl<P: Ports> Client<P> {
             config: Rc::new(config),
             budget,
             retries: Rc::default(),
+            has_odd_times: Rc::default(),
             attempts_max: limits::ATTEMPTS_MAX,
         }
     }
@@ -233,9 +222,11 @@ impl<P: Ports> Client<P> {
         let operation = "ListObjectsV2";
         let parse = document::list_objects_v2;
         let (date, page) = self.document(operation, &builder.build(), parse).await?;
-        let next = page.next_token.map(ListStart::Token);
+        let next = page.next.map(ListStart::Token);
         self.progresses(operation, page.truncated, next.as_ref(), Some(start))?;
+        self.tell_odd_times(operation, &page.odd_times);
         Ok(Page {
+            greatest: greatest(&page.entries, |object| &object.key),
             entries: page.entries,
             next,
             date,
@@ -266,7 +257,9 @@ impl<P: Ports> Client<P> {
         let parse = document::list_object_versions;
         let (date, page) = self.document(operation, &builder.build(), parse).await?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
+        self.tell_odd_times(operation, &page.odd_times);
         Ok(Page {
+            greatest: greatest(&page.entries, |version| &version.object.key),
             entries: page.entries,
             next: page.next,
             date,
@@ -295,35 +288,15 @@ impl<P: Ports> Client<P> {
         let parse = document::list_multipart_uploads;
         let (date, page) = self.document(operation, &builder.build(), parse).await?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
+        self.tell_odd_times(operation, &page.odd_times);
+        let greatest = greatest(&page.entries, |upload| &upload.key);
         let mut entries = page.entries;
         entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
         Ok(Page {
             entries,
             next: page.next,
             date,
-        })
-    }
-
-    /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object, if it is
-    /// still the one that `pin` describes. Its body stays with the host until somebody reads it.
-    pub async fn get_object(&self, key: &str, pin: &Pin) -> Result<Object<P::Body>> {
-        let mut builder = self.request(Method::Get, Some(key));
-        if let Some(version_id) = &pin.version_id {
-            builder = builder.query("versionId", version_id);
-        }
-        if let Some(etag) = &pin.etag {
-            builder = builder.header("if-match", format!("\"{etag}\""));
-        }
-        let response = self.answer("GetObject", &builder.build()).await?;
-        let text = |name| response.header(name).map(str::to_owned);
-        Ok(Object {
-            length: response
-                .header("content-length")
-                .and_then(|v| v.parse().ok()),
-            content_type: text("content-type"),
-            version_id: text("x-amz-version-id"),
-            metadata: user_metadata(&response),
-            body: response.body,
+            greatest,
         })
     }
 
@@ -485,6 +458,30 @@ impl<P: Ports> Client<P> {
         Err(Error::of_response(operation, &response, &body))
     }
 
+    /// Says once that times can't be read, and of each page how many.
+    fn tell_odd_times(&self, operation: &'static str, times: &OddTimes) {
+        let Some((key, text)) = &times.first else {
+            return;
+        };
+        if !self.has_odd_times.replace(true) {
+            let line = format!(
+                "the store writes a time that cannot be read, which is taken for 1970: such an object is delivered by \
+                 the snapshot, but later changes of it may not be seen; key=`{key}`, time=`{text}`"
+            );
+            self.ports.log(Level::Warn, &line);
+        }
+        let line = format!(
+            "times cannot be read; operation=`{operation}`, count=`{}`, key=`{key}`, time=`{text}`",
+            times.count
+        );
+        self.ports.log(Level::Debug, &line);
+    }
+
+    /// Counts an attempt that was made again for a reason of the caller's.
+    pub(crate) fn note_retry(&self) {
+        self.retries.set(self.retries.get() + 1);
+    }
+
     /// Refuses a listing that would never end.
     fn progresses<M: PartialEq>(
         &self,
@@ -509,10 +506,8 @@ impl<P: Ports> Client<P> {
     }
 }
 
-fn user_metadata<B>(response: &Response<B>) -> Vec<(String, String)> {
-    let named =
-        |(n, v): &(String, String)| Some((n.strip_prefix("x-amz-meta-")?.to_owned(), v.clone()));
-    response.headers.iter().filter_map(named).collect()
+fn greatest<T>(entries: &[T], key: impl Fn(&T) -> &String) -> Option<String> {
+    entries.iter().map(key).max().cloned()
 }
 
 async fn next_piece<B: Body>(operation: &'static str, body: &mut B) -> Result<Option<Bytes>> {

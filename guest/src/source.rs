@@ -10,6 +10,7 @@ mod outlet;
 mod pass;
 mod plan;
 mod prefetch;
+mod retrieval;
 pub mod seen;
 mod snapshot;
 mod start;
@@ -27,12 +28,13 @@ use futures_util::future::{Fuse, FutureExt as _, LocalBoxFuture};
 
 use crate::config::{Settings, SourceConfig};
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::ports::Ports;
 use crate::record::Record;
 use crate::s3::{Client, Error as S3Error, ListStart};
 use feed::Feed;
 pub use outlet::Counts;
-use outlet::Outlet;
+use outlet::{Outlet, Wanted};
 use plan::Store;
 use seen::Seen;
 
@@ -56,9 +58,18 @@ pub struct Source<P: Ports> {
     outlet: Outlet<P::Body>,
     state: State,
     /// Records that were handed out and are not acked, in order.
-    unacked: VecDeque<(Bytes, u64)>,
+    unacked: VecDeque<Unacked>,
+    /// How many of them have streams.
+    streams_unacked: usize,
     /// What the feed remembers of the snapshot, to be saved when pieces of it are merged.
     seen: Rc<RefCell<Seen>>,
+}
+
+/// A record that was handed out.
+struct Unacked {
+    position: Bytes,
+    pass: u64,
+    has_stream: bool,
 }
 
 enum State {
@@ -83,6 +94,7 @@ impl<P: Ports> Source<P> {
             outlet: Outlet::new(),
             state: State::Configured,
             unacked: VecDeque::new(),
+            streams_unacked: 0,
             seen: Rc::new(RefCell::new(Seen::new(keys))),
             config,
             ports,
@@ -117,12 +129,17 @@ impl<P: Ports> Source<P> {
             run: begin.run,
             has_versions: true,
             has_uploads: true,
+            oddities: Rc::default(),
+            passed_over: std::collections::BTreeMap::new(),
+            behind: pass::Behind::default(),
         };
         self.state = State::Open(feed.run(begin.start).boxed_local().fuse());
         Ok(())
     }
 
     /// Reads at most `records_max` records, waiting at most `wait` for a first one. None may be ready by then.
+    ///
+    /// Records whose bodies are streams wait for acks once [`limits::STREAMS_UNACKED_MAX`] of them are unacked.
     ///
     /// # Errors
     ///
@@ -133,7 +150,10 @@ impl<P: Ports> Source<P> {
         records_max: usize,
         wait: Duration,
     ) -> Result<Vec<Record<P::Body>>> {
-        let records_max = records_max.max(1);
+        let wanted = Wanted {
+            records_max: records_max.max(1),
+            streams_max: limits::STREAMS_UNACKED_MAX.saturating_sub(self.streams_unacked),
+        };
         let failed = match &mut self.state {
             State::Closed => return Err(closed()),
             State::Configured => return Err(Error::invalid("read was called before open")),
@@ -141,7 +161,7 @@ impl<P: Ports> Source<P> {
             State::Open(feed) => {
                 let mut timeout = pin!(self.ports.sleep(wait).fuse());
                 future::poll_fn(|context| {
-                    poll_ready(feed, &self.outlet, records_max, &mut timeout, context)
+                    poll_ready(feed, &self.outlet, wanted, &mut timeout, context)
                 })
                 .await
             }
@@ -152,11 +172,11 @@ impl<P: Ports> Source<P> {
                 return Err(error);
             }
         }
-        self.hand_out(records_max)
+        self.hand_out(wanted)
     }
 
-    fn hand_out(&mut self, records_max: usize) -> Result<Vec<Record<P::Body>>> {
-        let taken = self.outlet.take(records_max);
+    fn hand_out(&mut self, wanted: Wanted) -> Result<Vec<Record<P::Body>>> {
+        let taken = self.outlet.take(wanted);
         let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
         let saved = self.store.borrow_mut().save_seen(&chunk);
         if let Err(error) = saved {
@@ -166,8 +186,13 @@ impl<P: Ports> Source<P> {
         }
         let mut records = Vec::with_capacity(taken.len());
         for ready in taken {
-            self.unacked
-                .push_back((ready.record.position.clone(), ready.pass));
+            let has_stream = ready.has_stream();
+            self.streams_unacked += usize::from(has_stream);
+            self.unacked.push_back(Unacked {
+                position: ready.record.position.clone(),
+                pass: ready.pass,
+                has_stream,
+            });
             records.push(ready.record);
         }
         Ok(records)
@@ -186,17 +211,17 @@ impl<P: Ports> Source<P> {
         let Some(index) = self
             .unacked
             .iter()
-            .position(|(unacked, _)| unacked == position)
+            .position(|unacked| unacked.position == position)
         else {
             return Err(Error::invalid(
                 "ack of a position that no unacked record has",
             ));
         };
-        let (_, pass) = self
-            .unacked
-            .drain(..=index)
-            .next_back()
-            .expect("the range holds the index");
+        let mut pass = 0;
+        for acked in self.unacked.drain(..=index) {
+            self.streams_unacked -= usize::from(acked.has_stream);
+            pass = acked.pass;
+        }
         self.store.borrow_mut().acked(pass)?;
         Ok(index + 1)
     }
@@ -214,7 +239,7 @@ impl<P: Ports> Source<P> {
     pub fn teardown(&mut self) {
         self.state = State::Closed;
         self.unacked.clear();
-        self.outlet.take(usize::MAX);
+        self.outlet.clear();
     }
 }
 
@@ -222,17 +247,17 @@ impl<P: Ports> Source<P> {
 fn poll_ready<B>(
     feed: &mut Fuse<LocalBoxFuture<'static, Result<()>>>,
     outlet: &Outlet<B>,
-    records_max: usize,
+    wanted: Wanted,
     timeout: &mut (impl Future<Output = ()> + Unpin),
     context: &mut Context<'_>,
 ) -> Poll<Option<Error>> {
-    if outlet.len() >= records_max {
+    if outlet.count_ready(wanted) >= wanted.records_max {
         return Poll::Ready(None);
     }
     if let Poll::Ready(Err(error)) = feed.poll_unpin(context) {
         return Poll::Ready(Some(error));
     }
-    if !outlet.is_empty() || timeout.poll_unpin(context).is_ready() {
+    if outlet.count_ready(wanted) > 0 || timeout.poll_unpin(context).is_ready() {
         return Poll::Ready(None);
     }
     Poll::Pending

@@ -50,6 +50,23 @@ impl Timestamp {
             .and_then(Self::from_system_time)
     }
 
+    /// Reads what stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone, which is
+    /// taken for UTC; or the form of headers. Nothing before the epoch, which servers in Go write for "unknown".
+    pub fn parse_listed(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Some(time) = Self::parse_rfc3339(text).or_else(|| Self::parse_http_date(text)) {
+            return Some(time);
+        }
+        let (date, time) = text.split_at_checked(10)?;
+        let time = time.strip_prefix(['T', 't', ' '])?;
+        let (time, offset_ms) = match time.rfind(['+', '-']) {
+            Some(at) => (&time[..at], offset_ms(&time[at..])?),
+            None => (time.trim_end_matches(['Z', 'z']), 0),
+        };
+        let utc = Self::parse_rfc3339(&format!("{date}T{time}Z"))?;
+        utc.0.checked_add_signed(-offset_ms).map(Self)
+    }
+
     /// Reads the form of headers, `Mon, 12 Oct 2009 17:50:30 GMT`.
     pub fn parse_http_date(text: &str) -> Option<Self> {
         httpdate::parse_http_date(text)
@@ -72,6 +89,16 @@ impl Timestamp {
         let since = time.duration_since(UNIX_EPOCH).ok()?;
         u64::try_from(since.as_millis()).ok().map(Self)
     }
+}
+
+/// Reads an offset from UTC, `+02:00` or `-0130`.
+fn offset_ms(text: &str) -> Option<i64> {
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let digits = text[1..].replace(':', "");
+    let is_whole = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit());
+    let (hours, minutes) = is_whole.then(|| digits.split_at(2))?;
+    let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+    Some(sign * minutes * 60_000)
 }
 
 /// The end of the year 9999, the last that RFC 3339 can write.
@@ -97,6 +124,39 @@ mod tests {
             Some(expected)
         );
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn what_stores_write_into_listings_is_read() {
+        let expected = Some(Timestamp(1_255_369_830_000));
+        for text in [
+            "2009-10-12T17:50:30.000Z",
+            "2009-10-12T17:50:30Z",
+            "2009-10-12t17:50:30z",
+            "2009-10-12 17:50:30",
+            "2009-10-12T17:50:30",
+            "2009-10-12T17:50:30+00:00",
+            "2009-10-12T19:50:30+02:00",
+            "2009-10-12T16:20:30.0-0130",
+            " 2009-10-12T17:50:30Z ",
+            "Mon, 12 Oct 2009 17:50:30 GMT",
+        ] {
+            assert_eq!(Timestamp::parse_listed(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:30:00+01:00",
+            "2009-10-12",
+            "2009-10-12T17:50:30+2",
+            "2009-10-12T17:50:30+ü:00",
+            "ünreadable times",
+            "1255369830",
+            "yesterday",
+        ] {
+            assert_eq!(Timestamp::parse_listed(text), None, "{text}");
+        }
     }
 
     #[test]

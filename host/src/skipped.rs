@@ -4,6 +4,7 @@
 //! The component tells each one as a log line of the context [`CONTEXT`], whose message is the key, a newline, and the
 //! reason, which holds none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The context of log lines that tell of an object that was passed over.
@@ -51,11 +52,12 @@ impl Skipped {
     /// Adds what a later instance of the same source passed over. It may have met the same objects again, which are
     /// not repeated.
     pub fn absorb(&mut self, later: &Self) {
-        for object in later.objects() {
-            if !self.objects.contains(object) {
-                self.push(object.clone());
-            }
+        if later.is_empty() {
+            return;
         }
+        let known: BTreeSet<String> = self.objects.iter().map(|o| o.key.clone()).collect();
+        let new = later.objects().iter().filter(|o| !known.contains(&o.key));
+        new.cloned().for_each(|object| self.push(object));
         self.beyond += later.beyond;
     }
 
@@ -120,7 +122,7 @@ mod tests {
     fn what_a_later_instance_met_again_is_not_repeated() {
         let (mut all, mut later) = (Skipped::default(), Skipped::default());
         all.tell("a\ndenied");
-        later.tell("a\ndenied");
+        later.tell("a\ndenied, request 2");
         later.tell("b\ndenied");
         all.absorb(&later);
         let keys: Vec<_> = all.objects().iter().map(|o| &*o.key).collect();

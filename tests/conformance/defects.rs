@@ -256,12 +256,14 @@ async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(pl
     let bucket = place.plain().await;
     bucket.put("a", "1").await;
     // A listing that says no more of the object than it must, of a store that gives it no Content-Type.
-    let document = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents>\
+    let document = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size></Contents>\
                     </ListBucketResult>";
     let fault = Fault::Document(Bytes::from_static(document.as_bytes()));
     let faults = bucket.wire().faults();
     faults.add(Rule::new(S3Operation::ListObjectsV2, fault).times(2));
-    let document = "<ListVersionsResult><Version><Key>a</Key></Version>\
+    let timeless = Fault::Header("last-modified", Bytes::new());
+    faults.add(Rule::new(S3Operation::GetObject, timeless).times(1));
+    let document = "<ListVersionsResult><Version><Key>a</Key><Size>1</Size></Version>\
                     <DeleteMarker><Key>b</Key></DeleteMarker></ListVersionsResult>";
     let fault = Fault::Document(Bytes::from_static(document.as_bytes()));
     let bare = faults.add(Rule::new(S3Operation::ListObjectVersions, fault));

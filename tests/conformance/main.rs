@@ -5,6 +5,7 @@
 #![recursion_limit = "512"]
 
 mod access;
+mod answers;
 mod changes;
 mod check;
 mod defects;
@@ -15,6 +16,7 @@ mod refusals;
 mod restart;
 mod secrets;
 mod snapshot;
+mod unreadable;
 mod uploads;
 
 use std::io::Write as _;
@@ -28,6 +30,8 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         keys::CASES,
         access::CASES,
         listings::CASES,
+        answers::CASES,
+        unreadable::CASES,
         refusals::CASES,
         destination::CASES,
         uploads::CASES,

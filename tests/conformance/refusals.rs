@@ -82,6 +82,9 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
         ("concurrency", "513"),
         ("concurrency", "many"),
         ("concurrency", "1.5"),
+        ("unreadable", "perhaps"),
+        ("objectBytes", "0"),
+        ("objectBytes", "large"),
         ("format", "json"),
     ];
     let malformed = [&SHARED[..], &own].concat();

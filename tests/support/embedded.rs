@@ -70,7 +70,7 @@ mod object_tests;
 pub use access::Access;
 pub use bucket::Versioning;
 pub use clock::Clock;
-pub use fault::{Fault, Faults, Reset, Rule, RuleId};
+pub use fault::{Fault, Faults, Foreign, Reset, Rule, RuleId};
 pub use filter::Filter;
 pub use hook::{Held, Hook, Hooks, Pause, Seen, Stage};
 pub use journal::LoggedRequest;

@@ -5,6 +5,7 @@
 //! since stores write them in different orders; within a kind it is the order of storage, newest first.
 
 use std::borrow::Cow;
+use std::str::Utf8Error;
 
 use percent_encoding::percent_decode_str;
 
@@ -49,48 +50,85 @@ pub struct UploadEntry {
     pub initiated: Timestamp,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Objects {
-    pub(super) entries: Vec<ObjectEntry>,
-    pub(super) truncated: bool,
-    pub(super) next_token: Option<String>,
-}
-
+/// A page of a listing, and where the next one begins.
 #[derive(Debug)]
-pub(super) struct Marked<T> {
+pub(super) struct Listed<T, N> {
     pub(super) entries: Vec<T>,
     pub(super) truncated: bool,
-    pub(super) next: Option<Marker>,
+    pub(super) next: Option<N>,
+    pub(super) odd_times: OddTimes,
 }
 
-pub(super) fn list_objects_v2(document: &[u8]) -> Result<Objects, Error> {
-    let encoded = Encoding::of(document, "ListBucketResult")?;
-    let (mut page, mut entry) = (Objects::default(), ObjectEntry::default());
+/// Times that can't be read, and stand for the epoch.
+#[derive(Debug, Default)]
+pub(super) struct OddTimes {
+    /// That of the entry that is being read.
+    pending: Option<String>,
+    /// How many there are.
+    pub(super) count: u64,
+    /// The key and the text of the first.
+    pub(super) first: Option<(String, String)>,
+}
+
+impl OddTimes {
+    fn read(&mut self, text: Cow<'_, str>) -> Timestamp {
+        Timestamp::parse_listed(&text).unwrap_or_else(|| {
+            self.pending = Some(text.into_owned());
+            Timestamp::default()
+        })
+    }
+
+    /// Ends an entry, whose key may have stood behind its time.
+    fn close(&mut self, key: &str) {
+        if let Some(text) = self.pending.take() {
+            self.count += 1;
+            self.first.get_or_insert_with(|| (key.to_owned(), text));
+        }
+    }
+}
+
+pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, String>, Error> {
+    const ROOT: &str = "ListBucketResult";
+    let encoded = Encoding::of(document, ROOT)?;
+    let (mut entries, mut entry) = (Vec::new(), ObjectEntry::default());
+    let (mut truncated, mut next, mut odd_times) = (None, None, OddTimes::default());
     xml::leaves(document, |path, text| {
         match path {
-            ["ListBucketResult", "Contents", ""] => page.entries.push(std::mem::take(&mut entry)),
-            ["ListBucketResult", "Contents", field] => {
-                read_object(&mut entry, field, text, encoded)?
+            [ROOT, "Contents", ""] => {
+                odd_times.close(&entry.key);
+                entries.push(std::mem::take(&mut entry));
             }
-            ["ListBucketResult", "IsTruncated"] => page.truncated = text == "true",
-            ["ListBucketResult", "NextContinuationToken"] => {
-                page.next_token = Some(text.into_owned())
+            [ROOT, "Contents", field] => {
+                read_object(&mut entry, field, text, encoded, &mut odd_times)?
+            }
+            [ROOT, "IsTruncated"] => truncated = Some(read_bool(&text)?),
+            [ROOT, "NextContinuationToken"] => {
+                next = Some(text.into_owned()).filter(|token| !token.is_empty());
             }
             _ => {}
         }
         Ok(())
     })?;
-    if !page.truncated {
-        page.next_token = None;
+    if truncated == Some(false) && next.is_some() {
+        return Err(Error::Shape(CONTRADICTION));
     }
-    Ok(page)
+    Ok(Listed {
+        entries,
+        // A store that leaves the element out says it by the token.
+        truncated: truncated.unwrap_or(next.is_some()),
+        next,
+        odd_times,
+    })
 }
 
-pub(super) fn list_object_versions(document: &[u8]) -> Result<Marked<VersionEntry>, Error> {
+/// What is not listed would be taken for gone, so neither half of a contradiction is believed.
+const CONTRADICTION: &str = "the page is the last one, and yet names a next one";
+
+pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntry, Marker>, Error> {
     const ROOT: &str = "ListVersionsResult";
     let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), VersionEntry::default());
-    let mut end = End::default();
+    let (mut end, mut odd_times) = (End::default(), OddTimes::default());
     xml::leaves(document, |path, text| {
         match path {
             [ROOT, kind @ ("Version" | "DeleteMarker"), ""] => {
@@ -98,38 +136,50 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Marked<VersionEntr
                 if entry.version_id.is_empty() {
                     "null".clone_into(&mut entry.version_id);
                 }
+                odd_times.close(&entry.object.key);
                 entries.push(std::mem::take(&mut entry));
             }
             [ROOT, "Version" | "DeleteMarker", "VersionId"] => entry.version_id = text.into_owned(),
-            [ROOT, "Version" | "DeleteMarker", "IsLatest"] => entry.is_latest = text == "true",
+            [ROOT, "Version" | "DeleteMarker", "IsLatest"] => {
+                entry.is_latest = read_bool(&text)?;
+            }
             [ROOT, "Version" | "DeleteMarker", field] => {
-                read_object(&mut entry.object, field, text, encoded)?
+                read_object(&mut entry.object, field, text, encoded, &mut odd_times)?
             }
             [ROOT, field] => end.read(field, text, "NextVersionIdMarker", encoded)?,
             _ => {}
         }
         Ok(())
     })?;
-    Ok(end.page(entries))
+    if end.truncated == Some(false) && end.key.as_ref().is_some_and(|key| !key.is_empty()) {
+        return Err(Error::Shape(CONTRADICTION));
+    }
+    Ok(end.page(entries, odd_times))
 }
 
-pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Marked<UploadEntry>, Error> {
+/// Here a marker beside the last page is no contradiction: AWS names the last upload of every page.
+pub(super) fn list_multipart_uploads(
+    document: &[u8],
+) -> Result<Listed<UploadEntry, Marker>, Error> {
     const ROOT: &str = "ListMultipartUploadsResult";
     let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), UploadEntry::default());
-    let mut end = End::default();
+    let (mut end, mut odd_times) = (End::default(), OddTimes::default());
     xml::leaves(document, |path, text| {
         match path {
-            [ROOT, "Upload", ""] => entries.push(std::mem::take(&mut entry)),
+            [ROOT, "Upload", ""] => {
+                odd_times.close(&entry.key);
+                entries.push(std::mem::take(&mut entry));
+            }
             [ROOT, "Upload", "Key"] => entry.key = encoded.decode(text)?,
             [ROOT, "Upload", "UploadId"] => entry.upload_id = text.into_owned(),
-            [ROOT, "Upload", "Initiated"] => entry.initiated = read_time(&text)?,
+            [ROOT, "Upload", "Initiated"] => entry.initiated = odd_times.read(text),
             [ROOT, field] => end.read(field, text, "NextUploadIdMarker", encoded)?,
             _ => {}
         }
         Ok(())
     })?;
-    Ok(end.page(entries))
+    Ok(end.page(entries, odd_times))
 }
 
 pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
@@ -168,7 +218,7 @@ pub(super) fn create_multipart_upload(document: &[u8]) -> Result<String, Error> 
 /// How a marked listing ends.
 #[derive(Default)]
 struct End {
-    truncated: bool,
+    truncated: Option<bool>,
     key: Option<String>,
     id: String,
 }
@@ -182,7 +232,7 @@ impl End {
         encoded: Encoding,
     ) -> Result<(), Error> {
         match field {
-            "IsTruncated" => self.truncated = text == "true",
+            "IsTruncated" => self.truncated = Some(read_bool(&text)?),
             "NextKeyMarker" => self.key = Some(encoded.decode(text)?),
             field if field == id => self.id = text.into_owned(),
             _ => {}
@@ -190,16 +240,14 @@ impl End {
         Ok(())
     }
 
-    fn page<T>(self, entries: Vec<T>) -> Marked<T> {
-        let id = self.id;
-        let next = self
-            .key
-            .filter(|_| self.truncated)
-            .map(|key| Marker { key, id });
-        Marked {
+    fn page<T>(self, entries: Vec<T>, odd_times: OddTimes) -> Listed<T, Marker> {
+        let (id, truncated) = (self.id, self.truncated == Some(true));
+        let next = self.key.filter(|_| truncated).map(|key| Marker { key, id });
+        Listed {
             entries,
-            truncated: self.truncated,
+            truncated,
             next,
+            odd_times,
         }
     }
 }
@@ -209,10 +257,11 @@ fn read_object(
     field: &str,
     text: Cow<'_, str>,
     encoded: Encoding,
+    odd_times: &mut OddTimes,
 ) -> Result<(), Error> {
     match field {
         "Key" => entry.key = encoded.decode(text)?,
-        "LastModified" => entry.last_modified = read_time(&text)?,
+        "LastModified" => entry.last_modified = odd_times.read(text),
         "ETag" => entry.etag = bare_etag(&text),
         "Size" => {
             entry.size = text
@@ -224,12 +273,19 @@ fn read_object(
     Ok(())
 }
 
-fn read_time(text: &str) -> Result<Timestamp, Error> {
-    Timestamp::parse_rfc3339(text).ok_or(Error::Shape("a time is not in RFC 3339"))
+/// Reads a boolean as [Go does](https://pkg.go.dev/strconv#ParseBool), in which many stores and clients are written.
+fn read_bool(text: &str) -> Result<bool, Error> {
+    match text.trim() {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" | "" => Ok(false),
+        _ => Err(Error::Shape("a value is neither true nor false")),
+    }
 }
 
-/// An ETag without its quotes.
+/// An ETag without its quotes, and without the mark of a weak one.
 pub(super) fn bare_etag(text: &str) -> String {
+    let text = text.trim();
+    let text = text.strip_prefix("W/").unwrap_or(text);
     text.trim_matches('"').to_owned()
 }
 
@@ -253,9 +309,8 @@ impl Encoding {
     ///
     /// A document of another name, or none, is no empty page: what is not listed would be taken for gone.
     fn of(document: &[u8], root: &str) -> Result<Self, Error> {
+        let text = std::str::from_utf8(document).map_err(|error| not_utf8(document, error))?;
         expect_root(document, root)?;
-        let text =
-            std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
         Ok(Self(text.contains("<EncodingType>url</EncodingType>")))
     }
 
@@ -265,10 +320,28 @@ impl Encoding {
         }
         let spaced = text.replace('+', " ");
         let decoded = percent_decode_str(&spaced).decode_utf8();
-        decoded
-            .map(Cow::into_owned)
-            .map_err(|_| Error::Shape("a key is not UTF-8"))
+        decoded.map(Cow::into_owned).map_err(|_| {
+            let bytes: Vec<u8> = percent_decode_str(&spaced).collect();
+            Error::Key(bytes.escape_ascii().to_string())
+        })
     }
+}
+
+/// Names the key that makes a document no UTF-8, if it is one.
+fn not_utf8(document: &[u8], error: Utf8Error) -> Error {
+    const KEY: &[u8] = b"<Key>";
+    let (before, after) = document.split_at(error.valid_up_to());
+    let key = || {
+        // A document that breaks off within a character is only short.
+        error.error_len()?;
+        let start = before.windows(KEY.len()).rposition(|w| w == KEY)? + KEY.len();
+        let end = before.len() + after.iter().position(|byte| *byte == b'<')?;
+        let key = document
+            .get(start..end)
+            .filter(|key| !key.contains(&b'<'))?;
+        Some(Error::Key(key.escape_ascii().to_string()))
+    };
+    key().unwrap_or(Error::Shape("the document is not UTF-8"))
 }
 
 #[cfg(test)]
@@ -285,7 +358,7 @@ mod tests {
               <Contents><Key>bare</Key></Contents></ListBucketResult>",
         )
         .expect("reads");
-        assert_eq!(page.next_token.as_deref(), Some("a+b="));
+        assert_eq!(page.next.as_deref(), Some("a+b="));
         let first = ObjectEntry {
             key: "a b+c\u{1}/é".to_owned(),
             last_modified: Timestamp(1_255_369_830_000),
@@ -406,15 +479,82 @@ mod tests {
 
     #[test]
     fn values_of_the_wrong_shape_are_errors() {
-        for field in [
-            "<Size>many</Size>",
-            "<LastModified>now</LastModified>",
-            "<Key>%FF</Key>",
-        ] {
+        let read = |content: &str| {
             let document = format!(
-                "<ListBucketResult><EncodingType>url</EncodingType><Contents>{field}</Contents></ListBucketResult>"
+                "<ListBucketResult><EncodingType>url</EncodingType>{content}</ListBucketResult>"
             );
-            assert!(list_objects_v2(document.as_bytes()).is_err(), "{field}");
+            list_objects_v2(document.as_bytes())
+        };
+        for content in [
+            "<Contents><Size>many</Size></Contents>",
+            "<Contents><Key>%FF</Key></Contents>",
+            "<IsTruncated>perhaps</IsTruncated>",
+            "<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken>",
+        ] {
+            assert!(read(content).is_err(), "{content}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_read_as_go_reads_them() {
+        let read = |text: &str| {
+            let document = format!(
+                "<ListVersionsResult><IsTruncated>{text}</IsTruncated><NextKeyMarker>k</NextKeyMarker>\
+                 </ListVersionsResult>"
+            );
+            list_object_versions(document.as_bytes()).map(|page| page.next.is_some())
+        };
+        for text in ["true", "True", "TRUE", "t", "T", "1", " true "] {
+            assert!(read(text).expect("reads"), "{text}");
+        }
+        // Said to be the last, the page must not name a next one.
+        for text in ["false", "False", "FALSE", "f", "F", "0", "", "no"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        let latest = list_object_versions(
+            b"<ListVersionsResult><Version><Key>k</Key><IsLatest>True</IsLatest></Version></ListVersionsResult>",
+        );
+        assert!(latest.expect("reads").entries[0].is_latest);
+        // Not to say whether there is more, beside a token, is to say it.
+        let token = list_objects_v2(
+            b"<ListBucketResult><NextContinuationToken>t</NextContinuationToken></ListBucketResult>",
+        );
+        assert!(token.expect("reads").truncated);
+    }
+
+    #[test]
+    fn times_that_cannot_be_read_are_the_epoch_and_told() {
+        let page = list_objects_v2(
+            b"<ListBucketResult><Contents><LastModified>0001-01-01T00:00:00Z</LastModified><Key>a</Key></Contents>\
+              <Contents><Key>b</Key><LastModified>2009-10-12T19:50:30+02:00</LastModified></Contents>\
+              <Contents><Key>c</Key><LastModified></LastModified></Contents>\
+              <Contents><Key>d</Key></Contents></ListBucketResult>",
+        )
+        .expect("reads");
+        let times: Vec<_> = page.entries.iter().map(|e| e.last_modified.0).collect();
+        assert_eq!(times, [0, 1_255_369_830_000, 0, 0]);
+        assert_eq!(page.odd_times.count, 2);
+        let first = ("a".to_owned(), "0001-01-01T00:00:00Z".to_owned());
+        assert_eq!(page.odd_times.first, Some(first));
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_is_named() {
+        let encoded = "<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>z%FFz+a</Key></Contents>\
+                       </ListBucketResult>";
+        let error = list_objects_v2(encoded.as_bytes()).expect_err("no text");
+        assert!(error.to_string().contains("`z\\xffz a`"), "{error}");
+        let plain = b"<ListBucketResult><Contents><Key>z\xffz</Key></Contents></ListBucketResult>";
+        let error = list_objects_v2(plain).expect_err("no text");
+        assert!(error.to_string().contains("`z\\xffz`"), "{error}");
+        // What is only cut short within a character names no key.
+        let short = &b"<ListBucketResult><Contents><Key>z\xc3"[..];
+        for document in [
+            short,
+            b"<ListBucketResult><Name>\xff</Name></ListBucketResult>",
+        ] {
+            let error = list_objects_v2(document).expect_err("no text");
+            assert!(matches!(error, Error::Shape(_)), "{error}");
         }
     }
 }

@@ -176,7 +176,7 @@ impl Error {
     /// Whether the object, the version or the bucket is not there.
     pub fn is_not_found(&self) -> bool {
         // 405 answers a GET of a delete marker by its version.
-        matches!(self.status(), Some(404 | 405)) && self.code() != "NoSuchBucket"
+        matches!(self.status(), Some(404 | 405 | 410)) && self.code() != "NoSuchBucket"
     }
 
     /// Whether a condition of the request did not hold.
@@ -230,6 +230,23 @@ impl Error {
         }
     }
 
+    /// Whether an answer to a GET speaks of the object: it may not be read, or not without keys that we lack. Not what
+    /// is said of the request, the credentials or the bucket's place, nor what passes.
+    pub fn refuses_object(&self) -> bool {
+        let Self::Service { status, .. } = self else {
+            return false;
+        };
+        (400..500).contains(status)
+            && self.code() != "NoSuchBucket"
+            && !self.refuses_credentials()
+            && self.retry() == Retry::No
+    }
+
+    /// Whether somebody in between answered in the store's place: a refusal without S3's document.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self, Self::Service { code, .. } if code.is_empty())
+    }
+
     /// Whether the object is archived and cannot be read.
     pub fn is_archived(&self) -> bool {
         self.code() == "InvalidObjectState"
@@ -244,7 +261,9 @@ impl Error {
                 ..
             } => Retry::After((*pause).min(limits::BACKOFF_MAX)),
             Self::Service { status, code, .. } => {
-                let passing = matches!(status, 408 | 429 | 500 | 502 | 503 | 504);
+                // 421 and 499 are proxies' words for a connection that went wrong, 520 to 530 those of Cloudflare for
+                // a store behind it. What the store does not know (501), it will not learn.
+                let passing = matches!(status, 408 | 421 | 429 | 499 | 500 | 502..=599);
                 if passing || TRANSIENT.contains(&code.as_str()) {
                     Retry::Backoff
                 } else {
@@ -255,6 +274,11 @@ impl Error {
                 error: TransportError::Broken(_),
                 ..
             } => Retry::Backoff,
+            // No document that is cut short names a key that it has not: another one will say the same.
+            Self::Malformed {
+                error: xml::Error::Key(_),
+                ..
+            } => Retry::No,
             // A document that was cut short parses no better than one that is wrong: ask again.
             Self::Malformed { .. } => Retry::Backoff,
             Self::Transport {
@@ -286,6 +310,10 @@ impl Error {
                 ErrorKind::Unavailable,
                 format!("no answer from {endpoint} to {operation}: {why}"),
             ),
+            Self::Malformed {
+                error: xml::Error::Key(_),
+                ..
+            } => ConnectorError::corrupt(self.to_string()),
             Self::Malformed { .. } => ConnectorError::new(ErrorKind::Unavailable, self.to_string()),
             Self::Service {
                 operation,

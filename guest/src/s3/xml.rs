@@ -16,6 +16,11 @@ pub enum Error {
     /// A value is not what it should be, or a page not what it should be.
     #[error("{0}")]
     Shape(&'static str),
+    /// A key is not text.
+    #[error(
+        "the key `{0}` is not UTF-8, as keys of S3 are: rename the object, or set `prefix` to what leaves it out"
+    )]
+    Key(String),
 }
 
 /// Elements nested in each other at most; S3 nests four deep.

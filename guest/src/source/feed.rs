@@ -4,19 +4,23 @@
 //! while somebody reads. What both share is here: what was handed out, saved state, positions, emission.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::fetch::{self, Fetched, Item};
+use super::fetch::{self, Fetched, Item, Outcome, Skipped};
 use super::outlet::{Outlet, Ready};
+use super::pass::Behind;
 use super::plan::{HandedOut, Plan, Stand, Store};
 use super::prefetch::Prefetch;
-use super::seen::Seen;
+use super::retrieval::{Oddities, Retrieval};
+use super::seen::{Mark, NULL_VERSION, Seen, Slot};
 use super::snapshot::Resume;
 use crate::config::SourceConfig;
 use crate::error::Result;
+use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::position::{Extension, Phase, Position, Scope};
-use crate::s3::{Client, Error as S3Error, Marker};
+use crate::s3::{Client, Error as S3Error, Marker, Trail};
 use crate::source::changes::Uploads;
 use crate::time::Timestamp;
 
@@ -54,9 +58,15 @@ pub struct Feed<P: Ports> {
     pub(super) has_versions: bool,
     /// Whether the store lets us list uploads.
     pub(super) has_uploads: bool,
+    /// What was found to be odd about the store, and said.
+    pub(super) oddities: Rc<Oddities>,
+    /// Objects that the snapshot has passed over, which the first pass finds once more.
+    pub(super) passed_over: BTreeMap<Slot, Mark>,
+    /// What lies behind the window, by the previous pass.
+    pub(super) behind: Behind,
 }
 
-type Fetch<P> = Result<Option<Fetched<<P as crate::ports::Transport>::Body>>>;
+type Fetch<P> = Result<Outcome<<P as crate::ports::Transport>::Body>>;
 
 impl<P: Ports> Feed<P> {
     /// Runs for ever, or until something fails for good.
@@ -89,11 +99,34 @@ impl<P: Ports> Feed<P> {
 
     /// Begins to fetch.
     pub(super) fn begin(&self, prefetch: &mut Prefetch<Fetch<P>>, item: Item) {
-        let size = item.size();
-        prefetch.push(
-            size,
-            fetch::fetch(self.ports.clone(), self.client.clone(), item),
-        );
+        let retrieval = Retrieval {
+            ports: self.ports.clone(),
+            client: self.client.clone(),
+            config: Rc::clone(&self.config),
+            oddities: Rc::clone(&self.oddities),
+            has_versions: self.has_versions,
+        };
+        prefetch.push(item.size(), fetch::fetch(Rc::new(retrieval), item));
+    }
+
+    /// Counts and tells an item that is passed over, in its turn.
+    pub(super) fn pass_over(&mut self, skipped: &Skipped) {
+        let Skipped { entry, reason, .. } = skipped;
+        let key = &entry.key;
+        if !skipped.is_there {
+            let line = format!("skipped an object: {reason}; key=`{key}`");
+            self.ports.log(Level::Warn, &line);
+        } else {
+            let (slot, mark) = self.seen.borrow().identify(entry, NULL_VERSION, false);
+            if self.passed_over.get(&slot) == Some(&mark) {
+                return;
+            }
+            if self.passed_over.len() < limits::PASSED_OVER_MAX {
+                self.passed_over.insert(slot, mark);
+            }
+            self.ports.skipped(key, reason);
+        }
+        self.outlet.count(|counts| counts.skipped += 1);
     }
 
     /// Puts a record in line for reading.
@@ -128,10 +161,12 @@ impl<P: Ports> Feed<P> {
     /// tell: that is logged once, since uploads that outlast the window are then not recognised.
     pub(super) async fn list_uploads(&mut self) -> Result<(Option<Timestamp>, Uploads)> {
         let (mut date, mut uploads) = (None, Uploads::default());
-        let mut start: Option<Marker> = None;
+        let (mut start, mut trail): (Option<Marker>, _) = (None, Trail::default());
         while self.has_uploads {
             match self.client.list_multipart_uploads(start.as_ref()).await {
                 Ok(page) => {
+                    let followed = trail.follow("ListMultipartUploads", true, &page);
+                    followed.map_err(|e| e.explain(&self.config.bucket))?;
                     date.get_or_insert(page.date);
                     page.entries
                         .into_iter()
@@ -166,5 +201,7 @@ pub(super) fn scope(config: &SourceConfig) -> Scope<'_> {
     Scope {
         bucket: &config.bucket.bucket,
         prefix: &config.bucket.prefix,
+        store: &config.store,
+        endpoint: &config.bucket.endpoint.display,
     }
 }

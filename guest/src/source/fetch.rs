@@ -1,14 +1,19 @@
-//! Turns an entry of a listing into a record: its body by handle, pinned to what was listed.
+//! Turns an entry of a listing into a record: what the answer says of the object, its small bytes as they are and
+//! many bytes by handle.
 //!
-//! Positions are given later, in order, by whoever hands the records out.
+//! Whether an answer is the object, and what its want means, is `retrieval`'s. Positions are given later, in order, by
+//! whoever hands the records out.
+
+use std::rc::Rc;
 
 use super::changes::Due;
+use super::retrieval::{Retrieval, Retrieved, Wanted};
 use super::seen::NULL_VERSION;
-use crate::error::Result;
-use crate::limits;
-use crate::ports::{Level, Ports};
+use crate::config::Unreadable;
+use crate::error::{Error, Result};
+use crate::ports::Ports;
 use crate::record::{Change, Data, Metadata, Operation, Record};
-use crate::s3::{Client, ListStart, Object, ObjectEntry, Pin};
+use crate::s3::{Content, Object, ObjectEntry};
 use crate::time::Timestamp;
 
 use bytes::Bytes;
@@ -51,211 +56,169 @@ pub struct Fetched<B> {
     pub size: u64,
 }
 
-/// Fetches; none where there is nothing left to deliver, which is logged.
-pub async fn fetch<P: Ports>(
-    ports: P,
-    client: Client<P>,
-    item: Item,
-) -> Result<Option<Fetched<P::Body>>> {
-    match item {
-        Item::Snapshot(entry) => fetch_object(&ports, &client, entry).await,
-        Item::Change(index, due) => fetch_change(&ports, &client, index, due).await,
-    }
+/// What became of an item.
+#[derive(Debug)]
+pub enum Outcome<B> {
+    /// It is a record.
+    Record(Box<Fetched<B>>),
+    /// It is passed over.
+    Skipped(Skipped),
 }
 
-/// An object of the snapshot: as listed, or as it now is if it was overwritten since.
-async fn fetch_object<P: Ports>(
-    ports: &P,
-    client: &Client<P>,
-    mut entry: ObjectEntry,
-) -> Result<Option<Fetched<P::Body>>> {
-    for _ in 0..=limits::OVERWRITE_CHASES_MAX {
-        let pin = Pin {
-            version_id: None,
-            etag: some(&entry.etag),
-        };
-        match client.get_object(&entry.key, &pin).await {
-            Ok(object) => {
-                return Ok(Some(assemble(
-                    ports,
-                    client,
-                    Operation::Snapshot,
-                    entry,
-                    object,
-                )));
-            }
-            Err(error) if error.is_precondition_failed() => {
-                // In the order of keys, the key itself comes first of all that begin with it.
-                let start = ListStart::After(String::new());
-                let page = client.list_objects_v2(&entry.key, &start, 1).await;
-                let page = page.map_err(|e| e.explain(client.config()))?;
-                match page
-                    .entries
-                    .into_iter()
-                    .next()
-                    .filter(|now| now.key == entry.key)
-                {
-                    Some(now) => entry = now,
-                    None => {
-                        return Ok(skip(
-                            ports,
-                            &entry.key,
-                            "it was deleted before it could be read",
-                        ));
-                    }
-                }
-            }
-            Err(error) => return skip_or_fail(ports, client, &entry.key, error),
+/// An item that is passed over.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The object as it was listed.
+    pub entry: ObjectEntry,
+    /// Why.
+    pub reason: String,
+    /// Whether it is there for whoever may read it.
+    pub is_there: bool,
+}
+
+/// Fetches.
+///
+/// # Errors
+///
+/// What concerns more than this object, or what makes it unreadable where that is to stop the source.
+pub async fn fetch<P: Ports>(retrieval: Rc<Retrieval<P>>, item: Item) -> Result<Outcome<P::Body>> {
+    let (index, operation, wanted) = match item {
+        Item::Snapshot(entry) => {
+            let wanted = Wanted {
+                entry,
+                version_id: None,
+                is_latest: true,
+            };
+            (0, Operation::Snapshot, wanted)
         }
-    }
-    Ok(skip(
-        ports,
-        &entry.key,
-        "it is overwritten faster than it can be read; the next pass looks again",
-    ))
-}
-
-async fn fetch_change<P: Ports>(
-    ports: &P,
-    client: &Client<P>,
-    index: u64,
-    due: Due,
-) -> Result<Option<Fetched<P::Body>>> {
-    let operation = due.operation();
-    let entry = ObjectEntry {
-        key: due.key,
-        last_modified: due.last_modified,
-        etag: due.etag,
-        size: due.size,
+        Item::Change(index, due) => {
+            let operation = due.operation();
+            let entry = ObjectEntry {
+                key: due.key,
+                last_modified: due.last_modified,
+                etag: due.etag,
+                size: due.size,
+            };
+            let wanted = Wanted {
+                entry,
+                version_id: Some(due.version_id),
+                is_latest: due.is_latest,
+            };
+            (index, operation, wanted)
+        }
     };
     if operation == Operation::Delete {
-        let mut fetched = without_body(ports, client, operation, entry, due.version_id);
+        let Wanted {
+            entry, version_id, ..
+        } = wanted;
+        let version_id = version_id.unwrap_or_default();
+        let mut fetched = without_body(&retrieval, operation, entry, version_id);
         fetched.index = index;
-        return Ok(Some(fetched));
+        return Ok(Outcome::Record(Box::new(fetched)));
     }
-    let etag = some(&entry.etag);
-    let pinned = Pin {
-        version_id: Some(due.version_id.clone()),
-        etag: etag.clone(),
+    let (entry, version_id) = (wanted.entry.clone(), wanted.version_id.clone());
+    let skipped = |reason: &str, is_there| {
+        Ok(Outcome::Skipped(Skipped {
+            entry: entry.clone(),
+            reason: reason.to_owned(),
+            is_there,
+        }))
     };
-    // A store that never kept versions may not know `versionId`: what is the latest is asked for by ETag alone.
-    let is_plain = due.version_id == NULL_VERSION && due.is_latest;
-    let pin = if is_plain {
-        Pin {
-            version_id: None,
-            etag,
-        }
-    } else {
-        pinned.clone()
-    };
-    let mut answer = client.get_object(&entry.key, &pin).await;
-    if is_plain
-        && answer
-            .as_ref()
-            .is_err_and(crate::s3::Error::is_precondition_failed)
-    {
-        answer = client.get_object(&entry.key, &pinned).await;
-    }
-    match answer {
-        Ok(object) => {
-            let mut fetched = assemble(ports, client, operation, entry, object);
-            fetched.version_id = due.version_id;
+    match retrieval.retrieve(wanted).await? {
+        Retrieved::Object(entry, object) => {
+            let version_id = version_id.or_else(|| object.version_id.clone());
+            let version_id = version_id.unwrap_or_else(|| NULL_VERSION.to_owned());
+            let mut fetched = assemble(&retrieval, operation, entry, version_id, object);
             fetched.index = index;
-            Ok(Some(fetched))
+            Ok(Outcome::Record(Box::new(fetched)))
         }
-        Err(error) if error.is_precondition_failed() => Ok(skip(
-            ports,
-            &entry.key,
+        Retrieved::Deleted => skipped("it was deleted before it could be read", false),
+        Retrieved::Overwritten if operation == Operation::Snapshot => skipped(
+            "it is overwritten faster than it can be read; the next pass looks again",
+            false,
+        ),
+        Retrieved::Overwritten => skipped(
             "it was overwritten before it could be read; the next pass looks again",
-        )),
-        Err(error) => skip_or_fail(ports, client, &entry.key, error),
-    }
-}
-
-fn skip_or_fail<P: Ports>(
-    ports: &P,
-    client: &Client<P>,
-    key: &str,
-    error: crate::s3::Error,
-) -> Result<Option<Fetched<P::Body>>> {
-    if error.code() == "NoSuchBucket" {
-        Err(error.explain(client.config()))
-    } else if error.is_not_found() {
-        Ok(skip(ports, key, "it was deleted before it could be read"))
-    } else if error.is_archived() {
-        Ok(skip(
-            ports,
-            key,
+            false,
+        ),
+        Retrieved::Archived => skipped(
             "it is archived: restore it, then copy it onto itself to have it delivered",
-        ))
-    } else {
-        Err(error
-            .explain(client.config())
-            .context(format!("object `{key}`")))
+            true,
+        ),
+        Retrieved::Unreadable(error) => match retrieval.config.unreadable {
+            Unreadable::Skip => skipped(&error.message, true),
+            Unreadable::Stop => {
+                let error = error.context(format!("object `{}`", entry.key));
+                let message = format!(
+                    "{}; or set `unreadable` to `skip` to go on without such objects",
+                    error.message
+                );
+                Err(Error { message, ..error })
+            }
+        },
     }
 }
 
-fn skip<P: Ports, T>(ports: &P, key: &str, why: &str) -> Option<T> {
-    ports.log(
-        Level::Warn,
-        &format!("skipped an object: {why}; key=`{key}`"),
-    );
-    None
-}
-
-fn some(etag: &str) -> Option<String> {
-    (!etag.is_empty()).then(|| etag.to_owned())
-}
-
-/// A record with the object's body and what its headers say.
+/// A record with the object's bytes and what the answer says of it.
 fn assemble<P: Ports>(
-    ports: &P,
-    client: &Client<P>,
+    retrieval: &Retrieval<P>,
     operation: Operation,
     entry: ObjectEntry,
+    version_id: String,
     object: Object<P::Body>,
 ) -> Fetched<P::Body> {
-    let version_id = object
-        .version_id
-        .clone()
-        .unwrap_or_else(|| NULL_VERSION.to_owned());
-    let mut fetched = without_body(ports, client, operation, entry, version_id);
+    let listed = entry.last_modified;
+    let mut fetched = without_body(retrieval, operation, entry, version_id);
     let metadata = &mut fetched.record.metadata;
+    // Headers have whole seconds, so that a listing's time within the same one is the finer.
+    if let Some(time) = object.last_modified
+        && time.seconds().abs_diff(listed.seconds()) > 1
+    {
+        insert_time(metadata, time);
+    }
     for (name, value) in object.metadata {
         metadata.insert(user_metadata_name(name), value);
     }
-    if let Some(content_type) = object.content_type {
-        metadata.insert("s3.header.contentType".to_owned(), content_type);
+    for (name, value) in object.headers {
+        metadata.insert(format!("s3.header.{name}"), value);
     }
-    metadata.insert("s3.etag".to_owned(), fetched.object.etag.clone());
+    let etag = object.etag.unwrap_or_else(|| fetched.object.etag.clone());
+    metadata.insert("s3.etag".to_owned(), etag);
     metadata.insert("s3.size".to_owned(), fetched.size.to_string());
-    fetched.record.payload.after = Some(Data::Body {
-        length: object.length,
-        bytes: object.body,
+    fetched.record.payload.after = Some(match object.content {
+        Content::Whole(bytes) => Data::Raw(bytes),
+        Content::Stream(bytes) => Data::Body {
+            // A body that came without a length must have the listed one all the same.
+            length: Some(object.length.unwrap_or(fetched.size)),
+            bytes,
+        },
     });
     fetched
 }
 
+fn insert_time(metadata: &mut Metadata, time: Timestamp) {
+    let nanoseconds = time.nanoseconds().to_string();
+    metadata.insert("opencdc.createdAt".to_owned(), nanoseconds);
+    metadata.insert("s3.lastModified".to_owned(), time.to_rfc3339());
+}
+
 fn without_body<P: Ports>(
-    ports: &P,
-    client: &Client<P>,
+    retrieval: &Retrieval<P>,
     operation: Operation,
     entry: ObjectEntry,
     version_id: String,
 ) -> Fetched<P::Body> {
     let mut metadata = Metadata::new();
     let mut insert = |name: &str, value: String| metadata.insert(name.to_owned(), value);
-    insert("opencdc.collection", client.config().bucket.clone());
-    insert("opencdc.readAt", ports.now().nanoseconds().to_string());
-    if entry.last_modified != Timestamp::default() {
-        insert(
-            "opencdc.createdAt",
-            entry.last_modified.nanoseconds().to_string(),
-        );
-        insert("s3.lastModified", entry.last_modified.to_rfc3339());
-    }
+    let collection = &retrieval.config.bucket.bucket;
+    insert("opencdc.collection", collection.clone());
+    let read_at = retrieval.ports.now().nanoseconds();
+    insert("opencdc.readAt", read_at.to_string());
     if version_id != NULL_VERSION {
         insert("s3.versionId", version_id.clone());
+    }
+    if entry.last_modified != Timestamp::default() {
+        insert_time(&mut metadata, entry.last_modified);
     }
     Fetched {
         record: Record {

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 
 use super::plan::HandedOut;
 use crate::limits;
-use crate::record::Record;
+use crate::record::{Data, Record};
 
 /// A record that may leave.
 #[derive(Debug)]
@@ -23,6 +23,22 @@ pub struct Ready<B> {
     pub pass: u64,
     /// Bytes of its body.
     pub size: u64,
+}
+
+impl<B> Ready<B> {
+    /// Whether its body is a stream.
+    pub fn has_stream(&self) -> bool {
+        matches!(self.record.payload.after, Some(Data::Body { .. }))
+    }
+}
+
+/// What a reader takes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Records.
+    pub records_max: usize,
+    /// Records among them whose bodies are streams.
+    pub streams_max: usize,
 }
 
 /// How far the source has come.
@@ -95,10 +111,30 @@ impl<B> Outlet<B> {
         inner.ready.push_back(ready);
     }
 
-    /// Takes at most `records_max` records.
-    pub fn take(&self, records_max: usize) -> Vec<Ready<B>> {
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.take(Wanted {
+            records_max: usize::MAX,
+            streams_max: usize::MAX,
+        });
+    }
+
+    /// How many records are ready and wanted.
+    pub fn count_ready(&self, wanted: Wanted) -> usize {
+        let inner = self.0.borrow();
+        let mut streams = 0;
+        let fits = |ready: &&Ready<B>| {
+            streams += usize::from(ready.has_stream());
+            streams <= wanted.streams_max
+        };
+        let first = inner.ready.iter().take(wanted.records_max);
+        first.take_while(fits).count()
+    }
+
+    /// Takes what is ready and wanted.
+    pub fn take(&self, wanted: Wanted) -> Vec<Ready<B>> {
+        let count = self.count_ready(wanted);
         let mut inner = self.0.borrow_mut();
-        let count = records_max.min(inner.ready.len());
         let taken: Vec<_> = inner.ready.drain(..count).collect();
         let bytes: u64 = taken.iter().map(|ready| ready.size).sum();
         inner.bytes -= bytes;
@@ -112,14 +148,9 @@ impl<B> Outlet<B> {
         taken
     }
 
-    /// How many records are ready.
-    pub fn len(&self) -> usize {
-        self.0.borrow().ready.len()
-    }
-
     /// Whether nothing is ready.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.0.borrow().ready.is_empty()
     }
 
     /// Notes that a pass found everything delivered, or did not.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::changes::{Detector, Due, Found, Rules, Uploads};
 use super::feed::Feed;
-use super::fetch::Item;
+use super::fetch::{Item, Outcome};
 use super::plan::{Plan, Stand};
 use crate::error::Result;
 use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::position::{Extension, Phase};
-use crate::s3::{ListStart, Marker, VersionEntry};
+use crate::s3::{ListStart, Marker, Page, Trail, VersionEntry};
 use crate::source::seen::NULL_VERSION;
 use crate::time::Timestamp;
 
@@ -61,7 +61,7 @@ impl<P: Ports> Feed<P> {
 
     /// Hands out what a plan holds from a place on.
     pub(super) async fn deliver(
-        &self,
+        &mut self,
         due: Vec<Due>,
         from: u64,
         pass: u64,
@@ -86,9 +86,12 @@ impl<P: Ports> Feed<P> {
             let fetched = std::future::poll_fn(|context| prefetch.poll_next(context)).await?;
             self.outlet
                 .count(|counts| counts.due = counts.due.saturating_sub(1));
-            let Some(fetched) = fetched else {
-                self.outlet.count(|counts| counts.skipped += 1);
-                continue;
+            let fetched = match fetched {
+                Outcome::Record(fetched) => *fetched,
+                Outcome::Skipped(skipped) => {
+                    self.pass_over(&skipped);
+                    continue;
+                }
             };
             let extension = Extension {
                 run: self.run,
@@ -114,19 +117,26 @@ impl<P: Ports> Feed<P> {
             bytes_max: limits::PLAN_BYTES_MAX,
         };
         let mut detector = Detector::new(rules, &stand.seen);
-        let mut start = Start::First;
+        let mut behind = Counting::new(stand.floor, &self.behind);
+        let (mut start, mut trail) = (Start::First, Trail::default());
         loop {
-            let (entries, date, next) = self.list_entries(start).await?;
-            cut.get_or_insert(date);
+            let page = self.list_entries(start).await?;
+            let followed = trail.follow("ListObjectVersions", self.has_versions, &page);
+            followed.map_err(|e| e.explain(&self.config.bucket))?;
+            cut.get_or_insert(page.date);
             self.outlet
-                .count(|counts| counts.listed += entries.len() as u64);
-            entries.into_iter().for_each(|entry| detector.push(entry));
-            match next {
+                .count(|counts| counts.listed += page.entries.len() as u64);
+            for entry in page.entries {
+                behind.take(&entry);
+                detector.push(entry);
+            }
+            match page.next {
                 Some(next) => start = next,
                 None => break,
             }
         }
         let found = detector.finish();
+        self.note_behind(&behind, &found, cut.unwrap_or_default());
         let uploads = if found.left_since.is_some() {
             pending
         } else {
@@ -139,11 +149,33 @@ impl<P: Ports> Feed<P> {
         })
     }
 
+    /// Says once that entries appear whose stamps lie behind the window, where no pass looks: there are more of them
+    /// than the pass before has counted, and no upload was known that explains it.
+    fn note_behind(&mut self, counted: &Counting, found: &Found, cut: Timestamp) {
+        let landed = |due: &&Due| due.last_modified < counted.floor_before;
+        let landed = found.due.iter().filter(landed).count() as u64;
+        let known = self.behind.count + landed;
+        let is_new = self.behind.floor.is_some() && counted.count_before > known;
+        if is_new && !self.behind.is_told {
+            let line = format!(
+                "objects appear with times that lie further in the past than `lookback` reaches, and are not delivered: \
+                 the store's clock is ahead of the times that it gives to objects, or a mirror or gateway keeps old \
+                 times; make `lookback` longer than the difference; count=`{}`, store_time=`{}`, lookback=`{:?}`",
+                counted.count_before - known,
+                cut.to_rfc3339(),
+                self.config.lookback
+            );
+            self.ports.log(Level::Warn, &line);
+        }
+        self.behind = Behind {
+            floor: Some(counted.floor),
+            count: counted.count,
+            is_told: self.behind.is_told || is_new,
+        };
+    }
+
     /// A page of versions, or of current objects where the store has no versions.
-    async fn list_entries(
-        &mut self,
-        start: Start,
-    ) -> Result<(Vec<VersionEntry>, Timestamp, Option<Start>)> {
+    async fn list_entries(&mut self, start: Start) -> Result<Page<VersionEntry, Start>> {
         let prefix = &self.config.bucket.prefix;
         if self.has_versions {
             let marker = if let Start::Version(marker) = &start {
@@ -156,7 +188,12 @@ impl<P: Ports> Feed<P> {
                     // Some stores write all delete markers of a page in front of its versions: bring the entries of
                     // a key together, each kind in its own order.
                     page.entries.sort_by(|a, b| a.object.key.cmp(&b.object.key));
-                    return Ok((page.entries, page.date, page.next.map(Start::Version)));
+                    return Ok(Page {
+                        entries: page.entries,
+                        next: page.next.map(Start::Version),
+                        date: page.date,
+                        greatest: page.greatest,
+                    });
                 }
                 Err(error) if error.is_not_implemented() && marker.is_none() => {
                     self.has_versions = false;
@@ -185,8 +222,12 @@ impl<P: Ports> Feed<P> {
             is_latest: true,
             is_delete_marker: false,
         };
-        let entries = page.entries.into_iter().map(as_version).collect();
-        Ok((entries, page.date, page.next.map(Start::Object)))
+        Ok(Page {
+            entries: page.entries.into_iter().map(as_version).collect(),
+            next: page.next.map(Start::Object),
+            date: page.date,
+            greatest: page.greatest,
+        })
     }
 
     /// What is due, where the next pass stands, and whether nothing was left for it.
@@ -231,7 +272,44 @@ impl<P: Ports> Feed<P> {
     }
 }
 
+/// What lies behind the window, as a pass has seen it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Behind {
+    /// Where the pass's window began; none before the first.
+    floor: Option<Timestamp>,
+    /// Entries that were stamped earlier.
+    count: u64,
+    /// Whether it was said that such entries appear.
+    is_told: bool,
+}
+
+/// Counts what lies behind the windows of this pass and of the one before.
+struct Counting {
+    floor: Timestamp,
+    floor_before: Timestamp,
+    count: u64,
+    count_before: u64,
+}
+
+impl Counting {
+    fn new(floor: Timestamp, before: &Behind) -> Self {
+        Self {
+            floor,
+            floor_before: before.floor.unwrap_or_default(),
+            count: 0,
+            count_before: 0,
+        }
+    }
+
+    fn take(&mut self, entry: &VersionEntry) {
+        let time = entry.object.last_modified;
+        self.count += u64::from(time < self.floor);
+        self.count_before += u64::from(time < self.floor_before);
+    }
+}
+
 /// Where a listing of entries goes on.
+#[derive(Clone, PartialEq)]
 enum Start {
     First,
     Version(Marker),

@@ -12,13 +12,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::feed::Feed;
-use super::fetch::{Fetched, Item};
+use super::fetch::{Fetched, Item, Outcome};
 use super::plan::{Beginning, Stand};
 use crate::error::Result;
 use crate::limits;
 use crate::ports::Ports;
 use crate::position::{Extension, Phase};
-use crate::s3::{self, ListStart, ObjectEntry, Page};
+use crate::s3::{self, ListStart, ObjectEntry, Page, Trail};
 use crate::source::changes::Uploads;
 use crate::time::Timestamp;
 
@@ -98,6 +98,9 @@ impl<P: Ports> Feed<P> {
         let mut prefetch = self.prefetch();
         // One record is held back: the last one of all stands in CDC, and only the end tells which that is.
         let mut held: Option<Fetched<P::Body>> = None;
+        // Why there is no next page.
+        let mut failed = None;
+        let mut trail = Trail::default();
         loop {
             while let Some(entry) = listed.pop_front_if(|entry| prefetch.has_room(entry.size)) {
                 self.begin(&mut prefetch, Item::Snapshot(entry));
@@ -117,27 +120,47 @@ impl<P: Ports> Feed<P> {
             match event.await {
                 Event::Listed(page) => {
                     listing = None;
-                    let page = page.map_err(|e| e.explain(&self.config.bucket))?;
+                    let page = page.and_then(|page| {
+                        trail.follow("ListObjectsV2", false, &page)?;
+                        Ok(page)
+                    });
+                    let page = match page {
+                        Ok(page) => page,
+                        Err(error) => {
+                            failed = Some(error.explain(&self.config.bucket));
+                            continue;
+                        }
+                    };
                     self.outlet
                         .count(|counts| counts.listed += page.entries.len() as u64);
                     self.begin_once(progress, page.date)?;
                     listed.extend(page.entries);
                     more = page.next;
                 }
-                Event::Fetched(fetched) => match fetched? {
-                    Some(fetched) => {
-                        if let Some(earlier) = held.replace(fetched) {
-                            self.hand_out(progress, earlier, Phase::Snapshot).await;
-                        }
+                Event::Fetched(Ok(Outcome::Record(fetched))) => {
+                    if let Some(earlier) = held.replace(*fetched) {
+                        self.hand_out(progress, earlier, Phase::Snapshot).await;
                     }
-                    None => self.outlet.count(|counts| counts.skipped += 1),
-                },
+                }
+                Event::Fetched(Ok(Outcome::Skipped(skipped))) => self.pass_over(&skipped),
+                // What can be read before it is not held back.
+                Event::Fetched(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
         if let Some(last) = held {
-            self.hand_out(progress, last, Phase::Changes).await;
+            let phase = match failed {
+                Some(_) => Phase::Snapshot,
+                None => Phase::Changes,
+            };
+            self.hand_out(progress, last, phase).await;
         }
-        Ok(progress.cut.unwrap_or_default())
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(progress.cut.unwrap_or_default()),
+        }
     }
 
     fn list(&self, start: ListStart) -> Listing {

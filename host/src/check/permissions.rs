@@ -275,7 +275,7 @@ pub(super) async fn get(client: &Client, object: Option<&ObjectEntry>) -> Step {
     let Some(object) = object else {
         return step.skipped("there is no object to try it on");
     };
-    let answer = client.get_object(&object.key, &Pin::default()).await;
+    let answer = client.get_object(&object.key, &Pin::default(), 0).await;
     read(
         step,
         client,
@@ -296,7 +296,7 @@ pub(super) async fn get_version(client: &Client, listed: &[VersionEntry]) -> Ste
         version_id: Some(entry.version_id.clone()),
         etag: None,
     };
-    let answer = client.get_object(&entry.object.key, &pin).await;
+    let answer = client.get_object(&entry.object.key, &pin, 0).await;
     let advice = "allow s3:GetObjectVersion on the objects: changes are read by their version";
     read(
         step,

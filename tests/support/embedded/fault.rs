@@ -41,6 +41,14 @@ pub enum Fault {
     },
     /// Another document with status 200.
     Document(Bytes),
+    /// An answer of somebody else: a proxy, a portal, another object.
+    Foreign(Foreign),
+    /// The first half of the body as an answer to a range that nobody asked for.
+    Partial,
+    /// The answer with this header in place of its own, or with none of that name where it is empty.
+    Header(&'static str, Bytes),
+    /// The answer's document with this text in every element of that name.
+    Element(&'static str, &'static str),
     /// An error instead of the answer.
     Answer {
         /// The status and what the document says.
@@ -53,7 +61,93 @@ pub enum Fault {
     ErrorInOk(Refusal),
 }
 
+/// An answer that is not the store's.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// The status.
+    pub status: u16,
+    /// Headers besides the length.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// The body.
+    pub body: Bytes,
+}
+
 impl Fault {
+    /// An answer that is not the store's.
+    pub fn foreign(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: impl Into<Bytes>,
+    ) -> Self {
+        Self::Foreign(Foreign {
+            status,
+            headers: headers.to_vec(),
+            body: body.into(),
+        })
+    }
+
+    /// A proxy's own page in plain text: 404 where it knows no way to the store.
+    pub fn proxy_page(status: u16) -> Self {
+        let body = format!("{status} page not found\n");
+        Self::foreign(
+            status,
+            &[("content-type", "text/plain; charset=utf-8")],
+            body,
+        )
+    }
+
+    /// A proxy's own page in HTML.
+    pub fn html_page(status: u16) -> Self {
+        let body =
+            format!("<html><head><title>{status}</title></head><body><hr>nginx</body></html>");
+        Self::foreign(status, &[("content-type", "text/html")], body)
+    }
+
+    /// 200 with no bytes.
+    pub fn empty() -> Self {
+        Self::foreign(200, &[], Bytes::new())
+    }
+
+    /// 200 with the page on which a network asks its guests to sign in.
+    pub fn sign_in_page() -> Self {
+        Self::html_page(200)
+    }
+
+    /// 200 with the bytes, the ETag and the time of another object.
+    pub fn another_object(body: &'static str) -> Self {
+        let headers = [
+            ("etag", "\"00000000000000000000000000000000\""),
+            ("last-modified", "Mon, 12 Oct 2009 17:50:30 GMT"),
+        ];
+        Self::foreign(200, &headers, body)
+    }
+
+    /// 400 for an object that is encrypted with a key of its owner's (SSE-C).
+    pub fn customer_key() -> Self {
+        let message = "The object was stored using a form of Server Side Encryption. The correct parameters must \
+                       be provided to retrieve the object.";
+        Self::answer(400, "InvalidRequest", message)
+    }
+
+    /// 403 for an object whose key of KMS is not for these credentials.
+    pub fn foreign_kms_key() -> Self {
+        let message = "User: arn:aws:iam::1:user/x is not authorized to perform: kms:Decrypt on the resource \
+                       associated with this ciphertext";
+        Self::answer(403, "AccessDenied", message)
+    }
+
+    /// 403 for an archived object.
+    pub fn archived() -> Self {
+        let message = "The operation is not valid for the object's storage class";
+        Self::answer(403, "InvalidObjectState", message)
+    }
+
+    /// 412 for a condition that does not hold.
+    pub fn precondition_failed() -> Self {
+        let message = "At least one of the pre-conditions you specified did not hold";
+        Self::answer(412, "PreconditionFailed", message)
+    }
+
     /// An error answer of any kind.
     pub fn answer(
         status: u16,

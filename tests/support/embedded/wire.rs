@@ -7,14 +7,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use s3s::Body;
 
 use super::body::{self, Broken};
-use super::fault::{Fault, Faults, Reset, Verdict};
+use super::fault::{Fault, Faults, Foreign, Reset, Verdict};
 use super::filter::Filter;
 use super::hook::{Hook, Hooks, Pause, Seen, Stage};
 use super::journal::{Journal, LoggedRequest};
@@ -205,7 +205,7 @@ fn seen(target: &Target, query: &str) -> Seen {
 fn acts(verdict: &Verdict) -> bool {
     let replaced = matches!(
         verdict.fault,
-        Some(Fault::Answer { .. } | Fault::ErrorInOk(_))
+        Some(Fault::Answer { .. } | Fault::ErrorInOk(_) | Fault::Foreign(_))
     );
     verdict.acts || !replaced
 }
@@ -246,6 +246,26 @@ async fn distort(answer: Response<Body>, fault: Option<Fault>) -> Result<Respons
             Response::from_parts(parts, whole.into())
         }
         Fault::Document(bytes) => document(200, bytes),
+        Fault::Foreign(foreign) => foreign_answer(foreign),
+        Fault::Partial => halve(answer).await?,
+        Fault::Header(name, value) => {
+            let mut answer = answer;
+            let value = HeaderValue::from_maybe_shared(value).expect("a test gives a value");
+            if value.is_empty() {
+                answer.headers_mut().remove(name);
+            } else {
+                answer.headers_mut().insert(name, value);
+            }
+            answer
+        }
+        Fault::Element(name, text) => {
+            let (mut parts, whole) = answer.into_parts();
+            let whole = body::read(whole, None).await.map_err(|_| Closed)?;
+            let whole = with_text(&String::from_utf8_lossy(&whole), name, text);
+            let length = HeaderValue::from(whole.len());
+            parts.headers.insert(CONTENT_LENGTH, length);
+            Response::from_parts(parts, Bytes::from(whole).into())
+        }
         Fault::Answer {
             refusal,
             retry_after_secs,
@@ -260,4 +280,52 @@ async fn distort(answer: Response<Body>, fault: Option<Fault>) -> Result<Respons
         }
         Fault::ErrorInOk(refusal) => document(200, refusal.document()),
     })
+}
+
+fn foreign_answer(foreign: Foreign) -> Response<Body> {
+    let length = HeaderValue::from(foreign.body.len());
+    let mut answer = Response::new(Body::from(foreign.body));
+    *answer.status_mut() =
+        StatusCode::from_u16(foreign.status).expect("a test gives a status that exists");
+    for (name, value) in foreign.headers {
+        let value = HeaderValue::from_static(value);
+        answer.headers_mut().insert(name, value);
+    }
+    // 204 is for answers that have none (RFC 9110, section 15.3.5).
+    if foreign.status != 204 {
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    answer
+}
+
+/// The first half of an answer, as one to a range.
+async fn halve(answer: Response<Body>) -> Result<Response<Body>, Closed> {
+    let (mut parts, whole) = answer.into_parts();
+    let mut whole = body::read(whole, None).await.map_err(|_| Closed)?;
+    let (half, length) = (whole.len() / 2, whole.len());
+    whole.truncate(half);
+    parts.status = StatusCode::PARTIAL_CONTENT;
+    let range = format!("bytes 0-{}/{length}", half.saturating_sub(1));
+    let range = HeaderValue::try_from(range).expect("digits are a value");
+    parts.headers.insert(CONTENT_RANGE, range);
+    parts
+        .headers
+        .insert(CONTENT_LENGTH, HeaderValue::from(half));
+    Ok(Response::from_parts(parts, whole.into()))
+}
+
+/// A document with `text` in every element called `name`.
+fn with_text(document: &str, name: &str, text: &str) -> String {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut written = String::with_capacity(document.len());
+    let mut rest = document;
+    while let Some((before, from)) = rest.split_once(&open) {
+        let Some((_, after)) = from.split_once(&close) else {
+            break;
+        };
+        written.extend([before, &open, text, &close]);
+        rest = after;
+    }
+    written.push_str(rest);
+    written
 }

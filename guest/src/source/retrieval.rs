@@ -1,0 +1,411 @@
+//! Retrieval of what a listing has shown: asks for it, compares the answer with what was listed, and believes that
+//! it is gone or changed only once a listing agrees.
+//!
+//! Proxies answer in a store's place and replicas lag behind each other, so one answer proves little. What is done
+//! with an object, or with the want of one, is `fetch`'s.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::seen::NULL_VERSION;
+use crate::config::SourceConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::ports::{Level, Ports};
+use crate::s3::{self, Client, Content, ListStart, Marker, Object, ObjectEntry, Pin, VersionEntry};
+use crate::time::Timestamp;
+
+/// What is wanted: an object as it was listed.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The entry of the listing.
+    pub entry: ObjectEntry,
+    /// The version that was listed; none where current objects are, one of which may replace another.
+    pub version_id: Option<String>,
+    /// Whether it is what a plain GET finds.
+    pub is_latest: bool,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Retrieved<B> {
+    /// It is there. The entry is that of the latest listing that was needed.
+    Object(ObjectEntry, Object<B>),
+    /// It was deleted, and no listing shows it any more.
+    Deleted,
+    /// Something else stands in its place: of a version, what the next pass tells; of a current object, what was
+    /// overwritten too often to be read.
+    Overwritten,
+    /// It is archived.
+    Archived,
+    /// It is there, and can't be read.
+    Unreadable(Error),
+}
+
+/// What a source says once, whatever the number of objects.
+#[derive(Debug, Default)]
+pub struct Oddities {
+    /// The store lists other ETags than objects have.
+    etags_differ: Cell<bool>,
+    /// The store lists other times than objects have.
+    times_differ: Cell<bool>,
+}
+
+/// Retrieves objects.
+pub struct Retrieval<P: Ports> {
+    /// The world.
+    pub ports: P,
+    /// The bucket.
+    pub client: Client<P>,
+    /// The source's settings.
+    pub config: Rc<SourceConfig>,
+    /// What is known of the store's ways.
+    pub oddities: Rc<Oddities>,
+    /// Whether the store lists versions.
+    pub has_versions: bool,
+}
+
+/// Why an answer is not believed.
+enum Doubt {
+    /// The store refused, or said that there is none.
+    Refusal(s3::Error),
+    /// It answered with something else.
+    Answer(String),
+}
+
+/// What a listing says now.
+enum Standing {
+    Gone,
+    Changed(ObjectEntry),
+    Same(ObjectEntry),
+}
+
+impl<P: Ports> Retrieval<P> {
+    /// Retrieves.
+    ///
+    /// # Errors
+    ///
+    /// What concerns more than this object: the bucket, the credentials, a store that does not answer.
+    pub async fn retrieve(&self, mut wanted: Wanted) -> Result<Retrieved<P::Body>> {
+        if let Some(bytes_max) = self.config.object_bytes_max
+            && wanted.entry.size > bytes_max
+        {
+            return Ok(Retrieved::Unreadable(too_large(
+                wanted.entry.size,
+                bytes_max,
+            )));
+        }
+        let (mut answers, mut chases, mut gone) = (0, 0, 0);
+        let mut is_pinned = true;
+        loop {
+            let doubt = match self.ask(&wanted, is_pinned).await {
+                Ok(object) => {
+                    let entry = self.refresh(&wanted, &object).await?;
+                    return Ok(Retrieved::Object(entry, object));
+                }
+                Err(Doubt::Refusal(error)) if error.is_archived() => {
+                    return Ok(Retrieved::Archived);
+                }
+                Err(Doubt::Refusal(error)) if is_final(&error) => {
+                    let explained = error.explain(self.client.config());
+                    return if error.refuses_object() {
+                        Ok(Retrieved::Unreadable(explained))
+                    } else {
+                        Err(explained.context(format!("object `{}`", wanted.entry.key)))
+                    };
+                }
+                Err(doubt) => doubt,
+            };
+            answers += 1;
+            match self.look(&wanted).await? {
+                Standing::Gone => {
+                    gone += 1;
+                    if gone >= limits::GONE_LOOKS {
+                        return Ok(Retrieved::Deleted);
+                    }
+                }
+                Standing::Changed(_) if wanted.version_id.is_some() => {
+                    return Ok(Retrieved::Overwritten);
+                }
+                Standing::Changed(now) => {
+                    chases += 1;
+                    if chases > limits::OVERWRITE_CHASES_MAX {
+                        return Ok(Retrieved::Overwritten);
+                    }
+                    (wanted.entry, answers, gone) = (now, 0, 0);
+                    continue;
+                }
+                Standing::Same(_) => {
+                    gone = 0;
+                    let is_patient = answers < limits::ANSWERS_MAX;
+                    if is_pinned
+                        && doubt.is_condition()
+                        && (!is_patient || self.oddities.etags_differ.get())
+                    {
+                        self.tell_etags_differ(&wanted.entry.key);
+                        is_pinned = false;
+                        continue;
+                    }
+                    if !is_patient {
+                        return Ok(Retrieved::Unreadable(self.contradiction(doubt)));
+                    }
+                }
+            }
+            self.client.note_retry();
+            let line = format!(
+                "asking again for an object; key=`{}`, why=`{doubt}`",
+                wanted.entry.key
+            );
+            self.ports.log(Level::Debug, &line);
+            self.ports.sleep(pause(answers.max(gone))).await;
+        }
+    }
+
+    /// Asks once, in each way that there is.
+    async fn ask(&self, wanted: &Wanted, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
+        let etag = Some(&wanted.entry.etag).filter(|etag| is_pinned && !etag.is_empty());
+        let plain = Pin {
+            version_id: None,
+            etag: etag.cloned(),
+        };
+        let is_null = wanted.version_id.as_deref() == Some(NULL_VERSION);
+        let by_version = Pin {
+            version_id: wanted.version_id.clone(),
+            etag: None,
+        };
+        // A store that never kept versions may not know `versionId`: what is the latest is asked for plainly.
+        if wanted.version_id.is_some() && !(is_null && wanted.is_latest) {
+            return self.ask_with(wanted, &by_version, is_pinned).await;
+        }
+        let answer = self.ask_with(wanted, &plain, is_pinned).await;
+        match answer {
+            // Since it was listed, a newer version or a delete marker may have been put over the `null` version.
+            Err(doubt) if is_null && self.has_versions && !doubt.is_final() => {
+                let other = self.ask_with(wanted, &by_version, is_pinned).await;
+                other.map_err(|_| doubt)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_with(
+        &self,
+        wanted: &Wanted,
+        pin: &Pin,
+        is_pinned: bool,
+    ) -> Result<Object<P::Body>, Doubt> {
+        let whole_max = match wanted.entry.size {
+            size @ 0..=limits::WHOLE_BODY_BYTES_MAX => size.max(1),
+            _ => 0,
+        };
+        let object = self
+            .client
+            .get_object(&wanted.entry.key, pin, whole_max)
+            .await
+            .map_err(Doubt::Refusal)?;
+        match disagreement(wanted, &object, is_pinned) {
+            Some(why) => Err(Doubt::Answer(why)),
+            None => Ok(object),
+        }
+    }
+
+    /// The entry under which an object is remembered. An overwrite with the same bytes shows in its time alone; whole
+    /// seconds tell, since headers have no more.
+    async fn refresh(&self, wanted: &Wanted, object: &Object<P::Body>) -> Result<ObjectEntry> {
+        let listed = &wanted.entry;
+        // Of an object whose time no listing tells, the next one tells none either.
+        let is_other = listed.last_modified != Timestamp::default()
+            && object
+                .last_modified
+                .is_some_and(|time| time.seconds().abs_diff(listed.last_modified.seconds()) > 1);
+        if wanted.version_id.is_some() || !is_other || self.oddities.times_differ.get() {
+            return Ok(listed.clone());
+        }
+        match self.look(wanted).await? {
+            Standing::Changed(now) if now.etag == listed.etag && now.size == listed.size => Ok(now),
+            Standing::Same(now) => {
+                self.oddities.times_differ.set(true);
+                Ok(now)
+            }
+            // It is being overwritten again: what was read is told, and the next pass tells the rest.
+            Standing::Changed(_) | Standing::Gone => Ok(ObjectEntry {
+                last_modified: object.last_modified.unwrap_or(listed.last_modified),
+                ..listed.clone()
+            }),
+        }
+    }
+
+    /// What a listing of this one key says.
+    async fn look(&self, wanted: &Wanted) -> Result<Standing> {
+        let listed = &wanted.entry;
+        let found = match &wanted.version_id {
+            Some(version_id) if self.has_versions => {
+                match self.find_version(&listed.key, version_id).await {
+                    // It was deleted by a marker of the same name.
+                    Ok(found) => found.filter(|f| !f.is_delete_marker).map(|f| f.object),
+                    Err(error) if error.is_not_implemented() => self.find(&listed.key).await?,
+                    Err(error) => return Err(error.explain(self.client.config())),
+                }
+            }
+            _ => self.find(&listed.key).await?,
+        };
+        Ok(match found {
+            None => Standing::Gone,
+            Some(now) if now == *listed => Standing::Same(now),
+            Some(now) => Standing::Changed(now),
+        })
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<ObjectEntry>> {
+        // In the order of keys, the key itself comes first of all that begin with it.
+        let start = ListStart::After(String::new());
+        let page = self.client.list_objects_v2(key, &start, 1).await;
+        let page = page.map_err(|error| error.explain(self.client.config()))?;
+        let first = page.entries.into_iter().next();
+        Ok(first.filter(|now| now.key == key))
+    }
+
+    async fn find_version(&self, key: &str, version_id: &str) -> s3::Result<Option<VersionEntry>> {
+        let (mut start, mut trail): (Option<Marker>, _) = (None, s3::Trail::default());
+        loop {
+            let page = self
+                .client
+                .list_object_versions(key, start.as_ref())
+                .await?;
+            trail.follow("ListObjectVersions", true, &page)?;
+            let is_past = page.greatest.as_deref().is_some_and(|last| last > key);
+            let is_it = |e: &VersionEntry| e.object.key == key && e.version_id == version_id;
+            let found = page.entries.into_iter().find(is_it);
+            start = page.next;
+            if found.is_some() || is_past || start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn tell_etags_differ(&self, key: &str) {
+        if self.oddities.etags_differ.replace(true) {
+            return;
+        }
+        let line = format!(
+            "the store lists another ETag than the object has, and goes on doing so: such objects are read without \
+             the condition that they be as listed; key=`{key}`"
+        );
+        self.ports.log(Level::Warn, &line);
+    }
+
+    /// Why an object that is listed can't be read, after all patience.
+    fn contradiction(&self, doubt: Doubt) -> Error {
+        let times = limits::ANSWERS_MAX;
+        match doubt {
+            Doubt::Refusal(error) => {
+                let mut explained = error.explain(self.client.config());
+                // What passes between store and us may pass again.
+                if explained.kind == ErrorKind::Invalid {
+                    explained.kind = ErrorKind::Unavailable;
+                }
+                explained.message = format!(
+                    "a listing shows it, and yet it was refused {times} times: {}",
+                    explained.message
+                );
+                explained
+            }
+            Doubt::Answer(why) => Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "the answer is not the object that a listing shows, {times} times: {why}; look whether a proxy or \
+                     a sign-in page answers in the store's place"
+                ),
+            ),
+        }
+    }
+}
+
+impl Doubt {
+    fn is_condition(&self) -> bool {
+        matches!(self, Self::Refusal(error) if error.is_precondition_failed())
+    }
+
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Refusal(error) if is_final(error))
+    }
+}
+
+impl std::fmt::Display for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refusal(error) => error.fmt(f),
+            Self::Answer(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Whether asking again would change nothing. What is not there may come, what is another's word is none, and a
+/// condition that does not hold may hold elsewhere.
+fn is_final(error: &s3::Error) -> bool {
+    let is_passing = error.is_not_found()
+        || error.is_precondition_failed()
+        || (error.refuses_object() && error.is_anonymous());
+    !is_passing
+}
+
+/// What an answer has that the wanted object has not.
+fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Option<String> {
+    if object.status != 200 {
+        return Some(format!(
+            "its status is {} where 200 was wanted",
+            object.status
+        ));
+    }
+    let answered = object.version_id.as_deref();
+    let is_real = |id: &str| id != NULL_VERSION;
+    let version = wanted.version_id.as_deref();
+    if let (Some(wanted), Some(answered)) = (version, answered)
+        && wanted != answered
+    {
+        return Some(format!(
+            "its version is `{answered}` where `{wanted}` was wanted"
+        ));
+    }
+    // A version has one content: what answers by its name is it, whatever ETag the listing tells.
+    let is_named = version.is_some_and(|id| is_real(id) && answered == Some(id));
+    let listed = &wanted.entry;
+    let etag = object.etag.as_deref().filter(|tag| !tag.is_empty());
+    let has_etag = etag == Some(listed.etag.as_str()) && !object.has_weak_etag;
+    if let Some(etag) = etag
+        && etag != listed.etag
+        && !listed.etag.is_empty()
+        && is_pinned
+        && !is_named
+    {
+        return Some(format!(
+            "its ETag is `{etag}` where `{}` was listed",
+            listed.etag
+        ));
+    }
+    let length = match &object.content {
+        Content::Whole(bytes) => Some(bytes.len() as u64),
+        Content::Stream(_) => object.length,
+    };
+    match length {
+        Some(length) if length != listed.size => Some(format!(
+            "it has {length} bytes where {} were listed",
+            listed.size
+        )),
+        None if !has_etag && !is_named => {
+            Some("it has neither the ETag that was listed nor a length".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn too_large(bytes: u64, bytes_max: u64) -> Error {
+    Error::invalid(format!(
+        "it has {bytes} bytes, more than the {bytes_max} of `objectBytes`: raise that"
+    ))
+}
+
+/// The pause after so many answers.
+fn pause(answers: u32) -> std::time::Duration {
+    limits::ANSWER_PAUSE_FIRST.saturating_mul(1 << answers.saturating_sub(1).min(16))
+}
