@@ -13,11 +13,13 @@ mod source;
 mod spec;
 mod terminal;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::{Args, Parser, Subcommand};
+use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
 use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings};
 
@@ -138,18 +140,36 @@ impl Failure {
     /// A failure of what was configured.
     fn running(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::Internal | ErrorKind::Trap => Self::Failed(format!(
-                "{error} (this is a bug of the connector: please report it)"
-            )),
-            _ => Self::Failed(error.message().to_owned()),
+            ErrorKind::Internal | ErrorKind::Trap => {
+                let blame = match GIVEN.get() {
+                    Some(file) => format!(
+                        "the component {} is at fault: report it to whoever made it",
+                        file.display()
+                    ),
+                    None => "this is a bug of the connector: please report it".to_owned(),
+                };
+                Self::Failed(format!("{} ({blame})", one_line(error)))
+            }
+            _ => Self::Failed(one_line(error).into_owned()),
         }
     }
 }
+
+/// The message of an error that is one problem, whatever lines a component has put into it.
+fn one_line(error: &Error) -> Cow<'_, str> {
+    printable::line(error.message(), MESSAGE_BYTES_MAX)
+}
+
+/// The component that was given in place of the built-in one: its faults are not ours.
+static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Runs a command, and reports how it went.
 pub(crate) async fn run(arguments: Arguments) -> ExitCode {
     let common = arguments.common;
     let terminal = Terminal::new(common.verbose, common.quiet);
+    if let Some(file) = &common.component {
+        GIVEN.get_or_init(|| file.clone());
+    }
     let options = Options {
         component: common.component,
         ..Options::default()

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::instance::{self, Context, Instance, Means};
 use crate::settings::{self, Settings};
 use crate::source::Source;
-use crate::state::StateStore;
+use crate::state::{LastPlace, StateStore, Watched};
 
 /// The component that this library was built with.
 pub const EMBEDDED: &[u8] = include_bytes!(env!("S3_CONNECTOR_COMPONENT"));
@@ -60,6 +60,18 @@ pub struct Given {
     pub name: String,
     /// Where its state is kept. Without one, a restarted source delivers its lookback window again.
     pub state: Option<Arc<dyn StateStore>>,
+}
+
+impl Given {
+    /// The same, with a note of where its state fails.
+    fn watched(self, last: &LastPlace) -> Self {
+        let watched = |store| -> Arc<dyn StateStore> {
+            let last = last.clone();
+            Arc::new(Watched { store, last })
+        };
+        let state = self.state.map(watched);
+        Self { state, ..self }
+    }
 }
 
 impl Connector {
@@ -148,6 +160,7 @@ impl Connector {
     pub async fn source(&self, settings: Settings, given: Given) -> Result<Source> {
         let parameters = &self.0.specification.source_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
+        let given = given.watched(&prepared.state_place);
         Source::configure(
             self.instance(given, "source").await?,
             prepared,
@@ -164,6 +177,7 @@ impl Connector {
     pub async fn destination(&self, settings: Settings, given: Given) -> Result<Destination> {
         let parameters = &self.0.specification.destination_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
+        let given = given.watched(&prepared.state_place);
         let instance = self.instance(given, "destination").await?;
         Destination::configure(instance, prepared, self.upstream()).await
     }

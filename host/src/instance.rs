@@ -23,6 +23,7 @@ use wasmtime_wasi_http::{
 use crate::bindings::{Connector, ConnectorPre, logging, state, types};
 use crate::egress::Egress;
 use crate::error::{Error, ErrorKind, Result};
+use crate::printable;
 use crate::skipped::{self, Skipped};
 use crate::state::{self as storage, StateStore};
 
@@ -164,9 +165,8 @@ impl Instance {
                 Ok(value)
             }
             Err(error) => {
-                let said = String::from_utf8_lossy(&self.stderr.contents())
-                    .trim()
-                    .replace('\n', " ");
+                let said = String::from_utf8_lossy(&self.stderr.contents()).into_owned();
+                let said = printable::line(said.trim(), STDERR_BYTES_MAX);
                 let mut error = Error::trap(&error);
                 if !said.is_empty() {
                     error = error
@@ -314,7 +314,7 @@ fn storage_error(error: &storage::Error) -> types::Error {
     };
     types::Error {
         kind,
-        message: crate::error::with_causes(error),
+        message: error.without_place(),
         retry_after_ms: None,
     }
 }

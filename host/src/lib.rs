@@ -15,6 +15,7 @@ pub mod environment;
 mod error;
 mod instance;
 pub mod pipeline;
+pub mod printable;
 pub mod record;
 mod settings;
 mod skipped;

@@ -5,8 +5,24 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// Has the system write no core file: where this process breaks down, its memory holds keys.
+///
+/// A limit of 0 keeps files from being written, but not from being piped to a program (`core_pattern`); Linux takes 1
+/// to forbid both (<https://man7.org/linux/man-pages/man5/core.5.html>). A process that can't be dumped at all
+/// (`PR_SET_DUMPABLE`) could not be looked at by its owner's debugger either, so it is not that.
+fn forbid_core_files() {
+    let limit = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
+    };
+    // It fails only where the limit is lower already.
+    let _ = setrlimit(Resource::Core, limit);
+}
 
 fn main() -> ExitCode {
+    forbid_core_files();
     let arguments = cli::Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -17,6 +17,7 @@ use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Policy, PolicyInput, Role, Signer};
 use crate::environment::{self, Environment, Filled};
 use crate::error::{Error, ErrorKind, Result, with_causes};
+use crate::state::LastPlace;
 
 const ACCESS_KEY_ID: &str = "aws.accessKeyId";
 const SECRET_ACCESS_KEY: &str = "aws.secretAccessKey";
@@ -43,6 +44,8 @@ pub(crate) struct Prepared {
     /// Where settings that were not given come from.
     pub(crate) filled: Vec<Filled>,
     environment: Environment,
+    /// Where the component's state failed last.
+    pub(crate) state_place: LastPlace,
 }
 
 /// Trims names, finds what is missing and notes what is secret.
@@ -68,6 +71,7 @@ pub(crate) async fn prepare(
         secrets,
         filled,
         environment: environment.clone(),
+        state_place: LastPlace::default(),
     }
 }
 
@@ -79,6 +83,7 @@ pub(crate) struct Reach {
     pub(crate) egress: Egress,
     /// What requests are signed with.
     pub(crate) credentials: Credentials,
+    state_place: LastPlace,
 }
 
 impl Prepared {
@@ -148,6 +153,7 @@ impl Prepared {
             bucket,
             egress,
             credentials,
+            state_place: self.state_place.clone(),
         })
     }
 }
@@ -189,12 +195,18 @@ fn invalid(message: String) -> Error {
 }
 
 impl Reach {
-    /// Says in an error of the component what only the host knows: why a request was kept in or failed, and whose
-    /// credentials were refused.
+    /// Says in an error of the component what only the host knows: why a request was kept in or failed, whose
+    /// credentials were refused, and where state could not be kept.
     pub(crate) async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
-        match result {
-            Ok(value) => Ok(value),
-            Err(error) => Err(explain(error.into(), &self.egress, &self.credentials).await),
+        // What failed in an earlier call is no reason of this one.
+        let place = self.state_place.take();
+        match (result, place) {
+            (Ok(value), _) => Ok(value),
+            (Err(error), Some(place)) => {
+                let message = format!("{}; {place}", error.message);
+                Err(Error::from(error).with_message(message))
+            }
+            (Err(error), None) => Err(explain(error.into(), &self.egress, &self.credentials).await),
         }
     }
 }

@@ -3,11 +3,13 @@
 
 mod file;
 mod memory;
+mod watched;
 
 use std::path::PathBuf;
 
 pub use self::file::FileState;
 pub use self::memory::MemoryState;
+pub(crate) use self::watched::{LastPlace, Watched};
 
 /// The longest name of a value: with every byte escaped, a file's name stays below the 255 bytes of Linux.
 pub const NAME_BYTES_MAX: usize = 80;
@@ -67,6 +69,31 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+}
+
+impl Error {
+    /// What happened, but not where: for components, whose business the host's folders are not.
+    pub(crate) fn without_place(&self) -> String {
+        match self {
+            Self::Name { .. } | Self::Size { .. } => self.to_string(),
+            Self::Locked { .. } => "the state is in use by another process".to_owned(),
+            Self::Folder { action, source, .. } => {
+                format!("the state can't be used; action=`{action}`: {source}")
+            }
+            Self::Corrupt { reason, .. } => format!("the state is corrupt; reason=`{reason}`"),
+        }
+    }
+
+    /// Where it happened, for whoever can look there.
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Name { .. } | Self::Size { .. } => None,
+            Self::Locked { folder, .. } | Self::Folder { folder, .. } => {
+                Some(format!("folder=`{}`", folder.display()))
+            }
+            Self::Corrupt { file, .. } => Some(format!("file=`{}`", file.display())),
+        }
+    }
 }
 
 /// Small named values that outlive an instance, and the position up to which its records are done.

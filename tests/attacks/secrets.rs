@@ -1,5 +1,12 @@
 //! Keys stay in the host, whatever a component says of its settings.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use s3_connector_host::Given;
+use s3_connector_host::record::Data;
+use s3_connector_host::state::{Error, StateStore};
+use s3_connector_tests::embedded::{Fault, Operation, Rule};
 use s3_connector_tests::world::BUCKET;
 
 use crate::siege::{KEY_ID, SECRET, Siege, TOKEN};
@@ -92,4 +99,123 @@ async fn a_key_under_a_misspelt_name_is_redacted_too() {
     let error = error.err().expect("it fails");
     assert!(error.message().contains("attack=settings-in-error"));
     assert!(!error.message().contains("misspelt"), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_repeats_what_was_signed_tells_the_component_nothing() {
+    let siege = Siege::of("plain").await;
+    let spaced: Vec<_> = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let message = format!(
+        "canonical: x-amz-security-token:{TOKEN} {} by {KEY_ID}",
+        spaced.join(" ")
+    );
+    let path = format!("/{BUCKET}/key");
+    for status in [403, 404, 500] {
+        let refusal = Fault::answer(status, "SignatureDoesNotMatch", message.clone());
+        let rule = Rule::new(Operation::GetObject, refusal).times(1);
+        siege.world.server.faults().add(rule);
+        let attack = [("attack", "request"), ("request.path", path.as_str())];
+        let answer = siege.loot_of_source(&attack).await.expect("it reads");
+        assert!(answer.contains("<Code>SignatureDoesNotMatch"), "{answer}");
+        holds_no_key(&answer);
+        assert!(!answer.contains(&spaced.join(" ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_servers_read_in_two_ways_stays_here() {
+    let siege = Siege::of("plain").await;
+    let path = format!("/{BUCKET}/key");
+    for value in ["a\t", "a  b", " a", "\u{a0}a"] {
+        let attack = [
+            ("attack", "request"),
+            ("request.path", path.as_str()),
+            ("request.header.if-match", value),
+        ];
+        let answer = siege.loot_of_source(&attack).await.expect("it reads");
+        assert!(answer.contains("HttpRequestDenied"), "{value:?}: {answer}");
+    }
+    assert!(siege.world.server.requests().is_empty());
+}
+
+/// A store that fails, with a place of this machine in each failure.
+struct Failing;
+
+const PLACE: &str = "/a/place/of/this/machine";
+
+impl Failing {
+    fn fail<T>() -> Result<T, Error> {
+        Err(Error::Folder {
+            action: "write",
+            folder: PLACE.into(),
+            source: std::io::Error::other("no space"),
+        })
+    }
+}
+
+impl StateStore for Failing {
+    fn load(&self, _name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Self::fail()
+    }
+
+    fn save(&self, _name: &str, _value: &[u8]) -> Result<(), Error> {
+        Self::fail()
+    }
+
+    fn remove(&self, _name: &str) -> Result<(), Error> {
+        Self::fail()
+    }
+
+    fn list(&self) -> Result<Vec<String>, Error> {
+        Self::fail()
+    }
+
+    fn load_position(&self) -> Result<Option<Vec<u8>>, Error> {
+        Self::fail()
+    }
+
+    fn save_position(&self, _position: &[u8]) -> Result<(), Error> {
+        Self::fail()
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_the_host_is_told_to_people_and_not_to_the_component() {
+    let siege = Siege::of("plain").await;
+    let given = || Given {
+        state: Some(Arc::new(Failing)),
+        ..Given::default()
+    };
+    let attack = siege
+        .world
+        .settings(&[("attack", "save"), ("text", "name")]);
+    let mut source = siege
+        .hostile
+        .source(attack, given())
+        .await
+        .expect("it is made");
+    source.open(None).await.expect("it opens");
+    let read = source.read(1, Duration::ZERO).await.expect("it reads");
+    let Some(Data::Raw(told)) = &read[0].payload.after else {
+        panic!("loot is text, not {read:?}")
+    };
+    let told = String::from_utf8_lossy(told);
+    assert!(told.contains("no space") && !told.contains(PLACE), "{told}");
+
+    let honest = &siege.world.connector;
+    siege.world.put("a", "1");
+    let mut source = honest
+        .source(siege.settings(&[]), given())
+        .await
+        .expect("it is made");
+    let failed = match source.open(None).await {
+        Ok(()) => source.read(1, Duration::from_secs(10)).await.map(drop),
+        Err(error) => Err(error),
+    };
+    let error = failed.expect_err("nothing can be kept");
+    let place = format!("folder=`{PLACE}`");
+    assert!(
+        error.message().contains("no space") && error.message().contains(&place),
+        "{error}"
+    );
 }

@@ -39,7 +39,8 @@ impl Siege {
         Self { world, hostile }
     }
 
-    fn settings(&self, more: Settings<'_>) -> s3_connector_host::Settings {
+    /// The settings that reach the bucket, keys among them.
+    pub fn settings(&self, more: Settings<'_>) -> s3_connector_host::Settings {
         let keys = [
             ("aws.accessKeyId", KEY_ID),
             ("aws.secretAccessKey", SECRET),

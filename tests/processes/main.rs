@@ -11,6 +11,7 @@
 mod chance;
 mod check;
 mod help;
+mod hostile;
 mod kills;
 mod pipelines;
 mod signals;

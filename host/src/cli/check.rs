@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use s3_connector_host::check::{Options as CheckOptions, Report, Status, Step};
 use s3_connector_host::egress::Role;
+use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::{Connector, Options, Settings};
 use serde_json::{Value, json};
 
@@ -87,7 +88,9 @@ pub(super) async fn run(
         };
         if let Some((pipeline, id)) = &subject.ids {
             let space = if reports.is_empty() { "" } else { "\n" };
-            show(format!("{space}pipeline `{pipeline}`, connector `{id}`\n"));
+            let heading = format!("pipeline `{pipeline}`, connector `{id}`");
+            let heading = printable::line(&heading, MESSAGE_BYTES_MAX);
+            show(format!("{space}{heading}\n"));
         }
         show(as_text(&component));
         let mut report = match &connector {
@@ -108,7 +111,8 @@ pub(super) async fn run(
         reports.push((subject, report));
     }
     if arguments.json {
-        print_data(&format!("{:#}\n", as_json(&reports)))?;
+        let json = format!("{:#}\n", as_json(&reports));
+        print_data(&printable::json(&json))?;
     }
     conclude(&reports)
 }
@@ -198,7 +202,9 @@ fn as_text(step: &Step) -> String {
         format!("{}: ", step.tried)
     };
     let found = format!("{tried}{}", step.found);
-    let advice = step.advice.lines().map(|line| format!("-> {line}"));
+    let found = printable::lines(&found, MESSAGE_BYTES_MAX);
+    let advice = printable::lines(&step.advice, MESSAGE_BYTES_MAX);
+    let advice = advice.lines().map(|line| format!("-> {line}"));
     for (index, line) in found.lines().map(str::to_owned).chain(advice).enumerate() {
         let (word, name) = if index == 0 {
             (step.status.as_str(), step.name)

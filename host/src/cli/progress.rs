@@ -4,12 +4,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use s3_connector_host::pipeline::Counts;
+use s3_connector_host::printable;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Time between two drawings.
 const PERIOD: Duration = Duration::from_millis(200);
+
+/// Bytes of a pipeline's name that are drawn: half a line.
+const NAME_BYTES_MAX: usize = 40;
 
 /// How much of the rate is that of the latest period: a change shows within a second or two.
 const RATE_WEIGHT: f64 = 0.2;
@@ -30,7 +34,7 @@ impl Progress {
         let prefix = if name.is_empty() {
             String::new()
         } else {
-            format!("{name}: ")
+            format!("{}: ", printable::line(name, NAME_BYTES_MAX))
         };
         let task = bar
             .clone()

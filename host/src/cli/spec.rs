@@ -1,6 +1,9 @@
 //! `s3-connector spec`: prints what the component says of itself and its settings.
 
+use std::borrow::Cow;
+
 use clap::Args;
+use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::{Options, Parameter, ParameterType, Specification, Validation};
 use serde_json::{Value, json};
 
@@ -34,7 +37,8 @@ pub(super) async fn run(arguments: &SpecArguments, options: Options) -> Result<(
     let connector = load(options).await?;
     let specification = connector.specification();
     if arguments.json {
-        print_data(&format!("{:#}\n", as_json(specification)))
+        let json = format!("{:#}\n", as_json(specification));
+        print_data(&printable::json(&json))
     } else {
         print_data(&as_text(specification))
     }
@@ -43,7 +47,9 @@ pub(super) async fn run(arguments: &SpecArguments, options: Options) -> Result<(
 fn as_text(specification: &Specification) -> String {
     let mut text = format!(
         "{} {}: {}\n",
-        specification.name, specification.version, specification.summary
+        line(&specification.name),
+        line(&specification.version),
+        line(&specification.summary)
     );
     let (sources, destinations) = (
         &specification.source_parameters,
@@ -77,6 +83,11 @@ fn as_text(specification: &Specification) -> String {
     text
 }
 
+/// A component's text, which stays on its line.
+fn line(text: &str) -> Cow<'_, str> {
+    printable::line(text, MESSAGE_BYTES_MAX)
+}
+
 /// A setting as one line of facts and lines of description.
 fn describe(parameter: &Parameter, text: &mut String) {
     let mut facts = vec![type_name(parameter.type_).to_owned()];
@@ -101,19 +112,24 @@ fn describe(parameter: &Parameter, text: &mut String) {
     if parameter.secret {
         facts.push("secret: never reaches the component".to_owned());
     }
-    text.push_str(&format!("  {:<24}{}\n", parameter.name, facts.join("; ")));
-    let mut line = String::new();
+    text.push_str(&format!(
+        "  {:<24}{}\n",
+        line(&parameter.name),
+        line(&facts.join("; "))
+    ));
+    let mut words = String::new();
     for word in parameter.description.split_whitespace() {
-        if !line.is_empty() && line.len() + word.len() + 27 > WIDTH {
-            text.push_str(&format!("{:26}{line}\n", ""));
-            line.clear();
+        let word = line(word);
+        if !words.is_empty() && words.len() + word.len() + 27 > WIDTH {
+            text.push_str(&format!("{:26}{words}\n", ""));
+            words.clear();
         }
-        if !line.is_empty() {
-            line.push(' ');
+        if !words.is_empty() {
+            words.push(' ');
         }
-        line.push_str(word);
+        words.push_str(&word);
     }
-    text.push_str(&format!("{:26}{line}\n", ""));
+    text.push_str(&format!("{:26}{words}\n", ""));
 }
 
 fn type_name(parameter_type: ParameterType) -> &'static str {

@@ -3,8 +3,12 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
+use tracing::metadata::{LevelFilter, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::prelude::*;
 
 /// The variable that filters the log.
 const LOG_VARIABLE: &str = "S3_CONNECTOR_LOG";
@@ -32,16 +36,19 @@ impl Terminal {
             _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
             _ => EnvFilter::new("warn"),
         };
-        let lines = tracing_subscriber::fmt()
+        let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
+        let filter = FilterExt::<tracing_subscriber::Registry>::and(filter, keeps_keys);
+        let lines = fmt::layer()
             .compact()
             .with_target(false)
             .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
-            .with_env_filter(filter)
+            .fmt_fields(fields())
             .with_writer(terminal.clone());
+        let log = tracing_subscriber::registry();
         if is_terminal {
-            lines.without_time().init()
+            log.with(lines.without_time().with_filter(filter)).init();
         } else {
-            lines.init()
+            log.with(lines.with_filter(filter)).init();
         }
         terminal
     }
@@ -71,11 +78,31 @@ impl Terminal {
     }
 
     fn print(&self, text: &str) {
+        let text = printable::lines(text, MESSAGE_BYTES_MAX);
         self.bars.suspend(|| {
             // There is nowhere to say that stderr can't be written.
             let _ = writeln!(io::stderr(), "{text}");
         });
     }
+}
+
+/// Whether what is logged there holds no key: what the AWS crates tell below a warning shows keys' ids, and at `trace`
+/// the answers that keys come in. No filter of the user's turns that on.
+fn keeps_keys(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with("aws_") || *metadata.level() <= tracing::Level::WARN
+}
+
+/// The message and the fields of a log line. Whatever they hold, the line stays one line.
+fn fields() -> impl for<'w> FormatFields<'w> {
+    debug_fn(|writer, field, value| {
+        let value = format!("{value:?}");
+        let value = printable::line(&value, MESSAGE_BYTES_MAX);
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{name}={value}"),
+        }
+    })
+    .delimited(" ")
 }
 
 impl<'a> MakeWriter<'a> for Terminal {
@@ -99,6 +126,7 @@ impl io::Write for Terminal {
 
 /// Reports a failure, each line of it for itself.
 pub(crate) fn report(message: &str) {
+    let message = printable::lines(message, MESSAGE_BYTES_MAX);
     let mut stderr = io::stderr().lock();
     for line in message.lines() {
         let _ = writeln!(stderr, "error: {line}");

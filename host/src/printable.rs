@@ -1,0 +1,123 @@
+//! Text of components, stores and files, made fit for people to see: on a terminal, in a log, in an error.
+//!
+//! A terminal obeys what it is sent: it sets its title, clears its screen, writes over lines, reads from right to left.
+//! Here such characters become visible escapes, and text that is too long is cut. Every sink of text calls this; what is
+//! worth showing is theirs to say.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Bytes of a message. The longest of ours lists every setting that is wrong and takes 2 KiB; a screen holds 8.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// Text as one line: newlines are escaped too. Cut behind about `bytes_max` bytes, which is said.
+#[must_use]
+pub fn line(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    shown(text, bytes_max, |c| is_obeyed(c) || c == '\n')
+}
+
+/// Text whose lines stand on lines of their own. Cut as by [`line`].
+#[must_use]
+pub fn lines(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    shown(text, bytes_max, is_obeyed)
+}
+
+/// JSON in which what JSON itself leaves as it is, and a terminal obeys, is escaped: it stays the same value.
+#[must_use]
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        // Outside of strings none of these stands in JSON; all of them have four digits.
+        if is_obeyed(c) {
+            write!(escaped, "\\u{:04x}", u32::from(c)).expect("a string takes all");
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn shown(text: &str, bytes_max: usize, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let (kept, left) = text.split_at(text.floor_char_boundary(bytes_max));
+    if left.is_empty() && !kept.contains(&is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(kept.len() + 32);
+    for c in kept.chars() {
+        if is_escaped(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if !left.is_empty() {
+        write!(shown, "… ({} bytes more)", left.len()).expect("a string takes all");
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether terminals or editors obey the character rather than show it; all but the newline, which means no more than
+/// it seems.
+fn is_obeyed(c: char) -> bool {
+    match c {
+        '\n' => false,
+        // Marks and overrides of the direction of writing (<https://www.unicode.org/reports/tr9/>).
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            true
+        }
+        // Ends of lines that are not `\n`.
+        '\u{2028}' | '\u{2029}' => true,
+        // C0, DEL, C1.
+        c => c.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown_instead() {
+        for (text, wanted) in [
+            (
+                "plain, späße, 日本 \u{1f600}",
+                "plain, späße, 日本 \u{1f600}",
+            ),
+            ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
+            ("\u{7}\u{8}\r\t\0\u{7f}", "\\u{7}\\u{8}\\r\\t\\u{0}\\u{7f}"),
+            ("\u{80}\u{9b}\u{9f}", "\\u{80}\\u{9b}\\u{9f}"),
+            (
+                "\u{202e}\u{2066}\u{200f}\u{61c}",
+                "\\u{202e}\\u{2066}\\u{200f}\\u{61c}",
+            ),
+            ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
+        ] {
+            assert_eq!(lines(text, 100), wanted);
+            assert_eq!(line(text, 100), wanted);
+        }
+        assert_eq!(lines("a\nb", 100), "a\nb");
+        assert_eq!(line("a\nb", 100), "a\\nb");
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters_and_says_so() {
+        assert_eq!(line("abcd", 4), "abcd");
+        assert_eq!(line("abcde", 4), "abcd… (1 bytes more)");
+        assert_eq!(line("abcé", 4), "abc… (2 bytes more)");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let value = serde_json::json!({ "a\u{9b}\u{7f}": "\u{1b}\u{202e}\n é" });
+        let text = format!("{value:#}");
+        let escaped = json(&text);
+        assert!(!escaped.contains(is_obeyed), "{escaped}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&escaped).unwrap(),
+            value
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! What reaches a terminal: nothing that it would obey, and no key, whatever a component, a store or a file says.
+
+use s3_connector_tests::embedded::{ACCESS_KEY, Fault, Operation, Rule};
+use s3_connector_tests::hostile;
+use s3_connector_tests::process::{Ended, Invocation};
+
+use crate::site::Site;
+
+/// What a terminal would obey. NUL can't stand in an argument; the component has it in its own.
+const ESCAPES: &str = "\u{1b}[31m\u{7}\r\u{8}\u{9b}2J\u{202e}\u{2028}";
+
+/// Fails if a terminal would obey anything that was printed.
+#[track_caller]
+fn is_plain(ended: &Ended) {
+    for text in [ended.printed(), ended.stderr.clone()] {
+        let obeyed = text
+            .chars()
+            .find(|c| (c.is_control() && *c != '\n') || ('\u{2028}'..='\u{202e}').contains(c));
+        assert_eq!(obeyed, None, "{text:?}");
+        for line in text.lines() {
+            assert!(!line.starts_with("error: forged"), "{text}");
+        }
+    }
+}
+
+/// The command with the hostile component, whose attack strikes in this call.
+fn hostile(site: &Site, command: &str, attack: &str, at: &str) -> Invocation {
+    site.command(&[command, "--component"])
+        .args(&[hostile::file("plain")])
+        .set("aws.bucket", "photos")
+        .set("attack", attack)
+        .set("at", at)
+        .set("text", "ESCAPES")
+}
+
+#[tokio::test]
+async fn what_a_component_says_of_itself_is_printed_as_text() {
+    let site = Site::new().await;
+    for arguments in [
+        &["spec", "--component"][..],
+        &["spec", "--json", "--component"],
+    ] {
+        let spec = site.command(arguments).args(&[hostile::file("escapes")]);
+        let ended = spec.run().await.well();
+        is_plain(&ended);
+        assert!(ended.printed().contains("title"), "{}", ended.printed());
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
+    let site = Site::new().await;
+    for (command, call) in [
+        ("source", "open"),
+        ("source", "read"),
+        ("destination", "open"),
+    ] {
+        let ended = hostile(&site, command, "fail", call).set("kind", "corrupt");
+        let ended = ended.run().await.with_code(1);
+        is_plain(&ended);
+        assert!(ended.stderr.contains("\\u{1b}"), "{}", ended.stderr);
+        for attack in ["fail", "trap"] {
+            let internal = hostile(&site, command, attack, call).set("kind", "internal");
+            let ended = internal.run().await.with_code(1);
+            is_plain(&ended);
+            let file = hostile::file("plain").display().to_string();
+            let _ = ended.saying(&[
+                &format!("the component {file} is at fault"),
+                "whoever made it",
+            ]);
+        }
+    }
+    let yaml = format!(
+        "pipelines: [{{id: \"a{ESCAPES}b\", connectors: [{{id: \"{ESCAPES}\", type: source, plugin: s3, settings: \
+         {{aws.bucket: nowhere}}}}, {{id: out, type: destination, plugin: file, settings: {{path: x}}}}]}}]",
+        ESCAPES = r#"\e[31m\a\r\b\x9B2J\u202E\L"#
+    );
+    let file = site.file("hostile.yaml", yaml);
+    for arguments in [["run", &file], ["check", &file]] {
+        let ended = site.command(&arguments).run().await;
+        assert_ne!(ended.code, Some(0), "{ended:?}");
+        is_plain(&ended);
+    }
+}
+
+#[tokio::test]
+async fn a_log_line_of_a_component_forges_no_other() {
+    let site = Site::new().await;
+    let ended = hostile(&site, "source", "log", "open").args(&["--until-caught-up"]);
+    let ended = ended.run().await.well();
+    is_plain(&ended);
+    let lines: Vec<_> = ended
+        .stderr
+        .lines()
+        .filter(|line| line.contains("forged"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{}", ended.stderr);
+    assert!(
+        lines[0].contains("ERROR") && lines[0].contains("\\u{0}"),
+        "{}",
+        lines[0]
+    );
+}
+
+#[tokio::test]
+async fn what_a_store_says_is_printed_as_text() {
+    let site = Site::new().await;
+    let refusal = Fault::answer(403, format!("Code{ESCAPES}"), format!("Message{ESCAPES}"));
+    site.server
+        .faults()
+        .add(Rule::new(Operation::ListObjectsV2, refusal));
+    for arguments in [
+        &["source", "--set", "aws.bucket=photos"][..],
+        &["check", "--set", "aws.bucket=photos"],
+        &["check", "--json", "--set", "aws.bucket=photos"],
+    ] {
+        let ended = site.command(arguments).run().await.with_code(1);
+        is_plain(&ended);
+        let text = format!("{}{}", ended.printed(), ended.stderr);
+        assert!(text.contains("Message"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_at_trace_shows_no_key() {
+    let site = Site::new().await;
+    site.put("a", "1");
+    for filter in [
+        "trace",
+        "aws_sigv4=trace,aws_config=trace,info",
+        "aws_sigv4::http_request::sign=trace",
+    ] {
+        let source = site
+            .source()
+            .args(&["--until-caught-up"])
+            .secret(ACCESS_KEY);
+        let ended = source.env("S3_CONNECTOR_LOG", filter).run().await.well();
+        assert_eq!(ended.records().len(), 1);
+    }
+    // Keys of a profile, which the AWS crates tell of as they find them.
+    let profile = format!(
+        "[profile other]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = embedded-secret-key\n"
+    );
+    let source = Invocation::new(&["source", "--until-caught-up", "--set", "aws.bucket=photos"])
+        .secret(ACCESS_KEY)
+        .env("AWS_CONFIG_FILE", site.file("config", profile))
+        .env("AWS_PROFILE", "other")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ENDPOINT_URL_S3", site.server.endpoint())
+        .env("S3_CONNECTOR_LOG", "trace");
+    let ended = source.run().await.well();
+    assert!(ended.stderr.contains("GetObject"), "the log was captured");
+}
+
+#[tokio::test]
+async fn no_core_file_is_written() {
+    let site = Site::new().await;
+    site.put("a", "1");
+    // As many cores as the system lets us have: the command takes that back.
+    let script = "ulimit -c unlimited; exec s3-connector source --set aws.bucket=photos";
+    let mut source = Invocation::script(script).at(&site.server).start();
+    source.lines(1).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", source.id())).unwrap();
+    let cores = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let cores: Vec<_> = cores.unwrap().split_whitespace().skip(4).take(2).collect();
+    assert!(
+        cores.iter().all(|limit| matches!(*limit, "0" | "1")),
+        "{limits}"
+    );
+    let _ = source.kill().await;
+}
