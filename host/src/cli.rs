@@ -7,6 +7,7 @@ mod ends;
 mod locate;
 mod pipelines;
 mod progress;
+mod reader;
 mod run;
 mod signals;
 mod source;
@@ -17,8 +18,10 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
 use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings};
@@ -50,7 +53,8 @@ AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3, AWS_E
 
 Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG filters the log, such as `debug`.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM before it \
+was done.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -108,6 +112,31 @@ impl SettingArguments {
     }
 }
 
+/// What becomes of a pipeline whose store goes away.
+#[derive(Debug, Args)]
+struct RecoveryArguments {
+    /// End at the first failure, even one that heals by itself
+    ///
+    /// Otherwise a store that goes away is waited for, for as long as it takes, once it was there: the log tells when
+    /// that begins and when it is over. What does not heal by itself, such as a denied permission, always ends it.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Longest pause between two attempts to reach a store that has gone away
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = signals::parse)]
+    retry_pause: Duration,
+}
+
+impl RecoveryArguments {
+    fn recovery(&self) -> Option<Recovery> {
+        let usual = Recovery::default();
+        let recovery = Recovery {
+            pause_first: usual.pause_first.min(self.retry_pause),
+            pause_max: self.retry_pause,
+        };
+        (!self.fail_fast).then_some(recovery)
+    }
+}
+
 fn parse_setting(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => {
@@ -126,6 +155,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// What failed was reported already: exit code 1.
     Reported,
+    /// A signal ended it before it had done what it was asked to: the exit code says which.
+    Stopped(u8, String),
 }
 
 impl Failure {
@@ -187,6 +218,10 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Err(Failure::Failed(message)) => {
             report(&message);
             ExitCode::from(1)
+        }
+        Err(Failure::Stopped(code, message)) => {
+            report(&message);
+            ExitCode::from(code)
         }
         Err(Failure::Usage(message)) => {
             report(&message);

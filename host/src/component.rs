@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::instance::{self, Context, Instance, Means};
 use crate::settings::{self, Settings};
 use crate::source::Source;
-use crate::state::{LastPlace, StateStore, Watched};
+use crate::state::{LastPlace, MemoryState, StateStore, Watched};
 
 /// The component that this library was built with.
 pub const EMBEDDED: &[u8] = include_bytes!(env!("S3_CONNECTOR_COMPONENT"));
@@ -58,7 +58,8 @@ struct Inner {
 pub struct Given {
     /// What log lines call it; `source` or `destination` where it is empty.
     pub name: String,
-    /// Where its state is kept. Without one, a restarted source delivers its lookback window again.
+    /// Where its state is kept. Without one it is kept in memory, for as long as the source itself: a source that is
+    /// renewed repeats nothing, and one that is made by another process delivers its lookback window again.
     pub state: Option<Arc<dyn StateStore>>,
 }
 
@@ -72,6 +73,15 @@ impl Given {
         let state = self.state.map(watched);
         Self { state, ..self }
     }
+}
+
+/// What a source or destination was made from, to make another one like it.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) connector: Connector,
+    /// As they were given, secrets included. Never shown.
+    pub(crate) settings: Settings,
+    pub(crate) given: Given,
 }
 
 impl Connector {
@@ -157,16 +167,20 @@ impl Connector {
     /// # Errors
     ///
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
-    pub async fn source(&self, settings: Settings, given: Given) -> Result<Source> {
+    pub async fn source(&self, settings: Settings, mut given: Given) -> Result<Source> {
+        given
+            .state
+            .get_or_insert_with(|| Arc::new(MemoryState::default()));
+        let origin = Origin {
+            connector: self.clone(),
+            settings: settings.clone(),
+            given: given.clone(),
+        };
         let parameters = &self.0.specification.source_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
         let given = given.watched(&prepared.state_place);
-        Source::configure(
-            self.instance(given, "source").await?,
-            prepared,
-            self.upstream(),
-        )
-        .await
+        let instance = self.instance(given, "source").await?;
+        Source::configure(instance, prepared, self.upstream(), origin).await
     }
 
     /// Makes a destination: as [`source`](Self::source).
@@ -175,11 +189,16 @@ impl Connector {
     ///
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
     pub async fn destination(&self, settings: Settings, given: Given) -> Result<Destination> {
+        let origin = Origin {
+            connector: self.clone(),
+            settings: settings.clone(),
+            given: given.clone(),
+        };
         let parameters = &self.0.specification.destination_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
         let given = given.watched(&prepared.state_place);
         let instance = self.instance(given, "destination").await?;
-        Destination::configure(instance, prepared, self.upstream()).await
+        Destination::configure(instance, prepared, self.upstream(), origin).await
     }
 
     async fn instance(&self, given: Given, role: &str) -> Result<Instance> {

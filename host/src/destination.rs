@@ -10,6 +10,7 @@ use bytes::Bytes;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::destination;
+use crate::component::Origin;
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Role, Snapshot};
@@ -27,6 +28,7 @@ pub struct Destination {
     filled: Vec<Filled>,
     /// What a call failed with whose records were given in several, after acks that had to be returned first.
     failed: Option<Error>,
+    origin: Origin,
 }
 
 /// Bytes of records that the component gets in one call, beside one record: each call is in its memory as it came.
@@ -46,6 +48,7 @@ impl Destination {
         mut instance: Instance,
         prepared: Prepared,
         upstream: Arc<dyn Upstream>,
+        origin: Origin,
     ) -> Result<Self> {
         let settings = prepared.redacted();
         let resource = instance
@@ -62,6 +65,7 @@ impl Destination {
             reach,
             filled: prepared.filled,
             failed: None,
+            origin,
         })
     }
 
@@ -142,6 +146,22 @@ impl Destination {
             })
             .await?;
         self.reach.explain(flushed).await.map(lift)
+    }
+
+    /// Takes a new instance in the place of this one, made from the same settings, as if it had never been opened. The
+    /// environment is read and credentials are looked up again; saved state stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::destination`](crate::Connector::destination). This one stays as it is.
+    pub async fn renew(&mut self) -> Result<()> {
+        let Origin {
+            connector,
+            settings,
+            given,
+        } = self.origin.clone();
+        *self = connector.destination(settings, given).await?;
+        Ok(())
     }
 
     /// The keys that requests are signed with.

@@ -62,6 +62,13 @@ impl Error {
         self.retry_after_ms
     }
 
+    /// Says when to try again.
+    #[cfg(test)]
+    pub(crate) fn with_retry_after_ms(mut self, retry_after_ms: u64) -> Self {
+        self.retry_after_ms = Some(retry_after_ms);
+        self
+    }
+
     /// Puts `context` in front of the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {

@@ -64,22 +64,27 @@ mod followed;
 mod json_lines;
 mod lines;
 mod parts;
+mod recovery;
+mod round;
 mod stop;
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 pub use self::ends::{Input, Output};
 pub use self::file::{FileInput, FileOutput};
 pub use self::json_lines::{JsonLinesInput, JsonLinesOutput, PassedOver, Sink};
+pub use self::recovery::Recovery;
 pub use self::stop::Stop;
 
-use self::parts::{Keeper, Reader, Writer, on_disk};
+use self::parts::on_disk;
+use self::recovery::Outage;
+use self::round::{Ends, Round};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::Progress;
 use crate::state::StateStore;
@@ -95,9 +100,14 @@ pub const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Batches between reader and writer. Two keep both busy; each may hold 64 MiB that the source has fetched.
 const QUEUE_BATCHES: usize = 2;
 
+/// The longest pause between two attempts to store, within the grace period of a stop, what can't be read again.
+const STOPPING_PAUSE: Duration = Duration::from_secs(1);
+
 /// How a pipeline runs.
 #[derive(Clone)]
 pub struct Options {
+    /// What log lines call it; nothing where it is empty.
+    pub name: String,
     /// Where the position is kept and found again; without one the input begins at its beginning each time.
     pub state: Option<Arc<dyn StateStore>>,
     /// Where to go on, in place of the position that was kept.
@@ -108,16 +118,20 @@ pub struct Options {
     pub records_max: Option<u64>,
     /// How long a stop may take before the rest is given up.
     pub grace: Duration,
+    /// How failures that heal are outlasted; without it the first failure ends the pipeline.
+    pub recovery: Option<Recovery>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            name: String::new(),
             state: None,
             position: None,
             until_caught_up: false,
             records_max: None,
             grace: GRACE,
+            recovery: Some(Recovery::default()),
         }
     }
 }
@@ -126,12 +140,14 @@ impl Default for Options {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Records that were read.
+    /// Records that were read. What is read again after an interruption counts once.
     pub read: u64,
-    /// Bytes of their payloads, as far as the source said.
+    /// Bytes of their payloads, as far as the source said; what is read again counts again.
     pub bytes: u64,
     /// Records that are stored.
     pub acked: u64,
+    /// Interruptions that were outlasted, or are being.
+    pub outages: u64,
     /// What the source says of itself.
     pub source: Progress,
 }
@@ -192,99 +208,234 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     /// A stop ends the reading at once. If what was read is not stored within the grace period, the rest is given
     /// up: it is read again next time.
     ///
+    /// Once both ends were open, failures that heal by themselves (`Unavailable`) do not end the pipeline, unless
+    /// [`Options::recovery`] says so: its ends are made anew behind the last position, for as long as that takes.
+    ///
     /// # Errors
     ///
-    /// The first failure of an end, of keeping the position, or the reason for which the destination refused a
-    /// record. What was acked before is checkpointed, and nothing else.
-    pub async fn run(mut self, stop: Stop) -> Result<Summary> {
-        let position = position(&self.options).await?;
+    /// The first failure of opening an end, the first one that does not heal, that of keeping the position, or the
+    /// reason for which the destination refused a record. What was acked before is checkpointed, and nothing else.
+    pub async fn run(self, stop: Stop) -> Result<Summary> {
+        let Self {
+            input,
+            output,
+            options,
+            counts,
+        } = self;
+        let position = position(&options).await?;
+        let mut ends = Ends {
+            input,
+            output,
+            again: Vec::new(),
+        };
+        let course = Course {
+            options,
+            counts,
+            stop: stop.clone(),
+        };
+        let mut overtime = pin!(overtime(&stop, course.options.grace));
         // Nothing was read yet: giving up an end that is opening, half way, loses nothing.
         let opened = tokio::select! {
             biased;
-            () = stop.stopped() => None,
-            opened = self.open(position.as_deref()) => Some(opened),
+            () = stop.stopped() => return Ok(course.summary(Ended::Stopped, None)),
+            opened = ends.open(position.as_deref()) => opened,
         };
         match opened {
-            None => {
-                let counts = self.counts.borrow().clone();
-                Ok(Summary {
-                    ended: Ended::Stopped,
-                    counts,
-                    position: None,
-                })
-            }
-            Some(Err(error)) => {
-                self.give_up(&stop).await;
+            Ok(()) => course.run(ends, position, overtime).await,
+            Err(error) => {
+                tokio::select! {
+                    () = ends.give_up() => {}
+                    () = &mut overtime => {}
+                }
                 Err(error)
             }
-            Some(Ok(())) => self.drive(stop).await,
+        }
+    }
+}
+
+/// What holds for all rounds of a pipeline.
+struct Course {
+    options: Options,
+    counts: watch::Sender<Counts>,
+    stop: Stop,
+}
+
+impl Course {
+    /// Runs rounds until one ends well or fails for good. `beginning` is where the first one was opened.
+    async fn run<I: Input, O: Output>(
+        &self,
+        mut ends: Ends<I, O>,
+        beginning: Option<Vec<u8>>,
+        mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Summary> {
+        let (mut last, mut earlier) = (None::<Bytes>, Progress::default());
+        let mut outage = None;
+        loop {
+            let is_repeatable = ends.input.is_repeatable();
+            let round = self
+                .round(ends, earlier, &mut outage, overtime.as_mut())
+                .await?;
+            last = round.position.or(last);
+            let failure = match round.ended {
+                Ok(ended) => {
+                    self.close(round.ends, overtime.as_mut()).await;
+                    return Ok(self.summary(ended, last));
+                }
+                Err(failure) => failure,
+            };
+            let heals = failure.is_of_an_end && recovery::heals(&failure.error);
+            let (Some(recovery), Some(mut next)) = (
+                self.options.recovery.filter(|_| heals),
+                round.ends.filter(|_| heals),
+            ) else {
+                return Err(failure.error);
+            };
+            // What can be read again is: by the next run. Whoever stops it waits for nothing else.
+            if self.stop.is_stopped() && next.again.is_empty() {
+                return Err(failure.error);
+            }
+            earlier = self.interrupt(is_repeatable, outage.is_none());
+            let outage = outage.get_or_insert_with(|| {
+                let acked = self.counts.borrow().acked;
+                Outage::begin(&self.options.name, recovery, &failure.error, acked)
+            });
+            let position = last.as_deref().or(beginning.as_deref());
+            let outlasted = self
+                .outlast(
+                    &mut next,
+                    outage,
+                    failure.error,
+                    position,
+                    overtime.as_mut(),
+                )
+                .await?;
+            if !outlasted {
+                return Ok(self.summary(Ended::Stopped, last));
+            }
+            ends = next;
         }
     }
 
-    /// Opens the destination first: there is no use in reading what can't be written.
-    async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
-        self.output.open().await?;
-        self.input.open(position).await
-    }
-
-    /// Tears both ends down after a failure, which is the one to report.
-    async fn give_up(self, stop: &Stop) {
-        let Self {
-            mut input,
-            mut output,
-            options,
-            ..
-        } = self;
-        let torn_down = async {
-            tokio::join!(
-                parts::tear_down(input.teardown()),
-                parts::tear_down(output.teardown())
-            )
-        };
-        tokio::select! {
-            _ = torn_down => {}
-            () = overtime(stop, options.grace) => {}
-        }
-    }
-
-    async fn drive(self, stop: Stop) -> Result<Summary> {
-        let (queue_in, queue_out) = mpsc::channel(QUEUE_BATCHES);
-        let (acked_in, acked_out) = watch::channel(None);
-        let (kept_in, kept_out) = watch::channel(None);
-        let reader = Reader {
-            input: self.input,
-            until_caught_up: self.options.until_caught_up,
-            records_max: self.options.records_max,
-            stop: stop.clone(),
-            counts: self.counts.clone(),
-        };
-        let writer = Writer::new(self.output, acked_in, self.counts.clone());
-        let keeper = Keeper {
-            state: self.options.state,
-            acked: acked_out,
-            kept: kept_in,
-        };
-        let mut parts = JoinSet::new();
-        parts.spawn(async move { Part::Reader(reader.run(queue_in, kept_out).await) });
-        parts.spawn(async move { Part::Writer(writer.run(queue_out).await) });
-        parts.spawn(async move { Part::Keeper(keeper.run().await) });
-
-        let (ended, position) = tokio::select! {
-            biased;
-            done = join(&mut parts) => done?,
-            () = overtime(&stop, self.options.grace) => {
-                // Not waited for: a part that is in a long call of the component hears of it only behind that.
-                parts.abort_all();
-                let why = given_up(&self.counts.borrow(), self.options.grace);
-                return Err(Error::new(ErrorKind::Unavailable, why));
+    /// Runs one round, and sees the end of an outage in it.
+    async fn round<I: Input, O: Output>(
+        &self,
+        ends: Ends<I, O>,
+        earlier: Progress,
+        outage: &mut Option<Outage>,
+        mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Round<I, O>> {
+        let mut round = pin!(round::run(
+            ends,
+            &self.options,
+            &self.counts,
+            earlier,
+            &self.stop
+        ));
+        let done = loop {
+            let is_over = async {
+                match outage.as_ref() {
+                    Some(outage) => outage.is_over(self.counts.subscribe()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                done = &mut round => break done,
+                // Its tasks are not waited for: one that is in a long call of the component ends only behind that.
+                () = &mut overtime => return Err(self.given_up()),
+                () = is_over => {}
+            }
+            if let Some(outage) = outage.take() {
+                outage.end();
             }
         };
-        let counts = self.counts.borrow().clone();
-        Ok(Summary {
+        if matches!(done.ended, Ok(ended) if ended != Ended::Stopped)
+            && let Some(outage) = outage.take()
+        {
+            outage.end();
+        }
+        Ok(done)
+    }
+
+    /// Takes note that what was read and not acked is on its way again. Returns what the source said so far.
+    fn interrupt(&self, is_repeatable: bool, is_new: bool) -> Progress {
+        self.counts.send_modify(|counts| {
+            counts.outages += u64::from(is_new);
+            counts.source.caught_up = false;
+            if is_repeatable {
+                counts.read = counts.acked;
+            }
+        });
+        self.counts.borrow().source.clone()
+    }
+
+    /// Tries to open both ends anew until that works; false if it was stopped first.
+    async fn outlast<I: Input, O: Output>(
+        &self,
+        ends: &mut Ends<I, O>,
+        outage: &mut Outage,
+        first: Error,
+        position: Option<&[u8]>,
+        mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<bool> {
+        let mut why = first.clone();
+        // What can't be read again is worth the grace period.
+        let may_stop = ends.again.is_empty();
+        loop {
+            let mut pause = outage.pause(&why);
+            if self.stop.is_stopped() {
+                pause = pause.min(STOPPING_PAUSE);
+            }
+            let is_stopping = self.stop.is_stopped();
+            tokio::select! {
+                biased;
+                () = &mut overtime => return Err(self.given_up()),
+                () = self.stop.stopped(), if !is_stopping => {}
+                () = sleep(pause) => {}
+            }
+            let reopened = tokio::select! {
+                biased;
+                () = &mut overtime => return Err(self.given_up()),
+                () = self.stop.stopped(), if may_stop => return Ok(false),
+                reopened = ends.reopen(position) => reopened,
+            };
+            match reopened {
+                Ok(true) => return Ok(true),
+                // What failed first says why there is no going on.
+                Ok(false) => return Err(first),
+                Err(error) if recovery::heals(&error) => why = error,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends an input that was left open between rounds.
+    async fn close<I: Input, O>(
+        &self,
+        ends: Option<Ends<I, O>>,
+        overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) {
+        if let Some(Ends { mut input, .. }) = ends
+            && !input.is_repeatable()
+        {
+            tokio::select! {
+                _ = parts::tear_down(input.teardown()) => {}
+                () = overtime => {}
+            }
+        }
+    }
+
+    fn summary(&self, ended: Ended, position: Option<Bytes>) -> Summary {
+        Summary {
             ended,
-            counts,
+            counts: self.counts.borrow().clone(),
             position,
-        })
+        }
+    }
+
+    fn given_up(&self) -> Error {
+        let why = given_up(&self.counts.borrow(), self.options.grace);
+        Error::new(ErrorKind::Unavailable, why)
     }
 }
 
@@ -297,43 +448,6 @@ async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
             on_disk(move || state.load_position()).await
         }
         (None, None) => Ok(None),
-    }
-}
-
-/// What came of one task.
-enum Part {
-    Reader(Result<Ended>),
-    Writer(Result<()>),
-    Keeper(Result<Option<Bytes>>),
-}
-
-/// Waits for all tasks: one that fails makes the others end in good order. The first failure counts.
-async fn join(parts: &mut JoinSet<Part>) -> Result<(Ended, Option<Bytes>)> {
-    let (mut ended, mut position, mut failed) = (Ended::Stopped, None, None);
-    while let Some(part) = parts.join_next().await {
-        let error = match part {
-            Ok(Part::Reader(Ok(why))) => {
-                ended = why;
-                continue;
-            }
-            Ok(Part::Keeper(Ok(last))) => {
-                position = last;
-                continue;
-            }
-            Ok(Part::Writer(Ok(()))) => continue,
-            Ok(Part::Reader(Err(error)) | Part::Writer(Err(error)) | Part::Keeper(Err(error))) => {
-                error
-            }
-            Err(panicked) => Error::new(
-                ErrorKind::Internal,
-                format!("a task of the pipeline failed: {panicked}"),
-            ),
-        };
-        failed.get_or_insert(error);
-    }
-    match failed {
-        Some(error) => Err(error),
-        None => Ok((ended, position)),
     }
 }
 
@@ -364,6 +478,8 @@ pub fn given_up(counts: &Counts, grace: Duration) -> String {
 mod hanging_tests;
 #[cfg(test)]
 mod line_tests;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]

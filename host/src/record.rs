@@ -110,6 +110,26 @@ async fn collect_data(data: Option<Data>) -> Result<Option<s3_connector::record:
     })
 }
 
+/// The same record again; none where a body of it can be read only once.
+pub(crate) fn copy(record: &Record) -> Option<Record> {
+    let data = |data: &Option<Data>| match data {
+        None => Some(None),
+        Some(Data::Raw(bytes)) => Some(Some(Data::Raw(bytes.clone()))),
+        Some(Data::Structured(text)) => Some(Some(Data::Structured(text.clone()))),
+        Some(Data::Body { .. }) => None,
+    };
+    Some(Record {
+        position: record.position.clone(),
+        operation: record.operation,
+        metadata: record.metadata.clone(),
+        key: data(&record.key)?,
+        payload: Change {
+            before: data(&record.payload.before)?,
+            after: data(&record.payload.after)?,
+        },
+    })
+}
+
 /// A record whose data are all in memory, as one that may hold bodies.
 pub fn from_memory(record: s3_connector::record::Record<NoBody>) -> Record {
     use s3_connector::record::Data as Kept;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use wasmtime::component::ResourceAny;
 
+use crate::component::Origin;
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Role, Snapshot};
@@ -24,6 +25,7 @@ pub struct Source {
     resource: ResourceAny,
     reach: Reach,
     filled: Vec<Filled>,
+    origin: Origin,
 }
 
 /// How far a source has come.
@@ -39,6 +41,16 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// This, and what instances before this one counted: what stands for now is this one's alone.
+    pub(crate) fn on_top_of(mut self, earlier: &Self) -> Self {
+        for (name, count) in &earlier.counters {
+            if !matches!(name.as_str(), "due" | "caught-up-ms") {
+                *self.counters.entry(name.clone()).or_default() += count;
+            }
+        }
+        self
+    }
+
     /// The counter of that name, or 0.
     pub fn counter(&self, name: &str) -> u64 {
         self.counters.get(name).copied().unwrap_or_default()
@@ -50,6 +62,7 @@ impl Source {
         mut instance: Instance,
         prepared: Prepared,
         upstream: Arc<dyn Upstream>,
+        origin: Origin,
     ) -> Result<Self> {
         let settings = prepared.redacted();
         let resource = instance
@@ -68,6 +81,7 @@ impl Source {
             resource,
             reach,
             filled: prepared.filled,
+            origin,
         })
     }
 
@@ -153,6 +167,22 @@ impl Source {
             counters: progress.counters.into_iter().collect(),
             skipped: self.instance.skipped(),
         })
+    }
+
+    /// Takes a new instance in the place of this one, made from the same settings, as if it had never been opened. The
+    /// environment is read and credentials are looked up again; saved state stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::source`](crate::Connector::source). This one stays as it is.
+    pub async fn renew(&mut self) -> Result<()> {
+        let Origin {
+            connector,
+            settings,
+            given,
+        } = self.origin.clone();
+        *self = connector.source(settings, given).await?;
+        Ok(())
     }
 
     /// The keys that requests are signed with.

@@ -186,9 +186,9 @@ async fn component(options: Options) -> (Step, Option<Connector>) {
             let found = format!("{} {}", specification.name, specification.version);
             (step.passed(found), Some(connector))
         }
-        Err(Failure::Usage(message) | Failure::Failed(message)) => {
-            (step.failed(message, COMPONENT_ADVICE), None)
-        }
+        Err(
+            Failure::Usage(message) | Failure::Failed(message) | Failure::Stopped(_, message),
+        ) => (step.failed(message, COMPONENT_ADVICE), None),
         Err(Failure::Reported) => (step.failed("", COMPONENT_ADVICE), None),
     }
 }

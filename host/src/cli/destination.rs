@@ -1,13 +1,14 @@
 //! `s3-connector destination`: stores the records that come in on stdin. Lines are `pipeline`'s to read.
 
 use clap::Args;
-use s3_connector_host::pipeline::{JsonLinesInput, Options, PassedOver, Pipeline};
+use rustix::fs::FileType;
+use s3_connector_host::pipeline::{Ended, JsonLinesInput, Options, PassedOver, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
 use super::progress::Progress;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, SettingArguments, load};
+use super::{Failure, RecoveryArguments, SettingArguments, load};
 
 /// Reads OpenCDC JSON lines from stdin and stores them in a bucket
 ///
@@ -28,6 +29,8 @@ pub(super) struct DestinationArguments {
     #[arg(long)]
     lenient: bool,
     #[command(flatten)]
+    recovery: RecoveryArguments,
+    #[command(flatten)]
     grace: GraceArguments,
 }
 
@@ -42,8 +45,9 @@ Examples:
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
-Exit codes: 0 everything that was read is stored, also after SIGINT or SIGTERM; 1 failed; 2 wrong usage or \
-settings. A second signal ends it at once, with 130 or 143; so does the end of the grace period.";
+Exit codes: 0 everything that was read is stored, also after SIGHUP, SIGINT or SIGTERM; 1 failed; 2 wrong usage or \
+settings; 129, 130 or 143 such a signal ended it before the end of a file on stdin. A second signal ends it at once, \
+with the same codes; so does the end of the grace period.";
 
 /// Runs the command.
 pub(super) async fn run(
@@ -61,6 +65,7 @@ pub(super) async fn run(
     let passed_over = arguments.lenient.then(|| input.lenient());
     let options = Options {
         grace: arguments.grace.grace,
+        recovery: arguments.recovery.recovery(),
         ..Options::default()
     };
     let pipeline = Pipeline::new(input, destination, options);
@@ -72,9 +77,24 @@ pub(super) async fn run(
     if let Some(text) = passed_over.as_deref().and_then(passed_over_text) {
         terminal.say(&text);
     }
-    // Said after a failure too: it tells what need not be sent again.
-    terminal.say(&format!("{} records were stored", counts.borrow().acked));
-    done.map(drop).map_err(|error| Failure::running(&error))
+    let stored = format!("{} records were stored", counts.borrow().acked);
+    match done {
+        // A file has an end, and was not stored to it. A pipe may never end: what came is stored.
+        Ok(summary) if summary.ended == Ended::Stopped && is_file() => {
+            Err(stopping.stopped_short(&format!("{stored}, and the input was not at its end")))
+        }
+        done => {
+            // Said after a failure too: it tells what need not be sent again.
+            terminal.say(&stored);
+            done.map(drop).map_err(|error| Failure::running(&error))
+        }
+    }
+}
+
+/// Whether stdin is a regular file.
+fn is_file() -> bool {
+    let status = rustix::fs::fstat(std::io::stdin());
+    status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_file())
 }
 
 /// What is said of fields that were passed over, if there were any.

@@ -85,6 +85,14 @@ impl Input for NamedInput {
         };
         done.map_err(|error| name(&self.id, error))
     }
+
+    async fn renew(&mut self) -> Result<()> {
+        let done = match &mut self.input {
+            AnyInput::S3(source) => source.renew().await,
+            AnyInput::File(file) => file.renew().await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
 }
 
 impl Output for NamedOutput {
@@ -116,6 +124,14 @@ impl Output for NamedOutput {
         let done = match &mut self.output {
             AnyOutput::S3(destination) => destination.teardown().await,
             AnyOutput::File(file) => file.teardown().await,
+        };
+        done.map_err(|error| name(&self.id, error))
+    }
+
+    async fn renew(&mut self) -> Result<bool> {
+        let done = match &mut self.output {
+            AnyOutput::S3(destination) => Output::renew(destination).await,
+            AnyOutput::File(file) => file.renew().await,
         };
         done.map_err(|error| name(&self.id, error))
     }

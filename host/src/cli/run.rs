@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use s3_connector_host::pipeline::{FileInput, FileOutput, Options, Pipeline};
+use s3_connector_host::pipeline::{Counts, Ended, FileInput, FileOutput, Options, Pipeline};
 use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use super::pipelines::{self, ConnectorConfig, PipelineConfig, Plugin};
 use super::progress::Progress;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, load, open_state};
+use super::{Failure, RecoveryArguments, load, open_state};
 
 /// Runs the pipelines of Conduit pipeline files
 ///
@@ -22,8 +22,8 @@ use super::{Failure, load, open_state};
 /// with the settings that `s3-connector spec` lists, and `file`: as a source it makes a record of each line, as a
 /// destination it appends OpenCDC JSON lines to `path`. ${NAME} in a setting stands for that variable.
 ///
-/// Each pipeline keeps its position in a folder of its own, and goes on there when it is run again. One that fails
-/// ends, and the others go on.
+/// Each pipeline keeps its position in a folder of its own, and goes on there when it is run again. One whose store
+/// goes away waits for it. One that fails ends, and the others go on; what became of each is told at the end.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct RunArguments {
@@ -36,6 +36,8 @@ pub(super) struct RunArguments {
     /// End each pipeline once its source has nothing that was not read
     #[arg(long)]
     until_caught_up: bool,
+    #[command(flatten)]
+    recovery: RecoveryArguments,
     #[command(flatten)]
     grace: GraceArguments,
 }
@@ -57,8 +59,8 @@ photos.yaml:
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
-Exit codes: 0 done, or stopped by SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and \
-nothing was run. A second signal ends it at once, with 130 or 143.";
+Exit codes: 0 done, or stopped by SIGHUP, SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and \
+nothing was run; 129, 130 or 143 such a signal ended it before --until-caught-up was reached. A second signal ends it at once, with 130 or 143.";
 
 /// A pipeline that can be run.
 struct Ready {
@@ -91,7 +93,7 @@ pub(super) async fn run(
         return Err(Failure::Usage(problems.join("\n")));
     }
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
-    run_all(ready, &stopping, terminal).await
+    run_all(ready, &stopping, &arguments, terminal).await
 }
 
 async fn prepare(
@@ -139,9 +141,11 @@ async fn prepare(
         output,
     };
     let options = Options {
+        name: id.clone(),
         state: Some(state),
         until_caught_up: arguments.until_caught_up,
         grace: arguments.grace.grace,
+        recovery: arguments.recovery.recovery(),
         ..Options::default()
     };
     Ok(Ready {
@@ -167,14 +171,48 @@ fn configuring(id: &str, connector: &ConnectorConfig, error: &s3_connector_host:
     match Failure::configuring(error) {
         Failure::Usage(message) => Failure::Usage(name(message)),
         Failure::Failed(message) => Failure::Failed(name(message)),
-        Failure::Reported => Failure::Reported,
+        told => told,
     }
 }
 
-/// Runs all of them; tells how each ends when it does.
+/// What became of a pipeline.
+struct Outcome {
+    id: String,
+    counts: Counts,
+    /// Why it ended, or why it failed.
+    ended: Result<Ended, String>,
+}
+
+impl Outcome {
+    fn describe(&self) -> String {
+        let mut text = format!(
+            "pipeline `{}`: {} records were stored",
+            self.id, self.counts.acked
+        );
+        match self.counts.outages {
+            0 => {}
+            1 => text.push_str("; interrupted once"),
+            times => text.push_str(&format!("; interrupted {times} times")),
+        }
+        let ended = match &self.ended {
+            Ok(Ended::CaughtUp) => "; caught up",
+            Ok(Ended::Stopped) => "; stopped",
+            Ok(_) => "; done",
+            Err(_) => "; failed: ",
+        };
+        text.push_str(ended);
+        if let Err(why) = &self.ended {
+            text.push_str(why);
+        }
+        text
+    }
+}
+
+/// Runs all of them; tells of each that fails when it does, and at the end of all.
 async fn run_all(
     ready: Vec<Ready>,
     stopping: &Stopping,
+    arguments: &RunArguments,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let mut running = JoinSet::new();
@@ -186,27 +224,41 @@ async fn run_all(
             let counts = pipeline.counts();
             let done = pipeline.run(stop).await;
             drop(progress);
-            let stored = counts.borrow().acked;
-            (id, stored, done)
+            let counts = counts.borrow().clone();
+            (id, counts, done)
         });
     }
-    let mut has_failed = false;
+    let mut outcomes = Vec::new();
     while let Some(ended) = running.join_next().await {
-        let (id, stored, done) = match ended {
+        let (id, counts, done) = match ended {
             Ok(ended) => ended,
             Err(error) => return Err(Failure::Failed(format!("a pipeline broke down: {error}"))),
         };
-        if let Err(error) = done {
-            has_failed = true;
-            if let Failure::Failed(message) = Failure::running(&error) {
-                terminal.report(&format!("pipeline `{id}`: {message}"));
-            }
+        let ended = done.map(|summary| summary.ended);
+        let ended = ended.map_err(|error| match Failure::running(&error) {
+            Failure::Failed(message) => message,
+            _ => error.message().to_owned(),
+        });
+        if let Err(message) = &ended {
+            terminal.report(&format!("pipeline `{id}`: {message}"));
         }
-        terminal.say(&format!("pipeline `{id}`: {stored} records were stored"));
+        let outcome = Outcome { id, counts, ended };
+        if !running.is_empty() {
+            terminal.say(&outcome.describe());
+        }
+        outcomes.push(outcome);
     }
-    if has_failed {
-        Err(Failure::Reported)
-    } else {
-        Ok(())
+    for outcome in &outcomes {
+        terminal.say(&outcome.describe());
+    }
+    let stopped = outcomes.iter().filter(|o| o.ended == Ok(Ended::Stopped));
+    match stopped.count() {
+        _ if outcomes.iter().any(|outcome| outcome.ended.is_err()) => Err(Failure::Reported),
+        0 => Ok(()),
+        stopped if arguments.until_caught_up => Err(stopping.stopped_short(&format!(
+            "{stopped} of {} pipelines had not caught up",
+            outcomes.len()
+        ))),
+        _ => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM: the first asks pipelines to end, the second ends the process, and so does the end of the grace
-//! period. Before a command asks for this, they end the process at once, as they always do. Ending in good order is
+//! SIGINT, SIGTERM and SIGHUP: the first asks pipelines to end, the second ends the process, and so does the end of the
+//! grace period. Before a command asks for this, they end the process at once, as they always do. Ending in good order is
 //! the pipelines' business.
 //!
 //! Invariant: nothing here waits for the runtime, for a lock that others hold, or for stderr. A component that computes
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use s3_connector::config::duration;
 use s3_connector_host::pipeline::{self, Counts, Stop};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use tokio::sync::watch;
@@ -38,7 +38,8 @@ pub(super) struct GraceArguments {
     pub(super) grace: Duration,
 }
 
-fn parse(text: &str) -> Result<Duration, String> {
+/// Reads a duration of an argument.
+pub(super) fn parse(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|expected| format!("must be {expected}"))
 }
 
@@ -58,10 +59,15 @@ struct Watched {
 }
 
 impl Stopping {
-    /// Listens from now on. The second signal, or the end of the grace period, exits with 130 or 143, as shells expect.
+    /// Listens from now on. The second signal, or the end of the grace period, exits with 129, 130 or 143, as shells
+    /// expect.
     pub(super) fn listen(terminal: &Terminal, grace: Duration) -> Result<Self, Failure> {
         let refuse = |error| Failure::Failed(format!("signals cannot be caught: {error}"));
-        let signals = Signals::new([SIGINT, SIGTERM]).map_err(refuse)?;
+        let mut kinds = vec![SIGINT, SIGTERM];
+        if !is_ignored(SIGHUP) {
+            kinds.push(SIGHUP);
+        }
+        let signals = Signals::new(kinds).map_err(refuse)?;
         let stopping = Self {
             stop: Stop::new(),
             signal: Arc::default(),
@@ -85,6 +91,21 @@ impl Stopping {
     /// What the first signal stops.
     pub(super) fn stop(&self) -> &Stop {
         &self.stop
+    }
+
+    /// The first signal's name, and the exit code that tells of it.
+    pub(super) fn signal(&self) -> Option<(&'static str, u8)> {
+        self.signal.get().map(|signal| match *signal {
+            SIGHUP => ("SIGHUP", 129),
+            SIGINT => ("SIGINT", 130),
+            _ => ("SIGTERM", 143),
+        })
+    }
+
+    /// What to say of a command that a signal ended before it had done what it was asked to.
+    pub(super) fn stopped_short(&self, how_far: &str) -> Failure {
+        let (name, code) = self.signal().unwrap_or(("SIGTERM", 143));
+        Failure::Stopped(code, format!("stopped by {name}: {how_far}"))
     }
 
     /// Has it told how much of a pipeline was not stored, should the process have to end before the pipeline.
@@ -138,6 +159,18 @@ impl Stopping {
         });
         told.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Whether the signal was ignored when the process began, as `nohup` has it: then it stays so. The system's own words,
+/// since asking it for the handler would need unsafe code; where they are not there the signal counts as not ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default();
+    mask & (1 << (signal - 1)) != 0
 }
 
 /// Says something, or leaves it where that can't be done in time.

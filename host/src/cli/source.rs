@@ -2,16 +2,17 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
-use s3_connector_host::pipeline::{JsonLinesOutput, Options, Pipeline};
+use s3_connector_host::pipeline::{Ended, JsonLinesOutput, Options, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
 use super::progress::Progress;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, SettingArguments, load, open_state};
+use super::{Failure, RecoveryArguments, SettingArguments, load, open_state, reader};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
@@ -42,6 +43,8 @@ pub(super) struct SourceArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     #[command(flatten)]
+    recovery: RecoveryArguments,
+    #[command(flatten)]
     grace: GraceArguments,
 }
 
@@ -55,8 +58,9 @@ Examples:
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
 
-Exit codes: 0 done, stopped by SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage \
-or settings. A second signal ends it at once, with 130 or 143; so does the end of the grace period.";
+Exit codes: 0 done, stopped by SIGHUP, SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage \
+or settings; 129, 130 or 143 such a signal ended it before --until-caught-up or --limit was reached. A second signal \
+ends it at once, with the same codes; so does the end of the grace period.";
 
 /// Runs the command.
 pub(super) async fn run(
@@ -82,8 +86,11 @@ pub(super) async fn run(
         until_caught_up: arguments.until_caught_up,
         records_max: arguments.limit,
         grace: arguments.grace.grace,
+        recovery: arguments.recovery.recovery(),
+        ..Options::default()
     };
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
+    reader::watch(Arc::clone(&is_reader_gone), stopping.stop().clone())?;
     let pipeline = Pipeline::new(source, output, options);
     stopping.watch("", pipeline.counts());
     // On one screen, lines of data and a line of progress would overwrite each other.
@@ -95,15 +102,24 @@ pub(super) async fn run(
     let progress = Progress::draw(bar, "", pipeline.counts());
     let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
-    match done {
-        Ok(summary) => {
+    // As other tools of its kind: `source | head` is no failure. What was not printed is not acked.
+    if is_reader_gone.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let summary = done.map_err(|error| Failure::running(&error))?;
+    let printed = format!("{} records were printed", summary.counts.acked);
+    match (summary.ended, arguments.until_caught_up, arguments.limit) {
+        (Ended::Stopped, true, _) => {
+            Err(stopping.stopped_short(&format!("{printed}, and it had not caught up")))
+        }
+        (Ended::Stopped, false, Some(limit)) => {
+            Err(stopping.stopped_short(&format!("{printed} of {limit}")))
+        }
+        _ => {
             if terminal.has_bars() {
-                terminal.say(&format!("{} records were printed", summary.counts.acked));
+                terminal.say(&printed);
             }
             Ok(())
         }
-        // As other tools of its kind: `source | head` is no failure. What was not printed is not acked.
-        Err(_) if is_reader_gone.load(Ordering::Relaxed) => Ok(()),
-        Err(error) => Err(Failure::running(&error)),
     }
 }

@@ -34,7 +34,8 @@ impl Terminal {
             Ok(filter) if !filter.trim().is_empty() => EnvFilter::new(filter),
             _ if is_quiet => EnvFilter::new("error"),
             _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
-            _ => EnvFilter::new("warn"),
+            // An operator must see when a pipeline goes on, not only when it was interrupted.
+            _ => EnvFilter::new("warn,s3_connector_host::pipeline=info"),
         };
         let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
         let filter = FilterExt::<tracing_subscriber::Registry>::and(filter, keeps_keys);

@@ -31,6 +31,18 @@ pub trait Input: Send + 'static {
 
     /// Ends the input.
     fn teardown(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes the input as if it had never been opened, with a new instance and keys that are looked up again: it is
+    /// opened next, behind the last position that was kept. Called after a failure of either end.
+    fn renew(&mut self) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Whether what was handed out and not acked can be read again. Of an input that can be read only once, such as a
+    /// stream, the pipeline keeps the records that are not acked; it is never renewed, and its own failures are final.
+    fn is_repeatable(&self) -> bool {
+        true
+    }
 }
 
 /// Where records go.
@@ -49,6 +61,13 @@ pub trait Output: Send + 'static {
 
     /// Ends the output; what was not flushed is dropped.
     fn teardown(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Makes the output as if it had never been opened, with a new instance and keys that are looked up again: it is
+    /// opened next, and what was not acked is written again. Called after a failure of either end. False where there
+    /// is no going on, such as behind a line that broke off: then the failure is final.
+    fn renew(&mut self) -> impl Future<Output = Result<bool>> + Send {
+        std::future::ready(Ok(true))
+    }
 }
 
 impl Input for Source {
@@ -71,6 +90,10 @@ impl Input for Source {
     async fn teardown(&mut self) -> Result<()> {
         Self::teardown(self).await
     }
+
+    async fn renew(&mut self) -> Result<()> {
+        Self::renew(self).await
+    }
 }
 
 impl Output for Destination {
@@ -88,5 +111,8 @@ impl Output for Destination {
 
     async fn teardown(&mut self) -> Result<()> {
         Self::teardown(self).await
+    }
+    async fn renew(&mut self) -> Result<bool> {
+        Self::renew(self).await.map(|()| true)
     }
 }

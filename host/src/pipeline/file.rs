@@ -149,6 +149,8 @@ impl Input for FileInput {
 pub struct FileOutput {
     path: PathBuf,
     lines: Option<JsonLinesOutput<Appended>>,
+    /// Whether it is no file but a pipe, or the like, and has a torn line or takes no more bytes.
+    is_broken: bool,
 }
 
 impl FileOutput {
@@ -157,6 +159,7 @@ impl FileOutput {
         Self {
             path: path.into(),
             lines: None,
+            is_broken: false,
         }
     }
 
@@ -191,8 +194,16 @@ impl Output for FileOutput {
     }
 
     async fn teardown(&mut self) -> Result<()> {
-        self.lines = None;
+        if let Some(lines) = self.lines.take() {
+            self.is_broken |= lines.is_broken() && lines.sink().start_bytes.is_none();
+        }
         Ok(())
+    }
+
+    /// Opening a file again cuts a torn line off; one that went into a pipe stays there.
+    async fn renew(&mut self) -> Result<bool> {
+        self.teardown().await?;
+        Ok(!self.is_broken)
     }
 }
 
@@ -300,10 +311,10 @@ impl Sink for Appended {
         }
     }
 
-    async fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+    async fn take_back(&mut self, bytes: u64) -> io::Result<bool> {
         match self.start_bytes {
-            Some(start_bytes) => self.file.set_len(start_bytes + bytes).await,
-            None => Ok(()),
+            Some(start_bytes) => self.file.set_len(start_bytes + bytes).await.map(|()| true),
+            None => Ok(false),
         }
     }
 }

@@ -178,6 +178,10 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
     async fn teardown(&mut self) -> Result<()> {
         Ok(())
     }
+
+    fn is_repeatable(&self) -> bool {
+        false
+    }
 }
 
 /// Where lines are written to.
@@ -187,10 +191,10 @@ pub trait Sink: AsyncWrite + Send + Unpin + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Takes back everything behind the first `bytes` bytes that were written here, where that can be done.
-    fn take_back(&mut self, bytes: u64) -> impl Future<Output = io::Result<()>> + Send {
+    /// Takes back everything behind the first `bytes` bytes that were written here; false where that can't be done.
+    fn take_back(&mut self, bytes: u64) -> impl Future<Output = io::Result<bool>> + Send {
         let _ = bytes;
-        std::future::ready(Ok(()))
+        std::future::ready(Ok(false))
     }
 }
 
@@ -217,6 +221,8 @@ pub struct JsonLinesOutput<W> {
     whole_bytes: u64,
     written_bytes: u64,
     failed: Option<Error>,
+    /// Whether a line is torn for good, or the sink failed.
+    is_broken: bool,
     is_reader_gone: Arc<AtomicBool>,
 }
 
@@ -229,6 +235,7 @@ impl<W: Sink> JsonLinesOutput<W> {
             whole_bytes: 0,
             written_bytes: 0,
             failed: None,
+            is_broken: false,
             is_reader_gone: Arc::default(),
         }
     }
@@ -236,6 +243,16 @@ impl<W: Sink> JsonLinesOutput<W> {
     /// Becomes true when the sink is a pipe that nobody reads any more.
     pub fn is_reader_gone(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.is_reader_gone)
+    }
+
+    /// Whether a line is torn for good, or the sink failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Where lines are written to.
+    pub(super) fn sink(&self) -> &W {
+        &self.sink
     }
 
     /// Writes whole lines into the text, and the text into the sink as it grows.
@@ -321,12 +338,14 @@ impl<W: Sink> JsonLinesOutput<W> {
         if self.written_bytes > self.whole_bytes {
             // The failure that tore it is what counts; the next start cuts off what is left.
             let _ = self.sink.flush().await;
-            let _ = self.sink.take_back(self.whole_bytes).await;
+            let taken_back = self.sink.take_back(self.whole_bytes).await;
+            self.is_broken |= !taken_back.is_ok_and(|taken_back| taken_back);
             self.written_bytes = self.whole_bytes;
         }
     }
 
-    fn write_error(&self, error: &io::Error) -> Error {
+    fn write_error(&mut self, error: &io::Error) -> Error {
+        self.is_broken = true;
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.is_reader_gone.store(true, Ordering::Relaxed);
         }
@@ -374,6 +393,15 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
 
     async fn teardown(&mut self) -> Result<()> {
         Ok(())
+    }
+    /// A body that broke off before a byte of its line was written is forgotten. Behind a torn line nothing more may
+    /// be written, nor into what takes no more bytes.
+    async fn renew(&mut self) -> Result<bool> {
+        if self.is_broken {
+            return Ok(false);
+        }
+        self.failed = None;
+        Ok(true)
     }
 }
 

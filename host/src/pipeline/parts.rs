@@ -1,5 +1,5 @@
 //! The three tasks of a running pipeline: one reads, one writes, one keeps positions. Each owns its end alone, so
-//! that no call is ever cut off; they talk over channels. Starting and ending them is the pipeline's.
+//! that no call is ever cut off, and gives it back; they talk over channels. Starting and joining them is `round`'s.
 //!
 //! Invariant: a position travels writer → keeper → reader, and leaves the keeper only once it is durable.
 
@@ -16,7 +16,8 @@ use super::stop::Stop;
 use super::{Counts, Ended, TEARDOWN_TIMEOUT};
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result, with_causes};
-use crate::record::Record;
+use crate::record::{self, Record};
+use crate::source::Progress;
 use crate::state::StateStore;
 
 /// Records that are read at a time.
@@ -32,6 +33,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// How long a flush waits for acks before the pipeline looks around.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 
+/// Bytes of records that are written again at a time.
+const AGAIN_BYTES: u64 = 8 << 20;
+
 /// Reads batches, and acks what was kept.
 pub(super) struct Reader<I> {
     pub(super) input: I,
@@ -39,24 +43,30 @@ pub(super) struct Reader<I> {
     pub(super) records_max: Option<u64>,
     pub(super) stop: Stop,
     pub(super) counts: watch::Sender<Counts>,
+    /// What inputs before this one said of themselves.
+    pub(super) earlier: Progress,
 }
 
 impl<I: Input> Reader<I> {
-    /// Reads until there is a reason to end, then waits for the last position to be kept.
+    /// Reads until there is a reason to end, then waits for the last position to be kept. Gives the input back, why it
+    /// ended, and what became of its teardown.
     pub(super) async fn run(
         mut self,
         queue: mpsc::Sender<Vec<Record>>,
         mut kept: watch::Receiver<Option<Bytes>>,
-    ) -> Result<Ended> {
+    ) -> (I, Result<Ended>, Result<()>) {
         let read = self.read(&queue, &mut kept).await;
         // The writer flushes when it finds the queue closed.
         drop(queue);
         let acked = self.ack_rest(&mut kept).await;
-        let torn_down = tear_down(self.input.teardown()).await;
-        let ended = read?;
-        acked?;
-        torn_down?;
-        Ok(ended)
+        // What can be read only once may be needed again.
+        let torn_down = if self.input.is_repeatable() {
+            tear_down(self.input.teardown()).await
+        } else {
+            Ok(())
+        };
+        let ended = read.and_then(|ended| acked.map(|()| ended));
+        (self.input, ended, torn_down)
     }
 
     async fn read(
@@ -64,7 +74,8 @@ impl<I: Input> Reader<I> {
         queue: &mpsc::Sender<Vec<Record>>,
         kept: &mut watch::Receiver<Option<Bytes>>,
     ) -> Result<Ended> {
-        let mut left = self.records_max.unwrap_or(u64::MAX);
+        let records_max = self.records_max.unwrap_or(u64::MAX);
+        let mut left = records_max.saturating_sub(self.counts.borrow().read);
         while left > 0 {
             // Room first: what is read is never thrown away for want of it.
             let room = tokio::select! {
@@ -94,7 +105,7 @@ impl<I: Input> Reader<I> {
             self.counts.send_modify(|counts| {
                 counts.read += records.len() as u64;
                 counts.bytes += records.iter().map(payload_bytes).sum::<u64>();
-                counts.source = progress;
+                counts.source = progress.on_top_of(&self.earlier);
             });
             if is_done {
                 return Ok(Ended::CaughtUp);
@@ -128,8 +139,22 @@ fn payload_bytes(record: &Record) -> u64 {
         .payload
         .after
         .as_ref()
-        .and_then(crate::record::Data::length)
+        .and_then(record::Data::length)
         .unwrap_or_default()
+}
+
+/// A record that was written and not acked.
+struct Outstanding {
+    position: Bytes,
+    /// The record itself, where it can't be read again.
+    copy: Option<Record>,
+}
+
+/// What a writer leaves behind.
+pub(super) struct Left<O> {
+    pub(super) output: O,
+    /// Of an input that can't be repeated: all that was read and not acked, in order, if copies could be kept of it.
+    pub(super) unacked: Option<Vec<Record>>,
 }
 
 /// Writes batches, keeps the output going, and says how far it acked.
@@ -137,8 +162,11 @@ pub(super) struct Writer<O> {
     pub(super) output: O,
     pub(super) acked: watch::Sender<Option<Bytes>>,
     pub(super) counts: watch::Sender<Counts>,
-    /// Positions that were written and not acked, in order.
-    outstanding: VecDeque<Bytes>,
+    /// Whether copies are kept, since the input can't be read again. They are bounded by what the output takes before
+    /// it acks, and by the queue.
+    pub(super) keeps_copies: bool,
+    /// In order.
+    outstanding: VecDeque<Outstanding>,
 }
 
 impl<O: Output> Writer<O> {
@@ -146,25 +174,74 @@ impl<O: Output> Writer<O> {
         output: O,
         acked: watch::Sender<Option<Bytes>>,
         counts: watch::Sender<Counts>,
+        keeps_copies: bool,
     ) -> Self {
         Self {
             output,
             acked,
             counts,
+            keeps_copies,
             outstanding: VecDeque::new(),
         }
     }
 
-    /// Writes until the queue ends, then flushes. Dropping what it holds tells the others that it is done.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Vec<Record>>) -> Result<()> {
-        let written = self.write(&mut queue).await;
+    /// Writes `again`, and what comes from the queue until it ends, then flushes. Dropping what it holds tells the
+    /// others that it is done. Gives back what it leaves, and what became of writing and of the teardown.
+    pub(super) async fn run(
+        mut self,
+        again: Vec<Record>,
+        mut queue: mpsc::Receiver<Vec<Record>>,
+    ) -> (Left<O>, Result<()>, Result<()>) {
+        let mut again = again.into_iter();
+        let written = self.write(&mut again, &mut queue).await;
+        let unacked = self.unacked(written.is_err(), again, &mut queue).await;
         drop(queue);
         let torn_down = tear_down(self.output.teardown()).await;
-        written?;
-        torn_down
+        let left = Left {
+            output: self.output,
+            unacked,
+        };
+        (left, written, torn_down)
     }
 
-    async fn write(&mut self, queue: &mut mpsc::Receiver<Vec<Record>>) -> Result<()> {
+    /// All that was read and not acked, after a failure. The reader is told that nothing more is taken.
+    async fn unacked(
+        &mut self,
+        has_failed: bool,
+        again: std::vec::IntoIter<Record>,
+        queue: &mut mpsc::Receiver<Vec<Record>>,
+    ) -> Option<Vec<Record>> {
+        if !has_failed || !self.keeps_copies {
+            return Some(Vec::new());
+        }
+        let copies = self
+            .outstanding
+            .drain(..)
+            .map(|outstanding| outstanding.copy);
+        let mut unacked = copies.collect::<Option<Vec<_>>>()?;
+        unacked.extend(again);
+        queue.close();
+        while let Some(records) = queue.recv().await {
+            unacked.extend(records);
+        }
+        Some(unacked)
+    }
+
+    async fn write(
+        &mut self,
+        again: &mut std::vec::IntoIter<Record>,
+        queue: &mut mpsc::Receiver<Vec<Record>>,
+    ) -> Result<()> {
+        while again.len() > 0 {
+            // As small as they come from a queue.
+            let (mut records, mut bytes) = (Vec::new(), 0);
+            while bytes < AGAIN_BYTES && records.len() < READ_RECORDS_MAX as usize {
+                let Some(record) = again.next() else { break };
+                bytes += payload_bytes(&record);
+                records.push(record);
+            }
+            self.hand_over(records).await?;
+        }
         loop {
             let batch = if self.outstanding.is_empty() {
                 queue.recv().await
@@ -174,10 +251,7 @@ impl<O: Output> Writer<O> {
                     .unwrap_or_else(|_| Some(Vec::new()))
             };
             let Some(records) = batch else { break };
-            self.outstanding
-                .extend(records.iter().map(|record| record.position.clone()));
-            let acks = self.output.write(records).await?;
-            self.settle(acks)?;
+            self.hand_over(records).await?;
         }
         while !self.outstanding.is_empty() {
             let start = Instant::now();
@@ -191,11 +265,29 @@ impl<O: Output> Writer<O> {
         Ok(())
     }
 
+    /// Writes records, or ticks without any.
+    async fn hand_over(&mut self, records: Vec<Record>) -> Result<()> {
+        for record in &records {
+            self.outstanding.push_back(Outstanding {
+                position: record.position.clone(),
+                copy: if self.keeps_copies {
+                    record::copy(record)
+                } else {
+                    None
+                },
+            });
+        }
+        let acks = self.output.write(records).await?;
+        self.settle(acks)
+    }
+
     /// Takes acks in, and passes the last position on. Nothing behind a refused record counts as done.
     fn settle(&mut self, acks: Vec<Ack>) -> Result<()> {
         let (mut last, mut count, mut failed) = (None, 0, None);
         for ack in acks {
-            if self.outstanding.pop_front().as_ref() != Some(&ack.position) {
+            // Looked at first: what is not acked may have to be written again.
+            let next = self.outstanding.front().map(|next| &next.position);
+            if next != Some(&ack.position) {
                 let message = "the destination acked a record that was not next in order";
                 failed = Some(Error::new(ErrorKind::Internal, message));
                 break;
@@ -205,6 +297,7 @@ impl<O: Output> Writer<O> {
                 failed = Some(error.context(refused(number, &ack.position)));
                 break;
             }
+            self.outstanding.pop_front();
             count += 1;
             last = Some(ack.position);
         }

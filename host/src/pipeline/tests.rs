@@ -428,9 +428,11 @@ async fn a_refused_record_stops_the_pipeline_in_front_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_write_keeps_what_was_stored_before() {
-    let (_, kept, done) = bench(100, Acking::Failing(30), until_caught_up())
-        .run()
-        .await;
+    let options = Options {
+        recovery: None,
+        ..until_caught_up()
+    };
+    let (_, kept, done) = bench(100, Acking::Failing(30), options).run().await;
     assert_eq!(done.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(kept, Some(30));
 }

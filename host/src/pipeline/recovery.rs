@@ -1,0 +1,192 @@
+//! Outages: which failures heal by themselves, how long to wait before the next attempt, and what an operator is told.
+//! Making ends anew and going on is the pipeline's.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Counts;
+use crate::error::{Error, ErrorKind};
+
+/// The longest wait that a store can ask for: what it says must not stop a pipeline for a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// How a pipeline that was once open meets failures that heal by themselves: it makes its ends anew and goes on behind
+/// the last position that was kept, for as long as it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The first pause between two attempts, doubled each time. Each one is cut by chance, so that a hundred pipelines
+    /// do not come back at the same instant.
+    pub pause_first: Duration,
+    /// The longest pause: this long after a store has come back, the pipeline still may be waiting.
+    pub pause_max: Duration,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            pause_first: Duration::from_secs(1),
+            pause_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A time in which a pipeline can't go on.
+pub(super) struct Outage {
+    name: String,
+    recovery: Recovery,
+    since: Instant,
+    attempts: u32,
+    /// Records that were acked before it.
+    acked: u64,
+}
+
+impl Outage {
+    /// Begins one, and says so.
+    pub(super) fn begin(name: &str, recovery: Recovery, why: &Error, acked: u64) -> Self {
+        let pipeline = Some(name).filter(|name| !name.is_empty());
+        tracing::warn!(
+            pipeline,
+            "interrupted: {why}; it is tried again, at most {} s apart, until it goes on",
+            recovery.pause_max.as_secs_f64()
+        );
+        Self {
+            name: name.to_owned(),
+            recovery,
+            since: Instant::now(),
+            attempts: 0,
+            acked,
+        }
+    }
+
+    /// Ends it, and says so.
+    pub(super) fn end(self) {
+        let pipeline = Some(self.name.as_str()).filter(|name| !name.is_empty());
+        tracing::info!(
+            pipeline,
+            attempts = self.attempts,
+            "going on after an interruption of {}",
+            describe(self.since.elapsed())
+        );
+    }
+
+    /// How long to wait before the next attempt.
+    pub(super) fn pause(&mut self, why: &Error) -> Duration {
+        let whole = self
+            .recovery
+            .pause_first
+            .saturating_mul(1_u32.checked_shl(self.attempts).unwrap_or(u32::MAX))
+            .min(self.recovery.pause_max);
+        self.attempts = self.attempts.saturating_add(1);
+        let asked = Duration::from_millis(why.retry_after_ms().unwrap_or_default());
+        let pause = whole.mul_f64(chance()) + asked.min(RETRY_AFTER_MAX);
+        tracing::debug!(attempt = self.attempts, ?pause, "waiting: {why}");
+        pause
+    }
+
+    /// Waits until records flow again, or there is nothing left that could.
+    pub(super) async fn is_over(&self, mut counts: watch::Receiver<Counts>) {
+        let flows = |counts: &Counts| {
+            counts.acked > self.acked || (counts.source.caught_up && counts.read == counts.acked)
+        };
+        if counts.wait_for(flows).await.is_err() {
+            // Nobody counts any more: the round is at its end, which says more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Whether a new instance may get further than the one that failed.
+///
+/// `Unavailable` heals by itself. Of the others none does: what is `Invalid`, `Denied` or `Corrupt` stays so until
+/// somebody changes something, `Internal` and `Trap` are bugs that would be met again, and `Closed` means that the
+/// pipeline itself called in the wrong order.
+pub(super) fn heals(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable
+}
+
+/// A number in [0, 1).
+fn chance() -> f64 {
+    // Each state has keys of its own, from the system's source of chance.
+    let number = RandomState::new().hash_one(());
+    (number >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// `350 ms`, `12.3 s`, `4 min 5 s`, `2 h 10 min`.
+fn describe(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match seconds {
+        0 => format!("{} ms", length.as_millis()),
+        1..60 => format!("{:.1} s", length.as_secs_f64()),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(kind: ErrorKind) -> Error {
+        Error::new(kind, "no answer")
+    }
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_are_cut_by_chance() {
+        let recovery = Recovery::default();
+        let why = error(ErrorKind::Unavailable);
+        let pauses = |n: usize| -> Vec<Duration> {
+            let mut outage = Outage::begin("", recovery, &why, 0);
+            (0..n).map(|_| outage.pause(&why)).collect()
+        };
+        let many: Vec<_> = (0..50).map(|_| pauses(70)).collect();
+        for (n, bound_s) in [(0, 1), (1, 2), (3, 8), (5, 32), (6, 60), (69, 60)] {
+            let bound = Duration::from_secs(bound_s);
+            let longest = many.iter().map(|pauses| pauses[n]).max().unwrap();
+            let shortest = many.iter().map(|pauses| pauses[n]).min().unwrap();
+            assert!(longest < bound && longest > bound / 2, "{n}: {longest:?}");
+            assert!(shortest < bound / 2, "{n}: {shortest:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_store_asks_for_is_a_lower_bound_within_reason() {
+        let after = |retry_after_ms: u64| {
+            let why = error(ErrorKind::Unavailable).with_retry_after_ms(retry_after_ms);
+            Outage::begin("", Recovery::default(), &why, 0).pause(&why)
+        };
+        let range = |seconds| Duration::from_secs(seconds)..Duration::from_secs(seconds + 1);
+        assert!(range(5).contains(&after(5000)));
+        assert!(range(15 * 60).contains(&after(u64::MAX)));
+    }
+
+    #[test]
+    fn only_what_is_unavailable_heals() {
+        for kind in [
+            ErrorKind::Invalid,
+            ErrorKind::Denied,
+            ErrorKind::Corrupt,
+            ErrorKind::Closed,
+            ErrorKind::Internal,
+            ErrorKind::Trap,
+        ] {
+            assert!(!heals(&error(kind)), "{kind:?}");
+        }
+        assert!(heals(&error(ErrorKind::Unavailable)));
+    }
+
+    #[test]
+    fn lengths_are_told_in_units_that_people_use() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (12_340, "12.3 s"),
+            (245_000, "4 min 5 s"),
+            (7_800_000, "2 h 10 min"),
+        ] {
+            assert_eq!(describe(Duration::from_millis(ms)), text);
+        }
+    }
+}

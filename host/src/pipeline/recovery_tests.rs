@@ -1,0 +1,630 @@
+//! Pipelines whose ends fail for a while, in paused time: what is stored, how often, and what is said.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use tokio::io::{AsyncWriteExt as _, duplex};
+use tokio::time::Instant;
+
+use super::*;
+use crate::destination::Ack;
+use crate::record::{Change, Data, Operation, Record};
+use crate::state::{MemoryState, StateStore};
+
+/// What an end is connected to: it fails in some times, counted from its beginning.
+#[derive(Clone)]
+struct Store {
+    since: Instant,
+    outages: Arc<Vec<(Duration, Duration, Error)>>,
+    /// Numbers of the records that are stored, in the order in which they were.
+    stored: Arc<Mutex<Vec<u64>>>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn unavailable() -> Error {
+    Error::new(ErrorKind::Unavailable, "no answer from the store")
+}
+
+impl Store {
+    /// Fails with `error` from one second to another.
+    fn failing(times: &[(u32, u32, Error)]) -> Self {
+        let outages = times
+            .iter()
+            .map(|(from, to, error)| (SECOND * *from, SECOND * *to, error.clone()));
+        Self {
+            since: Instant::now(),
+            outages: Arc::new(outages.collect()),
+            stored: Arc::default(),
+        }
+    }
+
+    fn well() -> Self {
+        Self::failing(&[])
+    }
+
+    fn ask(&self) -> Result<()> {
+        let now = self.since.elapsed();
+        let outage = self
+            .outages
+            .iter()
+            .find(|(from, to, _)| (*from..*to).contains(&now));
+        outage.map_or(Ok(()), |(_, _, error)| Err(error.clone()))
+    }
+
+    fn stored(&self) -> Vec<u64> {
+        self.stored.lock().unwrap().clone()
+    }
+}
+
+fn record(number: u64) -> Record {
+    Record {
+        position: Bytes::from(number.to_string()),
+        operation: Operation::Create,
+        metadata: Default::default(),
+        key: None,
+        payload: Change {
+            before: None,
+            after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))),
+        },
+    }
+}
+
+fn number(position: &[u8]) -> u64 {
+    std::str::from_utf8(position).unwrap().parse().unwrap()
+}
+
+/// Gives a record each half second.
+struct Slow {
+    store: Store,
+    next: u64,
+    last: u64,
+}
+
+impl Input for Slow {
+    async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        self.store.ask()?;
+        self.next = position.map_or(1, |position| number(position) + 1);
+        Ok(())
+    }
+
+    async fn read(&mut self, _records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
+        sleep(wait).await;
+        self.store.ask()?;
+        if self.next > self.last {
+            return Ok(Some(Vec::new()));
+        }
+        sleep(wait).await;
+        self.next += 1;
+        Ok(Some(vec![record(self.next - 1)]))
+    }
+
+    async fn ack(&mut self, _position: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn progress(&mut self) -> Result<Progress> {
+        let mut progress = Progress {
+            caught_up: self.next > self.last,
+            ..Progress::default()
+        };
+        progress.counters.insert("skipped".to_owned(), 1);
+        progress.counters.insert("due".to_owned(), 7);
+        Ok(progress)
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.next = u64::MAX;
+        Ok(())
+    }
+}
+
+/// Holds so many records before it stores them, and loses what it holds with each instance.
+struct Buffered {
+    store: Store,
+    held: Vec<Record>,
+    held_max: usize,
+}
+
+impl Buffered {
+    fn new(store: &Store, held_max: usize) -> Self {
+        Self {
+            store: store.clone(),
+            held: Vec::new(),
+            held_max,
+        }
+    }
+
+    fn put(&mut self) -> Vec<Ack> {
+        let ack = |record: Record| {
+            let number = number(&record.position);
+            self.store.stored.lock().unwrap().push(number);
+            Ack {
+                position: record.position,
+                error: None,
+            }
+        };
+        self.held.drain(..).map(ack).collect()
+    }
+}
+
+impl Output for Buffered {
+    async fn open(&mut self) -> Result<()> {
+        self.store.ask()
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        let is_tick = records.is_empty();
+        self.held.extend(records);
+        if is_tick || self.held.len() < self.held_max {
+            return Ok(Vec::new());
+        }
+        self.store.ask()?;
+        Ok(self.put())
+    }
+
+    async fn flush(&mut self, _wait: Duration) -> Result<Vec<Ack>> {
+        self.store.ask()?;
+        Ok(self.put())
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.held.clear();
+        Ok(())
+    }
+}
+
+fn options(records_max: u64) -> Options {
+    Options {
+        name: "copy".to_owned(),
+        records_max: Some(records_max),
+        ..Options::default()
+    }
+}
+
+fn pipeline(input: &Store, output: &Store, options: Options) -> Pipeline<Slow, Buffered> {
+    let input = Slow {
+        store: input.clone(),
+        next: u64::MAX,
+        last: 1000,
+    };
+    Pipeline::new(input, Buffered::new(output, 3), options)
+}
+
+/// The log of this thread, from the level that a command shows by default.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .compact()
+            .without_time()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || log.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+fn numbers(last: u64) -> Vec<u64> {
+    (1..=last).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
+    for fails_reading in [true, false] {
+        let (flaky, well) = (
+            Store::failing(&[(5, 700, unavailable())]),
+            Store::failing(&[]),
+        );
+        let (input, output) = match fails_reading {
+            true => (flaky, well),
+            false => (well, flaky),
+        };
+        let log = Log::default();
+        let listening = log.listen();
+        let summary = pipeline(&input, &output, options(30))
+            .run(Stop::new())
+            .await
+            .unwrap();
+        drop(listening);
+        assert_eq!(summary.ended, Ended::RecordsMax);
+        let counts = &summary.counts;
+        assert_eq!((counts.read, counts.acked, counts.outages), (30, 30, 1));
+        assert_eq!(output.stored(), numbers(30));
+        assert_eq!(summary.position.as_deref(), Some(&b"30"[..]));
+        let lines = log.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for (line, words) in [
+            (
+                &lines[0],
+                &["WARN", "interrupted: no answer from the store", "copy"][..],
+            ),
+            (&lines[1], &["INFO", "going on after", " min ", "copy"]),
+        ] {
+            for word in words {
+                assert!(line.contains(word), "{word}: {line}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_may_fail_and_again() {
+    let times = [
+        (3, 60, unavailable()),
+        (62, 63, unavailable()),
+        (80, 500, unavailable()),
+    ];
+    let (input, output) = (Store::failing(&times), Store::failing(&times));
+    let summary = pipeline(&input, &output, options(100))
+        .run(Stop::new())
+        .await
+        .unwrap();
+    assert_eq!(output.stored(), numbers(100));
+    assert!((2..=3).contains(&summary.counts.outages), "{summary:?}");
+    assert_eq!(
+        summary.counts.source.counter("skipped"),
+        1 + summary.counts.outages
+    );
+    assert_eq!(summary.counts.source.counter("due"), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_until_caught_up_outlasts_an_outage_too() {
+    let input = Store::failing(&[(5, 100, unavailable())]);
+    let output = Store::well();
+    let mut pipeline = pipeline(
+        &input,
+        &output,
+        Options {
+            until_caught_up: true,
+            ..Options::default()
+        },
+    );
+    pipeline.input.last = 20;
+    let summary = pipeline.run(Stop::new()).await.unwrap();
+    assert_eq!(summary.ended, Ended::CaughtUp);
+    assert_eq!(output.stored(), numbers(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_in_which_nothing_was_due_is_over_when_the_source_has_caught_up() {
+    let input = Store::failing(&[(5, 100, unavailable())]);
+    let mut pipeline = pipeline(&input, &Store::well(), Options::default());
+    pipeline.input.last = 0;
+    let (stop, log) = (Stop::new(), Log::default());
+    let _listening = log.listen();
+    let running = tokio::spawn(pipeline.run(stop.clone()));
+    sleep(SECOND * 200).await;
+    assert_eq!(log.lines().len(), 2, "{:?}", log.lines());
+    stop.stop();
+    assert_eq!(running.await.unwrap().unwrap().ended, Ended::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_recovery_the_first_failure_ends_it() {
+    let input = Store::failing(&[(5, 6, unavailable())]);
+    let output = Store::well();
+    let options = Options {
+        recovery: None,
+        ..options(30)
+    };
+    let done = pipeline(&input, &output, options).run(Stop::new()).await;
+    assert_eq!(done.unwrap_err(), unavailable());
+    assert_eq!(output.stored().len(), 9, "what was read is stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_open_fails_at_once() {
+    let start = Instant::now();
+    for (input, output) in [(0, 9), (9, 0)] {
+        let input = Store::failing(&[(input, 10, unavailable())]);
+        let output = Store::failing(&[(output, 10, unavailable())]);
+        let done = pipeline(&input, &output, options(30))
+            .run(Stop::new())
+            .await;
+        assert_eq!(done.unwrap_err(), unavailable());
+    }
+    assert!(start.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
+    for kind in [
+        ErrorKind::Invalid,
+        ErrorKind::Denied,
+        ErrorKind::Corrupt,
+        ErrorKind::Trap,
+    ] {
+        let error = Error::new(kind, "never again");
+        for times in [
+            &[(5, 1000, error.clone())][..],
+            &[(5, 50, unavailable()), (50, 1000, error.clone())],
+        ] {
+            let (input, output) = (Store::failing(times), Store::well());
+            let done = pipeline(&input, &output, options(30))
+                .run(Stop::new())
+                .await;
+            assert_eq!(done.unwrap_err(), error);
+            assert!(input.since.elapsed() < SECOND * 120);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_waiting_at_once() {
+    let input = Store::failing(&[(5, 10_000, unavailable())]);
+    let output = Store::well();
+    let pipeline = pipeline(&input, &output, options(30));
+    let stop = Stop::new();
+    let running = tokio::spawn(pipeline.run(stop.clone()));
+    sleep(SECOND * 1000).await;
+    let asked = Instant::now();
+    stop.stop();
+    let summary = running.await.unwrap().unwrap();
+    assert_eq!((summary.ended, summary.counts.acked), (Ended::Stopped, 9));
+    assert_eq!((summary.counts.read, summary.counts.outages), (9, 1));
+    assert!(asked.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_on_behind_what_was_kept_and_not_behind_its_beginning() {
+    let state = Arc::new(MemoryState::new());
+    state.save_position(b"100").unwrap();
+    let input = Store::failing(&[(5, 60, unavailable())]);
+    let output = Store::well();
+    let options = Options {
+        state: Some(state.clone()),
+        ..options(20)
+    };
+    pipeline(&input, &output, options)
+        .run(Stop::new())
+        .await
+        .unwrap();
+    assert_eq!(output.stored(), (101..=120).collect::<Vec<_>>());
+    assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"120"[..]));
+
+    // Nothing was acked before the outage: it begins where the run began.
+    let input = Store::failing(&[(1, 60, unavailable())]);
+    let output = Store::well();
+    let options = Options {
+        position: Some(b"7".to_vec()),
+        ..options_without_name(3)
+    };
+    pipeline(&input, &output, options)
+        .run(Stop::new())
+        .await
+        .unwrap();
+    assert_eq!(output.stored(), [8, 9, 10]);
+}
+
+fn options_without_name(records_max: u64) -> Options {
+    Options {
+        name: String::new(),
+        ..options(records_max)
+    }
+}
+
+fn line(number: u64) -> String {
+    let mut position = Vec::new();
+    crate::record::json::encode_base64(number.to_string().as_bytes(), &mut position);
+    let position = String::from_utf8(position).unwrap();
+    format!(
+        "{{\"position\":\"{position}\",\"operation\":\"create\",\"payload\":{{\"after\":{{\"n\":1}}}}}}\n"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance() {
+    let output = Store::failing(&[
+        (0, 0, unavailable()),
+        (5, 600, unavailable()),
+        (603, 700, unavailable()),
+    ]);
+    let (mut sender, receiver) = duplex(100);
+    let sending = tokio::spawn(async move {
+        for n in 1..=1300 {
+            sender.write_all(line(n).as_bytes()).await.unwrap();
+            sleep(SECOND / 2).await;
+        }
+    });
+    let pipeline = Pipeline::new(
+        JsonLinesInput::new(receiver),
+        Buffered::new(&output, 7),
+        Options::default(),
+    );
+    let summary = pipeline.run(Stop::new()).await.unwrap();
+    sending.await.unwrap();
+    assert_eq!(summary.ended, Ended::InputEnded);
+    assert_eq!(output.stored(), numbers(1300));
+    assert_eq!((summary.counts.read, summary.counts.acked), (1300, 1300));
+    assert!(summary.counts.outages >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_stream_may_come_before_its_records_are_stored() {
+    // All lines are there at once; only the last flush fails.
+    let output = Store::failing(&[(0, 0, unavailable()), (0, 0, unavailable())]);
+    let lines: String = (1..=5).map(line).collect();
+    let lines: &'static [u8] = lines.into_bytes().leak();
+    let failing = Buffered::new(
+        &Store {
+            since: Instant::now() - SECOND,
+            outages: Arc::new(vec![(SECOND + SECOND / 1000, SECOND * 40, unavailable())]),
+            stored: Arc::clone(&output.stored),
+        },
+        100,
+    );
+    let (mut sender, receiver) = duplex(1000);
+    let sending = tokio::spawn(async move {
+        sender.write_all(lines).await.unwrap();
+        sleep(SECOND / 2).await;
+    });
+    let summary = Pipeline::new(JsonLinesInput::new(receiver), failing, Options::default())
+        .run(Stop::new())
+        .await
+        .unwrap();
+    sending.await.unwrap();
+    assert_eq!(
+        (summary.ended, summary.counts.outages),
+        (Ended::InputEnded, 1)
+    );
+    assert_eq!(output.stored(), numbers(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_gives_what_can_be_read_only_once_the_grace_period() {
+    for (until_s, stored) in [(1010, 4), (10_000, 0)] {
+        let output = Store::failing(&[(1, until_s, unavailable())]);
+        let (mut sender, receiver) = duplex(1000);
+        let lines: String = (1..=4).map(line).collect();
+        let pipeline = Pipeline::new(
+            JsonLinesInput::new(receiver),
+            Buffered::new(&output, 4),
+            Options {
+                grace: SECOND * 20,
+                ..Options::default()
+            },
+        );
+        let stop = Stop::new();
+        let running = tokio::spawn(pipeline.run(stop.clone()));
+        sleep(SECOND * 2).await;
+        sender.write_all(lines.as_bytes()).await.unwrap();
+        sleep(SECOND * 998).await;
+        stop.stop();
+        let done = running.await.unwrap();
+        assert_eq!(output.stored().len(), stored);
+        match stored {
+            0 => assert!(
+                done.unwrap_err()
+                    .message()
+                    .starts_with("4 of 4 records were not stored within 20 s"),
+            ),
+            _ => assert_eq!(done.unwrap().ended, Ended::Stopped),
+        }
+        assert!(output.since.elapsed() < SECOND * 1021);
+    }
+}
+
+/// Refuses a record once, for what is no fault of its own.
+struct Unlucky {
+    inner: Buffered,
+    refuses: Option<u64>,
+}
+
+impl Output for Unlucky {
+    async fn open(&mut self) -> Result<()> {
+        self.inner.open().await
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        let mut acks = Vec::new();
+        for record in records {
+            if self
+                .refuses
+                .is_some_and(|bad| bad == number(&record.position))
+            {
+                self.refuses = None;
+                acks.push(Ack {
+                    position: record.position,
+                    error: Some(Error::new(ErrorKind::Unavailable, "the body broke off")),
+                });
+            } else {
+                acks.extend(self.inner.write(vec![record]).await?);
+            }
+        }
+        Ok(acks)
+    }
+
+    async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        self.inner.flush(wait).await
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.inner.teardown().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_body_broke_off_is_read_again() {
+    let (input, output) = (Store::well(), Store::well());
+    let pipeline = Pipeline::new(
+        Slow {
+            store: input,
+            next: u64::MAX,
+            last: 1000,
+        },
+        Unlucky {
+            inner: Buffered::new(&output, 1),
+            refuses: Some(4),
+        },
+        options(10),
+    );
+    let summary = pipeline.run(Stop::new()).await.unwrap();
+    assert_eq!(output.stored(), numbers(10));
+    assert_eq!(summary.counts.outages, 1);
+}
+
+/// Keeps nothing.
+struct Full;
+
+impl StateStore for Full {
+    fn load(&self, _name: &str) -> Result<Option<Vec<u8>>, crate::state::Error> {
+        Ok(None)
+    }
+
+    fn save(&self, name: &str, _value: &[u8]) -> Result<(), crate::state::Error> {
+        Err(crate::state::Error::Size {
+            name: name.to_owned(),
+            bytes: 0,
+        })
+    }
+
+    fn remove(&self, _name: &str) -> Result<(), crate::state::Error> {
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<String>, crate::state::Error> {
+        Ok(Vec::new())
+    }
+
+    fn load_position(&self) -> Result<Option<Vec<u8>>, crate::state::Error> {
+        Ok(None)
+    }
+
+    fn save_position(&self, position: &[u8]) -> Result<(), crate::state::Error> {
+        self.save("position", position)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_that_can_not_be_kept_is_no_outage() {
+    let (input, output) = (Store::well(), Store::well());
+    let options = Options {
+        state: Some(Arc::new(Full)),
+        ..options(10)
+    };
+    let done = pipeline(&input, &output, options).run(Stop::new()).await;
+    assert!(done.unwrap_err().message().contains("too large"));
+    assert!(input.since.elapsed() < SECOND * 10);
+}

@@ -1,0 +1,171 @@
+//! One round of a pipeline: from both ends open to a reason to end, or to a failure. The tasks of a round are `parts`'s;
+//! whether another round follows is the pipeline's to say.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::ends::{Input, Output};
+use super::parts::{Keeper, Left, Reader, Writer, tear_down};
+use super::{Counts, Ended, Options, QUEUE_BATCHES, Stop};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::Record;
+use crate::source::Progress;
+
+/// The ends of a pipeline between rounds.
+pub(super) struct Ends<I, O> {
+    pub(super) input: I,
+    pub(super) output: O,
+    /// What must be written first, since it can't be read again.
+    pub(super) again: Vec<Record>,
+}
+
+impl<I: Input, O: Output> Ends<I, O> {
+    /// Opens the destination first: there is no use in reading what can't be written.
+    pub(super) async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
+        self.output.open().await?;
+        self.input.open(position).await
+    }
+
+    /// Makes both ends anew and opens them; false where there is no going on.
+    pub(super) async fn reopen(&mut self, position: Option<&[u8]>) -> Result<bool> {
+        if !self.output.renew().await? {
+            return Ok(false);
+        }
+        self.output.open().await?;
+        if self.input.is_repeatable() {
+            self.input.renew().await?;
+            self.input.open(position).await?;
+        }
+        Ok(true)
+    }
+
+    /// Tears both ends down after a failure, which is the one to report.
+    pub(super) async fn give_up(&mut self) {
+        let _ = tokio::join!(
+            tear_down(self.input.teardown()),
+            tear_down(self.output.teardown())
+        );
+    }
+}
+
+/// How a round ended.
+pub(super) struct Round<I, O> {
+    /// What the next round may begin with; none where there can be none.
+    pub(super) ends: Option<Ends<I, O>>,
+    /// The position that was kept last, if there was one.
+    pub(super) position: Option<Bytes>,
+    /// Why it ended, or its first failure.
+    pub(super) ended: Result<Ended, Failure>,
+}
+
+/// Why a round failed.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Whether an end failed while it worked: only that can heal.
+    pub(super) is_of_an_end: bool,
+}
+
+/// What came of one task.
+enum Part<I, O> {
+    Reader(I, Result<Ended>, Result<()>),
+    Writer(Left<O>, Result<()>, Result<()>),
+    Keeper(Result<Option<Bytes>>),
+}
+
+/// Runs a round. Dropping it half way ends its tasks.
+pub(super) async fn run<I: Input, O: Output>(
+    ends: Ends<I, O>,
+    options: &Options,
+    counts: &watch::Sender<Counts>,
+    earlier: Progress,
+    stop: &Stop,
+) -> Round<I, O> {
+    let Ends {
+        input,
+        output,
+        again,
+    } = ends;
+    let (queue_in, queue_out) = mpsc::channel(QUEUE_BATCHES);
+    let (acked_in, acked_out) = watch::channel(None);
+    let (kept_in, kept_out) = watch::channel(None);
+    let writer = Writer::new(output, acked_in, counts.clone(), !input.is_repeatable());
+    let reader = Reader {
+        input,
+        until_caught_up: options.until_caught_up,
+        records_max: options.records_max,
+        stop: stop.clone(),
+        counts: counts.clone(),
+        earlier,
+    };
+    let keeper = Keeper {
+        state: options.state.as_ref().map(Arc::clone),
+        acked: acked_out,
+        kept: kept_in,
+    };
+    let mut parts = JoinSet::new();
+    parts.spawn(async move {
+        let (input, ended, torn_down) = reader.run(queue_in, kept_out).await;
+        Part::Reader(input, ended, torn_down)
+    });
+    parts.spawn(async move {
+        let (left, written, torn_down) = writer.run(again, queue_out).await;
+        Part::Writer(left, written, torn_down)
+    });
+    parts.spawn(async move { Part::Keeper(keeper.run().await) });
+    join(parts).await
+}
+
+/// Waits for all tasks: one that fails makes the others end in good order. The first failure counts, and that of a
+/// teardown only where all else went well.
+async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O> {
+    let (mut ended, mut position) = (Ended::Stopped, None);
+    let (mut input, mut left) = (None, None);
+    let (mut failed, mut hanging) = (None, None);
+    while let Some(part) = parts.join_next().await {
+        let (done, is_of_an_end) = match part {
+            Ok(Part::Reader(back, read, torn_down)) => {
+                input = Some(back);
+                hanging = hanging.or(torn_down.err());
+                (read.map(|why| ended = why), true)
+            }
+            Ok(Part::Writer(back, written, torn_down)) => {
+                left = Some(back);
+                hanging = hanging.or(torn_down.err());
+                (written, true)
+            }
+            Ok(Part::Keeper(kept)) => (kept.map(|last| position = last), false),
+            Err(panicked) => {
+                let message = format!("a task of the pipeline failed: {panicked}");
+                (Err(Error::new(ErrorKind::Internal, message)), false)
+            }
+        };
+        if let Err(error) = done {
+            failed.get_or_insert(Failure {
+                error,
+                is_of_an_end,
+            });
+        }
+    }
+    let failed = failed.or(hanging.map(|error| Failure {
+        error,
+        is_of_an_end: false,
+    }));
+    let ends = input.zip(left).and_then(|(input, left)| {
+        Some(Ends {
+            input,
+            output: left.output,
+            again: left.unacked?,
+        })
+    });
+    Round {
+        ends,
+        position,
+        ended: match failed {
+            Some(failure) => Err(failure),
+            None => Ok(ended),
+        },
+    }
+}
