@@ -58,11 +58,13 @@
 //! # }
 //! ```
 
+mod dead_letters;
 mod ends;
 mod file;
 mod followed;
 mod json_lines;
 mod lines;
+mod log;
 mod parts;
 mod recovery;
 mod round;
@@ -76,9 +78,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+pub use self::dead_letters::{DeadLetters, Window, WithDeadLetters};
 pub use self::ends::{Input, Output};
 pub use self::file::{FileInput, FileOutput};
 pub use self::json_lines::{JsonLinesInput, JsonLinesOutput, PassedOver, Sink};
+pub use self::log::LogOutput;
 pub use self::recovery::Recovery;
 pub use self::stop::Stop;
 
@@ -476,6 +480,8 @@ pub fn given_up(counts: &Counts, grace: Duration) -> String {
 
 #[cfg(test)]
 mod hanging_tests;
+#[cfg(test)]
+mod letter_tests;
 #[cfg(test)]
 mod line_tests;
 #[cfg(test)]

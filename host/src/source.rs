@@ -48,6 +48,11 @@ impl Progress {
                 *self.counters.entry(name.clone()).or_default() += count;
             }
         }
+        if !earlier.skipped.is_empty() {
+            let mut skipped = earlier.skipped.clone();
+            skipped.absorb(&self.skipped);
+            self.skipped = skipped;
+        }
         self
     }
 

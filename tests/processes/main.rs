@@ -10,9 +10,12 @@
 
 mod chance;
 mod check;
+mod dead_letters;
+mod endings;
 mod help;
 mod hostile;
 mod kills;
+mod outages;
 mod pipelines;
 mod signals;
 mod site;

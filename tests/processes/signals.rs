@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first ends in good order, the second at once.
+//! SIGHUP, SIGINT and SIGTERM: the first ends in good order, the second at once, and the exit code tells whether what
+//! was asked for was done.
 
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use s3_connector_tests::process::{Running, Signal};
 
 use crate::site::{PHOTOS, Site, encode_lines, keys, numbered, records};
 
-const BOTH: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
+const ALL: [Signal; 3] = [Signal::HangUp, Signal::Interrupt, Signal::Terminate];
 
 #[tokio::test]
 async fn a_source_that_is_stopped_in_its_snapshot_goes_on_exactly_behind() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         site.fill(300);
         // It can't come to its end before it is stopped.
@@ -33,7 +34,7 @@ async fn a_source_that_is_stopped_in_its_snapshot_goes_on_exactly_behind() {
 
 #[tokio::test]
 async fn a_source_that_is_stopped_among_changes_goes_on_exactly_behind() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         site.fill(3);
         let mut source = site.source_with_state().start();
@@ -54,7 +55,7 @@ async fn a_source_that_is_stopped_among_changes_goes_on_exactly_behind() {
 
 #[tokio::test]
 async fn a_destination_that_is_stopped_has_stored_what_it_says() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         let input = records(0..25);
         let mut pause = site.server.pause(Operation::PutObject);
@@ -97,7 +98,7 @@ pipelines:
 
 #[tokio::test]
 async fn a_pipeline_that_is_stopped_has_stored_up_to_its_position_and_goes_on_there() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         site.fill(100);
         let get = site
@@ -125,7 +126,7 @@ async fn a_pipeline_that_is_stopped_has_stored_up_to_its_position_and_goes_on_th
 
 #[tokio::test]
 async fn a_second_signal_ends_a_destination_at_once() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         let input = encode_lines(&records(0..10));
         let mut put = site.server.pause(Operation::PutObject);
@@ -143,7 +144,7 @@ async fn a_second_signal_ends_a_destination_at_once() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_pipeline_at_once() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         site.fill(10);
         let mut put = site.server.pause(Operation::PutObject);
@@ -163,7 +164,7 @@ async fn a_second_signal_ends_a_pipeline_at_once() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_source_whose_reader_hangs() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         // More than a pipe holds.
         for n in 0..50 {
@@ -185,7 +186,7 @@ async fn a_second_signal_ends_a_source_whose_reader_hangs() {
 
 #[tokio::test]
 async fn what_is_not_stored_within_the_grace_is_given_up_and_said() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         let input = encode_lines(&records(0..10));
         let mut put = site.server.pause(Operation::PutObject);
@@ -205,7 +206,7 @@ async fn what_is_not_stored_within_the_grace_is_given_up_and_said() {
 /// A log that nobody reads keeps whoever writes to it, workers of the runtime among them.
 #[tokio::test]
 async fn a_signal_ends_a_command_whose_stderr_is_full() {
-    for signal in BOTH {
+    for signal in ALL {
         let site = Site::new().await;
         let mut destination = site
             .destination("json", 1)

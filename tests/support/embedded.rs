@@ -93,13 +93,22 @@ pub struct EmbeddedS3 {
 
 struct Listening {
     address: SocketAddr,
-    task: AbortHandle,
+    /// None while it is unplugged.
+    task: Option<AbortHandle>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
+        self.unplug();
+    }
+}
+
+impl Listening {
+    fn unplug(&mut self) {
         // The task owns the connections, so that they are closed with it.
-        self.task.abort();
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
     }
 }
 
@@ -121,8 +130,38 @@ impl EmbeddedS3 {
         let task = tokio::spawn(serve(listener, Arc::clone(&service))).abort_handle();
         Ok(Self {
             service,
-            listening: Some(Listening { address, task }),
+            listening: Some(Listening {
+                address,
+                task: Some(task),
+            }),
         })
+    }
+
+    /// Closes its connections and refuses new ones, as a server that is restarted. What is stored stays.
+    pub fn unplug(&mut self) {
+        if let Some(listening) = &mut self.listening {
+            listening.unplug();
+        }
+    }
+
+    /// Listens again, where it did before. Fails if another program has taken the port meanwhile.
+    pub async fn plug(&mut self) -> io::Result<()> {
+        let Some(listening) = &mut self.listening else {
+            return Ok(());
+        };
+        listening.unplug();
+        // The aborted task lets go of the port when it is next scheduled.
+        let listener = loop {
+            match TcpListener::bind(listening.address).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tokio::task::yield_now().await;
+                }
+                bound => break bound?,
+            }
+        };
+        let task = tokio::spawn(serve(listener, Arc::clone(&self.service)));
+        listening.task = Some(task.abort_handle());
+        Ok(())
     }
 
     /// Makes a server without a socket, whose only way in is [`Self::answer`].

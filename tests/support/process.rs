@@ -22,8 +22,9 @@ use crate::embedded::{self, EmbeddedS3};
 pub use ended::{Ended, Record};
 use stream::Stream;
 
-/// How long anything may take that must come. Far more than it does: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that must come. Far more than it does: the machine may be busy, and a connector asks a
+/// store that is away for a minute before it fails.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The command that is built with the tests.
 ///
@@ -146,6 +147,12 @@ impl Invocation {
         self
     }
 
+    /// Gives it a file or another input in the place of a pipe.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self
+    }
+
     /// Sends what it prints elsewhere.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
         self.command.stdout(stdout);
@@ -217,12 +224,15 @@ pub enum Signal {
     Interrupt,
     /// As a service manager sends it.
     Terminate,
+    /// As a terminal sends it that goes away.
+    HangUp,
 }
 
 impl Signal {
     /// What a shell says of a process that ended by it.
     pub fn exit_code(self) -> i32 {
         match self {
+            Self::HangUp => 129,
             Self::Interrupt => 130,
             Self::Terminate => 143,
         }
@@ -230,6 +240,7 @@ impl Signal {
 
     fn name(self) -> &'static str {
         match self {
+            Self::HangUp => "HUP",
             Self::Interrupt => "INT",
             Self::Terminate => "TERM",
         }

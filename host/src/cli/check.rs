@@ -137,9 +137,11 @@ fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subje
         id,
         source,
         destination,
+        dead_letters,
     } in pipelines::read(&arguments.files, terminal)?
     {
-        let ends = [(Role::Source, source), (Role::Destination, destination)];
+        let mut ends = vec![(Role::Source, source), (Role::Destination, destination)];
+        ends.extend(dead_letters.map(|letters| (Role::Destination, letters.destination)));
         for (role, end) in ends.into_iter().filter(|(_, end)| end.plugin == Plugin::S3) {
             subjects.push(Subject {
                 ids: Some((id.clone(), end.id)),
@@ -186,9 +188,9 @@ async fn component(options: Options) -> (Step, Option<Connector>) {
             let found = format!("{} {}", specification.name, specification.version);
             (step.passed(found), Some(connector))
         }
-        Err(
-            Failure::Usage(message) | Failure::Failed(message) | Failure::Stopped(_, message),
-        ) => (step.failed(message, COMPONENT_ADVICE), None),
+        Err(Failure::Usage(message) | Failure::Failed(message) | Failure::Stopped(_, message)) => {
+            (step.failed(message, COMPONENT_ADVICE), None)
+        }
         Err(Failure::Reported) => (step.failed("", COMPONENT_ADVICE), None),
     }
 }

@@ -1,14 +1,14 @@
-//! The ends of a pipeline of a file: the connector or a file, whichever its plugin says, with its id in every error.
+//! The ends of a pipeline of a file: the connector or a file, whichever its plugin says, with its name in every error.
 
 use std::time::Duration;
 
-use s3_connector_host::pipeline::{FileInput, FileOutput, Input, Output};
+use s3_connector_host::pipeline::{FileInput, FileOutput, Input, LogOutput, Output};
 use s3_connector_host::{Ack, Destination, Error, Progress, Record, Result, Source};
 
 /// Where a pipeline's records come from.
 pub(super) struct NamedInput {
-    /// The connector's id.
-    pub(super) id: String,
+    /// What errors call it.
+    pub(super) name: String,
     /// What it is.
     pub(super) input: AnyInput,
 }
@@ -25,8 +25,8 @@ pub(super) enum AnyInput {
 
 /// Where a pipeline's records go.
 pub(super) struct NamedOutput {
-    /// The connector's id.
-    pub(super) id: String,
+    /// What errors call it.
+    pub(super) name: String,
     /// What it is.
     pub(super) output: AnyOutput,
 }
@@ -39,10 +39,12 @@ pub(super) struct NamedOutput {
 pub(super) enum AnyOutput {
     S3(Destination),
     File(FileOutput),
+    /// For dead letters alone.
+    Log(LogOutput),
 }
 
-fn name(id: &str, error: Error) -> Error {
-    error.context(format!("connector `{id}`"))
+fn name(name: &str, error: Error) -> Error {
+    error.context(name)
 }
 
 impl Input for NamedInput {
@@ -51,7 +53,7 @@ impl Input for NamedInput {
             AnyInput::S3(source) => source.open(position).await,
             AnyInput::File(file) => file.open(position).await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
@@ -59,7 +61,7 @@ impl Input for NamedInput {
             AnyInput::S3(source) => Input::read(source, records_max, wait).await,
             AnyInput::File(file) => file.read(records_max, wait).await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn ack(&mut self, position: &[u8]) -> Result<()> {
@@ -67,7 +69,7 @@ impl Input for NamedInput {
             AnyInput::S3(source) => source.ack(position).await,
             AnyInput::File(file) => file.ack(position).await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn progress(&mut self) -> Result<Progress> {
@@ -75,7 +77,7 @@ impl Input for NamedInput {
             AnyInput::S3(source) => source.progress().await,
             AnyInput::File(file) => file.progress().await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -83,7 +85,7 @@ impl Input for NamedInput {
             AnyInput::S3(source) => source.teardown().await,
             AnyInput::File(file) => file.teardown().await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn renew(&mut self) -> Result<()> {
@@ -91,7 +93,7 @@ impl Input for NamedInput {
             AnyInput::S3(source) => source.renew().await,
             AnyInput::File(file) => file.renew().await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 }
 
@@ -100,39 +102,44 @@ impl Output for NamedOutput {
         let done = match &mut self.output {
             AnyOutput::S3(destination) => destination.open().await,
             AnyOutput::File(file) => file.open().await,
+            AnyOutput::Log(log) => log.open().await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let done = match &mut self.output {
             AnyOutput::S3(destination) => destination.write(records).await,
             AnyOutput::File(file) => file.write(records).await,
+            AnyOutput::Log(log) => log.write(records).await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
         let done = match &mut self.output {
             AnyOutput::S3(destination) => destination.flush(wait).await,
             AnyOutput::File(file) => file.flush(wait).await,
+            AnyOutput::Log(log) => log.flush(wait).await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn teardown(&mut self) -> Result<()> {
         let done = match &mut self.output {
             AnyOutput::S3(destination) => destination.teardown().await,
             AnyOutput::File(file) => file.teardown().await,
+            AnyOutput::Log(log) => log.teardown().await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 
     async fn renew(&mut self) -> Result<bool> {
         let done = match &mut self.output {
             AnyOutput::S3(destination) => Output::renew(destination).await,
             AnyOutput::File(file) => file.renew().await,
+            AnyOutput::Log(log) => log.renew().await,
         };
-        done.map_err(|error| name(&self.id, error))
+        done.map_err(|error| name(&self.name, error))
     }
 }

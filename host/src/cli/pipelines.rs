@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use s3_connector_host::Settings;
+use s3_connector_host::pipeline::Window;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
@@ -23,12 +24,22 @@ const PIPELINE_FIELDS: &[&str] = &[
     "description",
     "connectors",
     "processors",
-    "dead-letter-queue",
+    DEAD_LETTER_QUEUE,
 ];
+const DEAD_LETTER_QUEUE: &str = "dead-letter-queue";
 const CONNECTOR_FIELDS: &[&str] = &["id", "type", "plugin", "name", "settings", "processors"];
 /// Fields of Conduit that change what becomes of records. Passing over them would do something else than was
 /// asked for.
-const UNSUPPORTED_FIELDS: &[&str] = &["processors", "dead-letter-queue"];
+const UNSUPPORTED_FIELDS: &[&str] = &["processors"];
+
+const DEAD_LETTER_QUEUE_FIELDS: &[&str] =
+    &["plugin", "settings", "window-size", "window-nack-threshold"];
+
+/// The longest window of a dead-letter queue: a bit of memory per record, and more than anybody looks back.
+const WINDOW_SIZE_MAX: usize = 1_000_000;
+
+/// What Conduit logs of a dead letter where nothing else is said.
+const LOG_MESSAGE: &str = "record delivery failed";
 
 /// Settings of Conduit's own connector library, which every connector has there.
 const LIBRARY_PREFIX: &str = "sdk.";
@@ -53,6 +64,17 @@ pub(super) struct PipelineConfig {
     pub(super) source: ConnectorConfig,
     /// Where they go.
     pub(super) destination: ConnectorConfig,
+    /// Where those go that the destination refuses; none where the first one ends the pipeline.
+    pub(super) dead_letters: Option<DeadLetterConfig>,
+}
+
+/// Where refused records go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DeadLetterConfig {
+    /// Where they go.
+    pub(super) destination: ConnectorConfig,
+    /// How many there may be.
+    pub(super) window: Window,
 }
 
 /// One end of a pipeline.
@@ -73,6 +95,8 @@ pub(super) enum Plugin {
     S3,
     /// A file.
     File,
+    /// The log, for dead letters.
+    Log,
 }
 
 /// Reads all files; ids must not meet in one state folder.
@@ -173,6 +197,19 @@ struct PipelineDocument {
     id: Option<String>,
     status: Option<String>,
     connectors: Option<Vec<ConnectorDocument>>,
+    #[serde(rename = "dead-letter-queue")]
+    dead_letter_queue: Option<DeadLetterDocument>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(expecting = "a dead-letter queue with `plugin` and `settings`")]
+struct DeadLetterDocument {
+    plugin: Option<String>,
+    settings: Option<BTreeMap<String, String>>,
+    #[serde(rename = "window-size")]
+    window_size: Option<String>,
+    #[serde(rename = "window-nack-threshold")]
+    window_nack_threshold: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -203,7 +240,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// `pipeline.yaml:12`, or as much of it as is known.
     fn place(&self, path: &[Step]) -> String {
-        match locate::line(self.text, path) {
+        // What is missing has no line: what it is missing from has one.
+        let known = (1..=path.len())
+            .rev()
+            .find_map(|depth| locate::line(self.text, &path[..depth]));
+        match known {
             Some(line) => format!("{}:{line}", self.name),
             None => self.name.to_owned(),
         }
@@ -226,6 +267,13 @@ impl Reader<'_> {
             self.fields(pipeline, &path, PIPELINE_FIELDS);
             for (path, connector) in elements(pipeline, &path, "connectors") {
                 self.fields(connector, &path, CONNECTOR_FIELDS);
+            }
+            if let Some(queue) = pipeline.get(DEAD_LETTER_QUEUE) {
+                self.fields(
+                    queue,
+                    &below(&path, DEAD_LETTER_QUEUE),
+                    DEAD_LETTER_QUEUE_FIELDS,
+                );
             }
         }
     }
@@ -311,6 +359,14 @@ impl Reader<'_> {
                 None => return,
             }
         }
+        let before = self.problems.len();
+        let queue_path = below(&path, DEAD_LETTER_QUEUE);
+        let dead_letters = pipeline
+            .dead_letter_queue
+            .and_then(|queue| self.dead_letters(&queue_path, queue));
+        if self.problems.len() > before {
+            return;
+        }
         let counts = (sources.len(), destinations.len());
         match (sources.pop(), destinations.pop()) {
             (Some(source), Some(destination)) if counts == (1, 1) => {
@@ -324,6 +380,7 @@ impl Reader<'_> {
                     id,
                     source,
                     destination,
+                    dead_letters,
                 });
             }
             _ => self.problem(&path, &count_problem(&id, counts)),
@@ -355,8 +412,8 @@ impl Reader<'_> {
             }
         };
         let plugin = match connector.plugin.as_deref().map(|name| (name, plugin(name))) {
-            Some((_, Some(plugin))) => Some(plugin),
-            Some((name, None)) => {
+            Some((_, Some(plugin @ (Plugin::S3 | Plugin::File)))) => Some(plugin),
+            Some((name, _)) => {
                 self.problem(
                     &of("plugin"),
                     &format!("plugin `{name}` is not one of s3, file"),
@@ -384,6 +441,66 @@ impl Reader<'_> {
         ))
     }
 
+    /// Where refused records go; none where Conduit's default holds, by which the first one ends the pipeline.
+    fn dead_letters(
+        &mut self,
+        path: &[Step],
+        queue: DeadLetterDocument,
+    ) -> Option<DeadLetterConfig> {
+        let name = queue.plugin.as_deref().filter(|name| !name.is_empty());
+        let plugin = plugin(name.unwrap_or("log"));
+        if plugin.is_none() {
+            let what = format!(
+                "plugin `{}` is not one of log, file, s3",
+                name.unwrap_or_default()
+            );
+            self.problem(&below(path, "plugin"), &what);
+        }
+        let (size, nacks_max) = (
+            self.number(path, "window-size", queue.window_size, 1),
+            self.number(
+                path,
+                "window-nack-threshold",
+                queue.window_nack_threshold,
+                0,
+            ),
+        );
+        if size > 0 && nacks_max >= size {
+            let what = "`window-nack-threshold` must be lower than `window-size`";
+            self.problem(&below(path, "window-nack-threshold"), what);
+        }
+        let plugin = plugin?;
+        let settings = queue.settings.unwrap_or_default();
+        let settings = self.settings(&below(path, "settings"), plugin, settings);
+        let window = Window::new(size, nacks_max);
+        (!window.is_closed()).then(|| DeadLetterConfig {
+            destination: ConnectorConfig {
+                id: DEAD_LETTER_QUEUE.to_owned(),
+                plugin,
+                settings,
+            },
+            window,
+        })
+    }
+
+    fn number(
+        &mut self,
+        path: &[Step],
+        field: &str,
+        text: Option<String>,
+        default: usize,
+    ) -> usize {
+        let Some(text) = text else { return default };
+        match text.parse() {
+            Ok(number) if number <= WINDOW_SIZE_MAX => number,
+            _ => {
+                let what = format!("`{field}` must be a number from 0 to {WINDOW_SIZE_MAX}");
+                self.problem(&below(path, field), &what);
+                default
+            }
+        }
+    }
+
     fn settings(&mut self, path: &[Step], plugin: Plugin, given: Settings) -> Settings {
         let mut settings = Settings::new();
         for (name, value) in given {
@@ -401,6 +518,14 @@ impl Reader<'_> {
                     &format!("unknown setting `{name}` of plugin file; it has `path`"),
                 );
             }
+            if plugin == Plugin::Log && !matches!(name.as_str(), "level" | "message") {
+                self.problem(
+                    &path,
+                    &format!(
+                        "unknown setting `{name}` of plugin log; it has `level` and `message`"
+                    ),
+                );
+            }
             let (value, unset) = expand(&value, self.lookup);
             for variable in unset {
                 let what =
@@ -412,8 +537,26 @@ impl Reader<'_> {
         if plugin == Plugin::File && settings.get("path").is_none_or(String::is_empty) {
             self.problem(path, "plugin file needs the setting `path`");
         }
+        if plugin == Plugin::Log {
+            let level = settings.entry("level".to_owned()).or_default();
+            if level.is_empty() {
+                level.push_str("warn");
+            }
+            if level.parse::<tracing::Level>().is_err() {
+                let what = format!("level `{level}` is not one of trace, debug, info, warn, error");
+                self.problem(&below(path, "level"), &what);
+            }
+            settings
+                .entry("message".to_owned())
+                .or_insert_with(|| LOG_MESSAGE.to_owned());
+        }
         settings
     }
+}
+
+/// The place of a field of what stands at `path`.
+fn below(path: &[Step], field: &str) -> Vec<Step> {
+    [path, &[Step::Field(field.to_owned())]].concat()
 }
 
 /// The elements of the list `field` of `value`, and where they are.
@@ -470,6 +613,7 @@ fn plugin(name: &str) -> Option<Plugin> {
     match name.split_once('@').map_or(name, |(name, _version)| name) {
         "s3" => Some(Plugin::S3),
         "file" => Some(Plugin::File),
+        "log" => Some(Plugin::Log),
         _ => None,
     }
 }

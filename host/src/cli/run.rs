@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use s3_connector_host::pipeline::{Counts, Ended, FileInput, FileOutput, Options, Pipeline};
+use s3_connector_host::pipeline::{
+    Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline,
+    WithDeadLetters,
+};
 use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
 use tokio::task::JoinSet;
 
 use super::ends::{AnyInput, AnyOutput, NamedInput, NamedOutput};
-use super::pipelines::{self, ConnectorConfig, PipelineConfig, Plugin};
+use super::pipelines::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
 use super::progress::Progress;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
@@ -21,6 +25,10 @@ use super::{Failure, RecoveryArguments, load, open_state};
 /// The form is that of Conduit 2.0 to 2.2, with one source and one destination in each pipeline. Plugins are `s3`,
 /// with the settings that `s3-connector spec` lists, and `file`: as a source it makes a record of each line, as a
 /// destination it appends OpenCDC JSON lines to `path`. ${NAME} in a setting stands for that variable.
+///
+/// A record that the destination refuses, such as one that is too large, ends its pipeline; with a `dead-letter-queue`
+/// (plugin `log`, `file` or `s3`) it goes there with the reason and the pipeline goes on, as long as no more than
+/// `window-nack-threshold` of the last `window-size` records are refused.
 ///
 /// Each pipeline keeps its position in a folder of its own, and goes on there when it is run again. One whose store
 /// goes away waits for it. One that fails ends, and the others go on; what became of each is told at the end.
@@ -65,7 +73,9 @@ nothing was run; 129, 130 or 143 such a signal ended it before --until-caught-up
 /// A pipeline that can be run.
 struct Ready {
     id: String,
-    pipeline: Pipeline<NamedInput, NamedOutput>,
+    pipeline: Pipeline<NamedInput, WithDeadLetters<NamedOutput, NamedOutput>>,
+    /// How many records were refused and are dead letters now.
+    letters: Arc<AtomicU64>,
 }
 
 /// Runs the command.
@@ -106,6 +116,7 @@ async fn prepare(
         id,
         source,
         destination,
+        dead_letters,
     } = config;
     let input = match source.plugin {
         Plugin::S3 => {
@@ -114,32 +125,33 @@ async fn prepare(
                 state: Some(Arc::clone(&state)),
             };
             let made = connector.source(source.settings.clone(), given).await;
-            AnyInput::S3(made.map_err(|error| configuring(&id, &source, &error))?)
+            AnyInput::S3(made.map_err(|error| configuring(&id, &named(&source), &error))?)
         }
-        // A pipeline that is to end must not wait for the last line's newline.
-        Plugin::File => AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up)),
+        // A pipeline that is to end must not wait for the last line's newline. Nothing is read from a log: files say
+        // so when they are read.
+        Plugin::File | Plugin::Log => {
+            AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up))
+        }
     };
-    let output = match destination.plugin {
-        Plugin::S3 => {
-            let given = Given {
-                name: format!("{id}:{}", destination.id),
-                state: None,
-            };
-            let made = connector
-                .destination(destination.settings.clone(), given)
-                .await;
-            AnyOutput::S3(made.map_err(|error| configuring(&id, &destination, &error))?)
-        }
-        Plugin::File => AnyOutput::File(FileOutput::new(path(&destination))),
+    let name = named(&destination);
+    let output = output(connector, &id, &destination, name).await?;
+    let letters = match dead_letters {
+        None => None,
+        Some(DeadLetterConfig {
+            destination: queue,
+            window,
+        }) => Some(DeadLetters {
+            output: self::output(connector, &id, &queue, "dead-letter queue".to_owned()).await?,
+            window,
+            source_id: source.id.clone(),
+            destination_id: destination.id,
+        }),
     };
     let input = NamedInput {
-        id: source.id,
+        name: named(&source),
         input,
     };
-    let output = NamedOutput {
-        id: destination.id,
-        output,
-    };
+    let output = WithDeadLetters::new(output, letters);
     let options = Options {
         name: id.clone(),
         state: Some(state),
@@ -150,8 +162,40 @@ async fn prepare(
     };
     Ok(Ready {
         id,
+        letters: output.count(),
         pipeline: Pipeline::new(input, output, options),
     })
+}
+
+/// What errors call a connector.
+fn named(connector: &ConnectorConfig) -> String {
+    format!("connector `{}`", connector.id)
+}
+
+async fn output(
+    connector: &Connector,
+    pipeline_id: &str,
+    config: &ConnectorConfig,
+    name: String,
+) -> Result<NamedOutput, Failure> {
+    let output = match config.plugin {
+        Plugin::S3 => {
+            let given = Given {
+                name: format!("{pipeline_id}:{}", config.id),
+                state: None,
+            };
+            let made = connector.destination(config.settings.clone(), given).await;
+            AnyOutput::S3(made.map_err(|error| configuring(pipeline_id, &name, &error))?)
+        }
+        Plugin::File => AnyOutput::File(FileOutput::new(path(config))),
+        Plugin::Log => {
+            let setting = |name| config.settings.get(name).map_or("", String::as_str);
+            // The file was read: its level is one.
+            let level = setting("level").parse().unwrap_or(tracing::Level::WARN);
+            AnyOutput::Log(LogOutput::new(level, setting("message")))
+        }
+    };
+    Ok(NamedOutput { name, output })
 }
 
 fn path(connector: &ConnectorConfig) -> PathBuf {
@@ -163,9 +207,9 @@ fn path(connector: &ConnectorConfig) -> PathBuf {
 }
 
 /// Puts pipeline and connector in front of each problem of the settings.
-fn configuring(id: &str, connector: &ConnectorConfig, error: &s3_connector_host::Error) -> Failure {
+fn configuring(id: &str, end: &str, error: &s3_connector_host::Error) -> Failure {
     let name = |message: String| {
-        let named = |line| format!("pipeline `{id}`: connector `{}`: {line}", connector.id);
+        let named = |line| format!("pipeline `{id}`: {end}: {line}");
         message.lines().map(named).collect::<Vec<_>>().join("\n")
     };
     match Failure::configuring(error) {
@@ -179,6 +223,8 @@ fn configuring(id: &str, connector: &ConnectorConfig, error: &s3_connector_host:
 struct Outcome {
     id: String,
     counts: Counts,
+    /// Records that the destination refused, and that are dead letters now.
+    letters: u64,
     /// Why it ended, or why it failed.
     ended: Result<Ended, String>,
 }
@@ -187,8 +233,12 @@ impl Outcome {
     fn describe(&self) -> String {
         let mut text = format!(
             "pipeline `{}`: {} records were stored",
-            self.id, self.counts.acked
+            self.id,
+            self.counts.acked.saturating_sub(self.letters)
         );
+        if self.letters > 0 {
+            text.push_str(&format!("; {} refused ones are dead letters", self.letters));
+        }
         match self.counts.outages {
             0 => {}
             1 => text.push_str("; interrupted once"),
@@ -216,7 +266,12 @@ async fn run_all(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let mut running = JoinSet::new();
-    for Ready { id, pipeline } in ready {
+    for Ready {
+        id,
+        pipeline,
+        letters,
+    } in ready
+    {
         let progress = Progress::draw(terminal.bar(), &id, pipeline.counts());
         stopping.watch(&id, pipeline.counts());
         let stop = stopping.stop().clone();
@@ -225,12 +280,13 @@ async fn run_all(
             let done = pipeline.run(stop).await;
             drop(progress);
             let counts = counts.borrow().clone();
-            (id, counts, done)
+            let letters = letters.load(Ordering::Relaxed);
+            (id, counts, letters, done)
         });
     }
     let mut outcomes = Vec::new();
     while let Some(ended) = running.join_next().await {
-        let (id, counts, done) = match ended {
+        let (id, counts, letters, done) = match ended {
             Ok(ended) => ended,
             Err(error) => return Err(Failure::Failed(format!("a pipeline broke down: {error}"))),
         };
@@ -242,13 +298,20 @@ async fn run_all(
         if let Err(message) = &ended {
             terminal.report(&format!("pipeline `{id}`: {message}"));
         }
-        let outcome = Outcome { id, counts, ended };
+        let outcome = Outcome {
+            id,
+            counts,
+            letters,
+            ended,
+        };
         if !running.is_empty() {
             terminal.say(&outcome.describe());
         }
         outcomes.push(outcome);
     }
     for outcome in &outcomes {
+        let name = format!("pipeline `{}`: ", outcome.id);
+        terminal.list(&name, &outcome.counts.source.skipped);
         terminal.say(&outcome.describe());
     }
     let stopped = outcomes.iter().filter(|o| o.ended == Ok(Ended::Stopped));

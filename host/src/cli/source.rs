@@ -92,6 +92,7 @@ pub(super) async fn run(
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     reader::watch(Arc::clone(&is_reader_gone), stopping.stop().clone())?;
     let pipeline = Pipeline::new(source, output, options);
+    let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
     // On one screen, lines of data and a line of progress would overwrite each other.
     let bar = if std::io::stdout().is_terminal() {
@@ -106,6 +107,7 @@ pub(super) async fn run(
     if is_reader_gone.load(Ordering::Relaxed) {
         return Ok(());
     }
+    terminal.list("", &counts.borrow().source.skipped);
     let summary = done.map_err(|error| Failure::running(&error))?;
     let printed = format!("{} records were printed", summary.counts.acked);
     match (summary.ended, arguments.until_caught_up, arguments.limit) {

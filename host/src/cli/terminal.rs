@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use s3_connector_host::Skipped;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use tracing::metadata::{LevelFilter, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
@@ -65,6 +66,20 @@ impl Terminal {
     pub(super) fn say(&self, text: &str) {
         if !self.is_quiet {
             self.print(text);
+        }
+    }
+
+    /// Lists what a source passed over; `name` stands in front of each line.
+    pub(super) fn list(&self, name: &str, skipped: &Skipped) {
+        for object in skipped.objects() {
+            self.say(&format!(
+                "{name}passed over: `{}`: {}",
+                object.key, object.reason
+            ));
+        }
+        match skipped.beyond() {
+            0 => {}
+            more => self.say(&format!("{name}passed over: {more} more objects")),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ends::{Input, Output};
+use super::recovery;
 use super::stop::Stop;
 use super::{Counts, Ended, TEARDOWN_TIMEOUT};
 use crate::destination::Ack;
@@ -281,10 +282,13 @@ impl<O: Output> Writer<O> {
         self.settle(acks)
     }
 
-    /// Takes acks in, and passes the last position on. Nothing behind a refused record counts as done.
+    /// Takes acks in, and passes the last position on. What is behind a refused record is counted where it is stored,
+    /// but its position is not passed on: it comes again.
     fn settle(&mut self, acks: Vec<Ack>) -> Result<()> {
-        let (mut last, mut count, mut failed) = (None, 0, None);
-        for ack in acks {
+        let (mut last, mut count) = (None, 0);
+        let mut acks = acks.into_iter();
+        let mut failed = None;
+        for ack in acks.by_ref() {
             // Looked at first: what is not acked may have to be written again.
             let next = self.outstanding.front().map(|next| &next.position);
             if next != Some(&ack.position) {
@@ -301,8 +305,11 @@ impl<O: Output> Writer<O> {
             count += 1;
             last = Some(ack.position);
         }
+        if failed.as_ref().is_some_and(|error| !recovery::heals(error)) {
+            count += acks.filter(|ack| ack.error.is_none()).count() as u64;
+        }
+        self.counts.send_modify(|counts| counts.acked += count);
         if last.is_some() {
-            self.counts.send_modify(|counts| counts.acked += count);
             self.acked.send_replace(last);
         }
         match failed {

@@ -331,7 +331,7 @@ async fn without_recovery_the_first_failure_ends_it() {
     };
     let done = pipeline(&input, &output, options).run(Stop::new()).await;
     assert_eq!(done.unwrap_err(), unavailable());
-    assert_eq!(output.stored().len(), 9, "what was read is stored");
+    assert_eq!(output.stored().len(), 10, "what was read is stored");
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,8 +382,8 @@ async fn a_stop_ends_the_waiting_at_once() {
     let asked = Instant::now();
     stop.stop();
     let summary = running.await.unwrap().unwrap();
-    assert_eq!((summary.ended, summary.counts.acked), (Ended::Stopped, 9));
-    assert_eq!((summary.counts.read, summary.counts.outages), (9, 1));
+    assert_eq!((summary.ended, summary.counts.acked), (Ended::Stopped, 10));
+    assert_eq!((summary.counts.read, summary.counts.outages), (10, 1));
     assert!(asked.elapsed() < SECOND);
 }
 

@@ -90,13 +90,100 @@ fn what_would_change_records_is_refused_unless_it_is_empty() {
         problems(&pipeline(&processors)),
         ["p.yaml:7: `processors` is not supported yet; take it out to run without"]
     );
-    let queue = format!("    dead-letter-queue: {{plugin: log}}\n{SOURCE}{DESTINATION}");
-    assert!(
-        problems(&pipeline(&queue))[0]
-            .starts_with("p.yaml:4: `dead-letter-queue` is not supported")
-    );
     let empty = format!("    processors: []\n{SOURCE}{DESTINATION}");
     assert!(parse("p.yaml", &pipeline(&empty), &lookup).is_ok());
+}
+
+/// The dead-letter queue of a pipeline that has these lines.
+fn dead_letters(lines: &str) -> Option<DeadLetterConfig> {
+    let text = pipeline(&format!(
+        "    dead-letter-queue:\n{lines}{SOURCE}{DESTINATION}"
+    ));
+    let mut file = parse("p.yaml", &text, &lookup).unwrap();
+    assert_eq!(file.warnings, Vec::<String>::new());
+    file.pipelines.remove(0).dead_letters
+}
+
+#[test]
+fn a_dead_letter_queue_has_conduits_plugins_and_defaults() {
+    for lines in [
+        "",
+        "      plugin: builtin:log\n",
+        "      window-size: 100\n",
+    ] {
+        assert_eq!(
+            dead_letters(lines),
+            None,
+            "the first refusal ends it: {lines}"
+        );
+    }
+    let window = "      window-size: 10\n      window-nack-threshold: 2\n";
+    let logged = dead_letters(window).unwrap();
+    assert_eq!(logged.window, Window::new(10, 2));
+    assert_eq!(logged.destination.plugin, Plugin::Log);
+    assert_eq!(logged.destination.settings["level"], "warn");
+    assert_eq!(logged.destination.settings["message"], LOG_MESSAGE);
+
+    let file = "      plugin: builtin:file\n      settings: {path: \"${NAME}.jsonl\"}\n";
+    let file = dead_letters(&format!("{file}{window}")).unwrap();
+    assert_eq!(file.destination.plugin, Plugin::File);
+    assert_eq!(file.destination.settings["path"], "x.jsonl");
+
+    let s3 = "      plugin: standalone:s3@v1.0.0\n      settings: {aws.bucket: dead, sdk.batch.size: 1}\n";
+    let text = pipeline(&format!(
+        "    dead-letter-queue:\n{s3}      window-size: 0\n{SOURCE}{DESTINATION}"
+    ));
+    let s3 = parse("p.yaml", &text, &lookup).unwrap();
+    assert_eq!(s3.warnings.len(), 1, "{:?}", s3.warnings);
+    let s3 = s3.pipelines[0].dead_letters.as_ref().unwrap();
+    assert_eq!(s3.destination.plugin, Plugin::S3);
+    assert_eq!(
+        s3.window,
+        Window::new(0, 0),
+        "a window of 0 bears everything"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_dead_letter_queue_is_told_with_its_line() {
+    for (lines, problem) in [
+        (
+            "      plugin: kafka\n",
+            "p.yaml:5: plugin `kafka` is not one of log, file, s3",
+        ),
+        (
+            "      plugin: file\n",
+            "p.yaml:4: plugin file needs the setting `path`",
+        ),
+        (
+            "      plugin: log\n      settings: {level: loud}\n",
+            "p.yaml:6: level `loud` is not one of",
+        ),
+        (
+            "      plugin: log\n      settings: {path: x}\n",
+            "p.yaml:6: unknown setting `path` of plugin log",
+        ),
+        (
+            "      window-size: -1\n",
+            "p.yaml:5: `window-size` must be a number from 0 to 1000000",
+        ),
+        (
+            "      window-size: 2\n      window-nack-threshold: 2\n",
+            "p.yaml:6: `window-nack-threshold` must be lower than `window-size`",
+        ),
+    ] {
+        let text = pipeline(&format!(
+            "    dead-letter-queue:\n{lines}{SOURCE}{DESTINATION}"
+        ));
+        let found = problems(&text);
+        assert!(
+            found.len() == 1 && found[0].starts_with(problem),
+            "{problem}: {found:?}"
+        );
+    }
+    let connector = "      - {id: b, type: destination, plugin: log}\n";
+    let found = problems(&pipeline(&format!("{SOURCE}{connector}")));
+    assert_eq!(found, ["p.yaml:6: plugin `log` is not one of s3, file"]);
 }
 
 #[test]
@@ -199,7 +286,8 @@ fn plugins_have_the_names_that_conduit_gives_them() {
         assert_eq!(plugin(name), Some(Plugin::S3), "{name}");
     }
     assert_eq!(plugin("builtin:file@v0.9.0"), Some(Plugin::File));
-    for name in ["", "log", "other:s3", "s3x"] {
+    assert_eq!(plugin("builtin:log"), Some(Plugin::Log));
+    for name in ["", "other:s3", "s3x"] {
         assert_eq!(plugin(name), None, "{name}");
     }
 }

@@ -1,0 +1,323 @@
+//! Dead letters: what a destination refuses for a fault of the record itself goes elsewhere, with the reason, so that
+//! the pipeline goes on. Form and bounds are Conduit's dead-letter queue's. Where letters go is an output as any other.
+//!
+//! Invariant: a refused record counts as dealt with only once its letter is stored.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
+
+use super::ends::Output;
+use crate::destination::Ack;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{self, Change, Data, Metadata, NoBody, Operation, Record, json};
+use s3_connector::record as plain;
+
+/// Bodies up to this size are kept until their record is acked, so that a letter can hold them. The host has those in
+/// memory anyway; of a larger one the letter says how to find it.
+const BODY_BYTES_MAX: u64 = 1 << 20;
+
+/// How long a flush of letters waits before the pipeline looks around.
+const FLUSH_WAIT: Duration = Duration::from_millis(500);
+
+/// The least time between two flushes of letters.
+const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many refused records a pipeline bears: `nacks_max` among the last `size`, acks and refusals together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    size: usize,
+    nacks_max: usize,
+    /// The last outcomes, oldest first; true for a refusal.
+    last: VecDeque<bool>,
+    /// Refusals among them.
+    nacks: usize,
+}
+
+impl Window {
+    /// A window that nothing has gone through. One of size 0 bears everything.
+    #[must_use]
+    pub fn new(size: usize, nacks_max: usize) -> Self {
+        Self {
+            size,
+            nacks_max,
+            last: VecDeque::new(),
+            nacks: 0,
+        }
+    }
+
+    /// Whether not a single refusal is borne: no letter is ever written.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.size > 0 && self.nacks_max == 0
+    }
+
+    /// Takes an outcome in; false where there are more refusals in the window than it bears.
+    fn bears(&mut self, is_nack: bool) -> bool {
+        if self.size == 0 {
+            return true;
+        }
+        if self.last.len() == self.size {
+            let was_nack = self.last.pop_front();
+            self.nacks -= usize::from(was_nack == Some(true));
+        }
+        self.last.push_back(is_nack);
+        self.nacks += usize::from(is_nack);
+        self.nacks <= self.nacks_max
+    }
+}
+
+/// Where letters go, and what they say.
+pub struct DeadLetters<D> {
+    /// Where they go.
+    pub output: D,
+    /// How many there may be.
+    pub window: Window,
+    /// The id of the source, which stands in each letter.
+    pub source_id: String,
+    /// The id of the destination that refused it.
+    pub destination_id: String,
+}
+
+/// An output whose refused records go elsewhere.
+pub struct WithDeadLetters<O, D> {
+    output: O,
+    letters: Option<DeadLetters<D>>,
+    /// Records that were written and not acked, in order.
+    kept: VecDeque<Kept>,
+    count: Arc<AtomicU64>,
+}
+
+/// A record as far as a letter holds it.
+struct Kept {
+    record: plain::Record<NoBody>,
+    /// Bytes of a payload that was too large to be kept.
+    left_out: Option<u64>,
+}
+
+impl<O: Output, D: Output> WithDeadLetters<O, D> {
+    /// Sends what `output` refuses to `letters`; without them, and with a window that bears no refusal, it is `output`
+    /// alone.
+    pub fn new(output: O, letters: Option<DeadLetters<D>>) -> Self {
+        Self {
+            output,
+            letters: letters.filter(|letters| !letters.window.is_closed()),
+            kept: VecDeque::new(),
+            count: Arc::default(),
+        }
+    }
+
+    /// How many letters are stored, while it runs and after.
+    pub fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
+    }
+
+    async fn keep(&mut self, record: Record) -> Result<Record> {
+        let record = match &record.payload.after {
+            Some(Data::Body {
+                length: Some(length),
+                ..
+            }) if *length <= BODY_BYTES_MAX => record::from_memory(record::collect(record).await?),
+            _ => record,
+        };
+        self.kept.push_back(Kept::of(&record));
+        Ok(record)
+    }
+
+    /// Puts letters in the place of refusals, up to one that the window does not bear: that stays a refusal, and what
+    /// is behind it stays as it came.
+    async fn settle(&mut self, acks: Vec<Ack>) -> Result<Vec<Ack>> {
+        let Some(letters) = &mut self.letters else {
+            return Ok(acks);
+        };
+        let before = letters.window.clone();
+        let (mut settled, mut written) = (Vec::with_capacity(acks.len()), Vec::new());
+        let mut is_over = false;
+        for Ack { position, error } in acks {
+            if is_over {
+                settled.push(Ack { position, error });
+                continue;
+            }
+            let kept = self.kept.pop_front();
+            let error = match (error, kept) {
+                (None, _) => {
+                    letters.window.bears(false);
+                    None
+                }
+                // A body that broke off is no fault of its record: it is read again.
+                (Some(error), Some(kept)) if error.kind() != ErrorKind::Unavailable => {
+                    if letters.window.bears(true) {
+                        written.push(letters.letter(kept, &error));
+                        None
+                    } else {
+                        Some(letters.exceeded(&error))
+                    }
+                }
+                (error, _) => error,
+            };
+            is_over = error.is_some();
+            settled.push(Ack { position, error });
+        }
+        let count = written.len() as u64;
+        if let Err(error) = letters.write(written).await {
+            // The refused records are read, written and refused again.
+            letters.window = before;
+            return Err(error);
+        }
+        self.count.fetch_add(count, Ordering::Relaxed);
+        Ok(settled)
+    }
+}
+
+impl Kept {
+    fn of(record: &Record) -> Self {
+        let mut left_out = None;
+        let mut data = |data: &Option<Data>| match data {
+            None => None,
+            Some(Data::Raw(bytes)) => Some(plain::Data::Raw(bytes.clone())),
+            Some(Data::Structured(text)) => Some(plain::Data::Structured(text.clone())),
+            Some(Data::Body { length, .. }) => {
+                left_out = Some(length.unwrap_or_default());
+                None
+            }
+        };
+        let record = plain::Record {
+            position: record.position.clone(),
+            operation: record.operation,
+            metadata: record.metadata.clone(),
+            key: data(&record.key),
+            payload: Change {
+                before: data(&record.payload.before),
+                after: data(&record.payload.after),
+            },
+        };
+        Self { record, left_out }
+    }
+}
+
+impl<D: Output> DeadLetters<D> {
+    /// A letter in Conduit's form: the refused record is the payload, and metadata say why it was refused.
+    fn letter(&self, kept: Kept, error: &Error) -> Record {
+        let Kept { record, left_out } = kept;
+        let mut text = Vec::new();
+        json::encode_line(&record, &mut text);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut metadata = Metadata::from([
+            ("opencdc.createdAt".to_owned(), now.as_nanos().to_string()),
+            (
+                "conduit.source.connector.id".to_owned(),
+                self.source_id.clone(),
+            ),
+            (
+                "conduit.dlq.nack.error".to_owned(),
+                error.message().to_owned(),
+            ),
+            (
+                "conduit.dlq.nack.node.id".to_owned(),
+                self.destination_id.clone(),
+            ),
+        ]);
+        if let Some(bytes) = left_out {
+            let why = format!("the payload of {bytes} bytes is left out: read it from the source");
+            metadata.insert("dlq.leftOut".to_owned(), why);
+        }
+        Record {
+            position: record.position,
+            operation: Operation::Create,
+            metadata,
+            key: None,
+            payload: Change {
+                before: None,
+                after: Some(Data::Structured(
+                    String::from_utf8_lossy(&text).trim_end().to_owned(),
+                )),
+            },
+        }
+    }
+
+    fn exceeded(&self, error: &Error) -> Error {
+        let Window {
+            size, nacks_max, ..
+        } = self.window;
+        let context = format!(
+            "more than {nacks_max} of {size} records were refused, which `window-nack-threshold` of the dead-letter \
+             queue does not bear"
+        );
+        error.clone().context(context)
+    }
+
+    /// Stores letters; they are stored once this returns.
+    async fn write(&mut self, letters: Vec<Record>) -> Result<()> {
+        let mut left = letters.len();
+        if left == 0 {
+            return Ok(());
+        }
+        let mut acks = self.output.write(letters).await?;
+        loop {
+            for ack in std::mem::take(&mut acks) {
+                if let Some(error) = ack.error {
+                    return Err(error.context("a dead letter was refused"));
+                }
+                left = left.saturating_sub(1);
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            let start = Instant::now();
+            acks = self.output.flush(FLUSH_WAIT).await?;
+            if acks.is_empty() && start.elapsed() < FLUSH_PAUSE {
+                sleep(FLUSH_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl<O: Output, D: Output> Output for WithDeadLetters<O, D> {
+    async fn open(&mut self) -> Result<()> {
+        if let Some(letters) = &mut self.letters {
+            letters.output.open().await?;
+        }
+        self.output.open().await
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        if self.letters.is_none() {
+            return self.output.write(records).await;
+        }
+        let mut whole = Vec::with_capacity(records.len());
+        for record in records {
+            whole.push(self.keep(record).await?);
+        }
+        let acks = self.output.write(whole).await?;
+        self.settle(acks).await
+    }
+
+    async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        let acks = self.output.flush(wait).await?;
+        self.settle(acks).await
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        self.kept.clear();
+        let torn_down = self.output.teardown().await;
+        match &mut self.letters {
+            Some(letters) => torn_down.and(letters.output.teardown().await),
+            None => torn_down,
+        }
+    }
+
+    async fn renew(&mut self) -> Result<bool> {
+        self.kept.clear();
+        if let Some(letters) = &mut self.letters
+            && !letters.output.renew().await?
+        {
+            return Ok(false);
+        }
+        self.output.renew().await
+    }
+}

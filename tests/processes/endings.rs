@@ -1,0 +1,161 @@
+//! What an exit code tells: that what was asked for was done, or which signal came first. And what ends a command
+//! besides its work and signals: a reader that goes.
+
+use std::fs::File;
+
+use s3_connector_tests::embedded::{Filter, Operation};
+use s3_connector_tests::process::{Invocation, Signal};
+
+use crate::site::{Site, encode_lines, keys, numbered, records};
+
+const ALL: [Signal; 3] = [Signal::HangUp, Signal::Interrupt, Signal::Terminate];
+
+fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::HangUp => "SIGHUP",
+        Signal::Interrupt => "SIGINT",
+        Signal::Terminate => "SIGTERM",
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_stopped_before_it_has_done_what_was_asked_says_so() {
+    for signal in ALL {
+        for asked in [&["--until-caught-up"][..], &["--limit", "250"]] {
+            let site = Site::new().await;
+            site.fill(300);
+            // It can't come to its end before it is stopped.
+            let pause = site
+                .server
+                .pause(Filter::from(Operation::GetObject).key("0200"));
+            let source = site.source_with_state().set("concurrency", "4");
+            let mut source = source.args(asked).start();
+            source.lines(50).await;
+            source.signal(signal).await;
+            let ended = source.ended().await.with_code(signal.exit_code());
+            let printed = ended.records();
+            let count = format!("{} records were printed", printed.len());
+            let ended = ended.saying(&["error: stopped by ", name(signal), &count]);
+            assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+            drop(pause);
+            assert_eq!(
+                keys(&[printed, site.rest().await].concat()),
+                numbered(0..300)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_reached_its_limit_or_has_caught_up_ends_well() {
+    let site = Site::new().await;
+    site.fill(10);
+    for (asked, printed) in [(&["--until-caught-up"][..], 10), (&["--limit", "4"], 4)] {
+        let ended = site.source().args(asked).run().await.well();
+        assert_eq!(ended.records().len(), printed);
+    }
+}
+
+#[tokio::test]
+async fn pipelines_that_are_stopped_before_they_have_caught_up_say_so() {
+    for signal in ALL {
+        let site = Site::new().await;
+        site.fill(100);
+        let pause = site
+            .server
+            .pause(Filter::from(Operation::GetObject).key("0060"));
+        let yaml = "pipelines: [{id: copy, connectors: [
+            {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, concurrency: 4}},
+            {id: out, type: destination, plugin: file, settings: {path: /dev/stdout}}]}]";
+        let file = site.file("copy.yaml", yaml);
+        let mut running = site.command(&["run", "--until-caught-up", &file]).start();
+        running.lines(20).await;
+        running.signal(signal).await;
+        let ended = running.ended().await.with_code(signal.exit_code());
+        let stored = ended.lines().0.len();
+        let _ = ended.saying(&[
+            &format!("pipeline `copy`: {stored} records were stored; stopped"),
+            "error: stopped by ",
+            name(signal),
+            "1 of 1 pipelines had not caught up",
+        ]);
+        drop(pause);
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_is_stopped_before_the_end_of_a_file_says_so() {
+    for signal in ALL {
+        let site = Site::new().await;
+        // More than can be read while nothing is stored.
+        let input = site.file("in.jsonl", encode_lines(&records(0..20_000)));
+        let mut put = site.server.pause(Operation::PutObject);
+        let destination = site.destination("json", 10);
+        let destination = destination.stdin(File::open(&input).unwrap()).start();
+        let held = put.arrived().await;
+        destination.signal(signal).await;
+        drop((held, put));
+        let ended = destination.ended().await.with_code(signal.exit_code());
+        let stored = site.stored().len();
+        assert!(stored < 20_000);
+        let count = format!("{stored} records were stored, and the input was not at its end");
+        let _ = ended.saying(&["error: stopped by ", name(signal), &count]);
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_stored_a_whole_file_ends_well() {
+    let site = Site::new().await;
+    let input = site.file("in.jsonl", encode_lines(&records(0..25)));
+    let destination = site.destination("json", 10);
+    let destination = destination.stdin(File::open(&input).unwrap()).start();
+    let _ = destination.ended().await.well();
+    assert_eq!(site.stored(), records(0..25));
+}
+
+#[tokio::test]
+async fn a_hang_up_that_is_ignored_stays_ignored() {
+    let site = Site::new().await;
+    site.fill(3);
+    let script =
+        "trap '' HUP; exec s3-connector source --set aws.bucket=photos --set pollingPeriod=20ms";
+    let mut source = Invocation::script(script).at(&site.server).start();
+    source.lines(3).await;
+    source.signal(Signal::HangUp).await;
+    site.put("0003", "new");
+    source.lines(4).await;
+    source.signal(Signal::Terminate).await;
+    assert_eq!(keys(&source.ended().await.well().records()), numbered(0..4));
+}
+
+#[tokio::test]
+async fn a_source_ends_with_its_reader_though_nothing_more_comes() {
+    let site = Site::new().await;
+    site.fill(3);
+    for asked in ["", "--limit 1000"] {
+        let script = format!("s3-connector source --set aws.bucket=photos {asked} | head -1");
+        let ended = Invocation::script(&script).at(&site.server).run().await;
+        assert_eq!(ended.stderr, "");
+        assert_eq!(keys(&ended.well().records()), ["0000"]);
+    }
+}
+
+#[tokio::test]
+async fn a_source_whose_output_is_a_file_has_no_reader_to_wait_for() {
+    let site = Site::new().await;
+    site.fill(3);
+    let output = File::create(site.path("out.jsonl")).unwrap();
+    let source = site.source().args(&["--limit", "4"]).stdout(output).start();
+    // It must go on for as long as its snapshot is there and nothing more is.
+    while std::fs::read(site.path("out.jsonl"))
+        .unwrap()
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        < 3
+    {
+        tokio::task::yield_now().await;
+    }
+    site.put("0003", "new");
+    let _ = source.ended().await.well();
+}
