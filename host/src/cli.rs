@@ -2,6 +2,7 @@
 //! has a module; moving records is the library's.
 
 mod check;
+mod descriptors;
 mod destination;
 mod ends;
 mod locate;
@@ -201,6 +202,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
     if let Some(file) = &common.component {
         GIVEN.get_or_init(|| file.clone());
     }
+    descriptors::raise();
     let options = Options {
         component: common.component,
         ..Options::default()

@@ -3,8 +3,10 @@
 //! Compiled code is kept by wasmtime's own cache under the digest of the component, the compiler and its
 //! settings, in the user's cache folder. What an instance may do is `instance`'s.
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
@@ -13,14 +15,27 @@ use crate::bindings::ConnectorPre;
 use crate::destination::Destination;
 use crate::egress::upstream::{HyperUpstream, Upstream};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result, with_causes};
-use crate::instance::{self, Context, Instance, Means};
+use crate::error::{Error, ErrorKind, Result, cut, with_causes};
+use crate::instance::{self, COMPUTE_MAX, Context, Instance, Means};
 use crate::settings::{self, Settings};
 use crate::source::Source;
 use crate::state::{LastPlace, MemoryState, StateStore, Watched};
 
 /// The component that this library was built with.
 pub const EMBEDDED: &[u8] = include_bytes!(env!("S3_CONNECTOR_COMPONENT"));
+
+/// Bytes of a component's file. Ours has 2 MiB; compiled code is several times as large.
+pub const COMPONENT_BYTES_MAX: u64 = 32 << 20;
+
+/// How long compiling a component that was given may take. Ours takes 5 s of two processors. What the compiler takes of
+/// memory meanwhile has no bound: small files can be made that need gigabytes.
+pub const COMPILE_MAX: Duration = Duration::from_secs(60);
+
+/// Settings of one side that a component may describe. Ours describes a dozen.
+const PARAMETERS_MAX: usize = 256;
+
+/// Bytes of all texts of a specification. Ours has 6 KiB.
+const SPECIFICATION_BYTES_MAX: usize = 256 << 10;
 
 pub use crate::bindings::specifier::{Parameter, ParameterType, Specification, Validation};
 
@@ -37,6 +52,10 @@ pub struct Options {
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Variables of the AWS chain; none for those of the process.
     pub environment: Option<Environment>,
+    /// How long a component may compute in one call; none for [`COMPUTE_MAX`](crate::COMPUTE_MAX).
+    pub compute_max: Option<Duration>,
+    /// How long compiling a component that was given may take; none for [`COMPILE_MAX`].
+    pub compile_max: Option<Duration>,
     /// Whether a component's memory can be looked at, by [`Source::memory`].
     pub core_dumps: bool,
 }
@@ -49,6 +68,7 @@ pub struct Connector(Arc<Inner>);
 struct Inner {
     pre: ConnectorPre<Context>,
     specification: Specification,
+    compute_max: Duration,
     upstream: Arc<dyn Upstream>,
     environment: Environment,
 }
@@ -101,7 +121,7 @@ impl Connector {
         };
         let bytes = match &options.component {
             None => EMBEDDED.to_vec(),
-            Some(path) => std::fs::read(path).map_err(|error| {
+            Some(path) => read_file(path).map_err(|error| {
                 let message = format!("component {} cannot be read: {error}", path.display());
                 Error::new(ErrorKind::Invalid, message)
             })?,
@@ -112,27 +132,27 @@ impl Connector {
             options.cache.or_else(cache_folder)
         };
         let core_dumps = options.core_dumps;
-        // Compiling takes seconds where nothing is cached: not on a thread that serves requests.
-        let compiled =
-            tokio::task::spawn_blocking(move || compile(&bytes, cache.as_deref(), core_dumps))
-                .await;
-        let pre = compiled
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("compiling failed: {error}")))?
-            .map_err(|error| {
-                let what = options
-                    .component
-                    .map_or("built in".into(), |p| p.display().to_string());
-                // What the compiler says may have lines; an error is one.
-                let why = format!("{error:#}")
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ");
-                let message = format!("no S3 connector component ({what}): {why}");
-                Error::new(ErrorKind::Invalid, message)
-            })?;
+        let limit = options.compile_max.unwrap_or(COMPILE_MAX);
+        // What was built in is ours: a slow machine may take longer.
+        let limit = options.component.is_some().then_some(limit);
+        let compiled = apart(limit, move || compile(&bytes, cache.as_deref(), core_dumps)).await?;
+        let pre = compiled.map_err(|error| {
+            let what = options
+                .component
+                .map_or("built in".into(), |p| p.display().to_string());
+            // What the compiler says may have lines; an error is one.
+            let why = format!("{error:#}")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            let message = format!("no S3 connector component ({what}): {}", cut(&why));
+            Error::new(ErrorKind::Invalid, message)
+        })?;
+        let compute_max = options.compute_max.unwrap_or(COMPUTE_MAX);
         let means = Means {
             name: "specify".to_owned(),
             state: None,
+            compute_max,
         };
         let mut instance = Instance::new(&pre, means).await?;
         let specification = instance
@@ -143,9 +163,11 @@ impl Connector {
                     .await
             })
             .await?;
+        check_size(&specification)?;
         Ok(Self(Arc::new(Inner {
             pre,
             specification,
+            compute_max,
             upstream,
             environment,
         })))
@@ -212,6 +234,7 @@ impl Connector {
             Means {
                 name,
                 state: given.state,
+                compute_max: self.0.compute_max,
             },
         )
         .await
@@ -220,6 +243,97 @@ impl Connector {
     pub(crate) fn upstream(&self) -> Arc<dyn Upstream> {
         Arc::clone(&self.0.upstream)
     }
+}
+
+/// Reads a component's file, if it is no larger than one may be.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(COMPONENT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+        let why = format!("it is larger than {} MiB", COMPONENT_BYTES_MAX >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
+/// Does what takes seconds on a thread of its own, which is left alone once its time is over: a compiler can't be
+/// interrupted. Not one of the runtime's, which would wait for it at its end.
+async fn apart<T: Send + 'static>(
+    limit: Option<Duration>,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let internal = |why: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Internal, format!("compiling failed: {why}"))
+    };
+    let (done, told) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("compile".to_owned())
+        .spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = done.send(job());
+        })
+        .map_err(|error| internal(&error))?;
+    let told = async { told.await.map_err(|error| internal(&error)) };
+    match limit {
+        None => told.await,
+        Some(limit) => tokio::time::timeout(limit, told).await.unwrap_or_else(|_| {
+            let seconds = limit.as_secs_f64();
+            let message = format!("the component was not compiled within {seconds} s");
+            Err(Error::new(ErrorKind::Invalid, message))
+        }),
+    }
+}
+
+/// Whether a component says no more of itself than can be shown.
+fn check_size(specification: &Specification) -> Result<()> {
+    let refuse = |what: &str, count: usize, max: usize| {
+        let message = format!(
+            "the component's specification has too many {what}; {what}=`{count}`, {what}_max=`{max}`"
+        );
+        Err(Error::new(ErrorKind::Invalid, message))
+    };
+    let sides = [
+        &specification.source_parameters,
+        &specification.destination_parameters,
+    ];
+    for parameters in sides {
+        if parameters.len() > PARAMETERS_MAX {
+            return refuse("parameters", parameters.len(), PARAMETERS_MAX);
+        }
+    }
+    let texts = [
+        &specification.name,
+        &specification.summary,
+        &specification.description,
+        &specification.version,
+        &specification.author,
+    ];
+    let bytes = texts.into_iter().map(String::len).sum::<usize>()
+        + sides.into_iter().flatten().map(bytes).sum::<usize>();
+    if bytes > SPECIFICATION_BYTES_MAX {
+        return refuse("bytes", bytes, SPECIFICATION_BYTES_MAX);
+    }
+    Ok(())
+}
+
+/// Bytes of a parameter's texts; each of them takes at least one.
+fn bytes(parameter: &Parameter) -> usize {
+    let validations = parameter
+        .validations
+        .iter()
+        .map(|validation| match validation {
+            Validation::Required | Validation::GreaterThan(_) | Validation::LessThan(_) => 1,
+            Validation::Inclusion(texts) | Validation::Exclusion(texts) => {
+                texts.iter().map(|text| text.len() + 1).sum()
+            }
+            Validation::Regex(text) => text.len() + 1,
+        });
+    parameter.name.len()
+        + parameter.description.len()
+        + parameter.default.as_ref().map_or(0, String::len)
+        + validations.sum::<usize>()
 }
 
 /// Compiles, or takes what was compiled before.

@@ -2,6 +2,7 @@
 //! Leaves retries to the guest, which knows S3's meanings; only what needs the host's knowledge is asked again
 //! here: a clock that is wrong, keys that have ended, a body that broke half way.
 
+mod budget;
 mod checksum;
 mod counters;
 mod failure;
@@ -27,12 +28,15 @@ use tracing::Instrument as _;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use crate::credentials::{Credentials, Loaded};
+use crate::flood::{Admission, Flood, LINES_MAX, one_line};
 
+pub use self::budget::{HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT};
 pub use self::counters::{OperationCounts, Snapshot};
 pub use self::policy::{Operation, Policy, PolicyInput, Role};
 pub use self::sign::Signer;
 pub use self::upstream::{HyperUpstream, Upstream};
 
+use self::budget::{Budget, Room};
 use self::checksum::Checksums;
 use self::counters::Counters;
 use self::failure::Failure;
@@ -62,6 +66,10 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Errors of S3 are documents of a few hundred bytes, a few kilobytes where they repeat what was signed; what is longer
 /// is none, and is dropped.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an answer's headers, names and values: S3's own and 2 KB of user metadata take 4 KiB. The component may hold
+/// as many answers as handles.
+const ANSWER_HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// S3 refuses a signature whose time is off by 15 minutes; a difference of 5 is a clock that is wrong.
 const SKEW_MIN: Duration = Duration::from_secs(5 * 60);
@@ -97,6 +105,8 @@ struct Inner {
     skew_ms: AtomicI64,
     checksums: Checksums,
     counters: Counters,
+    budget: Budget,
+    refusals: Flood,
     last_denial: Mutex<Option<String>>,
     last_failure: Mutex<Option<String>>,
 }
@@ -160,6 +170,8 @@ impl Egress {
                 skew_ms: AtomicI64::new(0),
                 checksums: Checksums::default(),
                 counters: Counters::default(),
+                budget: Budget::new(),
+                refusals: Flood::new(),
                 last_denial: Mutex::default(),
                 last_failure: Mutex::default(),
             }),
@@ -242,17 +254,21 @@ impl Egress {
         parts: http::request::Parts,
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
-        let outgoing = Outgoing::collect(permit, parts, body).await?;
+        let slot = self.inner.budget.request().await?;
+        let outgoing = Outgoing::collect(permit, parts, body, &self.inner.budget).await?;
         let response = self.exchange(&outgoing).await?;
-        self.deliver(outgoing, response).await
+        self.deliver(outgoing, response, slot).await
     }
 
     /// Keeps and logs why a request failed.
     fn note(&self, failure: &Failure) {
-        let reason = describe(failure);
+        let reason = one_line(&describe(failure)).into_owned();
         let slot = if failure.is_denial() {
             self.inner.counters.denied();
-            tracing::warn!(%reason, "a request was not let out");
+            if let Admission::Logged { dropped } = self.inner.refusals.admit() {
+                tell_of(dropped);
+                tracing::warn!(%reason, "a request was not let out");
+            }
             &self.inner.last_denial
         } else {
             tracing::debug!(%reason, "a request failed");
@@ -448,8 +464,10 @@ impl Egress {
         &self,
         outgoing: Outgoing,
         response: Response<UpstreamBody>,
+        slot: Room,
     ) -> Result<Response<WasiBody>, Failure> {
         let (mut parts, body) = response.into_parts();
+        check_headers(&parts.headers)?;
         for name in &CONNECTION_HEADERS {
             parts.headers.remove(name);
         }
@@ -465,7 +483,7 @@ impl Egress {
         if is_bodiless {
             return Ok(Response::from_parts(parts, whole(Bytes::new())));
         }
-        let reader = Reader::new(self.clone(), outgoing, &parts, body);
+        let reader = Reader::new(self.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
             None => reader.into_body().await?,
             Some(secrets) => {
@@ -501,6 +519,7 @@ impl Outgoing {
         permit: policy::Permit,
         parts: http::request::Parts,
         body: WasiBody,
+        budget: &Budget,
     ) -> Result<Self, Failure> {
         let mut headers = parts.headers;
         let announced = headers
@@ -516,7 +535,7 @@ impl Outgoing {
             return Err(denial().into());
         }
         let bytes_max = if reads { 0 } else { BODY_BYTES_MAX };
-        let body = match collect(body, announced, bytes_max).await {
+        let body = match collect(body, announced, bytes_max, budget).await {
             Err(Failure::RequestTooLarge { bytes_max: 0 }) => return Err(denial().into()),
             collected => collected?,
         };
@@ -548,15 +567,19 @@ impl Outgoing {
     }
 }
 
+/// Collects a body. Room for one that announces its length is made before any of it is taken; one that does not must find
+/// room as it comes, since two of those that wait for it would wait for each other.
 async fn collect(
     mut body: WasiBody,
     announced: Option<u64>,
     bytes_max: u64,
+    budget: &Budget,
 ) -> Result<Bytes, Failure> {
     let too_large = Failure::RequestTooLarge { bytes_max };
     if announced.is_some_and(|announced| announced > bytes_max) {
         return Err(too_large);
     }
+    let mut room = budget.bytes(announced.unwrap_or_default()).await?;
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -566,6 +589,15 @@ async fn collect(
         let bytes = first.len() + all.len() + data.len();
         if bytes as u64 > bytes_max {
             return Err(too_large);
+        }
+        match announced {
+            Some(announced) if bytes as u64 > announced => {
+                return Err(Failure::RequestLength {
+                    bytes: bytes as u64,
+                });
+            }
+            Some(_) => {}
+            None => room.merge(budget.try_bytes(data.len() as u64)?),
         }
         // A body in one piece is not copied; of others the first piece moves once the second is there.
         if all.is_empty() && first.is_empty() {
@@ -585,7 +617,37 @@ async fn collect(
             bytes: body.len() as u64,
         });
     }
-    Ok(body)
+    Ok(room.hold(body))
+}
+
+/// Whether the headers of an answer are such that many may be held.
+fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum::<usize>();
+    if bytes > ANSWER_HEADER_BYTES_MAX {
+        return Err(Failure::AnswerHeaders {
+            bytes,
+            bytes_max: ANSWER_HEADER_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
+/// Tells of refusals that nobody was told of.
+fn tell_of(dropped: u64) {
+    if dropped > 0 {
+        tracing::warn!(
+            "{dropped} requests that were not let out are not logged: {LINES_MAX} per second are"
+        );
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        tell_of(self.refusals.left());
+    }
 }
 
 /// Whether an answer may repeat what signed the request: anything but what was asked for, which is data and is left
@@ -661,6 +723,8 @@ fn whole(bytes: Bytes) -> WasiBody {
         .boxed_unsync()
 }
 
+#[cfg(test)]
+mod budget_tests;
 #[cfg(test)]
 mod echo_tests;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::bindings::types;
+use crate::printable::{self, MESSAGE_BYTES_MAX};
 
 /// What a caller can do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,9 +88,14 @@ impl Error {
     pub(crate) fn trap(error: &wasmtime::Error) -> Self {
         Self::new(
             ErrorKind::Trap,
-            format!("the component trapped: {}", error.root_cause()),
+            cut(&format!("the component trapped: {}", error.root_cause())),
         )
     }
+}
+
+/// A message that came from a component, fit to be shown: cut to [`MESSAGE_BYTES_MAX`], and said to be.
+pub(crate) fn cut(message: &str) -> String {
+    printable::lines(message, MESSAGE_BYTES_MAX).into_owned()
 }
 
 impl From<types::Error> for Error {
@@ -104,7 +110,7 @@ impl From<types::Error> for Error {
         };
         Self {
             kind,
-            message: error.message,
+            message: cut(&error.message),
             retry_after_ms: error.retry_after_ms,
         }
     }
@@ -132,4 +138,19 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_one_byte_above_its_bound() {
+        let longest = "x".repeat(MESSAGE_BYTES_MAX);
+        assert_eq!(cut(&longest), longest);
+        assert_eq!(
+            cut(&format!("{longest}y")),
+            format!("{longest}… (1 bytes more)")
+        );
+    }
 }

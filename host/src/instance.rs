@@ -2,14 +2,20 @@
 //!
 //! It reaches HTTP through the egress, clocks, chance, its own saved state and a log: no files, no sockets. The
 //! environment that the Rust library asks for is empty. What the exports mean is `source`'s and
-//! `destination`'s.
+//! `destination`'s. Bounds of memory, computing time and the log are next door; what the host holds for requests is
+//! `egress`'s to bound.
+
+mod compute;
+mod log;
+mod memory;
+mod requests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Request, Response};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, UpdateDeadline, WasmCoreDump};
+use wasmtime::{Engine, Store, UpdateDeadline, WasmCoreDump};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::bindings::{cli, random};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -27,18 +33,31 @@ use crate::printable;
 use crate::skipped::{self, Skipped};
 use crate::state::{self as storage, StateStore};
 
-/// Bytes of the component's memory. A destination holds a batch of 64 MiB as it came and encoded, and the four
-/// that are on their way.
-pub const MEMORY_BYTES_MAX: usize = 1 << 30;
+pub use self::compute::COMPUTE_MAX;
+pub use self::memory::MEMORY_BYTES_MAX;
+
+use self::compute::Meter;
+use self::log::Log;
+use self::memory::Limiter;
 
 /// The clock tick of interruption: a component that computes gives way to others this often.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// How long a component may compute in one call. Waiting is free; encoding 64 MiB of Parquet takes seconds.
-const COMPUTE_MAX: Duration = Duration::from_secs(60);
+/// Resources that an instance may hold: requests, bodies, streams, timers. A source of 512 fetches in flight holds eight
+/// for each, and two for each of 4,096 bodies that nobody has read yet.
+const RESOURCES_MAX: usize = 16_384;
 
-/// Resources that an instance may hold: streams of records, requests, timers.
-const RESOURCES_MAX: usize = 100_000;
+/// Bytes of a request's header fields, by the runtime's count, which takes in what a field costs to hold. Ours stay
+/// below 4 KiB; S3 takes 8 KB.
+const FIELD_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of a request's body that are on their way from the component to the egress, twice for each body: what is not
+/// asked for yet must not be more than the handles of it are worth. 5,000 bodies that are never sent hold 320 MiB.
+const CHUNK_BYTES: usize = 32 << 10;
+
+/// Bytes that one call may bring over from the component: the largest value of state, with its name, and some more, so
+/// that one that is too large is refused and not a trap. Batches of records are a fraction of it.
+const COPY_BYTES_MAX: usize = storage::VALUE_BYTES_MAX + (1 << 20);
 
 /// What an instance is given besides the fixed parts.
 pub(crate) struct Means {
@@ -46,6 +65,8 @@ pub(crate) struct Means {
     pub(crate) name: String,
     /// Where its state is kept; none where nothing is.
     pub(crate) state: Option<Arc<dyn StateStore>>,
+    /// How long it may compute in one call.
+    pub(crate) compute_max: Duration,
 }
 
 /// What belongs to an instance on the host's side.
@@ -54,11 +75,12 @@ pub(crate) struct Context {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
-    limits: StoreLimits,
-    means: Means,
-    /// What the component says that it passed over.
+    limiter: Limiter,
+    meter: Arc<Meter>,
+    /// Where its state is kept; none where nothing is.
+    state: Option<Arc<dyn StateStore>>,
+    log: Log,
     skipped: Skipped,
-    ticks: u32,
 }
 
 /// An instance, and whether it may be called.
@@ -86,40 +108,33 @@ impl Instance {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELD_BYTES_MAX);
+        let meter = Arc::new(Meter::new(means.compute_max));
         let context = Context {
             table,
             wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
-            http: WasiHttpCtx::new(),
+            http,
             hooks: Hooks { egress: None },
-            limits: StoreLimitsBuilder::new()
-                .memory_size(MEMORY_BYTES_MAX)
-                .memories(4)
-                .tables(8)
-                .table_elements(100_000)
-                .instances(64)
-                .build(),
-            means,
+            limiter: Limiter::default(),
+            meter: Arc::clone(&meter),
+            state: means.state,
+            log: Log::new(means.name),
             skipped: Skipped::default(),
-            ticks: 0,
         };
         let mut store = Store::new(pre.engine(), context);
-        store.limiter(|context| &mut context.limits);
+        store.limiter(|context| &mut context.limiter);
+        store.set_hostcall_fuel(COPY_BYTES_MAX);
+        store.set_max_component_handles(RESOURCES_MAX);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| {
-            let context = store.data_mut();
-            context.ticks += 1;
-            if TICK.saturating_mul(context.ticks) > COMPUTE_MAX {
-                return Err(wasmtime::format_err!(
-                    "it computed for {} s in one call",
-                    COMPUTE_MAX.as_secs()
-                ));
-            }
+        store.epoch_deadline_callback(|store| {
+            store.data().meter.check()?;
             Ok(UpdateDeadline::Yield(1))
         });
-        let exports = pre
-            .instantiate_async(&mut store)
+        let exports = meter
+            .measure(pre.instantiate_async(&mut store))
             .await
-            .map_err(|e| Error::trap(&e))?;
+            .map_err(|error| trap(&error, &store.data().limiter))?;
         Ok(Self {
             store,
             exports,
@@ -157,9 +172,9 @@ impl Instance {
             Health::Trapped(error) => return Err(error.clone()),
         }
         self.health = Health::Busy;
-        self.store.data_mut().ticks = 0;
         self.store.set_epoch_deadline(1);
-        match call(&self.exports, &mut self.store).await {
+        let meter = Arc::clone(&self.store.data().meter);
+        match meter.measure(call(&self.exports, &mut self.store)).await {
             Ok(value) => {
                 self.health = Health::Idle;
                 Ok(value)
@@ -167,7 +182,7 @@ impl Instance {
             Err(error) => {
                 let said = String::from_utf8_lossy(&self.stderr.contents()).into_owned();
                 let said = printable::line(said.trim(), STDERR_BYTES_MAX);
-                let mut error = Error::trap(&error);
+                let mut error = trap(&error, &self.store.data().limiter);
                 if !said.is_empty() {
                     error = error
                         .clone()
@@ -181,12 +196,34 @@ impl Instance {
 }
 
 impl Instance {
+    /// Ends an instance that broke a rule of the contract.
+    pub(crate) fn break_off(&mut self, why: &str) -> Error {
+        let message = format!("the component broke a rule of its contract: {why}");
+        let error = Error::new(ErrorKind::Trap, message);
+        self.health = Health::Trapped(error.clone());
+        error
+    }
+}
+
+/// An error of the runtime while the component ran, with what it may have run into.
+fn trap(error: &wasmtime::Error, limiter: &Limiter) -> Error {
+    let trap = Error::trap(error);
+    match limiter.explain() {
+        Some(why) => {
+            let message = format!("{trap}; {why}");
+            trap.with_message(message)
+        }
+        None => trap,
+    }
+}
+
+impl Instance {
     /// Interrupts the instance in a call and returns what its memories hold.
     pub(crate) async fn dump<T>(
         mut self,
         call: impl AsyncFnOnce(&Connector, &mut Store<Context>) -> wasmtime::Result<T>,
     ) -> Vec<u8> {
-        self.store.data_mut().ticks = u32::MAX / 2;
+        self.store.data().meter.exhaust();
         self.store.set_epoch_deadline(0);
         let Err(error) = call(&self.exports, &mut self.store).await else {
             return Vec::new();
@@ -207,6 +244,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     let l = &mut linker;
     // wasi:io, clocks, random, stdin (closed), stdout (dropped), stderr (kept for the message of a panic).
     wasmtime_wasi_http::p2::add_to_linker_async(l)?;
+    requests::bound(l)?;
     random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |c: &mut Context| c.wasi.random())?;
     // The Rust library asks for these at its start. They answer with nothing: no variables, no terminal.
     cli::environment::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
@@ -254,6 +292,10 @@ type Sent = Result<
 >;
 
 impl WasiHttpHooks for Hooks {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         // What may be set is the policy's to say, which answers with a reason; here stands only what HTTP forbids.
         Arc::new(|name: &HeaderName| wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name))
@@ -321,20 +363,20 @@ fn storage_error(error: &storage::Error) -> types::Error {
 
 impl state::Host for Context {
     async fn load(&mut self, name: String) -> Result<Option<Vec<u8>>, types::Error> {
-        let store = self.means.state.clone();
+        let store = self.state.clone();
         with_storage(store, move |store| store.load(&name))
             .await
             .unwrap_or(Ok(None))
     }
 
     async fn save(&mut self, name: String, value: Vec<u8>) -> Result<(), types::Error> {
-        let store = self.means.state.clone();
+        let store = self.state.clone();
         let saved = with_storage(store, move |store| store.save(&name, &value)).await;
         saved.unwrap_or_else(nothing_kept)
     }
 
     async fn remove(&mut self, name: String) -> Result<(), types::Error> {
-        let store = self.means.state.clone();
+        let store = self.state.clone();
         let removed = with_storage(store, move |store| store.remove(&name)).await;
         removed.unwrap_or_else(nothing_kept)
     }
@@ -347,20 +389,12 @@ impl logging::Host for Context {
         context: String,
         message: String,
     ) -> wasmtime::Result<()> {
-        let connector = &self.means.name;
         if context == skipped::CONTEXT {
             let object = self.skipped.tell(&message);
-            tracing::warn!(%connector, "skipped an object: {}; key=`{}`", object.reason, object.key);
-            return Ok(());
-        }
-        match level {
-            logging::Level::Trace => tracing::trace!(%connector, "{message}"),
-            logging::Level::Debug => tracing::debug!(%connector, "{message}"),
-            logging::Level::Info => tracing::info!(%connector, "{message}"),
-            logging::Level::Warn => tracing::warn!(%connector, "{message}"),
-            logging::Level::Error | logging::Level::Critical => {
-                tracing::error!(%connector, "{message}")
-            }
+            let line = format!("skipped an object: {}; key=`{}`", object.reason, object.key);
+            self.log.line(logging::Level::Warn, &line);
+        } else {
+            self.log.line(level, &message);
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod destination;
 pub mod egress;
 pub mod environment;
 mod error;
+mod flood;
 mod instance;
 pub mod pipeline;
 pub mod printable;
@@ -23,11 +24,12 @@ mod source;
 pub mod state;
 
 pub use component::{
-    Connector, EMBEDDED, Given, Options, Parameter, ParameterType, Specification, Validation,
+    COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Given, Options, Parameter,
+    ParameterType, Specification, Validation,
 };
 pub use destination::{Ack, Destination};
 pub use error::{Error, ErrorKind, Result};
-pub use instance::MEMORY_BYTES_MAX;
+pub use instance::{COMPUTE_MAX, MEMORY_BYTES_MAX};
 pub use record::Record;
 pub use settings::Settings;
 pub use skipped::{OBJECTS_MAX as SKIPPED_OBJECTS_MAX, Skipped, SkippedObject};

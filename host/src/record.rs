@@ -3,6 +3,8 @@
 //! A body's bytes stay where the egress put them until somebody reads them here, or until the destination's
 //! instance gets the stream. The text form of records is `s3_connector::record::json`.
 
+mod counted;
+
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,7 @@ use wasmtime_wasi::p2::{DynInputStream, StreamError};
 
 pub use s3_connector::record::{Change, Metadata, NoBody, Operation, json};
 
+use self::counted::{Mismatch, counted};
 use crate::bindings::types;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -36,11 +39,19 @@ impl Body {
         Self { stream }
     }
 
+    /// A body of this length, where it is known: what comes is counted.
+    fn new(stream: DynInputStream, length: Option<u64>) -> Self {
+        Self {
+            stream: counted(stream, length),
+        }
+    }
+
     /// Reads the next bytes; none at the end.
     ///
     /// # Errors
     ///
-    /// `Unavailable` where the body broke and could not be resumed. Bytes that came are right.
+    /// `Unavailable` where the body broke and could not be resumed, `Corrupt` where it is not as long as its record
+    /// says. Bytes that came are right.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             match self.stream.read(READ_BYTES) {
@@ -48,6 +59,9 @@ impl Body {
                 Ok(bytes) => return Ok(Some(bytes)),
                 Err(StreamError::Closed) => return Ok(None),
                 Err(StreamError::LastOperationFailed(error) | StreamError::Trap(error)) => {
+                    if let Some(mismatch) = error.downcast_ref::<Mismatch>() {
+                        return Err(Error::new(ErrorKind::Corrupt, mismatch.to_string()));
+                    }
                     let message = format!("a body broke off: {error:#}");
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
@@ -164,7 +178,7 @@ pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<R
                 })?;
                 Ok(Some(Data::Body {
                     length: body.length,
-                    bytes: Body { stream },
+                    bytes: Body::new(stream, body.length),
                 }))
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use wasmtime::component::ResourceAny;
 
+use crate::bindings::types;
 use crate::component::Origin;
 use crate::credentials::Credentials;
 use crate::egress::upstream::Upstream;
@@ -18,6 +19,13 @@ use crate::instance::Instance;
 use crate::record::{self, Record};
 use crate::settings::{Prepared, Reach};
 use crate::skipped::Skipped;
+
+/// Bytes of a position. The connector's own hold a key of at most 1 KiB, escaped, and some numbers.
+const POSITION_BYTES_MAX: usize = 64 << 10;
+
+/// Counters of a source, and bytes of their names. The connector has eight, of at most twelve bytes.
+const COUNTERS_MAX: usize = 64;
+const COUNTER_NAME_BYTES_MAX: usize = 64;
 
 /// A source of records.
 pub struct Source {
@@ -126,6 +134,9 @@ impl Source {
             })
             .await?;
         let records = self.reach.explain(read).await?;
+        if let Some(why) = broken_rule(&records, records_max) {
+            return Err(self.instance.break_off(&why));
+        }
         let table = self.instance.table();
         records
             .into_iter()
@@ -167,6 +178,13 @@ impl Source {
                     .await
             })
             .await?;
+        let is_long = |(name, _): &(String, u64)| name.len() > COUNTER_NAME_BYTES_MAX;
+        if progress.counters.len() > COUNTERS_MAX || progress.counters.iter().any(is_long) {
+            let why = format!(
+                "its progress has more than {COUNTERS_MAX} counters, or names of more than {COUNTER_NAME_BYTES_MAX} bytes"
+            );
+            return Err(self.instance.break_off(&why));
+        }
         Ok(Progress {
             caught_up: progress.caught_up,
             counters: progress.counters.into_iter().collect(),
@@ -242,5 +260,48 @@ impl Source {
     /// Where its settings lead.
     pub(crate) fn reach(&self) -> &Reach {
         &self.reach
+    }
+}
+
+/// What is wrong with the records of a read, if anything is.
+fn broken_rule(records: &[types::Record], records_max: u32) -> Option<String> {
+    if records.len() > records_max as usize {
+        let count = records.len();
+        return Some(format!(
+            "it handed out {count} records where {records_max} were asked for"
+        ));
+    }
+    let longest = records.iter().map(|record| record.position.len()).max()?;
+    (longest > POSITION_BYTES_MAX).then(|| {
+        format!("a position has {longest} bytes; positions have {POSITION_BYTES_MAX} at most")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(position_bytes: usize) -> types::Record {
+        types::Record {
+            position: vec![1; position_bytes],
+            operation: types::Operation::Create,
+            metadata: Vec::new(),
+            key: None,
+            payload: types::Change {
+                before: None,
+                after: None,
+            },
+        }
+    }
+
+    #[test]
+    fn as_many_records_as_were_asked_for_and_positions_of_bounded_length_pass() {
+        assert_eq!(broken_rule(&[], 0), None);
+        let longest = [record(POSITION_BYTES_MAX), record(1)];
+        assert_eq!(broken_rule(&longest, 2), None);
+        let why = broken_rule(&longest, 1).unwrap();
+        assert_eq!(why, "it handed out 2 records where 1 were asked for");
+        let why = broken_rule(&[record(1), record(POSITION_BYTES_MAX + 1)], 2).unwrap();
+        assert!(why.starts_with("a position has 65537 bytes"), "{why}");
     }
 }

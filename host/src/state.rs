@@ -3,12 +3,14 @@
 
 mod file;
 mod memory;
+mod quota;
 mod watched;
 
 use std::path::PathBuf;
 
 pub use self::file::FileState;
 pub use self::memory::MemoryState;
+pub use self::quota::Quota;
 pub(crate) use self::watched::{LastPlace, Watched};
 
 /// The longest name of a value: with every byte escaped, a file's name stays below the 255 bytes of Linux.
@@ -16,7 +18,7 @@ pub const NAME_BYTES_MAX: usize = 80;
 
 /// The largest value: a plan of a pass over ten million keys takes tens of megabytes; more is a mistake, and
 /// would be read back into memory whole.
-pub const VALUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const VALUE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Why state was not kept or not found.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,19 @@ pub enum Error {
         name: String,
         /// Its length.
         bytes: usize,
+    },
+    /// The store keeps as much as it may.
+    #[error(
+        "no more state can be kept: remove the pipeline's state to begin anew, and report it if that repeats itself; \
+         {what}=`{used}`, {what}_max=`{max}`"
+    )]
+    Full {
+        /// What there is too much of: `bytes` or `names`.
+        what: &'static str,
+        /// How much there would be.
+        used: u64,
+        /// How much there may be.
+        max: u64,
     },
     /// Another process, or another part of this one, works in the folder.
     #[error(
@@ -75,7 +90,7 @@ impl Error {
     /// What happened, but not where: for components, whose business the host's folders are not.
     pub(crate) fn without_place(&self) -> String {
         match self {
-            Self::Name { .. } | Self::Size { .. } => self.to_string(),
+            Self::Name { .. } | Self::Size { .. } | Self::Full { .. } => self.to_string(),
             Self::Locked { .. } => "the state is in use by another process".to_owned(),
             Self::Folder { action, source, .. } => {
                 format!("the state can't be used; action=`{action}`: {source}")
@@ -87,7 +102,7 @@ impl Error {
     /// Where it happened, for whoever can look there.
     fn place(&self) -> Option<String> {
         match self {
-            Self::Name { .. } | Self::Size { .. } => None,
+            Self::Name { .. } | Self::Size { .. } | Self::Full { .. } => None,
             Self::Locked { folder, .. } | Self::Folder { folder, .. } => {
                 Some(format!("folder=`{}`", folder.display()))
             }
@@ -110,7 +125,7 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the value can't be made durable.
+    /// If the value can't be made durable, or the store is full.
     fn save(&self, name: &str, value: &[u8]) -> Result<(), Error>;
 
     /// Forgets `name`. A name that is not there is no error.

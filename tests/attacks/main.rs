@@ -3,5 +3,6 @@
 //! Attacks are functions of the package `hostile`, which settings name. A claim that the README makes about the
 //! sandbox is held by a test here.
 
+mod bounds;
 mod secrets;
 mod siege;

@@ -1,10 +1,12 @@
 //! What each test works with: a store with a bucket and temporary keys, and the component that attacks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use s3_connector::record::{Change, Operation};
 use s3_connector_host::record::{Data, Record};
+use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Destination, Given, Result, Source};
 use s3_connector_tests::embedded::{self, AccessKey};
 use s3_connector_tests::hostile;
@@ -63,13 +65,21 @@ impl Siege {
 
     /// What an attack of a source got, in the call that `settings` name.
     pub async fn loot_of_source(&self, settings: Settings<'_>) -> Result<String> {
-        let mut source = self.source(settings).await?;
-        source.open(None).await?;
-        let record = source.read(1, Duration::from_millis(1)).await?.remove(0);
-        match record.payload.after {
-            Some(Data::Raw(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            other => panic!("loot is text, not {other:?}"),
-        }
+        loot_of(self.source(settings).await?).await
+    }
+
+    /// The same, with state that is kept there.
+    pub async fn loot_of_source_with(
+        &self,
+        settings: Settings<'_>,
+        state: Arc<dyn StateStore>,
+    ) -> Result<String> {
+        let given = Given {
+            state: Some(state),
+            ..Given::default()
+        };
+        let settings = self.settings(settings);
+        loot_of(self.hostile.source(settings, given).await?).await
     }
 
     /// What an attack of a destination's `write` got.
@@ -79,6 +89,16 @@ impl Siege {
         destination.open().await?;
         let ack = destination.write(vec![record()]).await?.remove(0);
         Ok(ack.error.expect("loot stands in it").message().to_owned())
+    }
+}
+
+/// What the first record of a source holds.
+async fn loot_of(mut source: Source) -> Result<String> {
+    source.open(None).await?;
+    let record = source.read(1, Duration::from_millis(1)).await?.remove(0);
+    match record.payload.after {
+        Some(Data::Raw(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        other => panic!("loot is text, not {other:?}"),
     }
 }
 

@@ -12,6 +12,7 @@ mod chance;
 mod check;
 mod dead_letters;
 mod endings;
+mod hanging;
 mod help;
 mod hostile;
 mod kills;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use s3_connector_host::{Connector, Result};
+use s3_connector_host::{Connector, Options, Result};
 
 use crate::world;
 
@@ -57,11 +57,19 @@ pub fn file(variant: &str) -> PathBuf {
 ///
 /// The host's, which may refuse what the variant says of itself.
 pub async fn connector(variant: &str) -> Result<Connector> {
-    Connector::load(s3_connector_host::Options {
+    Connector::load(options(variant)).await
+}
+
+/// How a variant is loaded.
+///
+/// # Panics
+///
+/// If it can't be built.
+pub fn options(variant: &str) -> Options {
+    Options {
         component: Some(file(variant)),
         ..world::load()
-    })
-    .await
+    }
 }
 
 /// Builds the component; gives the folder that it is in, and its bytes.

@@ -123,6 +123,13 @@ pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut impl Text) {
     }
 }
 
+/// Whether the text is a JSON object, as structured data must be: text that is not would break the line that it stands in.
+#[must_use]
+pub fn is_object(text: &str) -> bool {
+    text.trim_ascii_start().starts_with('{')
+        && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+}
+
 /// Appends bytes as a base64 string with its quotes.
 pub fn encode_bytes(bytes: &[u8], out: &mut impl Text) {
     out.put(b"\"");
@@ -167,6 +174,27 @@ mod tests {
 
     use super::*;
     use crate::record::{Change, Operation};
+
+    #[test]
+    fn only_a_whole_object_is_one() {
+        for text in ["{}", " {\"a\":\n[1,{}]} ", "{\"a\":1e400}"] {
+            assert!(is_object(text), "{text}");
+        }
+        for text in [
+            "",
+            "null",
+            "[]",
+            "\"{}\"",
+            "{",
+            "{}}",
+            "{} {}",
+            "{\"a\":\u{1b}1}",
+            "{\"a\":\"\u{1b}\"}",
+            "{a:1}",
+        ] {
+            assert!(!is_object(text), "{text}");
+        }
+    }
 
     fn sample() -> Record<NoBody> {
         Record {

@@ -19,6 +19,16 @@ pub(crate) enum Failure {
     RequestTooLarge { bytes_max: u64 },
     #[error("the request's body is not as long as announced; bytes=`{bytes}`")]
     RequestLength { bytes: u64 },
+    #[error(
+        "no room for another request: too many wait for their answers; in_flight_max=`{in_flight_max}`"
+    )]
+    Crowded { in_flight_max: usize },
+    #[error(
+        "no room for the request's body: too much is held for this connector; bytes_max=`{bytes_max}`"
+    )]
+    NoRoom { bytes_max: u64 },
+    #[error("the answer's headers are too large; bytes=`{bytes}`, bytes_max=`{bytes_max}`")]
+    AnswerHeaders { bytes: usize, bytes_max: usize },
     #[error("the guest's body broke")]
     Guest(WasiError),
     #[error("the request failed")]
@@ -53,6 +63,9 @@ impl Failure {
             | Self::Sign(_)
             | Self::RequestTooLarge { .. }
             | Self::RequestLength { .. }
+            | Self::Crowded { .. }
+            | Self::NoRoom { .. }
+            | Self::AnswerHeaders { .. }
             | Self::Guest(_)
             | Self::Excess
             | Self::NotResumable { .. }
@@ -74,6 +87,11 @@ impl From<Failure> for WasiError {
             }
             Failure::RequestTooLarge { bytes_max } => Self::HttpRequestBodySize(Some(bytes_max)),
             Failure::RequestLength { bytes } => Self::HttpRequestBodySize(Some(bytes)),
+            Failure::Crowded { .. } => Self::ConnectionLimitReached,
+            Failure::NoRoom { bytes_max } => Self::HttpRequestBodySize(Some(bytes_max)),
+            Failure::AnswerHeaders { bytes, .. } => {
+                Self::HttpResponseHeaderSectionSize(u32::try_from(bytes).ok())
+            }
             Failure::Guest(error) => error,
             Failure::Upstream(error) => error.into(),
             Failure::NoAnswer { .. } => Self::HttpResponseTimeout,

@@ -13,6 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
+use super::budget::Room;
 use super::failure::Failure;
 use super::upstream::{UpstreamBody, describe};
 use super::{DRAIN_BYTES_MAX, Egress, Operation, Outgoing, STALL_TIMEOUT, parse, whole};
@@ -60,6 +61,8 @@ pub(super) struct Reader {
     resumes: u32,
     /// `received` when the body was last taken up.
     resumed_at: u64,
+    /// The request is in flight for as long as this lives.
+    _slot: Room,
 }
 
 /// What binds a second answer to the first.
@@ -72,10 +75,13 @@ struct Pin {
 impl Reader {
     pub(super) fn new(
         egress: Egress,
-        outgoing: Outgoing,
+        mut outgoing: Outgoing,
         parts: &response::Parts,
         body: UpstreamBody,
+        slot: Room,
     ) -> Self {
+        // Its room is for others: only requests without a body are asked again from here.
+        outgoing.body = Bytes::new();
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(parse);
         let is_object = outgoing.operation == Operation::GetObject;
         Self {
@@ -89,23 +95,38 @@ impl Reader {
                 .and_then(|length| Pin::of(parts, length)),
             resumes: 0,
             resumed_at: 0,
+            _slot: slot,
         }
     }
 
-    /// The body for the guest: whole if it is short, else a stream. A body without a length is read until it
-    /// ends or turns out to be long.
+    /// The body for the guest: whole if it is short and there is room, otherwise a stream. A body without a length is read
+    /// until it ends or turns out to be long. What has no room stays where it is, in its connection, until it is read.
     pub(super) async fn into_body(mut self) -> Result<WasiBody, Failure> {
         if self.length.is_some_and(|length| length > DRAIN_BYTES_MAX) {
             return Ok(self.into_stream(VecDeque::new()));
         }
+        let budget = self.egress.inner.budget.clone();
+        let Ok(mut room) = budget.try_bytes(self.length.unwrap_or_default()) else {
+            return Ok(self.into_stream(VecDeque::new()));
+        };
         let mut pieces = VecDeque::new();
         while self.received <= DRAIN_BYTES_MAX {
-            match self.next().await? {
-                Some(data) => pieces.push_back(data),
-                None => return Ok(whole(join(pieces))),
+            let Some(data) = self.next().await? else {
+                return Ok(whole(room.hold(join(pieces))));
+            };
+            let more = match self.length {
+                Some(_) => Ok(()),
+                None => budget
+                    .try_bytes(data.len() as u64)
+                    .map(|more| room.merge(more)),
+            };
+            pieces.push_back(data);
+            if more.is_err() {
+                break;
             }
         }
-        Ok(self.into_stream(pieces))
+        let begun = VecDeque::from([room.hold(join(pieces))]);
+        Ok(self.into_stream(begun))
     }
 
     /// A whole document; nothing where it is longer than `bytes_max`: what was cut off half way could not be searched.

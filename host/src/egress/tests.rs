@@ -250,7 +250,7 @@ async fn a_large_body_is_hashed_as_a_small_one_is() {
             .inner
             .policy
             .check(&parts.method, &parts.uri, &parts.headers);
-        Outgoing::collect(permit.unwrap(), parts, body)
+        Outgoing::collect(permit.unwrap(), parts, body, &Budget::new())
             .await
             .unwrap()
     };

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
@@ -256,7 +255,11 @@ impl<W: Sink> JsonLinesOutput<W> {
     }
 
     /// Writes whole lines into the text, and the text into the sink as it grows.
-    async fn write_line(&mut self, record: Record) -> Result<()> {
+    async fn write_line(&mut self, mut record: Record) -> Result<()> {
+        record.payload.before = match record.payload.before.take() {
+            Some(Data::Body { bytes, .. }) => Some(Data::Raw(bytes.collect().await?)),
+            other => other,
+        };
         match record.payload.after {
             Some(Data::Body { length, .. })
                 if length.is_some_and(|n| n <= WHOLE_BODY_BYTES_MAX) =>
@@ -362,29 +365,31 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let mut positions: Vec<Bytes> = Vec::with_capacity(records.len());
+        let mut acks: Vec<Ack> = Vec::with_capacity(records.len());
         for record in records {
             let position = record.position.clone();
+            if let Some(error) = refusal(&record) {
+                let error = Some(error);
+                acks.push(Ack { position, error });
+                continue;
+            }
             if let Err(error) = self.write_line(record).await {
                 self.failed = Some(error);
                 self.drop_torn_line().await;
                 break;
             }
-            positions.push(position);
+            acks.push(Ack {
+                position,
+                error: None,
+            });
         }
-        if !positions.is_empty() {
+        if !acks.is_empty() {
             // The acks of the lines before a torn one go first; the next call says what tore it.
             self.finish().await?;
         } else if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        Ok(positions
-            .into_iter()
-            .map(|position| Ack {
-                position,
-                error: None,
-            })
-            .collect())
+        Ok(acks)
     }
 
     async fn flush(&mut self, _wait: Duration) -> Result<Vec<Ack>> {
@@ -402,6 +407,32 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
         }
         self.failed = None;
         Ok(true)
+    }
+}
+
+/// Why a record can't be a line, for a fault of its own.
+fn refusal(record: &Record) -> Option<Error> {
+    let (key, before) = (&record.key, &record.payload.before);
+    let refuse = |why: String| Some(Error::new(ErrorKind::Invalid, why));
+    for data in [key, before, &record.payload.after].into_iter().flatten() {
+        match data {
+            Data::Structured(text) if !json::is_object(text) => {
+                return refuse("its structured data are not a JSON object".to_owned());
+            }
+            _ => {}
+        }
+    }
+    match (key, before) {
+        (Some(Data::Body { .. }), _) => {
+            refuse("its key is a body, and a line holds keys whole".to_owned())
+        }
+        (_, Some(Data::Body { length, .. })) if length.is_none_or(|n| n > WHOLE_BODY_BYTES_MAX) => {
+            let bytes_max = WHOLE_BODY_BYTES_MAX;
+            refuse(format!(
+                "its payload before is too large for a line; bytes_max=`{bytes_max}`"
+            ))
+        }
+        _ => None,
     }
 }
 

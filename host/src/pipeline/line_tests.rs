@@ -304,6 +304,62 @@ async fn a_body_in_pieces_is_the_same_base64_as_in_one() {
 }
 
 #[tokio::test]
+async fn what_can_t_be_a_line_is_refused_and_the_lines_around_it_are_written() {
+    let small = || body([Ok(Bytes::from(vec![b'x'; 1 << 20]))]);
+    let before = |length| {
+        let mut record = with_body(Some(3), body([Ok(Bytes::from_static(b"abc"))]));
+        record.payload.before = Some(Data::Body {
+            length,
+            bytes: small(),
+        });
+        record
+    };
+    let mut key = before(Some(1 << 20));
+    key.key = Some(Data::Body {
+        length: Some(1),
+        bytes: body([]),
+    });
+    let structured = |text: &str| {
+        let mut record = before(Some(1 << 20));
+        record.key = Some(Data::Structured(text.to_owned()));
+        record
+    };
+    let records = vec![
+        structured("{\"a\":1}"),
+        structured("{\"a\":1}}\u{1b}[2J"),
+        key,
+        before(Some((1 << 20) + 1)),
+        before(None),
+        before(Some(1 << 20)),
+    ];
+    let (sender, mut receiver) = duplex(8 << 20);
+    let mut output = JsonLinesOutput::new(sender);
+    let acks = output.write(records).await.unwrap();
+    drop(output);
+    let why: Vec<_> = acks
+        .iter()
+        .map(|ack| ack.error.as_ref().map_or("", Error::message))
+        .collect();
+    assert_eq!(why.len(), 6);
+    assert!(why[0].is_empty() && why[5].is_empty(), "{why:?}");
+    assert!(why[1].contains("not a JSON object"), "{why:?}");
+    assert!(why[2].contains("its key is a body"), "{why:?}");
+    assert!(
+        why[3].contains("too large for a line; bytes_max=`1048576`"),
+        "{why:?}"
+    );
+    assert_eq!(why[3], why[4]);
+    let mut text = String::new();
+    receiver.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text.lines().count(), 2);
+    for line in text.lines() {
+        let record = crate::record::json::decode_line(line.as_bytes()).unwrap();
+        let before = record.payload.before.unwrap();
+        assert_eq!(before.length(), Some(1 << 20));
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.jsonl");

@@ -9,10 +9,11 @@ use std::hash::Hasher as _;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use siphasher::sip::SipHasher24;
 
+use super::quota::{Quota, Usage};
 use super::{Error, StateStore, VALUE_BYTES_MAX, check_name, check_value};
 
 /// The file that is locked, and holds the process id of who locked it.
@@ -35,8 +36,8 @@ pub struct FileState {
     folder: PathBuf,
     /// Open as long as the lock is held. The lock ends with the process, however that ends.
     pub(super) lock: File,
-    /// Two threads would write the same temporary file.
-    writing: Mutex<()>,
+    /// What is kept; locked while something is written, since two threads would write the same temporary file.
+    usage: Mutex<Usage>,
 }
 
 impl Drop for FileState {
@@ -56,6 +57,15 @@ impl FileState {
     ///
     /// [`Error::Locked`] if another process has it; [`Error::Folder`] if it can't be made or written to.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
+        Self::open_with(folder, Quota::default())
+    }
+
+    /// As [`open`](Self::open), with another bound of what may be kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(folder: impl Into<PathBuf>, quota: Quota) -> Result<Self, Error> {
         let folder = folder.into();
         let fail = |action| {
             let folder = folder.clone();
@@ -95,17 +105,21 @@ impl FileState {
         }
         write_pid(&mut lock).map_err(fail("write the lock"))?;
 
-        // 3. What a crash left.
+        // 3. What a crash left, and what is kept.
+        let mut kept = Vec::new();
         for file in list(&folder).map_err(fail("list"))? {
             if file.ends_with(TEMPORARY_SUFFIX) {
                 fs::remove_file(folder.join(&file)).map_err(fail("clean up"))?;
                 tracing::debug!(file, "a file that was half written is removed");
+            } else if let Some(name) = file.strip_suffix(VALUE_SUFFIX).and_then(unescape) {
+                let metadata = fs::metadata(folder.join(&file)).map_err(fail("list"))?;
+                kept.push((name, metadata.len().saturating_sub(HEADER_BYTES as u64)));
             }
         }
         Ok(Self {
             folder,
             lock,
-            writing: Mutex::new(()),
+            usage: Mutex::new(Usage::of(quota, kept)),
         })
     }
 
@@ -128,9 +142,12 @@ impl FileState {
         }
     }
 
-    /// Replaces a file as a whole.
-    fn write(&self, file: &str, value: &[u8]) -> Result<(), Error> {
-        let _guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces a file as a whole, while nobody else does.
+    fn write(&self, _usage: &Usage, file: &str, value: &[u8]) -> Result<(), Error> {
         let path = self.folder.join(file);
         let temporary = self.folder.join(format!("{file}{TEMPORARY_SUFFIX}"));
         let written = write_synced(&temporary, &header(file, value), value)
@@ -167,13 +184,21 @@ impl StateStore for FileState {
     fn save(&self, name: &str, value: &[u8]) -> Result<(), Error> {
         check_name(name)?;
         check_value(name, value)?;
-        self.write(&file_name(name), value)
+        let mut usage = self.usage();
+        usage.check(name, value.len() as u64)?;
+        self.write(&usage, &file_name(name), value)?;
+        usage.saved(name, value.len() as u64);
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
+        let mut usage = self.usage();
         match fs::remove_file(self.folder.join(file_name(name))) {
-            Ok(()) => self.sync_folder(),
+            Ok(()) => {
+                usage.removed(name);
+                self.sync_folder()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(self.fail("remove", source)),
         }
@@ -195,7 +220,7 @@ impl StateStore for FileState {
 
     fn save_position(&self, position: &[u8]) -> Result<(), Error> {
         check_value(POSITION, position)?;
-        self.write(POSITION, position)
+        self.write(&self.usage(), POSITION, position)
     }
 }
 

@@ -3,25 +3,46 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::quota::{Quota, Usage};
 use super::{Error, StateStore, check_name, check_value};
 
 /// State in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryState {
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    usage: Usage,
     values: BTreeMap<String, Vec<u8>>,
     position: Option<Vec<u8>>,
+}
+
+impl Default for MemoryState {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl MemoryState {
     /// State that is empty.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_quota(Quota::default())
+    }
+
+    /// State that is empty, and may become as large as this.
+    #[must_use]
+    pub fn with_quota(quota: Quota) -> Self {
+        let kept = Kept {
+            usage: Usage::of(quota, []),
+            values: BTreeMap::new(),
+            position: None,
+        };
+        Self {
+            kept: Mutex::new(kept),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -38,13 +59,18 @@ impl StateStore for MemoryState {
     fn save(&self, name: &str, value: &[u8]) -> Result<(), Error> {
         check_name(name)?;
         check_value(name, value)?;
-        self.kept().values.insert(name.to_owned(), value.to_vec());
+        let mut kept = self.kept();
+        kept.usage.check(name, value.len() as u64)?;
+        kept.values.insert(name.to_owned(), value.to_vec());
+        kept.usage.saved(name, value.len() as u64);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
-        self.kept().values.remove(name);
+        let mut kept = self.kept();
+        kept.values.remove(name);
+        kept.usage.removed(name);
         Ok(())
     }
 

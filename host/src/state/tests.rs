@@ -37,6 +37,57 @@ fn what_was_saved_last_is_loaded() {
 }
 
 #[test]
+fn a_store_is_full_one_byte_and_one_name_above_its_quota() {
+    let quota = Quota {
+        bytes_max: 10,
+        names_max: 2,
+    };
+    let parent = tempfile::tempdir().unwrap();
+    let open = || FileState::open_with(parent.path(), quota).unwrap();
+    let is_full = |saved: Result<(), Error>, expected| {
+        let Err(error @ Error::Full { what, .. }) = saved else {
+            panic!("{saved:?}")
+        };
+        assert_eq!(what, expected);
+        assert!(error.to_string().contains("remove the pipeline's state"));
+    };
+    let fill = |state: &dyn StateStore| {
+        state.save("a", b"12345").unwrap();
+        state.save("b", b"67890").unwrap();
+        is_full(state.save("b", b"678901"), "bytes");
+        is_full(state.save("c", b""), "names");
+        // What is replaced counts as what it is now, and what was refused changed nothing.
+        state.save("a", b"1234").unwrap();
+        state.save("b", b"678901").unwrap();
+        assert_eq!(state.load("b").unwrap().unwrap(), b"678901");
+        state.remove("a").unwrap();
+        state.save("c", b"1234").unwrap();
+        is_full(state.save("c", b"12345"), "bytes");
+    };
+    fill(&MemoryState::with_quota(quota));
+    fill(&open());
+    // Counted anew from what is there; the position is not part of it.
+    let state = open();
+    state
+        .save_position(b"a position of more than ten bytes")
+        .unwrap();
+    is_full(state.save("c", b"12345"), "bytes");
+    is_full(state.save("d", b""), "names");
+    drop(state);
+    // One that was filled under another quota can become smaller, not larger.
+    let quota = Quota {
+        bytes_max: 1,
+        names_max: 1,
+    };
+    let state = FileState::open_with(parent.path(), quota).unwrap();
+    state.save("c", b"123").unwrap();
+    is_full(state.save("c", b"1234"), "bytes");
+    state.remove("b").unwrap();
+    state.remove("c").unwrap();
+    state.save("e", b"1").unwrap();
+}
+
+#[test]
 fn the_position_is_no_value() {
     in_both(|state| {
         assert_eq!(state.load_position().unwrap(), None);

@@ -2,6 +2,7 @@
 //!
 //! An attack gets the settings and gives what it got, or an error. In which call it runs is `component`'s.
 
+use crate::bounds;
 use crate::component::Settings;
 use crate::component::bindings::opencdc::connector::state;
 use crate::component::bindings::opencdc::connector::types::{
@@ -42,12 +43,28 @@ pub(crate) type Attack = fn(&Settings) -> Result<Loot, Error>;
 
 /// All attacks by name.
 pub(crate) const ATTACKS: &[(&str, Attack)] = &[
+    ("body", bounds::body),
+    ("busy", bounds::busy),
     ("fail", fail),
+    ("fail-long", bounds::fail_long),
+    ("fields", bounds::fields),
+    ("fill", bounds::fill),
+    ("flood", bounds::flood),
+    ("grow", bounds::grow),
+    ("handles", bounds::handles),
+    ("hang", bounds::hang),
+    ("hoard", bounds::hoard),
     ("log", log),
+    ("nap", bounds::nap),
     ("panic", panic),
     ("positions", positions),
+    ("records", bounds::records),
     ("request", request::request),
     ("save", save),
+    ("spin", bounds::spin),
+    ("structured", bounds::structured),
+    ("texts", bounds::texts),
+    ("unsent", bounds::unsent),
     ("settings", settings),
     ("settings-in-error", settings_in_error),
     ("settings-in-object", settings_in_object),

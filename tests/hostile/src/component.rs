@@ -10,6 +10,7 @@ use ::wasi::clocks::monotonic_clock;
 use self::bindings::exports::opencdc::connector::{destination, source, specifier};
 use self::bindings::opencdc::connector::types::{self, Error, ErrorKind, Record};
 use crate::attacks::{self, Loot};
+use crate::bounds;
 use crate::specification;
 
 #[expect(
@@ -50,7 +51,8 @@ impl specifier::Guest for Component {
 /// Runs the attack if this is the call for it; gives what it got.
 fn strike(settings: &Settings, call: &str) -> Result<Option<Loot>, Error> {
     let at = settings.get("at").map_or("open", String::as_str);
-    let Some(name) = settings.get("attack").filter(|_| at == call) else {
+    let name = settings.get("attack").filter(|_| at == call);
+    let Some(name) = name.or_else(|| settings.get(&format!("attack.{call}"))) else {
         return Ok(None);
     };
     match attacks::ATTACKS.iter().find(|(known, _)| known == name) {
@@ -104,7 +106,12 @@ impl source::GuestSource for SourceResource {
             // As an honest source would: otherwise a pipeline asks without a pause.
             monotonic_clock::subscribe_duration(wait_ms.min(100) * 1_000_000).block();
         }
-        let count = records.len().min(records_max as usize);
+        // One attack hands out more than it was asked for.
+        let is_greedy = self.settings.contains_key("greedy");
+        let count = match is_greedy {
+            true => records.len(),
+            false => records.len().min(records_max as usize),
+        };
         Ok(records.drain(..count).collect())
     }
 
@@ -117,7 +124,12 @@ impl source::GuestSource for SourceResource {
         let _ = self.strike("progress");
         source::Progress {
             caught_up: self.records.borrow().is_empty(),
-            counters: Vec::new(),
+            counters: (0..bounds::number(&self.settings, "counters"))
+                .map(|number| {
+                    let name_bytes = bounds::number(&self.settings, "counter-name-bytes");
+                    (format!("{number:0>name_bytes$}"), 1)
+                })
+                .collect(),
         }
     }
 

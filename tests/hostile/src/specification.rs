@@ -33,6 +33,12 @@ fn parameter(name: &str, description: &str, secret: bool) -> Parameter {
     }
 }
 
+fn many(count: usize) -> Vec<Parameter> {
+    (0..count)
+        .map(|number| parameter(&format!("parameter-{number}"), "One of many.", false))
+        .collect()
+}
+
 /// The specification of this variant.
 pub(crate) fn specify() -> Specification {
     let secrets = |secret| -> Vec<Parameter> {
@@ -51,6 +57,10 @@ pub(crate) fn specify() -> Specification {
             parameters.push(parameter(ESCAPES, ESCAPES, false));
             parameters[0].default = Some(ESCAPES.to_owned());
         }
+        "most-parameters" => parameters = many(256),
+        "too-many-parameters" => parameters = many(257),
+        "most-text" => text = "x".repeat((250 << 10) / 5),
+        "too-much-text" => text = "x".repeat((260 << 10) / 5),
         _ => {}
     }
     Specification {
