@@ -16,6 +16,10 @@ in_every_world! {
     a_page_that_leads_to_itself_is_an_error,
     a_page_that_leads_nowhere_is_an_error,
     a_change_on_a_page_that_failed_before_is_not_lost,
+    whether_there_is_more_is_read_as_go_reads_it,
+    a_last_page_that_names_a_next_one_is_an_error,
+    a_time_that_cannot_be_read_stops_nothing,
+    a_key_that_is_not_utf8_is_named,
 }
 
 async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
@@ -225,4 +229,93 @@ async fn a_change_on_a_page_that_failed_before_is_not_lost(place: &Place) {
     changes.sort();
     let expected = [&keys[0], &keys[page_size_max]].map(|key| format!("update {key} 2"));
     assert_eq!(changes, expected);
+}
+
+/// The first page of a snapshot, and of each pass: the bucket's check lists one key, too.
+fn first_pages(fault: &Fault) -> [Rule; 2] {
+    [
+        Rule::new(S3Operation::ListObjectsV2, fault.clone())
+            .skip(1)
+            .times(1),
+        Rule::new(S3Operation::ListObjectVersions, fault.clone()).times(1),
+    ]
+}
+
+async fn whether_there_is_more_is_read_as_go_reads_it(place: &Place) {
+    for text in ["True", "TRUE", "t", "1", " true "] {
+        let (bucket, keys, _) = place.paged().await;
+        let faults = bucket.wire().faults();
+        let rules = first_pages(&Fault::Element("IsTruncated", text)).map(|rule| faults.add(rule));
+        let mut source = bucket
+            .source(&[], &State::memory(), None)
+            .await
+            .expect("opens");
+        let records = read_all(&mut source).await.expect("reads");
+        assert_eq!(records.len(), keys.len(), "{text:?}");
+        assert!(
+            rules.iter().all(|rule| faults.fired(*rule) == 1),
+            "{text:?}"
+        );
+    }
+}
+
+async fn a_last_page_that_names_a_next_one_is_an_error(place: &Place) {
+    for text in ["false", "False", "0"] {
+        let (bucket, ..) = place.paged().await;
+        for (operation, skips) in [
+            (S3Operation::ListObjectsV2, 1),
+            (S3Operation::ListObjectVersions, 0),
+        ] {
+            let rule = Rule::new(operation, Fault::Element("IsTruncated", text)).skip(skips);
+            let (kind, message) = stopped_by(&bucket, rule).await;
+            assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+            let expected = "is the last one, and yet names a next one";
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}
+
+async fn a_time_that_cannot_be_read_stops_nothing(place: &Place) {
+    for text in [
+        "0001-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "",
+        "yesterday",
+    ] {
+        let bucket = place.versioned().await;
+        for key in ["a", "b"] {
+            bucket.put(key, "1").await;
+        }
+        let faults = bucket.wire().faults();
+        let rules = [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions]
+            .map(|listing| faults.add(Rule::new(listing, Fault::Element("LastModified", text))));
+        let mut source = bucket
+            .source(&[], &State::memory(), None)
+            .await
+            .expect("opens");
+        let records = read_all(&mut source).await;
+        let records = records.unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);
+        // The object itself may say what the listing does not.
+        assert!(records[0].metadata.contains_key("s3.lastModified"));
+        rules.into_iter().for_each(|rule| faults.remove(rule));
+        bucket.put("b", "2").await;
+        let records = read_all(&mut source).await.expect("reads");
+        assert_eq!(summary(&records).last().expect("one"), "update b 2");
+    }
+}
+
+async fn a_key_that_is_not_utf8_is_named(place: &Place) {
+    let bucket = place.versioned().await;
+    bucket.put("a", "1").await;
+    for operation in [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions] {
+        let skips = u64::from(operation == S3Operation::ListObjectsV2);
+        let rule = Rule::new(operation, Fault::Element("Key", "z%FFz")).skip(skips);
+        let (kind, message) = stopped_by(&bucket, rule).await;
+        assert_eq!(kind, ErrorKind::Corrupt, "{message}");
+        assert!(message.contains("`z\\xffz`"), "{message}");
+        let asked = bucket.wire().requests_count(operation);
+        assert!(asked <= 3, "what is wrong stays wrong: {asked}");
+        bucket.wire().clear_requests();
+    }
 }

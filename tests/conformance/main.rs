@@ -6,10 +6,12 @@
 
 mod access;
 mod answers;
+mod bodies;
 mod changes;
 mod check;
 mod defects;
 mod destination;
+mod identity;
 mod keys;
 mod listings;
 mod refusals;
@@ -32,6 +34,8 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         listings::CASES,
         answers::CASES,
         unreadable::CASES,
+        identity::CASES,
+        bodies::CASES,
         refusals::CASES,
         destination::CASES,
         uploads::CASES,

@@ -342,8 +342,13 @@ impl Error {
                     return ConnectorError::new(ErrorKind::Denied, message);
                 }
                 if *status == 403 || code == "AccessDenied" {
+                    // The one permission that nobody has thought of who could list objects.
+                    let advice = match *operation {
+                        "ListObjectVersions" => "; allow s3:ListBucketVersions",
+                        _ => "",
+                    };
                     let message = format!(
-                        "{operation} was denied on bucket \"{bucket}\" ({place}): {detail}"
+                        "{operation} was denied on bucket \"{bucket}\" ({place}): {detail}{advice}"
                     );
                     return ConnectorError::new(ErrorKind::Denied, message);
                 }

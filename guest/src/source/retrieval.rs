@@ -107,7 +107,11 @@ impl<P: Ports> Retrieval<P> {
                     return Ok(Retrieved::Archived);
                 }
                 Err(Doubt::Refusal(error)) if is_final(&error) => {
-                    let explained = error.explain(self.client.config());
+                    let mut explained = error.explain(self.client.config());
+                    let is_by_version = wanted.version_id.as_deref() != Some(NULL_VERSION);
+                    if error.is_denied() && wanted.version_id.is_some() && is_by_version {
+                        explained.message.push_str("; allow s3:GetObjectVersion");
+                    }
                     return if error.refuses_object() {
                         Ok(Retrieved::Unreadable(explained))
                     } else {

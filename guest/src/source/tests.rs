@@ -367,3 +367,132 @@ fn a_host_that_fails_to_keep_what_leaves_ends_the_source() {
     assert!(error.message.contains("disk full"), "{error}");
     assert_eq!(world.read().expect_err("stays failed"), error);
 }
+
+/// Pages that lead to each other, of a listing that names the next one by such elements.
+fn in_a_circle(listing: Asked, marker: &'static str) -> Error {
+    let mut count = 0;
+    let mut world = World::open(&[], move |asked, request| {
+        if asked != listing || request.path_with_query.contains("max-keys=1&") {
+            return None;
+        }
+        count += 1;
+        let (key, next) = [("a", "to-b"), ("b", "to-a")][(count - 1) % 2];
+        let more = format!("<IsTruncated>true</IsTruncated><{marker}>{next}</{marker}>");
+        Some(page(asked, &[(key, "1", HOUR)], &more))
+    });
+    let error = world.read_all().expect_err("goes round");
+    assert!(world.asked(listing).len() < 10, "soon noticed");
+    error
+}
+
+#[test]
+fn pages_that_go_in_a_circle_end_the_source() {
+    for (listing, marker) in [
+        (Asked::Uploads, "NextKeyMarker"),
+        (Asked::Objects, "NextContinuationToken"),
+        (Asked::Versions, "NextKeyMarker"),
+    ] {
+        let error = in_a_circle(listing, marker);
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.message.contains("in a circle"), "{error}");
+    }
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_warned_of_once_with_its_key() {
+    let mut world = World::open(&[], |asked, _| {
+        let odd =
+            "<Contents><Key>a</Key><LastModified>0001-01-01T00:00:00Z</LastModified></Contents>";
+        let document = format!(
+            "<ListBucketResult>{odd}{}</ListBucketResult>",
+            odd.replace(">a<", ">b<")
+        );
+        (asked == Asked::Objects).then(|| Reply::status(200).body(&[document.as_bytes()]))
+    });
+    let read = world.read_all().expect("stops nothing");
+    assert_eq!(read, ["snapshot a", "snapshot b"]);
+    let warning = world.warning();
+    assert!(
+        warning.contains("key=`a`, time=`0001-01-01T00:00:00Z`"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn etags_that_differ_from_the_listing_are_said_once() {
+    let keys = ["a", "b", "c"];
+    let mut world = World::open(&[], move |asked, request| match asked {
+        Asked::Objects => {
+            let is_of = |key: &&str| looks_for(request, key) || looks_for(request, "");
+            let keys = keys.iter().filter(|key| is_of(key));
+            let entries: Vec<_> = keys.map(|key| (*key, "listed", HOUR)).collect();
+            Some(page(asked, &entries, ""))
+        }
+        Asked::Object if request.headers.iter().any(|(name, _)| *name == "if-match") => {
+            Some(Reply::error(412, "PreconditionFailed", "Another one."))
+        }
+        Asked::Object => Some(
+            Reply::status(200)
+                .header("etag", "\"own\"")
+                .header("content-length", "0"),
+        ),
+        _ => None,
+    });
+    let mut records = Vec::new();
+    while !world.source.progress().is_caught_up {
+        records.extend(world.read().expect("reads"));
+    }
+    let own = |record: &Record<_>| record.metadata["s3.etag"] == "own";
+    assert!(records.len() == 3 && records.iter().all(own));
+    let warning = world.warning();
+    assert!(warning.contains("lists another ETag"), "{warning}");
+    assert_eq!(world.source.progress().counts.skipped, 0);
+}
+
+#[test]
+fn entries_that_appear_behind_the_window_are_warned_of_once() {
+    let mut looks = 0;
+    let mut world = World::open(&[], move |asked, _| match asked {
+        Asked::Versions => {
+            looks += 1;
+            let entries = [("a", "1", HOUR), ("b", "2", HOUR), ("c", "3", HOUR)];
+            // One object is old; later others appear that say they are as old.
+            let count = [1, 1, 2, 3][looks.min(4) - 1];
+            Some(page(asked, &entries[..count], ""))
+        }
+        _ => None,
+    });
+    while world.source.progress().counts.passes < 6 {
+        assert!(world.read().expect("reads").is_empty());
+    }
+    let warning = world.warning();
+    for part in ["count=`1`", "`lookback`", "store's clock"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+}
+
+#[test]
+fn an_answer_of_another_time_is_looked_up_and_told_by_its_own() {
+    let mut world = World::open(&[], |asked, request| match asked {
+        Asked::Objects => {
+            // Stored again with the same bytes once it was listed.
+            let ago = if looks_for(request, "a") {
+                SECOND
+            } else {
+                HOUR
+            };
+            Some(page(asked, &[("a", "1", ago)], ""))
+        }
+        Asked::Object => {
+            let time = std::time::UNIX_EPOCH + Duration::from_millis(START.0) - SECOND;
+            let reply = Reply::status(200).header("content-length", "0");
+            Some(reply.header("last-modified", &httpdate::fmt_http_date(time)))
+        }
+        _ => None,
+    });
+    let records = world.read().expect("reads");
+    assert_eq!(records.len(), 1);
+    let time = START.before(SECOND);
+    assert_eq!(records[0].metadata["s3.lastModified"], time.to_rfc3339());
+    assert!(world.model.lines(Level::Warn).is_empty());
+}
