@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::record::Record;
-use crate::s3::{Client, ListStart};
+use crate::s3::{Client, ListStart, Patience};
 use buffer::{Batch, Bounds, Buffer, Checked};
 use upload::Uploader;
 
@@ -200,7 +200,7 @@ impl<P: Ports> Destination<P> {
     }
 
     async fn check_bucket(&self) -> Result<()> {
-        let client = self.client.hasty();
+        let client = self.client.with_patience(Patience::OPENING);
         let Err(refusal) = client.head_bucket().await else {
             return Ok(());
         };

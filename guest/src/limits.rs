@@ -21,13 +21,16 @@ pub const PLAN_BYTES_MAX: usize = 16 << 20;
 /// Saved pieces of what a snapshot has handed out, before they are merged into one.
 pub const SEEN_CHUNKS_MAX: u32 = 32;
 
-/// Attempts at one request. With full jitter between 100 ms and 10 s these take about 20 s on average, under
-/// the lifetime of any credentials.
-pub const ATTEMPTS_MAX: u32 = 8;
+/// Time from the first failure of a request to its last attempt, while a connector runs. A store that is restarted, a
+/// failover and a name server's hiccup take 5 to 30 s; a minute covers them twice, and is far below the life of any
+/// credentials. What takes longer ends the instance, which its host may follow with a new one.
+pub const RETRIES_MAX: Duration = Duration::from_secs(60);
 
-/// Attempts while a connector opens: somebody waits, and a wrong address is likelier than an outage. About a
-/// second.
-pub const ATTEMPTS_TO_OPEN_MAX: u32 = 5;
+/// The same while a connector opens: somebody waits, and a wrong address is likelier than an outage.
+pub const RETRIES_TO_OPEN_MAX: Duration = Duration::from_secs(2);
+
+/// Time for each operation while a connector opens, answers included: what the AWS CLI waits for an answer.
+pub const OPEN_STEP_MAX: Duration = Duration::from_secs(60);
 
 /// The first pause between attempts, doubled each time.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -35,11 +38,26 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// Tokens that all requests of an instance share for retries, as in the AWS SDKs' standard mode.
+/// The longest pause that a store can ask for by `Retry-After`: half of [`RETRIES_MAX`], so that another attempt follows.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Over how much time at the least requests come back that were all told the same `Retry-After`, which counts in whole
+/// seconds: 512 in a second are 5 in each of a store's 10 ms.
+pub const RETRY_AFTER_SPREAD_MIN: Duration = Duration::from_secs(1);
+
+/// Tokens that all requests of an instance share for retries, as in the AWS SDKs' standard mode. Where they are
+/// spent, requests don't fail: they wait until one of them finds that the store is back.
 pub const RETRY_TOKENS: u32 = 500;
 
 /// What one retry costs of [`RETRY_TOKENS`]; a first attempt that succeeds gives one token back.
 pub const RETRY_COST: u32 = 5;
+
+/// Time between the requests that find out whether a store is back. One per second is no load to any store, and those
+/// that wait go on within two and a half seconds of its return.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// Time without any answer after which a connector says that the store is away.
+pub const OUTAGE_SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// Bytes of a listing or error document. A page of 1000 keys of 1024 bytes, each percent-encoded, is 4 MiB.
 pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;

@@ -451,7 +451,7 @@ impl Bucket {
                     reply
                 }
             }
-            Method::Post | Method::Delete => Reply::status(501),
+            Method::Delete => Reply::status(501),
         }
     }
 }

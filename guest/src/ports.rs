@@ -22,8 +22,6 @@ pub enum Method {
     Head,
     /// Writes.
     Put,
-    /// Starts or completes.
-    Post,
     /// Removes.
     Delete,
 }
@@ -35,7 +33,6 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Put => "PUT",
-            Self::Post => "POST",
             Self::Delete => "DELETE",
         }
     }

@@ -7,7 +7,6 @@
 pub mod document;
 mod encoded_word;
 pub mod error;
-mod multipart;
 mod object;
 mod request;
 mod retry;
@@ -32,20 +31,21 @@ use crate::time::Timestamp;
 use document::OddTimes;
 use object::user_metadata;
 use request::Builder;
-use retry::Budget;
+use retry::Pace;
+pub use retry::Patience;
 
 /// A result of one operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A bucket on an S3 store. Clones share the budget for retries.
+/// A bucket on an S3 store. Clones share the pace of retries.
 pub struct Client<P> {
     ports: P,
     config: Rc<BucketConfig>,
-    budget: Rc<Budget>,
+    pace: Rc<Pace>,
     retries: Rc<Cell<u64>>,
     /// Whether it was said that the store writes times that can't be read.
     has_odd_times: Rc<Cell<bool>>,
-    attempts_max: u32,
+    patience: Patience,
 }
 
 impl<P: Clone> Clone for Client<P> {
@@ -53,10 +53,10 @@ impl<P: Clone> Clone for Client<P> {
         Self {
             ports: self.ports.clone(),
             config: Rc::clone(&self.config),
-            budget: Rc::clone(&self.budget),
+            pace: Rc::clone(&self.pace),
             retries: Rc::clone(&self.retries),
             has_odd_times: Rc::clone(&self.has_odd_times),
-            attempts_max: self.attempts_max,
+            patience: self.patience,
         }
     }
 }
@@ -148,23 +148,21 @@ pub struct PutObject<'a> {
 impl<P: Ports> Client<P> {
     /// Makes a client of the bucket.
     pub fn new(ports: P, config: BucketConfig) -> Self {
-        let budget = Rc::new(Budget::new());
         Self {
             ports,
             config: Rc::new(config),
-            budget,
+            pace: Rc::new(Pace::new()),
             retries: Rc::default(),
             has_odd_times: Rc::default(),
-            attempts_max: limits::ATTEMPTS_MAX,
+            patience: Patience::RUNNING,
         }
     }
 
-    /// A client that gives up sooner.
+    /// A client with another patience than that of a connector that runs.
     #[must_use]
-    pub fn hasty(&self) -> Self {
-        let attempts_max = limits::ATTEMPTS_TO_OPEN_MAX;
+    pub fn with_patience(&self, patience: Patience) -> Self {
         Self {
-            attempts_max,
+            patience,
             ..self.clone()
         }
     }

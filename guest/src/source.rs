@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::Ports;
 use crate::record::Record;
-use crate::s3::{Client, Error as S3Error, ListStart};
+use crate::s3::{Client, Error as S3Error, ListStart, Patience};
 use feed::Feed;
 pub use outlet::Counts;
 use outlet::{Outlet, Wanted};
@@ -115,7 +115,7 @@ impl<P: Ports> Source<P> {
         }
         let position = position.filter(|p| !p.is_empty());
         let begin = start::decide(position, &self.config, &mut self.store.borrow_mut())?;
-        check_bucket(&self.client.hasty())
+        check_bucket(&self.client.with_patience(Patience::OPENING))
             .await
             .map_err(|e| e.explain(&self.config.bucket))?;
         let begin = begin.resolve(&self.ports, &self.config, &self.seen);

@@ -64,7 +64,10 @@ impl ports::Body for Body {
                 Ok(bytes) => return Ok(Some(Bytes::from(bytes))),
                 Err(StreamError::Closed) => return Ok(None),
                 Err(StreamError::LastOperationFailed(error)) => {
-                    return Err(TransportError::Broken(error.to_debug_string()));
+                    return Err(match http::http_error_code(&error) {
+                        Some(code) => transport_error(code),
+                        None => broken("the answer broke off"),
+                    });
                 }
             }
         }
@@ -203,7 +206,7 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
     for (name, value) in &request.extra_headers {
         append(name, value)?;
     }
-    if matches!(request.method, Method::Put | Method::Post) {
+    if request.method == Method::Put {
         append("content-length", &request.body.len().to_string())?;
     }
     let outgoing = http::OutgoingRequest::new(fields);
@@ -211,7 +214,6 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
         Method::Get => http::Method::Get,
         Method::Head => http::Method::Head,
         Method::Put => http::Method::Put,
-        Method::Post => http::Method::Post,
         Method::Delete => http::Method::Delete,
     };
     let scheme = if request.tls {
@@ -264,13 +266,39 @@ fn transport_error(code: http::ErrorCode) -> TransportError {
             TransportError::Refused("the host did not let the request out".to_owned())
         }
         http::ErrorCode::InternalError(Some(why)) => TransportError::Broken(why),
-        // The code's name without its type and its payload's quotes: `ConnectionRefused`.
-        code => TransportError::Broken(
-            code.to_string()
-                .trim_start_matches("ErrorCode::")
-                .to_owned(),
-        ),
+        code => TransportError::Broken(words(&code)),
     }
+}
+
+/// What a code means, for people. Its own text is for programmers: `DnsError(DnsErrorPayload { rcode: …`.
+fn words(code: &http::ErrorCode) -> String {
+    use http::ErrorCode as Code;
+    let words = match code {
+        Code::DnsError(_) | Code::DestinationNotFound => "the host's name can't be resolved",
+        Code::DnsTimeout => "looking the host's name up took too long",
+        Code::ConnectionRefused => "the connection was refused",
+        Code::ConnectionTimeout => "there was no connection in time",
+        Code::DestinationIpUnroutable | Code::DestinationUnavailable => "the host can't be reached",
+        Code::ConnectionLimitReached => "no more connections can be opened",
+        Code::TlsCertificateError => "the server's certificate is not trusted",
+        Code::TlsAlertReceived(_) => "the server refused the TLS connection",
+        Code::TlsProtocolError => "the TLS connection failed",
+        Code::ConnectionTerminated => "the connection was ended early",
+        Code::HttpProtocolError => "the answer is not valid HTTP",
+        Code::HttpResponseTimeout => "there was no answer in time",
+        Code::ConnectionReadTimeout => "the answer stalled",
+        Code::HttpResponseIncomplete => "the answer ended early",
+        Code::HttpResponseBodySize(_) => "the answer is longer than announced",
+        Code::HttpRequestBodySize(_) => "the request's body is too large, or not as announced",
+        Code::InternalError(_) => "the host failed",
+        // The name alone, without its type and what it carries.
+        code => {
+            let text = code.to_string();
+            let name = text.trim_start_matches("ErrorCode::");
+            return name.split('(').next().unwrap_or_default().trim().to_owned();
+        }
+    };
+    words.to_owned()
 }
 
 fn broken(why: &str) -> TransportError {

@@ -12,7 +12,8 @@ mod requests;
 
 use std::time::Duration;
 
-use s3_connector::s3::{self, ObjectEntry};
+use s3_connector::s3::{self, ObjectEntry, Patience};
+use tokio::time::{Instant, timeout};
 
 use crate::component::{Connector, Given};
 use crate::credentials::{Credentials, Loaded};
@@ -24,13 +25,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{Reach, Settings};
 use crate::source::Source;
 
-pub use report::{Report, Status, Step};
+pub use report::{Progress, Report, Status, Step};
 
 use probe::Probe;
 use requests::{Client, Ports};
 
-/// How long a first record may take.
-const READ_WAIT: Duration = Duration::from_secs(10);
+/// How long a step may take: somebody sits before it, and a store that needs longer for one small answer is none to
+/// run a pipeline on.
+pub const STEP_MAX: Duration = Duration::from_secs(10);
+
+/// A second for retries, within which a hiccup passes; what does not answer is asked once.
+const PATIENCE: Patience = Patience {
+    retries: Duration::from_secs(1),
+    whole: Some(STEP_MAX),
+};
 
 /// A clock that is off by more is wrong. S3 stops taking signatures at 15 minutes.
 const SKEW_MAX_SECONDS: u64 = 60;
@@ -68,8 +76,6 @@ const DESTINATION_STEPS: &[&str] = &[
     "put",
     "conditional",
     "get",
-    "multipart",
-    "abort",
     "remove",
     "open",
 ];
@@ -82,8 +88,9 @@ pub struct Options {
 }
 
 impl Connector {
-    /// Checks what a source or destination of these settings needs. `watch` sees each step when it is done. A step
-    /// that fails does not end the check, unless those behind it would only fail for the same reason.
+    /// Checks what a source or destination of these settings needs. `watch` sees each step when it begins and when it
+    /// is done. A step takes [`STEP_MAX`] at most. One that fails does not end the check, unless those behind it would
+    /// only fail for the same reason.
     ///
     /// A destination's check stores one small object under the prefix and removes it, unless it is
     /// [`read_only`](Options::read_only). The future holds the component's client, hence is not `Send`.
@@ -92,7 +99,7 @@ impl Connector {
         role: Role,
         settings: Settings,
         options: Options,
-        watch: impl FnMut(&Step),
+        watch: impl FnMut(Progress<'_>),
     ) -> Report {
         let steps = match role {
             Role::Source => SOURCE_STEPS,
@@ -100,11 +107,13 @@ impl Connector {
         };
         let mut check = Check {
             report: Report::default(),
+            steps,
             watch,
             options,
         };
+        check.begin_next();
         if check.run(self, role, settings).await.is_none() {
-            check.skip_rest(steps);
+            check.skip_rest();
         }
         check.report
     }
@@ -148,14 +157,23 @@ impl Side {
 /// A check under way.
 struct Check<W> {
     report: Report,
+    /// The names of all steps, in order.
+    steps: &'static [&'static str],
     watch: W,
     options: Options,
 }
 
-impl<W: FnMut(&Step)> Check<W> {
+impl<W: FnMut(Progress<'_>)> Check<W> {
     fn note(&mut self, step: Step) {
-        (self.watch)(&step);
+        (self.watch)(Progress::Done(&step));
         self.report.steps.push(step);
+        self.begin_next();
+    }
+
+    fn begin_next(&mut self) {
+        if let Some(name) = self.steps.get(self.report.steps.len()) {
+            (self.watch)(Progress::Begun(name));
+        }
     }
 
     /// Notes a step without which those behind it need not be tried; none if it failed.
@@ -166,8 +184,8 @@ impl<W: FnMut(&Step)> Check<W> {
     }
 
     /// Notes that the steps behind a failure were not come to.
-    fn skip_rest(&mut self, steps: &[&'static str]) {
-        for name in steps.iter().skip(self.report.steps.len()) {
+    fn skip_rest(&mut self) {
+        for name in self.steps.iter().skip(self.report.steps.len()) {
             self.note(Step::new(name, "").skipped("after the failure above"));
         }
     }
@@ -179,7 +197,8 @@ impl<W: FnMut(&Step)> Check<W> {
         self.go_there(connector, reach).await?;
         self.pass(load(&reach.credentials).await)?;
         let ports = Ports::new(reach.egress.clone());
-        let client = s3::Client::new(ports.clone(), reach.bucket.clone()).hasty();
+        let client = s3::Client::new(ports.clone(), reach.bucket.clone());
+        let client = client.with_patience(PATIENCE);
         let (step, reached) = permissions::bucket(&client).await;
         let is_there = self.pass(step);
         // A clock that is wrong may be why it was refused.
@@ -252,14 +271,12 @@ impl<W: FnMut(&Step)> Check<W> {
             return;
         }
         let cleaner = Ports::new(reach.egress.cleaner(&probe::key(&reach.bucket)));
-        let cleaner = s3::Client::new(cleaner, reach.bucket.clone()).hasty();
+        let cleaner = s3::Client::new(cleaner, reach.bucket.clone());
+        let cleaner = cleaner.with_patience(PATIENCE);
         let mut probe = Probe::new(client, &cleaner);
         self.note(probe.put().await);
         self.note(probe.conditional().await);
         self.note(probe.get().await);
-        let (begin, abort) = probe.multipart().await;
-        self.note(begin);
-        self.note(abort);
         self.note(probe.remove().await);
     }
 }
@@ -331,14 +348,18 @@ async fn read(source: &mut Source) -> Step {
         "read",
         "open the source and read a record, which is not acked",
     );
+    let started = Instant::now();
     let read = async {
         source.open(None).await?;
-        source.read(1, READ_WAIT).await
+        let left = STEP_MAX.saturating_sub(started.elapsed());
+        source.read(1, left).await
     };
-    let step = match read.await {
-        Ok(records) if records.is_empty() => step.passed("nothing to read yet"),
-        Ok(_) => step.passed("it came"),
-        Err(error) => step.failed(error.message(), advice(&error)),
+    // Half a second for the way out of a read that ends by itself: a component that is cut off can't say why.
+    let step = match timeout(STEP_MAX + Duration::from_millis(500), read).await {
+        Ok(Ok(records)) if records.is_empty() => step.passed("nothing to read yet"),
+        Ok(Ok(_)) => step.passed("it came"),
+        Ok(Err(error)) => step.failed(error.message(), advice(&error)),
+        Err(_) => step.failed(too_long("reading"), SILENCE_ADVICE),
     };
     let _ = source.teardown().await;
     step
@@ -347,19 +368,26 @@ async fn read(source: &mut Source) -> Step {
 /// Has the component itself open the bucket.
 async fn open(destination: &mut Destination) -> Step {
     let step = Step::new("open", "open the destination");
-    let step = match destination.open().await {
-        Ok(()) => step.passed("it is open"),
-        Err(error) => step.failed(error.message(), advice(&error)),
+    let step = match timeout(STEP_MAX, destination.open()).await {
+        Ok(Ok(())) => step.passed("it is open"),
+        Ok(Err(error)) => step.failed(error.message(), advice(&error)),
+        Err(_) => step.failed(too_long("opening"), SILENCE_ADVICE),
     };
     let _ = destination.teardown().await;
     step
+}
+
+const SILENCE_ADVICE: &str = "look at aws.endpoint and the network, or try again later";
+
+fn too_long(what: &str) -> String {
+    format!("{what} was given up after {} s", STEP_MAX.as_secs())
 }
 
 fn advice(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::Invalid => "look at aws.bucket, aws.region and aws.endpoint",
         ErrorKind::Denied => "look at the steps above",
-        ErrorKind::Unavailable => "look at aws.endpoint and the network, or try again later",
+        ErrorKind::Unavailable => SILENCE_ADVICE,
         _ => "report this, with the output of --verbose",
     }
 }

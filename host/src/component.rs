@@ -115,7 +115,7 @@ impl Connector {
         let upstream = match options.upstream {
             Some(upstream) => upstream,
             None => Arc::new(
-                HyperUpstream::new(environment.ca_bundle().as_deref())
+                HyperUpstream::from_environment(&environment)
                     .map_err(|error| Error::new(ErrorKind::Invalid, with_causes(&error)))?,
             ),
         };

@@ -75,6 +75,18 @@ pub enum Error {
         /// The links that were asked, in order.
         tried: String,
     },
+    /// The profile's keys are those of a person who signs in.
+    #[error(
+        "profile `{profile}` signs in (SSO or `aws login`), which the AWS CLI does: run \
+         `eval \"$(aws configure export-credentials --profile {word} --format env)\"` and start again; or, for keys that \
+         are renewed, take a profile with \
+         `credential_process = aws configure export-credentials --profile {word} --format process`",
+        word = as_word(profile)
+    )]
+    SignIn {
+        /// The profile in use.
+        profile: String,
+    },
     /// A link of the chain is set up, and failed.
     #[error("credentials could not be loaded; origin=`{origin}`")]
     Failed {
@@ -84,6 +96,16 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+}
+
+/// A name as one word of a shell.
+fn as_word(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@+:/".contains(&byte);
+    if name.bytes().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
 }
 
 /// What a link of the chain said, as text alone: the `Debug` of the AWS crates' errors holds whole answers.
@@ -98,7 +120,12 @@ impl Cause {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        Self(cause.to_string().trim().to_owned())
+        let text = cause.to_string();
+        // What the AWS crates say of parts that were left out of them is for who compiles them.
+        if text.contains("cargo feature") {
+            return Self("it is set up for a way to sign in that is not supported".to_owned());
+        }
+        Self(text.trim().to_owned())
     }
 }
 

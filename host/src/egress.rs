@@ -12,6 +12,7 @@ pub mod policy;
 mod redaction;
 mod resume;
 pub mod sign;
+mod trust;
 pub mod upstream;
 
 use std::fmt;
@@ -53,8 +54,12 @@ pub const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// 20 ms of a connection's 50 MiB/s, less than the time to a first byte.
 pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Time for an answer's headers. A listing that skips delete markers can take two minutes to begin.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
+/// Time for an answer's headers: what the AWS CLI waits. S3 begins within a second; a store that needs a minute has
+/// lost the request, and another attempt is worth more than another minute.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same for a listing: one that skips delete markers can take two minutes to begin.
+pub const LISTING_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What an upload makes at the least: the answer to a body begins only after it, so that a large one over a slow
 /// line has more time, 64 MiB about four minutes.
@@ -345,7 +350,12 @@ impl Egress {
         self.inner.counters.sent(operation, outgoing.body.len());
         let started = tokio::time::Instant::now();
         let upload_s = outgoing.body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN;
-        let limit = ANSWER_TIMEOUT + Duration::from_secs(upload_s);
+        let base = if operation.lists() {
+            LISTING_TIMEOUT
+        } else {
+            ANSWER_TIMEOUT
+        };
+        let limit = base + Duration::from_secs(upload_s);
         let sent = tokio::time::timeout(limit, self.inner.upstream.send(request)).await;
         let mut outcome = match sent {
             Ok(outcome) => outcome.map_err(Failure::from),
@@ -411,11 +421,14 @@ impl Egress {
         }
         let (ours_ms, theirs_ms) = (unix_ms((self.inner.clock)()), unix_ms(theirs));
         let skew_ms = theirs_ms.saturating_sub(ours_ms);
-        self.inner.skew_ms.store(skew_ms, Ordering::Relaxed);
-        tracing::warn!(
-            skew_s = skew_ms / 1000,
-            "the clock of this machine is wrong; S3's is used"
-        );
+        let before_ms = self.inner.skew_ms.swap(skew_ms, Ordering::Relaxed);
+        // Of many requests at once each finds it wrong: that is said once, and again only if it jumps.
+        if skew_ms.abs_diff(before_ms) >= SKEW_MIN.as_millis() as u64 {
+            tracing::warn!(
+                skew_s = skew_ms / 1000,
+                "the clock of this machine is wrong; S3's is used"
+            );
+        }
         true
     }
 

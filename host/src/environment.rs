@@ -77,6 +77,12 @@ impl Environment {
             .unwrap_or_else(|| "default".to_owned())
     }
 
+    /// The profile in use, if its keys are those of a person who signs in: through IAM Identity Center (SSO), or by
+    /// `aws login`. Those are the AWS CLI's to get.
+    pub(crate) async fn signed_in_profile(&self) -> Option<String> {
+        Profile::read(self).await.signs_in()
+    }
+
     /// The variables of profiles as the AWS crates take them.
     fn to_aws(&self) -> Env {
         let found: Vec<(&str, String)> = PROFILE_VARIABLES
@@ -207,6 +213,38 @@ impl Profile {
         Some((value.trim().to_owned(), self.origin()))
     }
 
+    /// The profile's name, if it or the one whose keys it takes signs in. Looks in the order of the AWS crates.
+    fn signs_in(&self) -> Option<String> {
+        let mut name = self.sections.selected_profile();
+        let mut seen = Vec::new();
+        while !seen.contains(&name) {
+            let profile = self.sections.get_profile(name)?;
+            let has = |key| profile.get(key).is_some();
+            if !seen.is_empty() && has("aws_access_key_id") {
+                return None;
+            }
+            seen.push(name);
+            if has("web_identity_token_file") {
+                return None;
+            }
+            if has("role_arn")
+                && let Some(source) = profile.get("source_profile")
+                && source != name
+            {
+                name = source;
+                continue;
+            }
+            let has_own = has("aws_access_key_id") || has("credential_process");
+            let signs_in = has("sso_account_id")
+                || has("sso_role_name")
+                || has("login_session")
+                || (!has_own && (has("sso_session") || has("sso_start_url")));
+            let signs_in = signs_in && !has("credential_source");
+            return signs_in.then(|| self.sections.selected_profile().to_owned());
+        }
+        None
+    }
+
     fn origin(&self) -> String {
         format!("profile `{}`", self.sections.selected_profile())
     }
@@ -324,6 +362,45 @@ mod tests {
         let variables = [("AWS_REGION", "eu-west-1")];
         let (settings, _) = fill_with("[default\n!!", variables, settings([])).await;
         assert_eq!(settings["aws.region"], "eu-west-1");
+    }
+
+    #[test]
+    fn profiles_that_sign_in_are_told_from_others() {
+        let of = |config: &'static str| async move {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config");
+            std::fs::write(&path, config).unwrap();
+            let path = path.to_str().unwrap();
+            let environment = Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "dev")]);
+            environment.signed_in_profile().await
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for config in [
+            "[profile dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n",
+            "[profile dev]\nsso_session = s\n[sso-session s]\nsso_region = r\n",
+            "[profile dev]\nsso_start_url = u\nsso_account_id = 1\nsso_role_name = r\n",
+            "[profile dev]\nlogin_session = arn:aws:iam::0123456789012:user/a\n",
+            "[profile dev]\nrole_arn = r\nsource_profile = base\n[profile base]\nsso_account_id = 1\n",
+        ] {
+            assert_eq!(
+                runtime.block_on(of(config)).as_deref(),
+                Some("dev"),
+                "{config}"
+            );
+        }
+        for config in [
+            "[profile dev]\naws_access_key_id = a\naws_secret_access_key = b\n",
+            "[profile dev]\nsso_session = s\ncredential_process = p\n",
+            "[profile dev]\nrole_arn = r\nsource_profile = dev\naws_access_key_id = a\n",
+            "[profile dev]\nrole_arn = r\nsource_profile = base\n[profile base]\naws_access_key_id = a\nsso_account_id = 1\n",
+            "[profile dev]\nrole_arn = r\nsource_profile = base\n[profile base]\nrole_arn = r\nsource_profile = dev\n",
+            "[profile other]\nsso_account_id = 1\n",
+            "",
+        ] {
+            assert_eq!(runtime.block_on(of(config)), None, "{config}");
+        }
     }
 
     #[test]

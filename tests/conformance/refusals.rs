@@ -2,6 +2,8 @@
 //! outlived is; what can't is said, with what to change. Keys and permissions are in `access`, broken listings in
 //! `listings`.
 
+use std::time::Duration;
+
 use s3_connector::config::{self, Parameter};
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::embedded::{self, Fault, Filter, Operation as S3Operation, Reset, Rule};
@@ -13,6 +15,8 @@ in_every_world! {
     each_setting_that_is_missing_or_malformed_is_named,
     a_wrong_clock_changes_nothing except(Real, "the store's clock is its own"),
     throttling_and_broken_connections_are_outlived,
+    an_outage_that_all_fetches_meet_is_outlived,
+    a_store_that_never_answers_is_given_up_when_it_is_opened,
     a_source_that_failed_goes_on_from_its_last_ack,
 }
 
@@ -185,6 +189,71 @@ async fn throttling_and_broken_connections_are_outlived(place: &Place) {
     assert!(source.progress().await.expect("answers").counter("retries") > 0);
 }
 
+async fn an_outage_that_all_fetches_meet_is_outlived(place: &Place) {
+    let bucket = place.plain().await;
+    let keys: Vec<String> = (0..600).map(|n| format!("k{n:03}")).collect();
+    bucket.put_all(&keys, str::to_owned).await;
+    for (concurrency, fault) in [
+        ("64", Fault::Reset(Reset::BeforeAct)),
+        ("512", Fault::slow_down(Some(1))),
+    ] {
+        let faults = bucket.wire().faults();
+        // The check of the bucket, the uploads and the page pass.
+        let outage = faults.add(Rule::new(Filter::any(), fault).skip(3));
+        let end = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let met = faults.fired(outage);
+            faults.remove(outage);
+            met
+        };
+        let read = async {
+            let settings = [("concurrency", concurrency)];
+            let mut source = bucket.source(&settings, &State::none(), None).await?;
+            let records = read_all(&mut source).await?;
+            Ok::<_, s3_connector_host::Error>((records, source.progress().await?))
+        };
+        let (read, met) = tokio::join!(read, end);
+        let (records, progress) = read.expect("goes on");
+        assert_eq!(records.len(), 600, "at {concurrency} at once");
+        assert!(progress.counter("retries") > 0);
+        // Each once, then what the tokens pay, then one in a second; the machine may be slow.
+        let first: u64 = concurrency.parse().expect("a number");
+        assert!(
+            (first..first + 140).contains(&met),
+            "{met} requests met the outage at {concurrency} at once"
+        );
+    }
+}
+
+async fn a_store_that_never_answers_is_given_up_when_it_is_opened(place: &Place) {
+    let bucket = place.plain().await;
+    let never = Fault::Latency(Duration::from_secs(24 * 3600));
+    bucket.wire().faults().add(Rule::new(Filter::any(), never));
+    let (kind, state) = (place.kind(), State::none());
+    let started = tokio::time::Instant::now();
+    let settings = [("format", "json")];
+    let (source, destination) = tokio::join!(
+        bucket.source(&[], &state, None),
+        bucket.destination(&settings),
+    );
+    let took = started.elapsed();
+    // The machine may be slow.
+    assert!(
+        (60..90).contains(&took.as_secs()),
+        "{took:?} in world {kind:?}"
+    );
+    let endpoint = &bucket.settings(&[])["aws.endpoint"];
+    for (error, operation) in [
+        (source.err(), "ListObjectsV2"),
+        (destination.err(), "HeadBucket"),
+    ] {
+        let error = error.expect("nothing answered");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let expected = format!("no answer from {endpoint} to {operation}: none came within 60 s");
+        assert_eq!(error.message(), expected);
+    }
+}
+
 async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
     let bucket = place.plain().await;
     let keys: Vec<String> = (0..10).map(|n| format!("k{n}")).collect();
@@ -198,7 +267,7 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let (mut records, mut position) = (Vec::new(), None);
     let failure = loop {
-        match source.read(2, std::time::Duration::from_secs(1)).await {
+        match source.read(2, Duration::from_secs(1)).await {
             Ok(batch) => {
                 if let Some(last) = batch.last() {
                     source.ack(&last.position).await.expect("acks");

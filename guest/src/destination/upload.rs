@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::config::{BucketConfig, endpoint::Endpoint};
     use crate::model::{Bucket, Model, Reply, Stored};
+    use crate::ports::Clock;
     use crate::ports::{Method, Request};
 
     const KEY: &str = "a/00ff.json";
@@ -625,6 +626,6 @@ mod tests {
             Reply::error(503, "SlowDown", "Later.")
         });
         assert_eq!(result.expect_err("fails").kind, ErrorKind::Unavailable);
-        assert_eq!(model.requests().len() as u32, limits::ATTEMPTS_MAX);
+        assert_eq!(Clock::elapsed(&model), limits::RETRIES_MAX);
     }
 }

@@ -199,22 +199,6 @@ pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
     Ok(versioning)
 }
 
-pub(super) fn create_multipart_upload(document: &[u8]) -> Result<String, Error> {
-    const ROOT: &str = "InitiateMultipartUploadResult";
-    expect_root(document, ROOT)?;
-    let mut id = String::new();
-    xml::leaves(document, |path, text| {
-        if path == [ROOT, "UploadId"] {
-            id = text.into_owned();
-        }
-        Ok(())
-    })?;
-    if id.is_empty() {
-        return Err(Error::Shape("an upload has no id"));
-    }
-    Ok(id)
-}
-
 /// How a marked listing ends.
 #[derive(Default)]
 struct End {
@@ -449,20 +433,6 @@ mod tests {
         );
         assert!(read("<Status>Perhaps</Status>").is_err());
         assert!(bucket_versioning(b"<html/>").is_err());
-    }
-
-    #[test]
-    fn an_upload_has_an_id() {
-        let read = |inner: &str| {
-            let root = "InitiateMultipartUploadResult";
-            create_multipart_upload(format!("<{root}>{inner}</{root}>").as_bytes())
-        };
-        assert_eq!(
-            read("<Key>k</Key><UploadId>u</UploadId>").expect("reads"),
-            "u"
-        );
-        assert!(read("<Key>k</Key>").is_err());
-        assert!(create_multipart_upload(b"").is_err());
     }
 
     #[test]

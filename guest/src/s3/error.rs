@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::xml;
 use crate::config::BucketConfig;
 use crate::error::{Error as ConnectorError, ErrorKind};
-use crate::limits;
 use crate::ports::{Response, TransportError};
+use crate::time::Timestamp;
 
 /// Why an S3 request did not produce a usable answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -54,6 +54,8 @@ pub enum Error {
     Exhausted {
         /// Attempts made.
         attempts: u32,
+        /// Time from the first failure to the end.
+        took: Duration,
         /// The last one's error.
         error: Box<Error>,
     },
@@ -123,9 +125,9 @@ impl Error {
             }) => (code, message, region),
             _ => (String::new(), String::new(), None),
         };
-        let retry_after = header("retry-after")
-            .and_then(|v| v.parse().ok())
-            .map(Duration::from_secs);
+        let retry_after = response
+            .header("retry-after")
+            .and_then(|text| retry_after(text, response.header("date")));
         Self::Service {
             operation,
             status: response.status,
@@ -148,9 +150,10 @@ impl Error {
         self
     }
 
-    pub(super) fn after_attempts(self, attempts: u32) -> Self {
+    pub(super) fn after_attempts(self, attempts: u32, took: Duration) -> Self {
         Self::Exhausted {
             attempts,
+            took,
             error: Box::new(self),
         }
     }
@@ -259,7 +262,7 @@ impl Error {
                 retry_after: Some(pause),
                 status: 429 | 503,
                 ..
-            } => Retry::After((*pause).min(limits::BACKOFF_MAX)),
+            } => Retry::After(*pause),
             Self::Service { status, code, .. } => {
                 // 421 and 499 are proxies' words for a connection that went wrong, 520 to 530 those of Cloudflare for
                 // a store behind it. What the store does not know (501), it will not learn.
@@ -294,9 +297,20 @@ impl Error {
         let (bucket, region, endpoint) = (&config.bucket, &config.region, &config.endpoint.display);
         let place = format!("region `{region}`, endpoint {endpoint}");
         match self {
-            Self::Exhausted { error, attempts } => {
+            Self::Exhausted {
+                error,
+                attempts,
+                took,
+            } => {
                 let mut explained = error.explain(config);
-                explained.message = format!("{}, after {attempts} attempts", explained.message);
+                let seconds = took.as_secs();
+                explained.message = format!(
+                    "{}, after {attempts} attempts in {seconds} s",
+                    explained.message
+                );
+                if let Retry::After(pause) = error.retry() {
+                    explained.retry_after_ms = u64::try_from(pause.as_millis()).ok();
+                }
                 explained
             }
             Self::Transport {
@@ -356,8 +370,14 @@ impl Error {
                     Retry::No => ErrorKind::Invalid,
                     Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
                 };
-                let message =
+                let mut message =
                     format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
+                // What servers answer to plain HTTP on a port of TLS; S3 itself gives a code.
+                if *status == 400 && code.is_empty() && !config.endpoint.tls {
+                    message.push_str(
+                        "; if the store speaks TLS there, begin `aws.endpoint` with https://",
+                    );
+                }
                 ConnectorError::new(kind, message)
             }
         }
@@ -377,6 +397,20 @@ fn detail(status: &u16, code: &str, message: &str, request_id: &str) -> String {
         detail = format!("{detail}, request {request_id}");
     }
     detail
+}
+
+/// A `Retry-After`: seconds, or a time, which counts from the answer's own
+/// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
+fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = Timestamp::parse_http_date(text)?;
+    let now = Timestamp::parse_http_date(date?)?;
+    Some(Duration::from_secs(
+        at.seconds().saturating_sub(now.seconds()),
+    ))
 }
 
 /// The error that a document carries, whatever the status said.

@@ -1,6 +1,9 @@
 //! What the client makes of a store that answers oddly, in virtual time.
 
+use std::cell::RefCell;
 use std::time::Duration;
+
+use futures_util::future;
 
 use super::*;
 use crate::config::endpoint::Endpoint;
@@ -153,17 +156,160 @@ fn what_the_host_refuses_is_denied_and_not_asked_again() {
 }
 
 #[test]
-fn a_store_that_names_a_pause_is_asked_again_after_it() {
-    for (status, seconds, expected) in [(503, "7", 7), (429, "3600", 10)] {
+fn a_store_that_names_a_pause_is_not_asked_before_it_is_over() {
+    let longest = limits::RETRY_AFTER_MAX.as_secs();
+    let date = "Thu, 01 Jan 2026 00:00:00 GMT";
+    for (status, pause, least) in [
+        (503, "7", 7),
+        (429, "3600", longest),
+        (503, "Thu, 01 Jan 2026 00:00:09 GMT", 9),
+        // Neither is a pause: what is waited then is our own, and never nothing for everybody.
+        (503, "0", 0),
+        (503, "soon", 0),
+    ] {
         let (model, client) = client(move |count| match count {
-            0 => Reply::error(status, "SlowDown", "Later.").header("retry-after", seconds),
+            0 => Reply::error(status, "SlowDown", "Later.")
+                .header("retry-after", pause)
+                .header("date", date),
             _ => Reply::status(200),
         });
         model.block_on(client.head_bucket()).expect("answers");
-        assert_eq!(model.elapsed(), Duration::from_secs(expected));
+        let waited = model.elapsed();
+        let least = Duration::from_secs(least);
+        assert!(waited > least, "{pause}: {waited:?}");
+        assert!(
+            waited <= least + limits::RETRY_AFTER_SPREAD_MIN,
+            "{pause}: {waited:?}"
+        );
         assert_eq!(client.retries(), 1);
     }
-    assert_eq!(limits::BACKOFF_MAX, Duration::from_secs(10));
+}
+
+#[test]
+fn requests_that_were_told_the_same_pause_do_not_come_back_together() {
+    let (model, client) = client(|count| match count {
+        0..64 => Reply::error(503, "SlowDown", "Later.").header("retry-after", "3"),
+        _ => Reply::status(200),
+    });
+    let times = Rc::new(RefCell::new(Vec::new()));
+    let heads = (0..64).map(|_| async {
+        client.head_bucket().await.expect("answers");
+        times.borrow_mut().push(model.elapsed());
+    });
+    model.block_on(future::join_all(heads));
+    let times = times.borrow();
+    let (first, last) = (times[0], times[63]);
+    assert!(first >= Duration::from_secs(3), "{first:?}");
+    assert!(
+        last - first > Duration::from_millis(500),
+        "{:?}",
+        last - first
+    );
+}
+
+/// As many requests at once as a source may have, to a store that is down for `down` and then well.
+fn outage(requests: usize, down: Duration) -> (Model, Client<Model>, Vec<Result<BucketHead>>) {
+    let (model, client) = client(|_| Reply::status(200));
+    let world = model.clone();
+    model.serve(move |_| {
+        if world.elapsed() < down {
+            Reply::reset()
+        } else {
+            Reply::status(200)
+        }
+    });
+    let heads = (0..requests).map(|_| client.head_bucket());
+    let answers = model.block_on(future::join_all(heads));
+    (model, client, answers)
+}
+
+#[test]
+fn many_requests_that_fail_at_once_outlast_the_store() {
+    let down = Duration::from_secs(10);
+    for requests in [1, 64, 512] {
+        let (model, client, answers) = outage(requests, down);
+        assert!(answers.iter().all(Result::is_ok), "{requests}");
+        let back = model.elapsed() - down;
+        assert!(
+            back <= limits::BACKOFF_MAX.max(limits::PROBE_EVERY * 3),
+            "{requests}: {back:?} after its return"
+        );
+        // What all of them may spend, and one per second that finds out.
+        let storm = u64::from(limits::RETRY_TOKENS / limits::RETRY_COST) + down.as_secs() + 1;
+        let asked = client.retries() - requests as u64;
+        assert!(
+            asked <= storm,
+            "{requests}: {asked} retries while it was down"
+        );
+        if requests == 1 {
+            // Its pauses are longer than what is left of an outage.
+            continue;
+        }
+        let said = model.lines(Level::Info);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("the store does not answer"), "{said:?}");
+        assert!(
+            said[1].starts_with("the store answers again; away_s=`"),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn many_requests_come_back_one_after_another() {
+    let (model, client) = client(|_| Reply::status(200));
+    let (world, times) = (model.clone(), Rc::new(RefCell::new(Vec::new())));
+    let seen = Rc::clone(&times);
+    model.serve(move |_| {
+        if world.elapsed() < Duration::from_secs(10) {
+            return Reply::reset();
+        }
+        seen.borrow_mut().push(world.elapsed().as_millis() / 100);
+        Reply::status(200)
+    });
+    let heads = (0..512).map(|_| client.head_bucket());
+    model.block_on(future::join_all(heads));
+    let times = times.borrow();
+    let most = times.chunk_by(|a, b| a == b).map(<[_]>::len).max();
+    // Evenly spread, each tenth of a second would see some 51 of them.
+    assert!(
+        most.is_some_and(|most| most < 128),
+        "{most:?} of 512 in a tenth of a second"
+    );
+}
+
+#[test]
+fn an_outage_that_outlasts_patience_is_unavailable_with_the_pause_that_was_asked_for() {
+    let (model, client) =
+        client(|_| Reply::error(503, "SlowDown", "Later.").header("retry-after", "20"));
+    let error = model.block_on(client.head_bucket()).expect_err("is down");
+    assert_eq!(model.elapsed(), limits::RETRIES_MAX, "and not before");
+    let error = error.explain(client.config());
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(error.retry_after_ms, Some(20_000));
+    assert!(error.message.ends_with(" attempts in 60 s"), "{error}");
+}
+
+#[test]
+fn a_client_that_opens_gives_up_sooner_and_never_waits_for_an_answer_that_does_not_come() {
+    let (model, client) = client(|_| Reply::reset());
+    let opening = client.with_patience(Patience::OPENING);
+    let error = model.block_on(opening.head_bucket()).expect_err("is down");
+    assert_eq!(error.explain(client.config()).kind, ErrorKind::Unavailable);
+    assert_eq!(model.elapsed(), limits::RETRIES_TO_OPEN_MAX);
+
+    let started = model.elapsed();
+    model.serve(|_| Reply::status(200).after(Duration::from_secs(3600)));
+    let error = model
+        .block_on(opening.head_bucket())
+        .expect_err("is silent");
+    assert_eq!(model.elapsed() - started, limits::OPEN_STEP_MAX);
+    let error = error.explain(client.config());
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(
+        error.message,
+        "no answer from http://store:9000 to HeadBucket: none came within 60 s"
+    );
 }
 
 #[test]
@@ -173,42 +319,18 @@ fn an_answer_that_is_no_document_is_asked_for_again_and_then_unavailable() {
     let error = model.block_on(client.list_objects_v2("in/", &start, 1000));
     let error = error.expect_err("cannot be read").explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
-    let expected = format!("after {} attempts", limits::ATTEMPTS_MAX);
-    assert!(error.message.ends_with(&expected), "{error}");
-    assert_eq!(model.requests().len() as u32, limits::ATTEMPTS_MAX);
-    assert_eq!(
-        model.lines(Level::Debug).len() as u64,
-        client.retries(),
-        "each is logged"
+    let attempts = model.requests().len();
+    let expected = format!("after {attempts} attempts in 60 s");
+    assert!(
+        attempts > 5 && error.message.ends_with(&expected),
+        "{error}"
     );
-}
-
-#[test]
-fn uploads_are_begun_filled_and_given_up() {
-    let (model, client) = client(|count| match count {
-        0 => document("InitiateMultipartUploadResult", "<UploadId>u/1</UploadId>"),
-        1 => Reply::status(200).header("etag", "\"e\""),
-        _ => Reply::status(204),
-    });
-    model.block_on(async {
-        let id = client.create_multipart_upload("in/a").await;
-        let id = id.expect("begins");
-        let body = Bytes::from_static(b"part");
-        let etag = client.upload_part("in/a", &id, 2, body).await;
-        assert_eq!(etag.expect("takes it"), "e");
-        let given_up = client.abort_multipart_upload("in/a", &id).await;
-        given_up.expect("is given up");
-    });
-    let methods: Vec<_> = model
-        .requests()
-        .iter()
-        .map(|request| (request.method.as_str(), request.body.len()))
-        .collect();
-    let expected = [("POST", 0), ("PUT", 4), ("DELETE", 0)];
-    assert_eq!(methods, expected);
+    assert_eq!(client.retries() as usize, attempts - 1);
+    let retried = |line: &String| line.starts_with("asking again");
+    let lines = model.lines(Level::Debug);
     assert_eq!(
-        queries(&model),
-        ["uploads=", "partNumber=2&uploadId=u%2F1", "uploadId=u%2F1"]
+        lines.iter().filter(|line| retried(line)).count(),
+        attempts - 1
     );
 }
 
@@ -275,6 +397,21 @@ fn refusals_are_told_apart() {
     assert_eq!(elsewhere.region(), Some("eu-west-1"));
     let silent = of(Reply::reset);
     assert!(!silent.is_denied() && silent.region().is_none() && !silent.refuses_condition());
+}
+
+#[test]
+fn plain_http_on_a_port_of_tls_is_answered_with_what_to_set() {
+    let (model, client) = client(|_| {
+        Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"])
+    });
+    let error = model.block_on(client.head_bucket()).expect_err("no S3");
+    let error = error.explain(client.config());
+    assert!(
+        error
+            .message
+            .ends_with("begin `aws.endpoint` with https://"),
+        "{error}"
+    );
 }
 
 #[test]

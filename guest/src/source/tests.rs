@@ -284,8 +284,8 @@ fn uploads_that_cannot_be_listed_for_a_while_end_the_source() {
     let error = world.read_all().expect_err("nobody knows what lands late");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("ListMultipartUploads"), "{error}");
-    let asked = world.asked(Asked::Uploads).len();
-    assert_eq!(asked as u32, limits::ATTEMPTS_MAX);
+    assert!(world.asked(Asked::Uploads).len() > 5, "asked again");
+    assert!(world.model.elapsed() >= limits::RETRIES_MAX);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use http::Uri;
 use s3_connector::config::endpoint::Endpoint;
 
+use super::STEP_MAX;
 use super::report::Step;
-use crate::egress::upstream::{Connection, Error, Upstream, describe};
+use crate::egress::upstream::{Connection, Distrust, Error, Upstream, describe};
 
 /// Addresses that are shown; S3 gives eight, some stores dozens.
 const ADDRESSES_SHOWN: usize = 4;
@@ -18,9 +19,14 @@ pub(super) async fn name(endpoint: &Endpoint) -> Step {
         return Step::new("name", format!("read `{host}`")).passed("it is an address");
     }
     let step = Step::new("name", format!("look up `{host}`"));
-    let found = match tokio::net::lookup_host((host.as_str(), port)).await {
-        Ok(found) => found.map(|address| address.ip()).collect::<Vec<_>>(),
-        Err(error) => return step.failed(error.to_string(), NAME_ADVICE),
+    let looked_up = tokio::net::lookup_host((host.as_str(), port));
+    let found = match tokio::time::timeout(STEP_MAX, looked_up).await {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect::<Vec<_>>(),
+        Ok(Err(error)) => return step.failed(error.to_string(), NAME_ADVICE),
+        Err(_) => {
+            let seconds = STEP_MAX.as_secs();
+            return step.failed(format!("no answer within {seconds} s"), NAME_ADVICE);
+        }
     };
     let mut shown: Vec<String> = Vec::new();
     for address in &found {
@@ -42,8 +48,22 @@ const NAME_ADVICE: &str = "look at aws.endpoint and aws.region, from which the n
                            the DNS settings of this machine";
 const CONNECTION_ADVICE: &str = "look at the port in aws.endpoint, and at firewalls between here and there; proxies are not \
      supported";
-const CERTIFICATE_ADVICE: &str = "name a file with the certificate of whoever signed the server's \
-                                  in AWS_CA_BUNDLE; look at the clock of this machine too";
+
+/// What to do about a certificate that is not trusted.
+fn certificate_advice(why: &Distrust) -> &'static str {
+    match why {
+        Distrust::Expired => {
+            "have the server's certificate renewed; look at the clock of this machine too"
+        }
+        Distrust::NotYet => "look at the clock of this machine",
+        Distrust::Name { .. } => {
+            "put a name that the certificate is for into aws.endpoint, or have one made for this name"
+        }
+        Distrust::Authority => "name a file with this very certificate in AWS_CA_BUNDLE",
+        _ => "name a file with the certificate of whoever signed the server's in AWS_CA_BUNDLE",
+    }
+}
+
 const TLS_ADVICE: &str = "if the store speaks no TLS there, begin aws.endpoint with http://";
 
 /// Connects: what became of the connection, and of TLS on it. None where an embedder brought an upstream of its
@@ -67,9 +87,9 @@ pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Opt
         Err(error) => {
             let found = describe(&error);
             match error {
-                Error::Certificate(_) => (
+                Error::Certificate(why) => (
                     connection.passed("it is there"),
-                    tls.failed(found, CERTIFICATE_ADVICE),
+                    tls.failed(found, certificate_advice(&why)),
                 ),
                 Error::Alert { .. } | Error::Tls(_) | Error::Protocol(_) => (
                     connection.passed("it is there"),

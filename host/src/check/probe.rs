@@ -1,7 +1,7 @@
-//! What a destination must be able to do, tried on an object and an upload of the check's own.
+//! What a destination must be able to do, tried on an object of the check's own.
 //!
-//! One small object is stored under the prefix, looked at, and removed; an upload is begun and given up. The name is
-//! always the same, so that credentials that may not delete leave one object behind and not one for each check.
+//! One small object is stored under the prefix, looked at, and removed. The name is always the same, so that
+//! credentials that may not delete leave one object behind and not one for each check.
 
 use bytes::Bytes;
 use s3_connector::config::BucketConfig;
@@ -11,15 +11,16 @@ use super::permissions::{Need, asking, refused};
 use super::report::Step;
 use super::requests::Client;
 
-/// The name of the object, behind the prefix.
-const NAME: &str = "s3-connector-check";
+/// The name of the object, behind the prefix. Athena, Hive and Spark pass over names that begin with `_`, so one that
+/// has to stay there is no row of theirs.
+const NAME: &str = "_s3-connector-check";
 
 /// What it holds: what it is, for whoever finds it.
 const CONTENT: &str =
     "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";
 
 /// The steps, for a check that writes nothing.
-pub(super) const STEPS: [&str; 6] = ["put", "conditional", "get", "multipart", "abort", "remove"];
+pub(super) const STEPS: [&str; 4] = ["put", "conditional", "get", "remove"];
 
 /// The key of the object.
 pub(super) fn key(config: &BucketConfig) -> String {
@@ -155,42 +156,6 @@ impl<'c> Probe<'c> {
         }
     }
 
-    /// Whether uploads in parts may be begun and given up.
-    pub(super) async fn multipart(&self) -> (Step, Step) {
-        let begin = asking(
-            "multipart",
-            "CreateMultipartUpload, UploadPart",
-            "s3:PutObject",
-        );
-        let abort = asking("abort", "AbortMultipartUpload", "s3:AbortMultipartUpload");
-        let unused = "nothing yet: batches of this version are stored in one piece";
-        let id = match self.client.create_multipart_upload(&self.key).await {
-            Ok(id) => id,
-            Err(error) => {
-                let begin = refused(begin, &error, self.config(), Need::Should, unused);
-                return (begin, abort.skipped("there is no upload to try it on"));
-            }
-        };
-        let part = Bytes::from_static(CONTENT.as_bytes());
-        let begin = match self.client.upload_part(&self.key, &id, 1, part).await {
-            Ok(_) => begin.passed("an upload was begun and got a part"),
-            Err(error) => refused(begin, &error, self.config(), Need::Should, unused),
-        };
-        let abort = match self.client.abort_multipart_upload(&self.key, &id).await {
-            Ok(()) => abort.passed("and was given up"),
-            Err(error) => {
-                let advice = format!(
-                    "allow s3:AbortMultipartUpload, and give up the upload {id} of {:?}, which takes up room",
-                    self.key
-                );
-                let mut step = refused(abort, &error, self.config(), Need::Should, &advice);
-                step.advice = advice;
-                step
-            }
-        };
-        (begin, abort)
-    }
-
     /// Removes what was stored. A pipeline never deletes, so its credentials need not be able to.
     pub(super) async fn remove(&mut self) -> Step {
         let action = if self.versions.is_empty() {
@@ -206,14 +171,30 @@ impl<'c> Probe<'c> {
             Ok(()) => step.passed(format!("{:?} is gone", self.key)),
             Err(error) => {
                 let found = error.explain(self.config()).message;
-                let advice = format!(
-                    "nothing, if {:?} may stay, which the next check uses again: a pipeline never deletes; remove it \
-                     by hand else",
-                    self.key
-                );
-                step.warned(found, advice)
+                step.warned(found, self.what_stays())
             }
         }
+    }
+
+    /// What stays where it may not be removed, and how somebody else can remove it.
+    fn what_stays(&self) -> String {
+        let (bucket, key) = (&self.config().bucket, &self.key);
+        let by_hand = if self.versions.is_empty() {
+            format!("aws s3 rm {}", quoted(&format!("s3://{bucket}/{key}")))
+        } else {
+            let of = |version: &String| {
+                let (key, version) = (quoted(key), quoted(version));
+                format!(
+                    "aws s3api delete-object --bucket {bucket} --key {key} --version-id {version}"
+                )
+            };
+            let commands: Vec<String> = self.versions.iter().map(of).collect();
+            commands.join(" && ")
+        };
+        format!(
+            "nothing, if {key:?} may stay: the next check uses it again, pipelines never delete, and Athena, Hive and \
+             Spark pass over it; otherwise remove it by hand: {by_hand}"
+        )
     }
 
     async fn remove_all(&mut self) -> Result<(), Error> {
@@ -221,11 +202,26 @@ impl<'c> Probe<'c> {
             return self.cleaner.delete_object(&self.key, None).await;
         }
         // By version, so that not even a delete marker is left.
-        for version in std::mem::take(&mut self.versions) {
-            self.cleaner
-                .delete_object(&self.key, Some(&version))
-                .await?;
+        while let Some(version) = self.versions.last() {
+            self.cleaner.delete_object(&self.key, Some(version)).await?;
+            self.versions.pop();
         }
         Ok(())
+    }
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_shell_stays_one_word() {
+        assert_eq!(quoted("a b$c"), "'a b$c'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

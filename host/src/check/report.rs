@@ -93,6 +93,15 @@ impl Step {
     }
 }
 
+/// How far a check has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'c> {
+    /// The step of this name has begun; it may be skipped.
+    Begun(&'static str),
+    /// A step is done.
+    Done(&'c Step),
+}
+
 /// All steps of a check, in the order in which they were tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {

@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use s3_connector_host::check::{Options as CheckOptions, Report, Status, Step};
-use s3_connector_host::egress::Role;
+use s3_connector_host::check::{Options as CheckOptions, Progress, Report, Status, Step};
+use s3_connector_host::egress::{HyperUpstream, Role};
+use s3_connector_host::environment::Environment;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::{Connector, Options, Settings};
 use serde_json::{Value, json};
 
 use super::pipelines::{self, PipelineConfig, Plugin};
-use super::terminal::{Terminal, print_data};
+use super::terminal::{Terminal, print_data, with_causes};
 use super::{Failure, SettingArguments, load};
 
 /// Says what works and what doesn't, before a pipeline does
@@ -21,7 +23,7 @@ use super::{Failure, SettingArguments, load};
 /// back, with what to do below it. What is checked is named by settings, or by pipeline files.
 ///
 /// A source is asked for one record, which is not acked and comes again. For a destination one small object,
-/// s3-connector-check, is stored under the prefix and removed, unless --read-only forbids it.
+/// _s3-connector-check, is stored under the prefix and removed, unless --read-only forbids it.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct CheckArguments {
@@ -83,7 +85,15 @@ pub(super) async fn run(
         let mut shown = Ok(());
         let mut show = |text: String| {
             if is_text && shown.is_ok() {
-                shown = print_data(&text);
+                shown = terminal.suspend(|| print_data(&text));
+            }
+        };
+        // A step may take its time: its name stands there until it is done.
+        let bar = terminal.bar();
+        let begin = |name: &str| {
+            if let Some(bar) = &bar {
+                bar.set_message(format!("{name} …"));
+                bar.tick();
             }
         };
         if let Some((pipeline, id)) = &subject.ids {
@@ -98,14 +108,19 @@ pub(super) async fn run(
                 let options = CheckOptions {
                     read_only: arguments.read_only,
                 };
-                // Steps take their time: each is shown when it is done.
-                let watch = |step: &Step| show(as_text(step));
+                let watch = |progress: Progress<'_>| match progress {
+                    Progress::Begun(name) => begin(name),
+                    Progress::Done(step) => show(as_text(step)),
+                };
                 connector
                     .check(subject.role, subject.settings.clone(), options, watch)
                     .await
             }
             None => Report::default(),
         };
+        if let Some(bar) = &bar {
+            bar.finish_and_clear();
+        }
         shown?;
         report.steps.insert(0, component.clone());
         reports.push((subject, report));
@@ -174,7 +189,17 @@ fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
 const COMPONENT_ADVICE: &str =
     "take the component that belongs to this version, or leave --component out";
 
-async fn component(options: Options) -> (Step, Option<Connector>) {
+async fn component(mut options: Options) -> (Step, Option<Connector>) {
+    // A bundle that can't be read would keep the component from being loaded, and is not its fault.
+    match HyperUpstream::from_environment(&Environment::process()) {
+        Ok(upstream) => options.upstream = Some(Arc::new(upstream)),
+        Err(error) => {
+            let step = Step::new("certificates", "read the file that AWS_CA_BUNDLE names");
+            let advice =
+                "name a readable file of certificates in PEM there, or unset AWS_CA_BUNDLE";
+            return (step.failed(with_causes(&error), advice), None);
+        }
+    }
     let place = options
         .component
         .as_ref()

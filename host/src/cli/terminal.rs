@@ -87,6 +87,11 @@ impl Terminal {
         self.bars.suspend(|| report(message));
     }
 
+    /// Does what writes to the terminal by another way, while no progress line is there.
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bars.suspend(write)
+    }
+
     /// Whether stderr is a terminal and may be written to.
     pub(super) fn has_bars(&self) -> bool {
         self.has_bars

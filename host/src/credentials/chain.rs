@@ -159,6 +159,9 @@ impl Fetch for Chain {
             if let Some(loaded) = self.environment_keys() {
                 return Ok(loaded);
             }
+            if let Some(profile) = self.input.environment.signed_in_profile().await {
+                return Err(Error::SignIn { profile });
+            }
             first_of(self.links()).await
         }
         .boxed()
@@ -335,6 +338,32 @@ mod tests {
 
         let half = chain(Environment::of([("AWS_ACCESS_KEY_ID", "id")]));
         assert!(half.environment_keys().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_profile_that_signs_in_is_answered_with_the_command_that_helps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let config = "[profile my dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n";
+        std::fs::write(&path, config).unwrap();
+        let path = path.to_str().unwrap();
+        let input = ChainInput {
+            environment: Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "my dev")]),
+            region: None,
+        };
+        let message = Chain::new(input).fetch().await.unwrap_err().to_string();
+        let command =
+            r#"eval "$(aws configure export-credentials --profile 'my dev' --format env)""#;
+        assert!(message.contains(command), "{message}");
+        assert!(!message.contains("cargo"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_of_the_crates_is_not_told_in_their_words() {
+        let error = CredentialsError::provider_error(
+            "This behavior requires following cargo feature(s) enabled: sso",
+        );
+        assert!(!Cause::of(&error).to_string().contains("cargo"));
     }
 
     #[test]

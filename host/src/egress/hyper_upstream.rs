@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,11 +23,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tower_service::Service;
 
+use crate::environment::Environment;
+
+use super::trust::{self, Distrust, TrustError};
 use super::upstream::{Connection, Error, Source, Upstream, UpstreamBody};
 
 /// Time for the TCP connection; hyper-util divides it among the host's addresses.
@@ -49,20 +50,6 @@ const RESPONSE_HEADERS_MAX: usize = 512;
 /// TLS, with time limit, over TCP.
 type Connector = Limited<HttpsConnector<HttpConnector<Resolver>>>;
 
-/// Why the trusted certificates could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// `AWS_CA_BUNDLE` names a file that is not readable or holds something else than certificates.
-    #[error("the bundle of trusted certificates can't be read; path=`{}`", path.display())]
-    Bundle {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: Source,
-    },
-}
-
 /// The real [`Upstream`]: a pooled client. Clones share the pool; a process needs one.
 #[derive(Debug, Clone)]
 pub struct HyperUpstream {
@@ -71,6 +58,15 @@ pub struct HyperUpstream {
 }
 
 impl HyperUpstream {
+    /// Makes a client as the variables say: `AWS_CA_BUNDLE`.
+    ///
+    /// # Errors
+    ///
+    /// If the bundle can't be read.
+    pub fn from_environment(environment: &Environment) -> Result<Self, TrustError> {
+        Self::new(environment.ca_bundle().as_deref())
+    }
+
     /// Makes a client that trusts the system's certificates, or those of a bundle (the file that
     /// `AWS_CA_BUNDLE` names) in their stead, as the aws CLI does.
     ///
@@ -79,16 +75,14 @@ impl HyperUpstream {
     /// If the bundle can't be read. A system without certificates is no error: plain HTTP needs none, and TLS
     /// will then fail with [`Error::Certificate`].
     pub fn new(ca_bundle: Option<&Path>) -> Result<Self, TrustError> {
-        let roots = match ca_bundle {
-            Some(path) => read_bundle(path)?,
-            None => native_roots(),
-        };
-        let tls =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("the provider speaks TLS 1.2 and 1.3")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = trust::verifier(ca_bundle, Arc::clone(&provider))?;
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS 1.2 and 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
 
         let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
@@ -158,39 +152,6 @@ impl Upstream for HyperUpstream {
         };
         Some(connected.boxed())
     }
-}
-
-fn read_bundle(path: &Path) -> Result<RootCertStore, TrustError> {
-    let refuse = |source| TrustError::Bundle {
-        path: path.to_owned(),
-        source,
-    };
-    let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(|error| refuse(Box::new(error)))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| refuse(Box::new(error)))?;
-        roots
-            .add(certificate)
-            .map_err(|error| refuse(Box::new(error)))?;
-    }
-    if roots.is_empty() {
-        return Err(refuse("the file holds no certificate".into()));
-    }
-    Ok(roots)
-}
-
-fn native_roots() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "some of the system's certificates can't be read");
-    }
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        tracing::warn!("the system has no trusted certificates: https will not work");
-    }
-    roots
 }
 
 /// Looks names up as the system does, and marks its failures so that they can be told from others.
@@ -269,9 +230,8 @@ fn classify(error: Source) -> Error {
         }
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return match tls {
-                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-                    Error::Certificate(error)
-                }
+                rustls::Error::InvalidCertificate(why) => Error::Certificate(Distrust::of(why)),
+                rustls::Error::NoCertificatesPresented => Error::Certificate(Distrust::None),
                 rustls::Error::AlertReceived(alert) => {
                     let alert = u8::from(*alert);
                     Error::Alert {

@@ -99,6 +99,11 @@ impl Operation {
         matches!(self, Self::ListObjectsV2 | Self::ListObjectVersions)
     }
 
+    /// Whether the store may go through many keys before it begins to answer.
+    pub(crate) const fn lists(self) -> bool {
+        self.lists_by_prefix() || matches!(self, Self::ListMultipartUploads)
+    }
+
     /// The parameters that the operation may carry beside `x-id`, each with what its value may be.
     const fn parameters(self) -> &'static [(&'static str, Value)] {
         match self {

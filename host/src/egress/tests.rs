@@ -667,7 +667,7 @@ async fn failures_of_the_connection_keep_their_names() {
             "ConnectionLimitReached",
         ),
         (
-            || upstream::Error::Certificate("x".into()),
+            || upstream::Error::Certificate(upstream::Distrust::Other("x")),
             "TlsCertificateError",
         ),
         (

@@ -12,7 +12,8 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
-pub use super::hyper_upstream::{HyperUpstream, TrustError};
+pub use super::hyper_upstream::HyperUpstream;
+pub use super::trust::{Distrust, TrustError};
 
 /// The body of an answer.
 pub type UpstreamBody = UnsyncBoxBody<Bytes, Error>;
@@ -66,7 +67,7 @@ pub enum Error {
     Exhausted(#[source] Source),
     /// The server's certificate is not one to trust.
     #[error("the server's certificate is not trusted")]
-    Certificate(#[source] Source),
+    Certificate(#[source] Distrust),
     /// The server ended the handshake with an alert.
     #[error("the server refused the TLS connection; alert=`{alert}`")]
     Alert {

@@ -20,8 +20,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::hyper_upstream::{HyperUpstream, TrustError};
-use super::upstream::{Connection, Error, Upstream as _, UpstreamBody};
+use super::hyper_upstream::HyperUpstream;
+use super::upstream::{Connection, Distrust, Error, TrustError, Upstream as _, UpstreamBody};
 
 /// A certificate for `localhost` that nobody vouches for, and its key. Both are for these tests alone.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
@@ -38,6 +38,37 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgT9JfJQRVBSARdC1v
 ykEll2i6RMqACXM89mKb7JUqRI6hRANCAASWSiWtWMxyXgAAsnf2EmQA5JS2EWHF
 FhNkFBRHpy/gS47HSVnMujXOMkPt1lm9OVrB6sqjf6QaLhMATEyLrUNE
+-----END PRIVATE KEY-----
+";
+
+/// What `openssl req -x509` makes: a certificate for `localhost` and 127.0.0.1 that is marked as an authority's own, here
+/// with times that outlast the tests; the same with its time over; and their key.
+const AUTHORITYS: &str = "-----BEGIN CERTIFICATE-----
+MIIBaDCCAQ2gAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwIBcNMDAwMTAxMDAwMDAwWhgPMjIwMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMM
+CWxvY2FsaG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABDo3X4ABz/oV3UZu
+6D/0jI2DjA1tCwuoXx+LrrX5z+ZCOdt61nbiIgtoo6ikHKcctPOO0i0nXAzC5zfr
+BtGibwGjTjBMMA8GA1UdEwEB/wQFMAMBAf8wGgYDVR0RBBMwEYIJbG9jYWxob3N0
+hwR/AAABMB0GA1UdDgQWBBS7oN7cbHuEKbfFvxCyeZ7wyQz5wzAKBggqhkjOPQQD
+AgNJADBGAiEA6/mo4DpsAl0lH4gnECBSOyG1WIuLCeyOk1Cu7TX3pugCIQCb+b/n
+JefmtjQv2GnnZei0/P5bhT+X98BYJ0+H928upQ==
+-----END CERTIFICATE-----
+";
+const EXPIRED: &str = "-----BEGIN CERTIFICATE-----
+MIIBZDCCAQugAwIBAgIBAjAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwHhcNMDAwMTAxMDAwMDAwWhcNMDEwMTAxMDAwMDAwWjAUMRIwEAYDVQQDDAls
+b2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ6N1+AAc/6Fd1Gbug/
+9IyNg4wNbQsLqF8fi661+c/mQjnbetZ24iILaKOopBynHLTzjtItJ1wMwuc36wbR
+om8Bo04wTDAPBgNVHRMBAf8EBTADAQH/MBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcE
+fwAAATAdBgNVHQ4EFgQUu6De3Gx7hCm3xb8Qsnme8MkM+cMwCgYIKoZIzj0EAwID
+RwAwRAIgdm0fat3bXuI6LArcKskcBibzniIHNoVNRslZuV28+Z0CIEoE1tkJLhtG
+eljbANB6ux/NDgvYYeQar+al6bv/SO6x
+-----END CERTIFICATE-----
+";
+const AUTHORITYS_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgTSKIrqCoSn7avosg
+Vzp68qDcpFFR022ZcQwRBTmXyeahRANCAAQ6N1+AAc/6Fd1Gbug/9IyNg4wNbQsL
+qF8fi661+c/mQjnbetZ24iILaKOopBynHLTzjtItJ1wMwuc36wbRom8B
 -----END PRIVATE KEY-----
 ";
 
@@ -257,8 +288,13 @@ async fn plain_http_in_place_of_tls_is_a_tls_error() {
 
 /// A server with TLS on a thread of its own, which answers one request.
 fn serve_tls() -> SocketAddr {
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    serve_tls_as(CERTIFICATE, KEY)
+}
+
+/// The same, showing another certificate.
+fn serve_tls_as(certificate: &str, key: &str) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -308,6 +344,57 @@ async fn a_bundle_says_whom_to_trust() {
         .send(request(format_args!("https://127.0.0.1:{port}/b")))
         .await;
     assert!(matches!(sent.unwrap_err(), Error::Certificate(_)));
+}
+
+/// What a client that trusts this bundle makes of a server that shows that certificate.
+async fn trusting(bundle: &str, shown: (&str, &str), host: &str) -> Result<Bytes, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle.pem");
+    std::fs::write(&path, bundle).unwrap();
+    let upstream = HyperUpstream::new(Some(&path)).unwrap();
+    let port = serve_tls_as(shown.0, shown.1).port();
+    let sent = upstream.send(request(format_args!("https://{host}:{port}/b")));
+    body(sent.await?).await
+}
+
+#[tokio::test]
+async fn an_authoritys_own_certificate_is_trusted_where_the_bundle_names_it() {
+    let shown = (AUTHORITYS, AUTHORITYS_KEY);
+    let both = format!("{CERTIFICATE}{AUTHORITYS}");
+    for (bundle, host) in [
+        (AUTHORITYS, "localhost"),
+        (AUTHORITYS, "127.0.0.1"),
+        (&both, "localhost"),
+    ] {
+        assert_eq!(trusting(bundle, shown, host).await.unwrap(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_said() {
+    let authoritys = (AUTHORITYS, AUTHORITYS_KEY);
+    let expired = (EXPIRED, AUTHORITYS_KEY);
+    let own_name = Distrust::Name {
+        wanted: "127.0.0.2".to_owned(),
+        presented: "`localhost`, `127.0.0.1`".to_owned(),
+    };
+    for (bundle, shown, host, why) in [
+        // Named or not: neither name nor time is passed over.
+        (AUTHORITYS, authoritys, "127.0.0.2", own_name),
+        (EXPIRED, expired, "localhost", Distrust::Expired),
+        (CERTIFICATE, authoritys, "localhost", Distrust::Authority),
+        (
+            AUTHORITYS,
+            (CERTIFICATE, KEY),
+            "localhost",
+            Distrust::Unknown,
+        ),
+    ] {
+        match trusting(bundle, shown, host).await.unwrap_err() {
+            Error::Certificate(found) => assert_eq!(found, why),
+            other => panic!("{why}: {other:?}"),
+        }
+    }
 }
 
 async fn connect(
