@@ -530,6 +530,21 @@ fn unknown(name: &str, parameters: &[&'static Parameter]) -> String {
     }
 }
 
+/// What is odd about a prefix, and what was probably meant; none where nothing is. Keys may begin with a slash and hold
+/// stars, so it is said and not refused.
+pub fn doubt_prefix(prefix: &str) -> Option<String> {
+    let meant = prefix.trim_start_matches('/');
+    let meant = &meant[..meant.find(['*', '?']).unwrap_or(meant.len())];
+    let reason = if prefix.contains(['*', '?']) {
+        "a prefix is plain text, in which `*` and `?` stand for themselves"
+    } else if prefix.starts_with('/') {
+        "keys rarely begin with a slash"
+    } else {
+        return None;
+    };
+    Some(format!("{reason}: `{meant}` was probably meant"))
+}
+
 /// Reads a truth as Go's `ParseBool` does.
 fn parse_bool(text: &str) -> Option<bool> {
     match text {
@@ -675,6 +690,25 @@ mod tests {
                 .prefix,
             " a b "
         );
+    }
+
+    #[test]
+    fn a_prefix_that_is_a_path_or_a_glob_is_doubted() {
+        for (prefix, meant) in [
+            ("/2024/", "`2024/`"),
+            ("2024/*.txt", "`2024/`"),
+            ("/a/b?", "`a/b`"),
+            ("*", "``"),
+        ] {
+            let doubt = doubt_prefix(prefix).expect(prefix);
+            assert!(
+                doubt.ends_with(&format!("{meant} was probably meant")),
+                "{doubt}"
+            );
+        }
+        for prefix in ["", "2024/", "a b", "[x]"] {
+            assert_eq!(doubt_prefix(prefix), None, "{prefix}");
+        }
     }
 
     #[test]

@@ -250,7 +250,7 @@ async fn a_store_that_never_answers_is_given_up_when_it_is_opened(place: &Place)
         let error = error.expect("nothing answered");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let expected = format!("no answer from {endpoint} to {operation}: none came within 60 s");
-        assert_eq!(error.message(), expected);
+        assert!(error.message().starts_with(&expected), "{error}");
     }
 }
 

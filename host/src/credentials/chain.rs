@@ -344,16 +344,15 @@ mod tests {
     async fn a_profile_that_signs_in_is_answered_with_the_command_that_helps() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
-        let config = "[profile my dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n";
+        let config = "[profile dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n";
         std::fs::write(&path, config).unwrap();
         let path = path.to_str().unwrap();
         let input = ChainInput {
-            environment: Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "my dev")]),
+            environment: Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "dev")]),
             region: None,
         };
         let message = Chain::new(input).fetch().await.unwrap_err().to_string();
-        let command =
-            r#"eval "$(aws configure export-credentials --profile 'my dev' --format env)""#;
+        let command = r#"eval "$(aws configure export-credentials --profile dev --format env)""#;
         assert!(message.contains(command), "{message}");
         assert!(!message.contains("cargo"), "{message}");
     }

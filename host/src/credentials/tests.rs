@@ -223,3 +223,10 @@ async fn keys_never_show() {
         }
     }
 }
+
+#[test]
+fn a_profiles_name_is_one_word_of_a_shell() {
+    assert_eq!(as_word("dev-1.eu"), "dev-1.eu");
+    assert_eq!(as_word("my dev"), "'my dev'");
+    assert_eq!(as_word("it's"), r"'it'\''s'");
+}

@@ -375,12 +375,12 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     let authoritys = (AUTHORITYS, AUTHORITYS_KEY);
     let expired = (EXPIRED, AUTHORITYS_KEY);
     let own_name = Distrust::Name {
-        wanted: "127.0.0.2".to_owned(),
+        wanted: "0.0.0.0".to_owned(),
         presented: "`localhost`, `127.0.0.1`".to_owned(),
     };
     for (bundle, shown, host, why) in [
-        // Named or not: neither name nor time is passed over.
-        (AUTHORITYS, authoritys, "127.0.0.2", own_name),
+        // Named or not: neither name nor time is passed over. 0.0.0.0 is this machine under another name.
+        (AUTHORITYS, authoritys, "0.0.0.0", own_name),
         (EXPIRED, expired, "localhost", Distrust::Expired),
         (CERTIFICATE, authoritys, "localhost", Distrust::Authority),
         (
