@@ -217,8 +217,8 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     ///
     /// # Errors
     ///
-    /// The first failure of opening an end, the first one that does not heal, that of keeping the position, or the
-    /// reason for which the destination refused a record. What was acked before is checkpointed, and nothing else.
+    /// The first failure of opening an end, the first one that does not heal, or the reason for which the destination
+    /// refused a record. What was acked before is checkpointed, and nothing else.
     pub async fn run(self, stop: Stop) -> Result<Summary> {
         let Self {
             input,
@@ -264,6 +264,14 @@ struct Course {
     stop: Stop,
 }
 
+/// Where to go on.
+struct Place<'a> {
+    /// Behind what was acked last.
+    acked: Option<Bytes>,
+    /// Where the pipeline began, if nothing was.
+    beginning: Option<&'a [u8]>,
+}
+
 impl Course {
     /// Runs rounds until one ends well or fails for good. `beginning` is where the first one was opened.
     async fn run<I: Input, O: Output>(
@@ -287,7 +295,7 @@ impl Course {
                 }
                 Err(failure) => failure,
             };
-            let heals = failure.is_of_an_end && recovery::heals(&failure.error);
+            let heals = failure.is_at_work && recovery::heals(&failure.error);
             let (Some(recovery), Some(mut next)) = (
                 self.options.recovery.filter(|_| heals),
                 round.ends.filter(|_| heals),
@@ -303,15 +311,12 @@ impl Course {
                 let acked = self.counts.borrow().acked;
                 Outage::begin(&self.options.name, recovery, &failure.error, acked)
             });
-            let position = last.as_deref().or(beginning.as_deref());
+            let place = Place {
+                acked: last.clone(),
+                beginning: beginning.as_deref(),
+            };
             let outlasted = self
-                .outlast(
-                    &mut next,
-                    outage,
-                    failure.error,
-                    position,
-                    overtime.as_mut(),
-                )
+                .outlast(&mut next, outage, failure.error, place, overtime.as_mut())
                 .await?;
             if !outlasted {
                 return Ok(self.summary(Ended::Stopped, last));
@@ -379,7 +384,7 @@ impl Course {
         ends: &mut Ends<I, O>,
         outage: &mut Outage,
         first: Error,
-        position: Option<&[u8]>,
+        place: Place<'_>,
         mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<bool> {
         let mut why = first.clone();
@@ -401,7 +406,7 @@ impl Course {
                 biased;
                 () = &mut overtime => return Err(self.given_up()),
                 () = self.stop.stopped(), if may_stop => return Ok(false),
-                reopened = ends.reopen(position) => reopened,
+                reopened = self.reopen(ends, &place) => reopened,
             };
             match reopened {
                 Ok(true) => return Ok(true),
@@ -411,6 +416,19 @@ impl Course {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Keeps the position, where that failed, makes both ends anew and opens them there; false where there is no going on.
+    async fn reopen<I: Input, O: Output>(
+        &self,
+        ends: &mut Ends<I, O>,
+        place: &Place<'_>,
+    ) -> Result<bool> {
+        if let (Some(position), Some(state)) = (&place.acked, &self.options.state) {
+            parts::save(Arc::clone(state), position.clone()).await?;
+        }
+        ends.reopen(place.acked.as_deref().or(place.beginning))
+            .await
     }
 
     /// Ends an input that was left open between rounds.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use s3_connector_tests::process::Running;
+use s3_connector_tests::process::{Running, Signal};
 
 use crate::site::{Site, decode_lines, keys, numbered};
 
@@ -114,14 +114,14 @@ fn skip(why: &str) {
 }
 
 #[tokio::test]
-async fn a_disk_that_fills_up_ends_the_source_and_loses_no_acked_position() {
+async fn a_disk_that_fills_up_ends_a_source_that_shall_fail_fast_and_loses_no_acked_position() {
     let site = Site::new().await;
     let Some(disk) = SmallDisk::mount(&site.path("disk")) else {
         return skip("a disk that fills up, since this user may not mount one");
     };
     site.fill(20);
     let state = site.text_path("disk/state");
-    let source = || site.source().args(&["--state", &state]);
+    let source = || site.source().args(&["--fail-fast", "--state", &state]);
     let mut running = source().start();
     running.lines(20).await;
     is_kept(&running, &site.path("disk/state/position")).await;
@@ -158,10 +158,40 @@ async fn a_disk_that_fills_up_ends_the_source_and_loses_no_acked_position() {
 }
 
 #[tokio::test]
-async fn a_position_that_cannot_be_written_ends_the_source_with_the_folder_named() {
+async fn a_disk_that_fills_up_is_waited_for() {
+    let site = Site::new().await;
+    let Some(disk) = SmallDisk::mount(&site.path("disk")) else {
+        return skip("a disk that fills up, since this user may not mount one");
+    };
+    site.fill(20);
+    let state = site.text_path("disk/state");
+    let source = || site.source().args(&["--state", &state]);
+    let mut running = source().args(&["--retry-pause", "50ms"]).start();
+    running.lines(20).await;
+    is_kept(&running, &site.path("disk/state/position")).await;
+    disk.fill(0);
+    for n in 20..40 {
+        site.put(&format!("{n:04}"), "new");
+    }
+    running.says("interrupted: ").await;
+    disk.free();
+    running.lines(40).await;
+    running.says("going on after an interruption of ").await;
+    is_kept(&running, &site.path("disk/state/position")).await;
+    running.signal(Signal::Terminate).await;
+    let ended = running.ended().await.well();
+    assert_eq!(keys(&ended.records()), numbered(0..40), "once each");
+    let _ = ended.saying(&["No space left on device", &state]);
+    let rest = source().args(&["--until-caught-up"]).run().await.well();
+    assert!(rest.records().is_empty());
+}
+
+#[tokio::test]
+async fn a_position_that_cannot_be_written_ends_a_source_that_shall_fail_fast_with_the_folder_named()
+ {
     let site = Site::new().await;
     site.fill(3);
-    let mut source = site.source_with_state().start();
+    let mut source = site.source_with_state().args(&["--fail-fast"]).start();
     source.lines(3).await;
     is_kept(&source, &site.path("state/position")).await;
     // Stands where the position is written to before it takes its place: fails for every user.

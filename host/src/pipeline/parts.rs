@@ -334,9 +334,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps positions until the writer is done. Returns the last one.
-    pub(super) async fn run(mut self) -> Result<Option<Bytes>> {
-        let mut last = None;
+    /// Keeps positions until the writer is done.
+    pub(super) async fn run(mut self) -> Result<()> {
         while self.acked.changed().await.is_ok() {
             let position = self.acked.borrow_and_update().clone();
             let Some(position) = position.filter(|position| !position.is_empty()) else {
@@ -345,14 +344,14 @@ impl Keeper {
             if let Some(state) = &self.state {
                 save(Arc::clone(state), position.clone()).await?;
             }
-            last = Some(position.clone());
             self.kept.send_replace(Some(position));
         }
-        Ok(last)
+        Ok(())
     }
 }
 
-async fn save(state: Arc<dyn StateStore>, position: Bytes) -> Result<()> {
+/// Makes a position durable.
+pub(super) async fn save(state: Arc<dyn StateStore>, position: Bytes) -> Result<()> {
     on_disk(move || state.save_position(&position)).await
 }
 

@@ -585,46 +585,83 @@ async fn a_record_whose_body_broke_off_is_read_again() {
     assert_eq!(summary.counts.outages, 1);
 }
 
-/// Keeps nothing.
-struct Full;
+/// Keeps nothing for a while.
+struct Full {
+    store: Store,
+    kept: MemoryState,
+}
 
 impl StateStore for Full {
-    fn load(&self, _name: &str) -> Result<Option<Vec<u8>>, crate::state::Error> {
-        Ok(None)
+    fn load(&self, name: &str) -> Result<Option<Vec<u8>>, crate::state::Error> {
+        self.kept.load(name)
     }
 
-    fn save(&self, name: &str, _value: &[u8]) -> Result<(), crate::state::Error> {
-        Err(crate::state::Error::Size {
-            name: name.to_owned(),
-            bytes: 0,
-        })
+    fn save(&self, name: &str, value: &[u8]) -> Result<(), crate::state::Error> {
+        self.kept.save(name, value)
     }
 
-    fn remove(&self, _name: &str) -> Result<(), crate::state::Error> {
-        Ok(())
+    fn remove(&self, name: &str) -> Result<(), crate::state::Error> {
+        self.kept.remove(name)
     }
 
     fn list(&self) -> Result<Vec<String>, crate::state::Error> {
-        Ok(Vec::new())
+        self.kept.list()
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, crate::state::Error> {
-        Ok(None)
+        self.kept.load_position()
     }
 
     fn save_position(&self, position: &[u8]) -> Result<(), crate::state::Error> {
-        self.save("position", position)
+        let Err(error) = self.store.ask() else {
+            return self.kept.save_position(position);
+        };
+        Err(match error.kind() {
+            ErrorKind::Corrupt => crate::state::Error::Corrupt {
+                reason: "somebody wrote into it",
+                file: "position".into(),
+            },
+            _ => crate::state::Error::Folder {
+                action: "write",
+                folder: "state".into(),
+                source: std::io::ErrorKind::StorageFull.into(),
+            },
+        })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_that_can_not_be_kept_is_no_outage() {
+async fn a_position_that_can_not_be_kept_is_kept_when_there_is_room_and_nothing_comes_twice() {
     let (input, output) = (Store::well(), Store::well());
+    let state = Arc::new(Full {
+        store: Store::failing(&[(3, 600, unavailable())]),
+        kept: MemoryState::new(),
+    });
     let options = Options {
-        state: Some(Arc::new(Full)),
-        ..options(10)
+        state: Some(state.clone()),
+        ..options(20)
+    };
+    let summary = pipeline(&input, &output, options)
+        .run(Stop::new())
+        .await
+        .unwrap();
+    assert_eq!((summary.counts.acked, summary.counts.outages), (20, 1));
+    assert_eq!(output.stored(), numbers(20));
+    assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"20"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_is_damaged_is_no_outage() {
+    let (input, output) = (Store::well(), Store::well());
+    let damaged = Error::new(ErrorKind::Corrupt, "damaged");
+    let options = Options {
+        state: Some(Arc::new(Full {
+            store: Store::failing(&[(3, 600, damaged)]),
+            kept: MemoryState::new(),
+        })),
+        ..options(20)
     };
     let done = pipeline(&input, &output, options).run(Stop::new()).await;
-    assert!(done.unwrap_err().message().contains("too large"));
+    assert_eq!(done.unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(input.since.elapsed() < SECOND * 10);
 }

@@ -55,7 +55,7 @@ impl<I: Input, O: Output> Ends<I, O> {
 pub(super) struct Round<I, O> {
     /// What the next round may begin with; none where there can be none.
     pub(super) ends: Option<Ends<I, O>>,
-    /// The position that was kept last, if there was one.
+    /// The position that was acked last, if there was one. It is kept too, unless keeping it failed.
     pub(super) position: Option<Bytes>,
     /// Why it ended, or its first failure.
     pub(super) ended: Result<Ended, Failure>,
@@ -64,15 +64,15 @@ pub(super) struct Round<I, O> {
 /// Why a round failed.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// Whether an end failed while it worked: only that can heal.
-    pub(super) is_of_an_end: bool,
+    /// Whether it happened at work: what breaks down, or hangs in its teardown, does not heal.
+    pub(super) is_at_work: bool,
 }
 
 /// What came of one task.
 enum Part<I, O> {
     Reader(I, Result<Ended>, Result<()>),
     Writer(Left<O>, Result<()>, Result<()>),
-    Keeper(Result<Option<Bytes>>),
+    Keeper(Result<()>),
 }
 
 /// Runs a round. Dropping it half way ends its tasks.
@@ -89,7 +89,8 @@ pub(super) async fn run<I: Input, O: Output>(
         again,
     } = ends;
     let (queue_in, queue_out) = mpsc::channel(QUEUE_BATCHES);
-    let (acked_in, acked_out) = watch::channel(None);
+    let (acked_in, acked_out) = watch::channel(None::<Bytes>);
+    let acked = acked_in.subscribe();
     let (kept_in, kept_out) = watch::channel(None);
     let writer = Writer::new(output, acked_in, counts.clone(), !input.is_repeatable());
     let reader = Reader {
@@ -115,17 +116,22 @@ pub(super) async fn run<I: Input, O: Output>(
         Part::Writer(left, written, torn_down)
     });
     parts.spawn(async move { Part::Keeper(keeper.run().await) });
-    join(parts).await
+    let round = join(parts).await;
+    let position = acked.borrow().clone();
+    Round {
+        position: position.filter(|position| !position.is_empty()),
+        ..round
+    }
 }
 
 /// Waits for all tasks: one that fails makes the others end in good order. The first failure counts, and that of a
 /// teardown only where all else went well.
 async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O> {
-    let (mut ended, mut position) = (Ended::Stopped, None);
+    let mut ended = Ended::Stopped;
     let (mut input, mut left) = (None, None);
     let (mut failed, mut hanging) = (None, None);
     while let Some(part) = parts.join_next().await {
-        let (done, is_of_an_end) = match part {
+        let (done, is_at_work) = match part {
             Ok(Part::Reader(back, read, torn_down)) => {
                 input = Some(back);
                 hanging = hanging.or(torn_down.err());
@@ -136,22 +142,19 @@ async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O
                 hanging = hanging.or(torn_down.err());
                 (written, true)
             }
-            Ok(Part::Keeper(kept)) => (kept.map(|last| position = last), false),
+            Ok(Part::Keeper(kept)) => (kept, true),
             Err(panicked) => {
                 let message = format!("a task of the pipeline failed: {panicked}");
                 (Err(Error::new(ErrorKind::Internal, message)), false)
             }
         };
         if let Err(error) = done {
-            failed.get_or_insert(Failure {
-                error,
-                is_of_an_end,
-            });
+            failed.get_or_insert(Failure { error, is_at_work });
         }
     }
     let failed = failed.or(hanging.map(|error| Failure {
         error,
-        is_of_an_end: false,
+        is_at_work: false,
     }));
     let ends = input.zip(left).and_then(|(input, left)| {
         Some(Ends {
@@ -162,7 +165,7 @@ async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O
     });
     Round {
         ends,
-        position,
+        position: None,
         ended: match failed {
             Some(failure) => Err(failure),
             None => Ok(ended),
