@@ -10,6 +10,7 @@
 
 mod chance;
 mod check;
+mod checksums;
 mod dead_letters;
 mod endings;
 mod hanging;
@@ -18,6 +19,7 @@ mod hostile;
 mod kills;
 mod outages;
 mod pipelines;
+mod rotation;
 mod signals;
 mod site;
 mod state;

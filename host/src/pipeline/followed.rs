@@ -158,10 +158,10 @@ impl Followed {
                 Next::End => {
                     self.is_at_end = true;
                     let ended = self.ended();
-                    if takes_partial || ended.is_some() {
-                        if let Some(line) = self.tell_partial() {
-                            return Ok(Some(line));
-                        }
+                    if (takes_partial || ended.is_some())
+                        && let Some(line) = self.tell_partial()
+                    {
+                        return Ok(Some(line));
                     }
                     let Some(why) = ended else { return Ok(None) };
                     match Self::open(&self.path, None).await {
