@@ -43,8 +43,9 @@ use self::memory::Limiter;
 /// The clock tick of interruption: a component that computes gives way to others this often.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// Resources that an instance may hold: requests, bodies, streams, timers. A source of 512 fetches in flight holds eight
-/// for each, and two for each of 4,096 bodies that nobody has read yet.
+/// Resources that an instance may hold: requests, bodies, streams, timers. A source at its widest holds seven for each of
+/// 512 fetches in flight, two for each of 1,536 that are done and 1,024 that are ready, and one for each of 4,096 bodies
+/// that are not acked: 12,800.
 const RESOURCES_MAX: usize = 16_384;
 
 /// Bytes of a request's header fields, by the runtime's count, which takes in what a field costs to hold. Ours stay

@@ -11,7 +11,7 @@ use s3_connector_host::{
     COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result,
 };
 use s3_connector_tests::hostile;
-use s3_connector_tests::world::BUCKET;
+use s3_connector_tests::world::{BUCKET, State, World};
 
 use crate::siege::Siege;
 
@@ -214,6 +214,32 @@ async fn computing_is_measured_by_the_processor_and_waiting_is_free() {
     // Together more than a second.
     let naps = computing(&[("attack", "nap"), ("count", "100")]).await;
     assert_eq!(naps.expect("it did not compute"), "100 naps");
+}
+
+#[tokio::test]
+async fn the_shipped_component_stays_within_its_bounds_at_its_widest() {
+    let world = World::new().await;
+    let content = bytes::Bytes::from(vec![7; 1 << 20]);
+    for n in 0..600 {
+        let key = format!("{n:04}");
+        let store = world.server.store();
+        store.put(BUCKET, &key, content.clone()).expect("stored");
+    }
+    let settings = [("concurrency", "512")];
+    let source = world.source(&settings, &State::memory(), None).await;
+    let mut source = source.expect("it opens");
+    let (mut records, mut held) = (0, Vec::new());
+    while records < 600 {
+        let read = source.read(1000, Duration::from_secs(1)).await;
+        let read = read.expect("nothing is in its way");
+        records += read.len();
+        // As many batches as a pipeline has on their way: nobody reads them yet.
+        held.push(read);
+        if held.len() > 4 {
+            held.remove(0);
+        }
+    }
+    assert_eq!(records, 600);
 }
 
 async fn hoard(quota: Quota, count: &str, bytes: usize) -> String {

@@ -364,7 +364,7 @@ pub(super) async fn tear_down(teardown: impl Future<Output = Result<()>>) -> Res
                 "the connector's teardown did not return within {} s; it was given up",
                 TEARDOWN_TIMEOUT.as_secs()
             );
-            Err(Error::new(ErrorKind::Unavailable, message))
+            Err(Error::new(ErrorKind::Internal, message))
         })
 }
 

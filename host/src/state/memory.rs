@@ -29,7 +29,7 @@ impl MemoryState {
     /// State that is empty.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_quota(Quota::default())
+        Self::with_quota(Quota::in_memory())
     }
 
     /// State that is empty, and may become as large as this.

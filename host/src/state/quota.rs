@@ -14,6 +14,17 @@ pub struct Quota {
     pub names_max: usize,
 }
 
+impl Quota {
+    /// Of state in memory, where it is held by a process that may have many: four of the largest values.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self {
+            bytes_max: 512 << 20,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Quota {
     fn default() -> Self {
         Self {

@@ -43,6 +43,7 @@ pub(crate) type Attack = fn(&Settings) -> Result<Loot, Error>;
 
 /// All attacks by name.
 pub(crate) const ATTACKS: &[(&str, Attack)] = &[
+    ("ask", bounds::ask),
     ("body", bounds::body),
     ("busy", bounds::busy),
     ("fail", fail),

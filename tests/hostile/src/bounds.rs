@@ -9,6 +9,7 @@ use crate::component::Settings;
 use crate::component::bindings::opencdc::connector::state;
 use crate::component::bindings::opencdc::connector::types::{Body, Data, Error, ErrorKind};
 use crate::component::bindings::wasi::logging::logging;
+use crate::request;
 use ::wasi::clocks::monotonic_clock;
 use ::wasi::random::random::get_random_bytes;
 
@@ -83,6 +84,14 @@ pub(crate) fn flood(settings: &Settings) -> Result<Loot, Error> {
     let line = "x".repeat(number(settings, "bytes"));
     for number in 0..number(settings, "count") {
         logging::log(level, "", &format!("line {number}\n{line}"));
+    }
+    Ok(Loot::Records(Vec::new()))
+}
+
+/// Asks `count` times for what `request.path` spells.
+pub(crate) fn ask(settings: &Settings) -> Result<Loot, Error> {
+    for _ in 0..number(settings, "count") {
+        let _ = request::send(settings)?;
     }
     Ok(Loot::Records(Vec::new()))
 }
