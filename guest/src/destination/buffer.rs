@@ -9,7 +9,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::IgnoredAny;
 
 use super::Ack;
 use super::format::{self, Encoder};
@@ -18,7 +17,7 @@ use crate::config::{DestinationConfig, FormatName};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::payload::Payload;
-use crate::record::{Data, NoBody, Record};
+use crate::record::{Data, NoBody, Record, json};
 
 /// When a batch is over.
 #[derive(Clone, Copy, Debug)]
@@ -276,8 +275,7 @@ pub(super) fn too_large(bytes: u64) -> Error {
 /// Structured data stand in objects as they are: what is no JSON would make a whole object
 /// unreadable.
 fn check_object(name: &str, text: &str) -> Result<()> {
-    let is_object = text.trim_ascii_start().starts_with('{');
-    if is_object && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+    if json::is_object(text) {
         return Ok(());
     }
     Err(Error::invalid(format!(
@@ -289,7 +287,7 @@ fn check_object(name: &str, text: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::record::{Change, Metadata, Operation, json};
+    use crate::record::{Change, Metadata, Operation};
 
     const BOUNDS: Bounds = Bounds {
         records_max: 3,
