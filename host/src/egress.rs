@@ -16,7 +16,7 @@ mod trust;
 pub mod upstream;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -109,6 +109,8 @@ struct Inner {
     /// Milliseconds by which S3's clock is ahead of ours, once it has complained.
     skew_ms: AtomicI64,
     checksums: Checksums,
+    /// Whether this store was seen to refuse `If-None-Match` on a write.
+    refuses_conditions: AtomicBool,
     counters: Counters,
     budget: Budget,
     refusals: Flood,
@@ -174,6 +176,7 @@ impl Egress {
                 clock,
                 skew_ms: AtomicI64::new(0),
                 checksums: Checksums::default(),
+                refuses_conditions: AtomicBool::new(false),
                 counters: Counters::default(),
                 budget: Budget::new(),
                 refusals: Flood::new(),
@@ -259,6 +262,14 @@ impl Egress {
         parts: http::request::Parts,
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
+        let is_refused = self.inner.refuses_conditions.load(Ordering::Relaxed);
+        if permit.operation == Operation::PutObject
+            && !is_refused
+            && !is_conditional(&parts.headers)
+        {
+            let operation = permit.operation;
+            return Err(policy::Denial::Condition { operation }.into());
+        }
         let slot = self.inner.budget.request().await?;
         let outgoing = Outgoing::collect(permit, parts, body, &self.inner.budget).await?;
         let response = self.exchange(&outgoing).await?;
@@ -496,6 +507,8 @@ impl Egress {
         if is_bodiless {
             return Ok(Response::from_parts(parts, whole(Bytes::new())));
         }
+        let tries_condition =
+            outgoing.operation == Operation::PutObject && is_conditional(&outgoing.headers);
         let reader = Reader::new(self.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
             None => reader.into_body().await?,
@@ -505,6 +518,9 @@ impl Egress {
                 // component either.
                 if parts.headers.contains_key(header::CONTENT_ENCODING) || document.contains(&0) {
                     document.clear();
+                }
+                if tries_condition && refuses_condition(parts.status, &document) {
+                    self.inner.refuses_conditions.store(true, Ordering::Relaxed);
                 }
                 secrets.blank(&mut document);
                 parts
@@ -699,20 +715,39 @@ async fn read_refusal(
             return Err(Failure::Excess);
         }
     }
-    let code = find_code(&read);
+    let code = find_text(&read, "Code");
     let body = Full::new(read.freeze())
         .map_err(|never| match never {})
         .boxed_unsync();
     Ok((Response::from_parts(parts, body), code))
 }
 
-/// The text of the first `Code` element. The guest reads the document properly; here it decides only whether
+/// Whether a write takes effect only where nothing is yet.
+fn is_conditional(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|value| value == "*")
+}
+
+/// Whether the store says that it knows no conditions on writes, by which answers the component tells that too: 501 or
+/// `NotImplemented`, or a 400 that names the header.
+fn refuses_condition(status: StatusCode, document: &[u8]) -> bool {
+    let names_it = |element| {
+        let text = find_text(document, element).unwrap_or_default();
+        text.to_ascii_lowercase().contains("if-none-match")
+    };
+    status == StatusCode::NOT_IMPLEMENTED
+        || find_text(document, "Code").as_deref() == Some("NotImplemented")
+        || (status == StatusCode::BAD_REQUEST && (names_it("Code") || names_it("Message")))
+}
+
+/// The text of the first element of that name. The guest reads the document properly; here it decides only whether
 /// to correct what the guest can't.
-fn find_code(document: &[u8]) -> Option<String> {
+fn find_text(document: &[u8], element: &str) -> Option<String> {
     let text = std::str::from_utf8(document).ok()?;
-    let (_, rest) = text.split_once("<Code>")?;
-    let (code, _) = rest.split_once("</Code>")?;
-    Some(code.trim().to_owned())
+    let (_, rest) = text.split_once(&format!("<{element}>"))?;
+    let (found, _) = rest.split_once(&format!("</{element}>"))?;
+    Some(found.trim().to_owned())
 }
 
 fn unix_ms(time: SystemTime) -> i64 {

@@ -4,5 +4,6 @@
 //! sandbox is held by a test here.
 
 mod bounds;
+mod policy;
 mod secrets;
 mod siege;

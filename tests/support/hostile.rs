@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use s3_connector_host::{Connector, Options, Result};
 
@@ -26,6 +27,7 @@ const NAME_BYTES: usize = 48;
 ///
 /// If it can't be built.
 pub fn file(variant: &str) -> PathBuf {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     static BUILT: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
     let (folder, plain) = BUILT.get_or_init(build);
     assert!(
@@ -45,7 +47,12 @@ pub fn file(variant: &str) -> PathBuf {
     bytes[at..at + variant.len()].copy_from_slice(variant.as_bytes());
     // Moved into its place: another test program may be reading it.
     let file = folder.join(format!("hostile-{variant}.wasm"));
-    let new = folder.join(format!("hostile-{variant}.{}.new", std::process::id()));
+    // Nor does any other test of this one write to the same place.
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let new = folder.join(format!(
+        "hostile-{variant}.{}-{number}.new",
+        std::process::id()
+    ));
     fs::write(&new, bytes).expect("the folder can be written to");
     fs::rename(&new, &file).expect("a file can be replaced");
     file

@@ -13,7 +13,6 @@ use super::policy::{Denial, Role};
 #[expect(missing_docs, reason = "the names are S3's and documented there")]
 pub enum Operation {
     HeadBucket,
-    GetBucketLocation,
     GetBucketVersioning,
     ListObjectsV2,
     ListObjectVersions,
@@ -21,19 +20,13 @@ pub enum Operation {
     GetObject,
     HeadObject,
     PutObject,
-    CreateMultipartUpload,
-    UploadPart,
-    CompleteMultipartUpload,
-    AbortMultipartUpload,
-    ListParts,
     DeleteObject,
 }
 
 impl Operation {
     /// Every operation, in the order of the counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 9] = [
         Self::HeadBucket,
-        Self::GetBucketLocation,
         Self::GetBucketVersioning,
         Self::ListObjectsV2,
         Self::ListObjectVersions,
@@ -41,11 +34,6 @@ impl Operation {
         Self::GetObject,
         Self::HeadObject,
         Self::PutObject,
-        Self::CreateMultipartUpload,
-        Self::UploadPart,
-        Self::CompleteMultipartUpload,
-        Self::AbortMultipartUpload,
-        Self::ListParts,
         Self::DeleteObject,
     ];
 
@@ -54,7 +42,6 @@ impl Operation {
     pub const fn name(self) -> &'static str {
         match self {
             Self::HeadBucket => "HeadBucket",
-            Self::GetBucketLocation => "GetBucketLocation",
             Self::GetBucketVersioning => "GetBucketVersioning",
             Self::ListObjectsV2 => "ListObjectsV2",
             Self::ListObjectVersions => "ListObjectVersions",
@@ -62,33 +49,19 @@ impl Operation {
             Self::GetObject => "GetObject",
             Self::HeadObject => "HeadObject",
             Self::PutObject => "PutObject",
-            Self::CreateMultipartUpload => "CreateMultipartUpload",
-            Self::UploadPart => "UploadPart",
-            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
-            Self::AbortMultipartUpload => "AbortMultipartUpload",
-            Self::ListParts => "ListParts",
             Self::DeleteObject => "DeleteObject",
         }
     }
 
-    /// Whether a connector in this role may use the operation.
+    /// Whether a connector in this role may use the operation: what the shipped component does, and nothing else.
     #[must_use]
     pub const fn is_permitted(self, role: Role) -> bool {
         match self {
-            Self::HeadBucket
-            | Self::ListObjectsV2
-            | Self::ListMultipartUploads
-            | Self::GetObject
-            | Self::HeadObject => true,
-            Self::GetBucketLocation | Self::GetBucketVersioning | Self::ListObjectVersions => {
+            Self::HeadBucket | Self::ListObjectsV2 | Self::GetObject => true,
+            Self::GetBucketVersioning | Self::ListObjectVersions | Self::ListMultipartUploads => {
                 matches!(role, Role::Source)
             }
-            Self::PutObject
-            | Self::CreateMultipartUpload
-            | Self::UploadPart
-            | Self::CompleteMultipartUpload
-            | Self::AbortMultipartUpload
-            | Self::ListParts => matches!(role, Role::Destination),
+            Self::HeadObject | Self::PutObject => matches!(role, Role::Destination),
             // The host's alone, for what it has stored itself.
             Self::DeleteObject => false,
         }
@@ -104,16 +77,37 @@ impl Operation {
         self.lists_by_prefix() || matches!(self, Self::ListMultipartUploads)
     }
 
-    /// The parameters that the operation may carry beside `x-id`, each with what its value may be.
+    /// The query parameters that the operation may carry, by name.
+    pub fn parameter_names(self) -> impl Iterator<Item = &'static str> {
+        self.parameters().iter().map(|(name, _)| *name)
+    }
+
+    /// The headers that a component may set on the operation, by name, or by the beginning of their names where that
+    /// ends with `-`. `host` and `content-length` are the runtime's. Whatever costs money, chooses a key or opens the
+    /// object to others (storage class, encryption, tags, ACL, requester pays) is on no list.
+    #[must_use]
+    pub const fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::GetObject => &["if-match"],
+            Self::PutObject => &["content-type", "if-none-match", "x-amz-meta-opencdc-"],
+            Self::HeadBucket
+            | Self::GetBucketVersioning
+            | Self::ListObjectsV2
+            | Self::ListObjectVersions
+            | Self::ListMultipartUploads
+            | Self::HeadObject
+            | Self::DeleteObject => &[],
+        }
+    }
+
+    /// The parameters that the operation may carry, each with what its value may be.
     const fn parameters(self) -> &'static [(&'static str, Value)] {
         match self {
-            Self::HeadBucket | Self::PutObject => &[],
-            Self::GetBucketLocation => &[("location", Value::Empty)],
+            Self::HeadBucket | Self::HeadObject | Self::PutObject => &[],
             Self::GetBucketVersioning => &[("versioning", Value::Empty)],
             Self::ListObjectsV2 => &[
                 ("list-type", Value::Exactly("2")),
                 ("prefix", Value::Any),
-                ("delimiter", Value::Any),
                 ("max-keys", Value::Number),
                 ("start-after", Value::Any),
                 ("continuation-token", Value::Any),
@@ -122,7 +116,6 @@ impl Operation {
             Self::ListObjectVersions => &[
                 ("versions", Value::Empty),
                 ("prefix", Value::Any),
-                ("delimiter", Value::Any),
                 ("max-keys", Value::Number),
                 ("key-marker", Value::Any),
                 ("version-id-marker", Value::Any),
@@ -130,28 +123,12 @@ impl Operation {
             ],
             Self::ListMultipartUploads => &[
                 ("uploads", Value::Empty),
-                ("prefix", Value::Any),
-                ("delimiter", Value::Any),
                 ("max-uploads", Value::Number),
                 ("key-marker", Value::Any),
                 ("upload-id-marker", Value::Any),
                 ("encoding-type", Value::Exactly("url")),
             ],
-            Self::GetObject | Self::HeadObject => {
-                &[("versionId", Value::Any), ("partNumber", Value::Number)]
-            }
-            Self::CreateMultipartUpload => &[("uploads", Value::Empty)],
-            Self::UploadPart => &[("partNumber", Value::Number), ("uploadId", Value::Any)],
-            Self::CompleteMultipartUpload | Self::AbortMultipartUpload => {
-                &[("uploadId", Value::Any)]
-            }
-            Self::DeleteObject => &[("versionId", Value::Any)],
-            Self::ListParts => &[
-                ("uploadId", Value::Any),
-                ("part-number-marker", Value::Number),
-                ("max-parts", Value::Number),
-                ("encoding-type", Value::Exactly("url")),
-            ],
+            Self::GetObject | Self::DeleteObject => &[("versionId", Value::Any)],
         }
     }
 
@@ -168,16 +145,10 @@ impl Operation {
             (&Method::GET, false) if has("list-type") => Self::ListObjectsV2,
             (&Method::GET, false) if has("versions") => Self::ListObjectVersions,
             (&Method::GET, false) if has("uploads") => Self::ListMultipartUploads,
-            (&Method::GET, false) if has("location") => Self::GetBucketLocation,
             (&Method::GET, false) if has("versioning") => Self::GetBucketVersioning,
             (&Method::HEAD, true) => Self::HeadObject,
-            (&Method::GET, true) if has("uploadId") => Self::ListParts,
             (&Method::GET, true) => Self::GetObject,
-            (&Method::PUT, true) if has("uploadId") && has("partNumber") => Self::UploadPart,
             (&Method::PUT, true) => Self::PutObject,
-            (&Method::POST, true) if has("uploadId") => Self::CompleteMultipartUpload,
-            (&Method::POST, true) if has("uploads") => Self::CreateMultipartUpload,
-            (&Method::DELETE, true) if has("uploadId") => Self::AbortMultipartUpload,
             (&Method::DELETE, true) => Self::DeleteObject,
             _ => {
                 return Err(Denial::Operation {
@@ -192,18 +163,13 @@ impl Operation {
 
     fn check_parameters(self, query: &Query) -> Result<(), Denial> {
         for parameter in &query.0 {
-            let value = match parameter.name.as_str() {
-                "x-id" => Value::Exactly(self.name()),
-                name => {
-                    let known = self.parameters().iter().find(|(known, _)| *known == name);
-                    let Some((_, value)) = known else {
-                        return Err(Denial::Parameter {
-                            operation: self,
-                            name: printable(name),
-                        });
-                    };
-                    *value
-                }
+            let name = parameter.name.as_str();
+            let known = self.parameters().iter().find(|(known, _)| *known == name);
+            let Some((_, value)) = known else {
+                return Err(Denial::Parameter {
+                    operation: self,
+                    name: printable(name),
+                });
             };
             if !value.admits(&parameter.value) {
                 return Err(Denial::ParameterValue {
@@ -346,14 +312,13 @@ mod tests {
         Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
-    const CASES: [(&str, bool, &str, Operation); 18] = [
+    const CASES: [(&str, bool, &str, Operation); 11] = [
         ("HEAD", false, "", Operation::HeadBucket),
-        ("GET", false, "location", Operation::GetBucketLocation),
         ("GET", false, "versioning=", Operation::GetBucketVersioning),
         (
             "GET",
             false,
-            "list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=1000&start-after=x&encoding-type=url",
+            "list-type=2&prefix=a%2Fb&max-keys=1000&start-after=x&encoding-type=url",
             Operation::ListObjectsV2,
         ),
         (
@@ -369,40 +334,9 @@ mod tests {
             Operation::ListMultipartUploads,
         ),
         ("GET", true, "", Operation::GetObject),
-        (
-            "GET",
-            true,
-            "versionId=v&x-id=GetObject",
-            Operation::GetObject,
-        ),
-        ("HEAD", true, "partNumber=3", Operation::HeadObject),
+        ("GET", true, "versionId=v", Operation::GetObject),
+        ("HEAD", true, "", Operation::HeadObject),
         ("PUT", true, "", Operation::PutObject),
-        ("PUT", true, "x-id=PutObject", Operation::PutObject),
-        ("POST", true, "uploads", Operation::CreateMultipartUpload),
-        (
-            "PUT",
-            true,
-            "partNumber=1&uploadId=u",
-            Operation::UploadPart,
-        ),
-        (
-            "POST",
-            true,
-            "uploadId=u",
-            Operation::CompleteMultipartUpload,
-        ),
-        (
-            "DELETE",
-            true,
-            "uploadId=u",
-            Operation::AbortMultipartUpload,
-        ),
-        (
-            "GET",
-            true,
-            "uploadId=u&part-number-marker=7&max-parts=100",
-            Operation::ListParts,
-        ),
         ("DELETE", true, "", Operation::DeleteObject),
         ("DELETE", true, "versionId=v", Operation::DeleteObject),
     ];
@@ -484,6 +418,16 @@ mod tests {
             ("POST", false, "delete"),
             ("DELETE", false, ""),
             ("POST", true, ""),
+            ("POST", true, "uploads"),
+            ("POST", true, "uploadId=u"),
+            ("GET", true, "uploadId=u"),
+            ("GET", true, "partNumber=1"),
+            ("HEAD", true, "versionId=v"),
+            ("GET", false, "location"),
+            ("GET", false, "list-type=2&delimiter=/"),
+            ("GET", false, "uploads&prefix=a"),
+            ("PUT", true, "partNumber=1&uploadId=u"),
+            ("DELETE", true, "uploadId=u"),
             ("PUT", true, "uploadId=u"),
             ("PUT", true, "partNumber=1"),
             ("PUT", true, "versionId=v"),
@@ -514,6 +458,7 @@ mod tests {
             ("GET", false, "list-type=2&max-keys=1234567890"),
             ("GET", false, "list-type=2&fetch-owner=true"),
             ("GET", true, "x-id=PutObject"),
+            ("GET", true, "x-id=GetObject"),
             ("GET", true, "X-Amz-Signature=0"),
             (
                 "GET",
@@ -561,14 +506,7 @@ mod tests {
     #[test]
     fn only_a_destination_writes() {
         for operation in Operation::ALL {
-            let writes = matches!(
-                operation,
-                Operation::PutObject
-                    | Operation::CreateMultipartUpload
-                    | Operation::UploadPart
-                    | Operation::CompleteMultipartUpload
-                    | Operation::AbortMultipartUpload
-            );
+            let writes = operation == Operation::PutObject;
             assert!(!(writes && operation.is_permitted(Role::Source)));
             assert!(!writes || operation.is_permitted(Role::Destination));
             let deletes = operation == Operation::DeleteObject;

@@ -35,35 +35,8 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 /// The same for names and values of a query, where a slash is escaped.
 const QUERY: &AsciiSet = &PATH.add(b'/');
 
-/// Request headers that a guest may set, by their whole name.
-pub(super) const HEADERS: [&str; 19] = [
-    "accept",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-md5",
-    "content-type",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-unmodified-since",
-    "range",
-    "user-agent",
-    "x-amz-expected-bucket-owner",
-    "x-amz-optional-object-attributes",
-    "x-amz-request-payer",
-    "x-amz-sdk-checksum-algorithm",
-    "x-amz-storage-class",
-];
-
-/// Request headers that a guest may set, by the beginning of their name.
-const HEADER_FAMILIES: [&str; 3] = [
-    "x-amz-meta-",
-    "x-amz-checksum-",
-    "x-amz-server-side-encryption",
-];
+/// Headers that the runtime sets, or the egress anew, on every request.
+const RUNTIME_HEADERS: [HeaderName; 1] = [header::CONTENT_LENGTH];
 
 /// The side of a pipeline a connector is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +119,10 @@ pub enum Denial {
          name=`{name}`"
     )]
     HeaderValue { name: String },
+    #[error(
+        "a write must carry `if-none-match: *`, unless the store has refused that; operation=`{operation}`"
+    )]
+    Condition { operation: Operation },
     #[error("a request that reads has no body; operation=`{operation}`")]
     Body { operation: Operation },
     #[error("too many or too large headers; count=`{count}`, bytes=`{bytes}`")]
@@ -329,7 +306,7 @@ impl Policy {
             return Err(Denial::Role { operation });
         }
         self.check_prefix(operation, &path.key, &query)?;
-        self.check_headers(headers)?;
+        self.check_headers(operation, headers)?;
         Ok(Permit {
             operation,
             uri: self.write_uri(&path, &query)?,
@@ -381,11 +358,9 @@ impl Policy {
                 .unwrap_or_default()
                 .starts_with(&self.prefix)
         } else if operation == Operation::ListMultipartUploads {
-            // Without a prefix it may ask for all: MinIO takes the prefix for a whole key, so the guest has to
-            // ask for all and choose. What leaks is names of uploads in progress, no more.
-            query
-                .get("prefix")
-                .is_none_or(|prefix| prefix.is_empty() || prefix.starts_with(&self.prefix))
+            // It may ask for all, and for nothing less: MinIO takes a prefix for a whole key, so the guest has to
+            // choose. What leaks is names of uploads in progress, no more.
+            true
         } else {
             true
         };
@@ -396,7 +371,7 @@ impl Policy {
         }
     }
 
-    fn check_headers(&self, headers: &HeaderMap) -> Result<(), Denial> {
+    fn check_headers(&self, operation: Operation, headers: &HeaderMap) -> Result<(), Denial> {
         let bytes = headers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len())
@@ -419,7 +394,7 @@ impl Policy {
                     name: printable(name.as_str()),
                 });
             }
-            if !self.is_permitted_header(name, value) {
+            if !self.is_permitted_header(operation, name, value) {
                 return Err(Denial::Header {
                     name: printable(name.as_str()),
                 });
@@ -428,7 +403,12 @@ impl Policy {
         Ok(())
     }
 
-    fn is_permitted_header(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+    fn is_permitted_header(
+        &self,
+        operation: Operation,
+        name: &HeaderName,
+        value: &HeaderValue,
+    ) -> bool {
         if name == header::HOST {
             // The runtime adds it from the authority; any other value was smuggled in.
             let named = Authority::try_from(value.as_bytes()).ok();
@@ -437,11 +417,11 @@ impl Policy {
                 .and_then(|named| address(named, &self.scheme));
             return named.is_some() && named == address(&self.authority, &self.scheme);
         }
-        let name = name.as_str();
-        HEADERS.contains(&name)
-            || HEADER_FAMILIES
-                .iter()
-                .any(|family| name.starts_with(family))
+        let permits = |permitted: &&str| match permitted.strip_suffix('-') {
+            Some(_) => name.as_str().starts_with(permitted),
+            None => name == permitted,
+        };
+        RUNTIME_HEADERS.contains(name) || operation.headers().iter().any(permits)
     }
 
     /// Writes the address from what was checked, in the escapes that S3 uses for the signature: what is sent

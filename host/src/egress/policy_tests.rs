@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::policy::{
-    Addressing, Denial, HEADERS, HEADERS_BYTES_MAX, HEADERS_COUNT_MAX, Operation, Permit, Policy,
+    Addressing, Denial, HEADERS_BYTES_MAX, HEADERS_COUNT_MAX, Operation, Permit, Policy,
     PolicyInput, Role, URI_BYTES_MAX,
 };
 
@@ -60,14 +60,9 @@ fn a_source_reads_within_its_prefix() {
             Operation::ListObjectVersions,
         ),
         ("GET", "/bucket?uploads", Operation::ListMultipartUploads),
-        (
-            "GET",
-            "/bucket?uploads&prefix=in/x",
-            Operation::ListMultipartUploads,
-        ),
         ("GET", "/bucket/in/a?versionId=null", Operation::GetObject),
         ("GET", "/bucket/in/", Operation::GetObject),
-        ("HEAD", "/bucket/in%2Fa", Operation::HeadObject),
+        ("GET", "/bucket/in%2Fa", Operation::GetObject),
     ] {
         let permit = check(&policy, method, &format!("http://127.0.0.1:9000{uri}"));
         assert_eq!(permit.unwrap().operation, operation, "{uri}");
@@ -79,33 +74,21 @@ fn a_source_writes_nothing() {
     let policy = policy(Role::Source, "");
     for (method, query) in [
         ("PUT", ""),
+        ("DELETE", ""),
         ("POST", "?uploads"),
         ("PUT", "?partNumber=1&uploadId=u"),
         ("POST", "?uploadId=u"),
         ("DELETE", "?uploadId=u"),
-        ("DELETE", ""),
     ] {
         let uri = format!("http://127.0.0.1:9000/bucket/key{query}");
-        assert!(matches!(
-            check(&policy, method, &uri),
-            Err(Denial::Role { .. })
-        ));
+        assert!(check(&policy, method, &uri).is_err(), "{method} {query}");
     }
 }
 
 #[test]
 fn a_destination_writes_within_its_prefix_alone() {
     let policy = policy(Role::Destination, "out/");
-    for (method, query) in [
-        ("PUT", ""),
-        ("GET", ""),
-        ("HEAD", ""),
-        ("POST", "?uploads"),
-        ("PUT", "?partNumber=1&uploadId=u"),
-        ("POST", "?uploadId=u"),
-        ("DELETE", "?uploadId=u"),
-        ("GET", "?uploadId=u"),
-    ] {
+    for (method, query) in [("PUT", ""), ("GET", ""), ("HEAD", "")] {
         let inside = format!("http://127.0.0.1:9000/bucket/out/key{query}");
         assert!(check(&policy, method, &inside).is_ok(), "{inside}");
         for key in [
@@ -266,7 +249,6 @@ fn a_listing_stays_in_the_prefix() {
         "list-type=2&prefix=out/&start-after=in/",
         "versions",
         "versions&prefix=other",
-        "uploads&prefix=other",
     ] {
         let uri = format!("http://127.0.0.1:9000/bucket?{query}");
         assert!(
@@ -276,7 +258,7 @@ fn a_listing_stays_in_the_prefix() {
     }
     for query in [
         "list-type=2&prefix=%69n%2f",
-        "versions&prefix=in/&delimiter=/",
+        "versions&prefix=in/&key-marker=in/a",
     ] {
         let uri = format!("http://127.0.0.1:9000/bucket?{query}");
         assert!(check(&policy, "GET", &uri).is_ok(), "{query}");
@@ -392,6 +374,24 @@ fn headers_of_signing_access_and_copying_are_refused() {
         "x-amz-security-token",
         "x-amz-content-sha256",
         "x-amz-acl",
+        "x-amz-storage-class",
+        "x-amz-request-payer",
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+        "x-amz-checksum-crc32c",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-expected-bucket-owner",
+        "x-amz-meta-name",
+        "x-amz-meta-opencdc",
+        "cache-control",
+        "content-encoding",
+        "content-md5",
+        "if-match",
+        "range",
+        "user-agent",
+        "accept",
         "x-amz-grant-read",
         "x-amz-copy-source",
         "x-amz-copy-source-range",
@@ -423,18 +423,31 @@ fn headers_of_signing_access_and_copying_are_refused() {
 }
 
 #[test]
-fn headers_of_objects_and_conditions_pass() {
-    for name in HEADERS {
-        assert!(check_header(name, b"1").is_ok(), "{name}");
-    }
+fn headers_are_those_of_the_operation() {
     for name in [
-        "x-amz-meta-name",
-        "x-amz-checksum-crc64nvme",
-        "x-amz-checksum-mode",
-        "x-amz-server-side-encryption",
-        "x-amz-server-side-encryption-customer-key-md5",
+        "content-type",
+        "if-none-match",
+        "content-length",
+        "x-amz-meta-opencdc-batch",
     ] {
         assert!(check_header(name, b"1").is_ok(), "{name}");
+    }
+    let policy = policy(Role::Destination, "");
+    let uri = Uri::from_static("http://127.0.0.1:9000/bucket/key");
+    let on = |method: Method, name: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static("1"));
+        policy.check(&method, &uri, &headers)
+    };
+    assert!(on(Method::GET, "if-match").is_ok());
+    for (method, name) in [
+        (Method::GET, "content-type"),
+        (Method::GET, "if-none-match"),
+        (Method::GET, "range"),
+        (Method::HEAD, "if-match"),
+        (Method::PUT, "if-match"),
+    ] {
+        assert!(on(method.clone(), name).is_err(), "{method} {name}");
     }
 }
 
@@ -452,12 +465,16 @@ fn a_value_that_servers_read_in_two_ways_is_refused_and_its_header_named() {
         b"a\tb",
     ] {
         let wanted = Err(Denial::HeaderValue {
-            name: "x-amz-meta-name".to_owned(),
+            name: "x-amz-meta-opencdc-a".to_owned(),
         });
-        assert_eq!(check_header("x-amz-meta-name", value), wanted, "{value:?}");
+        assert_eq!(
+            check_header("x-amz-meta-opencdc-a", value),
+            wanted,
+            "{value:?}"
+        );
     }
     for value in ["", "a", "a b c", "~!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}"] {
-        assert!(check_header("x-amz-meta-name", value.as_bytes()).is_ok());
+        assert!(check_header("x-amz-meta-opencdc-a", value.as_bytes()).is_ok());
     }
 }
 
@@ -480,8 +497,8 @@ fn headers_are_few_small_and_single() {
     let policy = policy(Role::Destination, "");
     let uri = Uri::from_static("http://127.0.0.1:9000/bucket/key");
     let mut headers = HeaderMap::new();
-    headers.append("range", HeaderValue::from_static("bytes=0-1"));
-    headers.append("range", HeaderValue::from_static("bytes=0-2"));
+    headers.append("if-match", HeaderValue::from_static("\"1\""));
+    headers.append("if-match", HeaderValue::from_static("\"2\""));
     let denial = policy.check(&Method::GET, &uri, &headers).unwrap_err();
     assert!(matches!(denial, Denial::HeaderTwice { .. }));
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
@@ -68,8 +68,6 @@ pub(super) struct Reader {
 /// What binds a second answer to the first.
 struct Pin {
     etag: HeaderValue,
-    /// Where in the object the first byte of the first answer stands.
-    start: u64,
 }
 
 impl Reader {
@@ -197,8 +195,8 @@ impl Reader {
         // Closes the connection that failed.
         self.body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let rest = Rest {
-            first: pin.start + self.received,
-            last: pin.start + length - 1,
+            first: self.received,
+            last: length - 1,
         };
         let outgoing = rest.request(&self.outgoing, &pin.etag);
         while cause.is_passing() && self.resumes < RESUMES_MAX {
@@ -235,19 +233,11 @@ impl Pin {
         if length == 0 || !etag.as_bytes().starts_with(b"\"") {
             return None;
         }
-        let start = match parts.status {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT => {
-                let range = ContentRange::of(&parts.headers)?;
-                (range.last.checked_sub(range.first)? + 1 == length).then_some(range.first)?
-            }
-            _ => return None,
-        };
-        start.checked_add(length)?;
-        Some(Self {
-            etag: etag.clone(),
-            start,
-        })
+        // The component asks for whole objects: an answer with a part of one is not what it asked for.
+        if parts.status != StatusCode::OK {
+            return None;
+        }
+        Some(Self { etag: etag.clone() })
     }
 }
 
@@ -261,15 +251,7 @@ impl Rest {
     /// The request for them: the first one, for a range of the same object.
     fn request(&self, original: &Outgoing, etag: &HeaderValue) -> Outgoing {
         let mut outgoing = original.clone();
-        outgoing.uri = without_part_number(&original.uri);
         let headers = &mut outgoing.headers;
-        for name in [
-            header::IF_NONE_MATCH,
-            header::IF_MODIFIED_SINCE,
-            header::IF_UNMODIFIED_SINCE,
-        ] {
-            headers.remove(name);
-        }
         headers.insert(header::IF_MATCH, etag.clone());
         let range = HeaderValue::try_from(format!("bytes={}-{}", self.first, self.last))
             .expect("digits are a valid value");
@@ -328,25 +310,6 @@ impl ContentRange {
             last: last.parse().ok()?,
         })
     }
-}
-
-/// S3 refuses a range together with a part's number; the range says it all.
-fn without_part_number(uri: &Uri) -> Uri {
-    let Some(query) = uri.query() else {
-        return uri.clone();
-    };
-    let kept: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !pair.starts_with("partNumber="))
-        .collect();
-    let path = if kept.is_empty() {
-        uri.path().to_owned()
-    } else {
-        format!("{}?{}", uri.path(), kept.join("&"))
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path.try_into().expect("a part of a valid query is valid"));
-    Uri::from_parts(parts).expect("the other parts are as they were")
 }
 
 /// One piece of just its own size: a slice of a connection's buffer would keep all of that in memory.

@@ -166,7 +166,10 @@ pub(super) fn get(path: &str) -> Request<WasiBody> {
 
 pub(super) fn put(pieces: &'static [&'static [u8]]) -> Request<WasiBody> {
     let frames = stream::iter(pieces).map(|data| Ok(Frame::data(Bytes::from_static(data))));
-    request(Method::PUT, "/key").map(|_| StreamBody::new(frames).boxed_unsync())
+    let mut request = request(Method::PUT, "/key").map(|_| StreamBody::new(frames).boxed_unsync());
+    let condition = HeaderValue::from_static("*");
+    request.headers_mut().insert("if-none-match", condition);
+    request
 }
 
 pub(super) async fn read(response: Response<WasiBody>) -> Result<Bytes, WasiError> {
@@ -350,7 +353,7 @@ async fn a_body_beyond_the_bound_or_of_another_length_is_refused() {
     }
     let piece = Bytes::from(vec![0; 64 * 1024 * 1024]);
     let frames = stream::iter(vec![piece; 5]).map(|data| Ok(Frame::data(data)));
-    let request = request(Method::PUT, "/key").map(|_| StreamBody::new(frames).boxed_unsync());
+    let request = put(&[]).map(|_| StreamBody::new(frames).boxed_unsync());
     let error = egress.send(request).await.unwrap_err();
     assert!(matches!(
         error,
@@ -366,7 +369,7 @@ async fn a_body_that_the_guest_drops_is_its_own_error() {
         Ok(Frame::data(Bytes::from_static(b"half"))),
         Err(WasiError::HttpProtocolError),
     ]);
-    let request = request(Method::PUT, "/key").map(|_| StreamBody::new(frames).boxed_unsync());
+    let request = put(&[]).map(|_| StreamBody::new(frames).boxed_unsync());
     let error = egress(Role::Destination, &script)
         .send(request)
         .await
@@ -568,7 +571,7 @@ async fn a_refusal_by_a_server_of_another_time_is_asked_again_once() {
     ] {
         let refusal = refusal.header("date", date());
         let script = Script::of([refusal.clone(), refusal.clone(), refusal]);
-        let egress = egress(Role::Source, &script);
+        let egress = egress(Role::Destination, &script);
         for _ in 0..2 {
             let response = egress.send(request(method.clone(), "/a")).await;
             assert_eq!(response.unwrap().status(), 403);
@@ -592,7 +595,7 @@ async fn a_request_can_be_sent_from_any_thread() {
 async fn a_large_upload_has_more_time() {
     let script = Script::of([]);
     let body = Bytes::from(vec![0; 64 * 1024 * 1024]);
-    let upload = request(Method::PUT, "/key").map(|_| whole(body));
+    let upload = put(&[]).map(|_| whole(body));
     let started = tokio::time::Instant::now();
     let error = egress(Role::Destination, &script)
         .send(upload)
@@ -726,4 +729,54 @@ fn debug_of_an_egress_shows_no_keys() {
     for secret in ["key-id", "s3cr3t", "t0ken"] {
         assert!(!text.contains(secret), "{text}");
     }
+}
+
+/// A PUT that would write over what is there.
+pub(super) fn overwrite() -> Request<WasiBody> {
+    let mut request = put(&[b"hello"]);
+    request.headers_mut().remove("if-none-match");
+    request
+}
+
+#[tokio::test]
+async fn a_write_is_conditional_until_the_store_refuses_that() {
+    for (status, document, is_refusal) in [
+        (200, "", false),
+        (412, "<Error><Code>PreconditionFailed</Code></Error>", false),
+        (403, "<Error><Code>AccessDenied</Code></Error>", false),
+        (400, "<Error><Code>InvalidArgument</Code></Error>", false),
+        (503, "<Error><Code>SlowDown</Code></Error>", false),
+        (501, "", true),
+        (400, "<Error><Code>NotImplemented</Code></Error>", true),
+        (
+            400,
+            "<Error><Message>If-None-Match is unknown</Message></Error>",
+            true,
+        ),
+    ] {
+        // It is asked again where its checksum might be at fault.
+        let reply = Reply::new(status).data(document);
+        let script = Script::of([reply.clone(), reply, Reply::new(200), Reply::new(200)]);
+        let egress = egress(Role::Destination, &script);
+        let denied = egress.send(overwrite()).await.unwrap_err();
+        assert!(matches!(denied, WasiError::HttpRequestDenied), "{denied:?}");
+        assert!(egress.last_denial().unwrap().contains("if-none-match: *"));
+        let answer = egress.send(put(&[b"hello"])).await.unwrap();
+        assert_eq!(answer.status(), status);
+        let again = egress.send(overwrite()).await;
+        assert_eq!(again.is_ok(), is_refusal, "{status} {document}");
+    }
+}
+
+#[tokio::test]
+async fn a_condition_that_lets_something_be_written_over_is_none() {
+    let script = Script::of([]);
+    let egress = egress(Role::Destination, &script);
+    for value in ["\"e\"", "", "*, \"e\""] {
+        let mut request = overwrite();
+        let value = HeaderValue::from_str(value).unwrap();
+        request.headers_mut().insert("if-none-match", value);
+        assert!(egress.send(request).await.is_err());
+    }
+    assert!(script.seen().is_empty());
 }

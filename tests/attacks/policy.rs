@@ -1,0 +1,171 @@
+//! The policy lets out what the shipped component and a check send, and nothing else: both are compared whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use s3_connector_host::check;
+use s3_connector_host::egress::{Operation, Role};
+use s3_connector_tests::embedded::{self, Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
+use s3_connector_tests::samples::samples;
+use s3_connector_tests::world::{
+    AnyDestination, AnySource, BUCKET, State, World, flush, read_all, read_some,
+};
+
+/// Headers of every request that the host sets itself: signature, checksum, length, range of a body that is taken up.
+const HOSTS_HEADERS: [&str; 7] = [
+    "authorization",
+    "content-length",
+    "host",
+    "range",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+];
+
+/// Parameters and headers of each operation.
+type Uses = BTreeMap<Operation, (BTreeSet<String>, BTreeSet<String>)>;
+
+fn note(uses: &mut Uses, request: &LoggedRequest) {
+    let name = request.operation.to_string();
+    let mut all = Operation::ALL.into_iter();
+    let operation = all.find(|operation| operation.name() == name);
+    let operation = operation.unwrap_or_else(|| panic!("{request:?} is none of the policy's"));
+    let (parameters, headers) = uses.entry(operation).or_default();
+    let pairs = request.query.split('&').filter(|pair| !pair.is_empty());
+    parameters.extend(pairs.map(|pair| pair.split('=').next().unwrap_or_default().to_owned()));
+    let is_ours = |name: &str| HOSTS_HEADERS.contains(&name) || name.starts_with("x-amz-checksum-");
+    let names = request.headers.keys().map(|name| name.as_str());
+    headers.extend(names.filter(|name| !is_ours(name)).map(|name| {
+        // A family of names stands in the policy by what they begin with.
+        let family = "x-amz-meta-opencdc-";
+        if name.starts_with(family) {
+            family
+        } else {
+            name
+        }
+        .to_owned()
+    }));
+}
+
+/// All that a role may send.
+fn permitted(role: Role) -> Uses {
+    let operations = Operation::ALL.into_iter();
+    let owned = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
+    operations
+        .filter(|operation| operation.is_permitted(role))
+        .map(|operation| {
+            let parameters = owned(&mut operation.parameter_names());
+            let headers = owned(&mut operation.headers().iter().copied());
+            (operation, (parameters, headers))
+        })
+        .collect()
+}
+
+/// What a source sends in its life: a snapshot over pages that is taken up half way, changes over pages of versions of
+/// one key, uploads over pages, and its check.
+async fn uses_of_source() -> Uses {
+    let mut uses = Uses::new();
+    for versioning in [Versioning::Off, Versioning::Enabled] {
+        let world = World::with(embedded::Options {
+            page_size_max: 2,
+            ..embedded::Options::default()
+        })
+        .await;
+        let store = world.server.store();
+        store
+            .set_versioning(BUCKET, versioning)
+            .expect("it is there");
+        for n in 0..7 {
+            world.put(&format!("a{n}"), "1");
+            let headers = ObjectHeaders::default();
+            store.begin_upload(BUCKET, "b", headers).expect("it begins");
+        }
+        let state = State::memory();
+        let source = world.source(&[], &state, None).await.expect("opens");
+        let mut source = AnySource::Component(Box::new(source));
+        let read = read_some(&mut source, 4).await.expect("reads");
+        source.ack(&read[3].position).await.expect("acks");
+        drop(source);
+        let source = world.source(&[], &state, Some(&read[3].position)).await;
+        let mut source = AnySource::Component(Box::new(source.expect("goes on")));
+        read_all(&mut source).await.expect("reads");
+        for n in 0..5 {
+            world.put("a0", format!("changed {n}"));
+        }
+        read_all(&mut source).await.expect("reads");
+        let settings = world.settings(&[]);
+        let report = world
+            .connector
+            .check(Role::Source, settings, check::Options::default(), |_| {})
+            .await;
+        assert!(report.can_run(), "{report:?}");
+        for request in world.server.requests() {
+            note(&mut uses, &request);
+        }
+    }
+    uses
+}
+
+/// What a destination sends in its life: a batch, the same batch again, one that lost its metadata, a bucket that it
+/// may not look at, and its check.
+async fn uses_of_destination() -> Uses {
+    let world = World::new().await;
+    let store = world.server.store();
+    for round in 0..3 {
+        if round == 2 {
+            let stored = store.objects(BUCKET).expect("it is there").remove(0);
+            world.put(&stored.key, stored.body);
+        }
+        if round == 1 {
+            let denied = Rule::new(embedded::Operation::HeadBucket, Fault::access_denied());
+            world.server.faults().add(denied.times(1));
+        }
+        let destination = world.destination(&[("format", "json")]).await;
+        let mut destination = AnyDestination::Component(Box::new(destination.expect("opens")));
+        let records = samples();
+        let acks = destination.write(&records).await.expect("takes them");
+        let missing = records.len() - acks.len();
+        flush(&mut destination, missing).await.expect("stores");
+    }
+    let settings = world.settings(&[("format", "json")]);
+    let report = world
+        .connector
+        .check(
+            Role::Destination,
+            settings,
+            check::Options::default(),
+            |_| {},
+        )
+        .await;
+    assert!(report.can_run(), "{report:?}");
+    let mut uses = Uses::new();
+    for request in world.server.requests() {
+        note(&mut uses, &request);
+    }
+    uses
+}
+
+#[tokio::test]
+async fn what_is_permitted_is_what_is_sent() {
+    let (mut sent, mut may_send) = (Uses::new(), Uses::new());
+    for (role, uses) in [
+        (Role::Source, uses_of_source().await),
+        (Role::Destination, uses_of_destination().await),
+    ] {
+        let permitted = permitted(role);
+        // The host removes what a check has stored, which no component may.
+        let operations: Vec<_> = uses
+            .keys()
+            .filter(|operation| **operation != Operation::DeleteObject)
+            .collect();
+        assert_eq!(operations, permitted.keys().collect::<Vec<_>>(), "{role:?}");
+        for (all, some) in [(&mut sent, uses), (&mut may_send, permitted)] {
+            for (operation, (parameters, headers)) in some {
+                let of_all = all.entry(operation).or_default();
+                of_all.0.extend(parameters);
+                of_all.1.extend(headers);
+            }
+        }
+    }
+    sent.remove(&Operation::DeleteObject);
+    assert_eq!(sent, may_send, "an unused permit, or a new use");
+}
