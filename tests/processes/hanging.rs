@@ -25,10 +25,15 @@ fn hostile(site: &Site, command: &str, grace: &str, settings: &[(&str, &str)]) -
     hostile
 }
 
-/// Waits for the end; the exit code.
+/// Waits for the end; the exit code. One that was forced says why.
 async fn ended(mut running: Running) -> Option<i32> {
     assert!(running.has_ended_within(END_MAX).await, "it goes on");
-    running.ended().await.code
+    let ended = running.ended().await;
+    let code = ended.code;
+    if code == Some(143) {
+        let _ = ended.saying(&["did not return within 0.2 s of the stop"]);
+    }
+    code
 }
 
 #[tokio::test]

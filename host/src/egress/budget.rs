@@ -18,7 +18,8 @@ use super::failure::Failure;
 pub const HELD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Requests of one instance whose answers are not all here, and so its connections. A source has 512 fetches in flight and
-/// a listing; larger objects stay in their sockets until they are read, 128 ahead and 256 on their way.
+/// a listing; larger objects stay in their sockets until they are read, 128 ahead and 256 on their way. What the HTTP client
+/// has read of each and nobody has asked for is not counted: 400 KiB at most.
 pub const IN_FLIGHT_MAX: usize = 1024;
 
 /// How long a request waits for room. Uploads of 64 MiB over a slow line take four minutes; whoever waits longer waits
