@@ -162,10 +162,10 @@ impl Prepared {
 /// were spelt right, and where the specification says so. It can't say the contrary.
 fn is_secret(name: &str, parameters: &[specifier::Parameter]) -> bool {
     let letters = letters(name);
-    let is_near = |secret: &&str| {
+    let is_near = |secret: &str| {
         strsim::damerau_levenshtein(&self::letters(secret), &letters) <= MISSPELT_MAX
     };
-    SECRETS.iter().any(|secret| is_near(&secret))
+    SECRETS.iter().any(|secret| is_near(secret))
         || parameters
             .iter()
             .any(|parameter| parameter.secret && self::letters(&parameter.name) == letters)

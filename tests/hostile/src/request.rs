@@ -2,7 +2,9 @@
 //! `request.scheme`, `request.body`, and headers by `request.header.NAME`.
 
 use ::wasi::http::outgoing_handler;
-use ::wasi::http::types::{ErrorCode, Fields, Method, OutgoingBody, OutgoingRequest, Scheme};
+use ::wasi::http::types::{
+    ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+};
 use ::wasi::io::streams::StreamError;
 
 use crate::attacks::{Loot, error, text};
@@ -36,9 +38,41 @@ pub(crate) fn request(settings: &Settings) -> Result<Loot, Error> {
     }))
 }
 
+fn unmade(what: &str) -> Error {
+    error(ErrorKind::Invalid, format!("{what} is not possible"))
+}
+
 /// One exchange; the outer error is for requests that can't even be made.
 pub(crate) fn send(settings: &Settings) -> Result<Result<Answer, ErrorCode>, Error> {
-    let unmade = |what: &str| error(ErrorKind::Invalid, format!("{what} is not possible"));
+    let outgoing = head(settings)?;
+    let bytes = text(settings, "request.body").into_bytes();
+    let body = (!bytes.is_empty())
+        .then(|| outgoing.body())
+        .transpose()
+        .map_err(|()| unmade("the body"))?;
+    let future = match outgoing_handler::handle(outgoing, None) {
+        Ok(future) => future,
+        Err(code) => return Ok(Err(code)),
+    };
+    if let Some(body) = body {
+        let stream = body.write().map_err(|()| unmade("the body"))?;
+        // A host that refuses the request takes no more of it.
+        let _ = bytes
+            .chunks(WRITE_BYTES)
+            .try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
+        drop(stream);
+        let _ = OutgoingBody::finish(body, None);
+    }
+    future.subscribe().block();
+    match future.get() {
+        Some(Ok(Ok(response))) => read(response).map(Ok),
+        Some(Ok(Err(code))) => Ok(Err(code)),
+        None | Some(Err(())) => Err(unmade("the answer")),
+    }
+}
+
+/// The request without its body.
+fn head(settings: &Settings) -> Result<OutgoingRequest, Error> {
     let outgoing = OutgoingRequest::new(fields(settings)?);
     let method = match text(settings, "request.method").as_str() {
         "" | "GET" => Method::Get,
@@ -67,30 +101,11 @@ pub(crate) fn send(settings: &Settings) -> Result<Result<Answer, ErrorCode>, Err
         .and_then(|()| outgoing.set_authority(Some(authority)))
         .and_then(|()| outgoing.set_path_with_query(Some(&text(settings, "request.path"))))
         .map_err(|()| unmade("the request"))?;
-    let bytes = text(settings, "request.body").into_bytes();
-    let body = (!bytes.is_empty())
-        .then(|| outgoing.body())
-        .transpose()
-        .map_err(|()| unmade("the body"))?;
-    let future = match outgoing_handler::handle(outgoing, None) {
-        Ok(future) => future,
-        Err(code) => return Ok(Err(code)),
-    };
-    if let Some(body) = body {
-        let stream = body.write().map_err(|()| unmade("the body"))?;
-        // A host that refuses the request takes no more of it.
-        let _ = bytes
-            .chunks(WRITE_BYTES)
-            .try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
-        drop(stream);
-        let _ = OutgoingBody::finish(body, None);
-    }
-    future.subscribe().block();
-    let response = match future.get() {
-        Some(Ok(Ok(response))) => response,
-        Some(Ok(Err(code))) => return Ok(Err(code)),
-        None | Some(Err(())) => return Err(unmade("the answer")),
-    };
+    Ok(outgoing)
+}
+
+/// All of an answer.
+fn read(response: IncomingResponse) -> Result<Answer, Error> {
     let (status, headers) = (response.status(), response.headers().entries());
     let incoming = response.consume().map_err(|()| unmade("the answer"))?;
     let stream = incoming.stream().map_err(|()| unmade("the answer"))?;
@@ -105,11 +120,11 @@ pub(crate) fn send(settings: &Settings) -> Result<Result<Answer, ErrorCode>, Err
             }
         }
     }
-    Ok(Ok(Answer {
+    Ok(Answer {
         status,
         headers,
         body,
-    }))
+    })
 }
 
 fn fields(settings: &Settings) -> Result<Fields, Error> {
