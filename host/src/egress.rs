@@ -108,6 +108,8 @@ struct Inner {
     clock: WallClock,
     /// Milliseconds by which S3's clock is ahead of ours, once it has complained.
     skew_ms: AtomicI64,
+    /// Whether keys have ended, or were not to be had, and others may follow.
+    awaits_keys: AtomicBool,
     checksums: Checksums,
     /// Whether this store was seen to refuse `If-None-Match` on a write.
     refuses_conditions: AtomicBool,
@@ -175,6 +177,7 @@ impl Egress {
                 upstream,
                 clock,
                 skew_ms: AtomicI64::new(0),
+                awaits_keys: AtomicBool::new(false),
                 checksums: Checksums::default(),
                 refuses_conditions: AtomicBool::new(false),
                 counters: Counters::default(),
@@ -256,6 +259,11 @@ impl Egress {
             .clone()
     }
 
+    /// Whether the last keys have ended, or there were none, where others may follow: rotation takes seconds.
+    pub(crate) fn awaits_keys(&self) -> bool {
+        self.inner.awaits_keys.load(Ordering::Relaxed)
+    }
+
     async fn send_permitted(
         &self,
         permit: policy::Permit,
@@ -279,6 +287,9 @@ impl Egress {
     /// Keeps and logs why a request failed.
     fn note(&self, failure: &Failure) {
         let reason = one_line(&describe(failure)).into_owned();
+        if matches!(failure, Failure::Credentials(_)) && self.inner.credentials.is_refreshable() {
+            self.inner.awaits_keys.store(true, Ordering::Relaxed);
+        }
         let slot = if failure.is_denial() {
             self.inner.counters.denied();
             if let Admission::Logged { dropped } = self.inner.refusals.admit() {
@@ -309,6 +320,7 @@ impl Egress {
                 if let Some(code) = corrected.checksum.filter(|_| is_judged(response.status())) {
                     self.inner.checksums.refuse(code.as_deref());
                 }
+                self.inner.awaits_keys.store(false, Ordering::Relaxed);
                 return Ok(response);
             }
             let (response, code) = read_refusal(response).await?;
@@ -326,6 +338,7 @@ impl Egress {
                     loaded = other;
                     continue;
                 }
+                self.inner.awaits_keys.store(true, Ordering::Relaxed);
             }
             return Ok(response);
         }

@@ -33,6 +33,8 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after_ms: Option<u64>,
+    /// Whether keys have ended that others may follow.
+    awaits_keys: bool,
 }
 
 /// The result of a call.
@@ -45,6 +47,7 @@ impl Error {
             kind,
             message: message.into(),
             retry_after_ms: None,
+            awaits_keys: false,
         }
     }
 
@@ -61,6 +64,18 @@ impl Error {
     /// When to try again, in milliseconds, where the store said so.
     pub fn retry_after_ms(&self) -> Option<u64> {
         self.retry_after_ms
+    }
+
+    /// Says that keys have ended, or were not to be had, that others may follow.
+    #[must_use]
+    pub(crate) fn awaiting_keys(mut self) -> Self {
+        self.awaits_keys = true;
+        self
+    }
+
+    /// Whether it is for want of keys that may be there in seconds: those of the settings never are.
+    pub fn awaits_keys(&self) -> bool {
+        self.awaits_keys
     }
 
     /// Says when to try again.
@@ -112,6 +127,7 @@ impl From<types::Error> for Error {
             kind,
             message: cut(&error.message),
             retry_after_ms: error.retry_after_ms,
+            awaits_keys: false,
         }
     }
 }

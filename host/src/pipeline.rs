@@ -281,7 +281,7 @@ impl Course {
         mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<Summary> {
         let (mut last, mut earlier) = (None::<Bytes>, Progress::default());
-        let mut outage = None;
+        let mut outage = None::<Outage>;
         loop {
             let is_repeatable = ends.input.is_repeatable();
             let round = self
@@ -295,7 +295,11 @@ impl Course {
                 }
                 Err(failure) => failure,
             };
-            let heals = failure.is_at_work && recovery::heals(&failure.error);
+            let heals = failure.is_at_work
+                && match &outage {
+                    Some(outage) => outage.bears(&failure.error),
+                    None => recovery::heals(&failure.error),
+                };
             let (Some(recovery), Some(mut next)) = (
                 self.options.recovery.filter(|_| heals),
                 round.ends.filter(|_| heals),
@@ -412,7 +416,7 @@ impl Course {
                 Ok(true) => return Ok(true),
                 // What failed first says why there is no going on.
                 Ok(false) => return Err(first),
-                Err(error) if recovery::heals(&error) => why = error,
+                Err(error) if outage.bears(&error) => why = error,
                 Err(error) => return Err(error),
             }
         }

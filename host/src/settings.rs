@@ -214,6 +214,11 @@ impl Reach {
 async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Error {
     match error.kind() {
         ErrorKind::Denied => {
+            let error = if egress.awaits_keys() {
+                error.awaiting_keys()
+            } else {
+                error
+            };
             if error
                 .message()
                 .contains("the host did not let the request out")

@@ -2,7 +2,7 @@
 //!
 //! A connector asks for a minute before it fails and is made anew; so the cases run side by side, in one test.
 
-use s3_connector_tests::embedded::{EmbeddedS3, Options, Versioning};
+use s3_connector_tests::embedded::{AccessKey, EmbeddedS3, Options, Versioning};
 use s3_connector_tests::process::{Ended, Invocation, Running, Signal};
 
 use crate::site::{PHOTOS, Site, decode_lines, encode_lines, keys, numbered, records};
@@ -12,6 +12,47 @@ const INTERRUPTED: &str = "interrupted: ";
 
 /// What it says when it goes on.
 const GOING_ON: &str = "going on after an interruption of ";
+
+#[tokio::test]
+async fn keys_that_have_ended_are_waited_for_until_others_are_there() {
+    let site = Site::new().await;
+    site.fill(3);
+    let key = |n: u8| AccessKey {
+        access_key: format!("temporary-{n}"),
+        secret_key: format!("secret-of-the-key-{n}"),
+        session_token: Some(format!("token-of-the-key-{n}")),
+    };
+    let write = |key: &AccessKey| {
+        let token = key.session_token.as_deref().unwrap_or_default();
+        let profile = format!(
+            "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {token}\n",
+            key.access_key, key.secret_key
+        );
+        site.file("credentials", profile)
+    };
+    let (old, new) = (key(1), key(2));
+    site.server.access().add_key(old.clone());
+    let credentials = write(&old);
+    let mut source = hastily(site.source())
+        .env("AWS_ACCESS_KEY_ID", "")
+        .env("AWS_SECRET_ACCESS_KEY", "")
+        .env("AWS_SHARED_CREDENTIALS_FILE", &credentials)
+        .secret(&old.secret_key)
+        .secret(&new.secret_key)
+        .start();
+    source.lines(3).await;
+    site.server.access().expire_key(&old.access_key);
+    site.put("0003", "while there were no keys");
+    source.says(INTERRUPTED).await;
+    site.server.access().add_key(new.clone());
+    write(&new);
+    source.lines(4).await;
+    source.says(GOING_ON).await;
+    source.signal(Signal::Terminate).await;
+    let ended = source.ended().await.well();
+    assert_eq!(keys(&ended.records()), numbered(0..4));
+    let _ = ended.saying(&["ExpiredToken"]);
+}
 
 #[tokio::test]
 async fn stores_that_go_away_are_waited_for() {

@@ -340,25 +340,10 @@ impl Reader<'_> {
                 );
             }
         }
-        let (mut sources, mut destinations) = (Vec::new(), Vec::new());
-        for (index, connector) in pipeline
-            .connectors
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-        {
-            let path = [
-                &path[..],
-                &[Step::Field("connectors".to_owned()), Step::Element(index)],
-            ]
-            .concat();
-            match self.connector(&path, connector) {
-                Some((Side::Source, connector)) => sources.push(connector),
-                Some((Side::Destination, connector)) => destinations.push(connector),
-                // Its problem is noted; that it is missing is none.
-                None => return,
-            }
-        }
+        let connectors = pipeline.connectors.unwrap_or_default();
+        let Some((mut sources, mut destinations)) = self.connectors(&path, connectors) else {
+            return;
+        };
         let before = self.problems.len();
         let queue_path = below(&path, DEAD_LETTER_QUEUE);
         let dead_letters = pipeline
@@ -385,6 +370,23 @@ impl Reader<'_> {
             }
             _ => self.problem(&path, &count_problem(&id, counts)),
         }
+    }
+
+    /// Sources and destinations; none where one of them has a problem: it is noted, and that it is missing is none.
+    fn connectors(
+        &mut self,
+        path: &[Step],
+        connectors: Vec<ConnectorDocument>,
+    ) -> Option<(Vec<ConnectorConfig>, Vec<ConnectorConfig>)> {
+        let (mut sources, mut destinations) = (Vec::new(), Vec::new());
+        for (index, connector) in connectors.into_iter().enumerate() {
+            let path = [&below(path, "connectors")[..], &[Step::Element(index)]].concat();
+            match self.connector(&path, connector)? {
+                (Side::Source, connector) => sources.push(connector),
+                (Side::Destination, connector) => destinations.push(connector),
+            }
+        }
+        Some((sources, destinations))
     }
 
     fn connector(

@@ -512,9 +512,11 @@ async fn keys_are_replaced_once_and_not_for_other_refusals() {
     let script = Script::of([Reply::new(200), expired(), expired()]);
     let egress = egress_with(Role::Source, &script, Rotating::credentials());
     egress.send(get("/a")).await.unwrap();
+    assert!(!egress.awaits_keys());
     tokio::time::advance(Duration::from_secs(60)).await;
     let response = egress.send(get("/a")).await.unwrap();
     assert_eq!(response.status(), 400);
+    assert!(!egress.awaits_keys(), "others were there, and were refused");
     assert!(
         read(response)
             .await
@@ -541,6 +543,23 @@ async fn fixed_keys_are_never_asked_for_again() {
     let response = egress(Role::Source, &script).send(get("/a")).await.unwrap();
     assert_eq!(response.status(), 400);
     assert_eq!(script.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_have_ended_and_have_no_others_yet_are_waited_for() {
+    let expired = || Reply::refusal(400, "ExpiredToken");
+    let script = Script::of([expired(), expired(), Reply::new(200)]);
+    // They were fetched just now: there can be no others yet.
+    let egress = egress_with(Role::Source, &script, Rotating::credentials());
+    let response = egress.send(get("/a")).await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert!(egress.awaits_keys());
+    // Those of the settings never change.
+    let fixed = self::egress(Role::Source, &script);
+    fixed.send(get("/a")).await.unwrap();
+    assert!(!fixed.awaits_keys());
+    assert_eq!(egress.send(get("/a")).await.unwrap().status(), 200);
+    assert!(!egress.awaits_keys());
 }
 
 #[tokio::test]

@@ -13,6 +13,10 @@ use crate::error::{Error, ErrorKind};
 /// The longest wait that a store can ask for: what it says must not stop a pipeline for a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How long new keys are waited for. Whoever rotates them writes them within seconds of the end of the old ones; keys that
+/// have ended for good must be told of.
+const KEYS_WAIT_MAX: Duration = Duration::from_secs(2 * 60);
+
 /// How a pipeline that was once open meets failures that heal by themselves: it makes its ends anew and goes on behind
 /// the last position that was kept, for as long as it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +90,11 @@ impl Outage {
         pause
     }
 
+    /// Whether it is worth waiting for what failed so.
+    pub(super) fn bears(&self, why: &Error) -> bool {
+        heals(why) && (!why.awaits_keys() || self.since.elapsed() < KEYS_WAIT_MAX)
+    }
+
     /// Waits until records flow again, or there is nothing left that could.
     pub(super) async fn is_over(&self, mut counts: watch::Receiver<Counts>) {
         let flows = |counts: &Counts| {
@@ -100,11 +109,11 @@ impl Outage {
 
 /// Whether a new instance may get further than the one that failed.
 ///
-/// `Unavailable` heals by itself. Of the others none does: what is `Invalid`, `Denied` or `Corrupt` stays so until
+/// `Unavailable` heals by itself, and so does `Denied` for want of keys that others may follow. Of the others none does: what is `Invalid`, `Denied` or `Corrupt` stays so until
 /// somebody changes something, `Internal` and `Trap` are bugs that would be met again, and `Closed` means that the
 /// pipeline itself called in the wrong order.
 pub(super) fn heals(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unavailable
+    error.kind() == ErrorKind::Unavailable || error.awaits_keys()
 }
 
 /// A number in [0, 1).
@@ -175,6 +184,7 @@ mod tests {
             assert!(!heals(&error(kind)), "{kind:?}");
         }
         assert!(heals(&error(ErrorKind::Unavailable)));
+        assert!(heals(&error(ErrorKind::Denied).awaiting_keys()));
     }
 
     #[test]

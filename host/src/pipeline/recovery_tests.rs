@@ -270,22 +270,20 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
 
 #[tokio::test(start_paused = true)]
 async fn both_ends_may_fail_and_again() {
+    // Far enough apart for the longest pause between two attempts.
     let times = [
         (3, 60, unavailable()),
-        (62, 63, unavailable()),
-        (80, 500, unavailable()),
+        (200, 201, unavailable()),
+        (300, 700, unavailable()),
     ];
     let (input, output) = (Store::failing(&times), Store::failing(&times));
-    let summary = pipeline(&input, &output, options(100))
+    let summary = pipeline(&input, &output, options(800))
         .run(Stop::new())
         .await
         .unwrap();
-    assert_eq!(output.stored(), numbers(100));
-    assert!((2..=3).contains(&summary.counts.outages), "{summary:?}");
-    assert_eq!(
-        summary.counts.source.counter("skipped"),
-        1 + summary.counts.outages
-    );
+    assert_eq!(output.stored(), numbers(800));
+    assert_eq!(summary.counts.outages, 3);
+    assert_eq!(summary.counts.source.counter("skipped"), 4);
     assert_eq!(summary.counts.source.counter("due"), 7);
 }
 
@@ -368,6 +366,23 @@ async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
             assert_eq!(done.unwrap_err(), error);
             assert!(input.since.elapsed() < SECOND * 120);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_others_may_follow_are_waited_for_but_not_for_ever() {
+    let ended = Error::new(ErrorKind::Denied, "the keys have ended").awaiting_keys();
+    for (until_s, is_outlasted) in [(40, true), (100_000, false)] {
+        let input = Store::failing(&[(5, until_s, ended.clone())]);
+        let output = Store::well();
+        let done = pipeline(&input, &output, options(30))
+            .run(Stop::new())
+            .await;
+        match is_outlasted {
+            true => assert_eq!(output.stored(), numbers(30)),
+            false => assert_eq!(done.unwrap_err(), ended),
+        }
+        assert!(input.since.elapsed() < SECOND * 200);
     }
 }
 
