@@ -24,4 +24,5 @@ mod signals;
 mod site;
 mod state;
 mod streams;
+mod unreadable;
 mod usage;

@@ -35,6 +35,35 @@ impl Item {
             Self::Change(_, due) => due.size,
         }
     }
+
+    /// Its place, what happened, and what to ask for.
+    fn into_wanted(self) -> (u64, Operation, Wanted) {
+        match self {
+            Self::Snapshot(entry) => {
+                let wanted = Wanted {
+                    entry,
+                    version_id: None,
+                    is_latest: true,
+                };
+                (0, Operation::Snapshot, wanted)
+            }
+            Self::Change(index, due) => {
+                let operation = due.operation();
+                let entry = ObjectEntry {
+                    key: due.key,
+                    last_modified: due.last_modified,
+                    etag: due.etag,
+                    size: due.size,
+                };
+                let wanted = Wanted {
+                    entry,
+                    version_id: Some(due.version_id),
+                    is_latest: due.is_latest,
+                };
+                (index, operation, wanted)
+            }
+        }
+    }
 }
 
 /// A record but for its position, and what is remembered of it.
@@ -82,31 +111,7 @@ pub struct Skipped {
 ///
 /// What concerns more than this object, or what makes it unreadable where that is to stop the source.
 pub async fn fetch<P: Ports>(retrieval: Rc<Retrieval<P>>, item: Item) -> Result<Outcome<P::Body>> {
-    let (index, operation, wanted) = match item {
-        Item::Snapshot(entry) => {
-            let wanted = Wanted {
-                entry,
-                version_id: None,
-                is_latest: true,
-            };
-            (0, Operation::Snapshot, wanted)
-        }
-        Item::Change(index, due) => {
-            let operation = due.operation();
-            let entry = ObjectEntry {
-                key: due.key,
-                last_modified: due.last_modified,
-                etag: due.etag,
-                size: due.size,
-            };
-            let wanted = Wanted {
-                entry,
-                version_id: Some(due.version_id),
-                is_latest: due.is_latest,
-            };
-            (index, operation, wanted)
-        }
-    };
+    let (index, operation, wanted) = item.into_wanted();
     if operation == Operation::Delete {
         let Wanted {
             entry, version_id, ..

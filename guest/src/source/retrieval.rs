@@ -107,16 +107,7 @@ impl<P: Ports> Retrieval<P> {
                     return Ok(Retrieved::Archived);
                 }
                 Err(Doubt::Refusal(error)) if is_final(&error) => {
-                    let mut explained = error.explain(self.client.config());
-                    let is_by_version = wanted.version_id.as_deref() != Some(NULL_VERSION);
-                    if error.is_denied() && wanted.version_id.is_some() && is_by_version {
-                        explained.message.push_str("; allow s3:GetObjectVersion");
-                    }
-                    return if error.refuses_object() {
-                        Ok(Retrieved::Unreadable(explained))
-                    } else {
-                        Err(explained.context(format!("object `{}`", wanted.entry.key)))
-                    };
+                    return self.refused(&wanted, &error);
                 }
                 Err(doubt) => doubt,
             };
@@ -155,14 +146,29 @@ impl<P: Ports> Retrieval<P> {
                     }
                 }
             }
-            self.client.note_retry();
-            let line = format!(
-                "asking again for an object; key=`{}`, why=`{doubt}`",
-                wanted.entry.key
-            );
-            self.ports.log(Level::Debug, &line);
+            self.tell_again(&wanted.entry.key, &doubt);
             self.ports.sleep(pause(answers.max(gone))).await;
         }
+    }
+
+    /// What a refusal means that asking again would not change.
+    fn refused(&self, wanted: &Wanted, error: &s3::Error) -> Result<Retrieved<P::Body>> {
+        let mut explained = error.explain(self.client.config());
+        let version_id = wanted.version_id.as_deref();
+        if error.is_denied() && version_id.is_some_and(|id| id != NULL_VERSION) {
+            explained.message.push_str("; allow s3:GetObjectVersion");
+        }
+        if error.refuses_object() {
+            Ok(Retrieved::Unreadable(explained))
+        } else {
+            Err(explained.context(format!("object `{}`", wanted.entry.key)))
+        }
+    }
+
+    fn tell_again(&self, key: &str, doubt: &Doubt) {
+        self.client.note_retry();
+        let line = format!("asking again for an object; key=`{key}`, why=`{doubt}`");
+        self.ports.log(Level::Debug, &line);
     }
 
     /// Asks once, in each way that there is.

@@ -202,3 +202,62 @@ async fn hook_runs_on_matching_requests_until_it_is_dropped() {
     drop(hook);
     assert_eq!(client.send(list()).await.all("Key"), ["0", "1"]);
 }
+
+#[tokio::test]
+async fn somebody_else_answers_in_the_place_of_the_store() {
+    let (server, client) = server_with(Options::default(), Versioning::Off).await;
+    server.store().put("bkt", "k", "body").unwrap();
+    for (fault, status, body) in [
+        (Fault::proxy_page(404), 404, "404 page not found\n"),
+        (Fault::empty(), 200, ""),
+        (Fault::another_object("other"), 200, "other"),
+        (Fault::foreign(204, &[], ""), 204, ""),
+        (Fault::Partial, 206, "bo"),
+    ] {
+        let rule = Rule::new(Operation::GetObject, fault.clone()).times(1);
+        server.faults().add(rule);
+        let answer = client.send(get("bkt", "k")).await;
+        assert_eq!(answer.status, status, "{fault:?}");
+        assert_eq!(answer.text(), body, "{fault:?}");
+        let has_range = answer.maybe_header("content-range") == Some("bytes 0-1/4");
+        assert_eq!(has_range, status == 206, "{fault:?}");
+    }
+    for (fault, code) in [
+        (Fault::customer_key(), (400, "InvalidRequest")),
+        (Fault::foreign_kms_key(), (403, "AccessDenied")),
+        (Fault::archived(), (403, "InvalidObjectState")),
+        (Fault::precondition_failed(), (412, "PreconditionFailed")),
+    ] {
+        let rule = Rule::new(Operation::GetObject, fault).times(1);
+        server.faults().add(rule);
+        let (status, text) = client.send(get("bkt", "k")).await.code();
+        assert_eq!((status, &*text), code);
+    }
+    assert!(client.send(get("bkt", "k")).await.text() == "body");
+}
+
+#[tokio::test]
+async fn an_answer_has_other_headers_or_another_text() {
+    let (server, client) = server_with(Options::default(), Versioning::Off).await;
+    server.store().put("bkt", "k", "body").unwrap();
+    let named = |value: &'static str| Fault::Header("x-amz-meta-name", value.into());
+    let id = server
+        .faults()
+        .add(Rule::new(Operation::GetObject, named("value")));
+    let answer = client.send(get("bkt", "k")).await;
+    assert_eq!(answer.header("x-amz-meta-name"), "value");
+    server.faults().remove(id);
+    let untimed = Fault::Header("last-modified", "".into());
+    server
+        .faults()
+        .add(Rule::new(Operation::GetObject, untimed));
+    let answer = client.send(get("bkt", "k")).await;
+    assert_eq!(answer.maybe_header("last-modified"), None);
+    let renamed = Fault::Element("Key", "z%FFz");
+    server
+        .faults()
+        .add(Rule::new(Operation::ListObjectsV2, renamed));
+    let answer = client.send(list()).await;
+    assert_eq!(answer.all("Key"), ["z%FFz"]);
+    assert_eq!(answer.all("IsTruncated"), ["false"]);
+}

@@ -1,0 +1,49 @@
+//! Objects that may not be read: what `source` prints before one, and what it says of those that it passes over.
+
+use s3_connector::record::Data;
+use s3_connector_tests::embedded::{Filter, Operation};
+use s3_connector_tests::process::{Ended, Record};
+
+use crate::site::Site;
+
+fn keys(ended: &Ended) -> Vec<String> {
+    let key = |record: &Record| match &record.key {
+        Some(Data::Raw(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        other => panic!("{other:?} is no key"),
+    };
+    ended.records().iter().map(key).collect()
+}
+
+/// A bucket of four objects, one of which is denied.
+async fn site() -> Site {
+    let site = Site::new().await;
+    site.fill(4);
+    let denied = Filter::from(Operation::GetObject).key("0002");
+    site.server.access().deny(denied);
+    site
+}
+
+#[tokio::test]
+async fn what_is_readable_before_a_denied_object_is_printed() {
+    let site = site().await;
+    let source = site.source_with_state().args(&["--until-caught-up"]);
+    let says = ["object `0002`", "GetObject was denied", "`unreadable`"];
+    let ended = source.run().await.with_code(1).saying(&says);
+    assert_eq!(keys(&ended), ["0000", "0001"]);
+    // The next run goes on behind them, with a way past it.
+    let source = site.source_with_state().set("unreadable", "skip");
+    let ended = source.args(&["--until-caught-up"]).run().await.well();
+    assert_eq!(keys(&ended), ["0003"]);
+}
+
+#[tokio::test]
+async fn what_was_skipped_is_listed_at_the_end() {
+    let site = site().await;
+    let source = site.source().set("unreadable", "skip");
+    let ended = source.args(&["--until-caught-up"]).run().await.well();
+    assert_eq!(keys(&ended), ["0000", "0001", "0003"]);
+    let ended = ended.saying(&["passed over: `0002`", "GetObject was denied"]);
+    let listed = ended.stderr.lines();
+    let listed = listed.filter(|line| line.starts_with("passed over"));
+    assert_eq!(listed.count(), 1, "{}", ended.stderr);
+}
