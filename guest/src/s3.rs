@@ -494,6 +494,13 @@ impl<P: Ports> Client<P> {
                 xml::Error::Shape("a truncated page names no next one"),
             ));
         }
+        // What is not listed would be taken for gone, so neither half of a contradiction is believed.
+        if !truncated && next.is_some() {
+            return Err(Error::malformed(
+                operation,
+                xml::Error::Shape("the page is the last one, and yet names a next one"),
+            ));
+        }
         if next.is_some() && next == start {
             return Err(Error::malformed(
                 operation,

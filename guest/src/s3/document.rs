@@ -109,9 +109,6 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, Str
         }
         Ok(())
     })?;
-    if truncated == Some(false) && next.is_some() {
-        return Err(Error::Shape(CONTRADICTION));
-    }
     Ok(Listed {
         entries,
         // A store that leaves the element out says it by the token.
@@ -120,9 +117,6 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, Str
         odd_times,
     })
 }
-
-/// What is not listed would be taken for gone, so neither half of a contradiction is believed.
-const CONTRADICTION: &str = "the page is the last one, and yet names a next one";
 
 pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntry, Marker>, Error> {
     const ROOT: &str = "ListVersionsResult";
@@ -151,10 +145,15 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
         }
         Ok(())
     })?;
-    if end.truncated == Some(false) && end.key.as_ref().is_some_and(|key| !key.is_empty()) {
-        return Err(Error::Shape(CONTRADICTION));
-    }
-    Ok(end.page(entries, odd_times))
+    let is_named = end.key.as_ref().is_some_and(|key| !key.is_empty());
+    let truncated = end.truncated.unwrap_or(is_named);
+    let next = end.next().filter(|_| truncated || is_named);
+    Ok(Listed {
+        entries,
+        truncated,
+        next,
+        odd_times,
+    })
 }
 
 /// Here a marker beside the last page is no contradiction: AWS names the last upload of every page.
@@ -179,7 +178,14 @@ pub(super) fn list_multipart_uploads(
         }
         Ok(())
     })?;
-    Ok(end.page(entries, odd_times))
+    let truncated = end.truncated == Some(true);
+    let next = end.next().filter(|_| truncated);
+    Ok(Listed {
+        entries,
+        truncated,
+        next,
+        odd_times,
+    })
 }
 
 pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
@@ -224,15 +230,9 @@ impl End {
         Ok(())
     }
 
-    fn page<T>(self, entries: Vec<T>, odd_times: OddTimes) -> Listed<T, Marker> {
-        let (id, truncated) = (self.id, self.truncated == Some(true));
-        let next = self.key.filter(|_| truncated).map(|key| Marker { key, id });
-        Listed {
-            entries,
-            truncated,
-            next,
-            odd_times,
-        }
+    fn next(self) -> Option<Marker> {
+        let id = self.id;
+        self.key.map(|key| Marker { key, id })
     }
 }
 
@@ -459,7 +459,6 @@ mod tests {
             "<Contents><Size>many</Size></Contents>",
             "<Contents><Key>%FF</Key></Contents>",
             "<IsTruncated>perhaps</IsTruncated>",
-            "<IsTruncated>false</IsTruncated><NextContinuationToken>t</NextContinuationToken>",
         ] {
             assert!(read(content).is_err(), "{content}");
         }
@@ -472,15 +471,15 @@ mod tests {
                 "<ListVersionsResult><IsTruncated>{text}</IsTruncated><NextKeyMarker>k</NextKeyMarker>\
                  </ListVersionsResult>"
             );
-            list_object_versions(document.as_bytes()).map(|page| page.next.is_some())
+            list_object_versions(document.as_bytes()).map(|page| page.truncated)
         };
         for text in ["true", "True", "TRUE", "t", "T", "1", " true "] {
             assert!(read(text).expect("reads"), "{text}");
         }
-        // Said to be the last, the page must not name a next one.
-        for text in ["false", "False", "FALSE", "f", "F", "0", "", "no"] {
-            assert!(read(text).is_err(), "{text}");
+        for text in ["false", "False", "FALSE", "f", "F", "0", ""] {
+            assert!(!read(text).expect("reads"), "{text}");
         }
+        assert!(read("no").is_err());
         let latest = list_object_versions(
             b"<ListVersionsResult><Version><Key>k</Key><IsLatest>True</IsLatest></Version></ListVersionsResult>",
         );

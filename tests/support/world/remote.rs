@@ -194,12 +194,15 @@ impl Remote {
         let mut named: Vec<_> = metadata
             .map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone()))
             .collect();
-        named.extend(
-            headers
-                .content_type
-                .clone()
-                .map(|v| ("content-type".to_owned(), v)),
-        );
+        for (name, value) in [
+            ("cache-control", &headers.cache_control),
+            ("content-disposition", &headers.content_disposition),
+            ("content-encoding", &headers.content_encoding),
+            ("content-language", &headers.content_language),
+            ("content-type", &headers.content_type),
+        ] {
+            named.extend(value.clone().map(|value| (name.to_owned(), value)));
+        }
         let answer = self
             .send("PUT", (bucket, Some(key)), &[], named, body)
             .await;
