@@ -72,9 +72,9 @@ impl Terminal {
     /// Lists what a source passed over; `name` stands in front of each line.
     pub(super) fn list(&self, name: &str, skipped: &Skipped) {
         for object in skipped.objects() {
-            // A key may hold newlines: each object has one line.
-            let key = printable::line(&object.key, MESSAGE_BYTES_MAX);
-            self.say(&format!("{name}passed over: `{key}`: {}", object.reason));
+            // A key may hold newlines, and so may a reason: each object has one line.
+            let line = format!("{name}passed over: `{}`: {}", object.key, object.reason);
+            self.say(&printable::line(&line, MESSAGE_BYTES_MAX));
         }
         match skipped.beyond() {
             0 => {}
