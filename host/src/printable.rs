@@ -16,7 +16,7 @@ pub fn line(text: &str, bytes_max: usize) -> Cow<'_, str> {
     shown(text, bytes_max, |c| is_obeyed(c) || c == '\n')
 }
 
-/// Text whose lines stand on lines of their own. Cut as by [`line`].
+/// Text whose lines stand on lines of their own. Cut as by [`line()`].
 #[must_use]
 pub fn lines(text: &str, bytes_max: usize) -> Cow<'_, str> {
     shown(text, bytes_max, is_obeyed)
