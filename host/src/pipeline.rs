@@ -4,6 +4,9 @@
 //! kept. Files and streams of lines are ends as good as the connector's own. What a position means is the
 //! source's business; where it is kept is `state`'s.
 //!
+//! Once open, a pipeline outlasts failures that heal by themselves: see [`Recovery`]. What a destination refuses ends it,
+//! or goes elsewhere: see [`WithDeadLetters`].
+//!
 //! # Examples
 //!
 //! A bucket's objects into another bucket, until a signal says stop:
