@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, poll_fn};
 
-use crate::config::{DestinationConfig, Settings};
+use crate::config::{DestinationConfig, Settings, doubt_prefix};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
@@ -118,6 +118,10 @@ impl<P: Ports> Destination<P> {
             Stage::TornDown => return Err(torn_down()),
         }
         self.check_bucket().await?;
+        if let Some(doubt) = doubt_prefix(&self.client.config().prefix) {
+            self.ports
+                .log(Level::Warn, &format!("setting `prefix`: {doubt}"));
+        }
         self.stage = Stage::Open;
         Ok(())
     }

@@ -26,10 +26,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{Fuse, FutureExt as _, LocalBoxFuture};
 
-use crate::config::{Settings, SourceConfig};
+use crate::config::{Settings, SourceConfig, doubt_prefix};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::ports::Ports;
+use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Error as S3Error, ListStart, Patience};
 use feed::Feed;
@@ -118,6 +118,10 @@ impl<P: Ports> Source<P> {
         check_bucket(&self.client.with_patience(Patience::OPENING))
             .await
             .map_err(|e| e.explain(&self.config.bucket))?;
+        if let Some(doubt) = doubt_prefix(&self.config.bucket.prefix) {
+            self.ports
+                .log(Level::Warn, &format!("setting `prefix`: {doubt}"));
+        }
         let begin = begin.resolve(&self.ports, &self.config, &self.seen);
         let feed = Feed {
             ports: self.ports.clone(),

@@ -243,7 +243,7 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
     /// The way to the endpoint.
     async fn go_there(&mut self, connector: &Connector, reach: &Reach) -> Option<()> {
         let endpoint = &reach.bucket.endpoint;
-        self.pass(network::name(endpoint).await)?;
+        self.pass(network::name(connector.upstream().as_ref(), endpoint).await)?;
         let skipped = |name| Step::new(name, "").skipped("requests do not go over the network");
         let connected = network::connect(connector.upstream().as_ref(), endpoint).await;
         let (connection, tls) =

@@ -4,17 +4,21 @@
 
 mod budget;
 mod checksum;
+mod connector;
 mod counters;
 mod failure;
 mod hyper_upstream;
 mod operation;
 pub mod policy;
+mod proxy;
 mod redaction;
+mod redirect;
 mod resume;
 pub mod sign;
 mod trust;
 pub mod upstream;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -308,14 +312,25 @@ impl Egress {
     async fn exchange(&self, outgoing: &Outgoing) -> Result<Response<UpstreamBody>, Failure> {
         let mut loaded = self.inner.credentials.load().await?;
         let mut corrected = Corrections::default();
-        let mut attempt = 0;
+        let mut outgoing = Cow::Borrowed(outgoing);
+        let (mut attempt, mut redirects) = (0, 0);
         loop {
             attempt += 1;
             let checksum = outgoing
                 .checksum
                 .as_ref()
                 .filter(|_| corrected.checksum.is_none() && self.inner.checksums.are_taken());
-            let response = self.attempt(outgoing, checksum, &loaded, attempt).await?;
+            let response = self.attempt(&outgoing, checksum, &loaded, attempt).await?;
+            let region = self.inner.signer.region();
+            let (status, headers) = (response.status(), response.headers());
+            if redirects < redirect::REDIRECTS_MAX
+                && let Some(uri) = redirect::target(&outgoing.uri, status, headers, region)
+            {
+                redirects += 1;
+                tracing::debug!(host = uri.host(), "sent on within the store");
+                outgoing.to_mut().uri = uri;
+                continue;
+            }
             if !is_correctable(response.status()) {
                 if let Some(code) = corrected.checksum.filter(|_| is_judged(response.status())) {
                     self.inner.checksums.refuse(code.as_deref());
@@ -332,7 +347,7 @@ impl Egress {
                 corrected.checksum = Some(code);
                 continue;
             }
-            if !corrected.keys && self.may_refresh(outgoing, &response, code.as_deref()) {
+            if !corrected.keys && self.may_refresh(&outgoing, &response, code.as_deref()) {
                 corrected.keys = true;
                 if let Some(other) = self.refresh(&loaded).await {
                     loaded = other;
@@ -790,6 +805,8 @@ mod budget_tests;
 mod echo_tests;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod redirect_tests;
 #[cfg(test)]
 mod resume_tests;
 #[cfg(test)]

@@ -10,11 +10,16 @@ use aws_config::profile::{ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::property::PropertiesKey;
 use aws_types::os_shim_internal::{Env, Fs};
+use s3_connector::config::endpoint::domain;
 
 /// The setting of the region.
 const REGION: &str = "aws.region";
 /// The setting of the endpoint.
 const ENDPOINT: &str = "aws.endpoint";
+/// The setting of the bucket's name.
+const BUCKET: &str = "aws.bucket";
+/// The setting of where the bucket's name stands.
+const PATH_STYLE: &str = "aws.forcePathStyle";
 
 /// The variables by which the AWS crates find configuration files and the profile in use.
 const PROFILE_VARIABLES: [&str; 7] = [
@@ -113,23 +118,50 @@ pub struct Filled {
     pub origin: String,
 }
 
+/// Why an endpoint that is asked for is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Somebody else's endpoint can't be replaced by one of AWS's.
+    #[error(
+        "{asked} asks for an endpoint of AWS, and {given} names another: take one of them away"
+    )]
+    Custom {
+        /// Which variable or profile asks for it.
+        asked: String,
+        /// What names the other.
+        given: String,
+    },
+    /// The partition has none.
+    #[error("{asked} asks for an endpoint with FIPS, which AWS has none of in region `{region}`")]
+    Fips {
+        /// Which variable or profile asks for it.
+        asked: String,
+        /// The region.
+        region: String,
+    },
+}
+
 /// Supplies the settings that are absent and that AWS variables or the profile in use have: `aws.region` and
 /// `aws.endpoint`. A setting that is there is never touched. Says for each where it is from.
 ///
 /// As in the aws CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's `region`; `AWS_ENDPOINT_URL_S3`,
 /// `AWS_ENDPOINT_URL`, the profile's `endpoint_url` (that of its `services` section for `s3` first), none of
 /// these with `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true`
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>). `AWS_USE_FIPS_ENDPOINT` and
+/// `AWS_USE_DUALSTACK_ENDPOINT`, or `use_fips_endpoint` and `use_dualstack_endpoint` of the profile, choose the endpoint
+/// of AWS.
+///
+/// # Errors
+///
+/// If such an endpoint is asked for where there is none, as the aws CLI refuses it: FIPS may be somebody's law, so that
+/// plain endpoints never stand in.
 pub async fn fill(
     settings: &mut BTreeMap<String, String>,
     environment: &Environment,
-) -> Vec<Filled> {
+) -> Result<Vec<Filled>, EndpointError> {
     let mut filled = Vec::new();
     let needs_region = !settings.contains_key(REGION);
     let needs_endpoint = !settings.contains_key(ENDPOINT);
-    if !needs_region && !needs_endpoint {
-        return filled;
-    }
     let profile = Profile::read(environment).await;
     let mut set = |setting: &'static str, found: Option<(String, String)>| {
         if let Some((value, origin)) = found {
@@ -143,7 +175,57 @@ pub async fn fill(
     if needs_endpoint {
         set(ENDPOINT, endpoint(environment, &profile));
     }
-    filled
+    let given = match filled.iter().find(|filled| filled.setting == ENDPOINT) {
+        Some(filled) => Some(filled.origin.clone()),
+        None => settings
+            .contains_key(ENDPOINT)
+            .then(|| format!("setting `{ENDPOINT}`")),
+    };
+    filled.extend(variant(settings, environment, &profile, given)?);
+    Ok(filled)
+}
+
+/// Chooses among AWS's endpoints, as
+/// [its rules](https://github.com/boto/botocore/blob/develop/botocore/data/s3/2006-03-01/endpoint-rule-set-1.json) name
+/// them.
+fn variant(
+    settings: &mut BTreeMap<String, String>,
+    environment: &Environment,
+    profile: &Profile,
+    given: Option<String>,
+) -> Result<Option<Filled>, EndpointError> {
+    let asked = |name: &str, key: &str| {
+        let (value, origin) = variable(environment, &[name]).or_else(|| profile.value(key))?;
+        value.eq_ignore_ascii_case("true").then_some(origin)
+    };
+    let fips = asked("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
+    let dual_stack = asked("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint");
+    let (is_fips, is_dual_stack) = (fips.is_some(), dual_stack.is_some());
+    let Some(asked) = fips.or(dual_stack) else {
+        return Ok(None);
+    };
+    if let Some(given) = given {
+        return Err(EndpointError::Custom { asked, given });
+    }
+    // Without a region nothing can be said yet; that it is missing is said by who reads the settings.
+    let Some(region) = settings.get(REGION).map(|region| region.trim().to_owned()) else {
+        return Ok(None);
+    };
+    if is_fips && region.starts_with("cn-") {
+        return Err(EndpointError::Fips { asked, region });
+    }
+    let service = if is_fips { "s3-fips" } else { "s3" };
+    let stack = if is_dual_stack { "dualstack." } else { "" };
+    let url = format!("https://{service}.{stack}{region}.{}", domain(&region));
+    settings.insert(ENDPOINT.to_owned(), url);
+    // As without an endpoint: in the host's name, but for dots, which no certificate of AWS covers.
+    let has_dots = settings.get(BUCKET).is_some_and(|name| name.contains('.'));
+    let path_style = settings.entry(PATH_STYLE.to_owned());
+    path_style.or_insert_with(|| has_dots.to_string());
+    Ok(Some(Filled {
+        setting: ENDPOINT,
+        origin: asked,
+    }))
 }
 
 fn region(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
@@ -280,7 +362,7 @@ mod tests {
         );
         let environment = Environment(Arc::new(move |name| all.get(name).cloned()));
         let mut settings = given;
-        let filled = fill(&mut settings, &environment).await;
+        let filled = fill(&mut settings, &environment).await.unwrap();
         (settings, filled)
     }
 
@@ -355,6 +437,85 @@ mod tests {
         let config = "[default]\nignore_configured_endpoint_urls = true\nendpoint_url = http://p\n";
         let (ignored, _) = fill_with(config, [], settings([])).await;
         assert!(!ignored.contains_key("aws.endpoint"));
+    }
+
+    const EU: (&str, &str) = ("aws.region", "eu-west-1");
+
+    #[tokio::test]
+    async fn endpoints_with_fips_and_of_both_stacks_are_chosen() {
+        let fips = ("AWS_USE_FIPS_ENDPOINT", "true");
+        let dual = ("AWS_USE_DUALSTACK_ENDPOINT", "TRUE");
+        let off = ("UNUSED", "");
+        for (variables, region, endpoint) in [
+            (
+                [fips, off],
+                "eu-west-1",
+                "https://s3-fips.eu-west-1.amazonaws.com",
+            ),
+            (
+                [off, dual],
+                "eu-west-1",
+                "https://s3.dualstack.eu-west-1.amazonaws.com",
+            ),
+            (
+                [fips, dual],
+                "us-gov-west-1",
+                "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com",
+            ),
+            (
+                [off, dual],
+                "cn-north-1",
+                "https://s3.dualstack.cn-north-1.amazonaws.com.cn",
+            ),
+        ] {
+            for (bucket, style) in [("logs", "false"), ("my.logs", "true")] {
+                let given = settings([("aws.region", region), ("aws.bucket", bucket)]);
+                let (settings, filled) = fill_with("", variables, given).await;
+                assert_eq!(settings["aws.endpoint"], endpoint);
+                assert_eq!(settings["aws.forcePathStyle"], style);
+                assert!(
+                    filled[0].origin.starts_with("variable `AWS_USE_"),
+                    "{filled:?}"
+                );
+            }
+        }
+        let config = "[default]\nuse_fips_endpoint = true\n";
+        let (of_profile, _) = fill_with(config, [], settings([EU])).await;
+        assert_eq!(
+            of_profile["aws.endpoint"],
+            "https://s3-fips.eu-west-1.amazonaws.com"
+        );
+        // A variable wins over the profile, and says no as well as yes.
+        let no = [("AWS_USE_FIPS_ENDPOINT", "false")];
+        let (plain, _) = fill_with(config, no, settings([EU])).await;
+        assert!(!plain.contains_key("aws.endpoint"));
+    }
+
+    #[tokio::test]
+    async fn fips_is_never_left_out_in_silence() {
+        let fips = ("AWS_USE_FIPS_ENDPOINT", "true");
+        let refused = |variables: [(&'static str, &'static str); 2], given: BTreeMap<_, _>| async move {
+            let environment = Environment::of(variables);
+            let mut settings = given;
+            fill(&mut settings, &environment)
+                .await
+                .unwrap_err()
+                .to_string()
+        };
+        let own = settings([EU, ("aws.endpoint", "http://store")]);
+        assert_eq!(
+            refused([fips, ("HOME", "/nowhere")], own).await,
+            "variable `AWS_USE_FIPS_ENDPOINT` asks for an endpoint of AWS, and setting `aws.endpoint` names another: take one \
+             of them away"
+        );
+        let found = refused([fips, ("AWS_ENDPOINT_URL", "http://store")], settings([EU])).await;
+        assert!(
+            found.contains("variable `AWS_ENDPOINT_URL` names another"),
+            "{found}"
+        );
+        let china = settings([("aws.region", "cn-north-1")]);
+        let found = refused([fips, ("HOME", "/nowhere")], china).await;
+        assert!(found.contains("none of in region `cn-north-1`"), "{found}");
     }
 
     #[tokio::test]

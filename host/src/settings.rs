@@ -15,7 +15,7 @@ use crate::credentials::{ChainInput, Credentials};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Policy, PolicyInput, Role, Signer};
-use crate::environment::{self, Environment, Filled};
+use crate::environment::{self, EndpointError, Environment, Filled};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::state::LastPlace;
 
@@ -43,6 +43,8 @@ pub(crate) struct Prepared {
     secrets: Vec<String>,
     /// Where settings that were not given come from.
     pub(crate) filled: Vec<Filled>,
+    /// Why no endpoint is to be had as it is asked for.
+    refused: Option<EndpointError>,
     environment: Environment,
     /// Where the component's state failed last.
     pub(crate) state_place: LastPlace,
@@ -60,7 +62,10 @@ pub(crate) async fn prepare(
         .map(|(name, value)| (name.trim().to_owned(), value))
         .filter(|(_, value)| !value.is_empty())
         .collect();
-    let filled = environment::fill(&mut settings, environment).await;
+    let (filled, refused) = match environment::fill(&mut settings, environment).await {
+        Ok(filled) => (filled, None),
+        Err(refused) => (Vec::new(), Some(refused)),
+    };
     let secrets = settings
         .keys()
         .filter(|name| is_secret(name, parameters))
@@ -70,6 +75,7 @@ pub(crate) async fn prepare(
         settings,
         secrets,
         filled,
+        refused,
         environment: environment.clone(),
         state_place: LastPlace::default(),
     }
@@ -105,6 +111,9 @@ impl Prepared {
 
     /// Where these settings lead a connector in this role.
     pub(crate) fn reach(&self, role: Role, upstream: Arc<dyn Upstream>) -> Result<Reach> {
+        if let Some(refused) = &self.refused {
+            return Err(invalid(refused.to_string()));
+        }
         let get = |name: &str| self.settings.get(name).map(|value| value.trim());
         let required =
             |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));

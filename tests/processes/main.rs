@@ -19,6 +19,7 @@ mod hostile;
 mod kills;
 mod outages;
 mod pipelines;
+mod proxies;
 mod rotation;
 mod signals;
 mod site;

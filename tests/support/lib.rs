@@ -7,5 +7,6 @@ pub mod embedded;
 pub mod hostile;
 pub mod parquet;
 pub mod process;
+pub mod proxy;
 pub mod samples;
 pub mod world;

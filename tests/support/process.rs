@@ -78,7 +78,11 @@ impl Invocation {
     fn of(mut command: Command, text: &str) -> Self {
         for (name, _) in std::env::vars_os() {
             let of_ours = |prefix| name.to_string_lossy().starts_with(prefix);
-            if of_ours("AWS_") || of_ours("S3_CONNECTOR_") {
+            let is_proxy = name
+                .to_string_lossy()
+                .to_ascii_lowercase()
+                .ends_with("_proxy");
+            if of_ours("AWS_") || of_ours("S3_CONNECTOR_") || is_proxy {
                 command.env_remove(&name);
             }
         }

@@ -38,12 +38,7 @@ impl Endpoint {
                 )
             }
             None => {
-                let suffix = if region.starts_with("cn-") {
-                    "amazonaws.com.cn"
-                } else {
-                    "amazonaws.com"
-                };
-                let host = format!("s3.{region}.{suffix}");
+                let host = format!("s3.{region}.{}", domain(region));
                 // A dot in the bucket's name would need a certificate for a name two levels down.
                 let path_style = path_style.unwrap_or(bucket.contains('.'));
                 (true, host.clone(), format!("https://{host}"), path_style)
@@ -60,6 +55,41 @@ impl Endpoint {
             path_style,
             display,
         })
+    }
+}
+
+/// Partitions of AWS with a domain of their own, by how the names of their regions begin
+/// ([as in the AWS CLI](https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json)). The regions of
+/// `us-gov` are below the common one.
+const DOMAINS: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+];
+
+/// The domain of AWS that a region is in.
+pub fn domain(region: &str) -> &'static str {
+    let own = DOMAINS.iter().find(|(begin, _)| region.starts_with(begin));
+    own.map_or("amazonaws.com", |(_, domain)| domain)
+}
+
+/// The region in the name of an endpoint of AWS, with or without a bucket: `b.s3.eu-west-1.amazonaws.com`, or
+/// `b.s3-eu-west-1.amazonaws.com`, as S3 writes them in its answers.
+pub fn region_of(host: &str) -> Option<&str> {
+    let domains = DOMAINS.iter().map(|(_, domain)| *domain);
+    let place = domains
+        .chain(["amazonaws.com"])
+        .find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
+    let (before, region) = place.rsplit_once(['.']).unwrap_or(("", place));
+    match region.strip_prefix("s3-") {
+        Some(region) => Some(region),
+        None if before == "s3" || before.ends_with(".s3") || before.ends_with("s3.dualstack") => {
+            Some(region)
+        }
+        None => None,
     }
 }
 
@@ -161,10 +191,37 @@ mod tests {
     }
 
     #[test]
-    fn regions_in_china_have_a_domain_of_their_own() {
-        let endpoint = Endpoint::new(None, None, "cn-north-1", "logs").expect("a good endpoint");
-        assert_eq!(endpoint.authority, "logs.s3.cn-north-1.amazonaws.com.cn");
-        assert_eq!(endpoint.display, "https://s3.cn-north-1.amazonaws.com.cn");
+    fn every_partition_has_its_domain() {
+        for (region, host) in [
+            ("eu-west-1", "s3.eu-west-1.amazonaws.com"),
+            ("us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"),
+            ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+            ("eusc-de-east-1", "s3.eusc-de-east-1.amazonaws.eu"),
+            ("us-iso-east-1", "s3.us-iso-east-1.c2s.ic.gov"),
+            ("us-isob-east-1", "s3.us-isob-east-1.sc2s.sgov.gov"),
+            ("us-isof-south-1", "s3.us-isof-south-1.csp.hci.ic.gov"),
+            ("eu-isoe-west-1", "s3.eu-isoe-west-1.cloud.adc-e.uk"),
+        ] {
+            let endpoint = Endpoint::new(None, None, region, "logs").expect("a good endpoint");
+            assert_eq!(endpoint.authority, format!("logs.{host}"));
+            assert_eq!(endpoint.display, format!("https://{host}"));
+            assert_eq!(region_of(&endpoint.authority), Some(region));
+        }
+    }
+
+    #[test]
+    fn a_region_is_found_in_endpoints_of_aws_alone() {
+        for (host, region) in [
+            ("b.s3-eu-west-1.amazonaws.com", Some("eu-west-1")),
+            ("s3.dualstack.eu-west-1.amazonaws.com", Some("eu-west-1")),
+            ("my.b.s3.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+            ("b.s3.amazonaws.com", None),
+            ("s3.amazonaws.com", None),
+            ("b.s3.eu-west-1.example.com", None),
+            ("store:9000", None),
+        ] {
+            assert_eq!(region_of(host), region, "{host}");
+        }
     }
 
     #[test]

@@ -763,3 +763,11 @@ fn whatever_the_store_does_answers_are_in_order_and_true() {
     }
     assert!((1..100).contains(&failures), "{failures} of 300 gave up");
 }
+
+#[test]
+fn a_prefix_that_is_a_path_is_doubted_when_the_destination_opens() {
+    let world = World::open(&[("prefix", "/out/")], |_| None);
+    let lines = world.model.lines(crate::ports::Level::Warn);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].ends_with("`out/` was probably meant"), "{lines:?}");
+}

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::xml;
-use crate::config::BucketConfig;
+use crate::config::{BucketConfig, endpoint};
 use crate::error::{Error as ConnectorError, ErrorKind};
 use crate::ports::{Response, TransportError};
 use crate::time::Timestamp;
@@ -30,6 +30,8 @@ pub enum Error {
         request_id: String,
         /// The bucket's region, where the store named it.
         region: Option<String>,
+        /// Where the store says that the bucket is: a host, or an address.
+        elsewhere: Option<String>,
         /// When to ask again, where the store said so.
         retry_after: Option<Duration>,
     },
@@ -116,15 +118,25 @@ impl Error {
         body: &[u8],
     ) -> Self {
         let header = |name| response.header(name).map(str::to_owned);
-        let (code, message, region) = match in_document(body) {
+        let (code, message, region, endpoint) = match in_document(body) {
             Some(Self::Service {
                 code,
                 message,
                 region,
+                elsewhere,
                 ..
-            }) => (code, message, region),
-            _ => (String::new(), String::new(), None),
+            }) => (code, message, region, elsewhere),
+            _ => (String::new(), String::new(), None, None),
         };
+        let is_redirect = (300..400).contains(&response.status);
+        let location = header("location").filter(|_| is_redirect);
+        let elsewhere = endpoint.or(location);
+        let of_elsewhere = elsewhere.as_deref().and_then(|place| {
+            let host = without_path(place);
+            let host = host.rsplit('/').next().unwrap_or_default();
+            let host = host.split(':').next().unwrap_or_default();
+            endpoint::region_of(host).map(str::to_owned)
+        });
         let retry_after = response
             .header("retry-after")
             .and_then(|text| retry_after(text, response.header("date")));
@@ -134,7 +146,8 @@ impl Error {
             code,
             message,
             request_id: header("x-amz-request-id").unwrap_or_default(),
-            region: header("x-amz-bucket-region").or(region),
+            region: header("x-amz-bucket-region").or(region).or(of_elsewhere),
+            elsewhere,
             retry_after,
         }
     }
@@ -335,6 +348,7 @@ impl Error {
                 code,
                 message,
                 region: found,
+                elsewhere,
                 request_id,
                 ..
             } => {
@@ -350,6 +364,19 @@ impl Error {
                     return ConnectorError::invalid(format!(
                         "bucket \"{bucket}\" is in region `{found}`: set `aws.region` to it ({place})"
                     ));
+                }
+                if let Some(elsewhere) = elsewhere {
+                    // For good, or for now: a bucket that is new, or a portal that wants a sign-in.
+                    let kind = match status {
+                        302 | 303 | 307 => ErrorKind::Unavailable,
+                        _ => ErrorKind::Invalid,
+                    };
+                    let message = format!(
+                        "{operation} was sent on to `{}`, which is not followed: set `aws.endpoint` or `aws.region` so that \
+                         they lead to bucket \"{bucket}\" ({place}): {detail}",
+                        without_path(elsewhere)
+                    );
+                    return ConnectorError::new(kind, message);
                 }
                 if CREDENTIALS.contains(&code) {
                     let message = format!("{endpoint} refused the credentials: {detail}");
@@ -382,6 +409,13 @@ impl Error {
             }
         }
     }
+}
+
+/// Scheme and host of an address, or the host that it is.
+fn without_path(place: &str) -> &str {
+    let host_at = place.find("://").map_or(0, |at| at + 3);
+    let end = place[host_at..].find(['/', '?', '#']);
+    &place[..end.map_or(place.len(), |end| host_at + end)]
 }
 
 fn detail(status: &u16, code: &str, message: &str, request_id: &str) -> String {
@@ -418,7 +452,8 @@ pub(super) fn in_document(document: &[u8]) -> Option<Error> {
     if !xml::is_root(document, "Error") {
         return None;
     }
-    let (mut code, mut message, mut request_id, mut region) = Default::default();
+    let (mut code, mut message, mut request_id) = (String::new(), String::new(), String::new());
+    let (mut region, mut elsewhere) = (None, None);
     // A document that breaks off still says what it said.
     let _ = xml::leaves(document, |path, text| {
         match path {
@@ -426,6 +461,7 @@ pub(super) fn in_document(document: &[u8]) -> Option<Error> {
             ["Error", "Message"] => message = text.into_owned(),
             ["Error", "RequestId"] => request_id = text.into_owned(),
             ["Error", "Region"] => region = Some(text.into_owned()),
+            ["Error", "Endpoint"] => elsewhere = Some(text.into_owned()),
             _ => {}
         }
         Ok(())
@@ -437,6 +473,7 @@ pub(super) fn in_document(document: &[u8]) -> Option<Error> {
         message,
         request_id,
         region,
+        elsewhere,
         retry_after: None,
     })
 }

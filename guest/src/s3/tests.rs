@@ -400,6 +400,53 @@ fn refusals_are_told_apart() {
 }
 
 #[test]
+fn where_a_bucket_is_said_to_be_reaches_the_user() {
+    let moved = |endpoint: &'static str| {
+        let document = format!(
+            "<Error><Code>PermanentRedirect</Code><Message>Elsewhere.</Message>\
+             <Endpoint>{endpoint}</Endpoint></Error>"
+        );
+        Reply::status(301).body(&[document.as_bytes()])
+    };
+    let sent_on = |to: &'static str| Reply::status(307).header("location", to);
+    let cases: [(fn(&'static str) -> Reply, _, _, _); 4] = [
+        (
+            moved,
+            "b1x.s3-eu-west-1.amazonaws.com",
+            ErrorKind::Invalid,
+            "is in region `eu-west-1`: set `aws.region` to it",
+        ),
+        (
+            moved,
+            "b1x.other:9000",
+            ErrorKind::Invalid,
+            "sent on to `b1x.other:9000`",
+        ),
+        (
+            sent_on,
+            "https://b1x.s3.eu-west-1.amazonaws.com/in/a?x",
+            ErrorKind::Invalid,
+            "is in region `eu-west-1`",
+        ),
+        (
+            sent_on,
+            "https://portal.example/sign-in?from=x",
+            ErrorKind::Unavailable,
+            "sent on to `https://portal.example`, which",
+        ),
+    ];
+    for (reply, place, kind, words) in cases {
+        let (model, client) = client(move |_| reply(place));
+        let start = ListStart::After(String::new());
+        let error = model.block_on(client.list_objects_v2("in/", &start, 1));
+        let error = error.expect_err("is elsewhere").explain(client.config());
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.message.contains(words), "{error}");
+        assert_eq!(model.requests().len(), 1, "{place}");
+    }
+}
+
+#[test]
 fn plain_http_on_a_port_of_tls_is_answered_with_what_to_set() {
     let (model, client) = client(|_| {
         Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"])

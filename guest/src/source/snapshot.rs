@@ -16,7 +16,7 @@ use super::fetch::{Fetched, Item, Outcome};
 use super::plan::{Beginning, Stand};
 use crate::error::Result;
 use crate::limits;
-use crate::ports::Ports;
+use crate::ports::{Level, Ports};
 use crate::position::{Extension, Phase};
 use crate::s3::{self, ListStart, ObjectEntry, Page, Trail};
 use crate::source::changes::Uploads;
@@ -72,9 +72,13 @@ impl<P: Ports> Feed<P> {
                 progress.uploads = uploads;
             }
         }
+        let is_whole = resume.after.is_empty();
         let cut = self
             .deliver_objects(&mut progress, ListStart::After(resume.after))
             .await?;
+        if is_whole {
+            self.doubt_prefix();
+        }
         let floor = cut.before(self.config.lookback);
         let seen = self.seen.borrow().clone();
         Ok((
@@ -85,6 +89,15 @@ impl<P: Ports> Feed<P> {
             },
             cut,
         ))
+    }
+
+    /// Says so where a prefix was given and nothing has been found below it: a bucket may fill up, a typo will not.
+    fn doubt_prefix(&self) {
+        let prefix = &self.config.bucket.prefix;
+        if !prefix.is_empty() && self.outlet.counts().listed == 0 {
+            let line = format!("no key begins with `{prefix}`, which is what `prefix` is set to");
+            self.ports.log(Level::Warn, &line);
+        }
     }
 
     async fn deliver_objects(

@@ -496,3 +496,25 @@ fn an_answer_of_another_time_is_looked_up_and_told_by_its_own() {
     assert_eq!(records[0].metadata["s3.lastModified"], time.to_rfc3339());
     assert!(world.model.lines(Level::Warn).is_empty());
 }
+
+#[test]
+fn a_prefix_that_nothing_begins_with_is_said_once() {
+    let mut world = World::open(&[("prefix", "2025/")], |_, _| None);
+    assert_eq!(world.read_all().expect("reads"), [""; 0]);
+    assert!(world.warning().contains("no key begins with `2025/`"));
+
+    let mut world = World::open(&[], |_, _| None);
+    world.read_all().expect("reads");
+    let lines = world.model.lines(Level::Warn);
+    assert_eq!(lines, [""; 0], "an empty bucket is no mistake");
+}
+
+#[test]
+fn a_prefix_that_is_a_path_or_a_glob_is_doubted_when_the_source_opens() {
+    for prefix in ["/2024/", "2024/*.txt"] {
+        let world = World::open(&[("prefix", prefix)], |_, _| None);
+        let warning = world.warning();
+        assert!(warning.starts_with("setting `prefix`: "), "{warning}");
+        assert!(warning.ends_with("`2024/` was probably meant"), "{warning}");
+    }
+}

@@ -12,9 +12,13 @@ use crate::egress::upstream::{Connection, Distrust, Error, Upstream, describe};
 /// Addresses that are shown; S3 gives eight, some stores dozens.
 const ADDRESSES_SHOWN: usize = 4;
 
-/// Looks the endpoint's name up.
-pub(super) async fn name(endpoint: &Endpoint) -> Step {
+/// Looks the endpoint's name up, unless a proxy does.
+pub(super) async fn name(upstream: &dyn Upstream, endpoint: &Endpoint) -> Step {
     let (host, port) = host_and_port(endpoint);
+    if let Some(proxy) = address(endpoint).and_then(|uri| upstream.proxy(&uri)) {
+        return Step::new("name", format!("look up `{host}`"))
+            .passed(format!("the proxy {proxy} does"));
+    }
     if host.parse::<IpAddr>().is_ok() {
         return Step::new("name", format!("read `{host}`")).passed("it is an address");
     }
@@ -46,8 +50,10 @@ pub(super) async fn name(endpoint: &Endpoint) -> Step {
 
 const NAME_ADVICE: &str = "look at aws.endpoint and aws.region, from which the name is made, and at \
                            the DNS settings of this machine";
-const CONNECTION_ADVICE: &str = "look at the port in aws.endpoint, and at firewalls between here and there; proxies are not \
-     supported";
+const CONNECTION_ADVICE: &str = "look at the port in aws.endpoint, and at firewalls between here and there; where a proxy \
+     is the way, name it in HTTPS_PROXY or HTTP_PROXY";
+const PROXY_ADVICE: &str = "look at HTTPS_PROXY and HTTP_PROXY, at user and password in them, and at what the proxy lets \
+                            through; hosts that need none belong in NO_PROXY";
 
 /// What to do about a certificate that is not trusted.
 fn certificate_advice(why: &Distrust) -> &'static str {
@@ -69,21 +75,26 @@ const TLS_ADVICE: &str = "if the store speaks no TLS there, begin aws.endpoint w
 /// Connects: what became of the connection, and of TLS on it. None where an embedder brought an upstream of its
 /// own that does not tell.
 pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Option<(Step, Step)> {
-    let scheme = if endpoint.tls { "https" } else { "http" };
-    let uri: Uri = format!("{scheme}://{}/", endpoint.authority).parse().ok()?;
+    let uri = address(endpoint)?;
     let (host, port) = host_and_port(endpoint);
-    let connection = Step::new("connection", format!("connect to port {port} of `{host}`"));
+    let through = upstream.proxy(&uri);
+    let through = through.map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
+    let tried = format!("connect to port {port} of `{host}`{through}");
+    let connection = Step::new("connection", tried);
     let tls = Step::new("tls", "agree on TLS, and look at the server's certificate");
     let connecting = upstream.connect(&uri)?;
     Some(match connecting.await {
         Ok(Connection {
             peer,
             tls: Some(agreed),
+            ..
         }) => (
             connection.passed(of_peer(peer)),
             tls.passed(format!("{agreed}; the certificate is trusted")),
         ),
-        Ok(Connection { peer, tls: None }) => (connection.passed(of_peer(peer)), without_tls(peer)),
+        Ok(Connection {
+            peer, tls: None, ..
+        }) => (connection.passed(of_peer(peer)), without_tls(peer)),
         Err(error) => {
             let found = describe(&error);
             match error {
@@ -98,6 +109,10 @@ pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Opt
                 Error::Terminated(_) if endpoint.tls => (
                     connection.passed("it is there"),
                     tls.failed(found, TLS_ADVICE),
+                ),
+                Error::Proxy { .. } => (
+                    connection.failed(found, PROXY_ADVICE),
+                    tls.skipped("there is no connection"),
                 ),
                 Error::Dns(_)
                 | Error::Refused(_)
@@ -123,6 +138,12 @@ fn without_tls(peer: Option<SocketAddr>) -> Step {
         "none is spoken: aws.endpoint begins with http://",
         "begin aws.endpoint with https://, if the store speaks TLS: whoever is on the way can read along",
     )
+}
+
+/// Where requests go.
+fn address(endpoint: &Endpoint) -> Option<Uri> {
+    let scheme = if endpoint.tls { "https" } else { "http" };
+    format!("{scheme}://{}/", endpoint.authority).parse().ok()
 }
 
 fn of_peer(peer: Option<SocketAddr>) -> String {
@@ -159,11 +180,26 @@ mod tests {
         assert_eq!(of("http://[::1]:9000"), ("::1".to_owned(), 9000));
     }
 
+    /// A way out without proxies.
+    struct Direct;
+
+    impl Upstream for Direct {
+        fn send(
+            &self,
+            _: http::Request<http_body_util::Full<bytes::Bytes>>,
+        ) -> futures_util::future::BoxFuture<
+            'static,
+            Result<http::Response<crate::egress::upstream::UpstreamBody>, Error>,
+        > {
+            unreachable!("a look-up sends no request")
+        }
+    }
+
     #[tokio::test]
     async fn an_address_needs_no_look_up() {
         for url in ["http://127.0.0.1:1", "http://[::1]:1"] {
             assert_eq!(
-                name(&endpoint(url)).await.found,
+                name(&Direct, &endpoint(url)).await.found,
                 "it is an address",
                 "{url}"
             );

@@ -2,7 +2,7 @@
 //!
 //! Nothing is written here: that is `probe`'s.
 
-use s3_connector::config::BucketConfig;
+use s3_connector::config::{self, BucketConfig};
 use s3_connector::s3::{Error, ListStart, ObjectEntry, Pin, VersionEntry, Versioning};
 
 use super::report::Step;
@@ -154,18 +154,27 @@ pub(super) fn region(config: &BucketConfig, reached: &Reached) -> Step {
 
 /// Whether the bucket may be listed; the first object.
 pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEntry>) {
-    let config = client.config();
+    let bucket = client.config();
     let step = asking("list", "ListObjectsV2", "s3:ListBucket");
     let start = ListStart::After(String::new());
-    match client.list_objects_v2(&config.prefix, &start, 1).await {
+    match client.list_objects_v2(&bucket.prefix, &start, 1).await {
         Ok(page) => {
             let first = page.entries.into_iter().next();
             let found = match &first {
                 Some(entry) => format!("the first key is {:?}", entry.key),
-                None if config.prefix.is_empty() => "the bucket is empty".to_owned(),
+                None if bucket.prefix.is_empty() => "the bucket is empty".to_owned(),
                 None => "no key begins with the prefix".to_owned(),
             };
-            (step.passed(found), first)
+            let step = match config::doubt_prefix(&bucket.prefix) {
+                Some(doubt) => step.warned(found, format!("look at setting `prefix`: {doubt}")),
+                None if first.is_none() && !bucket.prefix.is_empty() && role == Role::Source => {
+                    let advice = "look at setting `prefix`, if there should be some: it is plain text, from the \
+                                  first character of a key";
+                    step.warned(found, advice)
+                }
+                None => step.passed(found),
+            };
+            (step, first)
         }
         Err(error) => {
             let (need, advice) = match role {
@@ -176,7 +185,7 @@ pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEnt
                      which ends the pipeline where it has to know",
                 ),
             };
-            (refused(step, &error, config, need, advice), None)
+            (refused(step, &error, bucket, need, advice), None)
         }
     }
 }

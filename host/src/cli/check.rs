@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use s3_connector_host::check::{Options as CheckOptions, Progress, Report, Status, Step};
+use s3_connector_host::egress::upstream::SetupError;
 use s3_connector_host::egress::{HyperUpstream, Role};
 use s3_connector_host::environment::Environment;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};

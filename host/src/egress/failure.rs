@@ -116,6 +116,7 @@ impl From<upstream::Error> for WasiError {
             upstream::Error::ConnectTimeout(_) => Self::ConnectionTimeout,
             upstream::Error::Unreachable(_) => Self::DestinationIpUnroutable,
             upstream::Error::Exhausted(_) => Self::ConnectionLimitReached,
+            upstream::Error::Proxy { .. } => Self::DestinationUnavailable,
             upstream::Error::Certificate(_) => Self::TlsCertificateError,
             upstream::Error::Alert { alert, .. } => Self::TlsAlertReceived {
                 alert_id: Some(alert),

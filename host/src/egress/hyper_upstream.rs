@@ -16,9 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -28,8 +27,10 @@ use tower_service::Service;
 
 use crate::environment::Environment;
 
+use super::connector::{ProxyFailure, Ways};
+use super::proxy::{Proxies, ProxyError};
 use super::trust::{self, Distrust, TrustError};
-use super::upstream::{Connection, Error, Source, Upstream, UpstreamBody};
+use super::upstream::{Connection, Error, Source, Upstream, UpstreamBody, describe};
 
 /// Time for the TCP connection; hyper-util divides it among the host's addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,34 +48,51 @@ const IDLE_PER_HOST_MAX: usize = 512;
 /// Answers carry user metadata as headers, 2 KB of it in names and values of a few bytes; hyper allows 100.
 const RESPONSE_HEADERS_MAX: usize = 512;
 
-/// TLS, with time limit, over TCP.
-type Connector = Limited<HttpsConnector<HttpConnector<Resolver>>>;
+/// Connections on all ways, with a time limit.
+type Connector = Limited<Ways>;
+
+/// Why no client can be made of the variables.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The trusted certificates can't be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A proxy's address is none.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
 
 /// The real [`Upstream`]: a pooled client. Clones share the pool; a process needs one.
 #[derive(Debug, Clone)]
 pub struct HyperUpstream {
     client: Arc<Client<Connector, Full<Bytes>>>,
     connector: Connector,
+    proxies: Arc<Proxies>,
 }
 
 impl HyperUpstream {
-    /// Makes a client as the variables say: `AWS_CA_BUNDLE`.
+    /// Makes a client as the variables say: `AWS_CA_BUNDLE`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
     ///
     /// # Errors
     ///
-    /// If the bundle can't be read.
-    pub fn from_environment(environment: &Environment) -> Result<Self, TrustError> {
-        Self::new(environment.ca_bundle().as_deref())
+    /// If the bundle can't be read, or a proxy's address is none.
+    pub fn from_environment(environment: &Environment) -> Result<Self, SetupError> {
+        let proxies = Proxies::of(environment)?;
+        Ok(Self::with(environment.ca_bundle().as_deref(), proxies)?)
     }
 
     /// Makes a client that trusts the system's certificates, or those of a bundle (the file that
-    /// `AWS_CA_BUNDLE` names) in their stead, as the aws CLI does.
+    /// `AWS_CA_BUNDLE` names) in their stead, as the aws CLI does. It uses no proxy.
     ///
     /// # Errors
     ///
     /// If the bundle can't be read. A system without certificates is no error: plain HTTP needs none, and TLS
     /// will then fail with [`Error::Certificate`].
     pub fn new(ca_bundle: Option<&Path>) -> Result<Self, TrustError> {
+        Self::with(ca_bundle, Proxies::default())
+    }
+
+    fn with(ca_bundle: Option<&Path>, proxies: Proxies) -> Result<Self, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = trust::verifier(ca_bundle, Arc::clone(&provider))?;
         let tls = ClientConfig::builder_with_provider(provider)
@@ -88,13 +106,8 @@ impl HyperUpstream {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let tls = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-
-        let connector = Limited(tls);
+        let proxies = Arc::new(proxies);
+        let connector = Limited(Ways::new(tcp, tls, Arc::clone(&proxies)));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -108,6 +121,7 @@ impl HyperUpstream {
         Ok(Self {
             client: Arc::new(client),
             connector,
+            proxies,
         })
     }
 }
@@ -117,9 +131,29 @@ impl Upstream for HyperUpstream {
         &self,
         request: Request<Full<Bytes>>,
     ) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>> {
+        let mut request = request;
+        // A proxy that passes plain requests on is a part of the way, and reads this header; a tunnel has sent it.
+        let is_plain = request.uri().scheme_str() == Some("http");
+        let forward = self.proxies.for_address(request.uri());
+        let forward = forward.filter(|_| is_plain).cloned();
+        let authorization = forward
+            .as_ref()
+            .and_then(|proxy| proxy.authorization.clone());
+        if let Some(authorization) = authorization {
+            let headers = request.headers_mut();
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
         let sent = self.client.request(request);
         async move {
             let response = sent.await.map_err(classify_client)?;
+            if let Some(proxy) = forward
+                && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            {
+                return Err(Error::Proxy {
+                    proxy: proxy.to_string(),
+                    source: "proxy authorization required".into(),
+                });
+            }
             Ok(response.map(|body| body.map_err(classify_body).boxed_unsync()))
         }
         .boxed()
@@ -128,40 +162,25 @@ impl Upstream for HyperUpstream {
     fn connect(&self, to: &Uri) -> Option<BoxFuture<'static, Result<Connection, Error>>> {
         let connecting = self.connector.clone().call(to.clone());
         let connected = async move {
-            let stream = connecting.await.map_err(classify_connecting)?;
-            Ok(match &stream {
-                MaybeHttpsStream::Http(tcp) => Connection {
-                    peer: tcp.inner().peer_addr().ok(),
-                    tls: None,
-                },
-                MaybeHttpsStream::Https(stream) => {
-                    let (tcp, tls) = stream.inner().get_ref();
-                    // `TLSv1_3` is `TLS 1.3` to everybody else.
-                    let named = |version| format!("{version:?}").replace("TLSv", "TLS ");
-                    let version = tls.protocol_version().map(named);
-                    let version = version.map(|version| version.replace('_', "."));
-                    let suite = tls.negotiated_cipher_suite();
-                    let suite = suite.map(|suite| format!("{:?}", suite.suite()));
-                    let agreed = [version, suite].into_iter().flatten().collect::<Vec<_>>();
-                    Connection {
-                        peer: tcp.inner().inner().peer_addr().ok(),
-                        tls: Some(agreed.join(", ")),
-                    }
-                }
-            })
+            let way = connecting.await.map_err(classify_connecting)?;
+            Ok(way.describe())
         };
         Some(connected.boxed())
+    }
+
+    fn proxy(&self, to: &Uri) -> Option<String> {
+        self.proxies.for_address(to).map(ToString::to_string)
     }
 }
 
 /// Looks names up as the system does, and marks its failures so that they can be told from others.
 #[derive(Debug, Clone)]
-struct Resolver(GaiResolver);
+pub(super) struct Resolver(GaiResolver);
 
 /// A failed look-up.
 #[derive(Debug, thiserror::Error)]
 #[error("name look-up failed")]
-struct LookupError(#[source] io::Error);
+pub(super) struct LookupError(#[source] io::Error);
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -222,6 +241,13 @@ where
 fn classify(error: Source) -> Error {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error.as_ref());
     while let Some(current) = cause {
+        // Whatever is behind it is the proxy's, not the store's.
+        if let Some(ProxyFailure { proxy, source }) = current.downcast_ref() {
+            return Error::Proxy {
+                proxy: proxy.clone(),
+                source: describe(source.as_ref()).into(),
+            };
+        }
         if current.is::<LookupError>() {
             return Error::Dns(error);
         }

@@ -689,6 +689,13 @@ async fn failures_of_the_connection_keep_their_names() {
             "ConnectionLimitReached",
         ),
         (
+            || upstream::Error::Proxy {
+                proxy: "http://p".to_owned(),
+                source: "x".into(),
+            },
+            "DestinationUnavailable",
+        ),
+        (
             || upstream::Error::Certificate(upstream::Distrust::Other("x")),
             "TlsCertificateError",
         ),

@@ -12,7 +12,8 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
-pub use super::hyper_upstream::HyperUpstream;
+pub use super::hyper_upstream::{HyperUpstream, SetupError};
+pub use super::proxy::ProxyError;
 pub use super::trust::{Distrust, TrustError};
 
 /// The body of an answer.
@@ -32,6 +33,11 @@ pub trait Upstream: Send + Sync {
     fn connect(&self, _to: &Uri) -> Option<BoxFuture<'static, Result<Connection, Error>>> {
         None
     }
+
+    /// The proxy through which requests to this address go, without its password. None where they go there directly.
+    fn proxy(&self, _to: &Uri) -> Option<String> {
+        None
+    }
 }
 
 /// A connection as it was made.
@@ -42,6 +48,8 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// Protocol and cipher suite that were agreed on, where TLS is spoken.
     pub tls: Option<String>,
+    /// The proxy that it goes through, or to.
+    pub proxy: Option<String>,
 }
 
 /// The cause of a failure, for the log.
@@ -65,6 +73,15 @@ pub enum Error {
     /// This process has no ports or descriptors left.
     #[error("no more connections can be opened")]
     Exhausted(#[source] Source),
+    /// The proxy is not there, or does as it likes.
+    #[error("the proxy `{proxy}` makes no connection")]
+    Proxy {
+        /// Where it is, without a password.
+        proxy: String,
+        /// Why not.
+        #[source]
+        source: Source,
+    },
     /// The server's certificate is not one to trust.
     #[error("the server's certificate is not trusted")]
     Certificate(#[source] Distrust),

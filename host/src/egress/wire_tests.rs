@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::hyper_upstream::HyperUpstream;
 use super::upstream::{Connection, Distrust, Error, TrustError, Upstream as _, UpstreamBody};
+use crate::environment::Environment;
 
 /// A certificate for `localhost` that nobody vouches for, and its key. Both are for these tests alone.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
@@ -449,5 +450,114 @@ fn a_bundle_that_is_none_is_an_error_that_names_it() {
     for path in [&empty, &broken, Path::new("/does/not/exist")] {
         let TrustError::Bundle { path: named, .. } = HyperUpstream::new(Some(path)).unwrap_err();
         assert_eq!(named, path);
+    }
+}
+
+/// A proxy on a thread of its own that makes tunnels for whoever knows the password, and keeps what it was asked.
+fn tunnels() -> (SocketAddr, Arc<std::sync::Mutex<Vec<String>>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heads);
+    std::thread::spawn(move || {
+        while let Ok((mut near, _)) = listener.accept() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                near.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            kept.lock().unwrap().push(head.clone());
+            // `user:password`.
+            if !head.contains("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n") {
+                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                near.write_all(refusal).unwrap();
+                continue;
+            }
+            let to = head.split(' ').nth(1).unwrap();
+            let mut far = std::net::TcpStream::connect(to).unwrap();
+            near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let (mut from, mut into) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut into));
+            let _ = std::io::copy(&mut far, &mut near);
+        }
+    });
+    (address, heads)
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_tunnel_and_is_verified_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle.pem");
+    std::fs::write(&bundle, CERTIFICATE).unwrap();
+    let (proxy, heads) = tunnels();
+    let by = |user: &str, more: (&'static str, &'static str)| {
+        let url = format!("http://{user}{proxy}");
+        let variables = [
+            ("AWS_CA_BUNDLE", bundle.to_str().unwrap()),
+            ("HTTPS_PROXY", url.as_str()),
+            more,
+        ];
+        HyperUpstream::from_environment(&Environment::of(variables)).unwrap()
+    };
+    let none = ("UNUSED", "");
+    let known = by("user:password@", none);
+    let address = |port| format!("https://localhost:{port}/b");
+
+    let port = serve_tls().port();
+    let sent = known.send(request(address(port))).await.unwrap();
+    assert_eq!(body(sent).await.unwrap(), "ok");
+    let asked = heads.lock().unwrap()[0].clone();
+    assert!(
+        asked.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")),
+        "{asked}"
+    );
+    // Nothing of the request is the proxy's to see.
+    assert!(!asked.contains("/b"), "{asked}");
+
+    let made = connect(&known, address(serve_tls().port())).await.unwrap();
+    assert_eq!(made.proxy, Some(format!("http://{proxy}")));
+    assert!(made.tls.is_some_and(|tls| tls.starts_with("TLS 1.3")));
+
+    let port = serve_tls_as(AUTHORITYS, AUTHORITYS_KEY).port();
+    let error = known.send(request(address(port))).await.unwrap_err();
+    assert!(matches!(error, Error::Certificate(_)), "{error:?}");
+
+    let error = by("user:wrong@", none)
+        .send(request(address(1)))
+        .await
+        .unwrap_err();
+    let text = super::upstream::describe(&error);
+    assert_eq!(
+        text,
+        format!("the proxy `http://{proxy}` makes no connection: proxy authorization required")
+    );
+
+    let before = heads.lock().unwrap().len();
+    let direct = by("user:password@", ("NO_PROXY", "localhost"));
+    let port = serve_tls().port();
+    assert!(direct.send(request(address(port))).await.is_ok());
+    assert_eq!(heads.lock().unwrap().len(), before);
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_named() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    let url = format!("http://user:s3cret@{address}");
+    for (variable, to) in [
+        ("http_proxy", "http://store.test/"),
+        ("https_proxy", "https://store.test/"),
+    ] {
+        let environment = Environment::of([(variable, url.as_str())]);
+        let upstream = HyperUpstream::from_environment(&environment).unwrap();
+        let error = upstream.send(request(to)).await.unwrap_err();
+        let text = super::upstream::describe(&error);
+        assert!(
+            text.starts_with(&format!("the proxy `http://{address}` makes no connection")),
+            "{text}"
+        );
+        assert!(!text.contains("s3cret") && !format!("{upstream:?}").contains("s3cret"));
     }
 }
