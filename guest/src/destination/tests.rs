@@ -5,7 +5,7 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::model::{Bucket, Model, Pieces, Reply, Stored};
-use crate::ports::{Clock as _, Method, Random as _, Request};
+use crate::ports::{Clock as _, Level, Method, Random as _, Request};
 use crate::record::{Change, Data, Metadata, Operation, json};
 
 type Incoming = Record<Pieces>;
@@ -767,7 +767,7 @@ fn whatever_the_store_does_answers_are_in_order_and_true() {
 #[test]
 fn a_prefix_that_is_a_path_is_doubted_when_the_destination_opens() {
     let world = World::open(&[("prefix", "/out/")], |_| None);
-    let lines = world.model.lines(crate::ports::Level::Warn);
+    let lines = world.model.lines(Level::Warn);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].ends_with("`out/` was probably meant"), "{lines:?}");
 }

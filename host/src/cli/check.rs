@@ -194,6 +194,13 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
     // A bundle that can't be read would keep the component from being loaded, and is not its fault.
     match HyperUpstream::from_environment(&Environment::process()) {
         Ok(upstream) => options.upstream = Some(Arc::new(upstream)),
+        Err(error @ SetupError::Proxy(_)) => {
+            let step = Step::new("proxy", "read the variables that name one");
+            return (
+                step.failed(with_causes(&error), "correct it, or unset it"),
+                None,
+            );
+        }
         Err(error) => {
             let step = Step::new("certificates", "read the file that AWS_CA_BUNDLE names");
             let advice =

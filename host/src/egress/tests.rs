@@ -673,7 +673,7 @@ async fn redirects_are_answers() {
 #[tokio::test]
 async fn failures_of_the_connection_keep_their_names() {
     type Case = (fn() -> upstream::Error, &'static str);
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
         (|| upstream::Error::Dns("x".into()), "DnsError"),
         (|| upstream::Error::Refused("x".into()), "ConnectionRefused"),
         (
