@@ -18,6 +18,8 @@ in_every_world! {
     an_outage_that_all_fetches_meet_is_outlived,
     a_store_that_never_answers_is_given_up_when_it_is_opened,
     a_source_that_failed_goes_on_from_its_last_ack,
+    a_bucket_that_is_elsewhere_is_named_with_its_place,
+    a_request_that_is_sent_on_within_the_store_arrives except(Native, "the host follows"),
 }
 
 /// Why a source does not open.
@@ -291,4 +293,55 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
         .map(|key| format!("snapshot {key} {key}"))
         .collect();
     assert_eq!(summary(&records), expected);
+}
+
+async fn a_bucket_that_is_elsewhere_is_named_with_its_place(place: &Place) {
+    let moved = |endpoint: &str| {
+        let document = format!(
+            "<Error><Code>PermanentRedirect</Code><Message>It is elsewhere.</Message>\
+             <Endpoint>{endpoint}</Endpoint></Error>"
+        );
+        Fault::foreign(301, &[("content-type", "application/xml")], document)
+    };
+    for (fault, expected) in [
+        (
+            moved("photos.s3-eu-west-3.amazonaws.com"),
+            "is in region `eu-west-3`: set `aws.region` to it",
+        ),
+        (moved("photos.store.example"), "`photos.store.example`"),
+        (
+            Fault::foreign(307, &[("location", "http://portal.example/sign-in")], ""),
+            "`http://portal.example`, which is not followed",
+        ),
+    ] {
+        let bucket = place.plain().await;
+        let rule = Rule::new(S3Operation::ListObjectsV2, fault);
+        bucket.wire().faults().add(rule);
+        let (_, message) = refused(&bucket, &[]).await;
+        assert!(message.contains(expected), "{message}");
+        let asked = bucket.wire().requests();
+        assert_eq!(asked.len(), 1, "{message}");
+    }
+}
+
+async fn a_request_that_is_sent_on_within_the_store_arrives(place: &Place) {
+    let bucket = place.plain().await;
+    bucket.put("a", "1").await;
+    let settings = bucket.settings(&[]);
+    let there = format!(
+        "{}/{}/a",
+        settings["aws.endpoint"].trim_end_matches('/'),
+        settings["aws.bucket"]
+    );
+    // A test's header lives as long as the process.
+    let sent_on = Fault::foreign(307, &[("location", there.leak())], "");
+    let rule = Rule::new(S3Operation::GetObject, sent_on).times(2);
+    let rule = bucket.wire().faults().add(rule);
+    let mut source = bucket
+        .source(&[], &State::none(), None)
+        .await
+        .expect("opens");
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["snapshot a 1"]);
+    assert_eq!(bucket.wire().faults().fired(rule), 2);
 }
