@@ -16,14 +16,16 @@ use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_http_client::Builder as HttpClientBuilder;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder as HttpClientBuilder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Cause, ChainInput, Error, Loaded};
+use crate::environment::Environment;
 
 /// Instance metadata answers within milliseconds where there is any; elsewhere the address is silent, and
 /// everybody without credentials waits this long to be told so.
@@ -41,7 +43,40 @@ pub(super) trait Fetch: Send + Sync {
 /// The chain. Holds no keys.
 pub(super) struct Chain {
     input: ChainInput,
+    /// To metadata services, which are on this machine or next to it: never through a proxy.
     http_client: SharedHttpClient,
+    /// To STS.
+    sts_client: SharedHttpClient,
+}
+
+/// The proxy for TLS, as the egress finds it, which refuses an address that is none.
+fn proxy(environment: &Environment) -> Option<ProxyConfig> {
+    let either = |lower, upper| environment.get(lower).or_else(|| environment.get(upper));
+    let url = either("https_proxy", "HTTPS_PROXY")?;
+    let url = url.trim();
+    let url = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    let proxy = ProxyConfig::https(url).ok()?;
+    Some(proxy.no_proxy(either("no_proxy", "NO_PROXY").unwrap_or_default()))
+}
+
+/// A client that reaches what speaks TLS through a proxy, and all else directly: metadata services speak none, whichever
+/// link asks them.
+fn through_proxy(context: TlsContext, proxy: ProxyConfig) -> SharedHttpClient {
+    HttpClientBuilder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder()
+            .proxy_config(proxy.clone())
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context.clone());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        if let Some(settings) = settings {
+            connector = connector.connector_settings(settings.clone());
+        }
+        connector.build()
+    })
 }
 
 /// One place that may have keys.
@@ -91,11 +126,17 @@ impl Chain {
         let trust = bundle.map(|bundle| TrustStore::empty().with_pem_certificate(bundle));
         let context =
             trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok());
-        let http_client = match context {
-            Some(context) => builder.tls_context(context).build_https(),
-            None => builder.build_https(),
+        let context = context.unwrap_or_default();
+        let http_client = builder.tls_context(context.clone()).build_https();
+        let sts_client = match proxy(&input.environment) {
+            Some(proxy) => through_proxy(context, proxy),
+            None => http_client.clone(),
         };
-        Self { input, http_client }
+        Self {
+            input,
+            http_client,
+            sts_client,
+        }
     }
 
     fn links(&self) -> Vec<Link> {
@@ -103,11 +144,12 @@ impl Chain {
         let config = ProviderConfig::without_region()
             .with_http_client(self.http_client.clone())
             .with_region(self.input.region.clone().map(Region::new));
+        let to_sts = config.clone().with_http_client(self.sts_client.clone());
         let profile = ProfileFileCredentialsProvider::builder()
-            .configure(&config)
+            .configure(&to_sts)
             .build();
         let web_identity = WebIdentityTokenCredentialsProvider::builder()
-            .configure(&config)
+            .configure(&to_sts)
             .build();
         let container = EcsCredentialsProvider::builder().configure(&config).build();
         let mut links = vec![
@@ -224,7 +266,6 @@ mod tests {
     use aws_credential_types::provider::future;
 
     use super::*;
-    use crate::environment::Environment;
 
     #[derive(Debug)]
     enum Fake {
