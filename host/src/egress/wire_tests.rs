@@ -375,6 +375,8 @@ async fn an_authoritys_own_certificate_is_trusted_where_the_bundle_names_it() {
 async fn what_is_wrong_with_a_certificate_is_said() {
     let authoritys = (AUTHORITYS, AUTHORITYS_KEY);
     let expired = (EXPIRED, AUTHORITYS_KEY);
+    // It names an authority that is trusted, which has not signed it.
+    let forged = Distrust::Other("its signature is wrong");
     let own_name = Distrust::Name {
         wanted: "0.0.0.0".to_owned(),
         presented: "`localhost`, `127.0.0.1`".to_owned(),
@@ -384,12 +386,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         (AUTHORITYS, authoritys, "0.0.0.0", own_name),
         (EXPIRED, expired, "localhost", Distrust::Expired),
         (CERTIFICATE, authoritys, "localhost", Distrust::Authority),
-        (
-            AUTHORITYS,
-            (CERTIFICATE, KEY),
-            "localhost",
-            Distrust::Unknown,
-        ),
+        (AUTHORITYS, (CERTIFICATE, KEY), "localhost", forged),
     ] {
         match trusting(bundle, shown, host).await.unwrap_err() {
             Error::Certificate(found) => assert_eq!(found, why),
@@ -453,6 +450,34 @@ fn a_bundle_that_is_none_is_an_error_that_names_it() {
     }
 }
 
+/// Reads what a tunnel is asked for, and makes it.
+fn tunnel(mut near: std::net::TcpStream, kept: &std::sync::Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if near.read_exact(&mut byte).is_err() {
+            return;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    kept.lock().unwrap().push(head.clone());
+    // `user:password`.
+    if !head.contains("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n") {
+        let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+        near.write_all(refusal).unwrap();
+        return;
+    }
+    let to = head.split(' ').nth(1).unwrap();
+    let mut far = std::net::TcpStream::connect(to).unwrap();
+    near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let (mut from, mut into) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut into);
+    });
+    let _ = std::io::copy(&mut far, &mut near);
+}
+
 /// A proxy on a thread of its own that makes tunnels for whoever knows the password, and keeps what it was asked.
 fn tunnels() -> (SocketAddr, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -460,27 +485,9 @@ fn tunnels() -> (SocketAddr, Arc<std::sync::Mutex<Vec<String>>>) {
     let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kept = Arc::clone(&heads);
     std::thread::spawn(move || {
-        while let Ok((mut near, _)) = listener.accept() {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                near.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap();
-            kept.lock().unwrap().push(head.clone());
-            // `user:password`.
-            if !head.contains("Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA==\r\n") {
-                let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
-                near.write_all(refusal).unwrap();
-                continue;
-            }
-            let to = head.split(' ').nth(1).unwrap();
-            let mut far = std::net::TcpStream::connect(to).unwrap();
-            near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-            let (mut from, mut into) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut from, &mut into));
-            let _ = std::io::copy(&mut far, &mut near);
+        while let Ok((near, _)) = listener.accept() {
+            let kept = Arc::clone(&kept);
+            std::thread::spawn(move || tunnel(near, &kept));
         }
     });
     (address, heads)
