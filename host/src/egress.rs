@@ -4,6 +4,7 @@
 
 mod budget;
 mod checksum;
+mod condition;
 mod connector;
 mod counters;
 mod failure;
@@ -43,6 +44,7 @@ pub use self::upstream::{HyperUpstream, Upstream};
 
 use self::budget::{Budget, Room};
 use self::checksum::Checksums;
+use self::condition::{find_text, is_conditional, refuses_condition};
 use self::counters::Counters;
 use self::failure::Failure;
 use self::redaction::Secrets;
@@ -750,34 +752,6 @@ async fn read_refusal(
     Ok((Response::from_parts(parts, body), code))
 }
 
-/// Whether a write takes effect only where nothing is yet.
-fn is_conditional(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|value| value == "*")
-}
-
-/// Whether the store says that it knows no conditions on writes, by which answers the component tells that too: 501 or
-/// `NotImplemented`, or a 400 that names the header.
-fn refuses_condition(status: StatusCode, document: &[u8]) -> bool {
-    let names_it = |element| {
-        let text = find_text(document, element).unwrap_or_default();
-        text.to_ascii_lowercase().contains("if-none-match")
-    };
-    status == StatusCode::NOT_IMPLEMENTED
-        || find_text(document, "Code").as_deref() == Some("NotImplemented")
-        || (status == StatusCode::BAD_REQUEST && (names_it("Code") || names_it("Message")))
-}
-
-/// The text of the first element of that name. The guest reads the document properly; here it decides only whether
-/// to correct what the guest can't.
-fn find_text(document: &[u8], element: &str) -> Option<String> {
-    let text = std::str::from_utf8(document).ok()?;
-    let (_, rest) = text.split_once(&format!("<{element}>"))?;
-    let (found, _) = rest.split_once(&format!("</{element}>"))?;
-    Some(found.trim().to_owned())
-}
-
 fn unix_ms(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -801,6 +775,8 @@ fn whole(bytes: Bytes) -> WasiBody {
 
 #[cfg(test)]
 mod budget_tests;
+#[cfg(test)]
+mod condition_tests;
 #[cfg(test)]
 mod echo_tests;
 #[cfg(test)]
