@@ -9,7 +9,7 @@ use crate::site::{Site, keys, numbered};
 const USER: &str = "user:pass-of-a-proxy";
 
 fn through(invocation: Invocation, variable: &str, proxy: &Proxy, user: &str) -> Invocation {
-    invocation.env(variable, &format!("http://{user}{}", proxy.address()))
+    invocation.env(variable, format!("http://{user}{}", proxy.address()))
 }
 
 #[tokio::test]

@@ -352,62 +352,119 @@ impl Error {
                 request_id,
                 ..
             } => {
-                let code = code.as_str();
-                let detail = detail(status, code, message, request_id);
-                if code == "NoSuchBucket" || (*status == 404 && *operation == "HeadBucket") {
-                    let message = format!("bucket \"{bucket}\" does not exist ({place})");
-                    return ConnectorError::invalid(message);
-                }
-                if let Some(found) = found.as_ref().filter(|found| *found != region)
-                    && (matches!(status, 301 | 307 | 400))
-                {
-                    return ConnectorError::invalid(format!(
-                        "bucket \"{bucket}\" is in region `{found}`: set `aws.region` to it ({place})"
-                    ));
-                }
-                if let Some(elsewhere) = elsewhere {
-                    // For good, or for now: a bucket that is new, or a portal that wants a sign-in.
-                    let kind = match status {
-                        302 | 303 | 307 => ErrorKind::Unavailable,
-                        _ => ErrorKind::Invalid,
-                    };
-                    let message = format!(
-                        "{operation} was sent on to `{}`, which is not followed: set `aws.endpoint` or `aws.region` so that \
-                         they lead to bucket \"{bucket}\" ({place}): {detail}",
-                        without_path(elsewhere)
-                    );
-                    return ConnectorError::new(kind, message);
-                }
-                if CREDENTIALS.contains(&code) {
-                    let message = format!("{endpoint} refused the credentials: {detail}");
-                    return ConnectorError::new(ErrorKind::Denied, message);
-                }
-                if *status == 403 || code == "AccessDenied" {
-                    // The one permission that nobody has thought of who could list objects.
-                    let advice = match *operation {
-                        "ListObjectVersions" => "; allow s3:ListBucketVersions",
-                        _ => "",
-                    };
-                    let message = format!(
-                        "{operation} was denied on bucket \"{bucket}\" ({place}): {detail}{advice}"
-                    );
-                    return ConnectorError::new(ErrorKind::Denied, message);
-                }
-                let kind = match self.retry() {
-                    Retry::No => ErrorKind::Invalid,
-                    Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
+                let refusal = Refusal {
+                    operation,
+                    status: *status,
+                    code,
+                    detail: detail(status, code, message, request_id),
+                    bucket,
+                    place,
                 };
-                let mut message =
-                    format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
-                // What servers answer to plain HTTP on a port of TLS; S3 itself gives a code.
-                if *status == 400 && code.is_empty() && !config.endpoint.tls {
-                    message.push_str(
-                        "; if the store speaks TLS there, begin `aws.endpoint` with https://",
-                    );
-                }
-                ConnectorError::new(kind, message)
+                let known = refusal
+                    .of_another_place(region, found.as_deref(), elsewhere.as_deref())
+                    .or_else(|| refusal.of_permissions(endpoint));
+                known.unwrap_or_else(|| refusal.other(self.retry(), config.endpoint.tls))
             }
         }
+    }
+}
+
+/// A refusal of S3's, to be told to a user.
+struct Refusal<'a> {
+    operation: &'a str,
+    status: u16,
+    code: &'a str,
+    /// What S3 said of it.
+    detail: String,
+    bucket: &'a str,
+    /// Where the bucket was looked for.
+    place: String,
+}
+
+impl Refusal<'_> {
+    /// The bucket is not there, or not here.
+    fn of_another_place(
+        &self,
+        region: &str,
+        found: Option<&str>,
+        elsewhere: Option<&str>,
+    ) -> Option<ConnectorError> {
+        let Self {
+            operation,
+            status,
+            detail,
+            bucket,
+            place,
+            ..
+        } = self;
+        if self.code == "NoSuchBucket" || (*status == 404 && *operation == "HeadBucket") {
+            let message = format!("bucket \"{bucket}\" does not exist ({place})");
+            return Some(ConnectorError::invalid(message));
+        }
+        if let Some(found) = found.filter(|found| *found != region)
+            && matches!(status, 301 | 307 | 400)
+        {
+            return Some(ConnectorError::invalid(format!(
+                "bucket \"{bucket}\" is in region `{found}`: set `aws.region` to it ({place})"
+            )));
+        }
+        // For good, or for now: a bucket that is new, or a portal that wants a sign-in.
+        let kind = match status {
+            302 | 303 | 307 => ErrorKind::Unavailable,
+            _ => ErrorKind::Invalid,
+        };
+        let message = format!(
+            "{operation} was sent on to `{}`, which is not followed: set `aws.endpoint` or `aws.region` so that \
+             they lead to bucket \"{bucket}\" ({place}): {detail}",
+            without_path(elsewhere?)
+        );
+        Some(ConnectorError::new(kind, message))
+    }
+
+    /// The keys are none, or may not do this.
+    fn of_permissions(&self, endpoint: &str) -> Option<ConnectorError> {
+        let Self {
+            operation,
+            detail,
+            bucket,
+            place,
+            ..
+        } = self;
+        if CREDENTIALS.contains(&self.code) {
+            let message = format!("{endpoint} refused the credentials: {detail}");
+            return Some(ConnectorError::new(ErrorKind::Denied, message));
+        }
+        if self.status != 403 && self.code != "AccessDenied" {
+            return None;
+        }
+        // The one permission that nobody has thought of who could list objects.
+        let advice = match *operation {
+            "ListObjectVersions" => "; allow s3:ListBucketVersions",
+            _ => "",
+        };
+        let message =
+            format!("{operation} was denied on bucket \"{bucket}\" ({place}): {detail}{advice}");
+        Some(ConnectorError::new(ErrorKind::Denied, message))
+    }
+
+    fn other(&self, retry: Retry, tls: bool) -> ConnectorError {
+        let Self {
+            operation,
+            detail,
+            bucket,
+            place,
+            ..
+        } = self;
+        let kind = match retry {
+            Retry::No => ErrorKind::Invalid,
+            Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
+        };
+        let mut message = format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
+        // What servers answer to plain HTTP on a port of TLS; S3 itself gives a code.
+        if self.status == 400 && self.code.is_empty() && !tls {
+            message.push_str("; if the store speaks TLS there, begin `aws.endpoint` with https://");
+        }
+        ConnectorError::new(kind, message)
     }
 }
 

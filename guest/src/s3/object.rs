@@ -35,7 +35,7 @@ pub struct Object<B> {
     pub last_modified: Option<Timestamp>,
     /// The version that was answered with; none or `null` where there are no versions.
     pub version_id: Option<String>,
-    /// Headers of the object, by the name that they have in [`HEADERS`].
+    /// Headers of the object, by the name that they have in the metadata of a record.
     pub headers: Vec<(&'static str, String)>,
     /// User metadata by name.
     pub metadata: Vec<(String, String)>,

@@ -409,7 +409,13 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
         Reply::status(301).body(&[document.as_bytes()])
     };
     let sent_on = |to: &'static str| Reply::status(307).header("location", to);
-    let cases: [(fn(&'static str) -> Reply, _, _, _); 4] = [
+    type Case = (
+        fn(&'static str) -> Reply,
+        &'static str,
+        ErrorKind,
+        &'static str,
+    );
+    let cases: [Case; 4] = [
         (
             moved,
             "b1x.s3-eu-west-1.amazonaws.com",

@@ -32,8 +32,8 @@ pub(super) enum Way {
     Direct(DirectStream),
     /// To a proxy that reads the requests and passes them on.
     Forward(DirectStream, Proxy),
-    /// To the store, through a proxy that passes bytes on.
-    Tunnel(MaybeHttpsStream<DirectStream>, Proxy),
+    /// To the store, through a proxy that passes bytes on. TLS may be in TLS there: it is boxed, since it is large and rare.
+    Tunnel(Box<MaybeHttpsStream<DirectStream>>, Proxy),
 }
 
 /// A proxy made no connection.
@@ -110,7 +110,7 @@ impl Service<Uri> for Ways {
             proxy: proxy.clone(),
         };
         let connecting = HttpsConnector::from((named, Arc::clone(&self.tls))).call(to);
-        async move { Ok(Way::Tunnel(connecting.await?, proxy)) }.boxed()
+        async move { Ok(Way::Tunnel(Box::new(connecting.await?), proxy)) }.boxed()
     }
 }
 
@@ -157,7 +157,7 @@ impl Way {
                 ..of_direct(stream, Some(proxy))
             },
             Self::Tunnel(stream, proxy) => {
-                let (inner, tls) = match stream {
+                let (inner, tls) = match &**stream {
                     MaybeHttpsStream::Http(inner) => (inner, None),
                     MaybeHttpsStream::Https(stream) => {
                         let (inner, session) = stream.inner().get_ref();
