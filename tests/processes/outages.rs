@@ -59,6 +59,7 @@ async fn stores_that_go_away_are_waited_for() {
     tokio::join!(
         a_source_goes_on_and_prints_each_record_once(),
         a_source_goes_on_until_it_has_caught_up(),
+        a_store_that_is_soon_back_is_waited_for_by_the_same_instance(),
         a_source_that_is_killed_in_an_outage_goes_on_at_the_next_start(),
         a_source_that_is_stopped_in_an_outage_ends_at_once(),
         a_source_whose_bucket_is_gone_after_an_outage_ends(),
@@ -131,6 +132,28 @@ async fn a_source_goes_on_until_it_has_caught_up() {
     let ended = source.ended().await.well();
     assert_eq!(keys(&ended.records()), numbered(0..2000));
     said_once(&ended);
+}
+
+async fn a_store_that_is_soon_back_is_waited_for_by_the_same_instance() {
+    const AWAY: &str = "the store does not answer";
+    const BACK: &str = "the store answers again";
+    let mut site = Site::new().await;
+    site.fill(3);
+    let mut source = hastily(site.source()).start();
+    source.lines(3).await;
+    site.server.unplug();
+    source.says(AWAY).await;
+    site.put("0003", "while nobody looked");
+    site.server.plug().await.unwrap();
+    source.lines(4).await;
+    source.says(BACK).await;
+    source.signal(Signal::Terminate).await;
+    let ended = source.ended().await.well();
+    assert_eq!(keys(&ended.records()), numbered(0..4));
+    for words in [AWAY, BACK] {
+        assert_eq!(ended.stderr.matches(words).count(), 1, "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains(INTERRUPTED), "{}", ended.stderr);
 }
 
 async fn a_source_that_is_killed_in_an_outage_goes_on_at_the_next_start() {

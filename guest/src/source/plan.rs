@@ -258,7 +258,7 @@ impl<P: Ports> Store<P> {
                 self.keeps = false;
                 let line = "the host keeps no state: a restart delivers changes of the lookback window again, and \
                             does not know uploads that were in progress";
-                self.ports.log(Level::Info, line);
+                self.ports.log(Level::Debug, line);
                 Ok(())
             }
             StateError::Absent => Ok(()),
