@@ -110,13 +110,14 @@ pub fn encode_tail(out: &mut impl Text) {
 pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut impl Text) {
     match data {
         Some(Data::Raw(bytes)) => encode_bytes(bytes, out),
-        // A newline in JSON text can only stand between tokens, where a space means the same.
+        // A newline in JSON text can only stand between tokens, where a space means the same. What is escaped can only
+        // stand within strings, where the escape is the same value.
         Some(Data::Structured(text)) => {
             let mut pieces = text.split(['\n', '\r']);
-            out.put(pieces.next().unwrap_or_default().as_bytes());
+            put_escaped(pieces.next().unwrap_or_default().as_bytes(), out);
             for piece in pieces {
                 out.put(b" ");
-                out.put(piece.as_bytes());
+                put_escaped(piece.as_bytes(), out);
             }
         }
         Some(Data::Body { .. }) | None => out.put(b"null"),
@@ -150,12 +151,53 @@ pub fn line_bytes(record: &Record<NoBody>) -> u64 {
     count.0
 }
 
+/// Appends UTF-8 of JSON, with escapes for what JSON leaves as it is and a terminal obeys.
+fn put_escaped(text: &[u8], out: &mut impl Text) {
+    let (mut put, mut at) = (0, 0);
+    while let Some(skipped) = text[at..].iter().position(|byte| begins_obeyed(*byte)) {
+        at += skipped;
+        let Some((c, bytes)) = obeyed(&text[at..]) else {
+            at += 1;
+            continue;
+        };
+        out.put(&text[put..at]);
+        out.put(format!("\\u{c:04x}").as_bytes());
+        at += bytes;
+        put = at;
+    }
+    out.put(&text[put..]);
+}
+
+/// Whether a character that begins with this byte may be one that a terminal obeys: few texts hold any.
+fn begins_obeyed(byte: u8) -> bool {
+    matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
+}
+
+/// The character at the beginning of UTF-8 and its length, if terminals or editors obey it rather than show it: DEL, C1,
+/// marks and overrides of the direction of writing (<https://www.unicode.org/reports/tr9/>), and ends of lines that are
+/// not `\n`. JSON itself escapes C0.
+fn obeyed(text: &[u8]) -> Option<(u32, usize)> {
+    let found = match *text {
+        [0x7f, ..] => (0x7f, 1),
+        [0xc2, low @ 0x80..=0x9f, ..] => (u32::from(low), 2),
+        [0xd8, 0x9c, ..] => (0x61c, 2),
+        [0xe2, middle, low, ..] => {
+            let c = 0x2000 | u32::from(middle & 0x3f) << 6 | u32::from(low & 0x3f);
+            let is_obeyed = matches!(c, 0x200e..=0x200f | 0x2028..=0x202e | 0x2066..=0x2069);
+            is_obeyed.then_some((c, 3))?
+        }
+        _ => return None,
+    };
+    Some(found)
+}
+
 /// Text as [`io::Write`].
 struct Written<'t, T>(&'t mut T);
 
 impl<T: Text> io::Write for Written<'_, T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.put(bytes);
+        // Whole characters: serde_json splits strings only where it escapes something.
+        put_escaped(bytes, self.0);
         Ok(bytes.len())
     }
 
@@ -225,6 +267,30 @@ mod tests {
              \"key\":\"cGFkbG9jay1rZXk=\",\"payload\":{\"before\":\"//4A\",\
              \"after\":{\"bool\":true, \"number\":1e400}}}\n"
         );
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped_and_stays_the_same_value() {
+        let text = "a\u{7f}\u{80}b\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\"\u{85}";
+        let shown = "\u{a0}\u{bf}é\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}→😀";
+        let both = format!("{text}{shown}");
+        let mut record = sample();
+        record.metadata.insert(both.clone(), both.clone());
+        let value = serde_json::json!({ both.clone(): both.clone() });
+        record.payload.after = Some(Data::Structured(format!("{value:#}")));
+        let line = line(&record);
+        for c in text.chars().filter(|c| !c.is_ascii_graphic()) {
+            assert!(!line.contains(c), "{c:?} in {line}");
+        }
+        assert!(line.contains(shown), "{line}");
+        assert!(line.contains("a\\u007f\\u0080b\\u009b"), "{line}");
+        let read = decode_line(line.as_bytes()).expect("reads");
+        assert_eq!(read.metadata, record.metadata);
+        let Some(Data::Structured(text)) = read.payload.after else {
+            panic!("structured data stay such");
+        };
+        let read: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        assert_eq!(read, value);
     }
 
     #[test]
