@@ -491,20 +491,20 @@ impl<P: Ports> Client<P> {
         if truncated && next.is_none() {
             return Err(Error::malformed(
                 operation,
-                xml::Error::Shape("a truncated page names no next one"),
+                xml::Error::Contradiction("a truncated page names no next one"),
             ));
         }
         // What is not listed would be taken for gone, so neither half of a contradiction is believed.
         if !truncated && next.is_some() {
             return Err(Error::malformed(
                 operation,
-                xml::Error::Shape("the page is the last one, and yet names a next one"),
+                xml::Error::Contradiction("the page is the last one, and yet names a next one"),
             ));
         }
         if next.is_some() && next == start {
             return Err(Error::malformed(
                 operation,
-                xml::Error::Shape("the page leads to itself"),
+                xml::Error::Contradiction("the page leads to itself"),
             ));
         }
         Ok(())

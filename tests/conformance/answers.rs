@@ -54,6 +54,8 @@ fn wrong_answers() -> Vec<Fault> {
         Fault::empty(),
         Fault::sign_in_page(),
         Fault::another_object("body-z"),
+        // As long as the object, and with nothing that says which object it is.
+        Fault::foreign(200, &[], "body-z"),
         Fault::foreign(204, &[], Bytes::new()),
         Fault::Partial,
         Fault::html_page(421),

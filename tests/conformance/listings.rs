@@ -178,7 +178,7 @@ async fn a_page_that_leads_to_itself_is_an_error(place: &Place) {
         ),
     ] {
         let (kind, message) = stopped_by(&bucket, Rule::new(operation, page).skip(skips)).await;
-        assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+        assert_eq!(kind, ErrorKind::Corrupt, "{message}");
         assert!(message.contains("leads to itself"), "{message}");
         assert!(message.contains(&operation.to_string()), "{message}");
     }
@@ -194,7 +194,7 @@ async fn a_page_that_leads_nowhere_is_an_error(place: &Place) {
     ] {
         let rule = Rule::new(operation, empty_page(root, "")).skip(skips);
         let (kind, message) = stopped_by(&bucket, rule).await;
-        assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+        assert_eq!(kind, ErrorKind::Corrupt, "{message}");
         assert!(message.contains("names no next one"), "{message}");
     }
 }
@@ -268,7 +268,7 @@ async fn a_last_page_that_names_a_next_one_is_an_error(place: &Place) {
         ] {
             let rule = Rule::new(operation, Fault::Element("IsTruncated", text)).skip(skips);
             let (kind, message) = stopped_by(&bucket, rule).await;
-            assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+            assert_eq!(kind, ErrorKind::Corrupt, "{message}");
             let expected = "is the last one, and yet names a next one";
             assert!(message.contains(expected), "{message}");
         }

@@ -84,12 +84,16 @@ pub fn region_of(host: &str) -> Option<&str> {
         .chain(["amazonaws.com"])
         .find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
     let (before, region) = place.rsplit_once(['.']).unwrap_or(("", place));
+    let is_service = |name: &str| before == name || before.ends_with(&format!(".{name}"));
     match region.strip_prefix("s3-") {
+        // Names of services and of the classic region, which are no region's own.
+        Some("accelerate" | "external-1" | "global" | "fips") => None,
+        Some(region) if region.starts_with("website-") => None,
         Some(region) => Some(region),
-        None if before == "s3" || before.ends_with(".s3") || before.ends_with("s3.dualstack") => {
-            Some(region)
-        }
-        None => None,
+        None => ["s3", "s3.dualstack", "s3-fips", "s3-fips.dualstack"]
+            .into_iter()
+            .any(is_service)
+            .then_some(region),
     }
 }
 
@@ -215,6 +219,10 @@ mod tests {
             ("b.s3-eu-west-1.amazonaws.com", Some("eu-west-1")),
             ("s3.dualstack.eu-west-1.amazonaws.com", Some("eu-west-1")),
             ("my.b.s3.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+            ("b.s3-fips.us-east-1.amazonaws.com", Some("us-east-1")),
+            ("b.s3-accelerate.amazonaws.com", None),
+            ("b.s3-website-eu-west-1.amazonaws.com", None),
+            ("s3-external-1.amazonaws.com", None),
             ("b.s3.amazonaws.com", None),
             ("s3.amazonaws.com", None),
             ("b.s3.eu-west-1.example.com", None),

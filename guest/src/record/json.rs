@@ -272,7 +272,8 @@ mod tests {
     #[test]
     fn what_a_terminal_obeys_is_escaped_and_stays_the_same_value() {
         let text = "a\u{7f}\u{80}b\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\"\u{85}";
-        let shown = "\u{a0}\u{bf}é\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}→😀";
+        let shown =
+            "\u{a0}\u{bf}é\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}→😀";
         let both = format!("{text}{shown}");
         let mut record = sample();
         record.metadata.insert(both.clone(), both.clone());

@@ -290,9 +290,9 @@ impl Error {
                 error: TransportError::Broken(_),
                 ..
             } => Retry::Backoff,
-            // No document that is cut short names a key that it has not: another one will say the same.
+            // No document that is cut short names a key or a page that it has not: another one will say the same.
             Self::Malformed {
-                error: xml::Error::Key(_),
+                error: xml::Error::Key(_) | xml::Error::Contradiction(_),
                 ..
             } => Retry::No,
             // A document that was cut short parses no better than one that is wrong: ask again.
@@ -338,7 +338,7 @@ impl Error {
                 format!("no answer from {endpoint} to {operation}: {why}"),
             ),
             Self::Malformed {
-                error: xml::Error::Key(_),
+                error: xml::Error::Key(_) | xml::Error::Contradiction(_),
                 ..
             } => ConnectorError::corrupt(self.to_string()),
             Self::Malformed { .. } => ConnectorError::new(ErrorKind::Unavailable, self.to_string()),

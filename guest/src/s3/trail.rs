@@ -40,7 +40,7 @@ impl<M: PartialEq + Clone> Trail<M> {
         keys_repeat: bool,
         page: &Page<T, M>,
     ) -> Result<()> {
-        let circle = |why| Err(Error::malformed(operation, xml::Error::Shape(why)));
+        let circle = |why| Err(Error::malformed(operation, xml::Error::Contradiction(why)));
         let (greatest, next) = (page.greatest.as_deref(), page.next.as_ref());
         if greatest > self.greatest.as_deref() {
             *self = Self {

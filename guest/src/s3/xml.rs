@@ -16,6 +16,9 @@ pub enum Error {
     /// A value is not what it should be, or a page not what it should be.
     #[error("{0}")]
     Shape(&'static str),
+    /// A listing contradicts itself, or goes in a circle: the same question would bring the same answer.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// A key is not text.
     #[error(
         "the key `{0}` is not UTF-8, as keys of S3 are: rename the object, or set `prefix` to what leaves it out"

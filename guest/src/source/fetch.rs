@@ -187,8 +187,9 @@ fn assemble<P: Ports>(
     for (name, value) in object.headers {
         metadata.insert(format!("s3.header.{name}"), value);
     }
-    let etag = object.etag.unwrap_or_else(|| fetched.object.etag.clone());
-    metadata.insert("s3.etag".to_owned(), etag);
+    if let Some(etag) = object.etag.filter(|etag| !etag.is_empty()) {
+        metadata.insert("s3.etag".to_owned(), etag);
+    }
     metadata.insert("s3.size".to_owned(), fetched.size.to_string());
     fetched.record.payload.after = Some(match object.content {
         Content::Whole(bytes) => Data::Raw(bytes),

@@ -45,8 +45,8 @@ pub enum Retrieved<B> {
 /// What a source says once, whatever the number of objects.
 #[derive(Debug, Default)]
 pub struct Oddities {
-    /// The store lists other ETags than objects have.
-    etags_differ: Cell<bool>,
+    /// Objects of which the store, after all patience, lists another ETag than they have.
+    etags_differ: Cell<u32>,
     /// The store lists other times than objects have.
     times_differ: Cell<bool>,
 }
@@ -135,14 +135,17 @@ impl<P: Ports> Retrieval<P> {
                     let is_patient = answers < limits::ANSWERS_MAX;
                     if is_pinned
                         && doubt.is_condition()
-                        && (!is_patient || self.oddities.etags_differ.get())
+                        && (!is_patient
+                            || self.oddities.etags_differ.get() >= limits::ODD_ETAGS_MIN)
                     {
                         self.tell_etags_differ(&wanted.entry.key);
                         is_pinned = false;
                         continue;
                     }
                     if !is_patient {
-                        return Ok(Retrieved::Unreadable(self.contradiction(doubt)));
+                        // No property of the object: it must not be passed over, and is due again.
+                        let object = format!("object `{}`", wanted.entry.key);
+                        return Err(self.contradiction(doubt).context(object));
                     }
                 }
             }
@@ -294,7 +297,9 @@ impl<P: Ports> Retrieval<P> {
     }
 
     fn tell_etags_differ(&self, key: &str) {
-        if self.oddities.etags_differ.replace(true) {
+        let odd = &self.oddities.etags_differ;
+        odd.set(odd.get().saturating_add(1));
+        if odd.get() > 1 {
             return;
         }
         let line = format!(
@@ -310,8 +315,8 @@ impl<P: Ports> Retrieval<P> {
         match doubt {
             Doubt::Refusal(error) => {
                 let mut explained = error.explain(self.client.config());
-                // What passes between store and us may pass again.
-                if explained.kind == ErrorKind::Invalid {
+                // What passes between store and us may pass again, a refusal that is nobody's included.
+                if explained.kind == ErrorKind::Invalid || error.is_anonymous() {
                     explained.kind = ErrorKind::Unavailable;
                 }
                 explained.message = format!(
@@ -359,7 +364,8 @@ fn is_final(error: &s3::Error) -> bool {
     !is_passing
 }
 
-/// What an answer has that the wanted object has not.
+/// What an answer has that the wanted object has not, and what it lacks to be known for it: the version, the ETag, or
+/// where there is none the time, each beside the length.
 fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Option<String> {
     if object.status != 200 {
         return Some(format!(
@@ -392,6 +398,19 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
             "its ETag is `{etag}` where `{}` was listed",
             listed.etag
         ));
+    }
+    let seconds = |time: Timestamp| i64::try_from(time.seconds()).unwrap_or(i64::MAX);
+    let newer_s = object
+        .last_modified
+        .filter(|_| listed.last_modified != Timestamp::default())
+        .map(|time| seconds(time) - seconds(listed.last_modified));
+    // A listing is never younger than what it lists: what is older was replaced by what was listed.
+    if !is_pinned && !is_named && newer_s.is_some_and(|newer_s| newer_s < -1) {
+        return Some("it is older than what was listed".to_owned());
+    }
+    let is_known = is_named || listed.etag.is_empty() || etag.is_some();
+    if !is_known && !newer_s.is_some_and(|newer_s| newer_s.abs() <= 1) {
+        return Some("it has neither an ETag nor the time that was listed".to_owned());
     }
     let length = match &object.content {
         Content::Whole(bytes) => Some(bytes.len() as u64),

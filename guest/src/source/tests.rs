@@ -46,7 +46,7 @@ impl World {
         model.serve(move |request| {
             let asked = asked(request);
             server(asked, request).unwrap_or_else(|| match asked {
-                Asked::Object => Reply::status(200).header("content-length", "0"),
+                Asked::Object => object(request),
                 listing => page(listing, &[], ""),
             })
         });
@@ -96,6 +96,16 @@ fn summary<B>(record: &Record<B>) -> String {
     };
     let operation = record.operation.as_str();
     format!("{operation} {}", String::from_utf8_lossy(key))
+}
+
+/// An object without bytes that is as it was asked for, and of ETag `1` where any will do.
+fn object(request: &Request) -> Reply {
+    let mut headers = request.headers.iter();
+    let wanted = headers.find(|(name, _)| *name == "if-match");
+    let etag = wanted.map_or("\"1\"", |(_, etag)| etag);
+    Reply::status(200)
+        .header("content-length", "0")
+        .header("etag", etag)
 }
 
 /// An entry of a listing: its key, its ETag, and how long it is stamped before the start.
@@ -209,7 +219,7 @@ fn with_a_change(mut server: impl FnMut(&Request) -> Reply + 'static) -> World {
 fn a_null_version_that_is_no_longer_the_latest_is_asked_for_by_name() {
     let mut world = with_a_change(|request| {
         if request.path_with_query.contains("versionId=null") {
-            Reply::status(200)
+            object(request)
         } else {
             Reply::error(412, "PreconditionFailed", "Another one.")
         }
@@ -393,7 +403,8 @@ fn pages_that_go_in_a_circle_end_the_source() {
         (Asked::Versions, "NextKeyMarker"),
     ] {
         let error = in_a_circle(listing, marker);
-        assert_eq!(error.kind, ErrorKind::Unavailable);
+        // No outage: whoever runs the source must not begin the same listing over and over.
+        assert_eq!(error.kind, ErrorKind::Corrupt);
         assert!(error.message.contains("in a circle"), "{error}");
     }
 }
@@ -447,6 +458,46 @@ fn etags_that_differ_from_the_listing_are_said_once() {
     let warning = world.warning();
     assert!(warning.contains("lists another ETag"), "{warning}");
     assert_eq!(world.source.progress().counts.skipped, 0);
+}
+
+#[test]
+fn one_odd_etag_proves_nothing_of_the_next_object() {
+    let mut world = World::open(&[], |asked, request| match asked {
+        Asked::Objects => {
+            let of = |key| looks_for(request, key) || looks_for(request, "");
+            let entries = ["a", "z"].into_iter().filter(|key| of(key));
+            let entries: Vec<_> = entries.map(|key| (key, "listed", HOUR)).collect();
+            Some(page(asked, &entries, ""))
+        }
+        Asked::Object if request.headers.iter().any(|(name, _)| *name == "if-match") => {
+            Some(Reply::error(412, "PreconditionFailed", "Another one."))
+        }
+        // A replica that lags has what was listed before.
+        Asked::Object if request.path_with_query.ends_with("/z") => {
+            let time = std::time::UNIX_EPOCH + Duration::from_millis(START.0) - 25 * HOUR;
+            Some(object(request).header("last-modified", &httpdate::fmt_http_date(time)))
+        }
+        _ => None,
+    });
+    let mut read = Vec::new();
+    let error = loop {
+        match world.read() {
+            Ok(records) => read.extend(records.iter().map(summary)),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(read, ["snapshot a"]);
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    let says = "object `z`: the answer is not the object";
+    assert!(error.message.contains(says), "{error}");
+    assert!(
+        error.message.contains("it is older than what was listed"),
+        "{error}"
+    );
+    let asked = world.asked(Asked::Object).into_iter();
+    let conditional = asked
+        .filter(|request| request.path_with_query.ends_with("/z") && !request.headers.is_empty());
+    assert!(conditional.count() as u32 >= limits::ANSWERS_MAX);
 }
 
 #[test]
