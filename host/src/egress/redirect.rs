@@ -42,7 +42,10 @@ fn is_own(from: &str, to: &str, region: &str) -> bool {
     if from == to {
         return true;
     }
-    match (place(from, region), place(to, region)) {
+    match (
+        place(from, region).or_else(|| global(from, region)),
+        place(to, region),
+    ) {
         (Some(from), Some(to)) => from == to,
         (None, None) => {
             let is_address = from.parse::<IpAddr>().is_ok() || from.starts_with('[');
@@ -53,6 +56,20 @@ fn is_own(from: &str, to: &str, region: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// The bucket in the global name of S3, from which requests for a new bucket are sent on to its region
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html>). There is none outside of the common partition.
+fn global<'h>(host: &'h str, region: &str) -> Option<(&'h str, bool)> {
+    if domain(region) != "amazonaws.com" || region.starts_with("us-gov-") {
+        return None;
+    }
+    let bucket = host.strip_suffix("s3.amazonaws.com")?;
+    let bucket = match bucket {
+        "" => bucket,
+        _ => bucket.strip_suffix('.')?,
+    };
+    Some((bucket, false))
 }
 
 /// The bucket in a name of S3 in AWS, which may be empty, and whether the name promises FIPS. None for hosts elsewhere.
@@ -115,6 +132,43 @@ mod tests {
             ("http://127.0.0.1:9000/b/k", "http://127.0.0.1:9000/b/k"),
         ] {
             assert!(follows(from, to), "{to}");
+        }
+    }
+
+    #[test]
+    fn the_global_name_leads_to_the_region_of_the_settings_and_no_other() {
+        let bucket = "https://b.s3.amazonaws.com/k?x=1";
+        for to in [
+            "https://b.s3-eu-west-1.amazonaws.com/k?x=1",
+            "https://b.s3.eu-west-1.amazonaws.com/k?x=1",
+            "https://b.s3.dualstack.eu-west-1.amazonaws.com/k?x=1",
+        ] {
+            assert!(follows(bucket, to), "{to}");
+        }
+        let path = "https://s3.amazonaws.com/b/k";
+        assert!(follows(path, "https://s3-eu-west-1.amazonaws.com/b/k"));
+        for (from, to) in [
+            (bucket, "https://b.s3-eu-west-2.amazonaws.com/k?x=1"),
+            (bucket, "https://c.s3-eu-west-1.amazonaws.com/k?x=1"),
+            (bucket, "https://s3-eu-west-1.amazonaws.com/k?x=1"),
+            (bucket, "https://b.s3-fips.eu-west-1.amazonaws.com/k?x=1"),
+            (bucket, "https://b.s3.cn-north-1.amazonaws.com.cn/k?x=1"),
+            (bucket, "https://evil.b.s3.amazonaws.com/k?x=1"),
+            (path, "https://b.s3.amazonaws.com/b/k"),
+            (
+                "https://s3.eu-west-1.amazonaws.com/b/k",
+                "https://s3.amazonaws.com/b/k",
+            ),
+        ] {
+            assert!(!follows(from, to), "{to}");
+        }
+        assert_eq!(
+            global("b.s3.amazonaws.com", "eu-west-1"),
+            Some(("b", false))
+        );
+        assert_eq!(global("bs3.amazonaws.com", "eu-west-1"), None);
+        for region in ["us-gov-west-1", "cn-north-1", "us-iso-east-1"] {
+            assert_eq!(global("s3.amazonaws.com", region), None, "{region}");
         }
     }
 
