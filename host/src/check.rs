@@ -210,11 +210,14 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
         let step = match &mut side {
             Side::Source(source) => {
                 self.look(&client, first.as_ref()).await;
-                read(source).await
+                // What the check's own requests met is no reason of the component's errors.
+                source.reach().egress.take_reasons();
+                read(source, connector).await
             }
             Side::Destination(destination) => {
                 self.write(&client, destination.reach()).await;
-                open(destination).await
+                destination.reach().egress.take_reasons();
+                open(destination, connector).await
             }
         };
         self.note(step);
@@ -234,7 +237,12 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
                 Some(side)
             }
             Err(error) => {
-                self.note(step.failed(error.message(), SETTINGS_ADVICE));
+                let advice = match error.kind() {
+                    ErrorKind::Trap | ErrorKind::Internal => connector.blame(),
+                    _ => SETTINGS_ADVICE.to_owned(),
+                };
+                self.report.refuses_settings = error.kind() == ErrorKind::Invalid;
+                self.note(step.failed(error.message(), advice));
                 None
             }
         }
@@ -343,7 +351,7 @@ fn clock(ports: &Ports) -> Step {
 }
 
 /// Has the component itself open the bucket and read a record.
-async fn read(source: &mut Source) -> Step {
+async fn read(source: &mut Source, connector: &Connector) -> Step {
     let step = Step::new(
         "read",
         "open the source and read a record, which is not acked",
@@ -358,7 +366,7 @@ async fn read(source: &mut Source) -> Step {
     let step = match timeout(STEP_MAX + Duration::from_millis(500), read).await {
         Ok(Ok(records)) if records.is_empty() => step.passed("nothing to read yet"),
         Ok(Ok(_)) => step.passed("it came"),
-        Ok(Err(error)) => step.failed(error.message(), advice(&error)),
+        Ok(Err(error)) => step.failed(error.message(), advice(&error, connector)),
         Err(_) => step.failed(too_long("reading"), SILENCE_ADVICE),
     };
     let _ = source.teardown().await;
@@ -366,11 +374,11 @@ async fn read(source: &mut Source) -> Step {
 }
 
 /// Has the component itself open the bucket.
-async fn open(destination: &mut Destination) -> Step {
+async fn open(destination: &mut Destination, connector: &Connector) -> Step {
     let step = Step::new("open", "open the destination");
     let step = match timeout(STEP_MAX, destination.open()).await {
         Ok(Ok(())) => step.passed("it is open"),
-        Ok(Err(error)) => step.failed(error.message(), advice(&error)),
+        Ok(Err(error)) => step.failed(error.message(), advice(&error, connector)),
         Err(_) => step.failed(too_long("opening"), SILENCE_ADVICE),
     };
     let _ = destination.teardown().await;
@@ -383,11 +391,13 @@ fn too_long(what: &str) -> String {
     format!("{what} was given up after {} s", STEP_MAX.as_secs())
 }
 
-fn advice(error: &Error) -> &'static str {
-    match error.kind() {
+fn advice(error: &Error, connector: &Connector) -> String {
+    let advice = match error.kind() {
         ErrorKind::Invalid => "look at aws.bucket, aws.region and aws.endpoint",
         ErrorKind::Denied => "look at the steps above",
         ErrorKind::Unavailable => SILENCE_ADVICE,
+        ErrorKind::Internal | ErrorKind::Trap => return connector.blame(),
         _ => "report this, with the output of --verbose",
-    }
+    };
+    advice.to_owned()
 }

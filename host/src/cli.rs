@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
-use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings};
+use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings, blame};
 
 use terminal::Terminal;
 pub(crate) use terminal::report;
@@ -80,7 +80,7 @@ struct Common {
     /// Log what happens, in detail
     #[arg(short, long, global = true, help_heading = "Common options")]
     verbose: bool,
-    /// Show nothing but errors
+    /// Show nothing but errors, and how many objects were passed over
     #[arg(
         short,
         long,
@@ -173,13 +173,7 @@ impl Failure {
     fn running(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Internal | ErrorKind::Trap => {
-                let blame = match GIVEN.get() {
-                    Some(file) => format!(
-                        "the component {} is at fault: report it to whoever made it",
-                        file.display()
-                    ),
-                    None => "this is a bug of the connector: please report it".to_owned(),
-                };
+                let blame = blame(GIVEN.get().map(PathBuf::as_path));
                 Self::Failed(format!("{} ({blame})", one_line(error)))
             }
             _ => Self::Failed(one_line(error).into_owned()),

@@ -71,6 +71,8 @@ struct Inner {
     compute_max: Duration,
     upstream: Arc<dyn Upstream>,
     environment: Environment,
+    /// The file of a component that was given; none for the one that is built in.
+    given: Option<PathBuf>,
 }
 
 /// What a source or destination is given besides its settings.
@@ -135,6 +137,7 @@ impl Connector {
         let limit = options.compile_max.unwrap_or(COMPILE_MAX);
         // What was built in is ours: a slow machine may take longer.
         let limit = options.component.is_some().then_some(limit);
+        let given = options.component.clone();
         let compiled = apart(limit, move || compile(&bytes, cache.as_deref(), core_dumps)).await?;
         let pre = compiled.map_err(|error| {
             let what = options
@@ -165,12 +168,18 @@ impl Connector {
             .await?;
         check_size(&specification)?;
         Ok(Self(Arc::new(Inner {
+            given,
             pre,
             specification,
             compute_max,
             upstream,
             environment,
         })))
+    }
+
+    /// Whose fault a bug of this component is, and whom to tell.
+    pub(crate) fn blame(&self) -> String {
+        blame(self.0.given.as_deref())
     }
 
     /// What the component says of itself, and all its settings.
@@ -242,6 +251,18 @@ impl Connector {
 
     pub(crate) fn upstream(&self) -> Arc<dyn Upstream> {
         Arc::clone(&self.0.upstream)
+    }
+}
+
+/// Whose fault a bug of a component is, and whom to tell; none is the one that is built in.
+#[must_use]
+pub fn blame(given: Option<&Path>) -> String {
+    match given {
+        Some(file) => format!(
+            "the component {} is at fault: report it to whoever made it",
+            file.display()
+        ),
+        None => "this is a bug of the connector: please report it".to_owned(),
     }
 }
 

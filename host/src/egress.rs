@@ -12,6 +12,7 @@ mod hyper_upstream;
 mod operation;
 pub mod policy;
 mod proxy;
+mod reasons;
 mod redaction;
 mod redirect;
 mod resume;
@@ -21,14 +22,15 @@ pub mod upstream;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use tracing::Instrument as _;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
@@ -39,6 +41,7 @@ use crate::flood::{Admission, Flood, LINES_MAX, one_line};
 pub use self::budget::{HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT};
 pub use self::counters::{OperationCounts, Snapshot};
 pub use self::policy::{Operation, Policy, PolicyInput, Role};
+pub(crate) use self::reasons::Reasons;
 pub use self::sign::Signer;
 pub use self::upstream::{HyperUpstream, Upstream};
 
@@ -47,6 +50,7 @@ use self::checksum::Checksums;
 use self::condition::{find_text, is_conditional, refuses_condition};
 use self::counters::Counters;
 use self::failure::Failure;
+use self::reasons::LastReasons;
 use self::redaction::Secrets;
 use self::resume::Reader;
 use self::sign::PayloadHash;
@@ -122,8 +126,7 @@ struct Inner {
     counters: Counters,
     budget: Budget,
     refusals: Flood,
-    last_denial: Mutex<Option<String>>,
-    last_failure: Mutex<Option<String>>,
+    last_reasons: LastReasons,
 }
 
 /// A request that may leave, collected.
@@ -189,8 +192,7 @@ impl Egress {
                 counters: Counters::default(),
                 budget: Budget::new(),
                 refusals: Flood::new(),
-                last_denial: Mutex::default(),
-                last_failure: Mutex::default(),
+                last_reasons: LastReasons::default(),
             }),
         }
     }
@@ -248,21 +250,18 @@ impl Egress {
     /// Why the last request that this host kept in was kept in, in words for the user.
     #[must_use]
     pub fn last_denial(&self) -> Option<String> {
-        self.inner
-            .last_denial
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.last_reasons.get().denial
     }
 
     /// What the last failure of the connection was, in words for the user: more than an error code holds.
     #[must_use]
     pub fn last_failure(&self) -> Option<String> {
-        self.inner
-            .last_failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.inner.last_reasons.get().failure
+    }
+
+    /// Takes away why requests failed: it is no reason of what comes after.
+    pub(crate) fn take_reasons(&self) -> Reasons {
+        self.inner.last_reasons.take()
     }
 
     /// Whether the last keys have ended, or there were none, where others may follow: rotation takes seconds.
@@ -296,18 +295,17 @@ impl Egress {
         if matches!(failure, Failure::Credentials(_)) && self.inner.credentials.is_refreshable() {
             self.inner.awaits_keys.store(true, Ordering::Relaxed);
         }
-        let slot = if failure.is_denial() {
+        let is_denial = failure.is_denial();
+        if is_denial {
             self.inner.counters.denied();
             if let Admission::Logged { dropped } = self.inner.refusals.admit() {
                 tell_of(dropped);
                 tracing::warn!(%reason, "a request was not let out");
             }
-            &self.inner.last_denial
         } else {
             tracing::debug!(%reason, "a request failed");
-            &self.inner.last_failure
-        };
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        }
+        self.inner.last_reasons.note(reason, is_denial);
     }
 
     /// Gets the answer to a request, asking again only where the clock, the keys or the checksum were at fault.
@@ -541,7 +539,15 @@ impl Egress {
             outgoing.operation == Operation::PutObject && is_conditional(&outgoing.headers);
         let reader = Reader::new(self.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
-            None => reader.into_body().await?,
+            None => {
+                let body = reader.into_body().await?;
+                // One that came whole has a length now, which the guest compares with what was listed.
+                if let Some(bytes) = body.size_hint().exact() {
+                    let length = parts.headers.entry(header::CONTENT_LENGTH);
+                    length.or_insert_with(|| bytes.into());
+                }
+                body
+            }
             Some(secrets) => {
                 let mut document = reader.into_document(REFUSAL_BYTES_MAX).await?;
                 // What is compressed, or no text of one byte per letter, can't be searched, and says nothing to the

@@ -25,7 +25,7 @@ pub mod state;
 
 pub use component::{
     COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Given, Options, Parameter,
-    ParameterType, Specification, Validation,
+    ParameterType, Specification, Validation, blame,
 };
 pub use destination::{Ack, Destination};
 pub use error::{Error, ErrorKind, Result};

@@ -14,7 +14,7 @@ use crate::component::REDACTED;
 use crate::credentials::{ChainInput, Credentials};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
-use crate::egress::{Egress, Policy, PolicyInput, Role, Signer};
+use crate::egress::{Egress, Policy, PolicyInput, Reasons, Role, Signer};
 use crate::environment::{self, EndpointError, Environment, Filled};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::state::LastPlace;
@@ -208,19 +208,26 @@ impl Reach {
     /// credentials were refused, and where state could not be kept.
     pub(crate) async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
         // What failed in an earlier call is no reason of this one.
-        let place = self.state_place.take();
+        let (place, reasons) = (self.state_place.take(), self.egress.take_reasons());
         match (result, place) {
             (Ok(value), _) => Ok(value),
             (Err(error), Some(place)) => {
                 let message = format!("{}; {place}", error.message);
                 Err(Error::from(error).with_message(message))
             }
-            (Err(error), None) => Err(explain(error.into(), &self.egress, &self.credentials).await),
+            (Err(error), None) => {
+                Err(explain(error.into(), reasons, &self.egress, &self.credentials).await)
+            }
         }
     }
 }
 
-async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Error {
+async fn explain(
+    error: Error,
+    reasons: Reasons,
+    egress: &Egress,
+    credentials: &Credentials,
+) -> Error {
     match error.kind() {
         ErrorKind::Denied => {
             let error = if egress.awaits_keys() {
@@ -232,10 +239,10 @@ async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Er
                 .message()
                 .contains("the host did not let the request out")
             {
-                let message = egress
-                    .last_denial()
-                    .unwrap_or_else(|| error.message().to_owned());
-                return error.with_message(message);
+                return match reasons.denial {
+                    Some(denial) => error.with_message(denial),
+                    None => error,
+                };
             }
             match credentials.load().await {
                 Ok(loaded) => {
@@ -249,7 +256,7 @@ async fn explain(error: Error, egress: &Egress, credentials: &Credentials) -> Er
                 Err(_) => error,
             }
         }
-        ErrorKind::Unavailable => match egress.last_failure() {
+        ErrorKind::Unavailable => match reasons.failure {
             Some(failure) if !error.message().contains(&failure) => {
                 let message = format!("{} ({failure})", error.message());
                 error.with_message(message)

@@ -84,6 +84,63 @@ async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
 }
 
 #[tokio::test]
+async fn records_of_a_component_are_printed_as_text() {
+    let site = Site::new().await;
+    let ended = hostile(&site, "source", "positions", "open").args(&["--until-caught-up"]);
+    let ended = ended.run().await.well();
+    is_plain(&ended);
+    let records = ended.records();
+    let (name, value) = records[0].metadata.iter().next().unwrap();
+    assert_eq!(name, value);
+    assert!(name.contains('\u{9b}') && name.contains('\u{202e}'));
+}
+
+#[tokio::test]
+async fn a_check_blames_a_component_that_was_given_on_whoever_made_it() {
+    let site = Site::new().await;
+    for side in ["--source", "--destination"] {
+        for call in ["configure", "open"] {
+            for (attack, kind) in [("trap", "internal"), ("fail", "internal")] {
+                let check = hostile(&site, "check", attack, call).set("kind", kind);
+                let ended = check.args(&[side]).run().await.with_code(1);
+                let file = hostile::file("plain").display().to_string();
+                let blame = format!("-> the component {file} is at fault");
+                let printed = ended.printed();
+                assert!(printed.contains(&blame), "{side} {call}: {printed}");
+                let all = format!("{printed}{}", ended.stderr);
+                assert!(!all.contains("report this") && !all.contains("settings are wrong"));
+            }
+        }
+        // Settings that a component refuses are for their author to correct.
+        let check = hostile(&site, "check", "fail", "configure").args(&[side]);
+        let _ = check.run().await.with_code(2);
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_call_met_is_no_reason_of_a_later_error() {
+    let site = Site::new().await;
+    let said = "the host did not let the request out";
+    // A request that is kept in, then an error that only says so.
+    let source = site
+        .command(&["source", "--component"])
+        .args(&[hostile::file("plain")])
+        .set("aws.bucket", "photos")
+        .set("attack.open", "request")
+        .set("request.method", "PUT")
+        .set("request.path", "/photos/a")
+        .set("attack.read", "fail")
+        .set("kind", "denied")
+        .set("text", said);
+    let ended = source.run().await.with_code(1);
+    let ended = ended.saying(&["a request was not let out", "not permitted"]);
+    let mut lines = ended.stderr.lines();
+    let told = lines.find(|line| line.starts_with("error: ")).unwrap();
+    assert!(told.contains(said), "{told}");
+    assert!(!told.contains("not permitted"), "{told}");
+}
+
+#[tokio::test]
 async fn a_log_line_of_a_component_forges_no_other() {
     let site = Site::new().await;
     let ended = hostile(&site, "source", "log", "open").args(&["--until-caught-up"]);

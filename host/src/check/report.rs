@@ -107,6 +107,8 @@ pub enum Progress<'c> {
 pub struct Report {
     /// The steps.
     pub steps: Vec<Step>,
+    /// Whether it is the settings that are wrong, for their author to correct.
+    pub refuses_settings: bool,
 }
 
 impl Report {

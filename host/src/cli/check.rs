@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use s3_connector_host::check::{Options as CheckOptions, Progress, Report, Status, Step};
+use s3_connector_host::check::{Options as CheckOptions, Progress, Report, Step};
 use s3_connector_host::egress::upstream::SetupError;
 use s3_connector_host::egress::{HyperUpstream, Role};
 use s3_connector_host::environment::Environment;
@@ -174,12 +174,7 @@ fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
     if reports.iter().all(|(_, report)| report.can_run()) {
         return Ok(());
     }
-    let is_wrong = |report: &Report| {
-        report
-            .step("settings")
-            .is_some_and(|step| step.status == Status::Failed)
-    };
-    if reports.iter().any(|(_, report)| is_wrong(report)) {
+    if reports.iter().any(|(_, report)| report.refuses_settings) {
         return Err(Failure::Usage(
             "the settings are wrong, see above".to_owned(),
         ));

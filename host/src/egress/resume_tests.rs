@@ -260,6 +260,10 @@ async fn a_body_without_a_length_comes_whole_or_as_a_stream() {
             .send(get("?list-type=2"))
             .await
             .unwrap();
+        // One that came whole can be compared with what was listed.
+        let length = response.headers().get("content-length").cloned();
+        let length = length.map(|length| length.to_str().unwrap().to_owned());
+        assert_eq!(length, (size < LARGE).then(|| size.to_string()));
         assert_eq!(read(response).await.unwrap(), object, "{size}");
     }
 }

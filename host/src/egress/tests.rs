@@ -2,6 +2,7 @@
 //! bodies that break to `resume_tests`.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use aws_credential_types::Credentials as Keys;
