@@ -13,6 +13,7 @@ use super::ends::{Input, Output};
 use super::lines::{self, Lines, Next};
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
+use crate::printable;
 use crate::record::{Body, Data, NoBody, Record, from_memory, json};
 use crate::source::Progress;
 
@@ -208,6 +209,9 @@ const WRITE_BYTES: usize = 256 << 10;
 /// host has those in memory anyway.
 const WHOLE_BODY_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of a key in an error: the length of S3's longest.
+const KEY_BYTES_MAX: usize = 1024;
+
 /// Writes records as lines, and acks them once they are flushed.
 ///
 /// A large body goes through in pieces. If it breaks off, its line ends there, without the newline and the
@@ -368,13 +372,21 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
         let mut acks: Vec<Ack> = Vec::with_capacity(records.len());
         for record in records {
             let position = record.position.clone();
+            let key = match &record.key {
+                Some(Data::Raw(key)) => Some(key.clone()),
+                _ => None,
+            };
             if let Some(error) = refusal(&record) {
                 let error = Some(error);
                 acks.push(Ack { position, error });
                 continue;
             }
             if let Err(error) = self.write_line(record).await {
-                self.failed = Some(error);
+                // Where the sink takes what comes, it is the record that broke.
+                self.failed = Some(match key {
+                    Some(key) if !self.is_broken => error.context(named(&key)),
+                    _ => error,
+                });
                 self.drop_torn_line().await;
                 break;
             }
@@ -408,6 +420,12 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
         self.failed = None;
         Ok(true)
     }
+}
+
+/// What errors call the record of this key.
+fn named(key: &[u8]) -> String {
+    let key = String::from_utf8_lossy(key);
+    format!("record `{}`", printable::line(&key, KEY_BYTES_MAX))
 }
 
 /// Why a record can't be a line, for a fault of its own.

@@ -376,13 +376,16 @@ async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
     // A file is cut back to its last whole line; the record in front of the torn one is acked.
     let mut output = FileOutput::new(&path);
     output.open().await.unwrap();
-    let acks = output
-        .write(vec![whole(), with_body(Some(2_000_000), broken())])
-        .await
-        .unwrap();
+    let mut torn = with_body(Some(2_000_000), broken());
+    torn.key = Some(Data::Raw(Bytes::from("photo\u{9b}")));
+    let acks = output.write(vec![whole(), torn]).await.unwrap();
     assert_eq!(acks.len(), 1);
     let error = output.write(Vec::new()).await.unwrap_err();
     assert!(error.message().contains("reset"), "{error}");
+    assert!(
+        error.message().contains("record `photo\\u{9b}`"),
+        "it names the record: {error}"
+    );
     let text = fs::read_to_string(&path).unwrap();
     assert!(
         text.ends_with("\"after\":\"YWJj\"}}\n") && text.lines().count() == 1,
