@@ -37,6 +37,22 @@ async fn what_is_readable_before_a_denied_object_is_printed() {
 }
 
 #[tokio::test]
+async fn quiet_commands_say_how_many_were_skipped() {
+    let site = site().await;
+    let source = site.source().set("unreadable", "skip");
+    let ended = source.args(&["--until-caught-up", "--quiet"]).run().await;
+    assert_eq!(ended.well().stderr, "passed over: 1 object\n");
+    let yaml = "pipelines: [{id: p, connectors: [\
+                {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, unreadable: skip}}, \
+                {id: out, type: destination, plugin: file, settings: {path: PATH}}]}]";
+    let path = site.text_path("out.jsonl");
+    let file = site.file("quiet.yaml", yaml.replace("PATH", &path));
+    let ended = site.command(&["run", "--quiet", "--until-caught-up", &file]);
+    let ended = ended.run().await.well();
+    assert_eq!(ended.stderr, "pipeline `p`: passed over: 1 object\n");
+}
+
+#[tokio::test]
 async fn what_was_skipped_is_listed_at_the_end() {
     let site = site().await;
     let source = site.source().set("unreadable", "skip");

@@ -71,8 +71,17 @@ impl Terminal {
         }
     }
 
-    /// Lists what a source passed over; `name` stands in front of each line.
+    /// Lists what a source passed over; `name` stands before each line. A quiet command says how many there are: its exit
+    /// code says that all is well.
     pub(super) fn list(&self, name: &str, skipped: &Skipped) {
+        if self.is_quiet {
+            match skipped.objects().len() as u64 + skipped.beyond() {
+                0 => {}
+                1 => self.print(&format!("{name}passed over: 1 object")),
+                count => self.print(&format!("{name}passed over: {count} objects")),
+            }
+            return;
+        }
         for object in skipped.objects() {
             // A key may hold newlines, and so may a reason: each object has one line.
             let line = format!("{name}passed over: `{}`: {}", object.key, object.reason);
