@@ -30,7 +30,6 @@ use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
-use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use tracing::Instrument as _;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
@@ -539,15 +538,7 @@ impl Egress {
             outgoing.operation == Operation::PutObject && is_conditional(&outgoing.headers);
         let reader = Reader::new(self.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
-            None => {
-                let body = reader.into_body().await?;
-                // One that came whole has a length now, which the guest compares with what was listed.
-                if let Some(bytes) = body.size_hint().exact() {
-                    let length = parts.headers.entry(header::CONTENT_LENGTH);
-                    length.or_insert_with(|| bytes.into());
-                }
-                body
-            }
+            None => reader.into_body(&mut parts.headers).await?,
             Some(secrets) => {
                 let mut document = reader.into_document(REFUSAL_BYTES_MAX).await?;
                 // What is compressed, or no text of one byte per letter, can't be searched, and says nothing to the

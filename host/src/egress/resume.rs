@@ -98,8 +98,9 @@ impl Reader {
     }
 
     /// The body for the guest: whole if it is short and there is room, otherwise a stream. A body without a length is read
-    /// until it ends or turns out to be long. What has no room stays where it is, in its connection, until it is read.
-    pub(super) async fn into_body(mut self) -> Result<WasiBody, Failure> {
+    /// until it ends or turns out to be long; one that ended has a length now, which the guest compares with what was
+    /// listed. What has no room stays where it is, in its connection, until it is read.
+    pub(super) async fn into_body(mut self, headers: &mut HeaderMap) -> Result<WasiBody, Failure> {
         if self.length.is_some_and(|length| length > DRAIN_BYTES_MAX) {
             return Ok(self.into_stream(VecDeque::new()));
         }
@@ -110,6 +111,8 @@ impl Reader {
         let mut pieces = VecDeque::new();
         while self.received <= DRAIN_BYTES_MAX {
             let Some(data) = self.next().await? else {
+                let length = headers.entry(header::CONTENT_LENGTH);
+                length.or_insert_with(|| self.received.into());
                 return Ok(whole(room.hold(join(pieces))));
             };
             let more = match self.length {
