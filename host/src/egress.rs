@@ -17,6 +17,7 @@ mod redaction;
 mod redirect;
 mod resume;
 pub mod sign;
+mod silence;
 mod trust;
 pub mod upstream;
 
@@ -53,6 +54,7 @@ use self::reasons::LastReasons;
 use self::redaction::Secrets;
 use self::resume::Reader;
 use self::sign::PayloadHash;
+use self::silence::Silence;
 use self::upstream::{UpstreamBody, describe};
 
 /// A request's body is held whole, since its hash stands before it. Four times the largest part that a
@@ -120,6 +122,7 @@ struct Inner {
     /// Whether keys have ended, or were not to be had, and others may follow.
     awaits_keys: AtomicBool,
     checksums: Checksums,
+    silence: Silence,
     /// Whether this store was seen to refuse `If-None-Match` on a write.
     refuses_conditions: AtomicBool,
     counters: Counters,
@@ -187,6 +190,7 @@ impl Egress {
                 skew_ms: AtomicI64::new(0),
                 awaits_keys: AtomicBool::new(false),
                 checksums: Checksums::default(),
+                silence: Silence::default(),
                 refuses_conditions: AtomicBool::new(false),
                 counters: Counters::default(),
                 budget: Budget::new(),
@@ -404,6 +408,7 @@ impl Egress {
         let status = outcome
             .as_ref()
             .map_or(0, |response| response.status().as_u16());
+        self.inner.silence.note(status);
         if status == 0 || status >= 400 {
             self.inner.counters.failed(operation);
         }

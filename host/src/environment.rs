@@ -131,6 +131,14 @@ pub enum EndpointError {
         /// What names the other.
         given: String,
     },
+    /// Neither yes nor no: a wish for FIPS must not be passed over for its spelling.
+    #[error("{asked} is `{value}`: set it to `true` or `false`")]
+    Value {
+        /// Which variable or profile asks for it.
+        asked: String,
+        /// What it says.
+        value: String,
+    },
     /// The partition has none.
     #[error("{asked} asks for an endpoint with FIPS, which AWS has none of in region `{region}`")]
     Fips {
@@ -195,11 +203,17 @@ fn variant(
     given: Option<String>,
 ) -> Result<Option<Filled>, EndpointError> {
     let asked = |name: &str, key: &str| {
-        let (value, origin) = variable(environment, &[name]).or_else(|| profile.value(key))?;
-        value.eq_ignore_ascii_case("true").then_some(origin)
+        let found = variable(environment, &[name]).or_else(|| profile.value(key));
+        match found {
+            Some((value, asked)) if value.eq_ignore_ascii_case("true") => Ok(Some(asked)),
+            Some((value, asked)) if !value.eq_ignore_ascii_case("false") => {
+                Err(EndpointError::Value { asked, value })
+            }
+            _ => Ok(None),
+        }
     };
-    let fips = asked("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
-    let dual_stack = asked("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint");
+    let fips = asked("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")?;
+    let dual_stack = asked("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")?;
     let (is_fips, is_dual_stack) = (fips.is_some(), dual_stack.is_some());
     let Some(asked) = fips.or(dual_stack) else {
         return Ok(None);
@@ -516,6 +530,11 @@ mod tests {
         let china = settings([("aws.region", "cn-north-1")]);
         let found = refused([fips, ("HOME", "/nowhere")], china).await;
         assert!(found.contains("none of in region `cn-north-1`"), "{found}");
+        let misspelt = ("AWS_USE_FIPS_ENDPOINT", "1");
+        assert_eq!(
+            refused([misspelt, ("HOME", "/nowhere")], settings([EU])).await,
+            "variable `AWS_USE_FIPS_ENDPOINT` is `1`: set it to `true` or `false`"
+        );
     }
 
     #[tokio::test]

@@ -316,7 +316,15 @@ impl Course {
             earlier = self.interrupt(is_repeatable, outage.is_none());
             let outage = outage.get_or_insert_with(|| {
                 let acked = self.counts.borrow().acked;
-                Outage::begin(&self.options.name, recovery, &failure.error, acked)
+                let failing_for = next.input.failing_for().max(next.output.failing_for());
+                let failing_for = failing_for.unwrap_or_default();
+                Outage::begin(
+                    &self.options.name,
+                    recovery,
+                    &failure.error,
+                    acked,
+                    failing_for,
+                )
             });
             let place = Place {
                 acked: last.clone(),

@@ -218,6 +218,11 @@ impl Source {
         &self.filled
     }
 
+    /// How long the store has given no answer that is of use; none where its last one was.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.reach.egress.failing_for()
+    }
+
     /// What went over the wire so far.
     pub fn traffic(&self) -> Snapshot {
         self.reach.egress.counters()

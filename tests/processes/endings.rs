@@ -57,6 +57,24 @@ async fn a_source_that_reached_its_limit_or_has_caught_up_ends_well() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_closes_may_say_so_twice() {
+    let site = Site::new().await;
+    let mut pause = site.server.pause(Operation::PutObject);
+    let mut destination = site.destination("json", 10).start();
+    destination.write(&encode_lines(&records(0..10))).await;
+    let request = pause.arrived().await;
+    // The second one is a signal of its own only once the first was taken.
+    for _ in 0..20 {
+        destination.signal(Signal::HangUp).await;
+        tokio::task::yield_now().await;
+    }
+    request.release();
+    drop(pause);
+    let _ = destination.ended().await.well();
+    assert_eq!(site.stored().len(), 10);
+}
+
+#[tokio::test]
 async fn pipelines_that_are_stopped_before_they_have_caught_up_say_so() {
     for signal in ALL {
         let site = Site::new().await;

@@ -204,9 +204,12 @@ impl<P: Ports> Client<P> {
         if now.saturating_sub(since) >= limits::OUTAGE_SAID_AFTER
             && !self.pace.is_said.replace(true)
         {
-            let line = format!(
-                "the store does not answer, and is asked again; operation=`{operation}`, why=`{error}`"
-            );
+            let what = match error.status() {
+                Some(_) => "the store refuses for now",
+                None => "the store does not answer",
+            };
+            let line =
+                format!("{what}, and is asked again; operation=`{operation}`, why=`{error}`");
             self.ports.log(Level::Warn, &line);
         }
     }

@@ -409,9 +409,6 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
         return Some("it is older than what was listed".to_owned());
     }
     let is_known = is_named || listed.etag.is_empty() || etag.is_some();
-    if !is_known && !newer_s.is_some_and(|newer_s| newer_s.abs() <= 1) {
-        return Some("it has neither an ETag nor the time that was listed".to_owned());
-    }
     let length = match &object.content {
         Content::Whole(bytes) => Some(bytes.len() as u64),
         Content::Stream(_) => object.length,
@@ -423,6 +420,9 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
         )),
         None if !has_etag && !is_named => {
             Some("it has neither the ETag that was listed nor a length".to_owned())
+        }
+        _ if !is_known && !newer_s.is_some_and(|newer_s| newer_s.abs() <= 1) => {
+            Some("it has neither an ETag nor the time that was listed".to_owned())
         }
         _ => None,
     }

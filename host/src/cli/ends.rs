@@ -95,6 +95,13 @@ impl Input for NamedInput {
         };
         done.map_err(|error| name(&self.name, error))
     }
+
+    fn failing_for(&self) -> Option<Duration> {
+        match &self.input {
+            AnyInput::S3(source) => source.failing_for(),
+            AnyInput::File(_) => None,
+        }
+    }
 }
 
 impl Output for NamedOutput {
@@ -141,5 +148,12 @@ impl Output for NamedOutput {
             AnyOutput::Log(log) => log.renew().await,
         };
         done.map_err(|error| name(&self.name, error))
+    }
+
+    fn failing_for(&self) -> Option<Duration> {
+        match &self.output {
+            AnyOutput::S3(destination) => destination.failing_for(),
+            AnyOutput::File(_) | AnyOutput::Log(_) => None,
+        }
     }
 }

@@ -304,9 +304,6 @@ async fn run_all(
             letters,
             ended,
         };
-        if !running.is_empty() {
-            terminal.say(&outcome.describe());
-        }
         outcomes.push(outcome);
     }
     for outcome in &outcomes {

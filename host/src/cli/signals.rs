@@ -30,7 +30,7 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a stop may take.
 #[derive(Debug, Args)]
 pub(super) struct GraceArguments {
-    /// How long a first SIGINT or SIGTERM leaves to store what was read
+    /// How long a first SIGHUP, SIGINT or SIGTERM leaves to store what was read
     ///
     /// What is not stored by then is not acked, and is read again next time. The process is gone two seconds later,
     /// whatever keeps it: let a service manager wait longer than that.
@@ -121,6 +121,11 @@ impl Stopping {
     fn hear(&self, mut signals: Signals, first: &mpsc::SyncSender<i32>) {
         for signal in signals.forever() {
             if self.signal.set(signal).is_err() {
+                // A terminal that closes sends one to the shell's whole session and one through the shell: nobody is
+                // impatient.
+                if signal == SIGHUP {
+                    continue;
+                }
                 exit(signal);
             }
             self.stop.stop();

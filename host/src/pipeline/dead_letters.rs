@@ -320,4 +320,10 @@ impl<O: Output, D: Output> Output for WithDeadLetters<O, D> {
         }
         self.output.renew().await
     }
+
+    fn failing_for(&self) -> Option<Duration> {
+        let letters = self.letters.as_ref();
+        let letters = letters.and_then(|letters| letters.output.failing_for());
+        self.output.failing_for().max(letters)
+    }
 }

@@ -43,6 +43,12 @@ pub trait Input: Send + 'static {
     fn is_repeatable(&self) -> bool {
         true
     }
+
+    /// How long what is behind it has been failing, where it knows: an outage is older than the failure that tells of
+    /// it.
+    fn failing_for(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Where records go.
@@ -67,6 +73,12 @@ pub trait Output: Send + 'static {
     /// is no going on, such as behind a line that broke off: then the failure is final.
     fn renew(&mut self) -> impl Future<Output = Result<bool>> + Send {
         std::future::ready(Ok(true))
+    }
+
+    /// How long what is behind it has been failing, where it knows: an outage is older than the failure that tells of
+    /// it.
+    fn failing_for(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -94,6 +106,10 @@ impl Input for Source {
     async fn renew(&mut self) -> Result<()> {
         Self::renew(self).await
     }
+
+    fn failing_for(&self) -> Option<Duration> {
+        Self::failing_for(self)
+    }
 }
 
 impl Output for Destination {
@@ -114,5 +130,9 @@ impl Output for Destination {
     }
     async fn renew(&mut self) -> Result<bool> {
         Self::renew(self).await.map(|()| true)
+    }
+
+    fn failing_for(&self) -> Option<Duration> {
+        Self::failing_for(self)
     }
 }

@@ -23,8 +23,8 @@ use super::lines::{self, Lines, Next};
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// How long nothing must have come from a file that has lost its name before it counts as ended: whoever renamed it
-/// tells its writer afterwards.
-const RENAMED_WAIT: Duration = Duration::from_millis(500);
+/// tells its writer afterwards, and the writer finishes what it is at before it opens the new file.
+const RENAMED_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes at a file's beginning that tell it from others, and before the place that was reached. Together they are
 /// read each time that the file is looked at.

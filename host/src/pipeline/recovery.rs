@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use s3_connector::limits::OUTAGE_SAID_AFTER;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -48,18 +49,29 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// Begins one, and says so.
-    pub(super) fn begin(name: &str, recovery: Recovery, why: &Error, acked: u64) -> Self {
+    /// Begins one, and says so. What has been failing for a while was warned of by the component.
+    pub(super) fn begin(
+        name: &str,
+        recovery: Recovery,
+        why: &Error,
+        acked: u64,
+        failing_for: Duration,
+    ) -> Self {
         let pipeline = Some(name).filter(|name| !name.is_empty());
-        tracing::warn!(
-            pipeline,
-            "interrupted: {why}; it is tried again, at most {} s apart, until it goes on",
-            recovery.pause_max.as_secs_f64()
+        let pause_max_s = recovery.pause_max.as_secs_f64();
+        let what = format!(
+            "interrupted: {why}; it is tried again, at most {pause_max_s} s apart, until it goes on"
         );
+        if failing_for >= OUTAGE_SAID_AFTER {
+            tracing::info!(pipeline, "{what}");
+        } else {
+            tracing::warn!(pipeline, "{what}");
+        }
+        let now = Instant::now();
         Self {
             name: name.to_owned(),
             recovery,
-            since: Instant::now(),
+            since: now.checked_sub(failing_for).unwrap_or(now),
             attempts: 0,
             acked,
         }
@@ -147,7 +159,7 @@ mod tests {
         let recovery = Recovery::default();
         let why = error(ErrorKind::Unavailable);
         let pauses = |n: usize| -> Vec<Duration> {
-            let mut outage = Outage::begin("", recovery, &why, 0);
+            let mut outage = Outage::begin("", recovery, &why, 0, Duration::ZERO);
             (0..n).map(|_| outage.pause(&why)).collect()
         };
         let many: Vec<_> = (0..50).map(|_| pauses(70)).collect();
@@ -164,7 +176,7 @@ mod tests {
     fn what_a_store_asks_for_is_a_lower_bound_within_reason() {
         let after = |retry_after_ms: u64| {
             let why = error(ErrorKind::Unavailable).with_retry_after_ms(retry_after_ms);
-            Outage::begin("", Recovery::default(), &why, 0).pause(&why)
+            Outage::begin("", Recovery::default(), &why, 0, Duration::ZERO).pause(&why)
         };
         let range = |seconds| Duration::from_secs(seconds)..Duration::from_secs(seconds + 1);
         assert!(range(5).contains(&after(5000)));
