@@ -421,7 +421,7 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
         None if !has_etag && !is_named => {
             Some("it has neither the ETag that was listed nor a length".to_owned())
         }
-        _ if !is_known && !newer_s.is_some_and(|newer_s| newer_s.abs() <= 1) => {
+        _ if !is_known && newer_s.is_none_or(|newer_s| newer_s.abs() > 1) => {
             Some("it has neither an ETag nor the time that was listed".to_owned())
         }
         _ => None,
