@@ -305,7 +305,7 @@ impl Course {
                 };
             let (Some(recovery), Some(mut next)) = (
                 self.options.recovery.filter(|_| heals),
-                round.ends.filter(|_| heals),
+                round.ends.filter(|ends| heals && ends.output.can_renew()),
             ) else {
                 return Err(failure.error);
             };

@@ -118,7 +118,8 @@ async fn an_output_that_takes_nothing_fails_and_acks_nothing() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let source = site.source_with_state().args(&["--until-caught-up"]);
     let ended = source.stdout(full).run().await.with_code(1);
-    let _ = ended.saying(&["error: the output cannot be written", "No space left"]);
+    let ended = ended.saying(&["error: the output cannot be written", "No space left"]);
+    assert!(!ended.stderr.contains("interrupted"), "{}", ended.stderr);
     assert_eq!(keys(&site.rest().await), numbered(0..30));
 }
 

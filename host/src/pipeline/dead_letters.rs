@@ -326,4 +326,8 @@ impl<O: Output, D: Output> Output for WithDeadLetters<O, D> {
         let letters = letters.and_then(|letters| letters.output.failing_for());
         self.output.failing_for().max(letters)
     }
+
+    fn can_renew(&self) -> bool {
+        self.output.can_renew()
+    }
 }

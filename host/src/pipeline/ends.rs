@@ -75,6 +75,12 @@ pub trait Output: Send + 'static {
         std::future::ready(Ok(true))
     }
 
+    /// Whether [`renew`](Self::renew) could go on after the last failure, as far as is known: where it can't, the
+    /// failure is no outage.
+    fn can_renew(&self) -> bool {
+        true
+    }
+
     /// How long what is behind it has been failing, where it knows: an outage is older than the failure that tells of
     /// it.
     fn failing_for(&self) -> Option<Duration> {

@@ -420,6 +420,10 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
         self.failed = None;
         Ok(true)
     }
+
+    fn can_renew(&self) -> bool {
+        !self.is_broken
+    }
 }
 
 /// What errors call the record of this key.
