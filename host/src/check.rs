@@ -350,6 +350,9 @@ fn clock(ports: &Ports) -> Step {
     }
 }
 
+/// How long a check waits for a record before it asks whether there is one to wait for.
+const READ_WAIT: Duration = Duration::from_millis(250);
+
 /// Has the component itself open the bucket and read a record.
 async fn read(source: &mut Source, connector: &Connector) -> Step {
     let step = Step::new(
@@ -359,8 +362,15 @@ async fn read(source: &mut Source, connector: &Connector) -> Step {
     let started = Instant::now();
     let read = async {
         source.open(None).await?;
-        let left = STEP_MAX.saturating_sub(started.elapsed());
-        source.read(1, left).await
+        let records = loop {
+            let left = STEP_MAX.saturating_sub(started.elapsed());
+            let records = source.read(1, left.min(READ_WAIT)).await?;
+            // A bucket without objects has nothing to wait for.
+            if !records.is_empty() || left.is_zero() || source.progress().await?.caught_up {
+                break records;
+            }
+        };
+        Ok::<_, Error>(records)
     };
     // Half a second for the way out of a read that ends by itself: a component that is cut off can't say why.
     let step = match timeout(STEP_MAX + Duration::from_millis(500), read).await {

@@ -101,6 +101,16 @@ async fn a_source_that_can_run_passes_every_step() {
 }
 
 #[tokio::test]
+async fn a_bucket_without_objects_is_not_waited_for() {
+    let site = Site::new().await;
+    let started = std::time::Instant::now();
+    let report = report(site.command(SOURCE), 0).await;
+    assert_eq!(field(&report, "read", "found"), "nothing to read yet");
+    // As long as a step may take.
+    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+}
+
+#[tokio::test]
 async fn a_destination_that_can_run_passes_every_step_and_nothing_is_left() {
     let site = Site::new().await;
     let report = report(site.command(DESTINATION), 0).await;
