@@ -147,7 +147,11 @@ fn parse(value: &str) -> Option<Proxy> {
         None => (None, rest),
     };
     let uri: Uri = format!("{scheme}://{host}/").parse().ok()?;
-    uri.host().filter(|host| !host.is_empty())?;
+    let name = uri.host().filter(|host| !host.is_empty())?;
+    // The crate takes any number for a port until somebody asks for it.
+    if uri.port_u16().is_none() && host != name {
+        return None;
+    }
     let authorization = match user {
         None => None,
         Some(user) => {
@@ -247,7 +251,13 @@ mod tests {
 
     #[test]
     fn what_is_no_proxy_is_refused_by_the_variables_name() {
-        for value in ["socks5://p:1", "http://", "http://a b", "http://u:s3cret@"] {
+        for value in [
+            "socks5://p:1",
+            "http://",
+            "http://a b",
+            "http://u:s3cret@",
+            "http://u:s3cret@h:99999",
+        ] {
             let error = Proxies::of(&Environment::of([("https_proxy", value)])).unwrap_err();
             assert!(error.to_string().contains("`https_proxy`"), "{error}");
             assert!(!error.to_string().contains("s3cret"), "{error}");
