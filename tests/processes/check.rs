@@ -103,11 +103,11 @@ async fn a_source_that_can_run_passes_every_step() {
 #[tokio::test]
 async fn a_bucket_without_objects_is_not_waited_for() {
     let site = Site::new().await;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let report = report(site.command(SOURCE), 0).await;
     assert_eq!(field(&report, "read", "found"), "nothing to read yet");
     // As long as a step may take.
-    assert!(started.elapsed() < std::time::Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
