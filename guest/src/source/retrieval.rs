@@ -404,7 +404,7 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
         .last_modified
         .filter(|_| listed.last_modified != Timestamp::default())
         .map(|time| seconds(time) - seconds(listed.last_modified));
-    // A listing is never younger than what it lists: what is older was replaced by what was listed.
+    // Without the condition nothing else tells it from what it replaced, which a replica that lags may still have.
     if !is_pinned && !is_named && newer_s.is_some_and(|newer_s| newer_s < -1) {
         return Some("it is older than what was listed".to_owned());
     }
