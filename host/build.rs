@@ -18,27 +18,15 @@ fn main() {
         }
         None => build(),
     };
-    println!(
-        "cargo::rustc-env=S3_CONNECTOR_COMPONENT={}",
-        component.display()
-    );
+    println!("cargo::rustc-env=S3_CONNECTOR_COMPONENT={}", component.display());
 }
 
 fn build() -> PathBuf {
     // Read now, not when this was compiled: another checkout may use the same target folder.
     let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let workspace = package.parent().expect("the host is in a workspace");
-    for source in [
-        "guest/src",
-        "guest/Cargo.toml",
-        "wit",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(source).display()
-        );
+    for source in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
     let target = target_folder(workspace).join("component");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -51,28 +39,18 @@ fn build() -> PathBuf {
     // sources give the same component.
     cargo.env("CONST_RANDOM_SEED", "s3-connector");
     // What was meant for this build is not meant for that one.
-    for variable in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTC_WRAPPER",
-        "CARGO_BUILD_TARGET",
-    ] {
+    for variable in
+        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"]
+    {
         cargo.env_remove(variable);
     }
     let status = cargo.status().expect("cargo runs, since it runs this");
-    assert!(
-        status.success(),
-        "the component could not be built; is the target there? rustup target add {TARGET}"
-    );
+    assert!(status.success(), "the component could not be built; is the target there? rustup target add {TARGET}");
     // A copy, so that this build stands alone. Neither is watched: both are newer than the start of this run, which
     // Cargo would take for a change and compile the host once more.
     let copy = out_folder().join("s3_connector.wasm");
-    std::fs::copy(
-        target.join(TARGET).join("component/s3_connector.wasm"),
-        &copy,
-    )
-    .expect("the component is there, and can be copied");
+    std::fs::copy(target.join(TARGET).join("component/s3_connector.wasm"), &copy)
+        .expect("the component is there, and can be copied");
     copy
 }
 
@@ -83,10 +61,7 @@ fn out_folder() -> PathBuf {
 /// The folder that this build is in: `OUT_DIR` is `TARGET/PROFILE/build/PACKAGE/out`, with the triple behind
 /// `TARGET` where one was given.
 fn target_folder(workspace: &Path) -> PathBuf {
-    let folder = out_folder()
-        .ancestors()
-        .nth(4)
-        .map_or_else(|| workspace.join("target"), Path::to_path_buf);
+    let folder = out_folder().ancestors().nth(4).map_or_else(|| workspace.join("target"), Path::to_path_buf);
     if folder.ends_with(std::env::var("TARGET").unwrap_or_default()) {
         folder.parent().map_or(folder.clone(), Path::to_path_buf)
     } else {

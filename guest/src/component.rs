@@ -19,10 +19,7 @@ use crate::record::{Change, Data, Operation, Record};
 use crate::source::Source;
 use crate::wasi::{Body, World, block_on};
 
-#[expect(
-    unsafe_code,
-    reason = "generated: the canonical ABI hands memory over by address"
-)]
+#[expect(unsafe_code, reason = "generated: the canonical ABI hands memory over by address")]
 pub(crate) mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
@@ -80,9 +77,9 @@ fn parameter(parameter: &config::Parameter) -> specifier::Parameter {
                 Validation::Required => specifier::Validation::Required,
                 Validation::GreaterThan(bound) => specifier::Validation::GreaterThan(*bound),
                 Validation::LessThan(bound) => specifier::Validation::LessThan(*bound),
-                Validation::Inclusion(allowed) => specifier::Validation::Inclusion(
-                    allowed.iter().map(|a| (*a).to_owned()).collect(),
-                ),
+                Validation::Inclusion(allowed) => {
+                    specifier::Validation::Inclusion(allowed.iter().map(|a| (*a).to_owned()).collect())
+                }
                 Validation::Regex(pattern) => specifier::Validation::Regex((*pattern).to_owned()),
             })
             .collect(),
@@ -105,10 +102,7 @@ impl source::Guest for Component {
 impl source::GuestSource for SourceResource {
     fn configure(settings: types::Settings) -> Result<source::Source, types::Error> {
         let source = Source::configure(World, &read_settings(settings)).map_err(write_error)?;
-        let state = SourceState {
-            source,
-            bodies: VecDeque::new(),
-        };
+        let state = SourceState { source, bodies: VecDeque::new() };
         Ok(source::Source::new(Self(RefCell::new(state))))
     }
 
@@ -120,8 +114,7 @@ impl source::GuestSource for SourceResource {
     fn read(&self, records_max: u32, wait_ms: u64) -> Result<Vec<types::Record>, types::Error> {
         let mut state = self.0.borrow_mut();
         let wait = Duration::from_millis(wait_ms);
-        let records =
-            block_on(state.source.read(records_max as usize, wait)).map_err(write_error)?;
+        let records = block_on(state.source.read(records_max as usize, wait)).map_err(write_error)?;
         Ok(records
             .into_iter()
             .map(|record| {
@@ -154,9 +147,7 @@ impl source::GuestSource for SourceResource {
         ];
         source::Progress {
             caught_up: progress.is_caught_up,
-            counters: counters
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
+            counters: counters.map(|(name, value)| (name.to_owned(), value)).into(),
         }
     }
 
@@ -174,11 +165,8 @@ impl destination::Guest for Component {
 
 impl destination::GuestDestination for DestinationResource {
     fn configure(settings: types::Settings) -> Result<destination::Destination, types::Error> {
-        let destination =
-            Destination::configure(World, &read_settings(settings)).map_err(write_error)?;
-        Ok(destination::Destination::new(Self(RefCell::new(
-            destination,
-        ))))
+        let destination = Destination::configure(World, &read_settings(settings)).map_err(write_error)?;
+        Ok(destination::Destination::new(Self(RefCell::new(destination))))
     }
 
     fn open(&self) -> Result<(), types::Error> {
@@ -193,11 +181,7 @@ impl destination::GuestDestination for DestinationResource {
 
     fn flush(&self, wait_ms: u64) -> Result<Vec<destination::Ack>, types::Error> {
         let acks = block_on(self.0.borrow_mut().flush(Duration::from_millis(wait_ms)));
-        Ok(acks
-            .map_err(write_error)?
-            .into_iter()
-            .map(write_ack)
-            .collect())
+        Ok(acks.map_err(write_error)?.into_iter().map(write_ack).collect())
     }
 
     fn teardown(&self) -> Result<(), types::Error> {
@@ -225,10 +209,7 @@ fn write_error(error: Error) -> types::Error {
 }
 
 fn write_ack(ack: crate::destination::Ack) -> destination::Ack {
-    destination::Ack {
-        position: ack.position.into(),
-        error: ack.error.map(write_error),
-    }
+    destination::Ack { position: ack.position.into(), error: ack.error.map(write_error) }
 }
 
 /// The record as the host gets it, and what its stream is a part of.
@@ -240,10 +221,7 @@ fn write_record(record: Record<Body>) -> (types::Record, Option<IncomingBody>) {
         Data::Body { length, bytes } => {
             let (stream, body): (_, Option<IncomingBody>) = Body::into_parts(bytes);
             parent = body;
-            types::Data::Body(types::Body {
-                length,
-                bytes: stream,
-            })
+            types::Data::Body(types::Body { length, bytes: stream })
         }
     };
     let written = types::Record {
@@ -268,10 +246,7 @@ fn read_record(record: types::Record) -> Record<Body> {
     let read = |data| match data {
         types::Data::Raw(bytes) => Data::Raw(Bytes::from(bytes)),
         types::Data::Structured(text) => Data::Structured(text),
-        types::Data::Body(body) => Data::Body {
-            length: body.length,
-            bytes: Body::of_stream(body.bytes),
-        },
+        types::Data::Body(body) => Data::Body { length: body.length, bytes: Body::of_stream(body.bytes) },
     };
     Record {
         position: Bytes::from(record.position),
@@ -283,9 +258,6 @@ fn read_record(record: types::Record) -> Record<Body> {
         },
         metadata: record.metadata.into_iter().collect(),
         key: record.key.map(read),
-        payload: Change {
-            before: record.payload.before.map(read),
-            after: record.payload.after.map(read),
-        },
+        payload: Change { before: record.payload.before.map(read), after: record.payload.after.map(read) },
     }
 }

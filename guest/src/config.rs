@@ -63,21 +63,11 @@ pub struct Parameter {
 }
 
 const fn text(name: &'static str, description: &'static str) -> Parameter {
-    Parameter {
-        name,
-        description,
-        kind: ParameterType::String,
-        default: None,
-        secret: false,
-        validations: &[],
-    }
+    Parameter { name, description, kind: ParameterType::String, default: None, secret: false, validations: &[] }
 }
 
 const fn secret(name: &'static str, description: &'static str) -> Parameter {
-    Parameter {
-        secret: true,
-        ..text(name, description)
-    }
+    Parameter { secret: true, ..text(name, description) }
 }
 
 /// Settings of both sides.
@@ -87,25 +77,13 @@ const SHARED: [Parameter; 8] = [
         "Access key id. Without it the host looks where the AWS CLI does: environment, profile, web identity, \
          container, instance.",
     ),
-    secret(
-        "aws.secretAccessKey",
-        "Secret access key that goes with aws.accessKeyId.",
-    ),
-    secret(
-        "aws.sessionToken",
-        "Session token of temporary credentials.",
-    ),
+    secret("aws.secretAccessKey", "Secret access key that goes with aws.accessKeyId."),
+    secret("aws.sessionToken", "Session token of temporary credentials."),
     Parameter {
         validations: &[Validation::Required],
-        ..text(
-            "aws.region",
-            "Region of the bucket; AWS_REGION where it is not set.",
-        )
+        ..text("aws.region", "Region of the bucket; AWS_REGION where it is not set.")
     },
-    Parameter {
-        validations: &[Validation::Required],
-        ..text("aws.bucket", "Name of the bucket.")
-    },
+    Parameter { validations: &[Validation::Required], ..text("aws.bucket", "Name of the bucket.") },
     Parameter {
         validations: &[Validation::Regex("^https?://.+")],
         ..text(
@@ -123,10 +101,7 @@ const SHARED: [Parameter; 8] = [
     },
     Parameter {
         default: Some(""),
-        ..text(
-            "prefix",
-            "Only keys that begin with this text: a plain string, never a path.",
-        )
+        ..text("prefix", "Only keys that begin with this text: a plain string, never a path.")
     },
 ];
 
@@ -184,10 +159,7 @@ const FORMATS: &[&str] = &["json", "parquet"];
 const DESTINATION: [Parameter; 4] = [
     Parameter {
         validations: &[Validation::Required, Validation::Inclusion(FORMATS)],
-        ..text(
-            "format",
-            "Format of the objects: json (OpenCDC records, one a line) or parquet.",
-        )
+        ..text("format", "Format of the objects: json (OpenCDC records, one a line) or parquet.")
     },
     Parameter {
         name: "bufferSize",
@@ -195,10 +167,7 @@ const DESTINATION: [Parameter; 4] = [
         kind: ParameterType::Int,
         default: Some("1000"),
         secret: false,
-        validations: &[
-            Validation::GreaterThan(0.0),
-            Validation::LessThan(100_001.0),
-        ],
+        validations: &[Validation::GreaterThan(0.0), Validation::LessThan(100_001.0)],
     },
     Parameter {
         default: Some("16MiB"),
@@ -341,26 +310,14 @@ struct Values(BTreeMap<&'static str, String>);
 impl Values {
     fn check(settings: &Settings, parameters: Vec<&'static Parameter>) -> Result<Self> {
         let mut problems = Vec::new();
-        for name in settings
-            .keys()
-            .filter(|n| parameters.iter().all(|p| p.name != n.trim()))
-        {
+        for name in settings.keys().filter(|n| parameters.iter().all(|p| p.name != n.trim())) {
             problems.push(unknown(name.trim(), &parameters));
         }
         let mut values = BTreeMap::new();
         for parameter in parameters {
-            let given = settings
-                .iter()
-                .find(|(n, _)| n.trim() == parameter.name)
-                .map(|(_, v)| v);
+            let given = settings.iter().find(|(n, _)| n.trim() == parameter.name).map(|(_, v)| v);
             // A prefix may begin or end with a space; nothing else means anything by one.
-            let given = given.map(|v| {
-                if parameter.name == "prefix" {
-                    v.as_str()
-                } else {
-                    v.trim()
-                }
-            });
+            let given = given.map(|v| if parameter.name == "prefix" { v.as_str() } else { v.trim() });
             match given.filter(|v| !v.is_empty()).or(parameter.default) {
                 Some(value) => {
                     problems.extend(parameter.problem(value));
@@ -372,11 +329,7 @@ impl Values {
                 None => {}
             }
         }
-        if problems.is_empty() {
-            Ok(Self(values))
-        } else {
-            Err(Error::invalid(problems.join("\n")))
-        }
+        if problems.is_empty() { Ok(Self(values)) } else { Err(Error::invalid(problems.join("\n"))) }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -384,14 +337,12 @@ impl Values {
     }
 
     fn required(&self, name: &str) -> Result<&str> {
-        self.get(name)
-            .ok_or_else(|| Error::invalid(format!("setting `{name}` is missing")))
+        self.get(name).ok_or_else(|| Error::invalid(format!("setting `{name}` is missing")))
     }
 
     fn int(&self, name: &'static str) -> Result<usize> {
         let text = self.required(name)?;
-        text.parse()
-            .map_err(|_| malformed(name, text, "a whole number"))
+        text.parse().map_err(|_| malformed(name, text, "a whole number"))
     }
 
     fn duration(&self, name: &'static str) -> Result<Duration> {
@@ -403,11 +354,7 @@ impl Values {
         let text = self.required(name)?;
         match size::parse(text) {
             Some(bytes) if (1..=max).contains(&bytes) => Ok(bytes),
-            _ => Err(malformed(
-                name,
-                text,
-                &format!("a size from 1B to {}MiB, such as 16MiB", max >> 20),
-            )),
+            _ => Err(malformed(name, text, &format!("a size from 1B to {}MiB, such as 16MiB", max >> 20))),
         }
     }
 
@@ -426,9 +373,7 @@ impl Values {
         let region = self.required("aws.region")?;
         endpoint::check_bucket(bucket).map_err(|why| malformed("aws.bucket", bucket, why))?;
         endpoint::check_region(region).map_err(|why| malformed("aws.region", region, why))?;
-        let path_style = self
-            .get("aws.forcePathStyle")
-            .map(|v| parse_bool(v) == Some(true));
+        let path_style = self.get("aws.forcePathStyle").map(|v| parse_bool(v) == Some(true));
         let url = self.get("aws.endpoint");
         let endpoint = Endpoint::new(url, path_style, region, bucket).map_err(|why| {
             let url = url.unwrap_or_default();
@@ -457,9 +402,7 @@ impl Parameter {
                 return Some(malformed(self.name, value, "true or false").message);
             }
             ParameterType::Duration => {
-                return duration::parse(value)
-                    .err()
-                    .map(|why| malformed(self.name, value, &why).message);
+                return duration::parse(value).err().map(|why| malformed(self.name, value, &why).message);
             }
             _ => {}
         }
@@ -471,14 +414,12 @@ impl Parameter {
         if out_of_range {
             return Some(malformed(self.name, value, &self.range()).message);
         }
-        self.validations
-            .iter()
-            .find_map(|validation| match validation {
-                Validation::Inclusion(allowed) if !allowed.contains(&value) => Some(
-                    malformed(self.name, value, &format!("one of {}", allowed.join(", "))).message,
-                ),
-                _ => None,
-            })
+        self.validations.iter().find_map(|validation| match validation {
+            Validation::Inclusion(allowed) if !allowed.contains(&value) => {
+                Some(malformed(self.name, value, &format!("one of {}", allowed.join(", "))).message)
+            }
+            _ => None,
+        })
     }
 
     fn range(&self) -> String {
@@ -495,9 +436,7 @@ impl Parameter {
 }
 
 fn malformed(name: &str, value: &str, expected: &str) -> Error {
-    Error::invalid(format!(
-        "setting `{name}` is `{value}`, but must be {expected}"
-    ))
+    Error::invalid(format!("setting `{name}` is `{value}`, but must be {expected}"))
 }
 
 fn missing(parameter: &Parameter) -> String {
@@ -512,12 +451,7 @@ fn missing(parameter: &Parameter) -> String {
 fn unknown(name: &str, parameters: &[&'static Parameter]) -> String {
     let nearest = parameters
         .iter()
-        .map(|p| {
-            (
-                strsim::damerau_levenshtein(&p.name.to_lowercase(), &name.to_lowercase()),
-                p.name,
-            )
-        })
+        .map(|p| (strsim::damerau_levenshtein(&p.name.to_lowercase(), &name.to_lowercase()), p.name))
         .min();
     match nearest {
         Some((distance, known)) if distance <= known.len() / 2 => {
@@ -559,15 +493,8 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        let base = [
-            ("aws.region", "us-east-1"),
-            ("aws.bucket", "b1x"),
-            ("format", "json"),
-        ];
-        base.iter()
-            .chain(pairs)
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect()
+        let base = [("aws.region", "us-east-1"), ("aws.bucket", "b1x"), ("format", "json")];
+        base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
     fn source(pairs: &[(&str, &str)]) -> Result<SourceConfig> {
@@ -582,31 +509,17 @@ mod tests {
         assert_eq!(config.polling_period, Duration::from_secs(1));
         assert_eq!(config.lookback, Duration::from_secs(300));
         assert_eq!(config.concurrency, 64);
-        assert_eq!(
-            config.bucket.endpoint.authority,
-            "b1x.s3.us-east-1.amazonaws.com"
-        );
+        assert_eq!(config.bucket.endpoint.authority, "b1x.s3.us-east-1.amazonaws.com");
         let config = DestinationConfig::parse(&settings(&[])).expect("parses");
-        assert_eq!(
-            (config.buffer_records_max, config.buffer_bytes_max),
-            (1000, 16 << 20)
-        );
+        assert_eq!((config.buffer_records_max, config.buffer_bytes_max), (1000, 16 << 20));
         assert_eq!(config.buffer_delay, Duration::from_secs(5));
     }
 
     #[test]
     fn every_problem_is_named_at_once() {
-        let error = source(&[
-            ("pollingPeriod", "0"),
-            ("aws.buckett", "x"),
-            ("concurrency", "many"),
-        ]);
+        let error = source(&[("pollingPeriod", "0"), ("aws.buckett", "x"), ("concurrency", "many")]);
         let message = error.expect_err("must be refused").message;
-        for part in [
-            "`pollingPeriod` is `0`",
-            "did you mean `aws.bucket`",
-            "`concurrency` is `many`",
-        ] {
+        for part in ["`pollingPeriod` is `0`", "did you mean `aws.bucket`", "`concurrency` is `many`"] {
             assert!(message.contains(part), "{part} in {message}");
         }
     }
@@ -624,10 +537,7 @@ mod tests {
             ("wholly.else", "x", "known are"),
         ] {
             let message = source(&[(name, value)]).expect_err(name).message;
-            assert!(
-                message.contains(name) && message.contains(expected),
-                "{name}={value}: {message}"
-            );
+            assert!(message.contains(name) && message.contains(expected), "{name}={value}: {message}");
         }
         for (name, value) in [
             ("bufferSize", "0"),
@@ -637,9 +547,7 @@ mod tests {
             ("bufferDelay", "x"),
             ("format", "csv"),
         ] {
-            let message = DestinationConfig::parse(&settings(&[(name, value)]))
-                .expect_err(name)
-                .message;
+            let message = DestinationConfig::parse(&settings(&[(name, value)])).expect_err(name).message;
             assert!(message.contains(name), "{name}={value}: {message}");
         }
     }
@@ -658,10 +566,7 @@ mod tests {
         };
         for value in ["2", "10"] {
             let problem = parameter.problem(value).expect(value);
-            assert!(
-                problem.ends_with("must be a whole number from 3 to 9"),
-                "{problem}"
-            );
+            assert!(problem.ends_with("must be a whole number from 3 to 9"), "{problem}");
         }
         assert_eq!(parameter.problem("3").or(parameter.problem("9")), None);
     }
@@ -669,42 +574,20 @@ mod tests {
     #[test]
     fn a_missing_setting_says_how_to_give_it() {
         let error = SourceConfig::parse(&Settings::new()).expect_err("must be refused");
-        assert!(
-            error
-                .message
-                .contains("`aws.region` is required; set it or AWS_REGION"),
-            "{error}"
-        );
-        assert!(
-            error.message.contains("`aws.bucket` is required"),
-            "{error}"
-        );
+        assert!(error.message.contains("`aws.region` is required; set it or AWS_REGION"), "{error}");
+        assert!(error.message.contains("`aws.bucket` is required"), "{error}");
     }
 
     #[test]
     fn a_prefix_keeps_its_spaces() {
-        assert_eq!(
-            source(&[("prefix", " a b ")])
-                .expect("parses")
-                .bucket
-                .prefix,
-            " a b "
-        );
+        assert_eq!(source(&[("prefix", " a b ")]).expect("parses").bucket.prefix, " a b ");
     }
 
     #[test]
     fn a_prefix_that_is_a_path_or_a_glob_is_doubted() {
-        for (prefix, meant) in [
-            ("/2024/", "`2024/`"),
-            ("2024/*.txt", "`2024/`"),
-            ("/a/b?", "`a/b`"),
-            ("*", "``"),
-        ] {
+        for (prefix, meant) in [("/2024/", "`2024/`"), ("2024/*.txt", "`2024/`"), ("/a/b?", "`a/b`"), ("*", "``")] {
             let doubt = doubt_prefix(prefix).expect(prefix);
-            assert!(
-                doubt.ends_with(&format!("{meant} was probably meant")),
-                "{doubt}"
-            );
+            assert!(doubt.ends_with(&format!("{meant} was probably meant")), "{doubt}");
         }
         for prefix in ["", "2024/", "a b", "[x]"] {
             assert_eq!(doubt_prefix(prefix), None, "{prefix}");
@@ -713,10 +596,7 @@ mod tests {
 
     #[test]
     fn descriptions_and_names_are_there_and_unique() {
-        for parameters in [
-            source_parameters().collect::<Vec<_>>(),
-            destination_parameters().collect(),
-        ] {
+        for parameters in [source_parameters().collect::<Vec<_>>(), destination_parameters().collect()] {
             let mut names: Vec<_> = parameters.iter().map(|p| p.name).collect();
             assert!(parameters.iter().all(|p| p.description.ends_with('.')));
             names.sort_unstable();

@@ -119,8 +119,7 @@ impl<P: Ports> Destination<P> {
         }
         self.check_bucket().await?;
         if let Some(doubt) = doubt_prefix(&self.client.config().prefix) {
-            self.ports
-                .log(Level::Warn, &format!("setting `prefix`: {doubt}"));
+            self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
         self.stage = Stage::Open;
         Ok(())
@@ -188,12 +187,7 @@ impl<P: Ports> Destination<P> {
     ///
     /// None so far.
     pub async fn teardown(&mut self) -> Result<()> {
-        let outstanding = self.buffer.acks_count()
-            + self
-                .uploads
-                .iter()
-                .map(|upload| upload.acks.len())
-                .sum::<usize>();
+        let outstanding = self.buffer.acks_count() + self.uploads.iter().map(|upload| upload.acks.len()).sum::<usize>();
         if outstanding > 0 {
             let line = format!("torn down before a flush; records_not_acked=`{outstanding}`");
             self.ports.log(Level::Warn, &line);
@@ -220,8 +214,7 @@ impl<P: Ports> Destination<P> {
             Ok(_) => Ok(()),
             Err(error)
                 if matches!(error.status(), Some(405 | 501))
-                    || (error.status() == Some(403)
-                        && matches!(error.code(), "AccessDenied" | "")) =>
+                    || (error.status() == Some(403) && matches!(error.code(), "AccessDenied" | "")) =>
             {
                 let line = format!(
                     "the bucket cannot be looked at, so whether it can be written to shows at the \
@@ -237,9 +230,7 @@ impl<P: Ports> Destination<P> {
     fn check_open(&self) -> Result<()> {
         match &self.stage {
             Stage::Open => Ok(()),
-            Stage::Configured => Err(Error::invalid(
-                "the destination is not open: call `open` first",
-            )),
+            Stage::Configured => Err(Error::invalid("the destination is not open: call `open` first")),
             Stage::Failed(error) => Err(error.clone()),
             Stage::TornDown => Err(torn_down()),
         }
@@ -250,11 +241,7 @@ impl<P: Ports> Destination<P> {
         if !self.buffer.has_room(&record) {
             poll_fn(|context| {
                 self.drive(context);
-                if self.has_slot() {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
+                if self.has_slot() { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
             if self.has_failed() {
@@ -276,11 +263,7 @@ impl<P: Ports> Destination<P> {
             self.drive(context);
             let bytes = self.held_bytes() + record.held_bytes();
             let is_idle = self.uploads.iter().all(|upload| upload.held_bytes == 0);
-            if is_idle || bytes <= limits::HELD_BYTES_MAX {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if is_idle || bytes <= limits::HELD_BYTES_MAX { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -332,11 +315,7 @@ impl<P: Ports> Destination<P> {
         for upload in &mut self.uploads {
             upload.drive(context);
         }
-        while let Some(Upload {
-            progress: Progress::Ended(result),
-            ..
-        }) = self.uploads.front()
-        {
+        while let Some(Upload { progress: Progress::Ended(result), .. }) = self.uploads.front() {
             let result = result.clone();
             let ended = self.uploads.pop_front();
             match result {
@@ -368,11 +347,7 @@ impl<P: Ports> Destination<P> {
             Ok(None) => return,
             Err(error) => (Vec::new(), 0, Progress::Ended(Err(error))),
         };
-        self.uploads.push_back(Upload {
-            acks,
-            held_bytes,
-            progress,
-        });
+        self.uploads.push_back(Upload { acks, held_bytes, progress });
     }
 
     /// Answers that are there; once they are all given, the failure that ended everything.

@@ -39,11 +39,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error of `kind`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            retry_after_ms: None,
-        }
+        Self { kind, message: message.into(), retry_after_ms: None }
     }
 
     /// Makes an error that a change of the input mends.
@@ -88,9 +84,7 @@ mod tests {
 
     #[test]
     fn context_stands_in_front_of_what_happened() {
-        let error = Error::internal("it broke")
-            .context("writing")
-            .context("batch `7`");
+        let error = Error::internal("it broke").context("writing").context("batch `7`");
         assert_eq!(error.kind, ErrorKind::Internal);
         assert_eq!(error.to_string(), "batch `7`: writing: it broke");
     }

@@ -17,8 +17,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::ports::{
-    Body, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport,
-    TransportError,
+    Body, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport, TransportError,
 };
 use crate::time::Timestamp;
 
@@ -78,12 +77,7 @@ impl Model {
     /// Every log line so far of `level` or graver.
     pub(crate) fn lines(&self, level: Level) -> Vec<String> {
         let world = self.0.borrow();
-        world
-            .lines
-            .iter()
-            .filter(|(of, _)| *of >= level)
-            .map(|(_, line)| line.clone())
-            .collect()
+        world.lines.iter().filter(|(of, _)| *of >= level).map(|(_, line)| line.clone()).collect()
     }
 
     /// Every saved value by name.
@@ -108,10 +102,7 @@ impl Model {
     pub(crate) fn timer(&self, duration: Duration) -> Sleep {
         let mut world = self.0.borrow_mut();
         world.timers_made += 1;
-        Sleep {
-            model: self.clone(),
-            key: (world.elapsed + duration, world.timers_made),
-        }
+        Sleep { model: self.clone(), key: (world.elapsed + duration, world.timers_made) }
     }
 
     /// Lets time pass.
@@ -121,9 +112,7 @@ impl Model {
             world.elapsed += duration;
             let soonest_left = (world.elapsed + Duration::from_nanos(1), 0);
             let later = world.timers.split_off(&soonest_left);
-            std::mem::replace(&mut world.timers, later)
-                .into_values()
-                .collect()
+            std::mem::replace(&mut world.timers, later).into_values().collect()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -159,10 +148,7 @@ impl Model {
 impl Transport for Model {
     type Body = Pieces;
 
-    fn send(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response<Pieces>, TransportError>> + 'static {
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response<Pieces>, TransportError>> + 'static {
         let model = self.clone();
         async move {
             let reply = model.answer(request);
@@ -236,10 +222,7 @@ impl State for Model {
 
     fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
         self.check_state(name)?;
-        self.0
-            .borrow_mut()
-            .saved
-            .insert(name.to_owned(), value.to_vec());
+        self.0.borrow_mut().saved.insert(name.to_owned(), value.to_vec());
         Ok(())
     }
 
@@ -268,18 +251,12 @@ impl Pieces {
     /// A body of these pieces.
     pub(crate) fn of(pieces: &[&[u8]]) -> Self {
         let pieces = pieces.iter();
-        Self {
-            left: pieces
-                .map(|piece| Ok(Bytes::copy_from_slice(piece)))
-                .collect(),
-            late: None,
-        }
+        Self { left: pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect(), late: None }
     }
 
     /// The same body, broken off at its end.
     pub(crate) fn broken(mut self) -> Self {
-        self.left
-            .push_back(Err(TransportError::Broken("connection reset".to_owned())));
+        self.left.push_back(Err(TransportError::Broken("connection reset".to_owned())));
         self
     }
 }
@@ -303,15 +280,8 @@ pub(crate) struct Reply {
 impl Reply {
     /// An answer without headers and body.
     pub(crate) fn status(status: u16) -> Self {
-        let response = Response {
-            status,
-            headers: Vec::new(),
-            body: Pieces::default(),
-        };
-        Self {
-            delay: Duration::ZERO,
-            answer: Ok(response),
-        }
+        let response = Response { status, headers: Vec::new(), body: Pieces::default() };
+        Self { delay: Duration::ZERO, answer: Ok(response) }
     }
 
     /// A refusal with S3's document.
@@ -323,18 +293,12 @@ impl Reply {
     /// No answer at all.
     pub(crate) fn reset() -> Self {
         let error = TransportError::Broken("connection reset".to_owned());
-        Self {
-            delay: Duration::ZERO,
-            answer: Err(error),
-        }
+        Self { delay: Duration::ZERO, answer: Err(error) }
     }
 
     /// No answer, since the host lets no such request out.
     pub(crate) fn refused(why: &str) -> Self {
-        Self {
-            delay: Duration::ZERO,
-            answer: Err(TransportError::Refused(why.to_owned())),
-        }
+        Self { delay: Duration::ZERO, answer: Err(TransportError::Refused(why.to_owned())) }
     }
 
     /// Adds a header, name in lower case.
@@ -401,11 +365,7 @@ impl Bucket {
 
     /// Answers as S3 does.
     pub(crate) fn answer(&self, request: &Request) -> Reply {
-        let path = request
-            .path_with_query
-            .split('?')
-            .next()
-            .unwrap_or_default();
+        let path = request.path_with_query.split('?').next().unwrap_or_default();
         let path = percent_decode_str(path).decode_utf8_lossy();
         let Some((_, key)) = path[1..].split_once('/') else {
             return Reply::status(200);
@@ -414,42 +374,27 @@ impl Bucket {
         let found = objects.get(key);
         match request.method {
             Method::Put => {
-                let mut headers: Vec<_> = request
-                    .headers
-                    .iter()
-                    .map(|(n, v)| ((*n).to_owned(), v.clone()))
-                    .collect();
+                let mut headers: Vec<_> = request.headers.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
                 headers.extend(request.extra_headers.clone());
                 let bound = headers.iter().any(|(name, _)| name == "if-none-match");
                 if bound && found.is_some() {
                     return Reply::error(412, "PreconditionFailed", "The condition does not hold.");
                 }
                 headers.retain(|(name, _)| name != "if-none-match");
-                objects.insert(
-                    key.to_owned(),
-                    Stored {
-                        body: request.body.clone().into_bytes(),
-                        headers,
-                    },
-                );
+                objects.insert(key.to_owned(), Stored { body: request.body.clone().into_bytes(), headers });
                 Reply::status(200).header("etag", "\"e\"")
             }
             Method::Get | Method::Head => {
                 let Some(found) = found else {
                     return Reply::error(404, "NoSuchKey", "Gone.");
                 };
-                let mut reply =
-                    Reply::status(200).header("content-length", &found.body.len().to_string());
+                let mut reply = Reply::status(200).header("content-length", &found.body.len().to_string());
                 for (name, value) in &found.headers {
                     reply = reply.header(name, value);
                 }
                 // Two pieces, so that a reader has to put them together.
                 let (head, tail) = found.body.split_at(found.body.len() / 2);
-                if request.method == Method::Get {
-                    reply.body(&[head, tail])
-                } else {
-                    reply
-                }
+                if request.method == Method::Get { reply.body(&[head, tail]) } else { reply }
             }
             Method::Delete => Reply::status(501),
         }

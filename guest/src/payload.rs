@@ -19,10 +19,7 @@ pub struct Payload {
 impl Payload {
     /// No bytes.
     pub const fn empty() -> Self {
-        Self {
-            pieces: Vec::new(),
-            length: 0,
-        }
+        Self { pieces: Vec::new(), length: 0 }
     }
 
     /// How many bytes there are.
@@ -100,10 +97,7 @@ impl Writer {
             self.open.shrink_to_fit();
             self.full.push(Bytes::from(self.open));
         }
-        Payload {
-            pieces: self.full,
-            length,
-        }
+        Payload { pieces: self.full, length }
     }
 }
 
@@ -135,8 +129,7 @@ mod tests {
             // Not every byte by itself: that would test nothing more.
             let (head, tail) = bytes.split_at(5000);
             head.chunks(step).for_each(|piece| writer.put(piece));
-            tail.chunks(step.max(4095))
-                .for_each(|piece| writer.put(piece));
+            tail.chunks(step.max(4095)).for_each(|piece| writer.put(piece));
             assert_eq!(writer.len(), bytes.len());
             let payload = writer.finish();
             let lengths: Vec<_> = payload.pieces().iter().map(Bytes::len).collect();

@@ -71,10 +71,7 @@ pub struct Response<B> {
 impl<B> Response<B> {
     /// The value of the header `name` (lower case), if there is one.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 }
 
@@ -119,10 +116,7 @@ pub trait Transport {
     type Body: Body;
 
     /// Sends a request and answers once the response's headers are there. A status is never an error.
-    fn send(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response<Self::Body>, TransportError>> + 'static;
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response<Self::Body>, TransportError>> + 'static;
 }
 
 /// Gives time.

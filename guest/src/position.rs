@@ -81,8 +81,7 @@ impl Position {
         let mut text = format!("{}_{phase}{}", self.key, self.seconds);
         if let Some(extension) = &self.extension {
             let mut bytes = vec![VERSION];
-            bytes =
-                postcard::to_extend(extension, bytes).expect("a vector takes all that is written");
+            bytes = postcard::to_extend(extension, bytes).expect("a vector takes all that is written");
             bytes.extend_from_slice(&scope.sum().to_le_bytes());
             bytes.extend_from_slice(&hash(&[scope.store.as_bytes()]).to_le_bytes());
             let sum = hash(&[text.as_bytes(), &bytes]);
@@ -101,9 +100,7 @@ impl Position {
     /// or store. A position of the Go connector names none of them.
     pub fn decode(bytes: &[u8], scope: Scope<'_>) -> Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not UTF-8"))?;
-        let (key, rest) = text
-            .rsplit_once('_')
-            .ok_or_else(|| corrupt("it has no `_`"))?;
+        let (key, rest) = text.rsplit_once('_').ok_or_else(|| corrupt("it has no `_`"))?;
         let phase = match rest.as_bytes().first() {
             Some(b's') => Phase::Snapshot,
             Some(b'c') => Phase::Changes,
@@ -116,22 +113,13 @@ impl Position {
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(corrupt("it has no seconds"));
         }
-        let seconds = digits
-            .parse()
-            .map_err(|_| corrupt("its seconds are out of range"))?;
+        let seconds = digits.parse().map_err(|_| corrupt("its seconds are out of range"))?;
         if key.is_empty() {
             return Err(corrupt("it has no key"));
         }
         let signed = &text.as_bytes()[..text.len() - extension.map_or(0, |e| e.len() + 1)];
-        let extension = extension
-            .map(|e| Extension::decode(e, signed, scope))
-            .transpose()?;
-        Ok(Self {
-            key: key.to_owned(),
-            phase,
-            seconds,
-            extension,
-        })
+        let extension = extension.map(|e| Extension::decode(e, signed, scope)).transpose()?;
+        Ok(Self { key: key.to_owned(), phase, seconds, extension })
     }
 }
 
@@ -141,13 +129,9 @@ impl Extension {
         let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| damaged())?;
         let (version, _) = bytes.split_first().ok_or_else(damaged)?;
         if ![VERSION, VERSION_WITHOUT_STORE].contains(version) {
-            return Err(corrupt(&format!(
-                "its version {version} is newer than this connector"
-            )));
+            return Err(corrupt(&format!("its version {version} is newer than this connector")));
         }
-        let (body, sum) = bytes
-            .split_at_checked(bytes.len().saturating_sub(SUM))
-            .ok_or_else(damaged)?;
+        let (body, sum) = bytes.split_at_checked(bytes.len().saturating_sub(SUM)).ok_or_else(damaged)?;
         if hash(&[signed, body]).to_le_bytes() != sum {
             return Err(damaged());
         }
@@ -204,24 +188,15 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    const SCOPE: Scope<'static> = Scope {
-        bucket: "logs",
-        prefix: "a/",
-        store: "store:9000",
-        endpoint: "http://store:9000",
-    };
+    const SCOPE: Scope<'static> =
+        Scope { bucket: "logs", prefix: "a/", store: "store:9000", endpoint: "http://store:9000" };
 
     fn sample(key: &str) -> Position {
         Position {
             key: key.to_owned(),
             phase: Phase::Changes,
             seconds: 1_634_049_397,
-            extension: Some(Extension {
-                run: u64::MAX,
-                cut: Timestamp(1_634_049_397_123),
-                pass: 7,
-                index: 300,
-            }),
+            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), pass: 7, index: 300 }),
         }
     }
 
@@ -237,10 +212,7 @@ mod tests {
             ("a~b_c0", "a~b", Phase::Changes, 0),
         ] {
             let position = decode(text.as_bytes()).expect(text);
-            assert_eq!(
-                (position.key.as_str(), position.phase, position.seconds),
-                (key, phase, seconds)
-            );
+            assert_eq!((position.key.as_str(), position.phase, position.seconds), (key, phase, seconds));
             assert_eq!(position.encode(SCOPE), text.as_bytes());
         }
     }
@@ -272,25 +244,15 @@ mod tests {
             "a_s1~AQ",
             "nothing",
         ] {
-            assert_eq!(
-                decode(bytes.as_bytes()).expect_err(bytes).kind,
-                ErrorKind::Corrupt,
-                "{bytes}"
-            );
+            assert_eq!(decode(bytes.as_bytes()).expect_err(bytes).kind, ErrorKind::Corrupt, "{bytes}");
         }
-        assert_eq!(
-            decode(b"\xff_s1").expect_err("not UTF-8").kind,
-            ErrorKind::Corrupt
-        );
+        assert_eq!(decode(b"\xff_s1").expect_err("not UTF-8").kind, ErrorKind::Corrupt);
     }
 
     #[test]
     fn every_cut_or_flipped_bit_of_an_extension_is_noticed() {
         let encoded = sample("key").encode(SCOPE);
-        let bare = encoded
-            .iter()
-            .position(|b| *b == b'~')
-            .expect("has an extension");
+        let bare = encoded.iter().position(|b| *b == b'~').expect("has an extension");
         for end in bare + 1..encoded.len() {
             assert!(decode(&encoded[..end]).is_err(), "cut at {end}");
         }
@@ -298,11 +260,7 @@ mod tests {
             for bit in 0..8 {
                 let mut flipped = encoded.clone();
                 flipped[place] ^= 1 << bit;
-                assert_ne!(
-                    decode(&flipped).ok(),
-                    Some(sample("key")),
-                    "bit {bit} of byte {place}"
-                );
+                assert_ne!(decode(&flipped).ok(), Some(sample("key")), "bit {bit} of byte {place}");
             }
         }
     }
@@ -310,19 +268,8 @@ mod tests {
     #[test]
     fn a_position_of_another_bucket_or_prefix_is_refused() {
         let encoded = sample("key").encode(SCOPE);
-        for scope in [
-            Scope {
-                bucket: "other",
-                ..SCOPE
-            },
-            Scope {
-                prefix: "",
-                ..SCOPE
-            },
-        ] {
-            let message = Position::decode(&encoded, scope)
-                .expect_err("foreign")
-                .message;
+        for scope in [Scope { bucket: "other", ..SCOPE }, Scope { prefix: "", ..SCOPE }] {
+            let message = Position::decode(&encoded, scope).expect_err("foreign").message;
             assert!(message.contains("another bucket or prefix"), "{message}");
         }
     }
@@ -330,18 +277,10 @@ mod tests {
     #[test]
     fn a_position_of_another_store_is_refused_with_what_to_do() {
         let encoded = sample("key").encode(SCOPE);
-        let elsewhere = Scope {
-            store: "other:9000",
-            endpoint: "http://other:9000",
-            ..SCOPE
-        };
+        let elsewhere = Scope { store: "other:9000", endpoint: "http://other:9000", ..SCOPE };
         let error = Position::decode(&encoded, elsewhere).expect_err("foreign");
         assert_eq!(error.kind, ErrorKind::Corrupt);
-        for part in [
-            "another store than http://other:9000",
-            "`aws.endpoint`",
-            "`~`",
-        ] {
+        for part in ["another store than http://other:9000", "`aws.endpoint`", "`~`"] {
             assert!(error.message.contains(part), "{error}");
         }
         // What the message says: without the extension it is bound to nothing.

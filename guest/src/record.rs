@@ -38,9 +38,7 @@ impl Operation {
 
     /// The operation of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Create, Self::Update, Self::Delete, Self::Snapshot]
-            .into_iter()
-            .find(|o| o.as_str() == name)
+        [Self::Create, Self::Update, Self::Delete, Self::Snapshot].into_iter().find(|o| o.as_str() == name)
     }
 }
 
@@ -107,10 +105,7 @@ mod tests {
     fn a_length_is_known_where_nothing_must_be_read_for_it() {
         let bytes = Data::<()>::Raw(Bytes::from_static(b"\xff\0"));
         assert_eq!(bytes.length(), Some(2));
-        assert_eq!(
-            Data::<()>::Structured("{\"ü\":1}".to_owned()).length(),
-            Some(8)
-        );
+        assert_eq!(Data::<()>::Structured("{\"ü\":1}".to_owned()).length(), Some(8));
         for length in [None, Some(u64::MAX)] {
             assert_eq!(Data::Body { length, bytes: () }.length(), length);
         }

@@ -161,10 +161,7 @@ impl<P: Ports> Client<P> {
     /// A client with another patience than that of a connector that runs.
     #[must_use]
     pub fn with_patience(&self, patience: Patience) -> Self {
-        Self {
-            patience,
-            ..self.clone()
-        }
+        Self { patience, ..self.clone() }
     }
 
     /// The bucket's settings.
@@ -189,10 +186,7 @@ impl<P: Ports> Client<P> {
     /// [GetBucketVersioning](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html): whether
     /// the bucket keeps versions.
     pub async fn get_bucket_versioning(&self) -> Result<Versioning> {
-        let request = self
-            .request(Method::Get, None)
-            .query("versioning", "")
-            .build();
+        let request = self.request(Method::Get, None).query("versioning", "").build();
         let parse = document::bucket_versioning;
         let read = self.document("GetBucketVersioning", &request, parse);
         Ok(read.await?.1)
@@ -223,12 +217,7 @@ impl<P: Ports> Client<P> {
         let next = page.next.map(ListStart::Token);
         self.progresses(operation, page.truncated, next.as_ref(), Some(start))?;
         self.tell_odd_times(operation, &page.odd_times);
-        Ok(Page {
-            greatest: greatest(&page.entries, |object| &object.key),
-            entries: page.entries,
-            next,
-            date,
-        })
+        Ok(Page { greatest: greatest(&page.entries, |object| &object.key), entries: page.entries, next, date })
     }
 
     /// [ListObjectVersions](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html): a page
@@ -267,10 +256,7 @@ impl<P: Ports> Client<P> {
     /// [ListMultipartUploads](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html): a
     /// page of uploads in progress, in the order of keys. Listed without a prefix and filtered here: MinIO
     /// takes the prefix for a whole key.
-    pub async fn list_multipart_uploads(
-        &self,
-        start: Option<&Marker>,
-    ) -> Result<Page<UploadEntry, Marker>> {
+    pub async fn list_multipart_uploads(&self, start: Option<&Marker>) -> Result<Page<UploadEntry, Marker>> {
         let mut builder = self
             .request(Method::Get, None)
             .query("uploads", "")
@@ -290,12 +276,7 @@ impl<P: Ports> Client<P> {
         let greatest = greatest(&page.entries, |upload| &upload.key);
         let mut entries = page.entries;
         entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
-        Ok(Page {
-            entries,
-            next: page.next,
-            date,
-            greatest,
-        })
+        Ok(Page { entries, next: page.next, date, greatest })
     }
 
     /// [HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html): what the store knows
@@ -304,9 +285,7 @@ impl<P: Ports> Client<P> {
         let request = self.request(Method::Head, Some(key)).build();
         let response = self.answer("HeadObject", &request).await?;
         Ok(ObjectHead {
-            length: response
-                .header("content-length")
-                .and_then(|v| v.parse().ok()),
+            length: response.header("content-length").and_then(|v| v.parse().ok()),
             metadata: user_metadata(&response),
         })
     }
@@ -374,10 +353,7 @@ impl<P: Ports> Client<P> {
             let mut response = self.exchange(operation, &request).await?;
             let etag = response.header("etag").map(document::bare_etag);
             let version_id = response.header("x-amz-version-id").map(str::to_owned);
-            let stored = Stored {
-                etag: etag.unwrap_or_default(),
-                version_id,
-            };
+            let stored = Stored { etag: etag.unwrap_or_default(), version_id };
             // Some stores answer 200 and put the error into the body.
             let body = read_document(operation, &mut response.body).await?;
             match error::in_document(&body) {
@@ -395,9 +371,7 @@ impl<P: Ports> Client<P> {
         if let Some(version_id) = version_id {
             builder = builder.query("versionId", version_id);
         }
-        self.answer("DeleteObject", &builder.build())
-            .await
-            .map(drop)
+        self.answer("DeleteObject", &builder.build()).await.map(drop)
     }
 
     fn request(&self, method: Method, key: Option<&str>) -> Builder {
@@ -405,13 +379,8 @@ impl<P: Ports> Client<P> {
     }
 
     /// Exchanges until there is an answer to keep: a success whose body is still unread.
-    async fn answer(
-        &self,
-        operation: &'static str,
-        request: &Request,
-    ) -> Result<Response<P::Body>> {
-        self.retrying(operation, async || self.exchange(operation, request).await)
-            .await
+    async fn answer(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
+        self.retrying(operation, async || self.exchange(operation, request).await).await
     }
 
     /// Exchanges until there is a whole document that can be read.
@@ -437,22 +406,12 @@ impl<P: Ports> Client<P> {
     }
 
     /// One attempt.
-    async fn exchange(
-        &self,
-        operation: &'static str,
-        request: &Request,
-    ) -> Result<Response<P::Body>> {
-        let mut response = self
-            .ports
-            .send(request.clone())
-            .await
-            .map_err(|e| Error::transport(operation, e))?;
+    async fn exchange(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
+        let mut response = self.ports.send(request.clone()).await.map_err(|e| Error::transport(operation, e))?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
-        let body = read_document(operation, &mut response.body)
-            .await
-            .unwrap_or_default();
+        let body = read_document(operation, &mut response.body).await.unwrap_or_default();
         Err(Error::of_response(operation, &response, &body))
     }
 
@@ -489,10 +448,7 @@ impl<P: Ports> Client<P> {
         start: Option<&M>,
     ) -> Result<()> {
         if truncated && next.is_none() {
-            return Err(Error::malformed(
-                operation,
-                xml::Error::Contradiction("a truncated page names no next one"),
-            ));
+            return Err(Error::malformed(operation, xml::Error::Contradiction("a truncated page names no next one")));
         }
         // What is not listed would be taken for gone, so neither half of a contradiction is believed.
         if !truncated && next.is_some() {
@@ -502,10 +458,7 @@ impl<P: Ports> Client<P> {
             ));
         }
         if next.is_some() && next == start {
-            return Err(Error::malformed(
-                operation,
-                xml::Error::Contradiction("the page leads to itself"),
-            ));
+            return Err(Error::malformed(operation, xml::Error::Contradiction("the page leads to itself")));
         }
         Ok(())
     }
@@ -521,26 +474,15 @@ async fn next_piece<B: Body>(operation: &'static str, body: &mut B) -> Result<Op
 }
 
 async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result<Bytes> {
-    let Some(first) = body
-        .read()
-        .await
-        .map_err(|e| Error::transport(operation, e))?
-    else {
+    let Some(first) = body.read().await.map_err(|e| Error::transport(operation, e))? else {
         return Ok(Bytes::new());
     };
     let mut whole: Option<Vec<u8>> = None;
-    while let Some(more) = body
-        .read()
-        .await
-        .map_err(|e| Error::transport(operation, e))?
-    {
+    while let Some(more) = body.read().await.map_err(|e| Error::transport(operation, e))? {
         let whole = whole.get_or_insert_with(|| first.to_vec());
         whole.extend_from_slice(&more);
         if whole.len() > limits::DOCUMENT_BYTES_MAX {
-            return Err(Error::malformed(
-                operation,
-                xml::Error::Shape("the document is larger than any of S3's"),
-            ));
+            return Err(Error::malformed(operation, xml::Error::Shape("the document is larger than any of S3's")));
         }
     }
     Ok(whole.map_or(first, Bytes::from))

@@ -119,8 +119,7 @@ impl<P: Ports> Source<P> {
             .await
             .map_err(|e| e.explain(&self.config.bucket))?;
         if let Some(doubt) = doubt_prefix(&self.config.bucket.prefix) {
-            self.ports
-                .log(Level::Warn, &format!("setting `prefix`: {doubt}"));
+            self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
         let begin = begin.resolve(&self.ports, &self.config, &self.seen);
         let feed = Feed {
@@ -149,11 +148,7 @@ impl<P: Ports> Source<P> {
     ///
     /// `closed` before `open` and after `teardown`; else what stopped the feed, again at each further call: a
     /// new source may then go on at the last acked position.
-    pub async fn read(
-        &mut self,
-        records_max: usize,
-        wait: Duration,
-    ) -> Result<Vec<Record<P::Body>>> {
+    pub async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Vec<Record<P::Body>>> {
         let wanted = Wanted {
             records_max: records_max.max(1),
             streams_max: limits::STREAMS_UNACKED_MAX.saturating_sub(self.streams_unacked),
@@ -164,10 +159,7 @@ impl<P: Ports> Source<P> {
             State::Failed(error) => Some(error.clone()),
             State::Open(feed) => {
                 let mut timeout = pin!(self.ports.sleep(wait).fuse());
-                future::poll_fn(|context| {
-                    poll_ready(feed, &self.outlet, wanted, &mut timeout, context)
-                })
-                .await
+                future::poll_fn(|context| poll_ready(feed, &self.outlet, wanted, &mut timeout, context)).await
             }
         };
         if let Some(error) = failed {
@@ -192,11 +184,7 @@ impl<P: Ports> Source<P> {
         for ready in taken {
             let has_stream = ready.has_stream();
             self.streams_unacked += usize::from(has_stream);
-            self.unacked.push_back(Unacked {
-                position: ready.record.position.clone(),
-                pass: ready.pass,
-                has_stream,
-            });
+            self.unacked.push_back(Unacked { position: ready.record.position.clone(), pass: ready.pass, has_stream });
             records.push(ready.record);
         }
         Ok(records)
@@ -212,14 +200,8 @@ impl<P: Ports> Source<P> {
         if matches!(self.state, State::Closed) {
             return Err(closed());
         }
-        let Some(index) = self
-            .unacked
-            .iter()
-            .position(|unacked| unacked.position == position)
-        else {
-            return Err(Error::invalid(
-                "ack of a position that no unacked record has",
-            ));
+        let Some(index) = self.unacked.iter().position(|unacked| unacked.position == position) else {
+            return Err(Error::invalid("ack of a position that no unacked record has"));
         };
         let mut pass = 0;
         for acked in self.unacked.drain(..=index) {
@@ -270,10 +252,7 @@ fn poll_ready<B>(
 /// HeadBucket has no body to say why it refuses, and a one-key listing needs what the source needs anyway.
 async fn check_bucket<P: Ports>(client: &Client<P>) -> std::result::Result<(), S3Error> {
     let start = ListStart::After(String::new());
-    client
-        .list_objects_v2(&client.config().prefix, &start, 1)
-        .await
-        .map(drop)
+    client.list_objects_v2(&client.config().prefix, &start, 1).await.map(drop)
 }
 
 fn closed() -> Error {

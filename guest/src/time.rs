@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
@@ -31,10 +29,7 @@ impl Timestamp {
     /// The time `duration` earlier, or the epoch.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// This time without its part of a second.
@@ -45,9 +40,7 @@ impl Timestamp {
 
     /// Reads the form of listings, `2009-10-12T17:50:30.000Z`.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        humantime::parse_rfc3339(text)
-            .ok()
-            .and_then(Self::from_system_time)
+        humantime::parse_rfc3339(text).ok().and_then(Self::from_system_time)
     }
 
     /// Reads what stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone, which is
@@ -69,9 +62,7 @@ impl Timestamp {
 
     /// Reads the form of headers, `Mon, 12 Oct 2009 17:50:30 GMT`.
     pub fn parse_http_date(text: &str) -> Option<Self> {
-        httpdate::parse_http_date(text)
-            .ok()
-            .and_then(Self::from_system_time)
+        httpdate::parse_http_date(text).ok().and_then(Self::from_system_time)
     }
 
     /// Writes RFC 3339 in UTC; milliseconds only where there are some.
@@ -111,18 +102,9 @@ mod tests {
     #[test]
     fn both_forms_of_s3_are_read() {
         let expected = Timestamp(1_255_369_830_000);
-        assert_eq!(
-            Timestamp::parse_rfc3339("2009-10-12T17:50:30.000Z"),
-            Some(expected)
-        );
-        assert_eq!(
-            Timestamp::parse_rfc3339("2009-10-12T17:50:30Z"),
-            Some(expected)
-        );
-        assert_eq!(
-            Timestamp::parse_http_date("Mon, 12 Oct 2009 17:50:30 GMT"),
-            Some(expected)
-        );
+        assert_eq!(Timestamp::parse_rfc3339("2009-10-12T17:50:30.000Z"), Some(expected));
+        assert_eq!(Timestamp::parse_rfc3339("2009-10-12T17:50:30Z"), Some(expected));
+        assert_eq!(Timestamp::parse_http_date("Mon, 12 Oct 2009 17:50:30 GMT"), Some(expected));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 
@@ -161,14 +143,8 @@ mod tests {
 
     #[test]
     fn milliseconds_are_written_where_there_are_some() {
-        assert_eq!(
-            Timestamp(1_255_369_830_000).to_rfc3339(),
-            "2009-10-12T17:50:30Z"
-        );
-        assert_eq!(
-            Timestamp(1_255_369_830_007).to_rfc3339(),
-            "2009-10-12T17:50:30.007Z"
-        );
+        assert_eq!(Timestamp(1_255_369_830_000).to_rfc3339(), "2009-10-12T17:50:30Z");
+        assert_eq!(Timestamp(1_255_369_830_007).to_rfc3339(), "2009-10-12T17:50:30.007Z");
         assert_eq!(Timestamp(u64::MAX).to_rfc3339(), "9999-12-31T23:59:59.999Z");
     }
 }

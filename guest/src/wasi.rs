@@ -44,10 +44,7 @@ pub(crate) struct Body {
 impl Body {
     /// Takes a record's stream.
     pub(crate) fn of_stream(stream: InputStream) -> Self {
-        Self {
-            stream,
-            parent: None,
-        }
+        Self { stream, parent: None }
     }
 
     /// Gives the stream away; what it is a part of must outlive it.
@@ -77,10 +74,7 @@ impl ports::Body for Body {
 impl ports::Transport for World {
     type Body = Body;
 
-    fn send(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
         exchange(request)
     }
 }
@@ -149,18 +143,12 @@ impl ports::Log for World {
 async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
     let outgoing = head(&request)?;
     let body = (!request.body.is_empty())
-        .then(|| {
-            outgoing
-                .body()
-                .map_err(|()| broken("the request takes no body"))
-        })
+        .then(|| outgoing.body().map_err(|()| broken("the request takes no body")))
         .transpose()?;
     // The head must be on its way before the body is written: nothing else takes the body's bytes.
     let answer = outgoing_handler::handle(outgoing, None).map_err(transport_error)?;
     if let Some(body) = body {
-        let stream = body
-            .write()
-            .map_err(|()| broken("the request's body is gone"))?;
+        let stream = body.write().map_err(|()| broken("the request's body is gone"))?;
         let written = write(&stream, &request.body).await;
         drop(stream);
         // A host that refuses the request drops its body; the answer then says why.
@@ -175,30 +163,18 @@ async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
         .ok_or_else(|| broken("the answer was taken twice"))?
         .map_err(transport_error)?;
     let headers = response.headers().entries();
-    let parent = response
-        .consume()
-        .map_err(|()| broken("the answer has no body"))?;
+    let parent = response.consume().map_err(|()| broken("the answer has no body"))?;
     Ok(Response {
         status: response.status(),
-        headers: headers
-            .into_iter()
-            .map(|(n, v)| (n, ports::header_text(&v)))
-            .collect(),
-        body: Body {
-            stream: parent
-                .stream()
-                .map_err(|()| broken("the answer's body is gone"))?,
-            parent: Some(parent),
-        },
+        headers: headers.into_iter().map(|(n, v)| (n, ports::header_text(&v))).collect(),
+        body: Body { stream: parent.stream().map_err(|()| broken("the answer's body is gone"))?, parent: Some(parent) },
     })
 }
 
 fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
     let fields = http::Fields::new();
     let append = |name: &str, value: &str| {
-        fields
-            .append(name, value.as_bytes())
-            .map_err(|e| broken(&format!("header `{name}`: {e}")))
+        fields.append(name, value.as_bytes()).map_err(|e| broken(&format!("header `{name}`: {e}")))
     };
     for (name, value) in &request.headers {
         append(name, value)?;
@@ -216,11 +192,7 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
         Method::Put => http::Method::Put,
         Method::Delete => http::Method::Delete,
     };
-    let scheme = if request.tls {
-        http::Scheme::Https
-    } else {
-        http::Scheme::Http
-    };
+    let scheme = if request.tls { http::Scheme::Https } else { http::Scheme::Http };
     outgoing
         .set_method(&method)
         .and_then(|()| outgoing.set_scheme(Some(&scheme)))
@@ -247,9 +219,7 @@ async fn write_piece(stream: &OutputStream, mut bytes: &[u8]) -> bool {
                 Wait::on(stream.subscribe()).await;
                 continue;
             }
-            Ok(permitted) => bytes
-                .len()
-                .min(usize::try_from(permitted).unwrap_or(usize::MAX)),
+            Ok(permitted) => bytes.len().min(usize::try_from(permitted).unwrap_or(usize::MAX)),
             Err(_) => return false,
         };
         if stream.write(&bytes[..permitted]).is_err() {
@@ -323,10 +293,7 @@ struct Wait {
 
 impl Wait {
     fn on(pollable: Pollable) -> Self {
-        Self {
-            pollable: Rc::new(pollable),
-            number: None,
-        }
+        Self { pollable: Rc::new(pollable), number: None }
     }
 }
 
@@ -342,9 +309,7 @@ impl Future for Wait {
                 waits.next += 1;
                 waits.next
             });
-            waits
-                .waiting
-                .insert(number, (Rc::clone(&self.pollable), context.waker().clone()));
+            waits.waiting.insert(number, (Rc::clone(&self.pollable), context.waker().clone()));
         });
         Poll::Pending
     }
@@ -387,16 +352,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// Blocks until something that futures wait for is ready, and wakes all whose turn has come.
 fn wake_ready() {
     let (numbers, pollables): (Vec<u64>, Vec<Rc<Pollable>>) = WAITS.with_borrow(|waits| {
-        waits
-            .waiting
-            .iter()
-            .map(|(number, (pollable, _))| (*number, Rc::clone(pollable)))
-            .unzip()
+        waits.waiting.iter().map(|(number, (pollable, _))| (*number, Rc::clone(pollable))).unzip()
     });
-    assert!(
-        !pollables.is_empty(),
-        "a future waits for nothing that could wake it"
-    );
+    assert!(!pollables.is_empty(), "a future waits for nothing that could wake it");
     let borrowed: Vec<&Pollable> = pollables.iter().map(Rc::as_ref).collect();
     // Indices come in no order.
     let ready = poll::poll(&borrowed);

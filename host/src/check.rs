@@ -35,10 +35,7 @@ use requests::{Client, Ports};
 pub const STEP_MAX: Duration = Duration::from_secs(10);
 
 /// A second for retries, within which a hiccup passes; what does not answer is asked once.
-const PATIENCE: Patience = Patience {
-    retries: Duration::from_secs(1),
-    whole: Some(STEP_MAX),
-};
+const PATIENCE: Patience = Patience { retries: Duration::from_secs(1), whole: Some(STEP_MAX) };
 
 /// A clock that is off by more is wrong. S3 stops taking signatures at 15 minutes.
 const SKEW_MAX_SECONDS: u64 = 60;
@@ -105,12 +102,7 @@ impl Connector {
             Role::Source => SOURCE_STEPS,
             Role::Destination => DESTINATION_STEPS,
         };
-        let mut check = Check {
-            report: Report::default(),
-            steps,
-            watch,
-            options,
-        };
+        let mut check = Check { report: Report::default(), steps, watch, options };
         check.begin_next();
         if check.run(self, role, settings).await.is_none() {
             check.skip_rest();
@@ -128,14 +120,8 @@ enum Side {
 impl Side {
     async fn configure(connector: &Connector, role: Role, settings: Settings) -> Result<Self> {
         match role {
-            Role::Source => connector
-                .source(settings, Given::default())
-                .await
-                .map(Self::Source),
-            Role::Destination => connector
-                .destination(settings, Given::default())
-                .await
-                .map(Self::Destination),
+            Role::Source => connector.source(settings, Given::default()).await.map(Self::Source),
+            Role::Destination => connector.destination(settings, Given::default()).await.map(Self::Destination),
         }
     }
 
@@ -224,12 +210,7 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
         Some(())
     }
 
-    async fn configure(
-        &mut self,
-        connector: &Connector,
-        role: Role,
-        settings: Settings,
-    ) -> Option<Side> {
+    async fn configure(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<Side> {
         let step = Step::new("settings", "read the settings");
         match Side::configure(connector, role, settings).await {
             Ok(side) => {
@@ -254,8 +235,7 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
         self.pass(network::name(connector.upstream().as_ref(), endpoint).await)?;
         let skipped = |name| Step::new(name, "").skipped("requests do not go over the network");
         let connected = network::connect(connector.upstream().as_ref(), endpoint).await;
-        let (connection, tls) =
-            connected.unwrap_or_else(|| (skipped("connection"), skipped("tls")));
+        let (connection, tls) = connected.unwrap_or_else(|| (skipped("connection"), skipped("tls")));
         let connected = self.pass(connection);
         self.pass(tls).and(connected)
     }
@@ -308,19 +288,14 @@ fn found(reach: &Reach, filled: &[Filled]) -> String {
 
 /// Whether there are credentials, and where they are from.
 async fn load(credentials: &Credentials) -> Step {
-    let step = Step::new(
-        "credentials",
-        "look in the settings, then where the AWS CLI looks",
-    );
+    let step = Step::new("credentials", "look in the settings, then where the AWS CLI looks");
     match credentials.load().await {
         Ok(Loaded { keys, origin }) => {
             let mut found = format!("from {origin}");
             if keys.session_token().is_some() {
                 found.push_str(", temporary");
             }
-            let left = keys
-                .expiry()
-                .map(|end| end.duration_since(std::time::SystemTime::now()));
+            let left = keys.expiry().map(|end| end.duration_since(std::time::SystemTime::now()));
             if let Some(left) = left {
                 let minutes = left.unwrap_or_default().as_secs() / 60;
                 found.push_str(&format!(", good for {minutes} min"));
@@ -355,10 +330,7 @@ const READ_WAIT: Duration = Duration::from_millis(250);
 
 /// Has the component itself open the bucket and read a record.
 async fn read(source: &mut Source, connector: &Connector) -> Step {
-    let step = Step::new(
-        "read",
-        "open the source and read a record, which is not acked",
-    );
+    let step = Step::new("read", "open the source and read a record, which is not acked");
     let started = Instant::now();
     let read = async {
         source.open(None).await?;

@@ -70,24 +70,13 @@ enum Command {
 #[derive(Debug, Args)]
 struct Common {
     /// The connector's component, in place of the one that is built in
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Common options"
-    )]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
     component: Option<PathBuf>,
     /// Log what happens, in detail
     #[arg(short, long, global = true, help_heading = "Common options")]
     verbose: bool,
     /// Show nothing but errors, and how many objects were passed over
-    #[arg(
-        short,
-        long,
-        global = true,
-        conflicts_with = "verbose",
-        help_heading = "Common options"
-    )]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     quiet: bool,
 }
 
@@ -130,19 +119,14 @@ struct RecoveryArguments {
 impl RecoveryArguments {
     fn recovery(&self) -> Option<Recovery> {
         let usual = Recovery::default();
-        let recovery = Recovery {
-            pause_first: usual.pause_first.min(self.retry_pause),
-            pause_max: self.retry_pause,
-        };
+        let recovery = Recovery { pause_first: usual.pause_first.min(self.retry_pause), pause_max: self.retry_pause };
         (!self.fail_fast).then_some(recovery)
     }
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => {
-            Ok((name.trim().to_owned(), value.to_owned()))
-        }
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err("a setting is NAME=VALUE, such as aws.bucket=photos"),
     }
 }
@@ -197,10 +181,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         GIVEN.get_or_init(|| file.clone());
     }
     descriptors::raise();
-    let options = Options {
-        component: common.component,
-        ..Options::default()
-    };
+    let options = Options { component: common.component, ..Options::default() };
     let done = match arguments.command {
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
@@ -229,13 +210,9 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
 /// Loads the component. One that can't be loaded is wrong usage only if it was named.
 async fn load(options: Options) -> Result<Connector, Failure> {
     let is_given = options.component.is_some();
-    Connector::load(options).await.map_err(|error| {
-        if is_given {
-            Failure::configuring(&error)
-        } else {
-            Failure::running(&error)
-        }
-    })
+    Connector::load(options)
+        .await
+        .map_err(|error| if is_given { Failure::configuring(&error) } else { Failure::running(&error) })
 }
 
 /// Opens a folder of state, and locks it.

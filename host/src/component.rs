@@ -128,11 +128,7 @@ impl Connector {
                 Error::new(ErrorKind::Invalid, message)
             })?,
         };
-        let cache = if options.without_cache {
-            None
-        } else {
-            options.cache.or_else(cache_folder)
-        };
+        let cache = if options.without_cache { None } else { options.cache.or_else(cache_folder) };
         let core_dumps = options.core_dumps;
         let limit = options.compile_max.unwrap_or(COMPILE_MAX);
         // What was built in is ours: a slow machine may take longer.
@@ -140,41 +136,20 @@ impl Connector {
         let given = options.component.clone();
         let compiled = apart(limit, move || compile(&bytes, cache.as_deref(), core_dumps)).await?;
         let pre = compiled.map_err(|error| {
-            let what = options
-                .component
-                .map_or("built in".into(), |p| p.display().to_string());
+            let what = options.component.map_or("built in".into(), |p| p.display().to_string());
             // What the compiler says may have lines; an error is one.
-            let why = format!("{error:#}")
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ");
+            let why = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
             let message = format!("no S3 connector component ({what}): {}", cut(&why));
             Error::new(ErrorKind::Invalid, message)
         })?;
         let compute_max = options.compute_max.unwrap_or(COMPUTE_MAX);
-        let means = Means {
-            name: "specify".to_owned(),
-            state: None,
-            compute_max,
-        };
+        let means = Means { name: "specify".to_owned(), state: None, compute_max };
         let mut instance = Instance::new(&pre, means).await?;
         let specification = instance
-            .call(async |exports, store| {
-                exports
-                    .opencdc_connector_specifier()
-                    .call_specify(store)
-                    .await
-            })
+            .call(async |exports, store| exports.opencdc_connector_specifier().call_specify(store).await)
             .await?;
         check_size(&specification)?;
-        Ok(Self(Arc::new(Inner {
-            given,
-            pre,
-            specification,
-            compute_max,
-            upstream,
-            environment,
-        })))
+        Ok(Self(Arc::new(Inner { given, pre, specification, compute_max, upstream, environment })))
     }
 
     /// Whose fault a bug of this component is, and whom to tell.
@@ -199,14 +174,8 @@ impl Connector {
     ///
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
     pub async fn source(&self, settings: Settings, mut given: Given) -> Result<Source> {
-        given
-            .state
-            .get_or_insert_with(|| Arc::new(MemoryState::default()));
-        let origin = Origin {
-            connector: self.clone(),
-            settings: settings.clone(),
-            given: given.clone(),
-        };
+        given.state.get_or_insert_with(|| Arc::new(MemoryState::default()));
+        let origin = Origin { connector: self.clone(), settings: settings.clone(), given: given.clone() };
         let parameters = &self.0.specification.source_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
         let given = given.watched(&prepared.state_place);
@@ -220,11 +189,7 @@ impl Connector {
     ///
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
     pub async fn destination(&self, settings: Settings, given: Given) -> Result<Destination> {
-        let origin = Origin {
-            connector: self.clone(),
-            settings: settings.clone(),
-            given: given.clone(),
-        };
+        let origin = Origin { connector: self.clone(), settings: settings.clone(), given: given.clone() };
         let parameters = &self.0.specification.destination_parameters;
         let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
         let given = given.watched(&prepared.state_place);
@@ -233,20 +198,8 @@ impl Connector {
     }
 
     async fn instance(&self, given: Given, role: &str) -> Result<Instance> {
-        let name = if given.name.is_empty() {
-            role.to_owned()
-        } else {
-            given.name
-        };
-        Instance::new(
-            &self.0.pre,
-            Means {
-                name,
-                state: given.state,
-                compute_max: self.0.compute_max,
-            },
-        )
-        .await
+        let name = if given.name.is_empty() { role.to_owned() } else { given.name };
+        Instance::new(&self.0.pre, Means { name, state: given.state, compute_max: self.0.compute_max }).await
     }
 
     pub(crate) fn upstream(&self) -> Arc<dyn Upstream> {
@@ -258,10 +211,7 @@ impl Connector {
 #[must_use]
 pub fn blame(given: Option<&Path>) -> String {
     match given {
-        Some(file) => format!(
-            "the component {} is at fault: report it to whoever made it",
-            file.display()
-        ),
+        Some(file) => format!("the component {} is at fault: report it to whoever made it", file.display()),
         None => "this is a bug of the connector: please report it".to_owned(),
     }
 }
@@ -269,9 +219,7 @@ pub fn blame(given: Option<&Path>) -> String {
 /// Reads a component's file, if it is no larger than one may be.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(COMPONENT_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > COMPONENT_BYTES_MAX {
         let why = format!("it is larger than {} MiB", COMPONENT_BYTES_MAX >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
@@ -281,13 +229,8 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Does what takes seconds on a thread of its own, which is left alone once its time is over: a compiler can't be
 /// interrupted. Not one of the runtime's, which would wait for it at its end.
-async fn apart<T: Send + 'static>(
-    limit: Option<Duration>,
-    job: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let internal = |why: &dyn std::fmt::Display| {
-        Error::new(ErrorKind::Internal, format!("compiling failed: {why}"))
-    };
+async fn apart<T: Send + 'static>(limit: Option<Duration>, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let internal = |why: &dyn std::fmt::Display| Error::new(ErrorKind::Internal, format!("compiling failed: {why}"));
     let (done, told) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("compile".to_owned())
@@ -310,15 +253,11 @@ async fn apart<T: Send + 'static>(
 /// Whether a component says no more of itself than can be shown.
 fn check_size(specification: &Specification) -> Result<()> {
     let refuse = |what: &str, count: usize, max: usize| {
-        let message = format!(
-            "the component's specification has too many {what}; {what}=`{count}`, {what}_max=`{max}`"
-        );
+        let message =
+            format!("the component's specification has too many {what}; {what}=`{count}`, {what}_max=`{max}`");
         Err(Error::new(ErrorKind::Invalid, message))
     };
-    let sides = [
-        &specification.source_parameters,
-        &specification.destination_parameters,
-    ];
+    let sides = [&specification.source_parameters, &specification.destination_parameters];
     for parameters in sides {
         if parameters.len() > PARAMETERS_MAX {
             return refuse("parameters", parameters.len(), PARAMETERS_MAX);
@@ -331,8 +270,8 @@ fn check_size(specification: &Specification) -> Result<()> {
         &specification.version,
         &specification.author,
     ];
-    let bytes = texts.into_iter().map(String::len).sum::<usize>()
-        + sides.into_iter().flatten().map(bytes).sum::<usize>();
+    let bytes =
+        texts.into_iter().map(String::len).sum::<usize>() + sides.into_iter().flatten().map(bytes).sum::<usize>();
     if bytes > SPECIFICATION_BYTES_MAX {
         return refuse("bytes", bytes, SPECIFICATION_BYTES_MAX);
     }
@@ -341,16 +280,11 @@ fn check_size(specification: &Specification) -> Result<()> {
 
 /// Bytes of a parameter's texts; each of them takes at least one.
 fn bytes(parameter: &Parameter) -> usize {
-    let validations = parameter
-        .validations
-        .iter()
-        .map(|validation| match validation {
-            Validation::Required | Validation::GreaterThan(_) | Validation::LessThan(_) => 1,
-            Validation::Inclusion(texts) | Validation::Exclusion(texts) => {
-                texts.iter().map(|text| text.len() + 1).sum()
-            }
-            Validation::Regex(text) => text.len() + 1,
-        });
+    let validations = parameter.validations.iter().map(|validation| match validation {
+        Validation::Required | Validation::GreaterThan(_) | Validation::LessThan(_) => 1,
+        Validation::Inclusion(texts) | Validation::Exclusion(texts) => texts.iter().map(|text| text.len() + 1).sum(),
+        Validation::Regex(text) => text.len() + 1,
+    });
     parameter.name.len()
         + parameter.description.len()
         + parameter.default.as_ref().map_or(0, String::len)
@@ -358,16 +292,9 @@ fn bytes(parameter: &Parameter) -> usize {
 }
 
 /// Compiles, or takes what was compiled before.
-fn compile(
-    bytes: &[u8],
-    cache: Option<&Path>,
-    core_dumps: bool,
-) -> wasmtime::Result<ConnectorPre<Context>> {
+fn compile(bytes: &[u8], cache: Option<&Path>, core_dumps: bool) -> wasmtime::Result<ConnectorPre<Context>> {
     let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .epoch_interruption(true)
-        .coredump_on_trap(core_dumps);
+    config.wasm_component_model(true).epoch_interruption(true).coredump_on_trap(core_dumps);
     if let Some(folder) = cache {
         let mut kept = CacheConfig::new();
         kept.with_directory(folder);
@@ -393,27 +320,20 @@ fn compile(
 fn tick(engine: &Engine) -> wasmtime::Result<()> {
     let engine = engine.weak();
     // A thread of its own: a component that computes on every worker must still be interrupted.
-    let ticker = std::thread::Builder::new()
-        .name("epoch".to_owned())
-        .spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::park_timeout(instance::TICK);
-            }
-        });
+    let ticker = std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::park_timeout(instance::TICK);
+        }
+    });
     ticker.map(drop).map_err(wasmtime::Error::from)
 }
 
 /// `s3-connector` in the user's cache folder: `XDG_CACHE_HOME`, or `.cache` at home.
 fn cache_folder() -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let folder =
-        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(folder.join("s3-connector"))
 }
 

@@ -50,10 +50,7 @@ impl Loaded {
 
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded")
-            .field("origin", &self.origin)
-            .field("keys", &"redacted")
-            .finish()
+        f.debug_struct("Loaded").field("origin", &self.origin).field("keys", &"redacted").finish()
     }
 }
 
@@ -101,11 +98,7 @@ pub enum Error {
 /// A name as one word of a shell.
 fn as_word(name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._@+:/".contains(&byte);
-    if name.bytes().all(is_plain) {
-        name.to_owned()
-    } else {
-        format!("'{}'", name.replace('\'', r"'\''"))
-    }
+    if name.bytes().all(is_plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }
 
 /// What a link of the chain said, as text alone: the `Debug` of the AWS crates' errors holds whole answers.
@@ -151,22 +144,9 @@ enum Kind {
 impl Credentials {
     /// The keys that the settings hold.
     #[must_use]
-    pub fn from_settings(
-        access_key_id: &str,
-        secret_access_key: &str,
-        session_token: Option<&str>,
-    ) -> Self {
-        let keys = Keys::new(
-            access_key_id,
-            secret_access_key,
-            session_token.map(str::to_owned),
-            None,
-            "settings",
-        );
-        Self(Arc::new(Kind::Fixed(Loaded {
-            keys,
-            origin: "setting aws.accessKeyId".into(),
-        })))
+    pub fn from_settings(access_key_id: &str, secret_access_key: &str, session_token: Option<&str>) -> Self {
+        let keys = Keys::new(access_key_id, secret_access_key, session_token.map(str::to_owned), None, "settings");
+        Self(Arc::new(Kind::Fixed(Loaded { keys, origin: "setting aws.accessKeyId".into() })))
     }
 
     /// The keys of the standard AWS chain: environment, profile (with `credential_process` and assumed roles),
@@ -179,14 +159,8 @@ impl Credentials {
     /// The keys of another provider, for programs that have their own; kept and renewed like those of the
     /// chain. `origin` says in messages where they are from.
     #[must_use]
-    pub fn from_provider(
-        provider: impl ProvideCredentials + 'static,
-        origin: impl Into<Arc<str>>,
-    ) -> Self {
-        Self::from_fetch(
-            Box::new(Link::new(origin, provider)),
-            Arc::new(SystemTime::now),
-        )
+    pub fn from_provider(provider: impl ProvideCredentials + 'static, origin: impl Into<Arc<str>>) -> Self {
+        Self::from_fetch(Box::new(Link::new(origin, provider)), Arc::new(SystemTime::now))
     }
 
     /// The keys of the settings if they are there, else those of the chain. An empty setting counts as absent.
@@ -206,12 +180,8 @@ impl Credentials {
                 let token = session_token.filter(|token| !token.is_empty());
                 Ok(Self::from_settings(id, secret, token))
             }
-            (id, _) if present(id) => Err(Error::Incomplete {
-                missing: "aws.secretAccessKey",
-            }),
-            (_, secret) if present(secret) => Err(Error::Incomplete {
-                missing: "aws.accessKeyId",
-            }),
+            (id, _) if present(id) => Err(Error::Incomplete { missing: "aws.secretAccessKey" }),
+            (_, secret) if present(secret) => Err(Error::Incomplete { missing: "aws.accessKeyId" }),
             _ => Ok(Self::from_chain(chain)),
         }
     }
@@ -264,10 +234,7 @@ impl fmt::Debug for Credentials {
             Kind::Fetched(cache) => cache.kept().current,
         };
         let origin = loaded.map_or("not loaded yet".into(), |loaded| loaded.origin);
-        f.debug_struct("Credentials")
-            .field("origin", &origin)
-            .field("keys", &"redacted")
-            .finish()
+        f.debug_struct("Credentials").field("origin", &origin).field("keys", &"redacted").finish()
     }
 }
 
@@ -329,10 +296,7 @@ impl Cache {
             return Ok(Some(current));
         }
         // The source gave these very keys just now.
-        if kept
-            .fetched_at
-            .is_some_and(|at| at.elapsed() < FAILURE_HOLD)
-        {
+        if kept.fetched_at.is_some_and(|at| at.elapsed() < FAILURE_HOLD) {
             return Ok(None);
         }
         let fetched = self.fetch_unless_failed().await?;
@@ -362,10 +326,7 @@ impl Cache {
     }
 
     fn kept(&self) -> State {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn life(&self, loaded: &Loaded) -> Life {

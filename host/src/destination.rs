@@ -59,14 +59,7 @@ impl Destination {
             .await??;
         let reach = prepared.reach(Role::Destination, upstream)?;
         instance.set_egress(reach.egress.clone());
-        Ok(Self {
-            instance,
-            resource,
-            reach,
-            filled: prepared.filled,
-            failed: None,
-            origin,
-        })
+        Ok(Self { instance, resource, reach, filled: prepared.filled, failed: None, origin })
     }
 
     /// Checks the bucket.
@@ -80,11 +73,7 @@ impl Destination {
         let opened = self
             .instance
             .call(async |exports, store| {
-                exports
-                    .opencdc_connector_destination()
-                    .destination()
-                    .call_open(store, resource)
-                    .await
+                exports.opencdc_connector_destination().destination().call_open(store, resource).await
             })
             .await?;
         self.reach.explain(opened).await
@@ -115,10 +104,7 @@ impl Destination {
     async fn write_in_one_call(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let resource = self.resource;
         let table = self.instance.table();
-        let records = records
-            .into_iter()
-            .map(|r| record::lower(r, table))
-            .collect::<Result<Vec<_>>>()?;
+        let records = records.into_iter().map(|r| record::lower(r, table)).collect::<Result<Vec<_>>>()?;
         let written = self
             .instance
             .call(async |exports, store| {
@@ -155,11 +141,7 @@ impl Destination {
     ///
     /// As [`Connector::destination`](crate::Connector::destination). This one stays as it is.
     pub async fn renew(&mut self) -> Result<()> {
-        let Origin {
-            connector,
-            settings,
-            given,
-        } = self.origin.clone();
+        let Origin { connector, settings, given } = self.origin.clone();
         *self = connector.destination(settings, given).await?;
         Ok(())
     }
@@ -224,21 +206,13 @@ fn calls(records: Vec<Record>) -> Vec<Vec<Record>> {
             bytes = 0;
         }
         bytes += more;
-        calls
-            .last_mut()
-            .expect("there is one from the start")
-            .push(record);
+        calls.last_mut().expect("there is one from the start").push(record);
     }
     calls
 }
 
 fn lift(acks: Vec<destination::Ack>) -> Vec<Ack> {
-    acks.into_iter()
-        .map(|ack| Ack {
-            position: Bytes::from(ack.position),
-            error: ack.error.map(Error::from),
-        })
-        .collect()
+    acks.into_iter().map(|ack| Ack { position: Bytes::from(ack.position), error: ack.error.map(Error::from) }).collect()
 }
 
 #[cfg(test)]
@@ -252,10 +226,7 @@ mod tests {
             operation: Operation::Create,
             metadata: Default::default(),
             key: None,
-            payload: Change {
-                before: None,
-                after: Some(after),
-            },
+            payload: Change { before: None, after: Some(after) },
         }
     }
 

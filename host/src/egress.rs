@@ -28,9 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use tracing::Instrument as _;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
@@ -156,19 +154,8 @@ struct Corrections {
 impl Egress {
     /// A way out for one instance.
     #[must_use]
-    pub fn new(
-        policy: Policy,
-        signer: Signer,
-        credentials: Credentials,
-        upstream: Arc<dyn Upstream>,
-    ) -> Self {
-        Self::with_clock(
-            policy,
-            signer,
-            credentials,
-            upstream,
-            Arc::new(SystemTime::now),
-        )
+    pub fn new(policy: Policy, signer: Signer, credentials: Credentials, upstream: Arc<dyn Upstream>) -> Self {
+        Self::with_clock(policy, signer, credentials, upstream, Arc::new(SystemTime::now))
     }
 
     /// A way out that signs by another clock than the system's.
@@ -225,17 +212,12 @@ impl Egress {
     /// [`last_denial`](Self::last_denial)); otherwise the code that says what became of the connection.
     pub async fn send(&self, request: Request<WasiBody>) -> Result<Response<WasiBody>, WasiError> {
         let (parts, body) = request.into_parts();
-        let permit = self
-            .inner
-            .policy
-            .check(&parts.method, &parts.uri, &parts.headers);
+        let permit = self.inner.policy.check(&parts.method, &parts.uri, &parts.headers);
         let outcome = match permit {
             Err(denial) => Err(denial.into()),
             Ok(permit) => {
                 let span = tracing::debug_span!("s3", operation = permit.operation.name());
-                self.send_permitted(permit, parts, body)
-                    .instrument(span)
-                    .await
+                self.send_permitted(permit, parts, body).instrument(span).await
             }
         };
         outcome.map_err(|failure| {
@@ -279,10 +261,7 @@ impl Egress {
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
         let is_refused = self.inner.refuses_conditions.load(Ordering::Relaxed);
-        if permit.operation == Operation::PutObject
-            && !is_refused
-            && !is_conditional(&parts.headers)
-        {
+        if permit.operation == Operation::PutObject && !is_refused && !is_conditional(&parts.headers) {
             let operation = permit.operation;
             return Err(policy::Denial::Condition { operation }.into());
         }
@@ -319,10 +298,8 @@ impl Egress {
         let (mut attempt, mut redirects) = (0, 0);
         loop {
             attempt += 1;
-            let checksum = outgoing
-                .checksum
-                .as_ref()
-                .filter(|_| corrected.checksum.is_none() && self.inner.checksums.are_taken());
+            let checksum =
+                outgoing.checksum.as_ref().filter(|_| corrected.checksum.is_none() && self.inner.checksums.are_taken());
             let response = self.attempt(&outgoing, checksum, &loaded, attempt).await?;
             let region = self.inner.signer.region();
             let (status, headers) = (response.status(), response.headers());
@@ -392,22 +369,14 @@ impl Egress {
         self.inner.counters.sent(operation, outgoing.body.len());
         let started = tokio::time::Instant::now();
         let upload_s = outgoing.body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN;
-        let base = if operation.lists() {
-            LISTING_TIMEOUT
-        } else {
-            ANSWER_TIMEOUT
-        };
+        let base = if operation.lists() { LISTING_TIMEOUT } else { ANSWER_TIMEOUT };
         let limit = base + Duration::from_secs(upload_s);
         let sent = tokio::time::timeout(limit, self.inner.upstream.send(request)).await;
         let mut outcome = match sent {
             Ok(outcome) => outcome.map_err(Failure::from),
-            Err(_) => Err(Failure::NoAnswer {
-                seconds: limit.as_secs(),
-            }),
+            Err(_) => Err(Failure::NoAnswer { seconds: limit.as_secs() }),
         };
-        let status = outcome
-            .as_ref()
-            .map_or(0, |response| response.status().as_u16());
+        let status = outcome.as_ref().map_or(0, |response| response.status().as_u16());
         self.inner.silence.note(status);
         if status == 0 || status >= 400 {
             self.inner.counters.failed(operation);
@@ -434,11 +403,7 @@ impl Egress {
         let now = (self.inner.clock)();
         let skew_ms = self.inner.skew_ms.load(Ordering::Relaxed);
         let skew = Duration::from_millis(skew_ms.unsigned_abs());
-        let corrected = if skew_ms < 0 {
-            now.checked_sub(skew)
-        } else {
-            now.checked_add(skew)
-        };
+        let corrected = if skew_ms < 0 { now.checked_sub(skew) } else { now.checked_add(skew) };
         corrected.unwrap_or(now)
     }
 
@@ -449,16 +414,11 @@ impl Egress {
         if !is_skewed && response.status() != StatusCode::FORBIDDEN {
             return false;
         }
-        let date = response
-            .headers()
-            .get(header::DATE)
-            .and_then(|date| date.to_str().ok());
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
         let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
             return false;
         };
-        let difference = |a: SystemTime, b: SystemTime| {
-            a.duration_since(b).unwrap_or_else(|error| error.duration())
-        };
+        let difference = |a: SystemTime, b: SystemTime| a.duration_since(b).unwrap_or_else(|error| error.duration());
         if !is_skewed && difference(theirs, self.now()) < SKEW_MIN {
             return false;
         }
@@ -467,21 +427,13 @@ impl Egress {
         let before_ms = self.inner.skew_ms.swap(skew_ms, Ordering::Relaxed);
         // Of many requests at once each finds it wrong: that is said once, and again only if it jumps.
         if skew_ms.abs_diff(before_ms) >= SKEW_MIN.as_millis() as u64 {
-            tracing::warn!(
-                skew_s = skew_ms / 1000,
-                "the clock of this machine is wrong; S3's is used"
-            );
+            tracing::warn!(skew_s = skew_ms / 1000, "the clock of this machine is wrong; S3's is used");
         }
         true
     }
 
     /// Whether other keys could change the answer.
-    fn may_refresh(
-        &self,
-        outgoing: &Outgoing,
-        response: &Response<UpstreamBody>,
-        code: Option<&str>,
-    ) -> bool {
+    fn may_refresh(&self, outgoing: &Outgoing, response: &Response<UpstreamBody>, code: Option<&str>) -> bool {
         if !self.inner.credentials.is_refreshable() {
             return false;
         }
@@ -528,10 +480,7 @@ impl Egress {
             parts.headers.remove(name);
         }
         let is_bodiless = outgoing.method == Method::HEAD
-            || matches!(
-                parts.status,
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            );
+            || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let secrets = parts.extensions.remove::<Secrets>();
         if let Some(secrets) = &secrets {
             secrets.blank_headers(&mut parts.headers);
@@ -539,8 +488,7 @@ impl Egress {
         if is_bodiless {
             return Ok(Response::from_parts(parts, whole(Bytes::new())));
         }
-        let tries_condition =
-            outgoing.operation == Operation::PutObject && is_conditional(&outgoing.headers);
+        let tries_condition = outgoing.operation == Operation::PutObject && is_conditional(&outgoing.headers);
         let reader = Reader::new(self.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
             None => reader.into_body(&mut parts.headers).await?,
@@ -555,9 +503,7 @@ impl Egress {
                     self.inner.refuses_conditions.store(true, Ordering::Relaxed);
                 }
                 secrets.blank(&mut document);
-                parts
-                    .headers
-                    .insert(header::CONTENT_LENGTH, document.len().into());
+                parts.headers.insert(header::CONTENT_LENGTH, document.len().into());
                 whole(document.freeze())
             }
         };
@@ -583,15 +529,11 @@ impl Outgoing {
         budget: &Budget,
     ) -> Result<Self, Failure> {
         let mut headers = parts.headers;
-        let announced = headers
-            .remove(header::CONTENT_LENGTH)
-            .and_then(|length| parse(&length));
+        let announced = headers.remove(header::CONTENT_LENGTH).and_then(|length| parse(&length));
         // A server or proxy that passes over such a body takes it for the next request, which nobody signed
         // (<https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1>).
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        let denial = || policy::Denial::Body {
-            operation: permit.operation,
-        };
+        let denial = || policy::Denial::Body { operation: permit.operation };
         if reads && announced.is_some_and(|announced| announced > 0) {
             return Err(denial().into());
         }
@@ -616,15 +558,7 @@ impl Outgoing {
             let hashed = tokio::task::spawn_blocking(move || digest(&headers, &body)).await;
             hashed.map_err(|_| Failure::Internal)?
         };
-        Ok(Self {
-            operation,
-            method: parts.method,
-            uri: permit.uri,
-            headers,
-            body,
-            hash,
-            checksum,
-        })
+        Ok(Self { operation, method: parts.method, uri: permit.uri, headers, body, hash, checksum })
     }
 }
 
@@ -653,9 +587,7 @@ async fn collect(
         }
         match announced {
             Some(announced) if bytes as u64 > announced => {
-                return Err(Failure::RequestLength {
-                    bytes: bytes as u64,
-                });
+                return Err(Failure::RequestLength { bytes: bytes as u64 });
             }
             Some(_) => {}
             None => room.merge(budget.try_bytes(data.len() as u64)?),
@@ -674,24 +606,16 @@ async fn collect(
     }
     let body = if all.is_empty() { first } else { all.freeze() };
     if announced.is_some_and(|announced| announced != body.len() as u64) {
-        return Err(Failure::RequestLength {
-            bytes: body.len() as u64,
-        });
+        return Err(Failure::RequestLength { bytes: body.len() as u64 });
     }
     Ok(room.hold(body))
 }
 
 /// Whether the headers of an answer are such that many may be held.
 fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
-    let bytes = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum::<usize>();
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
     if bytes > ANSWER_HEADER_BYTES_MAX {
-        return Err(Failure::AnswerHeaders {
-            bytes,
-            bytes_max: ANSWER_HEADER_BYTES_MAX,
-        });
+        return Err(Failure::AnswerHeaders { bytes, bytes_max: ANSWER_HEADER_BYTES_MAX });
     }
     Ok(())
 }
@@ -699,9 +623,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
 /// Tells of refusals that nobody was told of.
 fn tell_of(dropped: u64) {
     if dropped > 0 {
-        tracing::warn!(
-            "{dropped} requests that were not let out are not logged: {LINES_MAX} per second are"
-        );
+        tracing::warn!("{dropped} requests that were not let out are not logged: {LINES_MAX} per second are");
     }
 }
 
@@ -719,25 +641,16 @@ fn may_repeat(outgoing: &Outgoing, status: StatusCode) -> bool {
 
 /// Whether the refusal may be one that the host can do something about.
 fn is_correctable(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED
-    )
+    matches!(status, StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED)
 }
 
 /// Whether the store looked at the request as a whole: what it stored, or what a condition kept from being stored.
 fn is_judged(status: StatusCode) -> bool {
-    status.is_success()
-        || matches!(
-            status,
-            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT
-        )
+    status.is_success() || matches!(status, StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT)
 }
 
 /// Reads the document of a refusal, and finds its code. Gives the answer back as it was.
-async fn read_refusal(
-    response: Response<UpstreamBody>,
-) -> Result<(Response<UpstreamBody>, Option<String>), Failure> {
+async fn read_refusal(response: Response<UpstreamBody>) -> Result<(Response<UpstreamBody>, Option<String>), Failure> {
     let (parts, mut body) = response.into_parts();
     let mut read = BytesMut::new();
     while let Some(data) = resume::next_data(&mut body).await? {
@@ -748,9 +661,7 @@ async fn read_refusal(
         }
     }
     let code = find_text(&read, "Code");
-    let body = Full::new(read.freeze())
-        .map_err(|never| match never {})
-        .boxed_unsync();
+    let body = Full::new(read.freeze()).map_err(|never| match never {}).boxed_unsync();
     Ok((Response::from_parts(parts, body), code))
 }
 
@@ -770,9 +681,7 @@ fn parse(value: &HeaderValue) -> Option<u64> {
 
 /// A body that is all there.
 fn whole(bytes: Bytes) -> WasiBody {
-    Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 #[cfg(test)]

@@ -22,15 +22,8 @@ const BUCKET: &str = "aws.bucket";
 const PATH_STYLE: &str = "aws.forcePathStyle";
 
 /// The variables by which the AWS crates find configuration files and the profile in use.
-const PROFILE_VARIABLES: [&str; 7] = [
-    "AWS_CONFIG_FILE",
-    "AWS_PROFILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "HOME",
-    "HOMEDRIVE",
-    "HOMEPATH",
-    "USERPROFILE",
-];
+const PROFILE_VARIABLES: [&str; 7] =
+    ["AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "HOME", "HOMEDRIVE", "HOMEPATH", "USERPROFILE"];
 
 /// Where variables are looked up: the process's environment, or a map in a test.
 #[derive(Clone)]
@@ -49,10 +42,8 @@ impl Environment {
     /// These variables and no others.
     #[must_use]
     pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        let variables: BTreeMap<String, String> = variables
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let variables: BTreeMap<String, String> =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self(Arc::new(move |name| variables.get(name).cloned()))
     }
 
@@ -65,8 +56,7 @@ impl Environment {
     /// Whether a variable is set to `true`, in any case.
     #[must_use]
     pub fn is_true(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+        self.get(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
     }
 
     /// The file of certificates to trust in place of the system's (`AWS_CA_BUNDLE`).
@@ -78,8 +68,7 @@ impl Environment {
     /// The name of the profile in use.
     #[must_use]
     pub fn profile(&self) -> String {
-        self.get("AWS_PROFILE")
-            .unwrap_or_else(|| "default".to_owned())
+        self.get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned())
     }
 
     /// The profile in use, if its keys are those of a person who signs in: through IAM Identity Center (SSO), or by
@@ -90,14 +79,9 @@ impl Environment {
 
     /// The variables of profiles as the AWS crates take them.
     fn to_aws(&self) -> Env {
-        let found: Vec<(&str, String)> = PROFILE_VARIABLES
-            .iter()
-            .filter_map(|name| Some((*name, self.get(name)?)))
-            .collect();
-        let pairs: Vec<(&str, &str)> = found
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let found: Vec<(&str, String)> =
+            PROFILE_VARIABLES.iter().filter_map(|name| Some((*name, self.get(name)?))).collect();
+        let pairs: Vec<(&str, &str)> = found.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Env::from_slice(&pairs)
     }
 }
@@ -122,9 +106,7 @@ pub struct Filled {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Somebody else's endpoint can't be replaced by one of AWS's.
-    #[error(
-        "{asked} asks for an endpoint of AWS, and {given} names another: take one of them away"
-    )]
+    #[error("{asked} asks for an endpoint of AWS, and {given} names another: take one of them away")]
     Custom {
         /// Which variable or profile asks for it.
         asked: String,
@@ -185,9 +167,7 @@ pub async fn fill(
     }
     let given = match filled.iter().find(|filled| filled.setting == ENDPOINT) {
         Some(filled) => Some(filled.origin.clone()),
-        None => settings
-            .contains_key(ENDPOINT)
-            .then(|| format!("setting `{ENDPOINT}`")),
+        None => settings.contains_key(ENDPOINT).then(|| format!("setting `{ENDPOINT}`")),
     };
     filled.extend(variant(settings, environment, &profile, given)?);
     Ok(filled)
@@ -206,9 +186,7 @@ fn variant(
         let found = variable(environment, &[name]).or_else(|| profile.value(key));
         match found {
             Some((value, asked)) if value.eq_ignore_ascii_case("true") => Ok(Some(asked)),
-            Some((value, asked)) if !value.eq_ignore_ascii_case("false") => {
-                Err(EndpointError::Value { asked, value })
-            }
+            Some((value, asked)) if !value.eq_ignore_ascii_case("false") => Err(EndpointError::Value { asked, value }),
             _ => Ok(None),
         }
     };
@@ -236,10 +214,7 @@ fn variant(
     let has_dots = settings.get(BUCKET).is_some_and(|name| name.contains('.'));
     let path_style = settings.entry(PATH_STYLE.to_owned());
     path_style.or_insert_with(|| has_dots.to_string());
-    Ok(Some(Filled {
-        setting: ENDPOINT,
-        origin: asked,
-    }))
+    Ok(Some(Filled { setting: ENDPOINT, origin: asked }))
 }
 
 fn region(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
@@ -258,9 +233,7 @@ fn endpoint(environment: &Environment, profile: &Profile) -> Option<(String, Str
     if ignored.is_some_and(|(value, _)| value.eq_ignore_ascii_case("true")) {
         return None;
     }
-    profile
-        .service_endpoint()
-        .or_else(|| profile.value("endpoint_url"))
+    profile.service_endpoint().or_else(|| profile.value("endpoint_url"))
 }
 
 fn variable(environment: &Environment, names: &[&str]) -> Option<(String, String)> {
@@ -351,9 +324,7 @@ mod tests {
     use super::*;
 
     fn settings<const N: usize>(of: [(&str, &str); N]) -> BTreeMap<String, String> {
-        of.into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        of.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// A profile file, and an environment that has it and these variables.
@@ -366,14 +337,8 @@ mod tests {
         let path = folder.path().join("config");
         std::fs::write(&path, config).unwrap();
         let mut all: BTreeMap<String, String> = settings(variables);
-        all.insert(
-            "AWS_CONFIG_FILE".to_owned(),
-            path.to_str().unwrap().to_owned(),
-        );
-        all.insert(
-            "HOME".to_owned(),
-            folder.path().to_str().unwrap().to_owned(),
-        );
+        all.insert("AWS_CONFIG_FILE".to_owned(), path.to_str().unwrap().to_owned());
+        all.insert("HOME".to_owned(), folder.path().to_str().unwrap().to_owned());
         let environment = Environment(Arc::new(move |name| all.get(name).cloned()));
         let mut settings = given;
         let filled = fill(&mut settings, &environment).await.unwrap();
@@ -441,10 +406,7 @@ mod tests {
     #[tokio::test]
     async fn configured_endpoints_can_be_ignored() {
         let config = "[default]\nendpoint_url = http://profile\n";
-        let variables = [
-            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "True"),
-            ("AWS_ENDPOINT_URL", "http://v"),
-        ];
+        let variables = [("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "True"), ("AWS_ENDPOINT_URL", "http://v")];
         let (ignored, _) = fill_with(config, variables, settings([])).await;
         assert!(!ignored.contains_key("aws.endpoint"));
 
@@ -461,44 +423,22 @@ mod tests {
         let dual = ("AWS_USE_DUALSTACK_ENDPOINT", "TRUE");
         let off = ("UNUSED", "");
         for (variables, region, endpoint) in [
-            (
-                [fips, off],
-                "eu-west-1",
-                "https://s3-fips.eu-west-1.amazonaws.com",
-            ),
-            (
-                [off, dual],
-                "eu-west-1",
-                "https://s3.dualstack.eu-west-1.amazonaws.com",
-            ),
-            (
-                [fips, dual],
-                "us-gov-west-1",
-                "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com",
-            ),
-            (
-                [off, dual],
-                "cn-north-1",
-                "https://s3.dualstack.cn-north-1.amazonaws.com.cn",
-            ),
+            ([fips, off], "eu-west-1", "https://s3-fips.eu-west-1.amazonaws.com"),
+            ([off, dual], "eu-west-1", "https://s3.dualstack.eu-west-1.amazonaws.com"),
+            ([fips, dual], "us-gov-west-1", "https://s3-fips.dualstack.us-gov-west-1.amazonaws.com"),
+            ([off, dual], "cn-north-1", "https://s3.dualstack.cn-north-1.amazonaws.com.cn"),
         ] {
             for (bucket, style) in [("logs", "false"), ("my.logs", "true")] {
                 let given = settings([("aws.region", region), ("aws.bucket", bucket)]);
                 let (settings, filled) = fill_with("", variables, given).await;
                 assert_eq!(settings["aws.endpoint"], endpoint);
                 assert_eq!(settings["aws.forcePathStyle"], style);
-                assert!(
-                    filled[0].origin.starts_with("variable `AWS_USE_"),
-                    "{filled:?}"
-                );
+                assert!(filled[0].origin.starts_with("variable `AWS_USE_"), "{filled:?}");
             }
         }
         let config = "[default]\nuse_fips_endpoint = true\n";
         let (of_profile, _) = fill_with(config, [], settings([EU])).await;
-        assert_eq!(
-            of_profile["aws.endpoint"],
-            "https://s3-fips.eu-west-1.amazonaws.com"
-        );
+        assert_eq!(of_profile["aws.endpoint"], "https://s3-fips.eu-west-1.amazonaws.com");
         // A variable wins over the profile, and says no as well as yes.
         let no = [("AWS_USE_FIPS_ENDPOINT", "false")];
         let (plain, _) = fill_with(config, no, settings([EU])).await;
@@ -511,10 +451,7 @@ mod tests {
         let refused = |variables: [(&'static str, &'static str); 2], given: BTreeMap<_, _>| async move {
             let environment = Environment::of(variables);
             let mut settings = given;
-            fill(&mut settings, &environment)
-                .await
-                .unwrap_err()
-                .to_string()
+            fill(&mut settings, &environment).await.unwrap_err().to_string()
         };
         let own = settings([EU, ("aws.endpoint", "http://store")]);
         assert_eq!(
@@ -523,10 +460,7 @@ mod tests {
              of them away"
         );
         let found = refused([fips, ("AWS_ENDPOINT_URL", "http://store")], settings([EU])).await;
-        assert!(
-            found.contains("variable `AWS_ENDPOINT_URL` names another"),
-            "{found}"
-        );
+        assert!(found.contains("variable `AWS_ENDPOINT_URL` names another"), "{found}");
         let china = settings([("aws.region", "cn-north-1")]);
         let found = refused([fips, ("HOME", "/nowhere")], china).await;
         assert!(found.contains("none of in region `cn-north-1`"), "{found}");
@@ -554,9 +488,7 @@ mod tests {
             let environment = Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "dev")]);
             environment.signed_in_profile().await
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for config in [
             "[profile dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n",
             "[profile dev]\nsso_session = s\n[sso-session s]\nsso_region = r\n",
@@ -564,11 +496,7 @@ mod tests {
             "[profile dev]\nlogin_session = arn:aws:iam::0123456789012:user/a\n",
             "[profile dev]\nrole_arn = r\nsource_profile = base\n[profile base]\nsso_account_id = 1\n",
         ] {
-            assert_eq!(
-                runtime.block_on(of(config)).as_deref(),
-                Some("dev"),
-                "{config}"
-            );
+            assert_eq!(runtime.block_on(of(config)).as_deref(), Some("dev"), "{config}");
         }
         for config in [
             "[profile dev]\naws_access_key_id = a\naws_secret_access_key = b\n",

@@ -43,12 +43,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            retry_after_ms: None,
-            awaits_keys: false,
-        }
+        Self { kind, message: message.into(), retry_after_ms: None, awaits_keys: false }
     }
 
     /// What a caller can do.
@@ -101,10 +96,7 @@ impl Error {
 
     /// An error of the runtime while the component ran.
     pub(crate) fn trap(error: &wasmtime::Error) -> Self {
-        Self::new(
-            ErrorKind::Trap,
-            cut(&format!("the component trapped: {}", error.root_cause())),
-        )
+        Self::new(ErrorKind::Trap, cut(&format!("the component trapped: {}", error.root_cause())))
     }
 }
 
@@ -123,12 +115,7 @@ impl From<types::Error> for Error {
             types::ErrorKind::Closed => ErrorKind::Closed,
             types::ErrorKind::Internal => ErrorKind::Internal,
         };
-        Self {
-            kind,
-            message: cut(&error.message),
-            retry_after_ms: error.retry_after_ms,
-            awaits_keys: false,
-        }
+        Self { kind, message: cut(&error.message), retry_after_ms: error.retry_after_ms, awaits_keys: false }
     }
 }
 
@@ -164,9 +151,6 @@ mod tests {
     fn a_message_is_cut_one_byte_above_its_bound() {
         let longest = "x".repeat(MESSAGE_BYTES_MAX);
         assert_eq!(cut(&longest), longest);
-        assert_eq!(
-            cut(&format!("{longest}y")),
-            format!("{longest}… (1 bytes more)")
-        );
+        assert_eq!(cut(&format!("{longest}y")), format!("{longest}… (1 bytes more)"));
     }
 }

@@ -45,13 +45,7 @@ pub(crate) enum Admission {
 
 impl Flood {
     pub(crate) fn new() -> Self {
-        Self {
-            window: Mutex::new(Window {
-                began: Instant::now(),
-                lines: 0,
-                dropped: 0,
-            }),
-        }
+        Self { window: Mutex::new(Window { began: Instant::now(), lines: 0, dropped: 0 }) }
     }
 
     /// Takes a line in.
@@ -66,9 +60,7 @@ impl Flood {
             return Admission::Dropped;
         }
         window.lines += 1;
-        Admission::Logged {
-            dropped: std::mem::take(&mut window.dropped),
-        }
+        Admission::Logged { dropped: std::mem::take(&mut window.dropped) }
     }
 
     /// Lines that were dropped and that nobody was told of, at the end.
@@ -111,10 +103,7 @@ mod tests {
     fn a_line_stays_one_and_within_its_length() {
         let longest = "x".repeat(LINE_BYTES_MAX);
         assert_eq!(one_line(&longest), longest);
-        assert_eq!(
-            one_line(&format!("{longest}yz")),
-            format!("{longest}… (2 bytes more)")
-        );
+        assert_eq!(one_line(&format!("{longest}yz")), format!("{longest}… (2 bytes more)"));
         assert_eq!(one_line("a\n2026-01-01 ERROR b"), "a\\n2026-01-01 ERROR b");
     }
 }

@@ -22,8 +22,8 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    Error as HttpError, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
-    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    Error as HttpError, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+    WasiHttpView,
 };
 
 use crate::bindings::{Connector, ConnectorPre, logging, state, types};
@@ -136,12 +136,7 @@ impl Instance {
             .measure(pre.instantiate_async(&mut store))
             .await
             .map_err(|error| trap(&error, &store.data().limiter))?;
-        Ok(Self {
-            store,
-            exports,
-            health: Health::Idle,
-            stderr,
-        })
+        Ok(Self { store, exports, health: Health::Idle, stderr })
     }
 
     /// Opens the way out.
@@ -185,9 +180,7 @@ impl Instance {
                 let said = printable::line(said.trim(), STDERR_BYTES_MAX);
                 let mut error = trap(&error, &self.store.data().limiter);
                 if !said.is_empty() {
-                    error = error
-                        .clone()
-                        .with_message(format!("{error}; it said: {said}"));
+                    error = error.clone().with_message(format!("{error}; it said: {said}"));
                 }
                 self.health = Health::Trapped(error.clone());
                 Err(error)
@@ -232,10 +225,7 @@ impl Instance {
         let Some(dump) = error.downcast_ref::<WasmCoreDump>() else {
             return Vec::new();
         };
-        dump.memories()
-            .iter()
-            .flat_map(|memory| memory.data(&self.store).to_vec())
-            .collect()
+        dump.memories().iter().flat_map(|memory| memory.data(&self.store).to_vec()).collect()
     }
 }
 
@@ -262,20 +252,13 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
 
 impl WasiView for Context {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Context {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.hooks,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
@@ -284,13 +267,7 @@ struct Hooks {
     egress: Option<Egress>,
 }
 
-type Sent = Result<
-    (
-        Response<WasiBody>,
-        Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ),
-    HttpError,
->;
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
 
 impl WasiHttpHooks for Hooks {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -343,11 +320,7 @@ async fn with_storage<T: Send + 'static>(
 /// What a host without storage says: no reason to stop.
 fn nothing_kept<T>() -> Result<T, types::Error> {
     let message = "the host keeps no state".to_owned();
-    Err(types::Error {
-        kind: types::ErrorKind::Unavailable,
-        message,
-        retry_after_ms: None,
-    })
+    Err(types::Error { kind: types::ErrorKind::Unavailable, message, retry_after_ms: None })
 }
 
 fn storage_error(error: &storage::Error) -> types::Error {
@@ -355,19 +328,13 @@ fn storage_error(error: &storage::Error) -> types::Error {
         storage::Error::Corrupt { .. } => types::ErrorKind::Corrupt,
         _ => types::ErrorKind::Internal,
     };
-    types::Error {
-        kind,
-        message: error.without_place(),
-        retry_after_ms: None,
-    }
+    types::Error { kind, message: error.without_place(), retry_after_ms: None }
 }
 
 impl state::Host for Context {
     async fn load(&mut self, name: String) -> Result<Option<Vec<u8>>, types::Error> {
         let store = self.state.clone();
-        with_storage(store, move |store| store.load(&name))
-            .await
-            .unwrap_or(Ok(None))
+        with_storage(store, move |store| store.load(&name)).await.unwrap_or(Ok(None))
     }
 
     async fn save(&mut self, name: String, value: Vec<u8>) -> Result<(), types::Error> {
@@ -384,12 +351,7 @@ impl state::Host for Context {
 }
 
 impl logging::Host for Context {
-    fn log(
-        &mut self,
-        level: logging::Level,
-        context: String,
-        message: String,
-    ) -> wasmtime::Result<()> {
+    fn log(&mut self, level: logging::Level, context: String, message: String) -> wasmtime::Result<()> {
         if context == skipped::CONTEXT {
             let object = self.skipped.tell(&message);
             let line = format!("skipped an object: {}; key=`{}`", object.reason, object.key);

@@ -24,8 +24,8 @@ mod source;
 pub mod state;
 
 pub use component::{
-    COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Given, Options, Parameter,
-    ParameterType, Specification, Validation, blame,
+    COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Given, Options, Parameter, ParameterType, Specification,
+    Validation, blame,
 };
 pub use destination::{Ack, Destination};
 pub use error::{Error, ErrorKind, Result};

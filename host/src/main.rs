@@ -13,10 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 /// to forbid both (<https://man7.org/linux/man-pages/man5/core.5.html>). A process that can't be dumped at all
 /// (`PR_SET_DUMPABLE`) could not be looked at by its owner's debugger either, so it is not that.
 fn forbid_core_files() {
-    let limit = Rlimit {
-        current: Some(1),
-        maximum: Some(1),
-    };
+    let limit = Rlimit { current: Some(1), maximum: Some(1) };
     // It fails only where the limit is lower already.
     let _ = setrlimit(Resource::Core, limit);
 }
@@ -24,10 +21,7 @@ fn forbid_core_files() {
 fn main() -> ExitCode {
     forbid_core_files();
     let arguments = cli::Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             cli::report(&format!("no threads can be started: {error}"));

@@ -196,12 +196,7 @@ pub struct Pipeline<I, O> {
 impl<I: Input, O: Output> Pipeline<I, O> {
     /// Joins the ends. Nothing is opened yet.
     pub fn new(input: I, output: O, options: Options) -> Self {
-        Self {
-            input,
-            output,
-            options,
-            counts: watch::Sender::new(Counts::default()),
-        }
+        Self { input, output, options, counts: watch::Sender::new(Counts::default()) }
     }
 
     /// Shows how far the pipeline has come, while it runs and after.
@@ -223,23 +218,10 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     /// The first failure of opening an end, the first one that does not heal, or the reason for which the destination
     /// refused a record. What was acked before is checkpointed, and nothing else.
     pub async fn run(self, stop: Stop) -> Result<Summary> {
-        let Self {
-            input,
-            output,
-            options,
-            counts,
-        } = self;
+        let Self { input, output, options, counts } = self;
         let position = position(&options).await?;
-        let mut ends = Ends {
-            input,
-            output,
-            again: Vec::new(),
-        };
-        let course = Course {
-            options,
-            counts,
-            stop: stop.clone(),
-        };
+        let mut ends = Ends { input, output, again: Vec::new() };
+        let course = Course { options, counts, stop: stop.clone() };
         let mut overtime = pin!(overtime(&stop, course.options.grace));
         // Nothing was read yet: giving up an end that is opening, half way, loses nothing.
         let opened = tokio::select! {
@@ -287,9 +269,7 @@ impl Course {
         let mut outage = None::<Outage>;
         loop {
             let is_repeatable = ends.input.is_repeatable();
-            let round = self
-                .round(ends, earlier, &mut outage, overtime.as_mut())
-                .await?;
+            let round = self.round(ends, earlier, &mut outage, overtime.as_mut()).await?;
             last = round.position.or(last);
             let failure = match round.ended {
                 Ok(ended) => {
@@ -303,10 +283,9 @@ impl Course {
                     Some(outage) => outage.bears(&failure.error),
                     None => recovery::heals(&failure.error),
                 };
-            let (Some(recovery), Some(mut next)) = (
-                self.options.recovery.filter(|_| heals),
-                round.ends.filter(|ends| heals && ends.output.can_renew()),
-            ) else {
+            let (Some(recovery), Some(mut next)) =
+                (self.options.recovery.filter(|_| heals), round.ends.filter(|ends| heals && ends.output.can_renew()))
+            else {
                 return Err(failure.error);
             };
             // What can be read again is: by the next run. Whoever stops it waits for nothing else.
@@ -318,21 +297,10 @@ impl Course {
                 let acked = self.counts.borrow().acked;
                 let failing_for = next.input.failing_for().max(next.output.failing_for());
                 let failing_for = failing_for.unwrap_or_default();
-                Outage::begin(
-                    &self.options.name,
-                    recovery,
-                    &failure.error,
-                    acked,
-                    failing_for,
-                )
+                Outage::begin(&self.options.name, recovery, &failure.error, acked, failing_for)
             });
-            let place = Place {
-                acked: last.clone(),
-                beginning: beginning.as_deref(),
-            };
-            let outlasted = self
-                .outlast(&mut next, outage, failure.error, place, overtime.as_mut())
-                .await?;
+            let place = Place { acked: last.clone(), beginning: beginning.as_deref() };
+            let outlasted = self.outlast(&mut next, outage, failure.error, place, overtime.as_mut()).await?;
             if !outlasted {
                 return Ok(self.summary(Ended::Stopped, last));
             }
@@ -348,13 +316,7 @@ impl Course {
         outage: &mut Option<Outage>,
         mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<Round<I, O>> {
-        let mut round = pin!(round::run(
-            ends,
-            &self.options,
-            &self.counts,
-            earlier,
-            &self.stop
-        ));
+        let mut round = pin!(round::run(ends, &self.options, &self.counts, earlier, &self.stop));
         let done = loop {
             let is_over = async {
                 match outage.as_ref() {
@@ -434,16 +396,11 @@ impl Course {
     }
 
     /// Keeps the position, where that failed, makes both ends anew and opens them there; false where there is no going on.
-    async fn reopen<I: Input, O: Output>(
-        &self,
-        ends: &mut Ends<I, O>,
-        place: &Place<'_>,
-    ) -> Result<bool> {
+    async fn reopen<I: Input, O: Output>(&self, ends: &mut Ends<I, O>, place: &Place<'_>) -> Result<bool> {
         if let (Some(position), Some(state)) = (&place.acked, &self.options.state) {
             parts::save(Arc::clone(state), position.clone()).await?;
         }
-        ends.reopen(place.acked.as_deref().or(place.beginning))
-            .await
+        ends.reopen(place.acked.as_deref().or(place.beginning)).await
     }
 
     /// Ends an input that was left open between rounds.
@@ -463,11 +420,7 @@ impl Course {
     }
 
     fn summary(&self, ended: Ended, position: Option<Bytes>) -> Summary {
-        Summary {
-            ended,
-            counts: self.counts.borrow().clone(),
-            position,
-        }
+        Summary { ended, counts: self.counts.borrow().clone(), position }
     }
 
     fn given_up(&self) -> Error {

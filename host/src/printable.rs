@@ -65,9 +65,7 @@ fn is_obeyed(c: char) -> bool {
     match c {
         '\n' => false,
         // Marks and overrides of the direction of writing (<https://www.unicode.org/reports/tr9/>).
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            true
-        }
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
         // Ends of lines that are not `\n`.
         '\u{2028}' | '\u{2029}' => true,
         // C0, DEL, C1.
@@ -82,17 +80,11 @@ mod tests {
     #[test]
     fn what_a_terminal_obeys_is_shown_instead() {
         for (text, wanted) in [
-            (
-                "plain, späße, 日本 \u{1f600}",
-                "plain, späße, 日本 \u{1f600}",
-            ),
+            ("plain, späße, 日本 \u{1f600}", "plain, späße, 日本 \u{1f600}"),
             ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
             ("\u{7}\u{8}\r\t\0\u{7f}", "\\u{7}\\u{8}\\r\\t\\u{0}\\u{7f}"),
             ("\u{80}\u{9b}\u{9f}", "\\u{80}\\u{9b}\\u{9f}"),
-            (
-                "\u{202e}\u{2066}\u{200f}\u{61c}",
-                "\\u{202e}\\u{2066}\\u{200f}\\u{61c}",
-            ),
+            ("\u{202e}\u{2066}\u{200f}\u{61c}", "\\u{202e}\\u{2066}\\u{200f}\\u{61c}"),
             ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
         ] {
             assert_eq!(lines(text, 100), wanted);
@@ -115,9 +107,6 @@ mod tests {
         let text = format!("{value:#}");
         let escaped = json(&text);
         assert!(!escaped.contains(is_obeyed), "{escaped}");
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&escaped).unwrap(),
-            value
-        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 }

@@ -41,9 +41,7 @@ impl Body {
 
     /// A body of this length, where it is known: what comes is counted.
     fn new(stream: DynInputStream, length: Option<u64>) -> Self {
-        Self {
-            stream: counted(stream, length),
-        }
+        Self { stream: counted(stream, length) }
     }
 
     /// Reads the next bytes; none at the end.
@@ -137,10 +135,7 @@ pub(crate) fn copy(record: &Record) -> Option<Record> {
         operation: record.operation,
         metadata: record.metadata.clone(),
         key: data(&record.key)?,
-        payload: Change {
-            before: data(&record.payload.before)?,
-            after: data(&record.payload.after)?,
-        },
+        payload: Change { before: data(&record.payload.before)?, after: data(&record.payload.after)? },
     })
 }
 
@@ -157,10 +152,7 @@ pub fn from_memory(record: s3_connector::record::Record<NoBody>) -> Record {
         operation: record.operation,
         metadata: record.metadata,
         key: record.key.map(lift),
-        payload: Change {
-            before: record.payload.before.map(lift),
-            after: record.payload.after.map(lift),
-        },
+        payload: Change { before: record.payload.before.map(lift), after: record.payload.after.map(lift) },
     }
 }
 
@@ -176,19 +168,13 @@ pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<R
                     let message = format!("a record's body is no stream of its source: {error}");
                     Error::new(ErrorKind::Internal, message)
                 })?;
-                Ok(Some(Data::Body {
-                    length: body.length,
-                    bytes: Body::new(stream, body.length),
-                }))
+                Ok(Some(Data::Body { length: body.length, bytes: Body::new(stream, body.length) }))
             }
         }
     };
     Ok(Record {
         key: lift(record.key)?,
-        payload: Change {
-            before: lift(record.payload.before)?,
-            after: lift(record.payload.after)?,
-        },
+        payload: Change { before: lift(record.payload.before)?, after: lift(record.payload.after)? },
         position: Bytes::from(record.position),
         operation: match record.operation {
             types::Operation::Create => Operation::Create,
@@ -212,9 +198,7 @@ pub(crate) fn lowered_bytes(record: &Record) -> usize {
     };
     let metadata = record.metadata.iter();
     record.position.len()
-        + metadata
-            .map(|(name, value)| name.len() + value.len())
-            .sum::<usize>()
+        + metadata.map(|(name, value)| name.len() + value.len()).sum::<usize>()
         + bytes(&record.key, usize::MAX)
         + bytes(&record.payload.before, RAW_BYTES_MAX)
         + bytes(&record.payload.after, RAW_BYTES_MAX)
@@ -225,9 +209,7 @@ fn by_handle(data: Option<Data>) -> Option<Data> {
     match data {
         Some(Data::Raw(bytes)) if bytes.len() > RAW_BYTES_MAX => Some(Data::Body {
             length: Some(bytes.len() as u64),
-            bytes: Body {
-                stream: Box::new(MemoryInputPipe::new(bytes)),
-            },
+            bytes: Body { stream: Box::new(MemoryInputPipe::new(bytes)) },
         }),
         other => other,
     }
@@ -241,17 +223,10 @@ pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::
             Some(Data::Raw(bytes)) => Ok(Some(types::Data::Raw(bytes.into()))),
             Some(Data::Structured(text)) => Ok(Some(types::Data::Structured(text))),
             Some(Data::Body { length, bytes }) => {
-                let stream: Resource<DynInputStream> =
-                    table.push(bytes.stream).map_err(|error| {
-                        Error::new(
-                            ErrorKind::Internal,
-                            format!("no room for a record's body: {error}"),
-                        )
-                    })?;
-                Ok(Some(types::Data::Body(types::Body {
-                    length,
-                    bytes: stream,
-                })))
+                let stream: Resource<DynInputStream> = table.push(bytes.stream).map_err(|error| {
+                    Error::new(ErrorKind::Internal, format!("no room for a record's body: {error}"))
+                })?;
+                Ok(Some(types::Data::Body(types::Body { length, bytes: stream })))
             }
         }
     };

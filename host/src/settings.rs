@@ -66,19 +66,8 @@ pub(crate) async fn prepare(
         Ok(filled) => (filled, None),
         Err(refused) => (Vec::new(), Some(refused)),
     };
-    let secrets = settings
-        .keys()
-        .filter(|name| is_secret(name, parameters))
-        .cloned()
-        .collect();
-    Prepared {
-        settings,
-        secrets,
-        filled,
-        refused,
-        environment: environment.clone(),
-        state_place: LastPlace::default(),
-    }
+    let secrets = settings.keys().filter(|name| is_secret(name, parameters)).cloned().collect();
+    Prepared { settings, secrets, filled, refused, environment: environment.clone(), state_place: LastPlace::default() }
 }
 
 /// Where settings lead: a bucket, and the way to it.
@@ -115,8 +104,7 @@ impl Prepared {
             return Err(invalid(refused.to_string()));
         }
         let get = |name: &str| self.settings.get(name).map(|value| value.trim());
-        let required =
-            |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));
+        let required = |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));
         let (bucket, region) = (required("aws.bucket")?, required("aws.region")?);
         let path_style = get("aws.forcePathStyle").map(|text| text.starts_with(['1', 't', 'T']));
         let endpoint = Endpoint::new(get(ENDPOINT), path_style, region, bucket)
@@ -125,17 +113,9 @@ impl Prepared {
         let prefix = self.settings.get("prefix").cloned().unwrap_or_default();
         let policy = Policy::new(PolicyInput {
             role,
-            scheme: if endpoint.tls {
-                http::uri::Scheme::HTTPS
-            } else {
-                http::uri::Scheme::HTTP
-            },
+            scheme: if endpoint.tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP },
             authority: endpoint.authority.clone(),
-            addressing: if endpoint.path_style {
-                Addressing::Path
-            } else {
-                Addressing::VirtualHost
-            },
+            addressing: if endpoint.path_style { Addressing::Path } else { Addressing::VirtualHost },
             base_path: String::new(),
             bucket: bucket.to_owned(),
             prefix: prefix.clone(),
@@ -145,25 +125,12 @@ impl Prepared {
             get(ACCESS_KEY_ID),
             get(SECRET_ACCESS_KEY),
             get(SESSION_TOKEN),
-            ChainInput {
-                environment: self.environment.clone(),
-                region: Some(region.to_owned()),
-            },
+            ChainInput { environment: self.environment.clone(), region: Some(region.to_owned()) },
         )
         .map_err(|error| invalid(with_causes(&error)))?;
         let egress = Egress::new(policy, Signer::new(region), credentials.clone(), upstream);
-        let bucket = BucketConfig {
-            bucket: bucket.to_owned(),
-            region: region.to_owned(),
-            endpoint,
-            prefix,
-        };
-        Ok(Reach {
-            bucket,
-            egress,
-            credentials,
-            state_place: self.state_place.clone(),
-        })
+        let bucket = BucketConfig { bucket: bucket.to_owned(), region: region.to_owned(), endpoint, prefix };
+        Ok(Reach { bucket, egress, credentials, state_place: self.state_place.clone() })
     }
 }
 
@@ -171,13 +138,9 @@ impl Prepared {
 /// were spelt right, and where the specification says so. It can't say the contrary.
 fn is_secret(name: &str, parameters: &[specifier::Parameter]) -> bool {
     let letters = letters(name);
-    let is_near = |secret: &str| {
-        strsim::damerau_levenshtein(&self::letters(secret), &letters) <= MISSPELT_MAX
-    };
+    let is_near = |secret: &str| strsim::damerau_levenshtein(&self::letters(secret), &letters) <= MISSPELT_MAX;
     SECRETS.iter().any(|secret| is_near(secret))
-        || parameters
-            .iter()
-            .any(|parameter| parameter.secret && self::letters(&parameter.name) == letters)
+        || parameters.iter().any(|parameter| parameter.secret && self::letters(&parameter.name) == letters)
 }
 
 /// A name without case, punctuation and the `aws` that leads some: `AWS_ACCESS_KEY_ID` is `aws.accessKeyId`.
@@ -215,30 +178,16 @@ impl Reach {
                 let message = format!("{}; {place}", error.message);
                 Err(Error::from(error).with_message(message))
             }
-            (Err(error), None) => {
-                Err(explain(error.into(), reasons, &self.egress, &self.credentials).await)
-            }
+            (Err(error), None) => Err(explain(error.into(), reasons, &self.egress, &self.credentials).await),
         }
     }
 }
 
-async fn explain(
-    error: Error,
-    reasons: Reasons,
-    egress: &Egress,
-    credentials: &Credentials,
-) -> Error {
+async fn explain(error: Error, reasons: Reasons, egress: &Egress, credentials: &Credentials) -> Error {
     match error.kind() {
         ErrorKind::Denied => {
-            let error = if egress.awaits_keys() {
-                error.awaiting_keys()
-            } else {
-                error
-            };
-            if error
-                .message()
-                .contains("the host did not let the request out")
-            {
+            let error = if egress.awaits_keys() { error.awaiting_keys() } else { error };
+            if error.message().contains("the host did not let the request out") {
                 return match reasons.denial {
                     Some(denial) => error.with_message(denial),
                     None => error,
@@ -246,11 +195,7 @@ async fn explain(
             }
             match credentials.load().await {
                 Ok(loaded) => {
-                    let message = format!(
-                        "{}; credentials are from {}",
-                        error.message(),
-                        loaded.origin
-                    );
+                    let message = format!("{}; credentials are from {}", error.message(), loaded.origin);
                     error.with_message(message)
                 }
                 Err(_) => error,
@@ -308,8 +253,8 @@ mod tests {
         ] {
             assert!(is_secret(name, &[]), "{name}");
         }
-        let parameters = s3_connector::config::source_parameters()
-            .chain(s3_connector::config::destination_parameters());
+        let parameters =
+            s3_connector::config::source_parameters().chain(s3_connector::config::destination_parameters());
         for parameter in parameters.filter(|parameter| !parameter.secret) {
             assert!(!is_secret(parameter.name, &[]), "{}", parameter.name);
         }

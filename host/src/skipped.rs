@@ -64,10 +64,7 @@ impl Skipped {
     /// Takes the message of a log line; one that is not of the agreed form is a reason without a key.
     pub fn tell(&mut self, message: &str) -> SkippedObject {
         let (key, reason) = message.rsplit_once('\n').unwrap_or(("", message));
-        let object = SkippedObject {
-            key: cut(key),
-            reason: cut(reason),
-        };
+        let object = SkippedObject { key: cut(key), reason: cut(reason) };
         self.push(object.clone());
         object
     }
@@ -96,10 +93,7 @@ mod tests {
         skipped.tell("a\nb\nit is denied");
         skipped.tell("no key at all");
         let expected = [("a\nb", "it is denied"), ("", "no key at all")];
-        let expected = expected.map(|(key, reason)| SkippedObject {
-            key: key.to_owned(),
-            reason: reason.to_owned(),
-        });
+        let expected = expected.map(|(key, reason)| SkippedObject { key: key.to_owned(), reason: reason.to_owned() });
         assert_eq!(skipped.objects(), expected);
         assert_eq!(skipped.beyond(), 0);
     }

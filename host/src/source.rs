@@ -80,22 +80,12 @@ impl Source {
         let settings = prepared.redacted();
         let resource = instance
             .call(async |exports, store| {
-                exports
-                    .opencdc_connector_source()
-                    .source()
-                    .call_configure(store, &settings)
-                    .await
+                exports.opencdc_connector_source().source().call_configure(store, &settings).await
             })
             .await??;
         let reach = prepared.reach(Role::Source, upstream)?;
         instance.set_egress(reach.egress.clone());
-        Ok(Self {
-            instance,
-            resource,
-            reach,
-            filled: prepared.filled,
-            origin,
-        })
+        Ok(Self { instance, resource, reach, filled: prepared.filled, origin })
     }
 
     /// Checks the bucket and goes on behind `position`, or begins with a snapshot.
@@ -128,9 +118,7 @@ impl Source {
             .instance
             .call(async |exports, store| {
                 let source = exports.opencdc_connector_source().source();
-                source
-                    .call_read(store, resource, records_max, wait_ms)
-                    .await
+                source.call_read(store, resource, records_max, wait_ms).await
             })
             .await?;
         let records = self.reach.explain(read).await?;
@@ -138,10 +126,7 @@ impl Source {
             return Err(self.instance.break_off(&why));
         }
         let table = self.instance.table();
-        records
-            .into_iter()
-            .map(|record| record::lift(record, table))
-            .collect()
+        records.into_iter().map(|record| record::lift(record, table)).collect()
     }
 
     /// Takes note that the record at `position` and all before it are dealt with. Keep the position first.
@@ -171,11 +156,7 @@ impl Source {
         let progress = self
             .instance
             .call(async |exports, store| {
-                exports
-                    .opencdc_connector_source()
-                    .source()
-                    .call_progress(store, resource)
-                    .await
+                exports.opencdc_connector_source().source().call_progress(store, resource).await
             })
             .await?;
         let is_long = |(name, _): &(String, u64)| name.len() > COUNTER_NAME_BYTES_MAX;
@@ -199,11 +180,7 @@ impl Source {
     ///
     /// As [`Connector::source`](crate::Connector::source). This one stays as it is.
     pub async fn renew(&mut self) -> Result<()> {
-        let Origin {
-            connector,
-            settings,
-            given,
-        } = self.origin.clone();
+        let Origin { connector, settings, given } = self.origin.clone();
         *self = connector.source(settings, given).await?;
         Ok(())
     }
@@ -238,11 +215,7 @@ impl Source {
         let ended = self
             .instance
             .call(async |exports, store| {
-                exports
-                    .opencdc_connector_source()
-                    .source()
-                    .call_teardown(store, resource)
-                    .await
+                exports.opencdc_connector_source().source().call_teardown(store, resource).await
             })
             .await?;
         self.reach.explain(ended).await
@@ -253,11 +226,7 @@ impl Source {
     pub async fn memory(self) -> Vec<u8> {
         let resource = self.resource;
         let call = async |exports: &crate::bindings::Connector, store: &mut _| {
-            exports
-                .opencdc_connector_source()
-                .source()
-                .call_progress(store, resource)
-                .await
+            exports.opencdc_connector_source().source().call_progress(store, resource).await
         };
         self.instance.dump(call).await
     }
@@ -272,14 +241,11 @@ impl Source {
 fn broken_rule(records: &[types::Record], records_max: u32) -> Option<String> {
     if records.len() > records_max as usize {
         let count = records.len();
-        return Some(format!(
-            "it handed out {count} records where {records_max} were asked for"
-        ));
+        return Some(format!("it handed out {count} records where {records_max} were asked for"));
     }
     let longest = records.iter().map(|record| record.position.len()).max()?;
-    (longest > POSITION_BYTES_MAX).then(|| {
-        format!("a position has {longest} bytes; positions have {POSITION_BYTES_MAX} at most")
-    })
+    (longest > POSITION_BYTES_MAX)
+        .then(|| format!("a position has {longest} bytes; positions have {POSITION_BYTES_MAX} at most"))
 }
 
 #[cfg(test)]
@@ -292,10 +258,7 @@ mod tests {
             operation: types::Operation::Create,
             metadata: Vec::new(),
             key: None,
-            payload: types::Change {
-                before: None,
-                after: None,
-            },
+            payload: types::Change { before: None, after: None },
         }
     }
 

@@ -30,9 +30,7 @@ pub enum Error {
         bytes: usize,
     },
     /// The value is larger than any may be.
-    #[error(
-        "a state value is too large; name=`{name}`, bytes=`{bytes}`, bytes_max=`{VALUE_BYTES_MAX}`"
-    )]
+    #[error("a state value is too large; name=`{name}`, bytes=`{bytes}`, bytes_max=`{VALUE_BYTES_MAX}`")]
     Size {
         /// The value's name.
         name: String,
@@ -103,9 +101,7 @@ impl Error {
     fn place(&self) -> Option<String> {
         match self {
             Self::Name { .. } | Self::Size { .. } | Self::Full { .. } => None,
-            Self::Locked { folder, .. } | Self::Folder { folder, .. } => {
-                Some(format!("folder=`{}`", folder.display()))
-            }
+            Self::Locked { folder, .. } | Self::Folder { folder, .. } => Some(format!("folder=`{}`", folder.display())),
             Self::Corrupt { file, .. } => Some(format!("file=`{}`", file.display())),
         }
     }
@@ -160,20 +156,13 @@ pub trait StateStore: Send + Sync {
 /// Checks what both stores demand of a name.
 fn check_name(name: &str) -> Result<(), Error> {
     let bytes = name.len();
-    if bytes == 0 || bytes > NAME_BYTES_MAX {
-        Err(Error::Name { bytes })
-    } else {
-        Ok(())
-    }
+    if bytes == 0 || bytes > NAME_BYTES_MAX { Err(Error::Name { bytes }) } else { Ok(()) }
 }
 
 /// Checks what both stores demand of a value.
 fn check_value(name: &str, value: &[u8]) -> Result<(), Error> {
     if value.len() > VALUE_BYTES_MAX {
-        return Err(Error::Size {
-            name: name.to_owned(),
-            bytes: value.len(),
-        });
+        return Err(Error::Size { name: name.to_owned(), bytes: value.len() });
     }
     Ok(())
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use s3_connector_host::pipeline::{JsonLinesOutput, Options as PipelineOptions, Pipeline, Stop};
 use s3_connector_host::state::{MemoryState, Quota, StateStore, VALUE_BYTES_MAX};
-use s3_connector_host::{
-    COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result,
-};
+use s3_connector_host::{COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result};
 use s3_connector_tests::hostile;
 use s3_connector_tests::world::{BUCKET, State, World};
 
@@ -30,12 +28,7 @@ async fn memory_beyond_its_bound_is_a_trap_that_says_so() {
     let error = loot(&siege, &[("attack", "grow"), ("bytes", &bytes)]).await;
     let error = error.expect_err("the component's own code takes memory too");
     assert_eq!(error.kind(), ErrorKind::Trap);
-    assert!(
-        error
-            .message()
-            .contains("more memory than an instance may have"),
-        "{error}"
-    );
+    assert!(error.message().contains("more memory than an instance may have"), "{error}");
 }
 
 #[tokio::test]
@@ -45,10 +38,7 @@ async fn handles_beyond_their_bound_are_a_trap() {
     let held = loot(&siege, &[("attack", "handles"), ("count", "16000")]).await;
     assert_eq!(held.expect("they fit"), "16000 handles");
     let error = loot(&siege, &[("attack", "handles"), ("count", "16385")]).await;
-    assert_eq!(
-        error.expect_err("there are too many").kind(),
-        ErrorKind::Trap
-    );
+    assert_eq!(error.expect_err("there are too many").kind(), ErrorKind::Trap);
 }
 
 #[tokio::test]
@@ -57,12 +47,7 @@ async fn header_fields_and_texts_of_requests_are_bounded() {
     let fields = async |bytes| loot(&siege, &[("attack", "fields"), ("bytes", bytes)]).await;
     assert_eq!(fields("8192").await.expect("told"), "it fits");
     let error = fields("16385").await.expect_err("it is too long");
-    assert!(
-        error
-            .message()
-            .contains("total size of fields exceeds limit"),
-        "{error}"
-    );
+    assert!(error.message().contains("total size of fields exceeds limit"), "{error}");
     let texts = async |bytes| loot(&siege, &[("attack", "texts"), ("bytes", bytes)]).await;
     assert_eq!(texts("512").await.expect("told"), "Ok(()) Ok(())");
     assert_eq!(texts("513").await.expect("told"), "Err(()) Err(())");
@@ -104,22 +89,13 @@ async fn records_positions_and_counters_are_as_many_and_as_long_as_they_may_be()
     };
     let greedy = ("greedy", "yes");
     assert_eq!(read(&[("count", "10"), greedy]).await, Ok(10));
-    rule(
-        read(&[("count", "11"), greedy]).await,
-        "11 records where 10 were asked for",
-    );
+    rule(read(&[("count", "11"), greedy]).await, "11 records where 10 were asked for");
     assert_eq!(read(&[("count", "1"), ("bytes", "65536")]).await, Ok(1));
-    rule(
-        read(&[("count", "1"), ("bytes", "65537")]).await,
-        "a position has 65537 bytes",
-    );
+    rule(read(&[("count", "1"), ("bytes", "65537")]).await, "a position has 65537 bytes");
     let counters = async |count, bytes| -> Result<usize> {
         let settings = [("counters", count), ("counter-name-bytes", bytes)];
         let mut source = siege.source(&settings).await?;
-        let counters = source
-            .progress()
-            .await
-            .map(|progress| progress.counters.len());
+        let counters = source.progress().await.map(|progress| progress.counters.len());
         // An instance that broke a rule is gone.
         assert_eq!(source.progress().await.is_err(), counters.is_err());
         counters
@@ -134,13 +110,9 @@ async fn a_specification_has_bounds() {
     for variant in ["most-parameters", "most-text"] {
         assert!(hostile::connector(variant).await.is_ok(), "{variant}");
     }
-    for (variant, why) in [
-        (
-            "too-many-parameters",
-            "parameters=`257`, parameters_max=`256`",
-        ),
-        ("too-much-text", "bytes_max=`262144`"),
-    ] {
+    for (variant, why) in
+        [("too-many-parameters", "parameters=`257`, parameters_max=`256`"), ("too-much-text", "bytes_max=`262144`")]
+    {
         let error = hostile::connector(variant).await.err().expect(variant);
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains(why), "{error}");
@@ -156,21 +128,12 @@ async fn a_file_that_is_too_large_is_not_read_and_one_that_takes_long_is_given_u
     let mut file = tempfile::NamedTempFile::new().expect("there is room");
     let of_bytes = |file: &tempfile::NamedTempFile, bytes| {
         file.as_file().set_len(bytes).expect("it has holes");
-        Options {
-            component: Some(file.path().to_owned()),
-            ..Options::default()
-        }
+        Options { component: Some(file.path().to_owned()), ..Options::default() }
     };
     let error = load(of_bytes(&file, COMPONENT_BYTES_MAX + 1)).await;
-    assert!(
-        error.message().contains("it is larger than 32 MiB"),
-        "{error}"
-    );
+    assert!(error.message().contains("it is larger than 32 MiB"), "{error}");
     let error = load(of_bytes(&file, COMPONENT_BYTES_MAX)).await;
-    assert!(
-        error.message().contains("no S3 connector component"),
-        "{error}"
-    );
+    assert!(error.message().contains("no S3 connector component"), "{error}");
     let bytes = std::fs::read(hostile::file("plain")).expect("it was built");
     file.as_file().set_len(0).expect("it can be cut");
     file.write_all(&bytes).expect("there is room");
@@ -181,20 +144,14 @@ async fn a_file_that_is_too_large_is_not_read_and_one_that_takes_long_is_given_u
         ..Options::default()
     })
     .await;
-    assert!(
-        error.message().contains("was not compiled within 0 s"),
-        "{error}"
-    );
+    assert!(error.message().contains("was not compiled within 0 s"), "{error}");
 }
 
 /// A source in an instance that may compute this long.
 async fn computing(attack: &[(&str, &str)]) -> Result<String> {
     let mut siege = Siege::of("plain").await;
-    siege.hostile = Connector::load(Options {
-        compute_max: Some(Duration::from_millis(500)),
-        ..hostile::options("plain")
-    })
-    .await?;
+    siege.hostile =
+        Connector::load(Options { compute_max: Some(Duration::from_millis(500)), ..hostile::options("plain") }).await?;
     siege.loot_of_source(attack).await
 }
 
@@ -205,10 +162,7 @@ async fn computing_is_measured_by_the_processor_and_waiting_is_free() {
             let error = computing(&[("attack", attack), ("at", at)]).await;
             let error = error.expect_err("it never returns");
             let message = error.message();
-            assert!(
-                message.contains("it computed for 0.5 s in one call"),
-                "{attack}: {message}"
-            );
+            assert!(message.contains("it computed for 0.5 s in one call"), "{attack}: {message}");
         }
     }
     // Together more than a second.
@@ -247,24 +201,15 @@ async fn hoard(quota: Quota, count: &str, bytes: usize) -> String {
     let bytes = bytes.to_string();
     let attack = [("attack", "hoard"), ("count", count), ("bytes", &bytes)];
     let state: Arc<dyn StateStore> = Arc::new(MemoryState::with_quota(quota));
-    siege
-        .loot_of_source_with(&attack, state)
-        .await
-        .expect("told")
+    siege.loot_of_source_with(&attack, state).await.expect("told")
 }
 
 #[tokio::test]
 async fn state_is_refused_above_its_quota_and_not_a_trap() {
-    let quota = Quota {
-        bytes_max: 1000,
-        names_max: 10,
-    };
+    let quota = Quota { bytes_max: 1000, names_max: 10 };
     assert_eq!(hoard(quota, "10", 100).await, "saved");
     let full = hoard(quota, "10", 101).await;
-    assert!(
-        full.starts_with("ErrorKind::Internal: no more state can be kept"),
-        "{full}"
-    );
+    assert!(full.starts_with("ErrorKind::Internal: no more state can be kept"), "{full}");
     assert!(full.ends_with("bytes=`1010`, bytes_max=`1000`"), "{full}");
     let full = hoard(quota, "11", 1).await;
     assert!(full.ends_with("names=`11`, names_max=`10`"), "{full}");
@@ -279,13 +224,8 @@ async fn lines(siege: &Siege, settings: &[(&str, &str)]) -> (Result<u64>, String
     let source = siege.source(settings).await.expect("it is configured");
     let (sender, mut receiver) = tokio::io::duplex(64 << 20);
     let output = JsonLinesOutput::new(sender);
-    let options = PipelineOptions {
-        until_caught_up: true,
-        ..PipelineOptions::default()
-    };
-    let done = Pipeline::new(source, output, options)
-        .run(Stop::new())
-        .await;
+    let options = PipelineOptions { until_caught_up: true, ..PipelineOptions::default() };
+    let done = Pipeline::new(source, output, options).run(Stop::new()).await;
     let mut text = String::new();
     let read = tokio::io::AsyncReadExt::read_to_string(&mut receiver, &mut text).await;
     read.expect("lines are text");
@@ -301,32 +241,18 @@ async fn a_body_of_another_length_than_its_record_says_is_no_line() {
         store.put(BUCKET, "key", "x".repeat(bytes)).expect("stored");
         let path = format!("/{BUCKET}/key");
         let attack = async |length: String| {
-            let body = [
-                ("attack", "body"),
-                ("request.path", &*path),
-                ("bytes", &*length),
-            ];
+            let body = [("attack", "body"), ("request.path", &*path), ("bytes", &*length)];
             lines(&siege, &body).await
         };
         let (acked, text) = attack(bytes.to_string()).await;
         assert_eq!(acked, Ok(1));
-        assert!(
-            text.ends_with("\"}}\n") && text.len() > bytes,
-            "{}",
-            text.len()
-        );
-        for (length, why) in [
-            (1, "longer"),
-            (bytes - 1, "longer"),
-            (bytes + 1, "shorter"),
-            (bytes + (2 << 20), "shorter"),
-        ] {
+        assert!(text.ends_with("\"}}\n") && text.len() > bytes, "{}", text.len());
+        for (length, why) in
+            [(1, "longer"), (bytes - 1, "longer"), (bytes + 1, "shorter"), (bytes + (2 << 20), "shorter")]
+        {
             let (acked, text) = attack(length.to_string()).await;
             let error = acked.expect_err(why);
-            assert!(
-                error.message().contains(&format!("a body is {why} than")),
-                "{error}"
-            );
+            assert!(error.message().contains(&format!("a body is {why} than")), "{error}");
             assert!(!text.contains('\n'), "no line is whole: {}", text.len());
             assert!(text.len() < 2 * bytes, "and no more was read than there is");
         }

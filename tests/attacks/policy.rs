@@ -6,20 +6,11 @@ use s3_connector_host::check;
 use s3_connector_host::egress::{Operation, Role};
 use s3_connector_tests::embedded::{self, Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
 use s3_connector_tests::samples::samples;
-use s3_connector_tests::world::{
-    AnyDestination, AnySource, BUCKET, State, World, flush, read_all, read_some,
-};
+use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, State, World, flush, read_all, read_some};
 
 /// Headers of every request that the host sets itself: signature, checksum, length, range of a body that is taken up.
-const HOSTS_HEADERS: [&str; 7] = [
-    "authorization",
-    "content-length",
-    "host",
-    "range",
-    "x-amz-content-sha256",
-    "x-amz-date",
-    "x-amz-security-token",
-];
+const HOSTS_HEADERS: [&str; 7] =
+    ["authorization", "content-length", "host", "range", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
 
 /// Parameters and headers of each operation.
 type Uses = BTreeMap<Operation, (BTreeSet<String>, BTreeSet<String>)>;
@@ -37,12 +28,7 @@ fn note(uses: &mut Uses, request: &LoggedRequest) {
     headers.extend(names.filter(|name| !is_ours(name)).map(|name| {
         // A family of names stands in the policy by what they begin with.
         let family = "x-amz-meta-opencdc-";
-        if name.starts_with(family) {
-            family
-        } else {
-            name
-        }
-        .to_owned()
+        if name.starts_with(family) { family } else { name }.to_owned()
     }));
 }
 
@@ -65,15 +51,9 @@ fn permitted(role: Role) -> Uses {
 async fn uses_of_source() -> Uses {
     let mut uses = Uses::new();
     for versioning in [Versioning::Off, Versioning::Enabled] {
-        let world = World::with(embedded::Options {
-            page_size_max: 2,
-            ..embedded::Options::default()
-        })
-        .await;
+        let world = World::with(embedded::Options { page_size_max: 2, ..embedded::Options::default() }).await;
         let store = world.server.store();
-        store
-            .set_versioning(BUCKET, versioning)
-            .expect("it is there");
+        store.set_versioning(BUCKET, versioning).expect("it is there");
         for n in 0..7 {
             world.put(&format!("a{n}"), "1");
             let headers = ObjectHeaders::default();
@@ -93,10 +73,7 @@ async fn uses_of_source() -> Uses {
         }
         read_all(&mut source).await.expect("reads");
         let settings = world.settings(&[]);
-        let report = world
-            .connector
-            .check(Role::Source, settings, check::Options::default(), |_| {})
-            .await;
+        let report = world.connector.check(Role::Source, settings, check::Options::default(), |_| {}).await;
         assert!(report.can_run(), "{report:?}");
         for request in world.server.requests() {
             note(&mut uses, &request);
@@ -127,15 +104,7 @@ async fn uses_of_destination() -> Uses {
         flush(&mut destination, missing).await.expect("stores");
     }
     let settings = world.settings(&[("format", "json")]);
-    let report = world
-        .connector
-        .check(
-            Role::Destination,
-            settings,
-            check::Options::default(),
-            |_| {},
-        )
-        .await;
+    let report = world.connector.check(Role::Destination, settings, check::Options::default(), |_| {}).await;
     assert!(report.can_run(), "{report:?}");
     let mut uses = Uses::new();
     for request in world.server.requests() {
@@ -147,16 +116,10 @@ async fn uses_of_destination() -> Uses {
 #[tokio::test]
 async fn what_is_permitted_is_what_is_sent() {
     let (mut sent, mut may_send) = (Uses::new(), Uses::new());
-    for (role, uses) in [
-        (Role::Source, uses_of_source().await),
-        (Role::Destination, uses_of_destination().await),
-    ] {
+    for (role, uses) in [(Role::Source, uses_of_source().await), (Role::Destination, uses_of_destination().await)] {
         let permitted = permitted(role);
         // The host removes what a check has stored, which no component may.
-        let operations: Vec<_> = uses
-            .keys()
-            .filter(|operation| **operation != Operation::DeleteObject)
-            .collect();
+        let operations: Vec<_> = uses.keys().filter(|operation| **operation != Operation::DeleteObject).collect();
         assert_eq!(operations, permitted.keys().collect::<Vec<_>>(), "{role:?}");
         for (all, some) in [(&mut sent, uses), (&mut may_send, permitted)] {
             for (operation, (parameters, headers)) in some {

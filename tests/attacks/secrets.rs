@@ -61,11 +61,8 @@ async fn an_object_that_holds_all_settings_holds_no_key() {
     for variant in VARIANTS {
         let siege = Siege::of(variant).await;
         let path = format!("/{BUCKET}/loot");
-        let attack = [
-            ("attack", "settings-in-object"),
-            ("request.path", path.as_str()),
-            ("request.header.if-none-match", "*"),
-        ];
+        let attack =
+            [("attack", "settings-in-object"), ("request.path", path.as_str()), ("request.header.if-none-match", "*")];
         let answer = siege.loot_of_destination(&attack).await.expect("it acks");
         assert!(answer.starts_with("200\n"), "{answer}");
         let objects = siege.world.server.store().objects(BUCKET).expect("there");
@@ -105,10 +102,7 @@ async fn a_key_under_a_misspelt_name_is_redacted_too() {
 async fn a_refusal_that_repeats_what_was_signed_tells_the_component_nothing() {
     let siege = Siege::of("plain").await;
     let spaced: Vec<_> = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let message = format!(
-        "canonical: x-amz-security-token:{TOKEN} {} by {KEY_ID}",
-        spaced.join(" ")
-    );
+    let message = format!("canonical: x-amz-security-token:{TOKEN} {} by {KEY_ID}", spaced.join(" "));
     let path = format!("/{BUCKET}/key");
     for status in [403, 404, 500] {
         let refusal = Fault::answer(status, "SignatureDoesNotMatch", message.clone());
@@ -127,11 +121,7 @@ async fn a_header_that_servers_read_in_two_ways_stays_here() {
     let siege = Siege::of("plain").await;
     let path = format!("/{BUCKET}/key");
     for value in ["a\t", "a  b", " a", "\u{a0}a"] {
-        let attack = [
-            ("attack", "request"),
-            ("request.path", path.as_str()),
-            ("request.header.if-match", value),
-        ];
+        let attack = [("attack", "request"), ("request.path", path.as_str()), ("request.header.if-match", value)];
         let answer = siege.loot_of_source(&attack).await.expect("it reads");
         assert!(answer.contains("HttpRequestDenied"), "{value:?}: {answer}");
     }
@@ -145,11 +135,7 @@ const PLACE: &str = "/a/place/of/this/machine";
 
 impl Failing {
     fn fail<T>() -> Result<T, Error> {
-        Err(Error::Folder {
-            action: "write",
-            folder: PLACE.into(),
-            source: std::io::Error::other("no space"),
-        })
+        Err(Error::Folder { action: "write", folder: PLACE.into(), source: std::io::Error::other("no space") })
     }
 }
 
@@ -182,40 +168,23 @@ impl StateStore for Failing {
 #[tokio::test]
 async fn a_folder_of_the_host_is_told_to_people_and_not_to_the_component() {
     let siege = Siege::of("plain").await;
-    let given = || Given {
-        state: Some(Arc::new(Failing)),
-        ..Given::default()
-    };
-    let attack = siege
-        .world
-        .settings(&[("attack", "save"), ("text", "name")]);
-    let mut source = siege
-        .hostile
-        .source(attack, given())
-        .await
-        .expect("it is made");
+    let given = || Given { state: Some(Arc::new(Failing)), ..Given::default() };
+    let attack = siege.world.settings(&[("attack", "save"), ("text", "name")]);
+    let mut source = siege.hostile.source(attack, given()).await.expect("it is made");
     source.open(None).await.expect("it opens");
     let read = source.read(1, Duration::ZERO).await.expect("it reads");
-    let Some(Data::Raw(told)) = &read[0].payload.after else {
-        panic!("loot is text, not {read:?}")
-    };
+    let Some(Data::Raw(told)) = &read[0].payload.after else { panic!("loot is text, not {read:?}") };
     let told = String::from_utf8_lossy(told);
     assert!(told.contains("no space") && !told.contains(PLACE), "{told}");
 
     let honest = &siege.world.connector;
     siege.world.put("a", "1");
-    let mut source = honest
-        .source(siege.settings(&[]), given())
-        .await
-        .expect("it is made");
+    let mut source = honest.source(siege.settings(&[]), given()).await.expect("it is made");
     let failed = match source.open(None).await {
         Ok(()) => source.read(1, Duration::from_secs(10)).await.map(drop),
         Err(error) => Err(error),
     };
     let error = failed.expect_err("nothing can be kept");
     let place = format!("folder=`{PLACE}`");
-    assert!(
-        error.message().contains("no space") && error.message().contains(&place),
-        "{error}"
-    );
+    assert!(error.message().contains("no space") && error.message().contains(&place), "{error}");
 }

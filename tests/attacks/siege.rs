@@ -32,22 +32,14 @@ impl Siege {
     /// The component in this variant, at a store of its own.
     pub async fn of(variant: &str) -> Self {
         let keys = vec![AccessKey::new(KEY_ID, SECRET).session_token(TOKEN)];
-        let world = World::with(embedded::Options {
-            keys,
-            ..embedded::Options::default()
-        })
-        .await;
+        let world = World::with(embedded::Options { keys, ..embedded::Options::default() }).await;
         let hostile = hostile::connector(variant).await.expect("it loads");
         Self { world, hostile }
     }
 
     /// The settings that reach the bucket, keys among them.
     pub fn settings(&self, more: Settings<'_>) -> s3_connector_host::Settings {
-        let keys = [
-            ("aws.accessKeyId", KEY_ID),
-            ("aws.secretAccessKey", SECRET),
-            ("aws.sessionToken", TOKEN),
-        ];
+        let keys = [("aws.accessKeyId", KEY_ID), ("aws.secretAccessKey", SECRET), ("aws.sessionToken", TOKEN)];
         self.world.settings(&[&keys, more].concat())
     }
 
@@ -69,15 +61,8 @@ impl Siege {
     }
 
     /// The same, with state that is kept there.
-    pub async fn loot_of_source_with(
-        &self,
-        settings: Settings<'_>,
-        state: Arc<dyn StateStore>,
-    ) -> Result<String> {
-        let given = Given {
-            state: Some(state),
-            ..Given::default()
-        };
+    pub async fn loot_of_source_with(&self, settings: Settings<'_>, state: Arc<dyn StateStore>) -> Result<String> {
+        let given = Given { state: Some(state), ..Given::default() };
         let settings = self.settings(settings);
         loot_of(self.hostile.source(settings, given).await?).await
     }
@@ -109,9 +94,6 @@ fn record() -> Record {
         operation: Operation::Create,
         metadata: [].into(),
         key: None,
-        payload: Change {
-            before: None,
-            after: Some(Data::Raw(Bytes::from_static(b"bait"))),
-        },
+        payload: Change { before: None, after: Some(Data::Raw(Bytes::from_static(b"bait"))) },
     }
 }

@@ -49,41 +49,23 @@ async fn run() {
     let ideal = IN_FLIGHT as f64 / LATENCY.as_secs_f64();
     println!("  serial client:                   {serial:>8.0} objects/s");
     println!("  component, {IN_FLIGHT} in flight:         {parallel:>8.0} objects/s");
-    println!(
-        "  component / serial client:       {:>8.1}",
-        parallel / serial
-    );
-    println!(
-        "  component / ({IN_FLIGHT} / {} ms):        {:>8.2}",
-        LATENCY.as_millis(),
-        parallel / ideal
-    );
+    println!("  component / serial client:       {:>8.1}", parallel / serial);
+    println!("  component / ({IN_FLIGHT} / {} ms):        {:>8.2}", LATENCY.as_millis(), parallel / ideal);
 }
 
 /// Objects a second through the component, all of them, bodies read.
 async fn component(world: &World) -> f64 {
     let in_flight = IN_FLIGHT.to_string();
-    let mut source = world
-        .source(&[("concurrency", &in_flight)], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = world.source(&[("concurrency", &in_flight)], &State::none(), None).await.expect("opens");
     let (started, mut count) = (Instant::now(), 0);
     while count < OBJECTS {
-        let records = source
-            .read(1000, Duration::from_secs(10))
-            .await
-            .expect("reads");
+        let records = source.read(1000, Duration::from_secs(10)).await.expect("reads");
         count += records.len();
         let Some(last) = records.last().map(|r| r.position.clone()) else {
             continue;
         };
         for record in records {
-            let bytes = record::collect(record)
-                .await
-                .expect("reads")
-                .payload
-                .after
-                .and_then(|d| d.length());
+            let bytes = record::collect(record).await.expect("reads").payload.after.and_then(|d| d.length());
             assert_eq!(bytes, Some(OBJECT_BYTES as u64));
         }
         source.ack(&last).await.expect("acks");
@@ -95,44 +77,20 @@ async fn component(world: &World) -> f64 {
 async fn serial(world: &World) -> f64 {
     let upstream = Arc::new(HyperUpstream::new(None).expect("a client starts"));
     let signer = Signer::new(embedded::REGION_DEFAULT);
-    let keys = Keys::new(
-        embedded::ACCESS_KEY,
-        embedded::SECRET_KEY,
-        None,
-        None,
-        "bench",
-    );
+    let keys = Keys::new(embedded::ACCESS_KEY, embedded::SECRET_KEY, None, None, "bench");
     let (started, mut count) = (Instant::now(), 0);
     while started.elapsed() < SERIAL_TIME {
-        let uri = format!(
-            "{}/{BUCKET}/k{:06}",
-            world.server.endpoint(),
-            count % OBJECTS
-        );
+        let uri = format!("{}/{BUCKET}/k{:06}", world.server.endpoint(), count % OBJECTS);
         let uri: http::Uri = uri.parse().expect("a URI");
         let mut headers = HeaderMap::new();
         let hash = PayloadHash::of(b"");
-        signer
-            .sign(
-                &Method::GET,
-                &uri,
-                &mut headers,
-                &hash,
-                &keys,
-                std::time::SystemTime::now(),
-            )
-            .expect("signs");
+        signer.sign(&Method::GET, &uri, &mut headers, &hash, &keys, std::time::SystemTime::now()).expect("signs");
         let mut request = Request::new(Full::new(Bytes::new()));
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let response = upstream.send(request).await.expect("an answer");
         assert_eq!(response.status(), 200);
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a body")
-            .to_bytes();
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
         assert_eq!(body.len(), OBJECT_BYTES);
         count += 1;
     }

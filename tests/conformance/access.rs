@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use s3_connector::record::{Change, Operation};
 use s3_connector_host::{Error, ErrorKind};
-use s3_connector_tests::embedded::{
-    ACCESS_KEY, Access, AccessKey, Operation as S3Operation, SECRET_KEY,
-};
+use s3_connector_tests::embedded::{ACCESS_KEY, Access, AccessKey, Operation as S3Operation, SECRET_KEY};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
     AnySource, Bucket, Kind, Place, Record, State, acked, flush, key, read_all, read_some, summary,
@@ -28,9 +26,7 @@ in_every_world! {
 
 /// Why a source does not open.
 async fn refused(bucket: &Bucket, settings: &[(&str, &str)]) -> (ErrorKind, String) {
-    let Err(error) = bucket.source(settings, &State::none(), None).await else {
-        panic!("{settings:?} opened")
-    };
+    let Err(error) = bucket.source(settings, &State::none(), None).await else { panic!("{settings:?} opened") };
     (error.kind(), error.message().to_owned())
 }
 
@@ -41,10 +37,7 @@ async fn wrong_credentials_are_said_to_be_wrong(place: &Place) {
         assert_eq!(kind, ErrorKind::Denied, "{message}");
         assert!(message.contains("refused the credentials"), "{message}");
         let is_origin_known = place.kind() == Kind::Native || message.contains("aws.accessKeyId");
-        assert!(
-            is_origin_known && !message.contains("wrong-5e3f1a9b7c"),
-            "{message}"
-        );
+        assert!(is_origin_known && !message.contains("wrong-5e3f1a9b7c"), "{message}");
     }
 }
 
@@ -59,9 +52,7 @@ async fn a_password_in_the_endpoint_is_refused_and_not_repeated(place: &Place) {
     ] {
         let settings = bucket.settings(&[("aws.endpoint", url)]);
         let configured = bucket.configured_source(settings, &State::none()).await;
-        let Err(error) = configured else {
-            panic!("{url} was taken")
-        };
+        let Err(error) = configured else { panic!("{url} was taken") };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.message().contains("`aws.endpoint`"), "{error}");
         assert!(!error.message().contains("5e3f1a9b7c"), "{error}");
@@ -75,9 +66,7 @@ async fn half_a_pair_of_keys_is_none(place: &Place) {
         let mut settings = bucket.settings(&[]);
         settings.remove(missing);
         let configured = bucket.configured_source(settings, &State::none()).await;
-        let Err(error) = configured else {
-            panic!("half a pair was taken")
-        };
+        let Err(error) = configured else { panic!("half a pair was taken") };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.message().contains(missing), "{error}");
     }
@@ -85,11 +74,7 @@ async fn half_a_pair_of_keys_is_none(place: &Place) {
     let mut settings = bucket.settings(&[]);
     settings.retain(|name, _| !pair.contains(&name.as_str()) && name != "aws.sessionToken");
     let configured = bucket.configured_source(settings, &State::none()).await;
-    let error = configured
-        .expect("configures")
-        .open(None)
-        .await
-        .expect_err("nobody signs");
+    let error = configured.expect("configures").open(None).await.expect_err("nobody signs");
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.message().contains("aws.accessKeyId"), "{error}");
 }
@@ -101,10 +86,7 @@ async fn temporary_keys_are_enough(place: &Place) {
     };
     bucket.put("in/a", "1").await;
     let settings = temporary.with(&[("prefix", "in/")]);
-    let mut source = bucket
-        .source(&settings, &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&settings, &State::memory(), None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     bucket.put("in/a", "2").await;
     records.extend(read_all(&mut source).await.expect("reads"));
@@ -112,15 +94,11 @@ async fn temporary_keys_are_enough(place: &Place) {
     let settings = temporary.with(&[("format", "json"), ("prefix", "out/")]);
     let mut destination = bucket.destination(&settings).await.expect("opens");
     destination.write(&records).await.expect("takes them");
-    assert_eq!(
-        acked(&flush(&mut destination, 2).await.expect("stores")).len(),
-        2
-    );
+    assert_eq!(acked(&flush(&mut destination, 2).await.expect("stores")).len(), 2);
     assert_eq!(bucket.keys().await.len(), 2);
     // The token is a part of them.
     for token in ["", "another-token"] {
-        let (kind, message) =
-            refused(&bucket, &temporary.with(&[("aws.sessionToken", token)])).await;
+        let (kind, message) = refused(&bucket, &temporary.with(&[("aws.sessionToken", token)])).await;
         assert_eq!(kind, ErrorKind::Denied, "{message}");
         assert!(message.contains("refused the credentials"), "{message}");
     }
@@ -151,11 +129,7 @@ fn end(access: &Access, key: &str, code: &str) {
 }
 
 async fn keys_that_end_stop_the_source_and_others_go_on(place: &Place) {
-    for code in [
-        "ExpiredToken",
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-    ] {
+    for code in ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"] {
         let bucket = place.versioned().await;
         let keys: Vec<String> = (0..20).map(|n| format!("k{n:02}")).collect();
         bucket.put_all(&keys, |_| "1".to_owned()).await;
@@ -171,16 +145,10 @@ async fn keys_that_end_stop_the_source_and_others_go_on(place: &Place) {
         let error = read_until_refused(&mut source, &mut records).await;
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
         assert!(error.message().contains(code), "{error}");
-        assert!(
-            error.message().contains("refused the credentials"),
-            "{error}"
-        );
+        assert!(error.message().contains("refused the credentials"), "{error}");
         let other = [("aws.accessKeyId", "other-key"), slowly[0]];
         let position = records.last().expect("three at least").position.clone();
-        let mut source = bucket
-            .source(&other, &state, Some(&position))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&other, &state, Some(&position)).await.expect("goes on");
         records.extend(read_all(&mut source).await.expect("reads"));
         let told: Vec<_> = records.iter().map(key).collect();
         assert_eq!(told, keys, "{code}");
@@ -192,10 +160,7 @@ async fn keys_that_end_stop_the_source_and_others_go_on(place: &Place) {
         access.add_key(AccessKey::new("third-key", SECRET_KEY));
         let position = records.last().expect("one at least").position.clone();
         let third = [("aws.accessKeyId", "third-key")];
-        let mut source = bucket
-            .source(&third, &state, Some(&position))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&third, &state, Some(&position)).await.expect("goes on");
         records.extend(read_all(&mut source).await.expect("reads"));
         assert_eq!(summary(&records[1..]), ["update k00 2"], "{code}");
     }
@@ -216,18 +181,12 @@ async fn a_denied_list_is_named(place: &Place) {
 async fn a_denied_list_of_versions_is_named(place: &Place) {
     let bucket = place.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     bucket.deny(S3Operation::ListObjectVersions, None).await;
     let error = read_all(&mut source).await.expect_err("is denied");
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-    assert!(
-        error.message().contains("ListObjectVersions was denied"),
-        "{error}"
-    );
+    assert!(error.message().contains("ListObjectVersions was denied"), "{error}");
 }
 
 async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
@@ -238,10 +197,7 @@ async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
     let Some(allowed) = bucket.deny(S3Operation::GetObject, Some("b")).await else {
         return;
     };
-    let mut source = bucket
-        .source(&allowed.with(&[]), &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&allowed.with(&[]), &State::memory(), None).await.expect("opens");
     let error = read_all(&mut source).await.expect_err("may not be read");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(error.message().contains("object `b`"), "{error}");
@@ -249,10 +205,7 @@ async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
     let again = read_all(&mut source).await.expect_err("has failed");
     assert_eq!(again.kind(), ErrorKind::Denied);
     bucket.allow_all();
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 3);
 }
 
@@ -268,10 +221,7 @@ async fn a_denied_upload_is_named(place: &Place) {
         operation: Operation::Create,
         metadata: [].into(),
         key: None,
-        payload: Change {
-            before: None,
-            after: None,
-        },
+        payload: Change { before: None, after: None },
     };
     let written = destination.write(std::slice::from_ref(&record)).await;
     assert!(written.expect("takes it").is_empty());

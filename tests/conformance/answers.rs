@@ -5,13 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use s3_connector::record::Operation;
-use s3_connector_tests::embedded::{
-    Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Versioning,
-};
+use s3_connector_tests::embedded::{Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Versioning};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{
-    Bucket, Place, Record, State, key, payload, read_all, read_some, summary,
-};
+use s3_connector_tests::world::{Bucket, Place, Record, State, key, payload, read_all, read_some, summary};
 
 in_every_world! {
     an_answer_that_is_not_the_object_is_asked_for_again,
@@ -76,11 +72,7 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(place: &Place) {
             let mut source = bucket.source(&[], &state, None).await.expect("opens");
             let records = read_all(&mut source).await;
             let records = records.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
-            let expected = [
-                "snapshot a body-a",
-                "snapshot m body-m",
-                "snapshot z body-z",
-            ];
+            let expected = ["snapshot a body-a", "snapshot m body-m", "snapshot z body-z"];
             assert_eq!(summary(&records), expected, "{fault:?}");
             assert_eq!(faults.fired(rule), 1, "{fault:?}");
             let progress = source.progress().await.expect("answers");
@@ -95,9 +87,7 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(place: &Place) {
             bucket.put("m", "body-m").await;
             let records = read_all(&mut source).await;
             let records = records.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
-            let [record] = &records[..] else {
-                panic!("{fault:?}: {records:?}")
-            };
+            let [record] = &records[..] else { panic!("{fault:?}: {records:?}") };
             assert_eq!(key(record), "m");
             assert_eq!(payload(record).expect("a body"), "body-m", "{fault:?}");
             assert_eq!(faults.fired(rule), 1, "{fault:?}");
@@ -114,10 +104,7 @@ async fn an_object_that_cannot_be_read_yet_is_waited_for(place: &Place) {
         Fault::precondition_failed(),
     ] {
         let bucket = three(place, None).await;
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         // As a replica that lags for a second or two; a `null` version is asked for in two ways.
         let faults = bucket.wire().faults();
@@ -132,8 +119,7 @@ async fn an_object_that_cannot_be_read_yet_is_waited_for(place: &Place) {
 fn gets(bucket: &Bucket) -> Vec<(String, bool)> {
     let requests = bucket.wire().requests().into_iter();
     let gets = requests.filter(|request| request.operation == S3Operation::GetObject);
-    gets.map(|request| (request.query, request.headers.contains_key("if-match")))
-        .collect()
+    gets.map(|request| (request.query, request.headers.contains_key("if-match"))).collect()
 }
 
 async fn etags_that_differ_from_the_listing_are_read_without_the_condition(place: &Place) {
@@ -143,16 +129,9 @@ async fn etags_that_differ_from_the_listing_are_read_without_the_condition(place
         let rule = Rule::new(listing, Fault::Element("ETag", other));
         bucket.wire().faults().add(rule);
     }
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
-    let expected = [
-        "snapshot a body-a",
-        "snapshot m body-m",
-        "snapshot z body-z",
-    ];
+    let expected = ["snapshot a body-a", "snapshot m body-m", "snapshot z body-z"];
     assert_eq!(summary(&records), expected);
     bucket.put("n", "new").await;
     let created = read_all(&mut source).await.expect("reads");
@@ -161,19 +140,12 @@ async fn etags_that_differ_from_the_listing_are_read_without_the_condition(place
     // The metadata says what the object has.
     let is_own = |record: &Record| !record.metadata["s3.etag"].starts_with("0000");
     assert!(records.iter().all(is_own), "{records:?}");
-    assert!(
-        gets(&bucket)
-            .iter()
-            .any(|(_, has_condition)| !has_condition)
-    );
+    assert!(gets(&bucket).iter().any(|(_, has_condition)| !has_condition));
 }
 
 async fn a_version_is_never_asked_for_with_a_condition(place: &Place) {
     let bucket = three(place, Some(Versioning::Enabled)).await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     bucket.wire().clear_requests();
     // Though the listing tells another ETag than the version has.
@@ -190,14 +162,9 @@ async fn a_version_is_never_asked_for_with_a_condition(place: &Place) {
 
 async fn a_null_version_under_a_delete_marker_is_asked_for_by_name(place: &Place) {
     let bucket = three(place, None).await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
-    let mut asked = bucket
-        .wire()
-        .pause(Filter::from(S3Operation::GetObject).key("n"));
+    let mut asked = bucket.wire().pause(Filter::from(S3Operation::GetObject).key("n"));
     bucket.put("n", "new").await;
     let under = async {
         let held = asked.arrived().await;
@@ -214,9 +181,7 @@ async fn a_null_version_under_a_delete_marker_is_asked_for_by_name(place: &Place
 async fn the_same_bytes_stored_again_come_once_and_with_their_time(place: &Place) {
     let bucket = three(place, Some(Versioning::Enabled)).await;
     bucket.advance(Duration::from_secs(10)).await;
-    let mut asked = bucket
-        .wire()
-        .pause(Filter::from(S3Operation::GetObject).key("m"));
+    let mut asked = bucket.wire().pause(Filter::from(S3Operation::GetObject).key("m"));
     let again = async {
         let held = asked.arrived().await;
         bucket.put("m", "body-m").await;
@@ -234,11 +199,7 @@ async fn the_same_bytes_stored_again_come_once_and_with_their_time(place: &Place
     };
     let (records, ()) = tokio::join!(read, again);
     let records = records.expect("reads");
-    let expected = [
-        "snapshot a body-a",
-        "snapshot m body-m",
-        "snapshot z body-z",
-    ];
+    let expected = ["snapshot a body-a", "snapshot m body-m", "snapshot z body-z"];
     assert_eq!(summary(&records), expected);
     let versions = bucket.versions().await;
     let newest = versions.iter().find(|v| v.key == "m").expect("there");
@@ -273,10 +234,7 @@ async fn what_the_answer_says_stands_in_the_metadata(place: &Place) {
         let fault = Fault::Header(name, Bytes::from_static(value.as_bytes()));
         // Only the first rule that fires decides, so each has a read of its own.
         let rule = bucket.wire().faults().add(Rule::new(of_a(), fault));
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         let records = read_some(&mut source, 2).await.expect("reads");
         let expected = match name {
             "x-amz-storage-class" => "s3.header.storageClass",
@@ -287,10 +245,7 @@ async fn what_the_answer_says_stands_in_the_metadata(place: &Place) {
         let metadata = &records[0].metadata;
         for (name, value) in [
             ("s3.header.cacheControl", "max-age=60"),
-            (
-                "s3.header.contentDisposition",
-                "attachment; filename=a.txt.gz",
-            ),
+            ("s3.header.contentDisposition", "attachment; filename=a.txt.gz"),
             ("s3.header.contentEncoding", "gzip"),
             ("s3.header.contentLanguage", "de"),
             ("s3.header.contentType", "text/plain"),
@@ -299,10 +254,7 @@ async fn what_the_answer_says_stands_in_the_metadata(place: &Place) {
         }
         assert_eq!(payload(&records[0]).expect("a body"), "zipped", "untouched");
         let plain = &records[1].metadata;
-        assert!(
-            !plain.contains_key("s3.header.contentEncoding"),
-            "{plain:?}"
-        );
+        assert!(!plain.contains_key("s3.header.contentEncoding"), "{plain:?}");
         bucket.wire().faults().remove(rule);
     }
 }
@@ -321,10 +273,7 @@ async fn metadata_is_text_whatever_its_encoding(place: &Place) {
         let fault = Fault::Header("x-amz-meta-name", Bytes::from_static(value));
         let rule = Rule::new(S3Operation::GetObject, fault);
         let rule = bucket.wire().faults().add(rule);
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         let records = read_some(&mut source, 1).await.expect("reads");
         assert_eq!(records[0].operation, Operation::Snapshot);
         assert_eq!(records[0].metadata["name"], expected);

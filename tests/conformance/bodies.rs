@@ -20,10 +20,7 @@ async fn bodies_of_every_size_are_whole(place: &Place) {
     for (index, size) in sizes.into_iter().enumerate() {
         bucket.put(&format!("k{index}"), body(size)).await;
     }
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     for (record, size) in records.iter().zip(sizes) {
         assert!(payload(record).expect("a body") == body(size), "{size}");
@@ -41,16 +38,12 @@ async fn records_with_small_bodies_hold_nothing_until_they_are_acked() {
     for number in 0..UNACKED {
         world.put(&format!("{number:06}"), Bytes::from_static(b"small"));
     }
-    let mut source = world
-        .source(&[("concurrency", "256")], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = world.source(&[("concurrency", "256")], &State::none(), None).await.expect("opens");
     let (mut count, mut last) = (0, None);
     while count < UNACKED {
         let records = source.read(10_000, Duration::from_secs(60)).await;
         let records = records.expect("does not trap");
-        let is_value =
-            |record: &s3_connector_host::Record| matches!(record.payload.after, Some(Data::Raw(_)));
+        let is_value = |record: &s3_connector_host::Record| matches!(record.payload.after, Some(Data::Raw(_)));
         assert!(records.iter().all(is_value));
         count += records.len();
         last = records.into_iter().next_back().or(last);
@@ -67,10 +60,7 @@ async fn records_with_streams_wait_for_acks_rather_than_end_the_instance() {
     for number in 0..most + 3 {
         world.put(&format!("{number:06}"), body.clone());
     }
-    let mut source = world
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = world.source(&[], &State::none(), None).await.expect("opens");
     let mut positions = Vec::new();
     while positions.len() < most {
         let records = source.read(10_000, Duration::from_secs(60)).await;

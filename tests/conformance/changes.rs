@@ -3,13 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use s3_connector_tests::embedded::{
-    self, Fault, ObjectHeaders, Operation, PutOptions, Rule, Versioning,
-};
+use s3_connector_tests::embedded::{self, Fault, ObjectHeaders, Operation, PutOptions, Rule, Versioning};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{
-    AnySource, Bucket, Conditions, Kind, Place, State, read_all, summary,
-};
+use s3_connector_tests::world::{AnySource, Bucket, Conditions, Kind, Place, State, read_all, summary};
 
 in_every_world! {
     changes_come_as_they_happened,
@@ -39,10 +35,7 @@ in_every_world! {
 
 /// A source that has caught up with what is there.
 async fn following(bucket: &Bucket) -> AnySource {
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     source
 }
@@ -52,20 +45,13 @@ async fn next(source: &mut AnySource) -> Vec<String> {
 }
 
 fn of_key(key: &str, changes: &[String]) -> Vec<String> {
-    changes
-        .iter()
-        .filter(|c| c.split(' ').nth(1) == Some(key))
-        .cloned()
-        .collect()
+    changes.iter().filter(|c| c.split(' ').nth(1) == Some(key)).cloned().collect()
 }
 
 async fn changes_come_as_they_happened(place: &Place) {
     let bucket = place.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("b", "1").await;
     bucket.put("a", "2").await;
@@ -75,10 +61,7 @@ async fn changes_come_as_they_happened(place: &Place) {
     let changes = next(&mut source).await;
     assert_eq!(changes.len(), 5, "{changes:?}");
     assert_eq!(of_key("a", &changes), ["update a 2", "update a 3"]);
-    assert_eq!(
-        of_key("b", &changes),
-        ["create b 1", "delete b -", "create b 2"]
-    );
+    assert_eq!(of_key("b", &changes), ["create b 1", "delete b -", "create b 2"]);
     bucket.delete("a").await;
     assert_eq!(next(&mut source).await, ["delete a -"]);
 }
@@ -186,18 +169,9 @@ async fn many_changes_go_over_many_pages(place: &Place) {
 
 async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Place) {
     for page_size_max in 1..=4 {
-        let store = embedded::Options {
-            page_size_max,
-            ..embedded::Options::default()
-        };
+        let store = embedded::Options { page_size_max, ..embedded::Options::default() };
         let versioning = Some(Versioning::Enabled);
-        let bucket = place
-            .bucket(Conditions {
-                versioning,
-                store: Some(store),
-                ..Conditions::default()
-            })
-            .await;
+        let bucket = place.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await;
         let mut source = following(&bucket).await;
         for n in 1..=3 {
             bucket.put("a", n.to_string()).await;
@@ -206,18 +180,8 @@ async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Pla
         bucket.delete("b").await;
         bucket.put("b", "4").await;
         let changes = next(&mut source).await;
-        assert_eq!(
-            of_key("a", &changes),
-            ["create a 1", "update a 2", "update a 3"],
-            "{page_size_max}"
-        );
-        let b = [
-            "create b 1",
-            "update b 2",
-            "update b 3",
-            "delete b -",
-            "create b 4",
-        ];
+        assert_eq!(of_key("a", &changes), ["create a 1", "update a 2", "update a 3"], "{page_size_max}");
+        let b = ["create b 1", "update b 2", "update b 3", "delete b -", "create b 4"];
         assert_eq!(of_key("b", &changes), b, "{page_size_max}");
     }
 }
@@ -246,10 +210,7 @@ async fn hundreds_of_versions_of_few_keys_go_over_pages(place: &Place) {
 async fn every_change_of_one_second_is_delivered(place: &Place) {
     let bucket = place.within_a_second().await;
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     for key in ["c", "b", "d"] {
         bucket.put(key, "1").await;
@@ -265,10 +226,7 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(pla
     bucket.put("a", "1").await;
     let mut upload = bucket.begin_upload("in parts").await;
     bucket.upload_part(&mut upload, "whole").await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
@@ -283,13 +241,8 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(pla
 
 async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(place: &Place) {
     for versioning in [Versioning::Enabled, Versioning::Off] {
-        let bucket = place
-            .bucket(Conditions {
-                versioning: Some(versioning),
-                is_stopped: true,
-                ..Conditions::default()
-            })
-            .await;
+        let bucket =
+            place.bucket(Conditions { versioning: Some(versioning), is_stopped: true, ..Conditions::default() }).await;
         bucket.put("a", "1").await;
         let mut upload = bucket.begin_upload("big").await;
         bucket.upload_part(&mut upload, "whole").await;
@@ -304,10 +257,7 @@ async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(place: &P
         drop(source);
         bucket.complete_upload(upload).await;
         let position = records[0].position.clone();
-        let mut source = bucket
-            .source(&briefly, &state, Some(&position))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&briefly, &state, Some(&position)).await.expect("goes on");
         // Where no versions are kept, none tells that there was something before.
         let operation = match versioning {
             Versioning::Off => "create",
@@ -340,21 +290,13 @@ async fn a_replica_with_an_older_stamp_is_delivered_within_the_window(place: &Pl
 }
 
 fn put_stamped(bucket: &Bucket, key: &str, time: SystemTime) {
-    let options = PutOptions {
-        body: Bytes::from_static(b"1"),
-        last_modified: Some(time),
-        ..PutOptions::default()
-    };
+    let options = PutOptions { body: Bytes::from_static(b"1"), last_modified: Some(time), ..PutOptions::default() };
     let store = bucket.server().store();
     store.put_with(bucket.name(), key, options).expect("stores");
 }
 
 async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place) {
-    let conditions = Conditions {
-        versioning: Some(Versioning::Enabled),
-        is_stopped: true,
-        ..Conditions::default()
-    };
+    let conditions = Conditions { versioning: Some(Versioning::Enabled), is_stopped: true, ..Conditions::default() };
     let bucket = place.bucket(conditions).await;
     let hour = Duration::from_secs(3600);
     let ahead = bucket.server().clock().now() + hour;
@@ -369,10 +311,7 @@ async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place
     assert_eq!(summary(&records), ["create c 1"]);
     drop(source);
     let position = records[0].position.clone();
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     assert!(next(&mut source).await.is_empty());
     // What is stored on top of it has an older stamp, and comes after it.
     bucket.put("b", "2").await;
@@ -386,17 +325,9 @@ async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place
 
 async fn milliseconds_repeat_nothing(place: &Place) {
     // Whether a real store has them is its own business; the suite's has.
-    let milliseconds = embedded::Options {
-        milliseconds: true,
-        ..embedded::Options::default()
-    };
+    let milliseconds = embedded::Options { milliseconds: true, ..embedded::Options::default() };
     let store = (place.kind() != Kind::Real).then_some(milliseconds);
-    let bucket = place
-        .bucket(Conditions {
-            store,
-            ..Conditions::default()
-        })
-        .await;
+    let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
     bucket.advance(Duration::from_millis(500)).await;
     bucket.put("a", "1").await;
@@ -407,15 +338,9 @@ async fn milliseconds_repeat_nothing(place: &Place) {
         bucket.put(key, "1").await;
         records.extend(read_all(&mut source).await.expect("reads"));
     }
-    assert_eq!(
-        summary(&records),
-        ["snapshot a 1", "create b 1", "create c 1"]
-    );
+    assert_eq!(summary(&records), ["snapshot a 1", "create b 1", "create c 1"]);
     let position = records[2].position.clone();
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     assert!(next(&mut source).await.is_empty());
 }
 
@@ -480,37 +405,20 @@ async fn the_same_bytes_again_are_a_change(place: &Place) {
     let mut source = following(&bucket).await;
     bucket.put("a", "1").await;
     assert_eq!(next(&mut source).await, ["update a 1"]);
-    let headers = ObjectHeaders {
-        metadata: [("colour".to_owned(), "blue".to_owned())].into(),
-        ..ObjectHeaders::default()
-    };
+    let headers =
+        ObjectHeaders { metadata: [("colour".to_owned(), "blue".to_owned())].into(), ..ObjectHeaders::default() };
     assert!(bucket.try_put("a", "1", headers).await);
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["update a 1"]);
-    assert_eq!(
-        records[0].metadata.get("colour").map(String::as_str),
-        Some("blue")
-    );
+    assert_eq!(records[0].metadata.get("colour").map(String::as_str), Some("blue"));
 }
 
 async fn a_store_without_versions_is_followed_by_its_objects(place: &Place) {
-    let without = embedded::Options {
-        versions_api: false,
-        uploads_api: false,
-        ..embedded::Options::default()
-    };
+    let without = embedded::Options { versions_api: false, uploads_api: false, ..embedded::Options::default() };
     let store = (place.kind() != Kind::Real).then_some(without);
-    let bucket = place
-        .bucket(Conditions {
-            store,
-            ..Conditions::default()
-        })
-        .await;
+    let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
     if place.kind() == Kind::Real {
-        for unknown in [
-            Operation::ListObjectVersions,
-            Operation::ListMultipartUploads,
-        ] {
+        for unknown in [Operation::ListObjectVersions, Operation::ListMultipartUploads] {
             let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
             bucket.wire().faults().add(Rule::new(unknown, refusal));
         }
@@ -531,10 +439,7 @@ async fn an_unknown_list_of_uploads_is_no_reason_to_stop(place: &Place) {
         return;
     };
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&allowed.with(&[]), &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&allowed.with(&[]), &State::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("a", "2").await;
     assert_eq!(next(&mut source).await, ["update a 2"]);

@@ -34,11 +34,7 @@ async fn a_check_finds_a_source_that_can_run(place: &Place) {
 
 async fn a_check_finds_a_destination_that_can_run_and_leaves_nothing(place: &Place) {
     for versioned in [false, true] {
-        let bucket = if versioned {
-            place.versioned().await
-        } else {
-            place.plain().await
-        };
+        let bucket = if versioned { place.versioned().await } else { place.plain().await };
         let settings = [("format", "json"), ("prefix", "out/ü +")];
         let report = bucket.check(Role::Destination, &settings).await;
         all_passed(&report);

@@ -11,8 +11,8 @@ use s3_connector_tests::embedded::{
 };
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    AnySource, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush, key, payload,
-    read_all, read_some, summary,
+    AnySource, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush, key, payload, read_all, read_some,
+    summary,
 };
 
 in_every_world! {
@@ -41,18 +41,9 @@ const JSON: (&str, &str) = ("format", "json");
 
 /// A bucket that keeps versions, on a store with small pages.
 async fn paged(place: &Place, page_size_max: usize) -> Bucket {
-    let store = embedded::Options {
-        page_size_max,
-        ..embedded::Options::default()
-    };
+    let store = embedded::Options { page_size_max, ..embedded::Options::default() };
     let versioning = Some(Versioning::Enabled);
-    place
-        .bucket(Conditions {
-            versioning,
-            store: Some(store),
-            ..Conditions::default()
-        })
-        .await
+    place.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await
 }
 
 async fn put_each(bucket: &Bucket, keys: &[&str]) {
@@ -72,22 +63,13 @@ async fn defect_01_a_list_error_ends_the_snapshot_silently(place: &Place) {
     // The check of the bucket and the first page pass.
     let denied = faults.add(Rule::new(S3Operation::ListObjectsV2, Fault::access_denied()).skip(2));
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
-    let error = read_all(&mut source)
-        .await
-        .expect_err("half a snapshot is none");
+    let error = read_all(&mut source).await.expect_err("half a snapshot is none");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(!source.progress().await.expect("answers").caught_up);
     faults.remove(denied);
-    faults.add(
-        Rule::new(S3Operation::ListObjectsV2, Fault::slow_down(None))
-            .skip(2)
-            .times(2),
-    );
+    faults.add(Rule::new(S3Operation::ListObjectsV2, Fault::slow_down(None)).skip(2).times(2));
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
-    assert_eq!(
-        keys(&read_all(&mut source).await.expect("outlives it")),
-        expected
-    );
+    assert_eq!(keys(&read_all(&mut source).await.expect("outlives it")), expected);
 }
 
 async fn defect_02_objects_of_the_same_second_are_lost(place: &Place) {
@@ -104,10 +86,7 @@ async fn defect_02_objects_of_the_same_second_are_lost(place: &Place) {
     drop(source);
     put_each(&bucket, &["y", "b"]).await;
     let position = records[2].position.clone();
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     records.extend(read_all(&mut source).await.expect("reads"));
     if place.kind() == Kind::Real {
         // It may tell times within a second apart.
@@ -143,26 +122,17 @@ async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(place: &Pl
 async fn defect_04_uploads_that_outlast_a_poll_are_lost(place: &Place) {
     let bucket = place.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[("lookback", "1s")], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[("lookback", "1s")], &State::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     let mut upload = bucket.begin_upload("late").await;
     bucket.upload_part(&mut upload, "whole").await;
     for key in ["b", "c"] {
         bucket.advance(Duration::from_secs(2)).await;
         bucket.put(key, "1").await;
-        assert_eq!(
-            summary(&read_all(&mut source).await.expect("reads")),
-            [format!("create {key} 1")]
-        );
+        assert_eq!(summary(&read_all(&mut source).await.expect("reads")), [format!("create {key} 1")]);
     }
     bucket.complete_upload(upload).await;
-    assert_eq!(
-        summary(&read_all(&mut source).await.expect("reads")),
-        ["create late whole"]
-    );
+    assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create late whole"]);
     // Behind the cursor of the snapshot, too.
     let bucket = place.versioned().await;
     let mut upload = bucket.begin_upload("a").await;
@@ -170,10 +140,7 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(place: &Place) {
     bucket.advance(Duration::from_secs(4)).await;
     put_each(&bucket, &["b", "c"]).await;
     let mut fetched = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket
-        .source(&[("lookback", "1s")], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[("lookback", "1s")], &State::memory(), None).await.expect("opens");
     let land = async {
         let held = fetched.arrived().await;
         bucket.complete_upload(upload).await;
@@ -181,30 +148,16 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(place: &Place) {
         drop(fetched);
     };
     let (records, ()) = tokio::join!(read_all(&mut source), land);
-    assert_eq!(
-        summary(&records.expect("reads")),
-        ["snapshot b 1", "snapshot c 1", "create a whole"]
-    );
+    assert_eq!(summary(&records.expect("reads")), ["snapshot b 1", "snapshot c 1", "create a whole"]);
 }
 
 async fn defect_05_an_empty_bucket_starts_from_the_local_clock(place: &Place) {
     for ahead_seconds in [24 * 3600, -24 * 3600] {
-        let bucket = place
-            .bucket(Conditions {
-                ahead_seconds,
-                ..Conditions::default()
-            })
-            .await;
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let bucket = place.bucket(Conditions { ahead_seconds, ..Conditions::default() }).await;
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         assert!(read_all(&mut source).await.expect("reads").is_empty());
         bucket.put("a", "1").await;
-        assert_eq!(
-            summary(&read_all(&mut source).await.expect("reads")),
-            ["create a 1"]
-        );
+        assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create a 1"]);
     }
 }
 
@@ -212,10 +165,7 @@ async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills
     let bucket = place.plain().await;
     put_each(&bucket, &["a", "b", "c"]).await;
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket
-        .source(&[("concurrency", "1")], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[("concurrency", "1")], &State::memory(), None).await.expect("opens");
     let delete = async {
         let held = pause.arrived().await;
         bucket.delete("b").await;
@@ -226,14 +176,8 @@ async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills
     let (records, ()) = tokio::join!(read_all(&mut source), delete);
     let records = records.expect("is not killed");
     assert_eq!(summary(&records), ["snapshot a 1"]);
-    assert!(
-        records[0].position.starts_with(b"a_c"),
-        "the last one that is left stands in CDC"
-    );
-    assert_eq!(
-        source.progress().await.expect("answers").counter("skipped"),
-        2
-    );
+    assert!(records[0].position.starts_with(b"a_c"), "the last one that is left stands in CDC");
+    assert_eq!(source.progress().await.expect("answers").counter("skipped"), 2);
     // In a pass, too.
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
     bucket.put("d", "1").await;
@@ -246,10 +190,7 @@ async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills
     let (records, ()) = tokio::join!(read_all(&mut source), delete);
     assert!(records.expect("is not killed").is_empty());
     bucket.put("e", "1").await;
-    assert_eq!(
-        summary(&read_all(&mut source).await.expect("reads")),
-        ["create e 1"]
-    );
+    assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create e 1"]);
 }
 
 async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(place: &Place) {
@@ -267,17 +208,10 @@ async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(pl
                     <DeleteMarker><Key>b</Key></DeleteMarker></ListVersionsResult>";
     let fault = Fault::Document(Bytes::from_static(document.as_bytes()));
     let bare = faults.add(Rule::new(S3Operation::ListObjectVersions, fault));
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     let records = read_some(&mut source, 1).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1"]);
-    for absent in [
-        "s3.header.contentType",
-        "s3.lastModified",
-        "opencdc.createdAt",
-    ] {
+    for absent in ["s3.header.contentType", "s3.lastModified", "opencdc.createdAt"] {
         assert_eq!(records[0].metadata.get(absent), None, "{absent}");
     }
     let records = read_all(&mut source).await.expect("is not killed");
@@ -305,23 +239,14 @@ async fn defect_08_versions_that_straddle_a_page_are_mislabelled(place: &Place) 
     for page_size_max in 1..=3 {
         let bucket = paged(place, page_size_max).await;
         bucket.put("a", "0").await;
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         for n in 1..=4 {
             bucket.put("a", n.to_string()).await;
-            assert_eq!(
-                summary(&read_all(&mut source).await.expect("reads")),
-                [format!("update a {n}")]
-            );
+            assert_eq!(summary(&read_all(&mut source).await.expect("reads")), [format!("update a {n}")]);
         }
         bucket.put("b", "1").await;
-        assert_eq!(
-            summary(&read_all(&mut source).await.expect("reads")),
-            ["create b 1"]
-        );
+        assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create b 1"]);
     }
 }
 
@@ -336,32 +261,16 @@ async fn defect_09_user_metadata_overwrites_ours(place: &Place) {
         "conduit.source.connector.id",
     ];
     let headers = ObjectHeaders {
-        metadata: forged
-            .map(|name| (name.to_ascii_lowercase(), "forged".to_owned()))
-            .into(),
+        metadata: forged.map(|name| (name.to_ascii_lowercase(), "forged".to_owned())).into(),
         ..ObjectHeaders::default()
     };
     assert!(bucket.try_put("a", "1", headers).await);
-    let mut source = bucket
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
     let record = read_all(&mut source).await.expect("reads").remove(0);
     for (name, value) in &record.metadata {
-        assert_eq!(
-            name.starts_with("s3.metadata."),
-            value == "forged",
-            "{name}={value}"
-        );
+        assert_eq!(name.starts_with("s3.metadata."), value == "forged", "{name}={value}");
     }
-    assert_eq!(
-        record
-            .metadata
-            .values()
-            .filter(|value| *value == "forged")
-            .count(),
-        forged.len()
-    );
+    assert_eq!(record.metadata.values().filter(|value| *value == "forged").count(), forged.len());
 }
 
 async fn defect_10_a_restart_in_the_snapshot_starts_over(place: &Place) {
@@ -372,27 +281,16 @@ async fn defect_10_a_restart_in_the_snapshot_starts_over(place: &Place) {
     let first = read_some(&mut source, 2).await.expect("reads");
     source.ack(&first[1].position).await.expect("acks");
     drop(source);
-    let mut source = bucket
-        .source(&[], &state, Some(&first[1].position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&first[1].position)).await.expect("goes on");
     let rest = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&rest), ["snapshot c 1", "snapshot d 1"]);
 }
 
 async fn defect_11_stores_with_milliseconds_deliver_the_newest_objects_twice(place: &Place) {
     // The real store of the suite has them by itself.
-    let milliseconds = embedded::Options {
-        milliseconds: true,
-        ..embedded::Options::default()
-    };
+    let milliseconds = embedded::Options { milliseconds: true, ..embedded::Options::default() };
     let store = (place.kind() != Kind::Real).then_some(milliseconds);
-    let bucket = place
-        .bucket(Conditions {
-            store,
-            ..Conditions::default()
-        })
-        .await;
+    let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
     bucket.advance(Duration::from_millis(500)).await;
     put_each(&bucket, &["a", "b"]).await;
@@ -402,10 +300,7 @@ async fn defect_11_stores_with_milliseconds_deliver_the_newest_objects_twice(pla
     bucket.put("c", "1").await;
     records.extend(read_all(&mut source).await.expect("reads"));
     let position = records.last().expect("three records").position.clone();
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     records.extend(read_all(&mut source).await.expect("reads"));
     assert_eq!(keys(&records), ["a", "b", "c"]);
 }
@@ -416,44 +311,25 @@ fn record(position: &'static str, operation: Operation, after: Option<Data>) -> 
         operation,
         metadata: [("n".to_owned(), "1".to_owned())].into(),
         key: Some(Data::Raw(Bytes::from_static(b"\xff\x00key"))),
-        payload: Change {
-            before: None,
-            after,
-        },
+        payload: Change { before: None, after },
     }
 }
 
 fn created(position: &'static str) -> Record {
-    record(
-        position,
-        Operation::Create,
-        Some(Data::Raw(Bytes::from_static(b"\x80\xff\x00\xc3\x28"))),
-    )
+    record(position, Operation::Create, Some(Data::Raw(Bytes::from_static(b"\x80\xff\x00\xc3\x28"))))
 }
 
 /// Stores records through a new destination, each of which must be taken.
 async fn store(bucket: &Bucket, settings: &[(&str, &str)], records: &[Record]) {
     let mut destination = bucket.destination(settings).await.expect("opens");
     let mut acks = destination.write(records).await.expect("takes them");
-    acks.extend(
-        flush(&mut destination, records.len() - acks.len())
-            .await
-            .expect("stores"),
-    );
-    assert_eq!(
-        acked(&acks),
-        records
-            .iter()
-            .map(|r| r.position.clone())
-            .collect::<Vec<_>>()
-    );
+    acks.extend(flush(&mut destination, records.len() - acks.len()).await.expect("stores"));
+    assert_eq!(acked(&acks), records.iter().map(|r| r.position.clone()).collect::<Vec<_>>());
 }
 
 fn lines(object: &Bytes) -> Vec<Record> {
     let lines = object.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .map(|line| json::decode_line(line).expect("reads back"))
-        .collect()
+    lines.map(|line| json::decode_line(line).expect("reads back")).collect()
 }
 
 async fn defect_12_payloads_that_are_no_utf8_are_corrupted_in_json(place: &Place) {
@@ -470,12 +346,7 @@ async fn defect_13_a_delete_record_crashes_the_destination(place: &Place) {
         let bucket = place.plain().await;
         let mut keyless = record("p4", Operation::Delete, None);
         keyless.key = None;
-        let records = [
-            created("p1"),
-            record("p2", Operation::Delete, None),
-            created("p3"),
-            keyless,
-        ];
+        let records = [created("p1"), record("p2", Operation::Delete, None), created("p3"), keyless];
         store(&bucket, &[("format", format)], &records).await;
         let object = bucket.objects().await.remove(0).1;
         let found = match format {
@@ -501,15 +372,9 @@ async fn defect_15_a_prefix_goes_through_path_joining(place: &Place) {
     let bucket = place.plain().await;
     store(&bucket, &[JSON, ("prefix", "conduit-")], &[created("p1")]).await;
     let name = bucket.keys().await.remove(0);
-    assert!(
-        name.starts_with("conduit-") && !name.contains('/'),
-        "{name}"
-    );
+    assert!(name.starts_with("conduit-") && !name.contains('/'), "{name}");
     bucket.put("conduit/other", "1").await;
-    let mut source = bucket
-        .source(&[("prefix", "conduit-")], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[("prefix", "conduit-")], &State::none(), None).await.expect("opens");
     assert_eq!(keys(&read_all(&mut source).await.expect("reads")), [name]);
     // Not every real store has such keys.
     if place.kind() != Kind::Real {
@@ -526,20 +391,10 @@ async fn defect_16_a_private_acl_is_always_sent(place: &Place) {
     let bucket = place.plain().await;
     store(&bucket, &[JSON], &[created("p1")]).await;
     let requests = bucket.wire().requests();
-    assert!(
-        requests
-            .iter()
-            .any(|request| request.operation == S3Operation::PutObject)
-    );
+    assert!(requests.iter().any(|request| request.operation == S3Operation::PutObject));
     for request in requests {
-        let named = request
-            .headers
-            .keys()
-            .find(|name| name.as_str().contains("acl"));
-        assert!(
-            named.is_none() && !request.query.contains("acl"),
-            "{request:?}"
-        );
+        let named = request.headers.keys().find(|name| name.as_str().contains("acl"));
+        assert!(named.is_none() && !request.query.contains("acl"), "{request:?}");
     }
 }
 
@@ -548,20 +403,13 @@ async fn defect_17_keys_with_control_characters_break_the_listing(place: &Place)
     let odd = ["a\u{1}b", "a\u{8}", "a\u{1f}z", "plain"];
     put_each(&bucket, &odd).await;
     let expected: BTreeSet<String> = odd.map(str::to_owned).into();
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     let found = read_all(&mut source).await.expect("reads");
     assert_eq!(found.iter().map(key).collect::<BTreeSet<_>>(), expected);
     put_each(&bucket, &odd).await;
     let found = read_all(&mut source).await.expect("reads");
     assert_eq!(found.iter().map(key).collect::<BTreeSet<_>>(), expected);
-    assert!(
-        found
-            .iter()
-            .all(|record| payload(record).is_some_and(|body| body == "1"))
-    );
+    assert!(found.iter().all(|record| payload(record).is_some_and(|body| body == "1")));
     // A parser may be kinder than XML, which has no such characters: what matters is that they are asked for encoded.
     let requests = bucket.wire().requests();
     let mut listings = requests.iter().filter(|request| request.key.is_none());
@@ -575,16 +423,12 @@ async fn read_by_handle(source: &mut AnySource) -> (usize, bool) {
     match source {
         AnySource::Native(source, _) => {
             let records = source.read(100, wait).await.expect("reads");
-            let by_handle = |r: &s3_connector::record::Record<_>| {
-                matches!(r.payload.after, Some(AnyData::Body { .. }))
-            };
+            let by_handle = |r: &s3_connector::record::Record<_>| matches!(r.payload.after, Some(AnyData::Body { .. }));
             (records.len(), records.iter().all(by_handle))
         }
         AnySource::Component(source) => {
             let records = source.read(100, wait).await.expect("reads");
-            let by_handle = |r: &s3_connector::record::Record<_>| {
-                matches!(r.payload.after, Some(AnyData::Body { .. }))
-            };
+            let by_handle = |r: &s3_connector::record::Record<_>| matches!(r.payload.after, Some(AnyData::Body { .. }));
             (records.len(), records.iter().all(by_handle))
         }
     }
@@ -627,11 +471,6 @@ async fn come_together(source: &mut AnySource, pause: &mut embedded::Pause, all:
     };
     let both = async { tokio::join!(read, together) };
     let patience = Duration::from_secs(60);
-    let (by_handle, ()) = tokio::time::timeout(patience, both)
-        .await
-        .expect("they come together");
-    assert!(
-        by_handle,
-        "bytes stay where they are until somebody reads them"
-    );
+    let (by_handle, ()) = tokio::time::timeout(patience, both).await.expect("they come together");
+    assert!(by_handle, "bytes stay where they are until somebody reads them");
 }

@@ -7,15 +7,12 @@ use s3_connector::config;
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{Ack, ErrorKind};
 use s3_connector_tests::embedded::{
-    self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Operation as S3Operation, Reset,
-    Rule, Versioning,
+    self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Operation as S3Operation, Reset, Rule, Versioning,
 };
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::parquet;
 use s3_connector_tests::samples::{raw, samples};
-use s3_connector_tests::world::{
-    AnyDestination, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush,
-};
+use s3_connector_tests::world::{AnyDestination, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush};
 
 use crate::refusals::{SHARED, cover};
 
@@ -61,19 +58,13 @@ fn numbered(count: usize) -> Vec<Record> {
         operation: Operation::Create,
         metadata: [("n".to_owned(), n.to_string())].into(),
         key: raw(format!("k{n:03}")),
-        payload: Change {
-            before: None,
-            after: raw(vec![b'x'; 100]),
-        },
+        payload: Change { before: None, after: raw(vec![b'x'; 100]) },
     };
     (0..count).map(record).collect()
 }
 
 fn positions(records: &[Record]) -> Vec<Bytes> {
-    records
-        .iter()
-        .map(|record| record.position.clone())
-        .collect()
+    records.iter().map(|record| record.position.clone()).collect()
 }
 
 fn read(key: &str, body: &Bytes) -> Vec<Record> {
@@ -81,18 +72,14 @@ fn read(key: &str, body: &Bytes) -> Vec<Record> {
         return parquet::read(body).expect("reads back");
     }
     let lines = body.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .map(|line| json::decode_line(line).expect("reads back"))
-        .collect()
+    lines.map(|line| json::decode_line(line).expect("reads back")).collect()
 }
 
 /// All records in the bucket, object by object, with the names of the objects.
 async fn stored(bucket: &Bucket) -> Vec<(String, Vec<Record>)> {
     let objects = bucket.objects().await.into_iter();
     let objects = objects.filter(|(key, _)| key.ends_with(".json") || key.ends_with(".parquet"));
-    objects
-        .map(|(key, body)| (key.clone(), read(&key, &body)))
-        .collect()
+    objects.map(|(key, body)| (key.clone(), read(&key, &body))).collect()
 }
 
 /// Writes, flushes, and returns all acks.
@@ -109,17 +96,8 @@ async fn both_formats_read_back_to_the_records_that_went_in(place: &Place) {
         let settings = [("format", format), ("prefix", "out-")];
         let mut destination = bucket.destination(&settings).await.expect("opens");
         let records = samples();
-        assert!(
-            destination
-                .write(&records)
-                .await
-                .expect("takes them")
-                .is_empty(),
-            "nothing is stored yet"
-        );
-        let acks = flush(&mut destination, records.len())
-            .await
-            .expect("stores");
+        assert!(destination.write(&records).await.expect("takes them").is_empty(), "nothing is stored yet");
+        let acks = flush(&mut destination, records.len()).await.expect("stores");
         assert_eq!(acked(&acks), positions(&records));
         let stored = stored(&bucket).await;
         assert_eq!(stored.len(), 1);
@@ -129,123 +107,72 @@ async fn both_formats_read_back_to_the_records_that_went_in(place: &Place) {
 
 async fn batches_are_cut_by_count_and_acked_in_order(place: &Place) {
     let bucket = place.plain().await;
-    let mut destination = bucket
-        .destination(&[JSON, ("bufferSize", "2")])
-        .await
-        .expect("opens");
+    let mut destination = bucket.destination(&[JSON, ("bufferSize", "2")]).await.expect("opens");
     let records = samples();
     let mut acks = Vec::new();
     for record in &records {
-        acks.extend(
-            destination
-                .write(std::slice::from_ref(record))
-                .await
-                .expect("takes it"),
-        );
+        acks.extend(destination.write(std::slice::from_ref(record)).await.expect("takes it"));
     }
     let missing = records.len() - acks.len();
     acks.extend(flush(&mut destination, missing).await.expect("stores"));
     assert_eq!(acked(&acks), positions(&records));
-    let mut sizes: Vec<_> = stored(&bucket)
-        .await
-        .iter()
-        .map(|(_, records)| records.len())
-        .collect();
+    let mut sizes: Vec<_> = stored(&bucket).await.iter().map(|(_, records)| records.len()).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 2, 2, 2]);
 }
 
 async fn batches_are_cut_by_bytes(place: &Place) {
     let bucket = place.plain().await;
-    let mut destination = bucket
-        .destination(&[JSON, ("bufferBytes", "1KiB")])
-        .await
-        .expect("opens");
+    let mut destination = bucket.destination(&[JSON, ("bufferBytes", "1KiB")]).await.expect("opens");
     let records = numbered(40);
     let acks = store(&mut destination, &records).await;
     assert_eq!(acked(&acks), positions(&records));
     let stored = stored(&bucket).await;
     assert!((4..=8).contains(&stored.len()), "{} objects", stored.len());
-    let mut all: Vec<_> = stored
-        .into_iter()
-        .flat_map(|(_, records)| records)
-        .collect();
+    let mut all: Vec<_> = stored.into_iter().flat_map(|(_, records)| records).collect();
     all.sort_by(|a, b| a.position.cmp(&b.position));
     assert_eq!(all, records);
 }
 
 async fn age_sends_a_batch_that_does_not_fill(place: &Place) {
     let bucket = place.plain().await;
-    let mut destination = bucket
-        .destination(&[JSON, ("bufferDelay", "20ms")])
-        .await
-        .expect("opens");
+    let mut destination = bucket.destination(&[JSON, ("bufferDelay", "20ms")]).await.expect("opens");
     let mut acks = destination.write(&samples()).await.expect("takes them");
     let ticks = async {
         while acks.len() < samples().len() {
             acks.extend(destination.write(&[]).await.expect("ticks"));
             // Lets time pass where it is virtual, and others run where it isn't.
-            tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>())
-                .await
-                .ok();
+            tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await.ok();
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), ticks)
-        .await
-        .expect("age alone sends it");
+    tokio::time::timeout(Duration::from_secs(60), ticks).await.expect("age alone sends it");
     assert_eq!(acked(&acks), positions(&samples()));
 }
 
 async fn a_flush_sends_what_is_left_and_then_nothing(place: &Place) {
     let bucket = place.plain().await;
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
-    assert!(
-        destination
-            .flush(Duration::from_secs(10))
-            .await
-            .expect("has nothing to do")
-            .is_empty()
-    );
+    assert!(destination.flush(Duration::from_secs(10)).await.expect("has nothing to do").is_empty());
     store(&mut destination, &numbered(3)).await;
-    assert!(
-        destination
-            .flush(Duration::from_secs(10))
-            .await
-            .expect("has nothing to do")
-            .is_empty()
-    );
+    assert!(destination.flush(Duration::from_secs(10)).await.expect("has nothing to do").is_empty());
     assert_eq!(stored(&bucket).await.len(), 1);
 }
 
 async fn a_teardown_without_a_flush_stores_nothing(place: &Place) {
     let bucket = place.plain().await;
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
-    assert!(
-        destination
-            .write(&numbered(3))
-            .await
-            .expect("takes them")
-            .is_empty()
-    );
+    assert!(destination.write(&numbered(3)).await.expect("takes them").is_empty());
     destination.teardown().await.expect("ends");
-    assert!(
-        stored(&bucket).await.is_empty(),
-        "what was not acked may come again"
-    );
+    assert!(stored(&bucket).await.is_empty(), "what was not acked may come again");
 }
 
 async fn a_prefix_leads_every_name_as_it_is(place: &Place) {
     for prefix in ["conduit-", "a/b/", "späße +%20/", "no/slash"] {
         let bucket = place.plain().await;
-        let mut destination = bucket
-            .destination(&[JSON, ("prefix", prefix)])
-            .await
-            .expect("opens");
+        let mut destination = bucket.destination(&[JSON, ("prefix", prefix)]).await.expect("opens");
         store(&mut destination, &numbered(2)).await;
         let key = stored(&bucket).await.remove(0).0;
-        let name = key
-            .strip_prefix(prefix)
-            .unwrap_or_else(|| panic!("{key} begins with {prefix}"));
+        let name = key.strip_prefix(prefix).unwrap_or_else(|| panic!("{key} begins with {prefix}"));
         assert!(!name.contains('/') && name.ends_with(".json"), "{key}");
     }
 }
@@ -256,13 +183,8 @@ async fn the_same_records_make_no_second_object(place: &Place) {
         for again in 0..3 {
             let mut records = samples();
             // A replay reads at another time.
-            records[0]
-                .metadata
-                .insert("opencdc.readAt".to_owned(), again.to_string());
-            let mut destination = bucket
-                .destination(&[("format", format)])
-                .await
-                .expect("opens");
+            records[0].metadata.insert("opencdc.readAt".to_owned(), again.to_string());
+            let mut destination = bucket.destination(&[("format", format)]).await.expect("opens");
             let acks = store(&mut destination, &records).await;
             assert_eq!(acked(&acks), positions(&records));
         }
@@ -274,9 +196,7 @@ async fn other_records_make_another_object(place: &Place) {
     let bucket = place.plain().await;
     for n in 0..3 {
         let mut records = numbered(2);
-        records[1]
-            .metadata
-            .insert("other".to_owned(), n.to_string());
+        records[1].metadata.insert("other".to_owned(), n.to_string());
         let mut destination = bucket.destination(&[JSON]).await.expect("opens");
         store(&mut destination, &records).await;
     }
@@ -289,31 +209,19 @@ async fn a_strangers_object_under_our_name_is_not_overwritten(place: &Place) {
     store(&mut destination, &samples()).await;
     let name = stored(&bucket).await.remove(0).0;
     bucket.delete(&name).await;
-    assert!(
-        bucket
-            .try_put(&name, "a stranger's", ObjectHeaders::default())
-            .await
-    );
+    assert!(bucket.try_put(&name, "a stranger's", ObjectHeaders::default()).await);
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
     destination.write(&samples()).await.expect("takes them");
-    let error = flush(&mut destination, 1)
-        .await
-        .expect_err("the name is taken");
+    let error = flush(&mut destination, 1).await.expect_err("the name is taken");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains(&name), "{error}");
-    assert_eq!(
-        bucket.objects().await,
-        [(name, Bytes::from_static(b"a stranger's"))]
-    );
+    assert_eq!(bucket.objects().await, [(name, Bytes::from_static(b"a stranger's"))]);
 }
 
 async fn an_answer_that_is_lost_makes_no_second_object(place: &Place) {
     let bucket = place.versioned().await;
     let fault = Fault::Reset(Reset::AfterAct);
-    bucket
-        .wire()
-        .faults()
-        .add(Rule::new(S3Operation::PutObject, fault).times(1));
+    bucket.wire().faults().add(Rule::new(S3Operation::PutObject, fault).times(1));
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
     let acks = store(&mut destination, &samples()).await;
     assert_eq!(acked(&acks), positions(&samples()));
@@ -328,22 +236,13 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
         (Fault::internal_error(), true),
         (Fault::conflict(), false),
         (Fault::Reset(Reset::BeforeAct), false),
-        (
-            Fault::error_in_ok("InternalError", "We encountered an internal error."),
-            false,
-        ),
-        (
-            Fault::error_in_ok("InternalError", "We encountered an internal error."),
-            true,
-        ),
+        (Fault::error_in_ok("InternalError", "We encountered an internal error."), false),
+        (Fault::error_in_ok("InternalError", "We encountered an internal error."), true),
     ];
     for (fault, acts) in faults {
         let bucket = place.versioned().await;
         let rule = Rule::new(S3Operation::PutObject, fault.clone()).times(2);
-        bucket
-            .wire()
-            .faults()
-            .add(if acts { rule.acting() } else { rule });
+        bucket.wire().faults().add(if acts { rule.acting() } else { rule });
         let mut destination = bucket.destination(&[JSON]).await.expect("opens");
         let acks = store(&mut destination, &samples()).await;
         assert_eq!(acked(&acks), positions(&samples()), "{fault:?}");
@@ -353,16 +252,11 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
 }
 
 async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
-    let store_kind = embedded::Options {
-        conditional_writes: ConditionalWrites::Refused,
-        ..embedded::Options::default()
-    };
+    let store_kind =
+        embedded::Options { conditional_writes: ConditionalWrites::Refused, ..embedded::Options::default() };
     let versioning = Some(Versioning::Enabled);
-    let conditions = Conditions {
-        versioning,
-        store: (place.kind() != Kind::Real).then_some(store_kind),
-        ..Conditions::default()
-    };
+    let conditions =
+        Conditions { versioning, store: (place.kind() != Kind::Real).then_some(store_kind), ..Conditions::default() };
     let bucket = place.bucket(conditions).await;
     for _ in 0..2 {
         if place.kind() == Kind::Real {
@@ -374,28 +268,18 @@ async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
         let acks = store(&mut destination, &samples()).await;
         assert_eq!(acked(&acks), positions(&samples()));
     }
-    assert_eq!(
-        bucket.versions().await.len(),
-        1,
-        "looked up before it is written"
-    );
+    assert_eq!(bucket.versions().await.len(), 1, "looked up before it is written");
 }
 
 /// A bucket on a store of its own kind.
 async fn on_store(place: &Place, options: embedded::Options) -> Bucket {
-    let conditions = Conditions {
-        store: Some(options),
-        ..Conditions::default()
-    };
+    let conditions = Conditions { store: Some(options), ..Conditions::default() };
     place.bucket(conditions).await
 }
 
 async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
     for checksums in [Checksums::Verified, Checksums::Required, Checksums::Ignored] {
-        let options = embedded::Options {
-            checksums,
-            ..embedded::Options::default()
-        };
+        let options = embedded::Options { checksums, ..embedded::Options::default() };
         let bucket = on_store(place, options).await;
         // One that is hashed at once, and one that is hashed elsewhere.
         for payload_bytes in [10, 3 << 20] {
@@ -418,11 +302,7 @@ async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
 async fn a_store_that_refuses_checksums_is_written_to_without(place: &Place) {
     for checksums in [Checksums::Unknown, Checksums::Invalid] {
         for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
-            let options = embedded::Options {
-                checksums,
-                conditional_writes,
-                ..embedded::Options::default()
-            };
+            let options = embedded::Options { checksums, conditional_writes, ..embedded::Options::default() };
             let bucket = on_store(place, options).await;
             let settings = [JSON, ("bufferSize", "1")];
             let mut destination = bucket.destination(&settings).await.expect("opens");
@@ -432,10 +312,7 @@ async fn a_store_that_refuses_checksums_is_written_to_without(place: &Place) {
             bucket.wire().clear_requests();
             store(&mut destination, &records[6..]).await;
             let puts = bucket.wire().requests_count(S3Operation::PutObject);
-            assert_eq!(
-                puts, 3,
-                "{checksums:?}, {conditional_writes:?}: it is remembered"
-            );
+            assert_eq!(puts, 3, "{checksums:?}, {conditional_writes:?}: it is remembered");
             assert_eq!(stored(&bucket).await.len(), 9);
         }
     }
@@ -464,10 +341,7 @@ fn noise(count: usize) -> Bytes {
         word ^= word << 17;
         word.to_le_bytes()
     };
-    (0..count / 8)
-        .flat_map(|_| next())
-        .collect::<Vec<u8>>()
-        .into()
+    (0..count / 8).flat_map(|_| next()).collect::<Vec<u8>>().into()
 }
 
 /// How long a call that goes on may take on a busy machine: longer ones only make a case of the others.
@@ -477,11 +351,9 @@ async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(place: &
     const MIB: usize = 1 << 20;
     let payload = noise(63 * MIB);
     for format in ["json", "parquet"] {
-        for (buffer_bytes, count, payload_bytes) in [
-            ("64MiB", 60, 7 * MIB),
-            ("64MiB", 12, 31 * MIB),
-            ("16MiB", 8, 63 * MIB),
-        ] {
+        for (buffer_bytes, count, payload_bytes) in
+            [("64MiB", 60, 7 * MIB), ("64MiB", 12, 31 * MIB), ("16MiB", 8, 63 * MIB)]
+        {
             let bucket = place.plain().await;
             let settings = [("format", format), ("bufferBytes", buffer_bytes)];
             let mut destination = bucket.destination(&settings).await.expect("opens");
@@ -518,14 +390,8 @@ async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(place: &
 async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {
     let bucket = place.plain().await;
     // The first batch passes, the second is refused.
-    bucket
-        .wire()
-        .faults()
-        .add(Rule::new(S3Operation::PutObject, Fault::access_denied()).skip(1));
-    let mut destination = bucket
-        .destination(&[JSON, ("bufferSize", "2")])
-        .await
-        .expect("opens");
+    bucket.wire().faults().add(Rule::new(S3Operation::PutObject, Fault::access_denied()).skip(1));
+    let mut destination = bucket.destination(&[JSON, ("bufferSize", "2")]).await.expect("opens");
     let records = numbered(7);
     let mut acks = Vec::new();
     let mut outcome = destination.write(&records).await;
@@ -537,28 +403,14 @@ async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {
         outcome = destination.flush(Duration::from_secs(10)).await;
     };
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-    assert_eq!(
-        acked(&acks),
-        positions(&records[..2]),
-        "in order, and none behind the failure"
-    );
-    let again = destination
-        .write(&records[..1])
-        .await
-        .expect_err("has failed");
+    assert_eq!(acked(&acks), positions(&records[..2]), "in order, and none behind the failure");
+    let again = destination.write(&records[..1]).await.expect_err("has failed");
     assert_eq!(again.kind(), ErrorKind::Denied);
     // Another one finishes what is left.
     bucket.wire().faults().clear();
-    let mut destination = bucket
-        .destination(&[JSON, ("bufferSize", "2")])
-        .await
-        .expect("opens");
+    let mut destination = bucket.destination(&[JSON, ("bufferSize", "2")]).await.expect("opens");
     store(&mut destination, &records[2..]).await;
-    let mut all: Vec<_> = stored(&bucket)
-        .await
-        .into_iter()
-        .flat_map(|(_, records)| records)
-        .collect();
+    let mut all: Vec<_> = stored(&bucket).await.into_iter().flat_map(|(_, records)| records).collect();
     all.sort_by(|a, b| a.position.cmp(&b.position));
     assert_eq!(all, records);
 }
@@ -566,24 +418,13 @@ async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {
 async fn a_record_that_no_object_can_hold_is_refused_in_its_place(place: &Place) {
     for format in ["json", "parquet"] {
         let bucket = place.plain().await;
-        let mut destination = bucket
-            .destination(&[("format", format)])
-            .await
-            .expect("opens");
+        let mut destination = bucket.destination(&[("format", format)]).await.expect("opens");
         let mut records = numbered(5);
         records[0].key = Some(Data::Structured("[1]".to_owned()));
         records[2].payload.after = Some(Data::Structured("{\"torn\":".to_owned()));
         let acks = store(&mut destination, &records).await;
-        assert_eq!(
-            acks.iter()
-                .map(|ack| ack.position.clone())
-                .collect::<Vec<_>>(),
-            positions(&records)
-        );
-        let refused: Vec<_> = acks
-            .iter()
-            .map(|ack| ack.error.as_ref().map(|e| e.kind()))
-            .collect();
+        assert_eq!(acks.iter().map(|ack| ack.position.clone()).collect::<Vec<_>>(), positions(&records));
+        let refused: Vec<_> = acks.iter().map(|ack| ack.error.as_ref().map(|e| e.kind())).collect();
         let invalid = Some(ErrorKind::Invalid);
         assert_eq!(refused, [invalid, None, invalid, None, None]);
         let kept = [records[1].clone(), records[3].clone(), records[4].clone()];
@@ -594,10 +435,7 @@ async fn a_record_that_no_object_can_hold_is_refused_in_its_place(place: &Place)
 async fn a_versioned_bucket_gets_one_version_of_each_object(place: &Place) {
     let bucket = place.versioned().await;
     for _ in 0..2 {
-        let mut destination = bucket
-            .destination(&[JSON, ("bufferSize", "3")])
-            .await
-            .expect("opens");
+        let mut destination = bucket.destination(&[JSON, ("bufferSize", "3")]).await.expect("opens");
         store(&mut destination, &numbered(9)).await;
     }
     assert_eq!(bucket.versions().await.len(), 3);
@@ -606,9 +444,7 @@ async fn a_versioned_bucket_gets_one_version_of_each_object(place: &Place) {
 async fn what_is_wrong_with_the_bucket_is_said_when_opening(place: &Place) {
     let bucket = place.plain().await;
     let refused = async |more: (&str, &str)| {
-        let Err(error) = bucket.destination(&[JSON, more]).await else {
-            panic!("{more:?} opened")
-        };
+        let Err(error) = bucket.destination(&[JSON, more]).await else { panic!("{more:?} opened") };
         (error.kind(), error.message().to_owned())
     };
     let (kind, message) = refused(("aws.bucket", "missing-5e3f1a9b7c")).await;
@@ -640,24 +476,16 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
     let malformed = [&SHARED[..], &own].concat();
     cover(config::destination_parameters(), &malformed);
     for setting in malformed {
-        let Err(error) = bucket
-            .configured_destination(bucket.settings(&[JSON, setting]))
-            .await
-        else {
+        let Err(error) = bucket.configured_destination(bucket.settings(&[JSON, setting])).await else {
             panic!("{setting:?} was taken")
         };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert!(
-            error.message().contains(&format!("`{}`", setting.0)),
-            "{setting:?}: {error}"
-        );
+        assert!(error.message().contains(&format!("`{}`", setting.0)), "{setting:?}: {error}");
     }
     for name in ["aws.bucket", "aws.region", "format"] {
         let mut settings = bucket.settings(&[JSON]);
         settings.remove(name);
-        let Err(error) = bucket.configured_destination(settings).await else {
-            panic!("{name} was not needed")
-        };
+        let Err(error) = bucket.configured_destination(settings).await else { panic!("{name} was not needed") };
         let expected = format!("`{name}` is required");
         assert!(error.message().contains(&expected), "{error}");
     }
@@ -665,14 +493,9 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
 
 async fn calls_out_of_order_are_refused(place: &Place) {
     let bucket = place.plain().await;
-    let configured = bucket
-        .configured_destination(bucket.settings(&[JSON]))
-        .await;
+    let configured = bucket.configured_destination(bucket.settings(&[JSON])).await;
     let mut destination = configured.expect("configures");
-    let error = destination
-        .write(&numbered(1))
-        .await
-        .expect_err("is not open");
+    let error = destination.write(&numbered(1)).await.expect_err("is not open");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     destination.open().await.expect("opens");
     let error = destination.open().await.expect_err("is open");
@@ -681,10 +504,7 @@ async fn calls_out_of_order_are_refused(place: &Place) {
     destination.teardown().await.expect("ends again");
     for error in [
         destination.write(&numbered(1)).await.expect_err("is over"),
-        destination
-            .flush(Duration::ZERO)
-            .await
-            .expect_err("is over"),
+        destination.flush(Duration::ZERO).await.expect_err("is over"),
         destination.open().await.expect_err("is over"),
     ] {
         assert_eq!(error.kind(), ErrorKind::Closed);
@@ -693,10 +513,7 @@ async fn calls_out_of_order_are_refused(place: &Place) {
 
 /// Bytes of which no two words are the same.
 fn words(count: u32) -> Bytes {
-    (0..count)
-        .flat_map(u32::to_le_bytes)
-        .collect::<Vec<u8>>()
-        .into()
+    (0..count).flat_map(u32::to_le_bytes).collect::<Vec<u8>>().into()
 }
 
 async fn bodies_of_a_source_go_to_a_destination_by_handle(place: &Place) {
@@ -704,27 +521,17 @@ async fn bodies_of_a_source_go_to_a_destination_by_handle(place: &Place) {
     let body = words(1_000_000);
     bucket.put("in/big", body.clone()).await;
     bucket.put("in/small", "x").await;
-    let mut source = bucket
-        .source(&[("prefix", "in/")], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[("prefix", "in/")], &State::none(), None).await.expect("opens");
     let settings = [("format", "parquet"), ("prefix", "out/")];
     let mut destination = bucket.destination(&settings).await.expect("opens");
     let (mut moved, mut acks) = (0, Vec::new());
     while moved < 2 {
         let wait = Duration::from_secs(1);
-        let (read, more) = destination
-            .write_from(&mut source, wait)
-            .await
-            .expect("takes them");
+        let (read, more) = destination.write_from(&mut source, wait).await.expect("takes them");
         moved += read;
         acks.extend(more);
     }
-    acks.extend(
-        flush(&mut destination, 2 - acks.len())
-            .await
-            .expect("stores"),
-    );
+    acks.extend(flush(&mut destination, 2 - acks.len()).await.expect("stores"));
     assert_eq!(acked(&acks).len(), 2);
     let records = stored(&bucket).await.remove(0).1;
     assert!(records[0].payload.after == raw(body));
@@ -734,10 +541,7 @@ async fn bodies_of_a_source_go_to_a_destination_by_handle(place: &Place) {
 
 async fn large_records_come_through(place: &Place) {
     let bucket = place.plain().await;
-    let mut destination = bucket
-        .destination(&[JSON, ("bufferBytes", "4MiB")])
-        .await
-        .expect("opens");
+    let mut destination = bucket.destination(&[JSON, ("bufferBytes", "4MiB")]).await.expect("opens");
     let mut records = numbered(4);
     for record in &mut records {
         record.payload.after = raw(words(800_000));
@@ -746,9 +550,5 @@ async fn large_records_come_through(place: &Place) {
     assert_eq!(acked(&acks), positions(&records));
     let stored = stored(&bucket).await;
     assert_eq!(stored.len(), 4, "each is larger than half of a batch");
-    assert!(
-        stored
-            .iter()
-            .all(|(_, records)| records[0].payload.after == raw(words(800_000)))
-    );
+    assert!(stored.iter().all(|(_, records)| records[0].payload.after == raw(words(800_000))));
 }

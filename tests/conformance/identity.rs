@@ -31,11 +31,7 @@ async fn a_position_of_another_store_is_refused(place: &Place) {
         panic!("it would go on behind what it never read")
     };
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    for part in [
-        "on another store than http://",
-        "`aws.endpoint`",
-        "start over",
-    ] {
+    for part in ["on another store than http://", "`aws.endpoint`", "start over"] {
         assert!(error.message().contains(part), "{error}");
     }
     // Where it was, it goes on.
@@ -50,16 +46,11 @@ async fn another_name_of_the_same_store_goes_on(place: &Place) {
     let https = ("aws.endpoint", "https://embedded.test");
     let mut source = bucket.source(&[https], &state, None).await.expect("opens");
     let position = read_some(&mut source, 1).await.expect("reads").remove(0);
-    for endpoint in [
-        "https://EMBEDDED.test/",
-        "https://embedded.test:443",
-        "http://embedded.test",
-        "http://embedded.test:80",
-    ] {
+    for endpoint in
+        ["https://EMBEDDED.test/", "https://embedded.test:443", "http://embedded.test", "http://embedded.test:80"]
+    {
         let settings = [("aws.endpoint", endpoint)];
-        let source = bucket
-            .source(&settings, &state, Some(&position.position))
-            .await;
+        let source = bucket.source(&settings, &state, Some(&position.position)).await;
         let mut source = source.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
         assert!(read_all(&mut source).await.expect("reads").is_empty());
     }
@@ -70,16 +61,10 @@ async fn a_position_that_names_no_store_goes_on(place: &Place) {
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    let mut source = bucket
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
     let records = read_some(&mut source, 2).await.expect("reads");
     let position = records[0].position.split(|byte| *byte == b'~').next();
-    let mut source = bucket
-        .source(&[], &State::none(), position)
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &State::none(), position).await.expect("goes on");
     let records = read_some(&mut source, 2).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot b 1", "snapshot c 1"]);
 }

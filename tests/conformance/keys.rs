@@ -4,9 +4,7 @@
 use s3_connector::record::Operation;
 use s3_connector_tests::embedded::ObjectHeaders;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{
-    Bucket, Kind, Place, Record, State, key, payload, read_all, read_some, summary,
-};
+use s3_connector_tests::world::{Bucket, Kind, Place, Record, State, key, payload, read_all, read_some, summary};
 
 in_every_world! {
     odd_keys_arrive_as_they_are,
@@ -73,9 +71,7 @@ async fn put_odd(place: &Place, bucket: &Bucket) -> Vec<String> {
     let longest = "ü".repeat(512);
     let odd = [&ODD[..], &[&longest]].concat();
     for key in &odd {
-        let taken = bucket
-            .try_put(key, (*key).to_owned(), ObjectHeaders::default())
-            .await;
+        let taken = bucket.try_put(key, (*key).to_owned(), ObjectHeaders::default()).await;
         assert!(taken || place.kind() == Kind::Real, "{key:?}");
     }
     let stored = bucket.keys().await;
@@ -93,10 +89,7 @@ async fn put_odd(place: &Place, bucket: &Bucket) -> Vec<String> {
 async fn odd_keys_arrive_as_they_are(place: &Place) {
     let bucket = place.versioned().await;
     let expected = put_odd(place, &bucket).await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(keys(&records), expected);
     for record in &records {
@@ -117,11 +110,7 @@ async fn odd_keys_arrive_as_they_are(place: &Place) {
     assert!(expected.iter().all(|key| may_vary(key) || is_kept(key)));
     for record in &records {
         let key = key(record);
-        let expected = if is_kept(&key) {
-            Operation::Update
-        } else {
-            Operation::Create
-        };
+        let expected = if is_kept(&key) { Operation::Update } else { Operation::Create };
         assert_eq!(record.operation, expected, "{key:?}");
         assert_eq!(payload(record).expect("a body"), "again", "{key:?}");
     }
@@ -143,10 +132,7 @@ async fn odd_keys_are_prefixes_as_they_are(place: &Place) {
         let begins = |key: &&String| key.starts_with(prefix.as_str());
         let expected: Vec<_> = stored.iter().filter(begins).cloned().collect();
         let settings = [("prefix", prefix.as_str())];
-        let mut source = bucket
-            .source(&settings, &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&settings, &State::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await.expect("reads");
         assert_eq!(keys(&records), expected, "{prefix:?}");
     }
@@ -155,17 +141,11 @@ async fn odd_keys_are_prefixes_as_they_are(place: &Place) {
 async fn a_restart_behind_any_odd_key_goes_on_with_the_next(place: &Place) {
     let bucket = place.plain().await;
     let stored = put_odd(place, &bucket).await;
-    let mut source = bucket
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
     let records = read_some(&mut source, stored.len()).await.expect("reads");
     for (index, record) in records.iter().enumerate().take(stored.len() - 1) {
         let position = Some(&*record.position);
-        let mut source = bucket
-            .source(&[], &State::none(), position)
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&[], &State::none(), position).await.expect("goes on");
         let rest = stored.len() - index - 1;
         let next = read_some(&mut source, rest).await.expect("reads");
         assert_eq!(keys(&next), stored[index + 1..], "behind {:?}", key(record));
@@ -178,23 +158,12 @@ async fn a_prefix_is_a_plain_string(place: &Place) {
     for key in ["a/1", "aa", "ab/2", "b", "a b"] {
         bucket.put(key, "x").await;
     }
-    for (prefix, expected) in [
-        ("a", &["a b", "a/1", "aa", "ab/2"][..]),
-        ("a/", &["a/1"]),
-        ("a ", &["a b"]),
-        ("a/1", &["a/1"]),
-        ("z", &[]),
-    ] {
+    for (prefix, expected) in
+        [("a", &["a b", "a/1", "aa", "ab/2"][..]), ("a/", &["a/1"]), ("a ", &["a b"]), ("a/1", &["a/1"]), ("z", &[])]
+    {
         let settings = [("prefix", prefix)];
-        let mut source = bucket
-            .source(&settings, &State::none(), None)
-            .await
-            .expect("opens");
-        assert_eq!(
-            keys(&read_all(&mut source).await.expect("reads")),
-            expected,
-            "{prefix:?}"
-        );
+        let mut source = bucket.source(&settings, &State::none(), None).await.expect("opens");
+        assert_eq!(keys(&read_all(&mut source).await.expect("reads")), expected, "{prefix:?}");
     }
 }
 
@@ -209,10 +178,7 @@ async fn what_happens_outside_the_prefix_is_not_seen(place: &Place) {
         bucket.upload_part(&mut upload, "whole").await;
         uploads.push(upload);
     }
-    let mut source = bucket
-        .source(&[("prefix", "in-")], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[("prefix", "in-")], &State::memory(), None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     for upload in uploads {
         bucket.complete_upload(upload).await;
@@ -224,13 +190,5 @@ async fn what_happens_outside_the_prefix_is_not_seen(place: &Place) {
     let mut changes = read_all(&mut source).await.expect("reads");
     changes.sort_by_key(key);
     records.extend(changes);
-    assert_eq!(
-        summary(&records),
-        [
-            "snapshot in-1 1",
-            "create in- 2",
-            "update in-1 2",
-            "create in-2 whole"
-        ]
-    );
+    assert_eq!(summary(&records), ["snapshot in-1 1", "create in- 2", "update in-1 2", "create in-2 whole"]);
 }

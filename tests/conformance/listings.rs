@@ -39,23 +39,13 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
         let bucket = place.versioned().await;
         bucket.put("a", "1").await;
         // The first request of each kind is answered so.
-        for operation in [
-            S3Operation::ListMultipartUploads,
-            S3Operation::ListObjectsV2,
-            S3Operation::ListObjectVersions,
-        ] {
-            bucket
-                .wire()
-                .faults()
-                .add(Rule::new(operation, fault.clone()).times(1));
+        for operation in
+            [S3Operation::ListMultipartUploads, S3Operation::ListObjectsV2, S3Operation::ListObjectVersions]
+        {
+            bucket.wire().faults().add(Rule::new(operation, fault.clone()).times(1));
         }
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
-        let records = read_all(&mut source)
-            .await
-            .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let records = read_all(&mut source).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(summary(&records), ["snapshot a 1"], "{fault:?}");
         bucket.put("a", "2").await;
         let records = read_all(&mut source).await.expect("reads");
@@ -67,17 +57,9 @@ async fn a_listing_that_fails_for_good_ends_the_source_with_an_error(place: &Pla
     let (bucket, ..) = place.paged().await;
     // The bucket's check and the first page pass; the second page is refused.
     let refusal = Fault::answer(400, "InvalidArgument", "The continuation token is wrong.");
-    bucket
-        .wire()
-        .faults()
-        .add(Rule::new(S3Operation::ListObjectsV2, refusal).skip(2));
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
-    let error = read_all(&mut source)
-        .await
-        .expect_err("half a snapshot is none");
+    bucket.wire().faults().add(Rule::new(S3Operation::ListObjectsV2, refusal).skip(2));
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let error = read_all(&mut source).await.expect_err("half a snapshot is none");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.message().contains("InvalidArgument"), "{error}");
     assert!(!source.progress().await.expect("answers").caught_up);
@@ -103,14 +85,8 @@ async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
     // Each listing goes on in front of all keys.
     let marker = "<NextKeyMarker>!</NextKeyMarker>";
     let mut rules = vec![
-        Rule::new(
-            S3Operation::ListMultipartUploads,
-            empty_page(UPLOADS, marker),
-        ),
-        Rule::new(
-            S3Operation::ListObjectVersions,
-            empty_page(VERSIONS, marker),
-        ),
+        Rule::new(S3Operation::ListMultipartUploads, empty_page(UPLOADS, marker)),
+        Rule::new(S3Operation::ListObjectVersions, empty_page(VERSIONS, marker)),
     ];
     if place.kind() != Kind::Real {
         // Only of the embedded server it is known what a token looks like. The first one checks the bucket.
@@ -119,14 +95,8 @@ async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
         rules.push(Rule::new(S3Operation::ListObjectsV2, page).skip(1));
     }
     let faults = bucket.wire().faults();
-    let rules: Vec<_> = rules
-        .into_iter()
-        .map(|rule| faults.add(rule.times(1)))
-        .collect();
-    let mut source = bucket
-        .source(&[("lookback", "1ms")], &State::memory(), None)
-        .await
-        .expect("opens");
+    let rules: Vec<_> = rules.into_iter().map(|rule| faults.add(rule.times(1))).collect();
+    let mut source = bucket.source(&[("lookback", "1ms")], &State::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);
     assert!(rules.iter().all(|rule| faults.fired(*rule) == 1));
@@ -144,13 +114,8 @@ async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
 /// Why a source stops once a listing is answered so.
 async fn stopped_by(bucket: &Bucket, rule: Rule) -> (ErrorKind, String) {
     bucket.wire().faults().add(rule);
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
-    let error = read_all(&mut source)
-        .await
-        .expect_err("goes round in circles");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let error = read_all(&mut source).await.expect_err("goes round in circles");
     let progress = source.progress().await.expect("answers");
     assert!(!progress.caught_up, "{error}");
     bucket.wire().faults().clear();
@@ -166,16 +131,8 @@ async fn a_page_that_leads_to_itself_is_an_error(place: &Place) {
     for (operation, page, skips) in [
         // The bucket's check is one, too.
         (S3Operation::ListObjectsV2, empty_page(OBJECTS, token), 1),
-        (
-            S3Operation::ListObjectVersions,
-            empty_page(VERSIONS, marker),
-            0,
-        ),
-        (
-            S3Operation::ListMultipartUploads,
-            empty_page(UPLOADS, marker),
-            0,
-        ),
+        (S3Operation::ListObjectVersions, empty_page(VERSIONS, marker), 0),
+        (S3Operation::ListMultipartUploads, empty_page(UPLOADS, marker), 0),
     ] {
         let (kind, message) = stopped_by(&bucket, Rule::new(operation, page).skip(skips)).await;
         assert_eq!(kind, ErrorKind::Corrupt, "{message}");
@@ -213,18 +170,12 @@ async fn a_change_on_a_page_that_failed_before_is_not_lost(place: &Place) {
     let refusal = Fault::answer(400, "InvalidArgument", "The marker is wrong.");
     let faults = bucket.wire().faults();
     faults.add(Rule::new(S3Operation::ListObjectVersions, refusal).skip(1));
-    let mut source = bucket
-        .source(&[], &state, position.as_deref())
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
     let outcome = source.read(100, Duration::from_secs(60)).await;
     let error = outcome.expect_err("half a pass is none");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     faults.clear();
-    let mut source = bucket
-        .source(&[], &state, position.as_deref())
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     let expected = [&keys[0], &keys[page_size_max]].map(|key| format!("update {key} 2"));
@@ -234,9 +185,7 @@ async fn a_change_on_a_page_that_failed_before_is_not_lost(place: &Place) {
 /// The first page of a snapshot, and of each pass: the bucket's check lists one key, too.
 fn first_pages(fault: &Fault) -> [Rule; 2] {
     [
-        Rule::new(S3Operation::ListObjectsV2, fault.clone())
-            .skip(1)
-            .times(1),
+        Rule::new(S3Operation::ListObjectsV2, fault.clone()).skip(1).times(1),
         Rule::new(S3Operation::ListObjectVersions, fault.clone()).times(1),
     ]
 }
@@ -246,26 +195,17 @@ async fn whether_there_is_more_is_read_as_go_reads_it(place: &Place) {
         let (bucket, keys, _) = place.paged().await;
         let faults = bucket.wire().faults();
         let rules = first_pages(&Fault::Element("IsTruncated", text)).map(|rule| faults.add(rule));
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await.expect("reads");
         assert_eq!(records.len(), keys.len(), "{text:?}");
-        assert!(
-            rules.iter().all(|rule| faults.fired(*rule) == 1),
-            "{text:?}"
-        );
+        assert!(rules.iter().all(|rule| faults.fired(*rule) == 1), "{text:?}");
     }
 }
 
 async fn a_last_page_that_names_a_next_one_is_an_error(place: &Place) {
     for text in ["false", "False", "0"] {
         let (bucket, ..) = place.paged().await;
-        for (operation, skips) in [
-            (S3Operation::ListObjectsV2, 1),
-            (S3Operation::ListObjectVersions, 0),
-        ] {
+        for (operation, skips) in [(S3Operation::ListObjectsV2, 1), (S3Operation::ListObjectVersions, 0)] {
             let rule = Rule::new(operation, Fault::Element("IsTruncated", text)).skip(skips);
             let (kind, message) = stopped_by(&bucket, rule).await;
             assert_eq!(kind, ErrorKind::Corrupt, "{message}");
@@ -276,12 +216,7 @@ async fn a_last_page_that_names_a_next_one_is_an_error(place: &Place) {
 }
 
 async fn a_time_that_cannot_be_read_stops_nothing(place: &Place) {
-    for text in [
-        "0001-01-01T00:00:00Z",
-        "1969-12-31T23:59:59Z",
-        "",
-        "yesterday",
-    ] {
+    for text in ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "", "yesterday"] {
         let bucket = place.versioned().await;
         for key in ["a", "b"] {
             bucket.put(key, "1").await;
@@ -289,10 +224,7 @@ async fn a_time_that_cannot_be_read_stops_nothing(place: &Place) {
         let faults = bucket.wire().faults();
         let rules = [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions]
             .map(|listing| faults.add(Rule::new(listing, Fault::Element("LastModified", text))));
-        let mut source = bucket
-            .source(&[], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await;
         let records = records.unwrap_or_else(|error| panic!("{text:?}: {error}"));
         assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);

@@ -24,9 +24,7 @@ in_every_world! {
 
 /// Why a source does not open.
 async fn refused(bucket: &Bucket, settings: &[(&str, &str)]) -> (ErrorKind, String) {
-    let Err(error) = bucket.source(settings, &State::none(), None).await else {
-        panic!("{settings:?} opened")
-    };
+    let Err(error) = bucket.source(settings, &State::none(), None).await else { panic!("{settings:?} opened") };
     (error.kind(), error.message().to_owned())
 }
 
@@ -35,10 +33,7 @@ async fn a_missing_bucket_is_named(place: &Place) {
     let settings = bucket.settings(&[]);
     let (kind, message) = refused(&bucket, &[("aws.bucket", "missing-5e3f1a9b7c")]).await;
     assert_eq!(kind, ErrorKind::Invalid, "{message}");
-    assert!(
-        message.contains("bucket \"missing-5e3f1a9b7c\" does not exist"),
-        "{message}"
-    );
+    assert!(message.contains("bucket \"missing-5e3f1a9b7c\" does not exist"), "{message}");
     for name in ["aws.region", "aws.endpoint"] {
         assert!(message.contains(&settings[name]), "{message}");
     }
@@ -60,10 +55,7 @@ pub(crate) const SHARED: [(&str, &str); 11] = [
 ];
 
 /// Fails unless each setting that can be malformed is among these.
-pub(crate) fn cover<'a>(
-    parameters: impl Iterator<Item = &'a Parameter>,
-    malformed: &[(&str, &str)],
-) {
+pub(crate) fn cover<'a>(parameters: impl Iterator<Item = &'a Parameter>, malformed: &[(&str, &str)]) {
     // Any text does for these.
     let is_free = |p: &&Parameter| p.secret || p.name == "prefix";
     for parameter in parameters.filter(|p| !is_free(p)) {
@@ -96,17 +88,11 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
     let malformed = [&SHARED[..], &own].concat();
     cover(config::source_parameters(), &malformed);
     for setting in malformed {
-        let Err(error) = bucket
-            .configured_source(bucket.settings(&[setting]), &State::none())
-            .await
-        else {
+        let Err(error) = bucket.configured_source(bucket.settings(&[setting]), &State::none()).await else {
             panic!("{setting:?} was taken")
         };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{setting:?}: {error}");
-        assert!(
-            error.message().contains(&format!("`{}`", setting.0)),
-            "{setting:?}: {error}"
-        );
+        assert!(error.message().contains(&format!("`{}`", setting.0)), "{setting:?}: {error}");
     }
     for name in ["aws.bucket", "aws.region"] {
         let mut absent = bucket.settings(&[]);
@@ -127,25 +113,16 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
     assert!(error.message().contains("`pollingPeriod`"), "{error}");
     // All at once, so that nobody mends one after the other.
     let both = [("pollingPeriod", "0"), ("concurrency", "0")];
-    let Err(error) = bucket
-        .configured_source(bucket.settings(&both), &State::none())
-        .await
-    else {
+    let Err(error) = bucket.configured_source(bucket.settings(&both), &State::none()).await else {
         panic!("{both:?} were taken")
     };
-    assert!(
-        both.iter().all(|(name, _)| error.message().contains(name)),
-        "{error}"
-    );
+    assert!(both.iter().all(|(name, _)| error.message().contains(name)), "{error}");
 }
 
 async fn a_wrong_clock_changes_nothing(place: &Place) {
     // Up to a quarter of an hour stores take as it is; the host corrects what is more.
     for ahead_seconds in [14 * 60, -14 * 60, 16 * 60, -16 * 60, 24 * 3600, -24 * 3600] {
-        let conditions = Conditions {
-            ahead_seconds,
-            ..Conditions::default()
-        };
+        let conditions = Conditions { ahead_seconds, ..Conditions::default() };
         let bucket = place.bucket(conditions).await;
         bucket.set_versioning(embedded::Versioning::Enabled).await;
         bucket.put("a", "1").await;
@@ -157,21 +134,11 @@ async fn a_wrong_clock_changes_nothing(place: &Place) {
         drop(source);
         bucket.put("a", "2").await;
         let position = records[1].position.clone();
-        let mut source = bucket
-            .source(&[], &state, Some(&position))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
         records.extend(read_all(&mut source).await.expect("reads"));
-        assert_eq!(
-            summary(&records),
-            ["snapshot a 1", "create b 1", "update a 2"],
-            "{ahead_seconds}"
-        );
+        assert_eq!(summary(&records), ["snapshot a 1", "create b 1", "update a 2"], "{ahead_seconds}");
         let settings = [("format", "json"), ("prefix", "out/")];
-        bucket
-            .destination(&settings)
-            .await
-            .expect("a destination opens too");
+        bucket.destination(&settings).await.expect("a destination opens too");
     }
 }
 
@@ -183,10 +150,7 @@ async fn throttling_and_broken_connections_are_outlived(place: &Place) {
     faults.add(Rule::new(Filter::any(), Fault::slow_down(None)).chance(0.15, 1));
     faults.add(Rule::new(Filter::any(), Fault::internal_error()).chance(0.1, 2));
     faults.add(Rule::new(Filter::any(), Fault::Reset(Reset::BeforeAct)).chance(0.1, 3));
-    let mut source = bucket
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 20);
     assert!(source.progress().await.expect("answers").counter("retries") > 0);
 }
@@ -195,10 +159,7 @@ async fn an_outage_that_all_fetches_meet_is_outlived(place: &Place) {
     let bucket = place.plain().await;
     let keys: Vec<String> = (0..600).map(|n| format!("k{n:03}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
-    for (concurrency, fault) in [
-        ("64", Fault::Reset(Reset::BeforeAct)),
-        ("512", Fault::slow_down(Some(1))),
-    ] {
+    for (concurrency, fault) in [("64", Fault::Reset(Reset::BeforeAct)), ("512", Fault::slow_down(Some(1)))] {
         let faults = bucket.wire().faults();
         // The check of the bucket, the uploads and the page pass.
         let outage = faults.add(Rule::new(Filter::any(), fault).skip(3));
@@ -226,10 +187,7 @@ async fn an_outage_that_all_fetches_meet_is_outlived(place: &Place) {
         assert!(progress.counter("retries") > 0);
         // Each once, then what the tokens pay, then one per second.
         let most = first + 120 + begun.elapsed().as_secs();
-        assert!(
-            met < most,
-            "{met} requests met the outage at {concurrency} at once, and {most} are too many"
-        );
+        assert!(met < most, "{met} requests met the outage at {concurrency} at once, and {most} are too many");
     }
 }
 
@@ -240,21 +198,12 @@ async fn a_store_that_never_answers_is_given_up_when_it_is_opened(place: &Place)
     let (kind, state) = (place.kind(), State::none());
     let started = tokio::time::Instant::now();
     let settings = [("format", "json")];
-    let (source, destination) = tokio::join!(
-        bucket.source(&[], &state, None),
-        bucket.destination(&settings),
-    );
+    let (source, destination) = tokio::join!(bucket.source(&[], &state, None), bucket.destination(&settings),);
     let took = started.elapsed();
     // The machine may be slow.
-    assert!(
-        (60..90).contains(&took.as_secs()),
-        "{took:?} in world {kind:?}"
-    );
+    assert!((60..90).contains(&took.as_secs()), "{took:?} in world {kind:?}");
     let endpoint = &bucket.settings(&[])["aws.endpoint"];
-    for (error, operation) in [
-        (source.err(), "ListObjectsV2"),
-        (destination.err(), "HeadBucket"),
-    ] {
+    for (error, operation) in [(source.err(), "ListObjectsV2"), (destination.err(), "HeadBucket")] {
         let error = error.expect("nothing answered");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let expected = format!("no answer from {endpoint} to {operation}: none came within 60 s");
@@ -266,10 +215,7 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
     let bucket = place.plain().await;
     let keys: Vec<String> = (0..10).map(|n| format!("k{n}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
-    let outage = Rule::new(
-        Filter::from(S3Operation::GetObject).key("k6"),
-        Fault::access_denied(),
-    );
+    let outage = Rule::new(Filter::from(S3Operation::GetObject).key("k6"), Fault::access_denied());
     let outage = bucket.wire().faults().add(outage);
     let state = State::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
@@ -289,15 +235,9 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
     assert_eq!(failure.kind(), ErrorKind::Denied);
     drop(source);
     bucket.wire().faults().remove(outage);
-    let mut source = bucket
-        .source(&[], &state, position.as_deref())
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
     records.extend(read_all(&mut source).await.expect("reads"));
-    let expected: Vec<_> = keys
-        .iter()
-        .map(|key| format!("snapshot {key} {key}"))
-        .collect();
+    let expected: Vec<_> = keys.iter().map(|key| format!("snapshot {key} {key}")).collect();
     assert_eq!(summary(&records), expected);
 }
 
@@ -336,19 +276,12 @@ async fn a_request_that_is_sent_on_within_the_store_arrives(place: &Place) {
     let bucket = place.plain().await;
     bucket.put("a", "1").await;
     let settings = bucket.settings(&[]);
-    let there = format!(
-        "{}/{}/a",
-        settings["aws.endpoint"].trim_end_matches('/'),
-        settings["aws.bucket"]
-    );
+    let there = format!("{}/{}/a", settings["aws.endpoint"].trim_end_matches('/'), settings["aws.bucket"]);
     // A test's header lives as long as the process.
     let sent_on = Fault::foreign(307, &[("location", there.leak())], "");
     let rule = Rule::new(S3Operation::GetObject, sent_on).times(2);
     let rule = bucket.wire().faults().add(rule);
-    let mut source = bucket
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1"]);
     assert_eq!(bucket.wire().faults().fired(rule), 2);

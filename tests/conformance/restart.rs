@@ -8,9 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::embedded::Versioning;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{
-    Bucket, Conditions, Kind, Place, Record, State, key, read_all, read_some, summary,
-};
+use s3_connector_tests::world::{Bucket, Conditions, Kind, Place, Record, State, key, read_all, read_some, summary};
 
 in_every_world! {
     a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing,
@@ -34,10 +32,7 @@ in_every_world! {
 /// Goes on behind the last of `first` and returns the keys of both, in order.
 async fn keys_with_restart(bucket: &Bucket, first: &[Record], state: &State) -> Vec<String> {
     let position = first.last().expect("something was read").position.clone();
-    let mut source = bucket
-        .source(&[], state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], state, Some(&position)).await.expect("goes on");
     let rest = read_all(&mut source).await.expect("reads");
     first.iter().chain(&rest).map(key).collect()
 }
@@ -55,11 +50,7 @@ async fn a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing(plac
         let mut source = bucket.source(&[], &state, None).await.expect("opens");
         let first = read_some(&mut source, stop).await.expect("reads");
         drop(source);
-        assert_eq!(
-            keys_with_restart(&bucket, &first, &state).await,
-            keys,
-            "stopped after {stop}"
-        );
+        assert_eq!(keys_with_restart(&bucket, &first, &state).await, keys, "stopped after {stop}");
     }
 }
 
@@ -68,10 +59,7 @@ async fn a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state(pl
     let keys = numbered(6);
     bucket.put_all(&keys, str::to_owned).await;
     for stop in 1..=keys.len() {
-        let mut source = bucket
-            .source(&[], &State::none(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
         let first = read_some(&mut source, stop).await.expect("reads");
         drop(source);
         let all = keys_with_restart(&bucket, &first, &State::none()).await;
@@ -103,29 +91,18 @@ async fn a_restart_in_the_middle_of_a_pass_loses_nothing_without_state(place: &P
     bucket.put("seed", "1").await;
     let keys = numbered(5);
     for stop in 1..=keys.len() {
-        let mut source = bucket
-            .source(&[], &State::none(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         bucket.put_all(&keys, |_| stop.to_string()).await;
         let first = read_some(&mut source, stop).await.expect("reads");
         let position = first[stop - 1].position.clone();
         drop(source);
-        let mut source = bucket
-            .source(&[], &State::none(), Some(&position))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&[], &State::none(), Some(&position)).await.expect("goes on");
         let rest = read_all(&mut source).await.expect("reads");
-        let newest = |record: &&Record| {
-            summary(std::slice::from_ref(*record))[0].ends_with(&format!(" {stop}"))
-        };
+        let newest = |record: &&Record| summary(std::slice::from_ref(*record))[0].ends_with(&format!(" {stop}"));
         let seen: BTreeSet<_> = first.iter().chain(&rest).filter(newest).map(key).collect();
         let missing: Vec<_> = keys.iter().filter(|key| !seen.contains(*key)).collect();
-        assert!(
-            missing.is_empty(),
-            "stopped after {stop}: {missing:?} are missing"
-        );
+        assert!(missing.is_empty(), "stopped after {stop}: {missing:?} are missing");
     }
 }
 
@@ -210,10 +187,7 @@ async fn story_with_restart(place: &Place, state: &State, stop: usize) -> Vec<St
     records.extend(read_some(&mut source, stop - FIRST).await.expect("reads"));
     drop(source);
     let position = records[stop - 1].position.clone();
-    let mut source = bucket
-        .source(&[], state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], state, Some(&position)).await.expect("goes on");
     records.extend(read_all(&mut source).await.expect("reads"));
     summary(&records)
 }
@@ -249,10 +223,7 @@ async fn restarts_behind_every_record_in_turn_lose_and_repeat_nothing(place: &Pl
         happen(place, &bucket, history).await;
         for _ in 0..count {
             let position = records.last().map(|record| record.position.clone());
-            let mut source = bucket
-                .source(&[], &state, position.as_deref())
-                .await
-                .expect("goes on");
+            let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
             let record = read_some(&mut source, 1).await.expect("reads").remove(0);
             if records.len() % 3 != 1 {
                 source.ack(&record.position).await.expect("acks");
@@ -263,30 +234,21 @@ async fn restarts_behind_every_record_in_turn_lose_and_repeat_nothing(place: &Pl
     let lines = summary(&records);
     assert_eq!(by_key(lines.iter().map(String::as_str)), by_key(STORY));
     let position = records.last().expect("many").position.clone();
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     assert!(read_all(&mut source).await.expect("reads").is_empty());
 }
 
 async fn without_saved_state_a_restart_repeats_the_window_and_loses_nothing(place: &Place) {
     let bucket = place.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[], &State::none(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     bucket.put("b", "1").await;
     let records = read_all(&mut source).await.expect("reads");
     drop(source);
     bucket.put("c", "1").await;
     let position = records[0].position.clone();
-    let mut source = bucket
-        .source(&[], &State::none(), Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &State::none(), Some(&position)).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     assert_eq!(changes, ["create a 1", "create b 1", "create c 1"]);
@@ -305,15 +267,9 @@ async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(plac
     let position = records.last().expect("three records").position.clone();
     drop(source);
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     records.extend(read_all(&mut source).await.expect("reads"));
-    assert_eq!(
-        records.iter().map(key).collect::<Vec<_>>(),
-        ["b", "c", "d", "a"]
-    );
+    assert_eq!(records.iter().map(key).collect::<Vec<_>>(), ["b", "c", "d", "a"]);
 }
 
 async fn what_happens_while_nothing_runs_is_delivered(place: &Place) {
@@ -328,10 +284,7 @@ async fn what_happens_while_nothing_runs_is_delivered(place: &Place) {
     bucket.delete("b").await;
     bucket.put("c", "1").await;
     let position = first[0].position.clone();
-    let mut source = bucket
-        .source(&[], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     // The snapshot goes on with what is there; how `b` came and went is told behind it.
     assert_eq!(changes.remove(0), "snapshot c 1");
@@ -352,16 +305,10 @@ async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(place: &P
     drop(source);
     for (index, record) in records.iter().enumerate() {
         let position = record.position.clone();
-        let mut source = bucket
-            .source(&[], &state, Some(&position))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
         let rest = summary(&read_all(&mut source).await.expect("reads"));
         for n in index + 1..=3 {
-            assert!(
-                rest.contains(&format!("update a {n}")),
-                "from {index}: {rest:?}"
-            );
+            assert!(rest.contains(&format!("update a {n}")), "from {index}: {rest:?}");
         }
     }
 }
@@ -374,48 +321,26 @@ async fn bare_positions_of_the_go_connector_mean_what_they_meant(place: &Place) 
     }
     // In a snapshot: behind the key, which may look like a position itself.
     for (position, expected) in [("a_s0", &keys[1..]), ("b_s1_s0", &keys[2..])] {
-        let mut source = bucket
-            .source(&[], &State::memory(), Some(position.as_bytes()))
-            .await
-            .expect("goes on");
+        let mut source = bucket.source(&[], &State::memory(), Some(position.as_bytes())).await.expect("goes on");
         let records = read_some(&mut source, expected.len()).await.expect("reads");
-        assert_eq!(
-            records.iter().map(key).collect::<Vec<_>>(),
-            expected,
-            "{position}"
-        );
+        assert_eq!(records.iter().map(key).collect::<Vec<_>>(), expected, "{position}");
     }
     // In CDC: from that second on, and a window before it.
     let now = match place.kind() {
         Kind::Real => SystemTime::now(),
         _ => bucket.server().clock().now(),
     };
-    let seconds = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("past 1970")
-        .as_secs();
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).expect("past 1970").as_secs();
     let position = format!("a_c{seconds}");
-    let mut source = bucket
-        .source(&[], &State::memory(), Some(position.as_bytes()))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[], &State::memory(), Some(position.as_bytes())).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     assert_eq!(changes, ["create a 1", "create b_s1 1", "create c 1"]);
     bucket.put("a", "2").await;
-    assert_eq!(
-        summary(&read_all(&mut source).await.expect("reads")),
-        ["update a 2"]
-    );
+    assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["update a 2"]);
     let far = format!("a_c{}", seconds + 3600);
-    let mut source = bucket
-        .source(&[], &State::memory(), Some(far.as_bytes()))
-        .await
-        .expect("goes on");
-    assert!(
-        read_all(&mut source).await.expect("reads").is_empty(),
-        "all of that was before"
-    );
+    let mut source = bucket.source(&[], &State::memory(), Some(far.as_bytes())).await.expect("goes on");
+    assert!(read_all(&mut source).await.expect("reads").is_empty(), "all of that was before");
 }
 
 async fn a_position_that_is_garbage_is_corrupt(place: &Place) {
@@ -449,25 +374,11 @@ async fn a_position_that_is_garbage_is_corrupt(place: &Place) {
 async fn a_damaged_or_foreign_position_is_corrupt(place: &Place) {
     let bucket = place.plain().await;
     bucket.put("a", "1").await;
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
-    let position = read_some(&mut source, 1)
-        .await
-        .expect("reads")
-        .remove(0)
-        .position;
-    let extension = position
-        .iter()
-        .position(|byte| *byte == b'~')
-        .expect("it has an extension")
-        + 1;
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let position = read_some(&mut source, 1).await.expect("reads").remove(0).position;
+    let extension = position.iter().position(|byte| *byte == b'~').expect("it has an extension") + 1;
     let refused = async |position: &[u8], settings: &[(&str, &str)]| {
-        let Err(error) = bucket
-            .source(settings, &State::memory(), Some(position))
-            .await
-        else {
+        let Err(error) = bucket.source(settings, &State::memory(), Some(position)).await else {
             panic!("{:?} was taken", String::from_utf8_lossy(position))
         };
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -476,17 +387,11 @@ async fn a_damaged_or_foreign_position_is_corrupt(place: &Place) {
     for end in extension..position.len() {
         refused(&position[..end], &[]).await;
     }
-    let bytes = STANDARD_NO_PAD
-        .decode(&position[extension..])
-        .expect("base64");
+    let bytes = STANDARD_NO_PAD.decode(&position[extension..]).expect("base64");
     for at in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 0x10;
-        let text = [
-            &position[..extension],
-            STANDARD_NO_PAD.encode(flipped).as_bytes(),
-        ]
-        .concat();
+        let text = [&position[..extension], STANDARD_NO_PAD.encode(flipped).as_bytes()].concat();
         refused(&text, &[]).await;
     }
     let renamed = [b"b", &position[1..]].concat();
@@ -495,10 +400,7 @@ async fn a_damaged_or_foreign_position_is_corrupt(place: &Place) {
         let message = refused(&position, &[elsewhere]).await;
         assert!(message.contains("another bucket or prefix"), "{message}");
     }
-    bucket
-        .source(&[], &State::memory(), Some(&position))
-        .await
-        .expect("undamaged, it is taken");
+    bucket.source(&[], &State::memory(), Some(&position)).await.expect("undamaged, it is taken");
 }
 
 async fn acks_go_in_order_and_name_records_that_are_out(place: &Place) {
@@ -506,39 +408,22 @@ async fn acks_go_in_order_and_name_records_that_are_out(place: &Place) {
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    let mut source = bucket
-        .source(&[], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
     let records = read_some(&mut source, 3).await.expect("reads");
-    source
-        .ack(&records[1].position)
-        .await
-        .expect("acks the first two");
-    let error = source
-        .ack(&records[0].position)
-        .await
-        .expect_err("acked before");
+    source.ack(&records[1].position).await.expect("acks the first two");
+    let error = source.ack(&records[0].position).await.expect_err("acked before");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let error = source.ack(b"z_s1").await.expect_err("was never out");
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    source
-        .ack(&records[2].position)
-        .await
-        .expect("acks the last one");
+    source.ack(&records[2].position).await.expect("acks the last one");
 }
 
 async fn calls_out_of_order_are_refused(place: &Place) {
     let bucket = place.plain().await;
     bucket.put("a", "1").await;
-    let configured = bucket
-        .configured_source(bucket.settings(&[]), &State::memory())
-        .await;
+    let configured = bucket.configured_source(bucket.settings(&[]), &State::memory()).await;
     let mut source = configured.expect("configures");
-    let error = source
-        .read(1, Duration::ZERO)
-        .await
-        .expect_err("is not open");
+    let error = source.read(1, Duration::ZERO).await.expect_err("is not open");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(!source.progress().await.expect("answers").caught_up);
     source.open(None).await.expect("opens");

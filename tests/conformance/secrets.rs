@@ -15,10 +15,7 @@ struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .expect("nobody panicked")
-            .extend_from_slice(bytes);
+        self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -36,47 +33,22 @@ async fn a_secret_is_nowhere_but_in_the_host() {
         .with_env_filter("trace,s3s=off,s3_connector_tests=off")
         .with_writer(move || writer.clone())
         .finish();
-    tracing::subscriber::set_global_default(subscriber)
-        .expect("no other test of this binary sets one");
+    tracing::subscriber::set_global_default(subscriber).expect("no other test of this binary sets one");
     let keys = vec![AccessKey::new("AKIATEST", SECRET).session_token(TOKEN)];
-    let world = World::with(embedded::Options {
-        keys,
-        ..embedded::Options::default()
-    })
-    .await;
+    let world = World::with(embedded::Options { keys, ..embedded::Options::default() }).await;
     world.put("a", "1");
-    let secret = [
-        ("aws.accessKeyId", "AKIATEST"),
-        ("aws.secretAccessKey", SECRET),
-        ("aws.sessionToken", TOKEN),
-    ];
-    let source = world
-        .source(&secret, &State::memory(), None)
-        .await
-        .expect("opens");
+    let secret = [("aws.accessKeyId", "AKIATEST"), ("aws.secretAccessKey", SECRET), ("aws.sessionToken", TOKEN)];
+    let source = world.source(&secret, &State::memory(), None).await.expect("opens");
     let mut source = AnySource::Component(Box::new(source));
     let records = read_all(&mut source).await.expect("reads");
-    let AnySource::Component(source) = source else {
-        panic!("it is the component's")
-    };
+    let AnySource::Component(source) = source else { panic!("it is the component's") };
     let seen = format!("{records:?} {:?}", source.traffic());
     let memory = source.memory().await;
-    let wrong = [
-        &secret[..1],
-        &[("aws.secretAccessKey", "wrong-5e3f1a9b7c"), secret[2]],
-    ]
-    .concat();
-    let Err(error) = world.source(&wrong, &State::none(), None).await else {
-        panic!("a wrong secret opened")
-    };
+    let wrong = [&secret[..1], &[("aws.secretAccessKey", "wrong-5e3f1a9b7c"), secret[2]]].concat();
+    let Err(error) = world.source(&wrong, &State::none(), None).await else { panic!("a wrong secret opened") };
     let unknown = [&secret[..], &[("aws.secretAccesKey", SECRET)]].concat();
-    let configured = world
-        .connector
-        .source(world.settings(&unknown), Given::default())
-        .await;
-    let Err(misspelt) = configured else {
-        panic!("a misspelt setting was taken")
-    };
+    let configured = world.connector.source(world.settings(&unknown), Given::default()).await;
+    let Err(misspelt) = configured else { panic!("a misspelt setting was taken") };
     let log = String::from_utf8_lossy(&log.0.lock().expect("nobody panicked")).into_owned();
     assert!(log.contains("GetObject"), "the log was captured");
     for text in [&seen, &log, &error.to_string(), &misspelt.to_string()] {
@@ -84,19 +56,8 @@ async fn a_secret_is_nowhere_but_in_the_host() {
             assert!(!text.contains(secret), "{text}");
         }
     }
-    let holds = |text: &str| {
-        memory
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
-    };
-    assert!(
-        memory.len() > 100_000,
-        "the memory was looked at: {} bytes",
-        memory.len()
-    );
-    assert!(
-        holds(&world.server.endpoint()),
-        "and it is the one that was in use"
-    );
+    let holds = |text: &str| memory.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(memory.len() > 100_000, "the memory was looked at: {} bytes", memory.len());
+    assert!(holds(&world.server.endpoint()), "and it is the one that was in use");
     assert!(!holds(SECRET) && !holds(TOKEN));
 }

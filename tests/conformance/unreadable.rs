@@ -24,11 +24,7 @@ fn reasons() -> [(Fault, ErrorKind, &'static str); 4] {
     [
         (Fault::access_denied(), ErrorKind::Denied, "AccessDenied"),
         (Fault::foreign_kms_key(), ErrorKind::Denied, "kms:Decrypt"),
-        (
-            Fault::customer_key(),
-            ErrorKind::Invalid,
-            "Server Side Encryption",
-        ),
+        (Fault::customer_key(), ErrorKind::Invalid, "Server Side Encryption"),
         (
             Fault::answer(400, "KMS.DisabledException", "The key is disabled."),
             ErrorKind::Invalid,
@@ -85,17 +81,12 @@ async fn unreadable_objects_are_skipped_counted_and_listed(place: &Place) {
     for (fault, _, says) in reasons() {
         let bucket = four(place).await;
         refuse(&bucket, &fault);
-        let mut source = bucket
-            .source(&[SKIP], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[SKIP], &State::memory(), None).await.expect("opens");
         let records = summary(&read_all(&mut source).await.expect("goes on"));
         assert_eq!(records, ["snapshot a 1", "snapshot b 1", "snapshot z 1"]);
         let progress = source.progress().await.expect("answers");
         assert_eq!(progress.counter("skipped"), 1);
-        let [object] = progress.skipped.objects() else {
-            panic!("{:?}", progress.skipped)
-        };
+        let [object] = progress.skipped.objects() else { panic!("{:?}", progress.skipped) };
         assert_eq!((&*object.key, progress.skipped.beyond()), ("m", 0));
         assert!(object.reason.contains(says), "{object:?}");
     }
@@ -116,10 +107,7 @@ async fn an_unreadable_change_stops_or_is_skipped(place: &Place) {
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.message().contains("object `m`"), "{error}");
     let position = last.expect("the snapshot's last").position;
-    let mut source = bucket
-        .source(&[SKIP], &state, Some(&position))
-        .await
-        .expect("goes on");
+    let mut source = bucket.source(&[SKIP], &state, Some(&position)).await.expect("goes on");
     let records = summary(&read_all(&mut source).await.expect("goes on"));
     assert_eq!(records, ["update a 2", "update z 2"]);
     let progress = source.progress().await.expect("answers");
@@ -130,10 +118,7 @@ async fn an_archived_object_is_always_skipped(place: &Place) {
     for settings in [&[][..], &[SKIP]] {
         let bucket = four(place).await;
         refuse(&bucket, &Fault::archived());
-        let mut source = bucket
-            .source(settings, &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(settings, &State::memory(), None).await.expect("opens");
         let records = summary(&read_all(&mut source).await.expect("goes on"));
         assert_eq!(records, ["snapshot a 1", "snapshot b 1", "snapshot z 1"]);
         let progress = source.progress().await.expect("answers");
@@ -150,20 +135,14 @@ async fn an_object_larger_than_wanted_is_unreadable_and_not_asked_for(place: &Pl
         bucket.put(key, Bytes::from(vec![7; bytes])).await;
     }
     let limit = ("objectBytes", "1KiB");
-    let mut source = bucket
-        .source(&[limit], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[limit], &State::memory(), None).await.expect("opens");
     let (records, error) = until_stopped(&mut source).await;
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for part in ["object `m`", "1025 bytes", "`objectBytes`"] {
         assert!(error.message().contains(part), "{error}");
     }
-    let mut source = bucket
-        .source(&[limit, SKIP], &State::memory(), None)
-        .await
-        .expect("opens");
+    let mut source = bucket.source(&[limit, SKIP], &State::memory(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("goes on").len(), 2);
     let progress = source.progress().await.expect("answers");
     assert_eq!(progress.skipped.objects()[0].key, "m");
@@ -175,26 +154,14 @@ async fn an_object_larger_than_wanted_is_unreadable_and_not_asked_for(place: &Pl
 async fn what_is_no_object_of_the_store_is_never_skipped(place: &Place) {
     for (fault, kind) in [
         // The keys, not the object.
-        (
-            Fault::answer(403, "InvalidAccessKeyId", "Who?"),
-            ErrorKind::Denied,
-        ),
-        (
-            Fault::answer(404, "NoSuchBucket", "Gone."),
-            ErrorKind::Invalid,
-        ),
+        (Fault::answer(403, "InvalidAccessKeyId", "Who?"), ErrorKind::Denied),
+        (Fault::answer(404, "NoSuchBucket", "Gone."), ErrorKind::Invalid),
         // The store, not the object.
-        (
-            Fault::answer(501, "NotImplemented", "No."),
-            ErrorKind::Invalid,
-        ),
+        (Fault::answer(501, "NotImplemented", "No."), ErrorKind::Invalid),
     ] {
         let bucket = four(place).await;
         refuse(&bucket, &fault);
-        let mut source = bucket
-            .source(&[SKIP], &State::memory(), None)
-            .await
-            .expect("opens");
+        let mut source = bucket.source(&[SKIP], &State::memory(), None).await.expect("opens");
         let (records, error) = until_stopped(&mut source).await;
         assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
         assert_eq!(error.kind(), kind, "{error}");
@@ -208,10 +175,7 @@ async fn an_object_that_is_shown_but_never_given_is_never_skipped(place: &Place)
         (Fault::proxy_page(404), "a listing shows it"),
         (Fault::empty(), "0 bytes where 1 were listed"),
         (Fault::another_object("2"), "its ETag is"),
-        (
-            Fault::foreign(200, &[], Bytes::from("2")),
-            "neither an ETag nor the time",
-        ),
+        (Fault::foreign(200, &[], Bytes::from("2")), "neither an ETag nor the time"),
         (Fault::proxy_page(403), "a listing shows it"),
         (Fault::foreign(204, &[], Bytes::new()), "its status is 204"),
     ] {
@@ -219,10 +183,7 @@ async fn an_object_that_is_shown_but_never_given_is_never_skipped(place: &Place)
         refuse(&bucket, &fault);
         // It is no property of the object: passed over, it would be lost once the proxy is gone.
         for settings in [&[][..], &[SKIP]] {
-            let mut source = bucket
-                .source(settings, &State::memory(), None)
-                .await
-                .expect("opens");
+            let mut source = bucket.source(settings, &State::memory(), None).await.expect("opens");
             let (records, error) = until_stopped(&mut source).await;
             assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
             // It may pass, so that whoever runs the source may try again.

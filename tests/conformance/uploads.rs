@@ -33,19 +33,13 @@ fn numbered(count: usize) -> Vec<Record> {
         operation: Operation::Create,
         metadata: [].into(),
         key: Some(Data::Raw(Bytes::from(format!("k{n:03}")))),
-        payload: Change {
-            before: None,
-            after: Some(Data::Raw(Bytes::from(format!("body {n}")))),
-        },
+        payload: Change { before: None, after: Some(Data::Raw(Bytes::from(format!("body {n}")))) },
     };
     (0..count).map(record).collect()
 }
 
 fn positions(records: &[Record]) -> Vec<Bytes> {
-    records
-        .iter()
-        .map(|record| record.position.clone())
-        .collect()
+    records.iter().map(|record| record.position.clone()).collect()
 }
 
 /// The positions of all records that are stored, in their order.
@@ -176,10 +170,7 @@ async fn an_outage_acks_nothing_and_loses_nothing(place: &Place) {
 async fn an_error_in_an_answer_of_200_is_one(place: &Place) {
     let bucket = place.plain().await;
     let fault = Fault::error_in_ok("AccessDenied", "Access Denied");
-    bucket
-        .wire()
-        .faults()
-        .add(Rule::new(S3Operation::PutObject, fault));
+    bucket.wire().faults().add(Rule::new(S3Operation::PutObject, fault));
     let mut destination = bucket.destination(&settings("1")).await.expect("opens");
     let outcome = send(&mut destination, &numbered(1)).await;
     let error = outcome.expect_err("was refused");

@@ -2,25 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use s3_connector_tests::embedded::{
-    Clock, ConditionalWrites, Filter, Operation, Options, Versioning,
-};
+use s3_connector_tests::embedded::{Clock, ConditionalWrites, Filter, Operation, Options, Versioning};
 use s3_connector_tests::process::{Ended, Invocation};
 use serde_json::Value;
 
 use crate::site::{LAKE, PHOTOS, Site};
 
 const SOURCE: &[&str] = &["check", "--set", "aws.bucket=photos"];
-const DESTINATION: &[&str] = &[
-    "check",
-    "--destination",
-    "--set",
-    "aws.bucket=lake",
-    "--set",
-    "format=json",
-    "--set",
-    "prefix=out/",
-];
+const DESTINATION: &[&str] =
+    &["check", "--destination", "--set", "aws.bucket=lake", "--set", "format=json", "--set", "prefix=out/"];
 const PROBE: &str = "out/_s3-connector-check";
 
 /// The report of a check, which must end with this code.
@@ -36,18 +26,13 @@ async fn report(invocation: Invocation, code: i32) -> Value {
 fn field<'r>(report: &'r Value, step: &str, field: &str) -> &'r str {
     let steps = report["steps"].as_array().unwrap();
     let found = steps.iter().find(|found| found["name"] == step);
-    found.unwrap_or_else(|| panic!("no step {step} in {report:#}"))[field]
-        .as_str()
-        .unwrap()
+    found.unwrap_or_else(|| panic!("no step {step} in {report:#}"))[field].as_str().unwrap()
 }
 
 fn statuses(report: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let steps = report["steps"].as_array().unwrap();
-    steps
-        .iter()
-        .map(|step| (text(&step["name"]), text(&step["status"])))
-        .collect()
+    steps.iter().map(|step| (text(&step["name"]), text(&step["status"]))).collect()
 }
 
 fn all_ok(names: &[&str]) -> Vec<(String, String)> {
@@ -161,62 +146,20 @@ async fn a_bucket_without_versions_is_checked_and_left_as_it_was_too() {
 
 /// What one missing permission leads to: in a destination's check or a source's, what is denied, the step that tells,
 /// its status, words of its advice, and the exit code.
-type Denied = (
-    bool,
-    Operation,
-    &'static str,
-    &'static str,
-    &'static str,
-    i32,
-);
+type Denied = (bool, Operation, &'static str, &'static str, &'static str, i32);
 
 const DENIED: &[Denied] = {
     use Operation as Op;
     &[
         (false, Op::HeadBucket, "bucket", "ok", "", 0),
-        (
-            false,
-            Op::ListObjectsV2,
-            "list",
-            "failed",
-            "s3:ListBucket",
-            1,
-        ),
-        (
-            false,
-            Op::ListObjectVersions,
-            "versions",
-            "failed",
-            "s3:ListBucketVersions",
-            1,
-        ),
+        (false, Op::ListObjectsV2, "list", "failed", "s3:ListBucket", 1),
+        (false, Op::ListObjectVersions, "versions", "failed", "s3:ListBucketVersions", 1),
         (false, Op::GetBucketVersioning, "versioning", "ok", "", 0),
-        (
-            false,
-            Op::ListMultipartUploads,
-            "uploads",
-            "warning",
-            "s3:ListBucketMultipartUploads",
-            0,
-        ),
+        (false, Op::ListMultipartUploads, "uploads", "warning", "s3:ListBucketMultipartUploads", 0),
         (false, Op::GetObject, "get", "failed", "s3:GetObject", 1),
-        (
-            false,
-            Op::GetObject,
-            "get-version",
-            "failed",
-            "s3:GetObjectVersion",
-            1,
-        ),
+        (false, Op::GetObject, "get-version", "failed", "s3:GetObjectVersion", 1),
         (true, Op::HeadBucket, "bucket", "ok", "", 0),
-        (
-            true,
-            Op::ListObjectsV2,
-            "list",
-            "warning",
-            "s3:ListBucket",
-            0,
-        ),
+        (true, Op::ListObjectsV2, "list", "warning", "s3:ListBucket", 0),
         (true, Op::PutObject, "put", "failed", "s3:PutObject", 1),
         (true, Op::PutObject, "conditional", "skipped", "", 1),
         (true, Op::HeadObject, "get", "warning", "s3:GetObject", 0),
@@ -251,13 +194,8 @@ async fn an_object_that_cannot_be_removed_stays_once_and_is_named() {
         assert_eq!(field(&report, "remove", "status"), "warning");
         // The check's object, and how whoever may can remove it.
         let advice = field(&report, "remove", "advice");
-        let by_hand =
-            format!("aws s3api delete-object --bucket {LAKE} --key '{PROBE}' --version-id '");
-        assert!(
-            advice.contains(&by_hand)
-                || advice.contains(&format!("aws s3 rm 's3://{LAKE}/{PROBE}'")),
-            "{advice}"
-        );
+        let by_hand = format!("aws s3api delete-object --bucket {LAKE} --key '{PROBE}' --version-id '");
+        assert!(advice.contains(&by_hand) || advice.contains(&format!("aws s3 rm 's3://{LAKE}/{PROBE}'")), "{advice}");
         assert_eq!(site.server.store().versions(LAKE).unwrap().len(), 1);
     }
     site.server.access().allow_all();
@@ -269,11 +207,7 @@ async fn an_object_that_cannot_be_removed_stays_once_and_is_named() {
 #[tokio::test]
 async fn somebody_elses_object_under_the_name_is_left_as_it_is() {
     for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
-        let site = Site::with(Options {
-            conditional_writes,
-            ..Options::default()
-        })
-        .await;
+        let site = Site::with(Options { conditional_writes, ..Options::default() }).await;
         let store = site.server.store();
         store.put(LAKE, PROBE, "a stranger's").unwrap();
         let report = report(site.command(DESTINATION), 0).await;
@@ -293,20 +227,12 @@ async fn nothing_is_written_where_that_is_forbidden() {
     assert_eq!(field(&report, "open", "status"), "ok");
     let writes = |operation| !matches!(operation, Operation::HeadBucket | Operation::ListObjectsV2);
     let written = site.server.requests();
-    assert!(
-        !written.iter().any(|request| writes(request.operation)),
-        "{written:?}"
-    );
+    assert!(!written.iter().any(|request| writes(request.operation)), "{written:?}");
 }
 
 #[tokio::test]
 async fn what_a_store_cannot_do_is_told() {
-    let site = Site::with(Options {
-        versions_api: false,
-        uploads_api: false,
-        ..Options::default()
-    })
-    .await;
+    let site = Site::with(Options { versions_api: false, uploads_api: false, ..Options::default() }).await;
     site.fill(1);
     let seen = report(site.command(SOURCE), 0).await;
     assert_eq!(field(&seen, "versions", "status"), "warning");
@@ -314,33 +240,20 @@ async fn what_a_store_cannot_do_is_told() {
     assert_eq!(field(&seen, "uploads", "status"), "warning");
     assert!(field(&seen, "uploads", "advice").contains("`lookback`"));
 
-    for (conditional_writes, word) in [
-        (ConditionalWrites::Refused, "refuses"),
-        (ConditionalWrites::Ignored, "ignores"),
-    ] {
-        let site = Site::with(Options {
-            conditional_writes,
-            ..Options::default()
-        })
-        .await;
+    for (conditional_writes, word) in [(ConditionalWrites::Refused, "refuses"), (ConditionalWrites::Ignored, "ignores")]
+    {
+        let site = Site::with(Options { conditional_writes, ..Options::default() }).await;
         let seen = report(site.command(DESTINATION), 0).await;
         assert_eq!(field(&seen, "put", "status"), "ok", "{seen:#}");
         assert_eq!(field(&seen, "conditional", "status"), "warning");
-        assert!(
-            field(&seen, "conditional", "found").contains(word),
-            "{seen:#}"
-        );
+        assert!(field(&seen, "conditional", "found").contains(word), "{seen:#}");
         assert!(site.server.store().versions(LAKE).unwrap().is_empty());
     }
 }
 
 #[tokio::test]
 async fn a_wrong_region_is_told_with_the_right_one() {
-    let site = Site::with(Options {
-        region: Some("eu-west-1".to_owned()),
-        ..Options::default()
-    })
-    .await;
+    let site = Site::with(Options { region: Some("eu-west-1".to_owned()), ..Options::default() }).await;
     for command in [SOURCE, DESTINATION] {
         let wrong = report(site.command(command), 1).await;
         assert_eq!(field(&wrong, "region", "status"), "failed");
@@ -354,15 +267,8 @@ async fn a_wrong_region_is_told_with_the_right_one() {
 async fn a_wrong_clock_is_told_and_no_obstacle() {
     let minutes = |n: u64| Duration::from_secs(60 * n);
     let now = SystemTime::now();
-    for (theirs, word) in [
-        (now + minutes(20), "behind"),
-        (now - minutes(20), "ahead of"),
-    ] {
-        let site = Site::with(Options {
-            clock: Clock::manual(theirs),
-            ..Options::default()
-        })
-        .await;
+    for (theirs, word) in [(now + minutes(20), "behind"), (now - minutes(20), "ahead of")] {
+        let site = Site::with(Options { clock: Clock::manual(theirs), ..Options::default() }).await;
         site.fill(1);
         for command in [SOURCE, DESTINATION] {
             let seen = report(site.command(command), 0).await;
@@ -376,16 +282,11 @@ async fn a_wrong_clock_is_told_and_no_obstacle() {
 /// What is said of the step that failed, and that those behind it were not tried.
 fn failure(ended: &Ended) -> (String, String) {
     let printed = ended.printed();
-    let at = printed
-        .find("failed ")
-        .unwrap_or_else(|| panic!("nothing failed: {printed}"));
+    let at = printed.find("failed ").unwrap_or_else(|| panic!("nothing failed: {printed}"));
     let mut lines = printed[at..].lines();
     let step = lines.next().unwrap().split_whitespace().nth(1).unwrap();
     let rest: Vec<_> = lines.collect();
-    let skipped = rest
-        .iter()
-        .filter(|line| line.starts_with("skipped "))
-        .count();
+    let skipped = rest.iter().filter(|line| line.starts_with("skipped ")).count();
     assert!(skipped > 0, "{printed}");
     (step.to_owned(), printed[at..].to_owned())
 }
@@ -393,42 +294,20 @@ fn failure(ended: &Ended) -> (String, String) {
 #[tokio::test]
 async fn the_first_thing_in_the_way_is_told_with_what_to_do() {
     let site = Site::new().await;
-    let port = site
-        .server
-        .endpoint()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .to_owned();
+    let port = site.server.endpoint().rsplit(':').next().unwrap().to_owned();
     let at = |endpoint: &str| site.command(SOURCE).env("AWS_ENDPOINT_URL_S3", endpoint);
     let gone = Site::new().await.server.endpoint();
     let cases = [
-        (
-            at("http://nowhere.invalid"),
-            "name",
-            "-> look at aws.endpoint",
-        ),
+        (at("http://nowhere.invalid"), "name", "-> look at aws.endpoint"),
         (at(&gone), "connection", "-> look at the port"),
-        (
-            at(&format!("https://127.0.0.1:{port}")),
-            "tls",
-            "-> if the store speaks no TLS",
-        ),
-        (
-            site.command(SOURCE).env("AWS_ACCESS_KEY_ID", ""),
-            "credentials",
-            "-> set AWS_ACCESS_KEY_ID",
-        ),
+        (at(&format!("https://127.0.0.1:{port}")), "tls", "-> if the store speaks no TLS"),
+        (site.command(SOURCE).env("AWS_ACCESS_KEY_ID", ""), "credentials", "-> set AWS_ACCESS_KEY_ID"),
         (
             site.command(SOURCE).secret_key("wrong-secret-of-a-check"),
             "bucket",
             "-> look whether these are the right keys",
         ),
-        (
-            site.command(&["check", "--set", "aws.bucket=nowhere"]),
-            "bucket",
-            "-> create it",
-        ),
+        (site.command(&["check", "--set", "aws.bucket=nowhere"]), "bucket", "-> create it"),
     ];
     for (invocation, step, advice) in cases {
         let ended = invocation.run().await.with_code(1);
@@ -437,34 +316,20 @@ async fn the_first_thing_in_the_way_is_told_with_what_to_do() {
         assert!(text.contains(advice), "{text}");
         assert_eq!(ended.stderr, "");
     }
-    let wrong = site
-        .command(&["check", "--set", "aws.bukcet=x"])
-        .run()
-        .await;
+    let wrong = site.command(&["check", "--set", "aws.bukcet=x"]).run().await;
     let (failed, text) = failure(&wrong.with_code(2));
     assert_eq!(failed, "settings");
     assert!(text.contains("did you mean `aws.bucket`"), "{text}");
     let component = site.file("no.wasm", "not a component");
-    let wrong = site
-        .command(SOURCE)
-        .args(&["--component", &component])
-        .run()
-        .await;
-    assert!(
-        wrong
-            .with_code(1)
-            .printed()
-            .starts_with("failed   component")
-    );
+    let wrong = site.command(SOURCE).args(&["--component", &component]).run().await;
+    assert!(wrong.with_code(1).printed().starts_with("failed   component"));
 }
 
 #[tokio::test]
 async fn a_denied_object_is_found_before_a_pipeline_finds_it() {
     let site = Site::new().await;
     site.fill(3);
-    site.server
-        .access()
-        .deny(Filter::from(Operation::GetObject).key("0000"));
+    site.server.access().deny(Filter::from(Operation::GetObject).key("0000"));
     let seen = report(site.command(SOURCE), 1).await;
     assert_eq!(field(&seen, "get", "status"), "failed");
     assert_eq!(field(&seen, "read", "status"), "failed");
@@ -495,27 +360,13 @@ pipelines:
     assert_eq!(seen["ok"], false);
     let checks = seen["checks"].as_array().unwrap();
     let names = ["pipeline", "connector", "side"];
-    let told = |check: &Value| {
-        names
-            .map(|name| check[name].as_str().unwrap().to_owned())
-            .join(" ")
-    };
+    let told = |check: &Value| names.map(|name| check[name].as_str().unwrap().to_owned()).join(" ");
     let all: Vec<_> = checks.iter().map(told).collect();
-    assert_eq!(
-        all,
-        [
-            "copy in source",
-            "copy out destination",
-            "print from source"
-        ]
-    );
+    assert_eq!(all, ["copy in source", "copy out destination", "print from source"]);
     let is_ok: Vec<_> = checks.iter().map(|check| check["ok"] == true).collect();
     assert_eq!(is_ok, [true, true, false]);
     let text = check().run().await.with_code(1).printed();
-    assert!(
-        text.contains("pipeline `copy`, connector `out`\nok "),
-        "{text}"
-    );
+    assert!(text.contains("pipeline `copy`, connector `out`\nok "), "{text}");
     assert!(!site.path("out.jsonl").exists(), "nothing is run");
 
     let wrong = site.file("wrong.yaml", yaml.replace("format: json", "format: jsom"));
@@ -531,12 +382,7 @@ async fn a_store_that_never_answers_is_given_up_after_ten_seconds() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let started = Instant::now();
-    let ended = site
-        .command(SOURCE)
-        .env("AWS_ENDPOINT_URL_S3", &endpoint)
-        .run()
-        .await
-        .with_code(1);
+    let ended = site.command(SOURCE).env("AWS_ENDPOINT_URL_S3", &endpoint).run().await.with_code(1);
     let took = started.elapsed();
     assert!((10..25).contains(&took.as_secs()), "{took:?}");
     let (failed, text) = failure(&ended);

@@ -38,9 +38,7 @@ async fn site() -> Site {
 /// Keys of what is in the lake below a prefix.
 fn stored(site: &Site, prefix: &str) -> Vec<String> {
     let objects = site.server.store().objects("lake").unwrap();
-    let below = objects
-        .iter()
-        .filter(|object| object.key.starts_with(prefix));
+    let below = objects.iter().filter(|object| object.key.starts_with(prefix));
     let records = below.flat_map(|object| decode_lines(&object.body));
     let mut keys: Vec<_> = records.map(|record| key(&record)).collect();
     keys.sort();
@@ -50,9 +48,7 @@ fn stored(site: &Site, prefix: &str) -> Vec<String> {
 /// The records that letters are about.
 fn letters(lines: &[u8]) -> Vec<(String, String)> {
     let letter = |letter: &s3_connector_tests::process::Record| {
-        let Some(Data::Structured(text)) = &letter.payload.after else {
-            panic!("{letter:?}")
-        };
+        let Some(Data::Structured(text)) = &letter.payload.after else { panic!("{letter:?}") };
         let record = json::decode_line(text.as_bytes()).unwrap();
         let error = letter.metadata["conduit.dlq.nack.error"].clone();
         (key(&record), error)
@@ -70,9 +66,7 @@ async fn refused_records_go_to_a_file_and_the_others_into_the_bucket() {
       window-nack-threshold: 2
 ";
     let ended = pipeline(&site, queue).run().await.well();
-    let _ = ended.saying(&[
-        "pipeline `copy`: 3 records were stored; 2 refused ones are dead letters; caught up",
-    ]);
+    let _ = ended.saying(&["pipeline `copy`: 3 records were stored; 2 refused ones are dead letters; caught up"]);
     assert_eq!(stored(&site, "copy/"), ["a", "c", "e"]);
     let letters = letters(&std::fs::read(site.path("dead.jsonl")).unwrap());
     let refused: Vec<&str> = letters.iter().map(|(key, _)| key.as_str()).collect();
@@ -96,9 +90,7 @@ async fn refused_records_go_to_a_bucket() {
     let _ = pipeline(&site, queue).run().await.well();
     assert_eq!(stored(&site, "copy/"), ["a", "c", "e"]);
     let objects = site.server.store().objects("lake").unwrap();
-    let dead = objects
-        .iter()
-        .filter(|object| object.key.starts_with("dead/"));
+    let dead = objects.iter().filter(|object| object.key.starts_with("dead/"));
     let mut refused: Vec<_> = dead.flat_map(|object| letters(&object.body)).collect();
     refused.sort();
     let refused: Vec<&str> = refused.iter().map(|(key, _)| key.as_str()).collect();
@@ -114,15 +106,9 @@ async fn refused_records_are_logged() {
       window-nack-threshold: 5
 ";
     let ended = pipeline(&site, queue).run().await.well();
-    let told = ended
-        .stderr
-        .lines()
-        .filter(|line| line.contains("record delivery failed"));
+    let told = ended.stderr.lines().filter(|line| line.contains("record delivery failed"));
     assert_eq!(told.clone().count(), 2, "{}", ended.stderr);
-    assert!(
-        told.into_iter()
-            .all(|line| line.contains("WARN") && line.contains("67108864"))
-    );
+    assert!(told.into_iter().all(|line| line.contains("WARN") && line.contains("67108864")));
     assert_eq!(stored(&site, "copy/"), ["a", "c", "e"]);
 }
 
@@ -144,10 +130,7 @@ async fn more_refusals_than_the_window_bears_end_the_pipeline_with_the_reason() 
 
 #[tokio::test]
 async fn by_default_the_first_refusal_ends_the_pipeline() {
-    for queue in [
-        "",
-        "    dead-letter-queue: {plugin: file, settings: {path: dead.jsonl}}\n",
-    ] {
+    for queue in ["", "    dead-letter-queue: {plugin: file, settings: {path: dead.jsonl}}\n"] {
         let site = site().await;
         let ended = pipeline(&site, queue).run().await.with_code(1);
         let _ = ended.saying(&["error: pipeline `copy`: record 2 at position `b_s"]);

@@ -25,9 +25,7 @@ async fn a_source_that_is_stopped_before_it_has_done_what_was_asked_says_so() {
             let site = Site::new().await;
             site.fill(300);
             // It can't come to its end before it is stopped.
-            let pause = site
-                .server
-                .pause(Filter::from(Operation::GetObject).key("0200"));
+            let pause = site.server.pause(Filter::from(Operation::GetObject).key("0200"));
             let source = site.source_with_state().set("concurrency", "4");
             let mut source = source.args(asked).start();
             source.lines(50).await;
@@ -38,10 +36,7 @@ async fn a_source_that_is_stopped_before_it_has_done_what_was_asked_says_so() {
             let ended = ended.saying(&["error: stopped by ", name(signal), &count]);
             assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
             drop(pause);
-            assert_eq!(
-                keys(&[printed, site.rest().await].concat()),
-                numbered(0..300)
-            );
+            assert_eq!(keys(&[printed, site.rest().await].concat()), numbered(0..300));
         }
     }
 }
@@ -79,9 +74,7 @@ async fn pipelines_that_are_stopped_before_they_have_caught_up_say_so() {
     for signal in ALL {
         let site = Site::new().await;
         site.fill(100);
-        let pause = site
-            .server
-            .pause(Filter::from(Operation::GetObject).key("0060"));
+        let pause = site.server.pause(Filter::from(Operation::GetObject).key("0060"));
         let yaml = "pipelines: [{id: copy, connectors: [
             {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, concurrency: 4}},
             {id: out, type: destination, plugin: file, settings: {path: /dev/stdout}}]}]";
@@ -135,8 +128,7 @@ async fn a_destination_that_stored_a_whole_file_ends_well() {
 async fn a_hang_up_that_is_ignored_stays_ignored() {
     let site = Site::new().await;
     site.fill(3);
-    let script =
-        "trap '' HUP; exec s3-connector source --set aws.bucket=photos --set pollingPeriod=20ms";
+    let script = "trap '' HUP; exec s3-connector source --set aws.bucket=photos --set pollingPeriod=20ms";
     let mut source = Invocation::script(script).at(&site.server).start();
     source.lines(3).await;
     source.signal(Signal::HangUp).await;
@@ -165,13 +157,7 @@ async fn a_source_whose_output_is_a_file_has_no_reader_to_wait_for() {
     let output = File::create(site.path("out.jsonl")).unwrap();
     let source = site.source().args(&["--limit", "4"]).stdout(output).start();
     // It must go on for as long as its snapshot is there and nothing more is.
-    while std::fs::read(site.path("out.jsonl"))
-        .unwrap()
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        < 3
-    {
+    while std::fs::read(site.path("out.jsonl")).unwrap().iter().filter(|byte| **byte == b'\n').count() < 3 {
         tokio::task::yield_now().await;
     }
     site.put("0003", "new");

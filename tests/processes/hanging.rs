@@ -16,9 +16,7 @@ const END_MAX: Duration = Duration::from_secs(20);
 /// A command on the component that attacks.
 fn hostile(site: &Site, command: &str, grace: &str, settings: &[(&str, &str)]) -> Invocation {
     let component = hostile::file("plain").display().to_string();
-    let mut hostile = site
-        .command(&[command, "--component", &component, "--grace", grace])
-        .set("aws.bucket", PHOTOS);
+    let mut hostile = site.command(&[command, "--component", &component, "--grace", grace]).set("aws.bucket", PHOTOS);
     for (name, value) in settings {
         hostile = hostile.set(name, value);
     }
@@ -45,10 +43,7 @@ async fn a_call_that_never_returns_ends_with_the_grace() {
         running.says("it hangs").await;
         running.signal(Signal::Terminate).await;
         let code = ended(running).await;
-        assert!(
-            code.is_some_and(|code| [0, 1, 143].contains(&code)),
-            "{call}: {code:?}"
-        );
+        assert!(code.is_some_and(|code| [0, 1, 143].contains(&code)), "{call}: {code:?}");
     }
 }
 
@@ -56,17 +51,9 @@ async fn a_call_that_never_returns_ends_with_the_grace() {
 async fn a_teardown_that_never_returns_ends_with_the_grace() {
     let after_all = ("attack.configure", "settings");
     let after_failure = ("attack.open", "fail");
-    for (command, first) in [
-        ("source", after_all),
-        ("source", after_failure),
-        ("destination", after_failure),
-    ] {
+    for (command, first) in [("source", after_all), ("source", after_failure), ("destination", after_failure)] {
         let site = Site::new().await;
-        let attack = [
-            first,
-            ("attack.teardown", "hang"),
-            ("text", "it fails to open"),
-        ];
+        let attack = [first, ("attack.teardown", "hang"), ("text", "it fails to open")];
         let invocation = hostile(&site, command, GRACE, &attack);
         let mut running = match command {
             "source" => invocation.args(&["--until-caught-up"]).start(),
@@ -75,10 +62,7 @@ async fn a_teardown_that_never_returns_ends_with_the_grace() {
         running.says("it hangs").await;
         running.signal(Signal::Terminate).await;
         let code = ended(running).await;
-        assert!(
-            code.is_some_and(|code| [1, 2, 143].contains(&code)),
-            "{command}: {code:?}"
-        );
+        assert!(code.is_some_and(|code| [1, 2, 143].contains(&code)), "{command}: {code:?}");
     }
 }
 
@@ -88,16 +72,11 @@ async fn a_component_that_keeps_the_only_worker_busy_ends_with_the_grace() {
         for at in ["open", "read"] {
             let site = Site::new().await;
             let settings = [("attack", attack), ("at", at)];
-            let mut running = hostile(&site, "source", GRACE, &settings)
-                .env("TOKIO_WORKER_THREADS", "1")
-                .start();
+            let mut running = hostile(&site, "source", GRACE, &settings).env("TOKIO_WORKER_THREADS", "1").start();
             running.says("it computes").await;
             running.signal(Signal::Terminate).await;
             let code = ended(running).await;
-            assert!(
-                code.is_some_and(|code| [0, 1, 143].contains(&code)),
-                "{attack}: {code:?}"
-            );
+            assert!(code.is_some_and(|code| [0, 1, 143].contains(&code)), "{attack}: {code:?}");
         }
     }
 }
@@ -106,9 +85,7 @@ async fn a_component_that_keeps_the_only_worker_busy_ends_with_the_grace() {
 async fn a_second_signal_ends_a_component_that_keeps_the_only_worker_busy() {
     let site = Site::new().await;
     let settings = [("attack", "busy"), ("at", "read")];
-    let mut running = hostile(&site, "source", "1h", &settings)
-        .env("TOKIO_WORKER_THREADS", "1")
-        .start();
+    let mut running = hostile(&site, "source", "1h", &settings).env("TOKIO_WORKER_THREADS", "1").start();
     running.says("it computes").await;
     running.signal(Signal::Terminate).await;
     // Two that arrive together are one to a process.
@@ -125,13 +102,8 @@ async fn few_descriptors_are_raised_to_what_the_system_permits() {
     let script = "ulimit -S -n 40 && exec s3-connector source --state ./state --until-caught-up \
                   --set aws.bucket=photos --set concurrency=256";
     // They are all asked for at once, over as many connections.
-    let mut pause = site
-        .server
-        .pause(s3_connector_tests::embedded::Operation::GetObject);
-    let mut source = Invocation::script(script)
-        .at(&site.server)
-        .within(&site.path(""))
-        .start();
+    let mut pause = site.server.pause(s3_connector_tests::embedded::Operation::GetObject);
+    let mut source = Invocation::script(script).at(&site.server).within(&site.path("")).start();
     let mut held = Vec::new();
     while held.len() < 100 {
         held.push(pause.arrived().await);
@@ -157,10 +129,7 @@ async fn a_flood_of_lines_is_dropped_and_counted_and_none_is_forged() {
         assert!(line.len() < 5000, "{}", line.len());
         assert!(line.contains("ERROR") || line.contains("WARN"), "{line}");
     }
-    let first = lines
-        .iter()
-        .find(|line| line.contains("line 0"))
-        .expect("it came");
+    let first = lines.iter().find(|line| line.contains("line 0")).expect("it came");
     assert!(first.contains("line 0\\nxxx"), "{first}");
     assert!(first.contains(" bytes more)"), "{first}");
 }
@@ -168,20 +137,13 @@ async fn a_flood_of_lines_is_dropped_and_counted_and_none_is_forged() {
 #[tokio::test]
 async fn refused_requests_are_logged_as_few_times_and_counted() {
     let site = Site::new().await;
-    let refused = [
-        ("attack", "ask"),
-        ("count", "5000"),
-        ("request.path", "/elsewhere/key"),
-    ];
+    let refused = [("attack", "ask"), ("count", "5000"), ("request.path", "/elsewhere/key")];
     let ended = hostile(&site, "source", GRACE, &refused)
         .args(&["--until-caught-up"])
         .run()
         .await
         .well()
-        .saying(&[
-            "a request was not let out",
-            "requests that were not let out are not logged",
-        ]);
+        .saying(&["a request was not let out", "requests that were not let out are not logged"]);
     assert!(ended.stderr.lines().count() < 5000);
 }
 
@@ -189,17 +151,8 @@ async fn refused_requests_are_logged_as_few_times_and_counted() {
 async fn quiet_holds_what_a_component_says_below_an_error() {
     let site = Site::new().await;
     for (level, is_seen) in [("warn", false), ("error", true)] {
-        let lines = [
-            ("attack", "flood"),
-            ("count", "1000"),
-            ("bytes", "1"),
-            ("level", level),
-        ];
-        let ended = hostile(&site, "source", GRACE, &lines)
-            .args(&["--until-caught-up", "--quiet"])
-            .run()
-            .await
-            .well();
+        let lines = [("attack", "flood"), ("count", "1000"), ("bytes", "1"), ("level", level)];
+        let ended = hostile(&site, "source", GRACE, &lines).args(&["--until-caught-up", "--quiet"]).run().await.well();
         assert_eq!(ended.stderr.contains("line 0"), is_seen, "{}", ended.stderr);
     }
 }

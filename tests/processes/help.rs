@@ -8,11 +8,7 @@ const COMMANDS: [&str; 6] = ["", "source", "destination", "run", "check", "spec"
 
 /// The examples in a command's help, each as it would be pasted: continued lines belong together.
 async fn examples(command: &str, columns: &str) -> Vec<String> {
-    let arguments: &[&str] = if command.is_empty() {
-        &["--help"]
-    } else {
-        &[command, "--help"]
-    };
+    let arguments: &[&str] = if command.is_empty() { &["--help"] } else { &[command, "--help"] };
     let help = Invocation::new(arguments).env("COLUMNS", columns);
     let help = help.run().await.well().printed();
     let (_, examples) = help.split_once("Examples:\n").expect("there are some");
@@ -92,11 +88,7 @@ async fn every_example_that_comes_to_an_end_works_as_pasted() {
             let script = Invocation::script(&example).at(&site.server);
             let folder = site.path(".");
             let ended = script.within(&folder).run().await.well();
-            assert!(
-                !ended.stderr.contains("error"),
-                "{example}: {}",
-                ended.stderr
-            );
+            assert!(!ended.stderr.contains("error"), "{example}: {}", ended.stderr);
             count += 1;
         }
     }
@@ -117,10 +109,6 @@ async fn the_pipeline_in_the_help_runs_as_it_stands_there() {
     let site = Site::new().await;
     site.fill(3);
     let file = site.file("photos.yaml", pipeline_of_help().await);
-    let ended = site
-        .command(&["run", "--until-caught-up", &file])
-        .run()
-        .await
-        .well();
+    let ended = site.command(&["run", "--until-caught-up", &file]).run().await.well();
     let _ = ended.saying(&["3 records were stored"]);
 }

@@ -13,9 +13,7 @@ const ESCAPES: &str = "\u{1b}[31m\u{7}\r\u{8}\u{9b}2J\u{202e}\u{2028}";
 #[track_caller]
 fn is_plain(ended: &Ended) {
     for text in [ended.printed(), ended.stderr.clone()] {
-        let obeyed = text
-            .chars()
-            .find(|c| (c.is_control() && *c != '\n') || ('\u{2028}'..='\u{202e}').contains(c));
+        let obeyed = text.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{2028}'..='\u{202e}').contains(c));
         assert_eq!(obeyed, None, "{text:?}");
         for line in text.lines() {
             assert!(!line.starts_with("error: forged"), "{text}");
@@ -36,10 +34,7 @@ fn hostile(site: &Site, command: &str, attack: &str, at: &str) -> Invocation {
 #[tokio::test]
 async fn what_a_component_says_of_itself_is_printed_as_text() {
     let site = Site::new().await;
-    for arguments in [
-        &["spec", "--component"][..],
-        &["spec", "--json", "--component"],
-    ] {
+    for arguments in [&["spec", "--component"][..], &["spec", "--json", "--component"]] {
         let spec = site.command(arguments).args(&[hostile::file("escapes")]);
         let ended = spec.run().await.well();
         is_plain(&ended);
@@ -50,11 +45,7 @@ async fn what_a_component_says_of_itself_is_printed_as_text() {
 #[tokio::test]
 async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
     let site = Site::new().await;
-    for (command, call) in [
-        ("source", "open"),
-        ("source", "read"),
-        ("destination", "open"),
-    ] {
+    for (command, call) in [("source", "open"), ("source", "read"), ("destination", "open")] {
         let ended = hostile(&site, command, "fail", call).set("kind", "corrupt");
         let ended = ended.run().await.with_code(1);
         is_plain(&ended);
@@ -64,10 +55,7 @@ async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
             let ended = internal.run().await.with_code(1);
             is_plain(&ended);
             let file = hostile::file("plain").display().to_string();
-            let _ = ended.saying(&[
-                &format!("the component {file} is at fault"),
-                "whoever made it",
-            ]);
+            let _ = ended.saying(&[&format!("the component {file} is at fault"), "whoever made it"]);
         }
     }
     let yaml = format!(
@@ -146,26 +134,16 @@ async fn a_log_line_of_a_component_forges_no_other() {
     let ended = hostile(&site, "source", "log", "open").args(&["--until-caught-up"]);
     let ended = ended.run().await.well();
     is_plain(&ended);
-    let lines: Vec<_> = ended
-        .stderr
-        .lines()
-        .filter(|line| line.contains("forged"))
-        .collect();
+    let lines: Vec<_> = ended.stderr.lines().filter(|line| line.contains("forged")).collect();
     assert_eq!(lines.len(), 1, "{}", ended.stderr);
-    assert!(
-        lines[0].contains("ERROR") && lines[0].contains("\\u{0}"),
-        "{}",
-        lines[0]
-    );
+    assert!(lines[0].contains("ERROR") && lines[0].contains("\\u{0}"), "{}", lines[0]);
 }
 
 #[tokio::test]
 async fn what_a_store_says_is_printed_as_text() {
     let site = Site::new().await;
     let refusal = Fault::answer(403, format!("Code{ESCAPES}"), format!("Message{ESCAPES}"));
-    site.server
-        .faults()
-        .add(Rule::new(Operation::ListObjectsV2, refusal));
+    site.server.faults().add(Rule::new(Operation::ListObjectsV2, refusal));
     for arguments in [
         &["source", "--set", "aws.bucket=photos"][..],
         &["check", "--set", "aws.bucket=photos"],
@@ -182,22 +160,14 @@ async fn what_a_store_says_is_printed_as_text() {
 async fn a_log_at_trace_shows_no_key() {
     let site = Site::new().await;
     site.put("a", "1");
-    for filter in [
-        "trace",
-        "aws_sigv4=trace,aws_config=trace,info",
-        "aws_sigv4::http_request::sign=trace",
-    ] {
-        let source = site
-            .source()
-            .args(&["--until-caught-up"])
-            .secret(ACCESS_KEY);
+    for filter in ["trace", "aws_sigv4=trace,aws_config=trace,info", "aws_sigv4::http_request::sign=trace"] {
+        let source = site.source().args(&["--until-caught-up"]).secret(ACCESS_KEY);
         let ended = source.env("S3_CONNECTOR_LOG", filter).run().await.well();
         assert_eq!(ended.records().len(), 1);
     }
     // Keys of a profile, which the AWS crates tell of as they find them.
-    let profile = format!(
-        "[profile other]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = embedded-secret-key\n"
-    );
+    let profile =
+        format!("[profile other]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = embedded-secret-key\n");
     let source = Invocation::new(&["source", "--until-caught-up", "--set", "aws.bucket=photos"])
         .secret(ACCESS_KEY)
         .env("AWS_CONFIG_FILE", site.file("config", profile))
@@ -218,13 +188,8 @@ async fn no_core_file_is_written() {
     let mut source = Invocation::script(script).at(&site.server).start();
     source.lines(1).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", source.id())).unwrap();
-    let cores = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size"));
     let cores: Vec<_> = cores.unwrap().split_whitespace().skip(4).take(2).collect();
-    assert!(
-        cores.iter().all(|limit| matches!(*limit, "0" | "1")),
-        "{limits}"
-    );
+    assert!(cores.iter().all(|limit| matches!(*limit, "0" | "1")), "{limits}");
     let _ = source.kill().await;
 }

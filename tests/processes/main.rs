@@ -3,10 +3,7 @@
 //! What comes out of a bucket and goes into one is the conformance cases' to prove; here it counts that nothing is
 //! lost, torn or told to the wrong stream, however a process ends. Waits are for something to happen, never for time
 //! to pass.
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test needs and does not get is its failure"
-)]
+#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod chance;
 mod check;

@@ -200,10 +200,7 @@ async fn a_source_whose_bucket_is_gone_after_an_outage_ends() {
     // Another server in its place, which has no such bucket.
     let address = site.server.address().unwrap();
     drop(other);
-    let options = Options {
-        port: address.port(),
-        ..Options::default()
-    };
+    let options = Options { port: address.port(), ..Options::default() };
     let _other = EmbeddedS3::start(options).await.unwrap();
     let ended = source.ended().await.with_code(1);
     let _ = ended.saying(&["error: ", "bucket \"photos\" does not exist"]);
@@ -245,10 +242,7 @@ async fn a_pipeline_of_two_stores_goes_on_when_its_destination_does() {
     let file = site.file("copy.yaml", yaml);
     let stored = |lake: &EmbeddedS3| -> Vec<String> {
         let objects = lake.store().objects(PHOTOS).unwrap();
-        let mut stored: Vec<_> = objects
-            .iter()
-            .flat_map(|object| keys(&decode_lines(&object.body)))
-            .collect();
+        let mut stored: Vec<_> = objects.iter().flat_map(|object| keys(&decode_lines(&object.body))).collect();
         stored.sort();
         stored
     };
@@ -272,20 +266,14 @@ async fn a_pipeline_of_two_stores_goes_on_when_its_destination_does() {
     let ended = running.ended().await.well();
     assert_eq!(stored(&lake), numbered(0..70), "once each");
     said_once(&ended);
-    let _ = ended.saying(&[
-        "connector `out`: ",
-        "pipeline `copy`: 70 records were stored; interrupted once; stopped",
-    ]);
+    let _ = ended.saying(&["connector `out`: ", "pipeline `copy`: 70 records were stored; interrupted once; stopped"]);
 }
 
 /// Another server with a bucket of the same name.
 async fn other_store() -> EmbeddedS3 {
     let server = EmbeddedS3::start(Options::default()).await.unwrap();
     server.store().create_bucket(PHOTOS).unwrap();
-    server
-        .store()
-        .set_versioning(PHOTOS, Versioning::Enabled)
-        .unwrap();
+    server.store().set_versioning(PHOTOS, Versioning::Enabled).unwrap();
     server
 }
 

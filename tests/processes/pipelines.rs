@@ -35,11 +35,8 @@ pipelines:
           bufferDelay: 1h
 ";
         let file = site.file("pipeline.yaml", yaml);
-        let run = || {
-            site.command(&["run", "--until-caught-up", &file])
-                .env("FORMAT", format)
-                .env("PREFIX", "from photos")
-        };
+        let run =
+            || site.command(&["run", "--until-caught-up", &file]).env("FORMAT", format).env("PREFIX", "from photos");
         let ended = run().run().await.well();
         let _ = ended.saying(&["pipeline `photos-to-lake`: 50 records were stored"]);
         assert_eq!(keys(&site.stored()), numbered(0..50));
@@ -67,11 +64,7 @@ pipelines:
       - {id: out, type: destination, plugin: file, settings: {path: photos.jsonl}}
 ";
     let down = site.file("down.yaml", yaml);
-    let _ = site
-        .command(&["run", "--until-caught-up", &down])
-        .run()
-        .await
-        .well();
+    let _ = site.command(&["run", "--until-caught-up", &down]).run().await.well();
     let lines = std::fs::read(site.path("photos.jsonl")).unwrap();
     assert_eq!(keys(&decode_lines(&lines)), numbered(0..30));
 
@@ -86,18 +79,12 @@ pipelines:
     let up = site.file("up.yaml", yaml);
     for _ in 0..2 {
         // The second time there is nothing new.
-        let _ = site
-            .command(&["run", "--until-caught-up", &up])
-            .run()
-            .await
-            .well();
+        let _ = site.command(&["run", "--until-caught-up", &up]).run().await.well();
     }
     let mut stored = site.stored();
     stored.sort_by_key(|record| crate::site::key(record).parse::<usize>().unwrap());
-    let contents: Vec<u8> = stored
-        .iter()
-        .flat_map(|record| [&crate::site::payload(record).unwrap()[..], b"\n"].concat())
-        .collect();
+    let contents: Vec<u8> =
+        stored.iter().flat_map(|record| [&crate::site::payload(record).unwrap()[..], b"\n"].concat()).collect();
     assert_eq!(contents, lines, "a record a line, as it stands there");
 }
 
@@ -114,15 +101,8 @@ async fn pipelines_that_are_stopped_are_not_run_and_others_are() {
     };
     let one = site.file("one.yaml", pipeline("one", "stopped"));
     let two = site.file("two.yaml", pipeline("two", "running"));
-    let ended = site
-        .command(&["run", "--until-caught-up", &one, &two])
-        .run()
-        .await
-        .well();
-    let _ = ended.saying(&[
-        "pipeline `one` is stopped, and is not run",
-        "pipeline `two`: 3 records",
-    ]);
+    let ended = site.command(&["run", "--until-caught-up", &one, &two]).run().await.well();
+    let _ = ended.saying(&["pipeline `one` is stopped, and is not run", "pipeline `two`: 3 records"]);
     assert!(!site.path("one.jsonl").exists());
     assert!(site.path("two.jsonl").exists());
 
@@ -146,10 +126,7 @@ pipelines:
       - {id: out, type: destination, plugin: file, settings: {path: whole.jsonl}}
 ";
     let file = site.file("two.yaml", yaml);
-    let ended = site
-        .command(&["run", "--until-caught-up", &file])
-        .run()
-        .await;
+    let ended = site.command(&["run", "--until-caught-up", &file]).run().await;
     let _ = ended.with_code(1).saying(&[
         "error: pipeline `broken`: connector `in`: bucket \"nowhere\" does not exist",
         "pipeline `whole`: 3 records were stored",
@@ -188,26 +165,10 @@ async fn every_problem_of_a_file_is_told_at_once_with_its_line() {
     let cases = [
         ("version: 2.2\npipelines: [\n", ":", "line"),
         ("version: 9.9\npipelines: []\n", ":1: ", "version `9.9`"),
-        (
-            "version: 2.2\npipelines:\n  - connectors: []\n",
-            ":3: ",
-            "`id`",
-        ),
-        (
-            "version: 2.2\npipelines:\n  - id: a/b\n    connectors: []\n",
-            ":3: ",
-            "a/b",
-        ),
-        (
-            "version: 2.2\npipelines:\n  - id: a\n    status: asleep\n",
-            ":4: ",
-            "`asleep`",
-        ),
-        (
-            "version: 2.2\npipelines:\n  - id: a\n    processors: [{id: x}]\n",
-            ":4: ",
-            "`processors`",
-        ),
+        ("version: 2.2\npipelines:\n  - connectors: []\n", ":3: ", "`id`"),
+        ("version: 2.2\npipelines:\n  - id: a/b\n    connectors: []\n", ":3: ", "a/b"),
+        ("version: 2.2\npipelines:\n  - id: a\n    status: asleep\n", ":4: ", "`asleep`"),
+        ("version: 2.2\npipelines:\n  - id: a\n    processors: [{id: x}]\n", ":4: ", "`processors`"),
         (
             "version: 2.2\npipelines:\n  - id: a\n    connectors:\n      - {id: in, type: source, plugin: kafka}\n",
             ":5: ",
@@ -230,10 +191,7 @@ async fn every_problem_of_a_file_is_told_at_once_with_its_line() {
     let ended = site.command(&["run", &file]).run().await.with_code(2);
     let _ = ended.saying(&["bad.yaml:1: ", "bad.yaml:4: ", "bad.yaml:5: "]);
     assert_eq!(site.server.requests_count(Operation::ListObjectsV2), 0);
-    assert!(
-        !site.path("s3-connector-state").exists(),
-        "nothing was begun"
-    );
+    assert!(!site.path("s3-connector-state").exists(), "nothing was begun");
 }
 
 #[tokio::test]
@@ -248,11 +206,7 @@ pipelines:
 ";
     let file = site.file("p.yaml", yaml);
     let ended = site.command(&["run", &file]).run().await.with_code(2);
-    let _ = ended.saying(&[
-        "pipeline `p`: connector `in`: ",
-        "`aws.bukket`",
-        "`aws.bucket`",
-    ]);
+    let _ = ended.saying(&["pipeline `p`: connector `in`: ", "`aws.bukket`", "`aws.bucket`"]);
     assert!(!site.path("out.jsonl").exists());
 }
 
@@ -270,11 +224,7 @@ pipelines:
       - {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}
 ";
     let file = site.file("p.yaml", yaml);
-    let ended = site
-        .command(&["run", "--until-caught-up", &file])
-        .run()
-        .await
-        .well();
+    let ended = site.command(&["run", "--until-caught-up", &file]).run().await.well();
     let line = |n: u8, what: &str| format!("warning: {file}:{n}: {what}");
     let _ = ended.saying(&[
         &line(4, "unknown field `owner`"),

@@ -51,12 +51,9 @@ async fn a_proxy_that_wants_another_password_is_named_without_it() {
     let proxy = Proxy::start(Some(USER)).await.unwrap();
     let address = proxy.address();
     let source = site.source().args(&["--until-caught-up"]);
-    let ended = through(source, "HTTP_PROXY", &proxy, "user:wrong-pass@")
-        .run()
-        .await;
+    let ended = through(source, "HTTP_PROXY", &proxy, "user:wrong-pass@").run().await;
     let ended = ended.with_code(1);
-    let expected =
-        format!("the proxy `http://{address}` makes no connection: proxy authorization required");
+    let expected = format!("the proxy `http://{address}` makes no connection: proxy authorization required");
     assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
     assert!(!ended.stderr.contains("wrong-pass"), "{}", ended.stderr);
 }
@@ -70,17 +67,11 @@ async fn a_check_shows_the_proxy() {
     let address = proxy.address();
     let good = through(check(), "HTTP_PROXY", &proxy, "user:pass-of-a-proxy@");
     let text = good.run().await.well().printed();
-    assert!(
-        text.contains(&format!("through the proxy http://{address}: ")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("through the proxy http://{address}: ")), "{text}");
     assert!(!text.contains("pass-of-a-proxy"), "{text}");
     let wrong = check().env("HTTP_PROXY", "socks5://user:pass-of-a-proxy@p");
     let text = wrong.run().await.with_code(1).printed();
-    assert!(
-        text.starts_with("failed   proxy") && text.contains("`HTTP_PROXY`"),
-        "{text}"
-    );
+    assert!(text.starts_with("failed   proxy") && text.contains("`HTTP_PROXY`"), "{text}");
     assert!(!text.contains("pass-of-a-proxy"), "{text}");
 }
 
@@ -91,8 +82,5 @@ async fn a_bundle_that_is_not_there_is_not_the_components_fault() {
     let ended = check.env("AWS_CA_BUNDLE", "/nowhere.pem").run().await;
     let text = ended.with_code(1).printed();
     assert!(text.starts_with("failed   certificates"), "{text}");
-    assert!(
-        text.contains("AWS_CA_BUNDLE") && !text.contains("--component"),
-        "{text}"
-    );
+    assert!(text.contains("AWS_CA_BUNDLE") && !text.contains("--component"), "{text}");
 }

@@ -38,10 +38,7 @@ async fn another_file_between_two_runs_is_read_from_its_beginning() {
     let _ = run().await.well();
     assert_eq!(lines(&site), ["one", "three", "two"]);
     // Longer than what was read, and shorter.
-    for other in [
-        "an entirely different and longer file\nsecond line\n",
-        "short\n",
-    ] {
+    for other in ["an entirely different and longer file\nsecond line\n", "short\n"] {
         let before = lines(&site);
         site.file("log", other);
         let ended = run().await.well();
@@ -69,9 +66,7 @@ async fn a_file_that_is_rotated_while_it_is_read_loses_nothing() {
             }
         };
         let patience = Duration::from_secs(60);
-        tokio::time::timeout(patience, wait)
-            .await
-            .expect("the lines are stored");
+        tokio::time::timeout(patience, wait).await.expect("the lines are stored");
     };
     stored(1).await;
     std::fs::rename(site.path("log"), site.path("log.1")).unwrap();

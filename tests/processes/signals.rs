@@ -18,9 +18,7 @@ async fn a_source_that_is_stopped_in_its_snapshot_goes_on_exactly_behind() {
         let site = Site::new().await;
         site.fill(300);
         // It can't come to its end before it is stopped.
-        let pause = site
-            .server
-            .pause(Filter::from(Operation::GetObject).key("0200"));
+        let pause = site.server.pause(Filter::from(Operation::GetObject).key("0200"));
         let mut source = site.source_with_state().set("concurrency", "4").start();
         source.lines(50).await;
         source.signal(signal).await;
@@ -74,11 +72,7 @@ async fn a_destination_that_is_stopped_has_stored_what_it_says() {
         assert_eq!(stored, input[..stored.len()]);
         let _ = ended.saying(&[&format!("{} records were stored", stored.len())]);
         let rest = &input[stored.len()..];
-        let _ = site
-            .destination("json", 10)
-            .feed(&encode_lines(rest))
-            .await
-            .well();
+        let _ = site.destination("json", 10).feed(&encode_lines(rest)).await.well();
         assert_eq!(site.stored(), input);
     }
 }
@@ -103,9 +97,7 @@ async fn a_pipeline_that_is_stopped_has_stored_up_to_its_position_and_goes_on_th
     for signal in ALL {
         let site = Site::new().await;
         site.fill(100);
-        let get = site
-            .server
-            .pause(Filter::from(Operation::GetObject).key("0060"));
+        let get = site.server.pause(Filter::from(Operation::GetObject).key("0060"));
         let mut put = site.server.pause(Operation::PutObject);
         let running = pipeline(&site);
         put.arrived().await.release();
@@ -172,9 +164,7 @@ async fn a_second_signal_ends_a_source_whose_reader_hangs() {
         for n in 0..50 {
             site.put(&format!("{n:04}"), &"x".repeat(50_000));
         }
-        let mut pause = site
-            .server
-            .pause(Filter::from(Operation::GetObject).key("0000"));
+        let mut pause = site.server.pause(Filter::from(Operation::GetObject).key("0000"));
         let source = site.source_with_state().holding_output().start();
         pause.arrived().await.release();
         // Of two kinds that arrive together nobody could tell which came second.
@@ -192,10 +182,7 @@ async fn what_is_not_stored_within_the_grace_is_given_up_and_said() {
         let site = Site::new().await;
         let input = encode_lines(&records(0..10));
         let mut put = site.server.pause(Operation::PutObject);
-        let mut destination = site
-            .destination("json", 10)
-            .args(&["--grace", "200ms"])
-            .start();
+        let mut destination = site.destination("json", 10).args(&["--grace", "200ms"]).start();
         destination.write(&input).await;
         let held = put.arrived().await;
         destination.signal(signal).await;

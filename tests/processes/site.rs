@@ -30,10 +30,7 @@ impl Site {
         let server = EmbeddedS3::start(options).await.unwrap();
         for bucket in [PHOTOS, LAKE] {
             server.store().create_bucket(bucket).unwrap();
-            server
-                .store()
-                .set_versioning(bucket, Versioning::Enabled)
-                .unwrap();
+            server.store().set_versioning(bucket, Versioning::Enabled).unwrap();
         }
         let folder = TempDir::new().unwrap();
         Self { server, folder }
@@ -62,24 +59,17 @@ impl Site {
     }
 
     pub fn put(&self, key: &str, text: &str) {
-        self.server
-            .store()
-            .put(PHOTOS, key, text.to_owned())
-            .unwrap();
+        self.server.store().put(PHOTOS, key, text.to_owned()).unwrap();
     }
 
     /// The command, pointed at the server.
     pub fn command(&self, arguments: &[&str]) -> Invocation {
-        Invocation::new(arguments)
-            .at(&self.server)
-            .within(self.folder.path())
+        Invocation::new(arguments).at(&self.server).within(self.folder.path())
     }
 
     /// `source` on the bucket, which looks often.
     pub fn source(&self) -> Invocation {
-        self.command(&["source"])
-            .set("aws.bucket", PHOTOS)
-            .set("pollingPeriod", "20ms")
+        self.command(&["source"]).set("aws.bucket", PHOTOS).set("pollingPeriod", "20ms")
     }
 
     /// `source` with its state in the folder's `state`.
@@ -109,10 +99,7 @@ impl Site {
             true => parquet::read(body).unwrap_or_else(|error| panic!("{key}: {error}")),
             false => decode_lines(body),
         };
-        objects
-            .iter()
-            .map(|object| batch(&object.key, &object.body))
-            .collect()
+        objects.iter().map(|object| batch(&object.key, &object.body)).collect()
     }
 
     /// All records in the other bucket, by position.
@@ -134,14 +121,9 @@ impl Site {
 
 /// The records of whole lines.
 pub fn decode_lines(lines: &[u8]) -> Vec<Record> {
-    let decode = |line| {
-        json::decode_line(line)
-            .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(line)))
-    };
-    lines
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(decode)
-        .collect()
+    let decode =
+        |line| json::decode_line(line).unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(line)));
+    lines.split_inclusive(|byte| *byte == b'\n').map(decode).collect()
 }
 
 /// Lines as the destination takes them.

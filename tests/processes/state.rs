@@ -47,9 +47,7 @@ async fn a_state_folder_that_cannot_be_made_is_named() {
     let site = Site::new().await;
     let file = site.file("a-file", "");
     let state = format!("{file}/state");
-    let source = site
-        .source()
-        .args(&["--until-caught-up", "--state", &state]);
+    let source = site.source().args(&["--until-caught-up", "--state", &state]);
     let ended = source.run().await.with_code(1);
     let _ = ended.saying(&["error: ", &state]);
 }
@@ -77,10 +75,7 @@ impl SmallDisk {
     /// None where this user may not mount.
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64k", "none"])
-            .arg(at)
-            .output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(at).output();
         let is_mounted = mounted.is_ok_and(|output| output.status.success());
         is_mounted.then(|| Self(at.to_owned()))
     }
@@ -136,25 +131,16 @@ async fn a_disk_that_fills_up_ends_a_source_that_shall_fail_fast_and_loses_no_ac
 
     // Still full: it does not get further, and breaks nothing.
     let again = source().args(&["--until-caught-up"]).run().await;
-    let _ = again
-        .with_code(1)
-        .saying(&["No space left on device", &state]);
+    let _ = again.with_code(1).saying(&["No space left on device", &state]);
 
     disk.free();
     let rest = source().args(&["--until-caught-up"]).run().await.well();
     let rest = keys(&rest.records());
     let first_new = rest.first().cloned().unwrap();
     assert!(first_new.as_str() <= "0020" || printed.contains(&first_new));
-    assert_eq!(
-        rest,
-        numbered(40 - rest.len()..40),
-        "nothing between is lost"
-    );
+    assert_eq!(rest, numbered(40 - rest.len()..40), "nothing between is lost");
     assert!(rest.len() >= 20 - (printed.len() - 20));
-    assert!(
-        rest.len() <= 20,
-        "what was acked before does not come again"
-    );
+    assert!(rest.len() <= 20, "what was acked before does not come again");
 }
 
 #[tokio::test]
@@ -187,8 +173,7 @@ async fn a_disk_that_fills_up_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_position_that_cannot_be_written_ends_a_source_that_shall_fail_fast_with_the_folder_named()
- {
+async fn a_position_that_cannot_be_written_ends_a_source_that_shall_fail_fast_with_the_folder_named() {
     let site = Site::new().await;
     site.fill(3);
     let mut source = site.source_with_state().args(&["--fail-fast"]).start();

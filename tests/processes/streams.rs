@@ -34,14 +34,8 @@ async fn quiet_commands_say_nothing_when_all_is_well() {
     let lines = encode_lines(&records(0..3));
     let destination = ["destination", "--set", "format=json"];
     let ended = [
-        quiet(&["source", "--until-caught-up"])
-            .set("aws.bucket", "photos")
-            .run()
-            .await,
-        quiet(&destination)
-            .set("aws.bucket", "lake")
-            .feed(&lines)
-            .await,
+        quiet(&["source", "--until-caught-up"]).set("aws.bucket", "photos").run().await,
+        quiet(&destination).set("aws.bucket", "lake").feed(&lines).await,
         quiet(&["run", "--until-caught-up", &file]).run().await,
         quiet(&["check"]).set("aws.bucket", "photos").run().await,
         quiet(&["spec"]).run().await,
@@ -176,11 +170,7 @@ async fn lines_without_positions_are_new_each_time_and_others_are_not() {
         let ended = site.destination("json", 1).feed(unplaced).await.well();
         let _ = ended.saying(&["1 records were stored"]);
         let _ = site.destination("json", 10).feed(&placed).await.well();
-        assert_eq!(
-            site.batches().len(),
-            day + 1,
-            "one more each day, and one of five"
-        );
+        assert_eq!(site.batches().len(), day + 1, "one more each day, and one of five");
     }
 }
 
@@ -199,10 +189,7 @@ pipelines:
       - {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}
 ";
     let file = site.file("marked.yaml", yaml);
-    let ended = site
-        .command(&["run", "--until-caught-up", &file])
-        .run()
-        .await;
+    let ended = site.command(&["run", "--until-caught-up", &file]).run().await;
     let _ = ended.well().saying(&["2 records were stored"]);
 }
 
@@ -210,10 +197,7 @@ pipelines:
 async fn an_input_that_ends_without_a_newline_is_stored_whole() {
     let site = Site::new().await;
     let lines = encode_lines(&records(0..3));
-    let ended = site
-        .destination("json", 10)
-        .feed(lines.trim_ascii_end())
-        .await;
+    let ended = site.destination("json", 10).feed(lines.trim_ascii_end()).await;
     let _ = ended.well();
     assert_eq!(site.stored(), records(0..3));
 }
@@ -225,16 +209,8 @@ async fn what_a_source_prints_a_destination_takes() {
     site.fill(50);
     let script = "s3-connector source --set aws.bucket=photos --until-caught-up |
         s3-connector destination --set aws.bucket=lake --set format=parquet";
-    let _ = Invocation::script(script)
-        .at(&site.server)
-        .run()
-        .await
-        .well();
+    let _ = Invocation::script(script).at(&site.server).run().await.well();
     let stored = site.stored();
     assert_eq!(keys(&stored), numbered(0..50));
-    assert!(
-        stored
-            .iter()
-            .all(|record| record.operation == Operation::Snapshot)
-    );
+    assert!(stored.iter().all(|record| record.operation == Operation::Snapshot));
 }

@@ -10,12 +10,7 @@ type Case<'c> = (&'c [&'c str], i32, &'c [&'c str]);
 
 async fn all_end_so(site: &Site, cases: &[Case<'_>]) {
     for (arguments, code, words) in cases {
-        let ended = site
-            .command(arguments)
-            .run()
-            .await
-            .with_code(*code)
-            .saying(words);
+        let ended = site.command(arguments).run().await.with_code(*code).saying(words);
         if *code != 0 {
             assert_eq!(ended.stdout, b"", "{arguments:?}: stdout is for data");
         }
@@ -36,49 +31,21 @@ async fn usages_end_with_their_codes() {
         (&["spec", "--json"], 0, &[]),
         (&["check", "--set", photos], 0, &[]),
         (&["source", "--until-caught-up", "--set", photos], 0, &[]),
-        (
-            &["destination", "--set", photos, "--set", "format=json"],
-            0,
-            &[],
-        ),
+        (&["destination", "--set", photos, "--set", "format=json"], 0, &[]),
         (&[], 2, &["Usage"]),
         (&["sauce"], 2, &["sauce", "source"]),
         (&["source", "--sett", photos], 2, &["--sett", "--set"]),
         (&["source", "--set", "photos"], 2, &["NAME=VALUE"]),
         (&["source", "--set", "=photos"], 2, &["NAME=VALUE"]),
-        (
-            &["source", "--limit", "0", "--set", photos],
-            2,
-            &["--limit"],
-        ),
-        (
-            &["source", "--limit", "many", "--set", photos],
-            2,
-            &["many"],
-        ),
-        (
-            &["source", "--quiet", "--verbose"],
-            2,
-            &["--quiet", "--verbose"],
-        ),
-        (
-            &["source", "--set", photos, "--set", photos],
-            2,
-            &["error: setting `aws.bucket` is given twice"],
-        ),
+        (&["source", "--limit", "0", "--set", photos], 2, &["--limit"]),
+        (&["source", "--limit", "many", "--set", photos], 2, &["many"]),
+        (&["source", "--quiet", "--verbose"], 2, &["--quiet", "--verbose"]),
+        (&["source", "--set", photos, "--set", photos], 2, &["error: setting `aws.bucket` is given twice"]),
         (&["source", "extra"], 2, &["extra"]),
-        (
-            &["check", "--source", "--destination"],
-            2,
-            &["--destination"],
-        ),
+        (&["check", "--source", "--destination"], 2, &["--destination"]),
         (&["run"], 2, &["PIPELINE.yaml"]),
         (&["run", missing], 2, &["error: ", missing]),
-        (
-            &["spec", "--component", "nowhere.wasm"],
-            2,
-            &["error: ", "nowhere.wasm"],
-        ),
+        (&["spec", "--component", "nowhere.wasm"], 2, &["error: ", "nowhere.wasm"]),
     ];
     all_end_so(&site, cases).await;
 }
@@ -87,57 +54,26 @@ async fn usages_end_with_their_codes() {
 async fn wrong_settings_are_told_by_name_with_what_is_allowed_and_what_is_near() {
     let site = Site::new().await;
     let source = |setting: &'static str| ["source", "--set", "aws.bucket=photos", "--set", setting];
-    let destination = |setting: &'static str| {
-        [
-            "destination",
-            "--set",
-            "aws.bucket=photos",
-            "--set",
-            setting,
-        ]
-    };
+    let destination = |setting: &'static str| ["destination", "--set", "aws.bucket=photos", "--set", setting];
     let cases: &[Case] = &[
         (&["source"], 2, &["error: ", "aws.bucket", "required"]),
-        (
-            &["source", "--set", "aws.bukcet=photos"],
-            2,
-            &["`aws.bukcet`", "`aws.bucket`"],
-        ),
+        (&["source", "--set", "aws.bukcet=photos"], 2, &["`aws.bukcet`", "`aws.bucket`"]),
         (&source("colour=red"), 2, &["`colour`"]),
-        (
-            &source("pollingPeriod=soon"),
-            2,
-            &["`pollingPeriod`", "soon", "duration"],
-        ),
-        (
-            &source("pollingPeriod=0s"),
-            2,
-            &["`pollingPeriod`", "greater than 0"],
-        ),
+        (&source("pollingPeriod=soon"), 2, &["`pollingPeriod`", "soon", "duration"]),
+        (&source("pollingPeriod=0s"), 2, &["`pollingPeriod`", "greater than 0"]),
         (&source("concurrency=0"), 2, &["`concurrency`", "1", "512"]),
         (&source("concurrency=lots"), 2, &["`concurrency`", "lots"]),
-        (
-            &source("aws.forcePathStyle=perhaps"),
-            2,
-            &["`aws.forcePathStyle`", "true or false"],
-        ),
+        (&source("aws.forcePathStyle=perhaps"), 2, &["`aws.forcePathStyle`", "true or false"]),
         (&source("aws.endpoint=not a url"), 2, &["`aws.endpoint`"]),
         (&source("format=json"), 2, &["`format`"]),
         (&destination("bufferSize=10"), 2, &["`format`", "required"]),
-        (
-            &destination("format=jsom"),
-            2,
-            &["`format`", "jsom", "json", "parquet"],
-        ),
+        (&destination("format=jsom"), 2, &["`format`", "jsom", "json", "parquet"]),
         (&destination("format=json,"), 2, &["`format`"]),
     ];
     all_end_so(&site, cases).await;
 
     // All that is wrong, not only the first of it.
-    let ended = site
-        .command(&["source"])
-        .set("aws.bukcet", "x")
-        .set("concurrency", "0");
+    let ended = site.command(&["source"]).set("aws.bukcet", "x").set("concurrency", "0");
     let ended = ended.run().await.with_code(2);
     let _ = ended.saying(&["`aws.bukcet`", "`concurrency`", "`aws.bucket`"]);
 }
@@ -146,9 +82,7 @@ async fn wrong_settings_are_told_by_name_with_what_is_allowed_and_what_is_near()
 async fn a_position_that_is_none_is_refused() {
     let site = Site::new().await;
     for position in ["garbage", "a_s", "_x12", "a_c12~AAAA"] {
-        let source = site
-            .source()
-            .args(&["--until-caught-up", "--position", position]);
+        let source = site.source().args(&["--until-caught-up", "--position", position]);
         let ended = source.run().await;
         assert!(matches!(ended.code, Some(1 | 2)), "{position}: {ended:?}");
         let _ = ended.saying(&["error: ", "position"]);
@@ -159,34 +93,15 @@ async fn a_position_that_is_none_is_refused() {
 async fn a_missing_bucket_is_named_with_region_and_endpoint() {
     let site = Site::new().await;
     let endpoint = site.server.endpoint();
-    let words = [
-        "error: ",
-        "bucket \"nowhere\" does not exist",
-        REGION_DEFAULT,
-        &endpoint,
-    ];
+    let words = ["error: ", "bucket \"nowhere\" does not exist", REGION_DEFAULT, &endpoint];
     let bucket = "aws.bucket=nowhere";
     let cases: &[Case] = &[
         (&["source", "--set", bucket], 1, &words),
-        (
-            &["destination", "--set", bucket, "--set", "format=json"],
-            1,
-            &words,
-        ),
+        (&["destination", "--set", bucket, "--set", "format=json"], 1, &words),
     ];
     all_end_so(&site, cases).await;
-    let check = site
-        .command(&["check", "--set", bucket])
-        .run()
-        .await
-        .with_code(1);
-    assert!(
-        check
-            .printed()
-            .contains("bucket \"nowhere\" does not exist"),
-        "{}",
-        check.printed()
-    );
+    let check = site.command(&["check", "--set", bucket]).run().await.with_code(1);
+    assert!(check.printed().contains("bucket \"nowhere\" does not exist"), "{}", check.printed());
 }
 
 #[tokio::test]
@@ -195,11 +110,7 @@ async fn a_wrong_secret_is_told_with_where_it_came_from() {
     let wrong = "this-is-not-the-secret";
     let photos = ["source", "--set", "aws.bucket=photos"];
     let by_variable = site.command(&photos).secret_key(wrong).run().await;
-    let _ = by_variable.with_code(1).saying(&[
-        "error: ",
-        "refused",
-        "AWS_ACCESS_KEY_ID in the environment",
-    ]);
+    let _ = by_variable.with_code(1).saying(&["error: ", "refused", "AWS_ACCESS_KEY_ID in the environment"]);
 
     let by_setting = site
         .command(&photos)
@@ -207,13 +118,9 @@ async fn a_wrong_secret_is_told_with_where_it_came_from() {
         .set("aws.secretAccessKey", wrong)
         .secret(wrong);
     let by_setting = by_setting.args(&["--verbose"]).run().await;
-    let _ = by_setting
-        .with_code(1)
-        .saying(&["error: ", "refused", "setting aws.accessKeyId"]);
+    let _ = by_setting.with_code(1).saying(&["error: ", "refused", "setting aws.accessKeyId"]);
 
-    let check = site
-        .command(&["check", "--set", "aws.bucket=photos"])
-        .secret_key(wrong);
+    let check = site.command(&["check", "--set", "aws.bucket=photos"]).secret_key(wrong);
     let check = check.run().await.with_code(1);
     assert!(check.printed().contains("refused"), "{}", check.printed());
 }
@@ -222,14 +129,9 @@ async fn a_wrong_secret_is_told_with_where_it_came_from() {
 async fn missing_keys_and_regions_are_told_with_what_to_set() {
     let site = Site::new().await;
     let endpoint = site.server.endpoint();
-    let bare = || {
-        Invocation::new(&["source", "--set", "aws.bucket=photos"])
-            .env("AWS_ENDPOINT_URL_S3", &endpoint)
-    };
+    let bare = || Invocation::new(&["source", "--set", "aws.bucket=photos"]).env("AWS_ENDPOINT_URL_S3", &endpoint);
     let no_keys = bare().env("AWS_REGION", REGION_DEFAULT).run().await;
-    let _ = no_keys
-        .with_code(1)
-        .saying(&["error: ", "AWS_ACCESS_KEY_ID"]);
+    let _ = no_keys.with_code(1).saying(&["error: ", "AWS_ACCESS_KEY_ID"]);
     let no_region = bare().run().await.with_code(2);
     let _ = no_region.saying(&["error: ", "aws.region", "AWS_REGION"]);
 }

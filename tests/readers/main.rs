@@ -60,11 +60,7 @@ impl Objects {
         for object in &objects {
             std::fs::write(folder.path().join(&object.key), &object.body).expect("it can be kept");
         }
-        Some(Self {
-            python,
-            folder,
-            count: objects.len(),
-        })
+        Some(Self { python, folder, count: objects.len() })
     }
 
     /// What the script prints, line by line.
@@ -93,10 +89,8 @@ impl Objects {
     /// Fails unless the reader finds all records in objects that hold them in order.
     async fn hold(&self, reader: &str, records: &[Record]) {
         let expected: Vec<_> = records.iter().map(neutral).collect();
-        let places: BTreeMap<_, _> = (0..)
-            .zip(&expected)
-            .map(|(place, record)| (record["position"].to_string(), place))
-            .collect();
+        let places: BTreeMap<_, _> =
+            (0..).zip(&expected).map(|(place, record)| (record["position"].to_string(), place)).collect();
         assert_eq!(places.len(), records.len(), "positions are unique");
         let mut objects = BTreeMap::<String, Vec<Value>>::new();
         for mut record in self.ask(&["records", reader], &[]).await {
@@ -110,12 +104,7 @@ impl Objects {
         objects.sort_by_key(|records| places.get(&records[0]["position"].to_string()));
         let found = objects.concat();
         for (found, expected) in found.iter().zip(&expected) {
-            assert!(
-                found == expected,
-                "{reader}: {} became {}",
-                shortened(expected),
-                shortened(found)
-            );
+            assert!(found == expected, "{reader}: {} became {}", shortened(expected), shortened(found));
         }
         assert_eq!(found.len(), expected.len(), "{reader}");
     }
@@ -182,33 +171,19 @@ fn records() -> Vec<Record> {
 
 /// A record whose every part is there or not, of either kind, and differs from the next one's.
 fn made_up(n: usize) -> Record {
-    let operations = [
-        Operation::Create,
-        Operation::Snapshot,
-        Operation::Update,
-        Operation::Delete,
-    ];
+    let operations = [Operation::Create, Operation::Snapshot, Operation::Update, Operation::Delete];
     let data = |salt: usize| match (n / salt) % 4 {
         0 => None,
-        1 => raw((0..n % 300)
-            .map(|i| (i * n * salt) as u8)
-            .collect::<Vec<u8>>()),
-        2 => structured(format!(
-            "{{\"n\":{n},\"of\" : [{salt}.5,null,true,\"\\u0000 \\\"ü\u{1f600}\"],\"\":{{}}}}"
-        )),
+        1 => raw((0..n % 300).map(|i| (i * n * salt) as u8).collect::<Vec<u8>>()),
+        2 => structured(format!("{{\"n\":{n},\"of\" : [{salt}.5,null,true,\"\\u0000 \\\"ü\u{1f600}\"],\"\":{{}}}}")),
         _ => raw(format!("{{\"no\":\"structure {n}\"}}")),
     };
     Record {
         position: Bytes::from([&b"\xffmade up\0"[..], &(n as u32).to_be_bytes()].concat()),
         operation: operations[n % 4],
-        metadata: (0..n % 4)
-            .map(|i| (format!("ключ {i}"), format!("\u{0}\n{n}")))
-            .collect(),
+        metadata: (0..n % 4).map(|i| (format!("ключ {i}"), format!("\u{0}\n{n}"))).collect(),
         key: data(1),
-        payload: Change {
-            before: data(4),
-            after: data(16),
-        },
+        payload: Change { before: data(4), after: data(16) },
     }
 }
 
@@ -263,11 +238,7 @@ async fn parquet_has_the_columns_of_the_readme() {
             json!(["operation", "string", false]),
             json!(["metadata", "map<string, string>", false]),
             json!(["key", data, true]),
-            json!([
-                "payload",
-                format!("struct<before: {data}, after: {data}>"),
-                false
-            ]),
+            json!(["payload", format!("struct<before: {data}, after: {data}>"), false]),
         ]
     );
     let data = "STRUCT(raw BLOB, structured VARCHAR)";
@@ -279,10 +250,7 @@ async fn parquet_has_the_columns_of_the_readme() {
             json!(["operation", "VARCHAR"]),
             json!(["metadata", "MAP(VARCHAR, VARCHAR)"]),
             json!(["key", data]),
-            json!([
-                "payload",
-                format!("STRUCT(\"before\" {data}, \"after\" {data})")
-            ]),
+            json!(["payload", format!("STRUCT(\"before\" {data}, \"after\" {data})")]),
         ]
     );
 }
@@ -335,11 +303,7 @@ async fn sql_finds_its_way_into_records() {
 
 #[tokio::test]
 async fn parquet_keeps_structured_text_that_readers_of_json_refuse() {
-    let odd = [
-        "{\"half of a pair\":\"\\ud800\"}",
-        "{\"n\":1e400,\"n\":12345678901234567890123}",
-        " {\t\"a\" :\n1 } ",
-    ];
+    let odd = ["{\"half of a pair\":\"\\ud800\"}", "{\"n\":1e400,\"n\":12345678901234567890123}", " {\t\"a\" :\n1 } "];
     let mut records: Vec<_> = (0..odd.len()).map(made_up).collect();
     for (record, text) in records.iter_mut().zip(odd) {
         record.payload.after = structured(text);

@@ -75,9 +75,7 @@ pub use filter::Filter;
 pub use hook::{Held, Hook, Hooks, Pause, Seen, Stage};
 pub use journal::LoggedRequest;
 pub use operation::Operation;
-pub use options::{
-    ACCESS_KEY, AccessKey, Checksums, ConditionalWrites, Options, REGION_DEFAULT, SECRET_KEY,
-};
+pub use options::{ACCESS_KEY, AccessKey, Checksums, ConditionalWrites, Options, REGION_DEFAULT, SECRET_KEY};
 pub use refusal::Refusal;
 pub use store::{PutOptions, Store, StoredUpload, StoredVersion};
 pub use version::ObjectHeaders;
@@ -115,9 +113,7 @@ impl Listening {
 impl fmt::Debug for EmbeddedS3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.listening.as_ref().map(|listening| listening.address);
-        f.debug_struct("EmbeddedS3")
-            .field("address", &address)
-            .finish_non_exhaustive()
+        f.debug_struct("EmbeddedS3").field("address", &address).finish_non_exhaustive()
     }
 }
 
@@ -128,13 +124,7 @@ impl EmbeddedS3 {
         let address = listener.local_addr()?;
         let service = Arc::new(Service::new(options));
         let task = tokio::spawn(serve(listener, Arc::clone(&service))).abort_handle();
-        Ok(Self {
-            service,
-            listening: Some(Listening {
-                address,
-                task: Some(task),
-            }),
-        })
+        Ok(Self { service, listening: Some(Listening { address, task: Some(task) }) })
     }
 
     /// Closes its connections and refuses new ones, as a server that is restarted. What is stored stays.
@@ -166,10 +156,7 @@ impl EmbeddedS3 {
 
     /// Makes a server without a socket, whose only way in is [`Self::answer`].
     pub fn unbound(options: Options) -> Self {
-        Self {
-            service: Arc::new(Service::new(options)),
-            listening: None,
-        }
+        Self { service: Arc::new(Service::new(options)), listening: None }
     }
 
     /// Gives the URL to send requests to; empty for a server without a socket.
@@ -227,11 +214,7 @@ impl EmbeddedS3 {
     }
 
     /// Runs `action` on matching requests before they take effect; they wait for it.
-    pub fn on_request<F>(
-        &self,
-        filter: impl Into<Filter>,
-        action: impl Fn(Seen) -> F + Send + Sync + 'static,
-    ) -> Hook
+    pub fn on_request<F>(&self, filter: impl Into<Filter>, action: impl Fn(Seen) -> F + Send + Sync + 'static) -> Hook
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -281,9 +264,7 @@ async fn converse(stream: TcpStream, service: Arc<Service>) {
     });
     // The date comes from our clock.
     let mut protocol = http1::Builder::new();
-    let connection = protocol
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), answer);
+    let connection = protocol.auto_date_header(false).serve_connection(TokioIo::new(stream), answer);
     // It ends in an error whenever a fault or the client closes it.
     let _ = connection.await;
 }

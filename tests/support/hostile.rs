@@ -30,15 +30,9 @@ pub fn file(variant: &str) -> PathBuf {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     static BUILT: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
     let (folder, plain) = BUILT.get_or_init(build);
-    assert!(
-        variant.len() <= NAME_BYTES,
-        "the name `{variant}` is too long"
-    );
-    let mut marks = plain
-        .windows(MARK.len())
-        .enumerate()
-        .filter(|(_, window)| *window == MARK)
-        .map(|(at, _)| at + MARK.len());
+    assert!(variant.len() <= NAME_BYTES, "the name `{variant}` is too long");
+    let mut marks =
+        plain.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK).map(|(at, _)| at + MARK.len());
     let (at, another) = (marks.next(), marks.next());
     let at = at.expect("the variant's place is in the file");
     assert_eq!(another, None, "and is the only one");
@@ -49,10 +43,7 @@ pub fn file(variant: &str) -> PathBuf {
     let file = folder.join(format!("hostile-{variant}.wasm"));
     // Nor does any other test of this one write to the same place.
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let new = folder.join(format!(
-        "hostile-{variant}.{}-{number}.new",
-        std::process::id()
-    ));
+    let new = folder.join(format!("hostile-{variant}.{}-{number}.new", std::process::id()));
     fs::write(&new, bytes).expect("the folder can be written to");
     fs::rename(&new, &file).expect("a file can be replaced");
     file
@@ -73,10 +64,7 @@ pub async fn connector(variant: &str) -> Result<Connector> {
 ///
 /// If it can't be built.
 pub fn options(variant: &str) -> Options {
-    Options {
-        component: Some(file(variant)),
-        ..world::load()
-    }
+    Options { component: Some(file(variant)), ..world::load() }
 }
 
 /// Builds the component; gives the folder that it is in, and its bytes.
@@ -95,13 +83,9 @@ fn build() -> (PathBuf, Vec<u8>) {
         .env("CONST_RANDOM_SEED", "s3-connector")
         .stdin(Stdio::null());
     // What was meant for the build of the tests is not meant for this one.
-    for variable in [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTC_WRAPPER",
-        "CARGO_BUILD_TARGET",
-    ] {
+    for variable in
+        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"]
+    {
         cargo.env_remove(variable);
     }
     let output = cargo.output().expect("cargo is where it was");
@@ -121,9 +105,5 @@ fn target_folder() -> PathBuf {
     let this = std::env::current_exe().expect("a running program has a path");
     let folder = this.parent().expect("a program is in a folder");
     let up = if folder.ends_with("deps") { 2 } else { 1 };
-    folder
-        .ancestors()
-        .nth(up)
-        .expect("a profile is in a target folder")
-        .to_owned()
+    folder.ancestors().nth(up).expect("a profile is in a target folder").to_owned()
 }

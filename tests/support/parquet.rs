@@ -17,10 +17,7 @@ use s3_connector::record::{Change, Data, NoBody, Operation, Record};
 /// Says what is not as the destination writes it.
 pub fn read(object: &Bytes) -> Result<Vec<Record<NoBody>>> {
     let reader = SerializedFileReader::new(object.clone())?;
-    reader
-        .get_row_iter(None)?
-        .map(|row| record(&row?))
-        .collect()
+    reader.get_row_iter(None)?.map(|row| record(&row?)).collect()
 }
 
 fn record(row: &Row) -> Result<Record<NoBody>> {
@@ -43,10 +40,7 @@ fn record(row: &Row) -> Result<Record<NoBody>> {
             })
             .collect::<Result<_>>()?,
         key: data(field(row, "key")?)?,
-        payload: Change {
-            before: data(field(payload, "before")?)?,
-            after: data(field(payload, "after")?)?,
-        },
+        payload: Change { before: data(field(payload, "before")?)?, after: data(field(payload, "after")?)? },
     })
 }
 
@@ -63,9 +57,7 @@ fn data(value: &Field) -> Result<Option<Data<NoBody>>> {
 
 fn field<'a>(row: &'a Row, name: &str) -> Result<&'a Field> {
     let found = row.get_column_iter().find(|(column, _)| *column == name);
-    found
-        .map(|(_, value)| value)
-        .ok_or_else(|| unexpected(name, &"missing"))
+    found.map(|(_, value)| value).ok_or_else(|| unexpected(name, &"missing"))
 }
 
 fn group(value: &Field) -> Result<Option<&Row>> {

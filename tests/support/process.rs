@@ -71,17 +71,13 @@ impl Invocation {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let this = Self::of(Command::new("bash"), "bash");
-        this.args(&["-o", "pipefail", "-c", script])
-            .env("PATH", path)
+        this.args(&["-o", "pipefail", "-c", script]).env("PATH", path)
     }
 
     fn of(mut command: Command, text: &str) -> Self {
         for (name, _) in std::env::vars_os() {
             let of_ours = |prefix| name.to_string_lossy().starts_with(prefix);
-            let is_proxy = name
-                .to_string_lossy()
-                .to_ascii_lowercase()
-                .ends_with("_proxy");
+            let is_proxy = name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy");
             if of_ours("AWS_") || of_ours("S3_CONNECTOR_") || is_proxy {
                 command.env_remove(&name);
             }
@@ -184,17 +180,9 @@ impl Invocation {
         let started = self.command.spawn();
         let mut child = started.unwrap_or_else(|error| panic!("{}: {error}", self.text));
         let mut output = child.stdout.take();
-        let held = if self.holds_output {
-            output.take()
-        } else {
-            None
-        };
+        let held = if self.holds_output { output.take() } else { None };
         let mut errors = child.stderr.take();
-        let held_errors = if self.holds_errors {
-            errors.take()
-        } else {
-            None
-        };
+        let held_errors = if self.holds_errors { errors.take() } else { None };
         Running {
             input: child.stdin.take(),
             output: output.map_or_else(Stream::empty, Stream::of),
@@ -289,12 +277,7 @@ impl Running {
     /// Waits until a line of its stderr holds this.
     pub async fn says(&mut self, what: &str) {
         let waited = timeout(PATIENCE, self.errors.holds(what)).await;
-        assert!(
-            waited == Ok(true),
-            "{} did not say `{what}`: {}",
-            self.text,
-            self.seen()
-        );
+        assert!(waited == Ok(true), "{} did not say `{what}`: {}", self.text, self.seen());
     }
 
     /// Waits until it can't say any more, since nobody reads what it said.

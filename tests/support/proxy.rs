@@ -39,11 +39,7 @@ impl Proxy {
                 tokio::spawn(serve(near, wanted.clone(), Arc::clone(&kept)));
             }
         });
-        Ok(Self {
-            address,
-            asked,
-            task,
-        })
+        Ok(Self { address, asked, task })
     }
 
     /// Host and port.
@@ -65,11 +61,7 @@ impl Drop for Proxy {
 }
 
 /// Serves one connection. A peer that goes away ends it.
-async fn serve(
-    mut near: TcpStream,
-    wanted: Option<String>,
-    asked: Arc<Mutex<Vec<String>>>,
-) -> io::Result<()> {
+async fn serve(mut near: TcpStream, wanted: Option<String>, asked: Arc<Mutex<Vec<String>>>) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD_BYTES_MAX {
         head.push(near.read_u8().await?);
@@ -77,14 +69,8 @@ async fn serve(
     let head = String::from_utf8(head).map_err(io::Error::other)?;
     let mut lines = head.trim_end().lines();
     let mut first = lines.next().unwrap_or_default().split(' ');
-    let (method, target) = (
-        first.next().unwrap_or_default(),
-        first.next().unwrap_or_default(),
-    );
-    let is_own = |line: &&str| {
-        line.to_ascii_lowercase()
-            .starts_with("proxy-authorization:")
-    };
+    let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+    let is_own = |line: &&str| line.to_ascii_lowercase().starts_with("proxy-authorization:");
     let (own, others): (Vec<&str>, Vec<&str>) = lines.partition(is_own);
     let given = own.first().and_then(|line| line.split_once(": "));
     let given = given.map(|(_, value)| value.replacen("Basic", "basic", 1));
@@ -92,10 +78,7 @@ async fn serve(
         let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n";
         return near.write_all(refusal.as_bytes()).await;
     }
-    asked
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(format!("{method} {target}"));
+    asked.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{method} {target}"));
     let mut far = if method == "CONNECT" {
         let far = TcpStream::connect(target).await?;
         near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;

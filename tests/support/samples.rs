@@ -20,46 +20,18 @@ pub fn samples() -> Vec<Record> {
     let record = |number: usize, operation, key, before, after| Record {
         position: Bytes::from(format!("p{number}\u{0}\n")),
         operation,
-        metadata: [
-            ("n".to_owned(), number.to_string()),
-            ("ü".to_owned(), "\u{1}\"".to_owned()),
-        ]
-        .into(),
+        metadata: [("n".to_owned(), number.to_string()), ("ü".to_owned(), "\u{1}\"".to_owned())].into(),
         key,
         payload: Change { before, after },
     };
     let mut samples = vec![
         record(0, Operation::Snapshot, raw("key"), None, raw("plain")),
-        record(
-            1,
-            Operation::Create,
-            raw(&b"\xff\xfe"[..]),
-            None,
-            raw(&b"\x00\xff\x80\n"[..]),
-        ),
-        record(
-            2,
-            Operation::Update,
-            structured("{\"id\":1}"),
-            raw("old"),
-            structured("{\"a\":[1.50,null]}"),
-        ),
+        record(1, Operation::Create, raw(&b"\xff\xfe"[..]), None, raw(&b"\x00\xff\x80\n"[..])),
+        record(2, Operation::Update, structured("{\"id\":1}"), raw("old"), structured("{\"a\":[1.50,null]}")),
         record(3, Operation::Delete, raw("key"), None, None),
         record(4, Operation::Create, None, None, raw("")),
-        record(
-            5,
-            Operation::Delete,
-            structured("{}"),
-            structured("{\"was\":\"here\"}"),
-            None,
-        ),
-        record(
-            6,
-            Operation::Update,
-            raw("\u{2028}"),
-            raw(&b"\xc3\x28"[..]),
-            raw("{\"looks\":\"structured\"}"),
-        ),
+        record(5, Operation::Delete, structured("{}"), structured("{\"was\":\"here\"}"), None),
+        record(6, Operation::Update, raw("\u{2028}"), raw(&b"\xc3\x28"[..]), raw("{\"looks\":\"structured\"}")),
     ];
     samples[6].position = Bytes::from_static(b"\xff\x00\xfe");
     samples[6].metadata.clear();

@@ -18,9 +18,7 @@ use bytes::Bytes;
 use s3_connector_host::environment::Environment;
 use s3_connector_host::record::NoBody;
 use s3_connector_host::state::{MemoryState, StateStore};
-use s3_connector_host::{
-    Ack, Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source,
-};
+use s3_connector_host::{Ack, Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source};
 use tokio::sync::OnceCell;
 
 use crate::embedded::{self, EmbeddedS3, Versioning};
@@ -62,30 +60,16 @@ impl World {
 
     /// A world on a bucket that keeps versions, by a clock that a case may set.
     pub async fn versioned_at(clock: embedded::Clock) -> Self {
-        let world = Self::with(embedded::Options {
-            clock,
-            ..embedded::Options::default()
-        })
-        .await;
-        world
-            .server
-            .store()
-            .set_versioning(BUCKET, Versioning::Enabled)
-            .expect("the bucket is there");
+        let world = Self::with(embedded::Options { clock, ..embedded::Options::default() }).await;
+        world.server.store().set_versioning(BUCKET, Versioning::Enabled).expect("the bucket is there");
         world
     }
 
     /// A world on a store of its own kind.
     pub async fn with(options: embedded::Options) -> Self {
         let server = EmbeddedS3::start(options).await.expect("a port is free");
-        server
-            .store()
-            .create_bucket(BUCKET)
-            .expect("the store is new");
-        Self {
-            server,
-            connector: connector().await,
-        }
+        server.store().create_bucket(BUCKET).expect("the store is new");
+        Self { server, connector: connector().await }
     }
 
     /// The settings that reach the bucket.
@@ -97,25 +81,14 @@ impl World {
             ("aws.bucket", BUCKET),
             ("aws.endpoint", &self.server.endpoint()),
         ];
-        base.iter()
-            .chain(more)
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect()
+        base.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
     /// A source that is open.
-    pub async fn source(
-        &self,
-        more: &[(&str, &str)],
-        state: &State,
-        position: Option<&[u8]>,
-    ) -> Result<Source> {
+    pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
         // Cases look often, so that they end soon.
         let quick = [&[("pollingPeriod", "10ms")], more].concat();
-        let given = Given {
-            state: state.0.clone(),
-            ..Given::default()
-        };
+        let given = Given { state: state.0.clone(), ..Given::default() };
         let mut source = self.connector.source(self.settings(&quick), given).await?;
         source.open(position).await?;
         Ok(source)
@@ -124,28 +97,19 @@ impl World {
     /// A destination that is open.
     pub async fn destination(&self, more: &[(&str, &str)]) -> Result<Destination> {
         let given = Given::default();
-        let mut destination = self
-            .connector
-            .destination(self.settings(more), given)
-            .await?;
+        let mut destination = self.connector.destination(self.settings(more), given).await?;
         destination.open().await?;
         Ok(destination)
     }
 
     /// Stores an object.
     pub fn put(&self, key: &str, body: impl Into<Bytes>) {
-        self.server
-            .store()
-            .put(BUCKET, key, body)
-            .expect("the store takes it");
+        self.server.store().put(BUCKET, key, body).expect("the store takes it");
     }
 
     /// Deletes an object.
     pub fn delete(&self, key: &str) {
-        self.server
-            .store()
-            .delete(BUCKET, key)
-            .expect("the store deletes it");
+        self.server.store().delete(BUCKET, key).expect("the store deletes it");
     }
 }
 
@@ -216,9 +180,7 @@ pub async fn read_all(source: &mut handles::Source) -> Result<Vec<Record>> {
             source.ack(&last).await?;
         }
     };
-    tokio::time::timeout(PATIENCE, read)
-        .await
-        .expect("the source catches up")?;
+    tokio::time::timeout(PATIENCE, read).await.expect("the source catches up")?;
     Ok(records)
 }
 
@@ -236,9 +198,7 @@ pub async fn read_some(source: &mut handles::Source, count: usize) -> Result<Vec
         }
         Ok::<_, Error>(())
     };
-    tokio::time::timeout(PATIENCE, read)
-        .await
-        .expect("the records come")?;
+    tokio::time::timeout(PATIENCE, read).await.expect("the records come")?;
     Ok(records)
 }
 

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use s3_connector::config;
 
 /// Words that say nothing about what is in a module.
-const EMPTY_NAMES: [&str; 10] = [
-    "utils", "util", "common", "helpers", "helper", "manager", "service", "impl", "misc", "mod",
-];
+const EMPTY_NAMES: [&str; 10] =
+    ["utils", "util", "common", "helpers", "helper", "manager", "service", "impl", "misc", "mod"];
 
 /// Folders that are not the project's own: what was built, and what is others'.
 const FOREIGN_FOLDERS: [&str; 3] = ["target", ".git", "wit/deps"];
@@ -33,10 +32,7 @@ const FOREIGN_PLACES: [&str; 9] = [
 const LINES_MAX: usize = 800;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("tests are in the workspace")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests are in the workspace").to_owned()
 }
 
 /// All files of ours below `folder` whose names end so, with their paths from the root.
@@ -63,10 +59,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 }
 
 fn sources() -> Vec<(String, String)> {
-    ["guest", "host", "tests"]
-        .iter()
-        .flat_map(|folder| files(folder, ".rs"))
-        .collect()
+    ["guest", "host", "tests"].iter().flat_map(|folder| files(folder, ".rs")).collect()
 }
 
 /// Fails with all that is wrong, a line each.
@@ -76,53 +69,29 @@ fn none(problems: Vec<String>) {
 
 #[test]
 fn every_file_says_what_it_owns() {
-    let silent = sources()
-        .into_iter()
-        .filter(|(_, text)| !text.starts_with("//! "));
-    none(
-        silent
-            .map(|(name, _)| format!("{name} does not open with //!"))
-            .collect(),
-    );
+    let silent = sources().into_iter().filter(|(_, text)| !text.starts_with("//! "));
+    none(silent.map(|(name, _)| format!("{name} does not open with //!")).collect());
 }
 
 #[test]
 fn no_file_is_longer_than_one_can_read() {
-    let long = sources()
-        .into_iter()
-        .filter(|(_, text)| text.lines().count() > LINES_MAX);
-    none(
-        long.map(|(name, text)| format!("{name} has {} lines", text.lines().count()))
-            .collect(),
-    );
+    let long = sources().into_iter().filter(|(_, text)| text.lines().count() > LINES_MAX);
+    none(long.map(|(name, text)| format!("{name} has {} lines", text.lines().count())).collect());
 }
 
 #[test]
 fn modules_are_named_after_things() {
     let empty = |name: &str| {
-        let stem = Path::new(name)
-            .file_stem()
-            .map(|s| s.to_string_lossy().into_owned());
+        let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned());
         stem.is_some_and(|stem| EMPTY_NAMES.contains(&stem.as_str()))
     };
-    none(
-        sources()
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(|name| empty(name))
-            .collect(),
-    );
+    none(sources().into_iter().map(|(name, _)| name).filter(|name| empty(name)).collect());
 }
 
 #[test]
 fn nothing_unfinished_is_left() {
     // Put together here, so that this file does not find itself.
-    let marks = [
-        concat!("dbg", "!("),
-        concat!("todo", "!("),
-        concat!("unimpl", "emented!("),
-        concat!("FIX", "ME"),
-    ];
+    let marks = [concat!("dbg", "!("), concat!("todo", "!("), concat!("unimpl", "emented!("), concat!("FIX", "ME")];
     let todo = concat!("TO", "DO");
     let mut problems = Vec::new();
     for (name, text) in sources() {
@@ -139,19 +108,13 @@ fn nothing_unfinished_is_left() {
 /// Lines that code is made of: no comments, no tests.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let tests = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
-    text[..tests]
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with("//"))
+    text[..tests].lines().map(str::trim).filter(|line| !line.starts_with("//"))
 }
 
 /// Lines of the files for which `applies` that hold one of `words`.
 fn uses(folder: &str, applies: impl Fn(&str) -> bool, words: &[&str]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (name, text) in files(folder, ".rs")
-        .into_iter()
-        .filter(|(name, _)| applies(name))
-    {
+    for (name, text) in files(folder, ".rs").into_iter().filter(|(name, _)| applies(name)) {
         for line in code(&text).filter(|line| words.iter().any(|word| line.contains(word))) {
             problems.push(format!("{name}: {line}"));
         }
@@ -161,27 +124,12 @@ fn uses(folder: &str, applies: impl Fn(&str) -> bool, words: &[&str]) -> Vec<Str
 
 #[test]
 fn only_the_edges_see_generated_code() {
-    let inner = |name: &str| {
-        !["component.rs", "wasi.rs", "lib.rs"]
-            .iter()
-            .any(|edge| name.ends_with(edge))
-    };
-    none(uses(
-        "guest/src",
-        inner,
-        &["bindings::", "crate::component", "crate::wasi", "::wasi::"],
-    ));
+    let inner = |name: &str| !["component.rs", "wasi.rs", "lib.rs"].iter().any(|edge| name.ends_with(edge));
+    none(uses("guest/src", inner, &["bindings::", "crate::component", "crate::wasi", "::wasi::"]));
     let above = |name: &str| {
-        [
-            "cli",
-            "pipeline",
-            "egress",
-            "credentials",
-            "state",
-            "environment",
-        ]
-        .iter()
-        .any(|part| name.contains(&format!("src/{part}")))
+        ["cli", "pipeline", "egress", "credentials", "state", "environment"]
+            .iter()
+            .any(|part| name.contains(&format!("src/{part}")))
     };
     none(uses("host/src", above, &["crate::bindings"]));
 }
@@ -189,39 +137,16 @@ fn only_the_edges_see_generated_code() {
 #[test]
 fn dependencies_run_one_way() {
     let below = |name: &str| {
-        [
-            "s3", "config", "record", "position", "ports", "error", "limits", "time",
-        ]
-        .iter()
-        .any(|part| name.starts_with(&format!("guest/src/{part}")))
+        ["s3", "config", "record", "position", "ports", "error", "limits", "time"]
+            .iter()
+            .any(|part| name.starts_with(&format!("guest/src/{part}")))
     };
-    none(uses(
-        "guest/src",
-        below,
-        &["crate::source", "crate::destination"],
-    ));
+    none(uses("guest/src", below, &["crate::source", "crate::destination"]));
     let ports = |name: &str| name.ends_with("/ports.rs") || name.ends_with("/error.rs");
     let lowest = |name: &str| ports(name) && !name.contains("s3/");
-    none(uses(
-        "guest/src",
-        lowest,
-        &[
-            "crate::s3",
-            "crate::record",
-            "crate::position",
-            "crate::config",
-        ],
-    ));
-    none(uses(
-        "guest/src",
-        |name| name.contains("/source"),
-        &["crate::destination"],
-    ));
-    none(uses(
-        "guest/src",
-        |name| name.contains("/destination"),
-        &["crate::source"],
-    ));
+    none(uses("guest/src", lowest, &["crate::s3", "crate::record", "crate::position", "crate::config"]));
+    none(uses("guest/src", |name| name.contains("/source"), &["crate::destination"]));
+    none(uses("guest/src", |name| name.contains("/destination"), &["crate::source"]));
 }
 
 #[test]
@@ -240,44 +165,18 @@ fn the_host_knows_the_guest_by_its_plain_types() {
 #[test]
 fn policy_and_signing_do_nothing_but_judge_and_sign() {
     let pure = |name: &str| name.contains("egress/policy") || name.contains("egress/sign");
-    none(uses(
-        "host/src",
-        pure,
-        &[
-            "wasmtime",
-            "tokio",
-            "SystemTime::now",
-            "std::fs",
-            "std::net",
-        ],
-    ));
+    none(uses("host/src", pure, &["wasmtime", "tokio", "SystemTime::now", "std::fs", "std::net"]));
 }
 
 #[test]
 fn the_guest_asks_its_ports_for_time_and_chance() {
-    let words = [
-        "SystemTime::now",
-        "Instant::now",
-        "thread::",
-        "HashMap",
-        "HashSet",
-        "std::env",
-    ];
+    let words = ["SystemTime::now", "Instant::now", "thread::", "HashMap", "HashSet", "std::env"];
     none(uses("guest/src", |_| true, &words));
 }
 
 #[test]
 fn every_item_of_the_contract_is_explained_and_dated() {
-    let starts = [
-        "interface ",
-        "record ",
-        "%record ",
-        "variant ",
-        "enum ",
-        "resource ",
-        "type ",
-        "world ",
-    ];
+    let starts = ["interface ", "record ", "%record ", "variant ", "enum ", "resource ", "type ", "world "];
     let mut problems = Vec::new();
     for (name, text) in files("wit", ".wit") {
         let mut explained = false;
@@ -308,31 +207,24 @@ fn every_item_of_the_contract_is_explained_and_dated() {
 fn every_setting_is_in_the_readme() {
     let readme = fs::read_to_string(root().join("README.md")).expect("there is one");
     let parameters = config::source_parameters().chain(config::destination_parameters());
-    let missing = parameters.filter(|p| {
-        !readme.contains(&format!("| `{}`", p.name)) && !readme.contains(&format!("`{}` |", p.name))
-    });
+    let missing = parameters
+        .filter(|p| !readme.contains(&format!("| `{}`", p.name)) && !readme.contains(&format!("`{}` |", p.name)));
     none(missing.map(|parameter| parameter.name.to_owned()).collect());
 }
 
 #[test]
 fn the_project_stands_alone() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).expect("there is one");
-    assert!(
-        changelog.contains("## Unreleased"),
-        "the changelog has a place for what comes next"
-    );
+    assert!(changelog.contains("## Unreleased"), "the changelog has a place for what comes next");
     let has_suffix = |name: &str| {
-        [
-            ".rs", ".md", ".toml", ".wit", ".sh", ".py", ".txt", ".yaml", "Makefile", "run",
-        ]
-        .iter()
-        .any(|suffix| name.ends_with(suffix))
+        [".rs", ".md", ".toml", ".wit", ".sh", ".py", ".txt", ".yaml", "Makefile", "run"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
     };
     let mut problems = Vec::new();
     // Its own list of what must not stand elsewhere is in this file.
     let papers = files("", "").into_iter();
-    for (name, text) in papers.filter(|(name, _)| has_suffix(name) && name != "tests/tidy/main.rs")
-    {
+    for (name, text) in papers.filter(|(name, _)| has_suffix(name) && name != "tests/tidy/main.rs") {
         let foreign = FOREIGN_PLACES.iter().filter(|place| text.contains(**place));
         problems.extend(foreign.map(|place| format!("{name} names {place}")));
     }

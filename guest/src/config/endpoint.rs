@@ -21,21 +21,11 @@ impl Endpoint {
     /// # Errors
     ///
     /// What is expected of `aws.endpoint` instead, to follow "must be".
-    pub fn new(
-        url: Option<&str>,
-        path_style: Option<bool>,
-        region: &str,
-        bucket: &str,
-    ) -> Result<Self, &'static str> {
+    pub fn new(url: Option<&str>, path_style: Option<bool>, region: &str, bucket: &str) -> Result<Self, &'static str> {
         let (tls, host, display, path_style) = match url {
             Some(url) => {
                 let (tls, host) = split(url)?;
-                (
-                    tls,
-                    host.to_owned(),
-                    url.trim_end_matches('/').to_owned(),
-                    path_style.unwrap_or(true),
-                )
+                (tls, host.to_owned(), url.trim_end_matches('/').to_owned(), path_style.unwrap_or(true))
             }
             None => {
                 let host = format!("s3.{region}.{}", domain(region));
@@ -44,17 +34,8 @@ impl Endpoint {
                 (true, host.clone(), format!("https://{host}"), path_style)
             }
         };
-        let authority = if path_style {
-            host
-        } else {
-            format!("{bucket}.{host}")
-        };
-        Ok(Self {
-            tls,
-            authority,
-            path_style,
-            display,
-        })
+        let authority = if path_style { host } else { format!("{bucket}.{host}") };
+        Ok(Self { tls, authority, path_style, display })
     }
 }
 
@@ -80,9 +61,7 @@ pub fn domain(region: &str) -> &'static str {
 /// `b.s3-eu-west-1.amazonaws.com`, as S3 writes them in its answers.
 pub fn region_of(host: &str) -> Option<&str> {
     let domains = DOMAINS.iter().map(|(_, domain)| *domain);
-    let place = domains
-        .chain(["amazonaws.com"])
-        .find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
+    let place = domains.chain(["amazonaws.com"]).find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
     let (before, region) = place.rsplit_once(['.']).unwrap_or(("", place));
     let is_service = |name: &str| before == name || before.ends_with(&format!(".{name}"));
     match region.strip_prefix("s3-") {
@@ -90,10 +69,7 @@ pub fn region_of(host: &str) -> Option<&str> {
         Some("accelerate" | "external-1" | "global" | "fips") => None,
         Some(region) if region.starts_with("website-") => None,
         Some(region) => Some(region),
-        None => ["s3", "s3.dualstack", "s3-fips", "s3-fips.dualstack"]
-            .into_iter()
-            .any(is_service)
-            .then_some(region),
+        None => ["s3", "s3.dualstack", "s3-fips", "s3-fips.dualstack"].into_iter().any(is_service).then_some(region),
     }
 }
 
@@ -115,9 +91,7 @@ fn split(url: &str) -> Result<(bool, &str), &'static str> {
         _ => (host, None),
     };
     let named = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
         && (name.starts_with('[') || !name.contains(':'));
     if !named || port.is_some_and(|p| p.parse::<u16>().is_err()) {
         return Err("a URL such as http://127.0.0.1:9000");
@@ -136,10 +110,7 @@ pub fn check_bucket(bucket: &str) -> Result<(), &'static str> {
     if (3..=255).contains(&bucket.len())
         && bucket.bytes().all(allowed)
         && !bucket.contains("..")
-        && bucket
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_alphanumeric())
+        && bucket.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
     {
         Ok(())
     } else {
@@ -153,11 +124,7 @@ pub fn check_bucket(bucket: &str) -> Result<(), &'static str> {
 ///
 /// What is expected instead, to follow "must be".
 pub fn check_region(region: &str) -> Result<(), &'static str> {
-    if region.len() <= 63
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    {
+    if region.len() <= 63 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         Ok(())
     } else {
         Err("a region such as us-east-1")
@@ -169,29 +136,16 @@ mod tests {
     use super::*;
 
     fn new(url: Option<&str>, path_style: Option<bool>, bucket: &str) -> (bool, String, bool) {
-        let endpoint =
-            Endpoint::new(url, path_style, "eu-west-1", bucket).expect("a good endpoint");
+        let endpoint = Endpoint::new(url, path_style, "eu-west-1", bucket).expect("a good endpoint");
         (endpoint.tls, endpoint.authority, endpoint.path_style)
     }
 
     #[test]
     fn aws_is_addressed_by_host_and_others_by_path() {
-        assert_eq!(
-            new(None, None, "logs"),
-            (true, "logs.s3.eu-west-1.amazonaws.com".into(), false)
-        );
-        assert_eq!(
-            new(None, None, "my.logs"),
-            (true, "s3.eu-west-1.amazonaws.com".into(), true)
-        );
-        assert_eq!(
-            new(Some("http://[::1]:9000/"), None, "logs"),
-            (false, "[::1]:9000".into(), true)
-        );
-        assert_eq!(
-            new(Some("https://r2.dev"), Some(false), "logs"),
-            (true, "logs.r2.dev".into(), false)
-        );
+        assert_eq!(new(None, None, "logs"), (true, "logs.s3.eu-west-1.amazonaws.com".into(), false));
+        assert_eq!(new(None, None, "my.logs"), (true, "s3.eu-west-1.amazonaws.com".into(), true));
+        assert_eq!(new(Some("http://[::1]:9000/"), None, "logs"), (false, "[::1]:9000".into(), true));
+        assert_eq!(new(Some("https://r2.dev"), Some(false), "logs"), (true, "logs.r2.dev".into(), false));
     }
 
     #[test]
@@ -234,33 +188,14 @@ mod tests {
 
     #[test]
     fn what_is_no_endpoint_is_refused() {
-        for url in [
-            "minio:9000",
-            "ftp://x",
-            "http://",
-            "http://a/b",
-            "http://u@h",
-            "http://h:port",
-            "http://a b",
-        ] {
+        for url in ["minio:9000", "ftp://x", "http://", "http://a/b", "http://u@h", "http://h:port", "http://a b"] {
             assert!(Endpoint::new(Some(url), None, "r", "b").is_err(), "{url}");
         }
     }
 
     #[test]
     fn a_bucket_cannot_leave_its_place() {
-        for bucket in [
-            "",
-            "ab",
-            "a/b",
-            "../x",
-            "a..b",
-            ".ab",
-            "a?b",
-            "a#b",
-            "a%2fb",
-            "user@host",
-        ] {
+        for bucket in ["", "ab", "a/b", "../x", "a..b", ".ab", "a?b", "a#b", "a%2fb", "user@host"] {
             assert!(check_bucket(bucket).is_err(), "{bucket}");
         }
         assert!(check_bucket("my-bucket.logs_2").is_ok());

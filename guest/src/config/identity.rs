@@ -27,23 +27,12 @@ pub fn of(endpoint: &Endpoint, region: &str, bucket: &str) -> String {
         _ => &authority,
     };
     let port = if endpoint.tls { ":443" } else { ":80" };
-    let host = host
-        .strip_suffix(port)
-        .unwrap_or(host)
-        .trim_end_matches('.');
-    if is_aws(host) {
-        format!("aws:{}", region.to_ascii_lowercase())
-    } else {
-        host.to_owned()
-    }
+    let host = host.strip_suffix(port).unwrap_or(host).trim_end_matches('.');
+    if is_aws(host) { format!("aws:{}", region.to_ascii_lowercase()) } else { host.to_owned() }
 }
 
 fn is_aws(host: &str) -> bool {
-    let is_s3 = |service: &str| {
-        service
-            .split('.')
-            .any(|label| label == "s3" || label.starts_with("s3-"))
-    };
+    let is_s3 = |service: &str| service.split('.').any(|label| label == "s3" || label.starts_with("s3-"));
     AWS_DOMAINS.iter().any(|domain| {
         let service = host.strip_suffix(domain).and_then(|s| s.strip_suffix('.'));
         service.is_some_and(is_s3)
@@ -71,10 +60,7 @@ mod tests {
             (Some("https://s3.dualstack.eu-west-1.amazonaws.com"), None),
             (Some("https://s3-fips.eu-west-1.amazonaws.com"), None),
             (Some("https://s3-accelerate.amazonaws.com"), Some(false)),
-            (
-                Some("https://bucket.vpce-1a-2b.s3.eu-west-1.vpce.amazonaws.com"),
-                None,
-            ),
+            (Some("https://bucket.vpce-1a-2b.s3.eu-west-1.vpce.amazonaws.com"), None),
             (Some("http://s3.eu-west-1.amazonaws.com"), None),
         ] {
             let found = identity(url, path_style, "eu-west-1");
@@ -89,16 +75,8 @@ mod tests {
             ("http://127.0.0.1:9000", None, "127.0.0.1:9000"),
             ("http://127.0.0.1:9001", None, "127.0.0.1:9001"),
             ("https://Minio.Example.com", None, "minio.example.com"),
-            (
-                "https://minio.example.com:443/",
-                Some(false),
-                "minio.example.com",
-            ),
-            (
-                "http://minio.example.com:80",
-                Some(true),
-                "minio.example.com",
-            ),
+            ("https://minio.example.com:443/", Some(false), "minio.example.com"),
+            ("http://minio.example.com:80", Some(true), "minio.example.com"),
             ("https://minio.example.com:80", None, "minio.example.com:80"),
             ("https://logs.example.com", None, "logs.example.com"),
             ("http://[::1]:9000", None, "[::1]:9000"),

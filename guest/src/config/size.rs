@@ -18,13 +18,9 @@ const UNITS: [(&str, u64); 11] = [
 
 /// Reads a size; none where the text is no size.
 pub fn parse(text: &str) -> Option<u64> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let (_, scale) = UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    let (_, scale) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
     number.parse::<u64>().ok()?.checked_mul(*scale)
 }
 
@@ -34,13 +30,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_units() {
-        for (text, bytes) in [
-            ("4096", 4096),
-            ("16MiB", 16 << 20),
-            ("5MB", 5_000_000),
-            ("1 GiB", 1 << 30),
-            ("2k", 2048),
-        ] {
+        for (text, bytes) in [("4096", 4096), ("16MiB", 16 << 20), ("5MB", 5_000_000), ("1 GiB", 1 << 30), ("2k", 2048)]
+        {
             assert_eq!(parse(text), Some(bytes), "{text}");
         }
         for text in ["", "MiB", "-1", "1.5MiB", "1TiB", "99999999999999999999"] {

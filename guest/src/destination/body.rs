@@ -18,13 +18,7 @@ use crate::record::{Change, Data, NoBody, Record};
 /// `invalid` for more bytes than a destination takes, `corrupt` for another count than was
 /// declared, `unavailable` where a body breaks off.
 pub(super) async fn read<B: Body>(record: Record<B>) -> Result<Record<NoBody>> {
-    let Record {
-        position,
-        operation,
-        metadata,
-        key,
-        payload,
-    } = record;
+    let Record { position, operation, metadata, key, payload } = record;
     Ok(Record {
         position,
         operation,
@@ -42,9 +36,7 @@ async fn read_data<B: Body>(field: &str, data: Option<Data<B>>) -> Result<Option
         None => None,
         Some(Data::Raw(bytes)) => Some(Data::Raw(bytes)),
         Some(Data::Structured(text)) => Some(Data::Structured(text)),
-        Some(Data::Body { length, mut bytes }) => {
-            Some(Data::Raw(read_body(field, length, &mut bytes).await?))
-        }
+        Some(Data::Body { length, mut bytes }) => Some(Data::Raw(read_body(field, length, &mut bytes).await?)),
     })
 }
 
@@ -76,11 +68,7 @@ async fn read_body<B: Body>(field: &str, length: Option<u64>, body: &mut B) -> R
     }
     match length {
         Some(length) if count != length => {
-            let relation = if count < length {
-                "is shorter"
-            } else {
-                "is longer"
-            };
+            let relation = if count < length { "is shorter" } else { "is longer" };
             Err(Error::corrupt(format!(
                 "the body of the record's `{field}` {relation} than its declared {length} bytes"
             )))
@@ -132,10 +120,7 @@ mod tests {
     use crate::record::{Metadata, Operation};
 
     fn body(length: Option<u64>, pieces: &[&[u8]]) -> Option<Data<Pieces>> {
-        Some(Data::Body {
-            length,
-            bytes: Pieces::of(pieces),
-        })
+        Some(Data::Body { length, bytes: Pieces::of(pieces) })
     }
 
     fn raw(bytes: &'static [u8]) -> Option<Data<NoBody>> {
@@ -152,10 +137,7 @@ mod tests {
             (&[], b""),
             (&[b""], b""),
             (&[b"one"], b"one"),
-            (
-                &[b"", b"one ", b"", b"two ", b"three", b""],
-                b"one two three",
-            ),
+            (&[b"", b"one ", b"", b"two ", b"three", b""], b"one two three"),
         ];
         for (pieces, whole) in cases {
             for length in [None, Some(whole.len() as u64)] {
@@ -171,20 +153,11 @@ mod tests {
             operation: Operation::Update,
             metadata: Metadata::new(),
             key: body(None, &[b"key"]),
-            payload: Change {
-                before: body(None, &[b"before"]),
-                after: body(None, &[b"after"]),
-            },
+            payload: Change { before: body(None, &[b"before"]), after: body(None, &[b"after"]) },
         };
         let read = Model::new(1).block_on(read(record)).expect("reads");
         assert_eq!(read.key, raw(b"key"));
-        assert_eq!(
-            read.payload,
-            Change {
-                before: raw(b"before"),
-                after: raw(b"after")
-            }
-        );
+        assert_eq!(read.payload, Change { before: raw(b"before"), after: raw(b"after") });
     }
 
     #[test]
@@ -201,17 +174,9 @@ mod tests {
     fn a_body_larger_than_any_record_is_not_read_to_its_end() {
         let piece = Bytes::from(vec![0; 1 << 20]);
         let pieces = (0..100).map(|_| Ok(piece.clone())).collect();
-        let mut endless = Pieces {
-            left: pieces,
-            late: None,
-        };
+        let mut endless = Pieces { left: pieces, late: None };
         let error = Model::new(1).block_on(read_body("key", None, &mut endless));
-        assert!(
-            error
-                .expect_err("too large")
-                .message
-                .contains("dead-letter")
-        );
+        assert!(error.expect_err("too large").message.contains("dead-letter"));
         assert_eq!(endless.left.len(), 100 - 65);
         let declared = read_one(body(Some(limits::RECORD_BYTES_MAX + 1), &[b"a"]));
         assert_eq!(declared.expect_err("too large").kind, ErrorKind::Invalid);
@@ -220,17 +185,8 @@ mod tests {
     #[test]
     fn a_body_that_breaks_off_says_so() {
         let bytes = Pieces::of(&[b"ab"]).broken();
-        let error = read_one(Some(Data::Body {
-            length: Some(2),
-            bytes,
-        }))
-        .expect_err("breaks");
+        let error = read_one(Some(Data::Body { length: Some(2), bytes })).expect_err("breaks");
         assert_eq!(error.kind, ErrorKind::Unavailable);
-        assert!(
-            error
-                .message
-                .contains("`payload.after` broke off: connection reset"),
-            "{error}"
-        );
+        assert!(error.message.contains("`payload.after` broke off: connection reset"), "{error}");
     }
 }

@@ -32,11 +32,7 @@ pub(super) struct Bounds {
 
 impl From<&DestinationConfig> for Bounds {
     fn from(config: &DestinationConfig) -> Self {
-        Self {
-            records_max: config.buffer_records_max,
-            bytes_max: config.buffer_bytes_max,
-            delay: config.buffer_delay,
-        }
+        Self { records_max: config.buffer_records_max, bytes_max: config.buffer_bytes_max, delay: config.buffer_delay }
     }
 }
 
@@ -158,40 +154,26 @@ impl Buffer {
 
     /// Takes a record. See to it that the buffer [has room](Self::has_room).
     pub(super) fn push(&mut self, record: Checked, now: Duration) {
-        let Checked {
-            record,
-            bytes,
-            held_bytes,
-        } = record;
+        let Checked { record, bytes, held_bytes } = record;
         self.held_bytes += held_bytes;
         if self.is_empty() {
             self.first_at = now;
         }
         self.records += 1;
         self.bytes += bytes;
-        self.acks.push(Ack {
-            position: record.position.clone(),
-            error: None,
-        });
+        self.acks.push(Ack { position: record.position.clone(), error: None });
         self.digester.record(&record);
         self.encoder.push(record);
     }
 
     /// Puts the answer to a record that can't be taken in its place.
     pub(super) fn refuse(&mut self, position: Bytes, error: Error) {
-        self.acks.push(Ack {
-            position,
-            error: Some(error),
-        });
+        self.acks.push(Ack { position, error: Some(error) });
     }
 
     /// Takes out answers that wait for no record.
     pub(super) fn take_refusals(&mut self) -> Vec<Ack> {
-        if self.is_empty() {
-            std::mem::take(&mut self.acks)
-        } else {
-            Vec::new()
-        }
+        if self.is_empty() { std::mem::take(&mut self.acks) } else { Vec::new() }
     }
 
     /// Forgets everything in it.
@@ -218,25 +200,15 @@ impl Buffer {
             records: ended.records,
             body: ended.encoder.finish()?,
         };
-        Ok(Some(Batch {
-            object,
-            acks: ended.acks,
-        }))
+        Ok(Some(Batch { object, acks: ended.acks }))
     }
 }
 
 fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
     let mut bytes = record.position.len() as u64;
-    bytes += record
-        .metadata
-        .iter()
-        .map(|(n, v)| (n.len() + v.len()) as u64)
-        .sum::<u64>();
-    let fields = [
-        ("key", &record.key),
-        ("payload.before", &record.payload.before),
-        ("payload.after", &record.payload.after),
-    ];
+    bytes += record.metadata.iter().map(|(n, v)| (n.len() + v.len()) as u64).sum::<u64>();
+    let fields =
+        [("key", &record.key), ("payload.before", &record.payload.before), ("payload.after", &record.payload.after)];
     for (name, data) in fields {
         bytes += data.as_ref().and_then(Data::length).unwrap_or_default();
         if let Some(Data::Structured(text)) = data {
@@ -253,11 +225,7 @@ fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
             limits::OBJECT_BYTES_MAX
         )));
     }
-    Ok(Checked {
-        record,
-        bytes,
-        held_bytes,
-    })
+    Ok(Checked { record, bytes, held_bytes })
 }
 
 /// What to do about a record that nobody can make smaller.
@@ -278,9 +246,7 @@ fn check_object(name: &str, text: &str) -> Result<()> {
     if json::is_object(text) {
         return Ok(());
     }
-    Err(Error::invalid(format!(
-        "the record's `{name}` is structured, but no JSON object: send it as raw bytes"
-    )))
+    Err(Error::invalid(format!("the record's `{name}` is structured, but no JSON object: send it as raw bytes")))
 }
 
 #[cfg(test)]
@@ -289,11 +255,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::record::{Change, Metadata, Operation};
 
-    const BOUNDS: Bounds = Bounds {
-        records_max: 3,
-        bytes_max: 100,
-        delay: Duration::from_secs(5),
-    };
+    const BOUNDS: Bounds = Bounds { records_max: 3, bytes_max: 100, delay: Duration::from_secs(5) };
 
     fn buffer() -> Buffer {
         Buffer::new(BOUNDS, FormatName::Json)
@@ -305,10 +267,7 @@ mod tests {
             operation: Operation::Create,
             metadata: Metadata::new(),
             key: None,
-            payload: Change {
-                before: None,
-                after: Some(Data::Raw(vec![1; payload_bytes].into())),
-            },
+            payload: Change { before: None, after: Some(Data::Raw(vec![1; payload_bytes].into())) },
         }
     }
 
@@ -331,15 +290,7 @@ mod tests {
         let batch = buffer.take(|| 0).expect("encodes").expect("is there");
         assert_eq!(positions(&batch.acks), [b"a", b"b", b"c"]);
         assert_eq!(batch.object.records, 3);
-        assert_eq!(
-            batch
-                .object
-                .body
-                .into_bytes()
-                .split(|b| *b == b'\n')
-                .count(),
-            4
-        );
+        assert_eq!(batch.object.body.into_bytes().split(|b| *b == b'\n').count(), 4);
         assert!(buffer.is_empty() && !buffer.is_full());
     }
 
@@ -367,10 +318,7 @@ mod tests {
         whole.metadata.insert("name".to_owned(), "value".to_owned());
         whole.key = Some(Data::Structured("{}".to_owned()));
         whole.payload.before = Some(Data::Raw(Bytes::from_static(b"abc")));
-        assert_eq!(
-            check(FormatName::Json, whole).expect("a good record").bytes,
-            5 + 7 + 9 + 2 + 3
-        );
+        assert_eq!(check(FormatName::Json, whole).expect("a good record").bytes, 5 + 7 + 9 + 2 + 3);
     }
 
     #[test]
@@ -434,15 +382,10 @@ mod tests {
     fn an_object_is_no_longer_than_one_request_may_be() {
         let escaped = |count: usize| {
             let mut record = record("a", 0);
-            record
-                .metadata
-                .insert("n".to_owned(), "\u{1}".repeat(count));
+            record.metadata.insert("n".to_owned(), "\u{1}".repeat(count));
             record
         };
-        let bounds = Bounds {
-            bytes_max: u64::MAX,
-            ..BOUNDS
-        };
+        let bounds = Bounds { bytes_max: u64::MAX, ..BOUNDS };
         let mut buffer = Buffer::new(bounds, FormatName::Json);
         let error = buffer.check(escaped(43 << 20)).expect_err("is too long");
         assert!(error.message.contains("by its escapes"), "{error}");
@@ -457,17 +400,7 @@ mod tests {
         let too_large = record("a", limits::RECORD_BYTES_MAX as usize);
         let error = check(FormatName::Json, too_large).expect_err("must be refused");
         assert!(error.message.contains("67108864 at most"), "{error}");
-        for text in [
-            "",
-            "[1]",
-            "1",
-            "null",
-            "\"{}\"",
-            "{",
-            "{}}",
-            "{\"a\":1,}",
-            "{'a':1}",
-        ] {
+        for text in ["", "[1]", "1", "null", "\"{}\"", "{", "{}}", "{\"a\":1,}", "{'a':1}"] {
             let mut bad = record("a", 1);
             bad.key = Some(Data::Structured(text.to_owned()));
             let error = check(FormatName::Json, bad).expect_err(text);

@@ -81,10 +81,7 @@ pub(super) fn samples() -> Vec<Record<NoBody>> {
     let raw = |bytes: &[u8]| Some(Data::Raw(Bytes::copy_from_slice(bytes)));
     let structured = |text: &str| Some(Data::Structured(text.to_owned()));
     let metadata = |pairs: &[(&str, &str)]| -> Metadata {
-        pairs
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     };
     let record = |position: &[u8], operation, metadata, key, before, after| Record {
         position: Bytes::copy_from_slice(position),
@@ -95,31 +92,10 @@ pub(super) fn samples() -> Vec<Record<NoBody>> {
     };
     let odd = metadata(&[("", ""), ("a\"\n", "\u{0}é😀"), ("opencdc.readAt", "1")]);
     vec![
-        record(
-            &every_byte,
-            Operation::Create,
-            odd,
-            raw(b"\xff\xfe"),
-            None,
-            raw(&every_byte),
-        ),
+        record(&every_byte, Operation::Create, odd, raw(b"\xff\xfe"), None, raw(&every_byte)),
         record(b"", Operation::Snapshot, metadata(&[]), None, None, None),
-        record(
-            b"d",
-            Operation::Delete,
-            metadata(&[("a", "b")]),
-            raw(b"k"),
-            raw(b"old"),
-            None,
-        ),
-        record(
-            b"e",
-            Operation::Update,
-            metadata(&[]),
-            raw(b""),
-            raw(b""),
-            raw(b""),
-        ),
+        record(b"d", Operation::Delete, metadata(&[("a", "b")]), raw(b"k"), raw(b"old"), None),
+        record(b"e", Operation::Update, metadata(&[]), raw(b""), raw(b""), raw(b"")),
         record(
             b"s",
             Operation::Update,
@@ -128,13 +104,6 @@ pub(super) fn samples() -> Vec<Record<NoBody>> {
             structured("{}"),
             structured("{\"a\":[null,\"\\ud800\",12345678901234567890]}"),
         ),
-        record(
-            b"big",
-            Operation::Create,
-            metadata(&[]),
-            raw(b"k"),
-            None,
-            raw(&[7; 3 << 20]),
-        ),
+        record(b"big", Operation::Create, metadata(&[]), raw(b"k"), None, raw(&[7; 3 << 20])),
     ]
 }

@@ -36,13 +36,8 @@ mod tests {
         let mut encoder = Encoder::default();
         samples().iter().for_each(|record| encoder.push(record));
         let object = encoder.finish().into_bytes();
-        let lines = object
-            .strip_suffix(b"\n")
-            .expect("ends with a newline")
-            .split(|b| *b == b'\n');
-        let read: Vec<_> = lines
-            .map(|line| json::decode_line(line).expect("a record"))
-            .collect();
+        let lines = object.strip_suffix(b"\n").expect("ends with a newline").split(|b| *b == b'\n');
+        let read: Vec<_> = lines.map(|line| json::decode_line(line).expect("a record")).collect();
         assert_eq!(read, samples());
     }
 }

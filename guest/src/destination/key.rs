@@ -37,10 +37,7 @@ pub(super) struct Digester {
 impl Digester {
     /// Starts with no records.
     pub(super) fn new() -> Self {
-        Self {
-            hash: blake3::Hasher::new_derive_key(CONTEXT),
-            is_ambiguous: false,
-        }
+        Self { hash: blake3::Hasher::new_derive_key(CONTEXT), is_ambiguous: false }
     }
 
     /// Takes the next record.
@@ -53,12 +50,7 @@ impl Digester {
             Operation::Delete => 3,
             Operation::Snapshot => 4,
         });
-        let lasting = || {
-            record
-                .metadata
-                .iter()
-                .filter(|(name, _)| name.as_str() != VOLATILE)
-        };
+        let lasting = || record.metadata.iter().filter(|(name, _)| name.as_str() != VOLATILE);
         self.number(lasting().count() as u64);
         for (name, value) in lasting() {
             self.bytes(name.as_bytes());
@@ -120,10 +112,7 @@ pub(super) fn check_prefix(prefix: &str) -> Result<()> {
     if prefix.len() <= max {
         return Ok(());
     }
-    let message = format!(
-        "setting `prefix` has {} bytes, but must have {max} at most",
-        prefix.len()
-    );
+    let message = format!("setting `prefix` has {} bytes, but must have {max} at most", prefix.len());
     Err(Error::invalid(message))
 }
 
@@ -181,11 +170,7 @@ mod tests {
     fn chance_is_in_a_name_only_where_a_record_has_no_position() {
         let placed = [record(b"p"), record(b"q")];
         assert_eq!(digest_by(&placed, 1), digest_by(&placed, 3));
-        for unplaced in [
-            vec![record(b"")],
-            vec![record(b""), record(b"q")],
-            vec![record(b"p"), record(b"")],
-        ] {
+        for unplaced in [vec![record(b"")], vec![record(b""), record(b"q")], vec![record(b"p"), record(b"")]] {
             assert_eq!(digest_by(&unplaced, 1), digest_by(&unplaced, 1));
             assert_ne!(digest_by(&unplaced, 1), digest_by(&unplaced, 3));
             assert_ne!(digest_by(&unplaced, 1), digest_by(&unplaced, 2));

@@ -56,11 +56,7 @@ const ENTRY_BYTES: u64 = 96;
 
 /// Columns whose values come again and again. A dictionary of the others would only be a copy of
 /// them.
-const REPETITIVE: [&str; 3] = [
-    "operation",
-    "metadata.key_value.key",
-    "metadata.key_value.value",
-];
+const REPETITIVE: [&str; 3] = ["operation", "metadata.key_value.key", "metadata.key_value.value"];
 
 /// Values of one column, with the
 /// [levels](https://parquet.apache.org/docs/file-format/nestedencoding/) that say which are there
@@ -132,17 +128,14 @@ impl Encoder {
     /// Takes the next record.
     pub(super) fn push(&mut self, record: Record<NoBody>) {
         self.position.require(record.position);
-        self.operation
-            .require(Bytes::from_static(record.operation.as_str().as_bytes()));
+        self.operation.require(Bytes::from_static(record.operation.as_str().as_bytes()));
         if record.metadata.is_empty() {
             self.metadata_key.repeat(None, true);
             self.metadata_value.repeat(None, true);
         }
         for (index, (name, value)) in record.metadata.into_iter().enumerate() {
-            self.metadata_key
-                .repeat(Some(Bytes::from(name)), index == 0);
-            self.metadata_value
-                .repeat(Some(Bytes::from(value)), index == 0);
+            self.metadata_key.repeat(Some(Bytes::from(name)), index == 0);
+            self.metadata_value.repeat(Some(Bytes::from(value)), index == 0);
         }
         self.key.push(record.key);
         self.before.push(record.payload.before);
@@ -166,8 +159,7 @@ impl Encoder {
         for column in self.into_columns() {
             let missing = || ParquetError::General("the schema has fewer columns".to_owned());
             let mut chunk = rows.next_column()?.ok_or_else(missing)?;
-            let (definitions, repetitions) =
-                (present(&column.definitions), present(&column.repetitions));
+            let (definitions, repetitions) = (present(&column.definitions), present(&column.repetitions));
             let writer = chunk.typed::<ByteArrayType>();
             writer.write_batch(&column.values, definitions, repetitions)?;
             chunk.close()?;
@@ -179,14 +171,9 @@ impl Encoder {
     /// The columns in the order of the schema.
     fn into_columns(self) -> impl Iterator<Item = Column> {
         let data = [self.key, self.before, self.after].into_iter();
-        [
-            self.position,
-            self.operation,
-            self.metadata_key,
-            self.metadata_value,
-        ]
-        .into_iter()
-        .chain(data.flat_map(|columns| [columns.raw, columns.structured]))
+        [self.position, self.operation, self.metadata_key, self.metadata_value]
+            .into_iter()
+            .chain(data.flat_map(|columns| [columns.raw, columns.structured]))
     }
 }
 
@@ -197,9 +184,7 @@ pub(super) fn held_bytes(record: &Record<NoBody>) -> u64 {
     let data = payload.into_iter().chain([&record.key]).flatten();
     let data: u64 = data.filter_map(Data::length).sum();
     let entries = record.metadata.iter();
-    let metadata: u64 = entries
-        .map(|(name, value)| (name.len() + value.len()) as u64 + ENTRY_BYTES)
-        .sum();
+    let metadata: u64 = entries.map(|(name, value)| (name.len() + value.len()) as u64 + ENTRY_BYTES).sum();
     let bytes = record.position.len() as u64 + data + metadata;
     ROW_BYTES + bytes + bytes + bytes / 6
 }
@@ -257,10 +242,8 @@ mod tests {
 
     #[test]
     fn a_large_batch_reads_back() {
-        let records: Vec<_> = std::iter::repeat_with(samples)
-            .take(2000)
-            .flat_map(|samples| samples.into_iter().take(5))
-            .collect();
+        let records: Vec<_> =
+            std::iter::repeat_with(samples).take(2000).flat_map(|samples| samples.into_iter().take(5)).collect();
         let object = encode(records.clone());
         assert!(reader::read(&object).expect("reads") == records);
     }

@@ -19,10 +19,7 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
         ("prefix", "out-"),
         ("bufferSize", "2"),
     ];
-    base.iter()
-        .chain(pairs)
-        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-        .collect()
+    base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
 }
 
 /// A destination over a store of which `server` answers what it wants to, and a bucket the rest.
@@ -33,30 +30,17 @@ struct World {
 }
 
 impl World {
-    fn new(
-        pairs: &[(&str, &str)],
-        mut server: impl FnMut(&Request) -> Option<Reply> + 'static,
-    ) -> Self {
+    fn new(pairs: &[(&str, &str)], mut server: impl FnMut(&Request) -> Option<Reply> + 'static) -> Self {
         let (model, bucket) = (Model::new(7), Bucket::default());
         let inner = bucket.clone();
         model.serve(move |request| server(request).unwrap_or_else(|| inner.answer(request)));
         let configured = Destination::configure(model.clone(), &settings(pairs));
-        Self {
-            destination: configured.expect("configures"),
-            model,
-            bucket,
-        }
+        Self { destination: configured.expect("configures"), model, bucket }
     }
 
-    fn open(
-        pairs: &[(&str, &str)],
-        server: impl FnMut(&Request) -> Option<Reply> + 'static,
-    ) -> Self {
+    fn open(pairs: &[(&str, &str)], server: impl FnMut(&Request) -> Option<Reply> + 'static) -> Self {
         let mut world = Self::new(pairs, server);
-        world
-            .model
-            .block_on(world.destination.open())
-            .expect("opens");
+        world.model.block_on(world.destination.open()).expect("opens");
         world
     }
 
@@ -69,23 +53,14 @@ impl World {
     }
 
     fn puts(&self) -> usize {
-        self.model
-            .requests()
-            .iter()
-            .filter(|r| r.method == Method::Put)
-            .count()
+        self.model.requests().iter().filter(|r| r.method == Method::Put).count()
     }
 
     /// The positions in each object, sorted.
     fn stored(&self) -> Vec<Vec<String>> {
         let positions = |object: &Stored| {
-            let lines = object
-                .body
-                .split(|byte| *byte == b'\n')
-                .filter(|l| !l.is_empty());
-            lines
-                .map(|l| text(&json::decode_line(l).expect("reads").position))
-                .collect()
+            let lines = object.body.split(|byte| *byte == b'\n').filter(|l| !l.is_empty());
+            lines.map(|l| text(&json::decode_line(l).expect("reads").position)).collect()
         };
         let mut objects: Vec<Vec<String>> = self.bucket.objects().values().map(positions).collect();
         objects.sort();
@@ -103,19 +78,13 @@ fn record(position: &str, after: Data<Pieces>) -> Incoming {
         operation: Operation::Create,
         metadata: Metadata::new(),
         key: None,
-        payload: Change {
-            before: None,
-            after: Some(after),
-        },
+        payload: Change { before: None, after: Some(after) },
     }
 }
 
 fn records(positions: &[&str]) -> Vec<Incoming> {
     let raw = || Data::Raw(Bytes::from_static(b"payload"));
-    positions
-        .iter()
-        .map(|position| record(position, raw()))
-        .collect()
+    positions.iter().map(|position| record(position, raw())).collect()
 }
 
 fn body(length: Option<u64>, bytes: Pieces) -> Data<Pieces> {
@@ -135,19 +104,10 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_full_batch_is_stored_and_the_rest_waits_for_a_flush() {
     let mut world = World::open(&[], |_| None);
-    assert_eq!(
-        positions(&world.write(records(&["a", "b", "c"])).expect("writes")),
-        ["a", "b"]
-    );
+    assert_eq!(positions(&world.write(records(&["a", "b", "c"])).expect("writes")), ["a", "b"]);
     assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["c"]);
     assert_eq!(world.stored(), [vec!["a", "b"], vec!["c"]]);
-    assert!(
-        world
-            .bucket
-            .objects()
-            .keys()
-            .all(|k| k.starts_with("out-") && k.ends_with(".json"))
-    );
+    assert!(world.bucket.objects().keys().all(|k| k.starts_with("out-") && k.ends_with(".json")));
     assert!(world.flush(SECOND).expect("nothing is left").is_empty());
     assert_eq!(world.model.elapsed(), Duration::ZERO, "nothing waited");
 }
@@ -167,26 +127,15 @@ fn a_batch_is_stored_when_its_first_record_is_old() {
 fn writing_does_not_wait_for_uploads_until_too_many_are_on_their_way() {
     let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
     for position in ["a", "b", "c", "d"] {
-        assert!(
-            world
-                .write(records(&[position]))
-                .expect("writes")
-                .is_empty()
-        );
+        assert!(world.write(records(&[position])).expect("writes").is_empty());
     }
     assert_eq!((world.puts(), world.model.elapsed()), (4, Duration::ZERO));
-    assert!(
-        world.write(records(&["e"])).expect("writes").is_empty(),
-        "the buffer takes one more"
-    );
+    assert!(world.write(records(&["e"])).expect("writes").is_empty(), "the buffer takes one more");
     assert_eq!((world.puts(), world.model.elapsed()), (4, Duration::ZERO));
     let acks = world.write(records(&["f"])).expect("waits");
     assert_eq!(positions(&acks), ["a", "b", "c", "d"]);
     assert_eq!((world.puts(), world.model.elapsed()), (6, SECOND));
-    assert_eq!(
-        positions(&world.flush(SECOND).expect("flushes")),
-        ["e", "f"]
-    );
+    assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["e", "f"]);
 }
 
 #[test]
@@ -200,44 +149,26 @@ fn uploads_go_on_while_a_body_is_on_its_way() {
             _ => None,
         }
     });
-    let late = Pieces {
-        late: Some(world.model.timer(5 * SECOND)),
-        ..Pieces::of(&[b"payload"])
-    };
+    let late = Pieces { late: Some(world.model.timer(5 * SECOND)), ..Pieces::of(&[b"payload"]) };
     let mut all = records(&["a", "b", "c"]);
     all.push(record("d", body(None, late)));
     let acks = world.write(all).expect("writes");
     // The second attempt began and ended meanwhile.
     assert_eq!(positions(&acks), ["a", "b"]);
     assert_eq!((world.puts(), world.model.elapsed()), (3, 5 * SECOND));
-    assert_eq!(
-        positions(&world.flush(SECOND).expect("flushes")),
-        ["c", "d"]
-    );
+    assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["c", "d"]);
 }
 
 #[test]
 fn acks_keep_the_order_of_records_when_uploads_end_in_another() {
     let mut delays = [5, 1, 3].into_iter().map(Duration::from_secs);
     let mut world = World::open(&[("bufferSize", "1")], move |request| {
-        (request.method == Method::Put)
-            .then(|| Reply::status(200).after(delays.next().unwrap_or_default()))
+        (request.method == Method::Put).then(|| Reply::status(200).after(delays.next().unwrap_or_default()))
     });
-    assert!(
-        world
-            .write(records(&["a", "b", "c"]))
-            .expect("writes")
-            .is_empty()
-    );
-    assert!(
-        world.flush(4 * SECOND).expect("waits").is_empty(),
-        "the first is not there yet"
-    );
+    assert!(world.write(records(&["a", "b", "c"])).expect("writes").is_empty());
+    assert!(world.flush(4 * SECOND).expect("waits").is_empty(), "the first is not there yet");
     assert_eq!(world.model.elapsed(), 4 * SECOND);
-    assert_eq!(
-        positions(&world.flush(4 * SECOND).expect("flushes")),
-        ["a", "b", "c"]
-    );
+    assert_eq!(positions(&world.flush(4 * SECOND).expect("flushes")), ["a", "b", "c"]);
     assert_eq!(world.model.elapsed(), 5 * SECOND);
 }
 
@@ -254,12 +185,7 @@ fn a_flush_without_patience_only_starts_what_waits() {
 #[test]
 fn a_flush_finds_a_slot_for_what_waits_behind_full_ones() {
     let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
-    assert!(
-        world
-            .write(records(&["a", "b", "c", "d", "e"]))
-            .expect("writes")
-            .is_empty()
-    );
+    assert!(world.write(records(&["a", "b", "c", "d", "e"])).expect("writes").is_empty());
     let acks = world.flush(10 * SECOND).expect("flushes");
     assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
     assert_eq!(world.model.elapsed(), 2 * SECOND);
@@ -284,15 +210,8 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
     assert_eq!(positions(&first), ["a"], "nothing stands in front of it");
     let rest = world.flush(2 * SECOND).expect("flushes");
     assert_eq!(positions(&rest), ["b", "c", "d", "e", "f", "g", "h", "i"]);
-    let errors: Vec<_> = first
-        .iter()
-        .chain(&rest)
-        .map(|ack| {
-            ack.error
-                .as_ref()
-                .map_or("", |error| error.message.as_str())
-        })
-        .collect();
+    let errors: Vec<_> =
+        first.iter().chain(&rest).map(|ack| ack.error.as_ref().map_or("", |error| error.message.as_str())).collect();
     for (error, expected) in errors.iter().zip([
         "`payload.after` is shorter than its declared 4 bytes",
         "",
@@ -304,10 +223,7 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
         "",
         "no JSON object",
     ]) {
-        assert!(
-            error.contains(expected) && error.is_empty() == expected.is_empty(),
-            "{error}"
-        );
+        assert!(error.contains(expected) && error.is_empty() == expected.is_empty(), "{error}");
     }
     assert_eq!(world.puts(), 1, "the three good ones are one batch");
 }
@@ -317,40 +233,22 @@ fn a_failed_upload_ends_the_destination_and_answers_nothing_of_its_batch() {
     let mut puts = 0;
     let mut world = World::open(&[], move |request| {
         puts += i32::from(request.method == Method::Put);
-        (request.method == Method::Put && puts > 1)
-            .then(|| Reply::error(403, "AccessDenied", "Not you."))
+        (request.method == Method::Put && puts > 1).then(|| Reply::error(403, "AccessDenied", "Not you."))
     });
-    let acks = world
-        .write(records(&["a", "b", "c", "d", "e", "f", "g"]))
-        .expect("the first");
-    assert_eq!(
-        positions(&acks),
-        ["a", "b"],
-        "what is stored is answered first"
-    );
+    let acks = world.write(records(&["a", "b", "c", "d", "e", "f", "g"])).expect("the first");
+    assert_eq!(positions(&acks), ["a", "b"], "what is stored is answered first");
     let error = world.write(vec![]).expect_err("has failed");
     assert_eq!(error.kind, ErrorKind::Denied);
-    assert!(
-        error
-            .message
-            .contains("PutObject was denied on bucket \"b1x\""),
-        "{error}"
-    );
+    assert!(error.message.contains("PutObject was denied on bucket \"b1x\""), "{error}");
     assert_eq!(world.flush(SECOND).expect_err("stays failed"), error);
-    assert_eq!(
-        world.write(records(&["h"])).expect_err("stays failed"),
-        error
-    );
+    assert_eq!(world.write(records(&["h"])).expect_err("stays failed"), error);
     assert_eq!(world.stored(), [["a", "b"]]);
     let puts = world.puts();
     world.write(vec![]).expect_err("stays failed");
     assert_eq!(world.puts(), puts, "and asks no more");
     let opened = world.model.block_on(world.destination.open());
     assert_eq!(opened.expect_err("stays failed"), error);
-    world
-        .model
-        .block_on(world.destination.teardown())
-        .expect("tears down");
+    world.model.block_on(world.destination.teardown()).expect("tears down");
 }
 
 #[test]
@@ -364,21 +262,10 @@ fn a_failure_waits_for_the_answers_to_earlier_batches() {
             _ => None,
         }
     });
-    assert!(
-        world
-            .write(records(&["a", "b"]))
-            .expect("writes")
-            .is_empty()
-    );
-    assert_eq!(
-        positions(&world.flush(5 * SECOND).expect("the first")),
-        ["a"]
-    );
+    assert!(world.write(records(&["a", "b"])).expect("writes").is_empty());
+    assert_eq!(positions(&world.flush(5 * SECOND).expect("the first")), ["a"]);
     assert!(world.model.elapsed() == SECOND);
-    assert_eq!(
-        world.flush(SECOND).expect_err("failed").kind,
-        ErrorKind::Invalid
-    );
+    assert_eq!(world.flush(SECOND).expect_err("failed").kind, ErrorKind::Invalid);
 }
 
 #[test]
@@ -389,9 +276,7 @@ fn a_replay_writes_the_same_names_and_leaves_what_is_there() {
         world.model.serve(move |request| inner.answer(request));
         let mut incoming = records(&["a", "b", "c", "d", "e"]);
         for record in &mut incoming {
-            record
-                .metadata
-                .insert("opencdc.readAt".to_owned(), read_at.to_owned());
+            record.metadata.insert("opencdc.readAt".to_owned(), read_at.to_owned());
         }
         let mut acks = world.write(incoming).expect("writes");
         acks.extend(world.flush(SECOND).expect("flushes"));
@@ -400,18 +285,10 @@ fn a_replay_writes_the_same_names_and_leaves_what_is_there() {
     };
     let bucket = Bucket::default();
     replay(&bucket, "1");
-    let before: Vec<_> = bucket
-        .objects()
-        .into_iter()
-        .map(|(k, o)| (k, o.body))
-        .collect();
+    let before: Vec<_> = bucket.objects().into_iter().map(|(k, o)| (k, o.body)).collect();
     assert_eq!(before.len(), 3);
     replay(&bucket, "2");
-    let after: Vec<_> = bucket
-        .objects()
-        .into_iter()
-        .map(|(k, o)| (k, o.body))
-        .collect();
+    let after: Vec<_> = bucket.objects().into_iter().map(|(k, o)| (k, o.body)).collect();
     assert_eq!(before, after);
 }
 
@@ -443,11 +320,7 @@ fn equal_records_without_a_position_are_all_stored_on_this_day_and_the_next() {
     write_alone(&bucket, 1, &["", "", ""]);
     assert_eq!(bucket.objects().len(), 3);
     write_alone(&bucket, 100, &["", "", ""]);
-    assert_eq!(
-        bucket.objects().len(),
-        6,
-        "nothing says that it is a replay"
-    );
+    assert_eq!(bucket.objects().len(), 6, "nothing says that it is a replay");
 }
 
 #[test]
@@ -476,10 +349,7 @@ fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
     let acks = world.write(records(&["", "a"])).expect("writes");
     let rest = world.flush(10 * SECOND).expect("flushes");
     assert_eq!(acks.len() + rest.len(), 2);
-    assert_eq!(
-        (world.puts(), world.stored()),
-        (3, vec![vec![String::new(), "a".to_owned()]])
-    );
+    assert_eq!((world.puts(), world.stored()), (3, vec![vec![String::new(), "a".to_owned()]]));
 }
 
 #[test]
@@ -507,10 +377,7 @@ fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
             let context = format!("{format}, {bytes_max}: {held_max} bytes");
             assert!(held_max <= limits::HELD_BYTES_MAX, "{context}");
             let batch_bytes = payload_bytes.min(64 * MIB) as u64;
-            assert!(
-                held_max > 3 * batch_bytes,
-                "uploads go on side by side: {context}"
-            );
+            assert!(held_max > 3 * batch_bytes, "uploads go on side by side: {context}");
         }
     }
 }
@@ -538,10 +405,7 @@ fn refusals_do_not_pile_up_behind_a_batch_that_does_not_fill() {
     for _ in 0..=limits::BATCH_ACKS_MAX / 1000 {
         acks.extend(world.write((0..1000).map(bad).collect()).expect("writes"));
     }
-    assert_eq!(
-        (acks.len(), world.puts()),
-        (limits::BATCH_ACKS_MAX + 1001, 1)
-    );
+    assert_eq!((acks.len(), world.puts()), (limits::BATCH_ACKS_MAX + 1001, 1));
 }
 
 #[test]
@@ -564,10 +428,7 @@ fn parquet_objects_are_named_and_typed_as_such() {
     let objects = world.bucket.objects();
     let (key, object) = objects.iter().next().expect("one object");
     assert!(key.ends_with(".parquet") && object.body.starts_with(b"PAR1"));
-    let content_type = (
-        "content-type".to_owned(),
-        "application/vnd.apache.parquet".to_owned(),
-    );
+    let content_type = ("content-type".to_owned(), "application/vnd.apache.parquet".to_owned());
     assert!(object.headers.contains(&content_type));
 }
 
@@ -579,10 +440,7 @@ fn opening_says_why_the_bucket_cannot_be_used() {
             _ => Some(Reply::error(status, code, "Because.")),
         });
         let result = world.model.block_on(world.destination.open());
-        (
-            result.map_err(|e| (e.kind, e.message)),
-            world.model.lines(Level::Warn).len(),
-        )
+        (result.map_err(|e| (e.kind, e.message)), world.model.lines(Level::Warn).len())
     };
     let (missing, _) = message(404, 500, "");
     let (kind, text) = missing.expect_err("is missing");
@@ -598,11 +456,7 @@ fn opening_says_why_the_bucket_cannot_be_used() {
         assert_eq!(kind, ErrorKind::Denied, "{code}");
         assert!(text.contains(expected), "{code}: {text}");
     }
-    assert_eq!(
-        message(403, 403, "AccessDenied"),
-        (Ok(()), 1),
-        "writing may be allowed"
-    );
+    assert_eq!(message(403, 403, "AccessDenied"), (Ok(()), 1), "writing may be allowed");
 }
 
 #[test]
@@ -611,14 +465,8 @@ fn opening_says_where_the_bucket_is() {
         let reply = Reply::error(301, "PermanentRedirect", "Elsewhere.");
         Some(reply.header("x-amz-bucket-region", "eu-west-1"))
     });
-    let error = world
-        .model
-        .block_on(world.destination.open())
-        .expect_err("is elsewhere");
-    assert!(
-        error.message.contains("is in region `eu-west-1`"),
-        "{error}"
-    );
+    let error = world.model.block_on(world.destination.open()).expect_err("is elsewhere");
+    assert!(error.message.contains("is in region `eu-west-1`"), "{error}");
 }
 
 #[test]
@@ -632,46 +480,17 @@ fn a_refused_look_at_the_bucket_is_no_matter_where_it_can_be_listed() {
 #[test]
 fn calls_out_of_order_are_refused() {
     let mut world = World::new(&[], |_| None);
-    assert!(
-        world
-            .write(vec![])
-            .expect_err("not open")
-            .message
-            .contains("call `open` first")
-    );
-    world
-        .model
-        .block_on(world.destination.open())
-        .expect("opens");
+    assert!(world.write(vec![]).expect_err("not open").message.contains("call `open` first"));
+    world.model.block_on(world.destination.open()).expect("opens");
     world.write(records(&["a"])).expect("writes");
-    world
-        .model
-        .block_on(world.destination.teardown())
-        .expect("tears down");
-    assert_eq!(
-        world.model.lines(Level::Warn).len(),
-        1,
-        "a record was not answered"
-    );
-    assert_eq!(
-        world.write(vec![]).expect_err("torn down").kind,
-        ErrorKind::Closed
-    );
-    assert_eq!(
-        world.flush(SECOND).expect_err("torn down").kind,
-        ErrorKind::Closed
-    );
+    world.model.block_on(world.destination.teardown()).expect("tears down");
+    assert_eq!(world.model.lines(Level::Warn).len(), 1, "a record was not answered");
+    assert_eq!(world.write(vec![]).expect_err("torn down").kind, ErrorKind::Closed);
+    assert_eq!(world.flush(SECOND).expect_err("torn down").kind, ErrorKind::Closed);
     let reopened = world.model.block_on(world.destination.open());
     assert_eq!(reopened.expect_err("torn down").kind, ErrorKind::Closed);
-    world
-        .model
-        .block_on(world.destination.teardown())
-        .expect("does no harm");
-    assert_eq!(
-        world.model.lines(Level::Warn).len(),
-        1,
-        "and says nothing more"
-    );
+    world.model.block_on(world.destination.teardown()).expect("does no harm");
+    assert_eq!(world.model.lines(Level::Warn).len(), 1, "and says nothing more");
 }
 
 #[test]
@@ -744,10 +563,7 @@ fn whatever_the_store_does_answers_are_in_order_and_true() {
         let mut stored: Vec<_> = world.stored().into_iter().flatten().collect();
         let taken: Vec<_> = acks.iter().filter(|ack| ack.error.is_none()).collect();
         for ack in &taken {
-            assert!(
-                stored.contains(&text(&ack.position)),
-                "seed {seed}: acked, but not stored"
-            );
+            assert!(stored.contains(&text(&ack.position)), "seed {seed}: acked, but not stored");
         }
         let count = stored.len();
         stored.sort();

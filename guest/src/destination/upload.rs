@@ -47,11 +47,7 @@ enum Standing {
 impl<P: Ports> Uploader<P> {
     /// Makes an uploader to the client's bucket.
     pub(super) fn new(ports: P, client: Client<P>) -> Self {
-        Self {
-            ports,
-            client,
-            is_unconditional: Rc::default(),
-        }
+        Self { ports, client, is_unconditional: Rc::default() }
     }
 
     /// Stores the object, or finds that it is stored.
@@ -61,11 +57,7 @@ impl<P: Ports> Uploader<P> {
     /// The store's, explained, once asking again is of no use; `invalid` where another object has
     /// the name.
     pub(super) async fn store(self, object: Object) -> Result<()> {
-        let key = key::object_key(
-            &self.client.config().prefix,
-            &object.digest,
-            object.extension,
-        );
+        let key = key::object_key(&self.client.config().prefix, &object.digest, object.extension);
         let content = digest(&object.body);
         for _ in 0..limits::STORE_ROUNDS_MAX {
             let is_conditional = !self.is_unconditional.get();
@@ -87,30 +79,17 @@ impl<P: Ports> Uploader<P> {
                 return Err(error.explain(self.client.config()));
             }
         }
-        let message = format!(
-            "an object comes and goes under the key `{key}`: another writer is at work there"
-        );
+        let message = format!("an object comes and goes under the key `{key}`: another writer is at work there");
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    async fn put(
-        &self,
-        key: &str,
-        object: &Object,
-        content: &str,
-        if_none_match: bool,
-    ) -> s3::Result<()> {
+    async fn put(&self, key: &str, object: &Object, content: &str, if_none_match: bool) -> s3::Result<()> {
         let (records, bytes) = (object.records.to_string(), object.body.len().to_string());
         let request = PutObject {
             key,
             body: object.body.clone(),
             content_type: object.content_type,
-            metadata: &[
-                (BATCH, &object.digest),
-                (RECORDS, &records),
-                (BYTES, &bytes),
-                (CONTENT, content),
-            ],
+            metadata: &[(BATCH, &object.digest), (RECORDS, &records), (BYTES, &bytes), (CONTENT, content)],
             if_none_match,
         };
         self.client.put_object(&request).await?;
@@ -125,10 +104,7 @@ impl<P: Ports> Uploader<P> {
         match self.standing(key, object, content).await {
             Ok(Standing::Nothing) => Ok(false),
             Ok(Standing::ThisBatch) => {
-                self.ports.log(
-                    Level::Debug,
-                    &format!("the batch is stored already; key=`{key}`"),
-                );
+                self.ports.log(Level::Debug, &format!("the batch is stored already; key=`{key}`"));
                 Ok(true)
             }
             Ok(Standing::Stranger) => Err(Error::invalid(format!(
@@ -138,9 +114,7 @@ impl<P: Ports> Uploader<P> {
             Err(error) => {
                 let mut explained = error.explain(self.client.config());
                 if error.status() == Some(403) {
-                    explained
-                        .message
-                        .push_str("; allow s3:GetObject and s3:ListBucket");
+                    explained.message.push_str("; allow s3:GetObject and s3:ListBucket");
                 }
                 let context = format!("cannot tell whether the object `{key}` is this batch");
                 Err(explained.context(context))
@@ -178,16 +152,12 @@ impl<P: Ports> Uploader<P> {
         }
         let bytes_max = bytes.unwrap_or_default();
         let start = || (0, blake3::Hasher::new());
-        let taken = self
-            .client
-            .fold_object(key, bytes_max, start, |(count, hash), piece| {
-                *count += piece.len() as u64;
-                hash.update(piece);
-            });
+        let taken = self.client.fold_object(key, bytes_max, start, |(count, hash), piece| {
+            *count += piece.len() as u64;
+            hash.update(piece);
+        });
         match taken.await {
-            Ok((count, hash))
-                if Some(count) == bytes && hash.finalize().to_hex().as_str() == digest_of_bytes =>
-            {
+            Ok((count, hash)) if Some(count) == bytes && hash.finalize().to_hex().as_str() == digest_of_bytes => {
                 Ok(Standing::ThisBatch)
             }
             Ok(_) => Ok(Standing::Stranger),
@@ -249,50 +219,34 @@ mod tests {
 
     /// An object that says nothing of itself.
     fn plain(body: &'static [u8]) -> Stored {
-        Stored {
-            body: Bytes::from_static(body),
-            headers: Vec::new(),
-        }
+        Stored { body: Bytes::from_static(body), headers: Vec::new() }
     }
 
     /// An object that says it was made of the records of `digest`, and has the bytes of `content`.
     fn stored(body: &'static [u8], digest_of_records: &str, content: &'static [u8]) -> Stored {
         let content: Payload = Bytes::from_static(content).into();
-        let headers = [
-            (BATCH, digest_of_records.to_owned()),
-            (BYTES, content.len().to_string()),
-            (CONTENT, digest(&content)),
-        ];
+        let headers =
+            [(BATCH, digest_of_records.to_owned()), (BYTES, content.len().to_string()), (CONTENT, digest(&content))];
         let header = |(name, value)| (format!("x-amz-meta-{name}"), value);
-        Stored {
-            headers: headers.map(header).into(),
-            ..plain(body)
-        }
+        Stored { headers: headers.map(header).into(), ..plain(body) }
     }
 
     fn uploader(model: &Model) -> Uploader<Model> {
         let config = BucketConfig {
             bucket: "b1x".to_owned(),
             region: "us-east-1".to_owned(),
-            endpoint: Endpoint::new(Some("http://store:9000"), None, "us-east-1", "b1x")
-                .expect("a good endpoint"),
+            endpoint: Endpoint::new(Some("http://store:9000"), None, "us-east-1", "b1x").expect("a good endpoint"),
             prefix: "a/".to_owned(),
         };
         Uploader::new(model.clone(), Client::new(model.clone(), config))
     }
 
     fn is_conditional(request: &Request) -> bool {
-        request
-            .headers
-            .iter()
-            .any(|(name, value)| *name == "if-none-match" && value == "*")
+        request.headers.iter().any(|(name, value)| *name == "if-none-match" && value == "*")
     }
 
     /// Stores the object in a bucket whose answers `change` may replace by its own.
-    fn store(
-        bucket: &Bucket,
-        mut change: impl FnMut(&Request, Reply) -> Reply + 'static,
-    ) -> (Model, Result<()>) {
+    fn store(bucket: &Bucket, mut change: impl FnMut(&Request, Reply) -> Reply + 'static) -> (Model, Result<()>) {
         let (model, inner) = (Model::new(1), bucket.clone());
         model.serve(move |request| change(request, inner.answer(request)));
         let result = model.block_on(uploader(&model).store(object()));
@@ -300,11 +254,7 @@ mod tests {
     }
 
     fn methods(model: &Model) -> Vec<Method> {
-        model
-            .requests()
-            .iter()
-            .map(|request| request.method)
-            .collect()
+        model.requests().iter().map(|request| request.method).collect()
     }
 
     #[test]
@@ -312,17 +262,11 @@ mod tests {
         let bucket = Bucket::default();
         let (model, result) = store(&bucket, |_, reply| reply);
         result.expect("stores");
-        let [request] = &model.requests()[..] else {
-            panic!("one request is enough")
-        };
+        let [request] = &model.requests()[..] else { panic!("one request is enough") };
         assert!(is_conditional(request));
         let found = &bucket.objects()[KEY];
         assert_eq!(found.body, BODY);
-        let headers: Vec<_> = found
-            .headers
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect();
+        let headers: Vec<_> = found.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         let expected = [
             ("content-type", "application/x-ndjson"),
             ("x-amz-meta-opencdc-batch", "00ff"),
@@ -334,22 +278,19 @@ mod tests {
                 "04d2649eb72531af4fa85b201f6610814cb48e8ffb171b64bea1be6051ee8ba5",
             ),
         ];
-        assert_eq!(
-            headers, expected,
-            "and neither an ACL nor an encryption is asked for"
-        );
+        assert_eq!(headers, expected, "and neither an ACL nor an encryption is asked for");
     }
 
     #[test]
     fn a_write_whose_answer_was_lost_is_found_to_be_ours() {
         let mut is_first = true;
-        let (model, result) = store(&Bucket::default(), move |_, reply| {
-            if std::mem::take(&mut is_first) {
-                Reply::reset()
-            } else {
-                reply
-            }
-        });
+        let (model, result) =
+            store(
+                &Bucket::default(),
+                move |_, reply| {
+                    if std::mem::take(&mut is_first) { Reply::reset() } else { reply }
+                },
+            );
         result.expect("stores");
         assert_eq!(methods(&model), [Method::Put, Method::Put, Method::Head]);
     }
@@ -412,10 +353,7 @@ mod tests {
         });
         let stored = model.block_on(uploader(&model).store(object()));
         let error = stored.expect_err("cannot tell");
-        assert!(
-            error.message.contains("cannot tell whether the object"),
-            "{error}"
-        );
+        assert!(error.message.contains("cannot tell whether the object"), "{error}");
         assert_eq!(bucket.objects()[KEY].body, "stranger");
     }
 
@@ -443,12 +381,7 @@ mod tests {
             bucket.insert(KEY, object);
             let error = store(&bucket, |_, reply| reply).1.expect_err("is taken");
             assert_eq!(error.kind, ErrorKind::Invalid);
-            assert!(
-                error
-                    .message
-                    .contains("`a/00ff.json` and was not overwritten"),
-                "{error}"
-            );
+            assert!(error.message.contains("`a/00ff.json` and was not overwritten"), "{error}");
             assert_eq!(bucket.objects()[KEY].body, body);
         }
     }
@@ -464,9 +397,7 @@ mod tests {
             }
             inner.answer(request)
         });
-        model
-            .block_on(uploader(&model).store(object()))
-            .expect("stores");
+        model.block_on(uploader(&model).store(object())).expect("stores");
         assert_eq!(methods(&model), [Method::Put; 3]);
         assert!(model.requests().iter().all(is_conditional));
         assert_eq!(bucket.objects()[KEY].body, BODY);
@@ -533,11 +464,7 @@ mod tests {
     #[test]
     fn a_store_without_conditions_is_looked_at_before_each_write() {
         for (status, code, message) in [
-            (
-                501,
-                "NotImplemented",
-                "A header you provided implies functionality.",
-            ),
+            (501, "NotImplemented", "A header you provided implies functionality."),
             (400, "InvalidArgument", "If-None-Match is not supported"),
         ] {
             let bucket = Bucket::default();
@@ -549,19 +476,13 @@ mod tests {
                 inner.answer(request)
             });
             let uploader = uploader(&model);
-            model
-                .block_on(uploader.clone().store(object()))
-                .expect("stores");
-            model
-                .block_on(uploader.clone().store(object()))
-                .expect("is stored");
+            model.block_on(uploader.clone().store(object())).expect("stores");
+            model.block_on(uploader.clone().store(object())).expect("is stored");
             let expected = [Method::Put, Method::Head, Method::Put, Method::Head];
             assert_eq!(methods(&model), expected);
             assert_eq!(model.lines(Level::Warn).len(), 1, "is said once");
             bucket.insert(KEY, plain(b"stranger"));
-            model
-                .block_on(uploader.store(object()))
-                .expect_err("is taken");
+            model.block_on(uploader.store(object())).expect_err("is taken");
             assert_eq!(bucket.objects()[KEY].body, "stranger");
         }
     }
@@ -578,14 +499,8 @@ mod tests {
             inner.answer(request)
         });
         let uploader = uploader(&model);
-        let other = Object {
-            digest: "11ee".to_owned(),
-            ..object()
-        };
-        let both = future::join(
-            uploader.clone().store(object()),
-            uploader.clone().store(other),
-        );
+        let other = Object { digest: "11ee".to_owned(), ..object() };
+        let both = future::join(uploader.clone().store(object()), uploader.clone().store(other));
         let (one, other) = model.block_on(both);
         one.and(other).expect("both are stored");
         assert_eq!(methods(&model)[..2], [Method::Put; 2], "both at once");
@@ -595,9 +510,8 @@ mod tests {
 
     #[test]
     fn other_refusals_do_not_weaken_the_write() {
-        let (model, result) = store(&Bucket::default(), |_, _| {
-            Reply::error(400, "InvalidRequest", "The content type is wrong.")
-        });
+        let (model, result) =
+            store(&Bucket::default(), |_, _| Reply::error(400, "InvalidRequest", "The content type is wrong."));
         assert_eq!(result.expect_err("fails").kind, ErrorKind::Invalid);
         assert!(model.requests().iter().all(is_conditional));
     }
@@ -607,13 +521,12 @@ mod tests {
         for refused in [Method::Head, Method::Get] {
             let bucket = Bucket::default();
             bucket.insert(KEY, plain(BODY));
-            let (_, result) = store(&bucket, move |request, reply| {
-                if request.method == refused {
-                    Reply::status(403)
-                } else {
-                    reply
-                }
-            });
+            let (_, result) = store(
+                &bucket,
+                move |request, reply| {
+                    if request.method == refused { Reply::status(403) } else { reply }
+                },
+            );
             let error = result.expect_err("cannot tell");
             assert_eq!(error.kind, ErrorKind::Denied);
             assert!(error.message.contains("allow s3:GetObject"), "{error}");
@@ -622,9 +535,7 @@ mod tests {
 
     #[test]
     fn an_outage_ends_as_unavailable() {
-        let (model, result) = store(&Bucket::default(), |_, _| {
-            Reply::error(503, "SlowDown", "Later.")
-        });
+        let (model, result) = store(&Bucket::default(), |_, _| Reply::error(503, "SlowDown", "Later."));
         assert_eq!(result.expect_err("fails").kind, ErrorKind::Unavailable);
         assert_eq!(Clock::elapsed(&model), limits::RETRIES_MAX);
     }

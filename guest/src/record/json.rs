@@ -25,9 +25,7 @@ pub trait Text {
     fn put_base64(&mut self, bytes: &[u8]) {
         let mut text = [0; BASE64_BYTES / 3 * 4];
         for piece in bytes.chunks(BASE64_BYTES) {
-            let written = STANDARD
-                .encode_slice(piece, &mut text)
-                .expect("the text was sized for its bytes");
+            let written = STANDARD.encode_slice(piece, &mut text).expect("the text was sized for its bytes");
             self.put(&text[..written]);
         }
     }
@@ -127,8 +125,7 @@ pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut impl Text) {
 /// Whether the text is a JSON object, as structured data must be: text that is not would break the line that it stands in.
 #[must_use]
 pub fn is_object(text: &str) -> bool {
-    text.trim_ascii_start().starts_with('{')
-        && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+    text.trim_ascii_start().starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
 }
 
 /// Appends bytes as a base64 string with its quotes.
@@ -222,18 +219,8 @@ mod tests {
         for text in ["{}", " {\"a\":\n[1,{}]} ", "{\"a\":1e400}"] {
             assert!(is_object(text), "{text}");
         }
-        for text in [
-            "",
-            "null",
-            "[]",
-            "\"{}\"",
-            "{",
-            "{}}",
-            "{} {}",
-            "{\"a\":\u{1b}1}",
-            "{\"a\":\"\u{1b}\"}",
-            "{a:1}",
-        ] {
+        for text in ["", "null", "[]", "\"{}\"", "{", "{}}", "{} {}", "{\"a\":\u{1b}1}", "{\"a\":\"\u{1b}\"}", "{a:1}"]
+        {
             assert!(!is_object(text), "{text}");
         }
     }
@@ -246,9 +233,7 @@ mod tests {
             key: Some(Data::Raw(Bytes::from_static(b"padlock-key"))),
             payload: Change {
                 before: Some(Data::Raw(Bytes::from_static(b"\xff\xfe\x00"))),
-                after: Some(Data::Structured(
-                    "{\"bool\":true,\n\"number\":1e400}".to_owned(),
-                )),
+                after: Some(Data::Structured("{\"bool\":true,\n\"number\":1e400}".to_owned())),
             },
         }
     }
@@ -271,9 +256,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_is_escaped_and_stays_the_same_value() {
-        let text = "a\u{7f}\u{80}b\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\"\u{85}";
-        let shown =
-            "\u{a0}\u{bf}é\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}→😀";
+        let text =
+            "a\u{7f}\u{80}b\u{9b}\u{9f}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\"\u{85}";
+        let shown = "\u{a0}\u{bf}é\u{61b}\u{61d}\u{200d}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a}→😀";
         let both = format!("{text}{shown}");
         let mut record = sample();
         record.metadata.insert(both.clone(), both.clone());
@@ -298,20 +283,11 @@ mod tests {
     fn what_is_written_reads_back() {
         let mut record = sample();
         record.payload.after = Some(Data::Structured("{\"a\":{\"b\":[1,2.50]}}".to_owned()));
-        assert_eq!(
-            decode_line(line(&record).as_bytes()).expect("reads"),
-            record
-        );
+        assert_eq!(decode_line(line(&record).as_bytes()).expect("reads"), record);
         record.operation = Operation::Delete;
         record.key = Some(Data::Raw(Bytes::new()));
-        record.payload = Change {
-            before: None,
-            after: None,
-        };
-        assert_eq!(
-            decode_line(line(&record).as_bytes()).expect("reads"),
-            record
-        );
+        record.payload = Change { before: None, after: None };
+        assert_eq!(decode_line(line(&record).as_bytes()).expect("reads"), record);
     }
 
     #[test]
@@ -328,9 +304,7 @@ mod tests {
     #[test]
     fn a_line_is_as_long_as_was_reckoned() {
         let mut record = sample();
-        record
-            .metadata
-            .insert("\u{1}\n".to_owned(), "\u{7f}é😀\\".to_owned());
+        record.metadata.insert("\u{1}\n".to_owned(), "\u{7f}é😀\\".to_owned());
         for length in [0, 1, 2, 3, BASE64_BYTES - 1, BASE64_BYTES, BASE64_BYTES + 1] {
             record.payload.before = Some(Data::Raw(Bytes::from(vec![7; length])));
             assert_eq!(line_bytes(&record), line(&record).len() as u64, "{length}");

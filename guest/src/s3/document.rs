@@ -98,9 +98,7 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, Str
                 odd_times.close(&entry.key);
                 entries.push(std::mem::take(&mut entry));
             }
-            [ROOT, "Contents", field] => {
-                read_object(&mut entry, field, text, encoded, &mut odd_times)?
-            }
+            [ROOT, "Contents", field] => read_object(&mut entry, field, text, encoded, &mut odd_times)?,
             [ROOT, "IsTruncated"] => truncated = Some(read_bool(&text)?),
             [ROOT, "NextContinuationToken"] => {
                 next = Some(text.into_owned()).filter(|token| !token.is_empty());
@@ -148,18 +146,11 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
     let is_named = end.key.as_ref().is_some_and(|key| !key.is_empty());
     let truncated = end.truncated.unwrap_or(is_named);
     let next = end.next().filter(|_| truncated || is_named);
-    Ok(Listed {
-        entries,
-        truncated,
-        next,
-        odd_times,
-    })
+    Ok(Listed { entries, truncated, next, odd_times })
 }
 
 /// Here a marker beside the last page is no contradiction: AWS names the last upload of every page.
-pub(super) fn list_multipart_uploads(
-    document: &[u8],
-) -> Result<Listed<UploadEntry, Marker>, Error> {
+pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Listed<UploadEntry, Marker>, Error> {
     const ROOT: &str = "ListMultipartUploadsResult";
     let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), UploadEntry::default());
@@ -180,12 +171,7 @@ pub(super) fn list_multipart_uploads(
     })?;
     let truncated = end.truncated == Some(true);
     let next = end.next().filter(|_| truncated);
-    Ok(Listed {
-        entries,
-        truncated,
-        next,
-        odd_times,
-    })
+    Ok(Listed { entries, truncated, next, odd_times })
 }
 
 pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
@@ -214,13 +200,7 @@ struct End {
 }
 
 impl End {
-    fn read(
-        &mut self,
-        field: &str,
-        text: Cow<'_, str>,
-        id: &str,
-        encoded: Encoding,
-    ) -> Result<(), Error> {
+    fn read(&mut self, field: &str, text: Cow<'_, str>, id: &str, encoded: Encoding) -> Result<(), Error> {
         match field {
             "IsTruncated" => self.truncated = Some(read_bool(&text)?),
             "NextKeyMarker" => self.key = Some(encoded.decode(text)?),
@@ -247,11 +227,7 @@ fn read_object(
         "Key" => entry.key = encoded.decode(text)?,
         "LastModified" => entry.last_modified = odd_times.read(text),
         "ETag" => entry.etag = bare_etag(&text),
-        "Size" => {
-            entry.size = text
-                .parse()
-                .map_err(|_| Error::Shape("a size is not a number"))?
-        }
+        "Size" => entry.size = text.parse().map_err(|_| Error::Shape("a size is not a number"))?,
         _ => {}
     }
     Ok(())
@@ -277,9 +253,7 @@ fn expect_root(document: &[u8], root: &str) -> Result<(), Error> {
     if xml::is_root(document, root) {
         Ok(())
     } else {
-        Err(Error::Shape(
-            "the document is not the one that was asked for",
-        ))
+        Err(Error::Shape("the document is not the one that was asked for"))
     }
 }
 
@@ -320,9 +294,7 @@ fn not_utf8(document: &[u8], error: Utf8Error) -> Error {
         error.error_len()?;
         let start = before.windows(KEY.len()).rposition(|w| w == KEY)? + KEY.len();
         let end = before.len() + after.iter().position(|byte| *byte == b'<')?;
-        let key = document
-            .get(start..end)
-            .filter(|key| !key.contains(&b'<'))?;
+        let key = document.get(start..end).filter(|key| !key.contains(&b'<'))?;
         Some(Error::Key(key.escape_ascii().to_string()))
     };
     key().unwrap_or(Error::Shape("the document is not UTF-8"))
@@ -349,19 +321,14 @@ mod tests {
             etag: "fba9".to_owned(),
             size: 434_234,
         };
-        let second = ObjectEntry {
-            key: "bare".to_owned(),
-            ..ObjectEntry::default()
-        };
+        let second = ObjectEntry { key: "bare".to_owned(), ..ObjectEntry::default() };
         assert_eq!(page.entries, [first, second]);
     }
 
     #[test]
     fn keys_are_plain_where_the_store_did_not_encode_them() {
-        let page = list_objects_v2(
-            b"<ListBucketResult><Contents><Key>a+b%20</Key></Contents></ListBucketResult>",
-        )
-        .expect("reads");
+        let page = list_objects_v2(b"<ListBucketResult><Contents><Key>a+b%20</Key></Contents></ListBucketResult>")
+            .expect("reads");
         assert_eq!(page.entries[0].key, "a+b%20");
     }
 
@@ -378,30 +345,10 @@ mod tests {
         let got: Vec<_> = page
             .entries
             .iter()
-            .map(|e| {
-                (
-                    e.object.key.as_str(),
-                    e.version_id.as_str(),
-                    e.is_latest,
-                    e.is_delete_marker,
-                )
-            })
+            .map(|e| (e.object.key.as_str(), e.version_id.as_str(), e.is_latest, e.is_delete_marker))
             .collect();
-        assert_eq!(
-            got,
-            [
-                ("k", "m", true, true),
-                ("k", "v1", false, false),
-                ("l", "null", true, false)
-            ]
-        );
-        assert_eq!(
-            page.next,
-            Some(Marker {
-                key: "k".to_owned(),
-                id: "v1".to_owned()
-            })
-        );
+        assert_eq!(got, [("k", "m", true, true), ("k", "v1", false, false), ("l", "null", true, false)]);
+        assert_eq!(page.next, Some(Marker { key: "k".to_owned(), id: "v1".to_owned() }));
     }
 
     #[test]
@@ -420,29 +367,20 @@ mod tests {
     #[test]
     fn versioning_is_on_suspended_or_was_never_on() {
         let read = |inner: &str| {
-            let document =
-                format!("<VersioningConfiguration xmlns=\"x\">{inner}</VersioningConfiguration>");
+            let document = format!("<VersioningConfiguration xmlns=\"x\">{inner}</VersioningConfiguration>");
             bucket_versioning(document.as_bytes())
         };
         assert_eq!(read("").expect("reads"), Versioning::Never);
         let on = read("<Status>Enabled</Status><MfaDelete>Disabled</MfaDelete>");
         assert_eq!(on.expect("reads"), Versioning::Enabled);
-        assert_eq!(
-            read("<Status>Suspended</Status>").expect("reads"),
-            Versioning::Suspended
-        );
+        assert_eq!(read("<Status>Suspended</Status>").expect("reads"), Versioning::Suspended);
         assert!(read("<Status>Perhaps</Status>").is_err());
         assert!(bucket_versioning(b"<html/>").is_err());
     }
 
     #[test]
     fn what_is_no_listing_is_no_empty_page() {
-        for document in [
-            "",
-            " ",
-            "<html></html>",
-            "<ListVersionsResult></ListVersionsResult>",
-        ] {
+        for document in ["", " ", "<html></html>", "<ListVersionsResult></ListVersionsResult>"] {
             assert!(list_objects_v2(document.as_bytes()).is_err(), "{document}");
         }
     }
@@ -450,9 +388,7 @@ mod tests {
     #[test]
     fn values_of_the_wrong_shape_are_errors() {
         let read = |content: &str| {
-            let document = format!(
-                "<ListBucketResult><EncodingType>url</EncodingType>{content}</ListBucketResult>"
-            );
+            let document = format!("<ListBucketResult><EncodingType>url</EncodingType>{content}</ListBucketResult>");
             list_objects_v2(document.as_bytes())
         };
         for content in [
@@ -485,9 +421,8 @@ mod tests {
         );
         assert!(latest.expect("reads").entries[0].is_latest);
         // Not to say whether there is more, beside a token, is to say it.
-        let token = list_objects_v2(
-            b"<ListBucketResult><NextContinuationToken>t</NextContinuationToken></ListBucketResult>",
-        );
+        let token =
+            list_objects_v2(b"<ListBucketResult><NextContinuationToken>t</NextContinuationToken></ListBucketResult>");
         assert!(token.expect("reads").truncated);
     }
 
@@ -518,10 +453,7 @@ mod tests {
         assert!(error.to_string().contains("`z\\xffz`"), "{error}");
         // What is only cut short within a character names no key.
         let short = &b"<ListBucketResult><Contents><Key>z\xc3"[..];
-        for document in [
-            short,
-            b"<ListBucketResult><Name>\xff</Name></ListBucketResult>",
-        ] {
+        for document in [short, b"<ListBucketResult><Name>\xff</Name></ListBucketResult>"] {
             let error = list_objects_v2(document).expect_err("no text");
             assert!(matches!(error, Error::Shape(_)), "{error}");
         }

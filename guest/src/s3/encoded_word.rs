@@ -71,14 +71,7 @@ impl<'a> Word<'a> {
             _ => return None,
         };
         let text = &text[..text.len() - after.len()];
-        Some((
-            Self {
-                charset,
-                bytes,
-                text,
-            },
-            after,
-        ))
+        Some((Self { charset, bytes, text }, after))
     }
 }
 

@@ -112,20 +112,10 @@ impl Error {
     }
 
     /// Reads an answer that is no success.
-    pub(super) fn of_response<B>(
-        operation: &'static str,
-        response: &Response<B>,
-        body: &[u8],
-    ) -> Self {
+    pub(super) fn of_response<B>(operation: &'static str, response: &Response<B>, body: &[u8]) -> Self {
         let header = |name| response.header(name).map(str::to_owned);
         let (code, message, region, endpoint) = match in_document(body) {
-            Some(Self::Service {
-                code,
-                message,
-                region,
-                elsewhere,
-                ..
-            }) => (code, message, region, elsewhere),
+            Some(Self::Service { code, message, region, elsewhere, .. }) => (code, message, region, elsewhere),
             _ => (String::new(), String::new(), None, None),
         };
         let is_redirect = (300..400).contains(&response.status);
@@ -137,9 +127,7 @@ impl Error {
             let host = host.split(':').next().unwrap_or_default();
             endpoint::region_of(host).map(str::to_owned)
         });
-        let retry_after = response
-            .header("retry-after")
-            .and_then(|text| retry_after(text, response.header("date")));
+        let retry_after = response.header("retry-after").and_then(|text| retry_after(text, response.header("date")));
         Self::Service {
             operation,
             status: response.status,
@@ -154,21 +142,14 @@ impl Error {
 
     /// Says of an error in a document what came with it.
     pub(super) fn of_document(mut self, name: &'static str, found: u16) -> Self {
-        if let Self::Service {
-            operation, status, ..
-        } = &mut self
-        {
+        if let Self::Service { operation, status, .. } = &mut self {
             (*operation, *status) = (name, found);
         }
         self
     }
 
     pub(super) fn after_attempts(self, attempts: u32, took: Duration) -> Self {
-        Self::Exhausted {
-            attempts,
-            took,
-            error: Box::new(self),
-        }
+        Self::Exhausted { attempts, took, error: Box::new(self) }
     }
 
     /// The HTTP status, where the store answered.
@@ -208,16 +189,9 @@ impl Error {
     /// Whether the store does not know `If-None-Match` on a write, rather than find that it does not hold.
     pub fn refuses_condition(&self) -> bool {
         match self {
-            Self::Service {
-                status,
-                code,
-                message,
-                ..
-            } => {
+            Self::Service { status, code, message, .. } => {
                 let names_it = |text: &str| text.to_ascii_lowercase().contains("if-none-match");
-                *status == 501
-                    || code == "NotImplemented"
-                    || (*status == 400 && (names_it(code) || names_it(message)))
+                *status == 501 || code == "NotImplemented" || (*status == 400 && (names_it(code) || names_it(message)))
             }
             _ => false,
         }
@@ -271,37 +245,19 @@ impl Error {
     /// Whether to ask again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Service {
-                retry_after: Some(pause),
-                status: 429 | 503,
-                ..
-            } => Retry::After(*pause),
+            Self::Service { retry_after: Some(pause), status: 429 | 503, .. } => Retry::After(*pause),
             Self::Service { status, code, .. } => {
                 // 421 and 499 are proxies' words for a connection that went wrong, 520 to 530 those of Cloudflare for
                 // a store behind it. What the store does not know (501), it will not learn.
                 let passing = matches!(status, 408 | 421 | 429 | 499 | 500 | 502..=599);
-                if passing || TRANSIENT.contains(&code.as_str()) {
-                    Retry::Backoff
-                } else {
-                    Retry::No
-                }
+                if passing || TRANSIENT.contains(&code.as_str()) { Retry::Backoff } else { Retry::No }
             }
-            Self::Transport {
-                error: TransportError::Broken(_),
-                ..
-            } => Retry::Backoff,
+            Self::Transport { error: TransportError::Broken(_), .. } => Retry::Backoff,
             // No document that is cut short names a key or a page that it has not: another one will say the same.
-            Self::Malformed {
-                error: xml::Error::Key(_) | xml::Error::Contradiction(_),
-                ..
-            } => Retry::No,
+            Self::Malformed { error: xml::Error::Key(_) | xml::Error::Contradiction(_), .. } => Retry::No,
             // A document that was cut short parses no better than one that is wrong: ask again.
             Self::Malformed { .. } => Retry::Backoff,
-            Self::Transport {
-                error: TransportError::Refused(_),
-                ..
-            }
-            | Self::Exhausted { .. } => Retry::No,
+            Self::Transport { error: TransportError::Refused(_), .. } | Self::Exhausted { .. } => Retry::No,
         }
     }
 
@@ -310,48 +266,26 @@ impl Error {
         let (bucket, region, endpoint) = (&config.bucket, &config.region, &config.endpoint.display);
         let place = format!("region `{region}`, endpoint {endpoint}");
         match self {
-            Self::Exhausted {
-                error,
-                attempts,
-                took,
-            } => {
+            Self::Exhausted { error, attempts, took } => {
                 let mut explained = error.explain(config);
                 let seconds = took.as_secs();
-                explained.message = format!(
-                    "{}, after {attempts} attempts in {seconds} s",
-                    explained.message
-                );
+                explained.message = format!("{}, after {attempts} attempts in {seconds} s", explained.message);
                 if let Retry::After(pause) = error.retry() {
                     explained.retry_after_ms = u64::try_from(pause.as_millis()).ok();
                 }
                 explained
             }
-            Self::Transport {
-                error: TransportError::Refused(why),
-                ..
-            } => ConnectorError::new(ErrorKind::Denied, why.clone()),
-            Self::Transport {
-                error: TransportError::Broken(why),
-                operation,
-            } => ConnectorError::new(
-                ErrorKind::Unavailable,
-                format!("no answer from {endpoint} to {operation}: {why}"),
-            ),
-            Self::Malformed {
-                error: xml::Error::Key(_) | xml::Error::Contradiction(_),
-                ..
-            } => ConnectorError::corrupt(self.to_string()),
+            Self::Transport { error: TransportError::Refused(why), .. } => {
+                ConnectorError::new(ErrorKind::Denied, why.clone())
+            }
+            Self::Transport { error: TransportError::Broken(why), operation } => {
+                ConnectorError::new(ErrorKind::Unavailable, format!("no answer from {endpoint} to {operation}: {why}"))
+            }
+            Self::Malformed { error: xml::Error::Key(_) | xml::Error::Contradiction(_), .. } => {
+                ConnectorError::corrupt(self.to_string())
+            }
             Self::Malformed { .. } => ConnectorError::new(ErrorKind::Unavailable, self.to_string()),
-            Self::Service {
-                operation,
-                status,
-                code,
-                message,
-                region: found,
-                elsewhere,
-                request_id,
-                ..
-            } => {
+            Self::Service { operation, status, code, message, region: found, elsewhere, request_id, .. } => {
                 let refusal = Refusal {
                     operation,
                     status: *status,
@@ -383,20 +317,8 @@ struct Refusal<'a> {
 
 impl Refusal<'_> {
     /// The bucket is not there, or not here.
-    fn of_another_place(
-        &self,
-        region: &str,
-        found: Option<&str>,
-        elsewhere: Option<&str>,
-    ) -> Option<ConnectorError> {
-        let Self {
-            operation,
-            status,
-            detail,
-            bucket,
-            place,
-            ..
-        } = self;
+    fn of_another_place(&self, region: &str, found: Option<&str>, elsewhere: Option<&str>) -> Option<ConnectorError> {
+        let Self { operation, status, detail, bucket, place, .. } = self;
         if self.code == "NoSuchBucket" || (*status == 404 && *operation == "HeadBucket") {
             let message = format!("bucket \"{bucket}\" does not exist ({place})");
             return Some(ConnectorError::invalid(message));
@@ -423,13 +345,7 @@ impl Refusal<'_> {
 
     /// The keys are none, or may not do this.
     fn of_permissions(&self, endpoint: &str) -> Option<ConnectorError> {
-        let Self {
-            operation,
-            detail,
-            bucket,
-            place,
-            ..
-        } = self;
+        let Self { operation, detail, bucket, place, .. } = self;
         if CREDENTIALS.contains(&self.code) {
             let message = format!("{endpoint} refused the credentials: {detail}");
             return Some(ConnectorError::new(ErrorKind::Denied, message));
@@ -442,19 +358,12 @@ impl Refusal<'_> {
             "ListObjectVersions" => "; allow s3:ListBucketVersions",
             _ => "",
         };
-        let message =
-            format!("{operation} was denied on bucket \"{bucket}\" ({place}): {detail}{advice}");
+        let message = format!("{operation} was denied on bucket \"{bucket}\" ({place}): {detail}{advice}");
         Some(ConnectorError::new(ErrorKind::Denied, message))
     }
 
     fn other(&self, retry: Retry, tls: bool) -> ConnectorError {
-        let Self {
-            operation,
-            detail,
-            bucket,
-            place,
-            ..
-        } = self;
+        let Self { operation, detail, bucket, place, .. } = self;
         let kind = match retry {
             Retry::No => ErrorKind::Invalid,
             Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
@@ -476,11 +385,7 @@ fn without_path(place: &str) -> &str {
 }
 
 fn detail(status: &u16, code: &str, message: &str, request_id: &str) -> String {
-    let mut detail = if code.is_empty() {
-        format!("status {status}")
-    } else {
-        code.to_owned()
-    };
+    let mut detail = if code.is_empty() { format!("status {status}") } else { code.to_owned() };
     if !message.is_empty() {
         detail = format!("{detail}: {}", message.trim_end_matches('.'));
     }
@@ -499,9 +404,7 @@ fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
     }
     let at = Timestamp::parse_http_date(text)?;
     let now = Timestamp::parse_http_date(date?)?;
-    Some(Duration::from_secs(
-        at.seconds().saturating_sub(now.seconds()),
-    ))
+    Some(Duration::from_secs(at.seconds().saturating_sub(now.seconds())))
 }
 
 /// The error that a document carries, whatever the status said.
@@ -523,14 +426,5 @@ pub(super) fn in_document(document: &[u8]) -> Option<Error> {
         }
         Ok(())
     });
-    Some(Error::Service {
-        operation: "",
-        status: 0,
-        code,
-        message,
-        request_id,
-        region,
-        elsewhere,
-        retry_after: None,
-    })
+    Some(Error::Service { operation: "", status: 0, code, message, request_id, region, elsewhere, retry_after: None })
 }

@@ -66,12 +66,7 @@ impl<P: Ports> Client<P> {
     /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object. A body of at most
     /// `whole_bytes_max`, or one of a length that the store does not tell, is read; a longer one stays with the host
     /// until somebody reads it. Nothing is read where that is 0.
-    pub async fn get_object(
-        &self,
-        key: &str,
-        pin: &Pin,
-        whole_bytes_max: u64,
-    ) -> Result<Object<P::Body>> {
+    pub async fn get_object(&self, key: &str, pin: &Pin, whole_bytes_max: u64) -> Result<Object<P::Body>> {
         let mut builder = self.request(Method::Get, Some(key));
         if let Some(version_id) = &pin.version_id {
             builder = builder.query("versionId", version_id);
@@ -87,11 +82,7 @@ impl<P: Ports> Client<P> {
     }
 }
 
-async fn read<B: Body>(
-    operation: &'static str,
-    response: Response<B>,
-    whole_bytes_max: u64,
-) -> Result<Object<B>> {
+async fn read<B: Body>(operation: &'static str, response: Response<B>, whole_bytes_max: u64) -> Result<Object<B>> {
     let text = |name| response.header(name).map(str::to_owned);
     let etag = text("etag");
     let length = text("content-length").and_then(|v| v.parse().ok());
@@ -101,14 +92,9 @@ async fn read<B: Body>(
         length,
         has_weak_etag: etag.as_deref().is_some_and(|tag| tag.starts_with("W/")),
         etag: etag.map(|tag| document::bare_etag(&tag)),
-        last_modified: text("last-modified")
-            .as_deref()
-            .and_then(Timestamp::parse_http_date),
+        last_modified: text("last-modified").as_deref().and_then(Timestamp::parse_http_date),
         version_id: text("x-amz-version-id"),
-        headers: HEADERS
-            .iter()
-            .filter_map(|(header, name)| Some((*name, text(header)?)))
-            .collect(),
+        headers: HEADERS.iter().filter_map(|(header, name)| Some((*name, text(header)?))).collect(),
         metadata: user_metadata(&response),
         content: Content::Stream(response.body),
     };
@@ -132,9 +118,7 @@ async fn whole<B: Body>(operation: &'static str, mut body: B, bytes_max: u64) ->
     while joined.as_ref().map_or(first.len(), BytesMut::len) as u64 <= bytes_max
         && let Some(more) = next().await?
     {
-        joined
-            .get_or_insert_with(|| BytesMut::from(&*first))
-            .extend_from_slice(&more);
+        joined.get_or_insert_with(|| BytesMut::from(&*first)).extend_from_slice(&more);
     }
     Ok(joined.map_or(first, BytesMut::freeze))
 }

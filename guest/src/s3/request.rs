@@ -10,11 +10,7 @@ use crate::ports::{Method, Request};
 
 /// All but the unreserved characters of [RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2.3), as
 /// [SigV4](https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html) wants it.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The same for a key, whose slashes stay.
 const KEY: &AsciiSet = &VALUE.remove(b'/');
@@ -45,10 +41,7 @@ impl Builder {
             extra_headers: Vec::new(),
             body: Payload::empty(),
         };
-        Self {
-            request,
-            queried: false,
-        }
+        Self { request, queried: false }
     }
 
     /// Adds a query parameter.
@@ -101,9 +94,7 @@ mod tests {
     }
 
     fn path(url: Option<&str>, key: Option<&str>) -> String {
-        Builder::new(&config(url), Method::Get, key)
-            .build()
-            .path_with_query
+        Builder::new(&config(url), Method::Get, key).build().path_with_query
     }
 
     #[test]
@@ -116,18 +107,13 @@ mod tests {
 
     #[test]
     fn odd_keys_are_encoded_once_and_kept_whole() {
-        assert_eq!(
-            path(None, Some("/a b+c%d?é\u{1}//.")),
-            "//a%20b%2Bc%25d%3F%C3%A9%01//."
-        );
+        assert_eq!(path(None, Some("/a b+c%d?é\u{1}//.")), "//a%20b%2Bc%25d%3F%C3%A9%01//.");
     }
 
     #[test]
     fn query_values_are_encoded() {
-        let request = Builder::new(&config(None), Method::Get, None)
-            .query("versions", "")
-            .query("prefix", "a/ &=")
-            .build();
+        let request =
+            Builder::new(&config(None), Method::Get, None).query("versions", "").query("prefix", "a/ &=").build();
         assert_eq!(request.path_with_query, "/?versions=&prefix=a%2F%20%26%3D");
     }
 }

@@ -24,16 +24,10 @@ pub struct Patience {
 
 impl Patience {
     /// Of a connector that runs.
-    pub const RUNNING: Self = Self {
-        retries: limits::RETRIES_MAX,
-        whole: None,
-    };
+    pub const RUNNING: Self = Self { retries: limits::RETRIES_MAX, whole: None };
 
     /// Of a connector that opens.
-    pub const OPENING: Self = Self {
-        retries: limits::RETRIES_TO_OPEN_MAX,
-        whole: Some(limits::OPEN_STEP_MAX),
-    };
+    pub const OPENING: Self = Self { retries: limits::RETRIES_TO_OPEN_MAX, whole: Some(limits::OPEN_STEP_MAX) };
 }
 
 /// The pace of retries. Each costs tokens of a common stock, so that a store that is down is not stormed: once they
@@ -108,11 +102,7 @@ impl<P: Ports> Client<P> {
         }
     }
 
-    async fn series<T>(
-        &self,
-        operation: &'static str,
-        mut attempt: impl AsyncFnMut() -> Result<T>,
-    ) -> Result<T> {
+    async fn series<T>(&self, operation: &'static str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let mut attempts = 1;
         let mut failed_at = None;
         loop {
@@ -137,17 +127,12 @@ impl<P: Ports> Client<P> {
             let now = self.ports.elapsed();
             let first = *failed_at.get_or_insert(now);
             self.failed(operation, &error, now);
-            if !self
-                .turn(attempts, least, first + self.patience.retries)
-                .await
-            {
+            if !self.turn(attempts, least, first + self.patience.retries).await {
                 let took = self.ports.elapsed().saturating_sub(first);
                 return Err(error.after_attempts(attempts, took));
             }
             self.retries.set(self.retries.get() + 1);
-            let line = format!(
-                "asking again; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`"
-            );
+            let line = format!("asking again; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`");
             self.ports.log(Level::Debug, &line);
             attempts += 1;
         }
@@ -188,10 +173,7 @@ impl<P: Ports> Client<P> {
         self.pace.answered(attempts);
         let since = self.pace.failing_since.take();
         if self.pace.is_said.take() {
-            let seconds = self
-                .ports
-                .elapsed()
-                .saturating_sub(since.unwrap_or_default());
+            let seconds = self.ports.elapsed().saturating_sub(since.unwrap_or_default());
             let line = format!("the store answers again; away_s=`{}`", seconds.as_secs());
             self.ports.log(Level::Info, &line);
         }
@@ -201,15 +183,12 @@ impl<P: Ports> Client<P> {
     fn failed(&self, operation: &str, error: &Error, now: Duration) {
         let since = self.pace.failing_since.get().unwrap_or(now);
         self.pace.failing_since.set(Some(since));
-        if now.saturating_sub(since) >= limits::OUTAGE_SAID_AFTER
-            && !self.pace.is_said.replace(true)
-        {
+        if now.saturating_sub(since) >= limits::OUTAGE_SAID_AFTER && !self.pace.is_said.replace(true) {
             let what = match error.status() {
                 Some(_) => "the store refuses for now",
                 None => "the store does not answer",
             };
-            let line =
-                format!("{what}, and is asked again; operation=`{operation}`, why=`{error}`");
+            let line = format!("{what}, and is asked again; operation=`{operation}`, why=`{error}`");
             self.ports.log(Level::Warn, &line);
         }
     }
@@ -219,14 +198,8 @@ impl<P: Ports> Client<P> {
 /// [full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). On top of a pause that the
 /// store has asked for it is spread over a second at least.
 fn backoff(attempts: u32, least: Duration, random: u64) -> Duration {
-    let bound = limits::BACKOFF_FIRST
-        .saturating_mul(1 << (attempts - 1).min(16))
-        .min(limits::BACKOFF_MAX);
-    let bound = if least.is_zero() {
-        bound
-    } else {
-        bound.max(limits::RETRY_AFTER_SPREAD_MIN)
-    };
+    let bound = limits::BACKOFF_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(limits::BACKOFF_MAX);
+    let bound = if least.is_zero() { bound } else { bound.max(limits::RETRY_AFTER_SPREAD_MIN) };
     spread(bound, random)
 }
 
@@ -273,10 +246,7 @@ mod tests {
         }
         pace.answered(1);
         pace.answered(2);
-        assert_eq!(
-            pace.tokens.get(),
-            limits::RETRY_TOKENS - 10 * limits::RETRY_COST + 1 + limits::RETRY_COST
-        );
+        assert_eq!(pace.tokens.get(), limits::RETRY_TOKENS - 10 * limits::RETRY_COST + 1 + limits::RETRY_COST);
     }
 
     #[test]

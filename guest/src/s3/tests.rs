@@ -47,13 +47,9 @@ fn queries(model: &Model) -> Vec<String> {
 fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
     let (model, client) = client(|_| {
         let upload = |key| format!("<Upload><Key>{key}</Key><UploadId>u</UploadId></Upload>");
-        let next =
-            "<NextKeyMarker>in/m</NextKeyMarker><NextUploadIdMarker>u/1</NextUploadIdMarker>";
+        let next = "<NextKeyMarker>in/m</NextKeyMarker><NextUploadIdMarker>u/1</NextUploadIdMarker>";
         let uploads = [upload("elsewhere"), upload("in/a"), upload("in")].concat();
-        document(
-            UPLOADS,
-            &format!("<IsTruncated>true</IsTruncated>{next}{uploads}"),
-        )
+        document(UPLOADS, &format!("<IsTruncated>true</IsTruncated>{next}{uploads}"))
     });
     let list = |marker: Option<Marker>| {
         let page = model.block_on(client.list_multipart_uploads(marker.as_ref()));
@@ -65,14 +61,8 @@ fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
     let marker = page.next.expect("there is more");
     assert_eq!((&*marker.key, &*marker.id), ("in/m", "u/1"));
     // A store that names no upload goes on behind the key.
-    list(Some(Marker {
-        id: String::new(),
-        ..marker.clone()
-    }));
-    let other = Marker {
-        key: "in/l".to_owned(),
-        ..marker
-    };
+    list(Some(Marker { id: String::new(), ..marker.clone() }));
+    let other = Marker { key: "in/l".to_owned(), ..marker };
     list(Some(other));
     assert_eq!(
         queries(&model),
@@ -88,10 +78,7 @@ fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
 fn a_listing_that_would_never_end_is_an_error() {
     let listings = [
         ("", "a truncated page names no next one"),
-        (
-            "<NextContinuationToken>here</NextContinuationToken>",
-            "the page leads to itself",
-        ),
+        ("<NextContinuationToken>here</NextContinuationToken>", "the page leads to itself"),
     ];
     for (next, expected) in listings {
         let (model, client) = client(move |_| {
@@ -143,15 +130,10 @@ fn what_the_host_refuses_is_denied_and_not_asked_again() {
     let error = model.block_on(client.head_bucket()).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        format!(
-            "no answer from s3: the host's policy refused the request: {why}; operation=`HeadBucket`"
-        )
+        format!("no answer from s3: the host's policy refused the request: {why}; operation=`HeadBucket`")
     );
     let explained = error.explain(client.config());
-    assert_eq!(
-        (explained.kind, &*explained.message),
-        (ErrorKind::Denied, why)
-    );
+    assert_eq!((explained.kind, &*explained.message), (ErrorKind::Denied, why));
     assert_eq!((model.requests().len(), client.retries()), (1, 0));
 }
 
@@ -168,19 +150,14 @@ fn a_store_that_names_a_pause_is_not_asked_before_it_is_over() {
         (503, "soon", 0),
     ] {
         let (model, client) = client(move |count| match count {
-            0 => Reply::error(status, "SlowDown", "Later.")
-                .header("retry-after", pause)
-                .header("date", date),
+            0 => Reply::error(status, "SlowDown", "Later.").header("retry-after", pause).header("date", date),
             _ => Reply::status(200),
         });
         model.block_on(client.head_bucket()).expect("answers");
         let waited = model.elapsed();
         let least = Duration::from_secs(least);
         assert!(waited > least, "{pause}: {waited:?}");
-        assert!(
-            waited <= least + limits::RETRY_AFTER_SPREAD_MIN,
-            "{pause}: {waited:?}"
-        );
+        assert!(waited <= least + limits::RETRY_AFTER_SPREAD_MIN, "{pause}: {waited:?}");
         assert_eq!(client.retries(), 1);
     }
 }
@@ -200,24 +177,14 @@ fn requests_that_were_told_the_same_pause_do_not_come_back_together() {
     let times = times.borrow();
     let (first, last) = (times[0], times[63]);
     assert!(first >= Duration::from_secs(3), "{first:?}");
-    assert!(
-        last - first > Duration::from_millis(500),
-        "{:?}",
-        last - first
-    );
+    assert!(last - first > Duration::from_millis(500), "{:?}", last - first);
 }
 
 /// As many requests at once as a source may have, to a store that is down for `down` and then well.
 fn outage(requests: usize, down: Duration) -> (Model, Client<Model>, Vec<Result<BucketHead>>) {
     let (model, client) = client(|_| Reply::status(200));
     let world = model.clone();
-    model.serve(move |_| {
-        if world.elapsed() < down {
-            Reply::reset()
-        } else {
-            Reply::status(200)
-        }
-    });
+    model.serve(move |_| if world.elapsed() < down { Reply::reset() } else { Reply::status(200) });
     let heads = (0..requests).map(|_| client.head_bucket());
     let answers = model.block_on(future::join_all(heads));
     (model, client, answers)
@@ -230,17 +197,11 @@ fn many_requests_that_fail_at_once_outlast_the_store() {
         let (model, client, answers) = outage(requests, down);
         assert!(answers.iter().all(Result::is_ok), "{requests}");
         let back = model.elapsed() - down;
-        assert!(
-            back <= limits::BACKOFF_MAX.max(limits::PROBE_EVERY * 3),
-            "{requests}: {back:?} after its return"
-        );
+        assert!(back <= limits::BACKOFF_MAX.max(limits::PROBE_EVERY * 3), "{requests}: {back:?} after its return");
         // What all of them may spend, and one per second that finds out.
         let storm = u64::from(limits::RETRY_TOKENS / limits::RETRY_COST) + down.as_secs() + 1;
         let asked = client.retries() - requests as u64;
-        assert!(
-            asked <= storm,
-            "{requests}: {asked} retries while it was down"
-        );
+        assert!(asked <= storm, "{requests}: {asked} retries while it was down");
         if requests == 1 {
             // Its pauses are longer than what is left of an outage.
             continue;
@@ -248,10 +209,7 @@ fn many_requests_that_fail_at_once_outlast_the_store() {
         let said = model.lines(Level::Info);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].starts_with("the store does not answer"), "{said:?}");
-        assert!(
-            said[1].starts_with("the store answers again; away_s=`"),
-            "{said:?}"
-        );
+        assert!(said[1].starts_with("the store answers again; away_s=`"), "{said:?}");
     }
 }
 
@@ -272,16 +230,12 @@ fn many_requests_come_back_one_after_another() {
     let times = times.borrow();
     let most = times.chunk_by(|a, b| a == b).map(<[_]>::len).max();
     // Evenly spread, each tenth of a second would see some 51 of them.
-    assert!(
-        most.is_some_and(|most| most < 128),
-        "{most:?} of 512 in a tenth of a second"
-    );
+    assert!(most.is_some_and(|most| most < 128), "{most:?} of 512 in a tenth of a second");
 }
 
 #[test]
 fn an_outage_that_outlasts_patience_is_unavailable_with_the_pause_that_was_asked_for() {
-    let (model, client) =
-        client(|_| Reply::error(503, "SlowDown", "Later.").header("retry-after", "20"));
+    let (model, client) = client(|_| Reply::error(503, "SlowDown", "Later.").header("retry-after", "20"));
     let error = model.block_on(client.head_bucket()).expect_err("is down");
     assert_eq!(model.elapsed(), limits::RETRIES_MAX, "and not before");
     let error = error.explain(client.config());
@@ -300,16 +254,11 @@ fn a_client_that_opens_gives_up_sooner_and_never_waits_for_an_answer_that_does_n
 
     let started = model.elapsed();
     model.serve(|_| Reply::status(200).after(Duration::from_secs(3600)));
-    let error = model
-        .block_on(opening.head_bucket())
-        .expect_err("is silent");
+    let error = model.block_on(opening.head_bucket()).expect_err("is silent");
     assert_eq!(model.elapsed() - started, limits::OPEN_STEP_MAX);
     let error = error.explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
-    assert_eq!(
-        error.message,
-        "no answer from http://store:9000 to HeadBucket: none came within 60 s"
-    );
+    assert_eq!(error.message, "no answer from http://store:9000 to HeadBucket: none came within 60 s");
 }
 
 #[test]
@@ -321,25 +270,17 @@ fn an_answer_that_is_no_document_is_asked_for_again_and_then_unavailable() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     let attempts = model.requests().len();
     let expected = format!("after {attempts} attempts in 60 s");
-    assert!(
-        attempts > 5 && error.message.ends_with(&expected),
-        "{error}"
-    );
+    assert!(attempts > 5 && error.message.ends_with(&expected), "{error}");
     assert_eq!(client.retries() as usize, attempts - 1);
     let retried = |line: &String| line.starts_with("asking again");
     let lines = model.lines(Level::Debug);
-    assert_eq!(
-        lines.iter().filter(|line| retried(line)).count(),
-        attempts - 1
-    );
+    assert_eq!(lines.iter().filter(|line| retried(line)).count(), attempts - 1);
 }
 
 #[test]
 fn an_object_is_written_as_a_version_and_removed_by_it() {
     let (model, client) = client(|count| match count {
-        0 => Reply::status(200)
-            .header("etag", "\"e\"")
-            .header("x-amz-version-id", "v+1"),
+        0 => Reply::status(200).header("etag", "\"e\"").header("x-amz-version-id", "v+1"),
         _ => Reply::status(204),
     });
     let object = PutObject {
@@ -409,12 +350,7 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
         Reply::status(301).body(&[document.as_bytes()])
     };
     let sent_on = |to: &'static str| Reply::status(307).header("location", to);
-    type Case = (
-        fn(&'static str) -> Reply,
-        &'static str,
-        ErrorKind,
-        &'static str,
-    );
+    type Case = (fn(&'static str) -> Reply, &'static str, ErrorKind, &'static str);
     let cases: [Case; 4] = [
         (
             moved,
@@ -422,18 +358,8 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
             ErrorKind::Invalid,
             "is in region `eu-west-1`: set `aws.region` to it",
         ),
-        (
-            moved,
-            "b1x.other:9000",
-            ErrorKind::Invalid,
-            "sent on to `b1x.other:9000`",
-        ),
-        (
-            sent_on,
-            "https://b1x.s3.eu-west-1.amazonaws.com/in/a?x",
-            ErrorKind::Invalid,
-            "is in region `eu-west-1`",
-        ),
+        (moved, "b1x.other:9000", ErrorKind::Invalid, "sent on to `b1x.other:9000`"),
+        (sent_on, "https://b1x.s3.eu-west-1.amazonaws.com/in/a?x", ErrorKind::Invalid, "is in region `eu-west-1`"),
         (
             sent_on,
             "https://portal.example/sign-in?from=x",
@@ -454,17 +380,10 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
 
 #[test]
 fn plain_http_on_a_port_of_tls_is_answered_with_what_to_set() {
-    let (model, client) = client(|_| {
-        Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"])
-    });
+    let (model, client) = client(|_| Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"]));
     let error = model.block_on(client.head_bucket()).expect_err("no S3");
     let error = error.explain(client.config());
-    assert!(
-        error
-            .message
-            .ends_with("begin `aws.endpoint` with https://"),
-        "{error}"
-    );
+    assert!(error.message.ends_with("begin `aws.endpoint` with https://"), "{error}");
 }
 
 #[test]

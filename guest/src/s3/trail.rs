@@ -20,11 +20,7 @@ pub struct Trail<M> {
 
 impl<M> Default for Trail<M> {
     fn default() -> Self {
-        Self {
-            greatest: None,
-            idle: 0,
-            remembered: None,
-        }
+        Self { greatest: None, idle: 0, remembered: None }
     }
 }
 
@@ -34,20 +30,11 @@ impl<M: PartialEq + Clone> Trail<M> {
     /// # Errors
     ///
     /// Where the pages go in a circle, or bring nothing for longer than any listing does.
-    pub fn follow<T>(
-        &mut self,
-        operation: &'static str,
-        keys_repeat: bool,
-        page: &Page<T, M>,
-    ) -> Result<()> {
+    pub fn follow<T>(&mut self, operation: &'static str, keys_repeat: bool, page: &Page<T, M>) -> Result<()> {
         let circle = |why| Err(Error::malformed(operation, xml::Error::Contradiction(why)));
         let (greatest, next) = (page.greatest.as_deref(), page.next.as_ref());
         if greatest > self.greatest.as_deref() {
-            *self = Self {
-                greatest: page.greatest.clone(),
-                idle: 0,
-                remembered: page.next.clone(),
-            };
+            *self = Self { greatest: page.greatest.clone(), idle: 0, remembered: page.next.clone() };
             return Ok(());
         }
         if greatest.is_some() && (!keys_repeat || greatest < self.greatest.as_deref()) {

@@ -20,9 +20,7 @@ pub enum Error {
     #[error("{0}")]
     Contradiction(&'static str),
     /// A key is not text.
-    #[error(
-        "the key `{0}` is not UTF-8, as keys of S3 are: rename the object, or set `prefix` to what leaves it out"
-    )]
+    #[error("the key `{0}` is not UTF-8, as keys of S3 are: rename the object, or set `prefix` to what leaves it out")]
     Key(String),
 }
 
@@ -31,21 +29,14 @@ const DEPTH_MAX: usize = 16;
 
 /// Calls `visit` with the path and the text of every element that holds no other, and of every container at its
 /// end, with the path ending in an empty name.
-pub fn leaves(
-    document: &[u8],
-    mut visit: impl FnMut(&[&str], Cow<'_, str>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let text =
-        std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
+pub fn leaves(document: &[u8], mut visit: impl FnMut(&[&str], Cow<'_, str>) -> Result<(), Error>) -> Result<(), Error> {
+    let text = std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
     let mut reader = Reader::from_str(text);
     let mut path: Vec<&str> = Vec::new();
     let mut is_leaf = false;
     let mut content: Cow<'_, str> = Cow::Borrowed("");
     loop {
-        match reader
-            .read_event()
-            .map_err(|e| Error::Syntax(e.to_string()))?
-        {
+        match reader.read_event().map_err(|e| Error::Syntax(e.to_string()))? {
             Event::Start(start) => {
                 let name = local_name(text, start.name().as_ref())?;
                 if path.len() == DEPTH_MAX {
@@ -64,10 +55,7 @@ pub fn leaves(
             Event::Text(more) if is_leaf => append(&mut content, &more.xml10_content()),
             Event::CData(more) if is_leaf => append(&mut content, &more.xml10_content()),
             Event::GeneralRef(reference) if is_leaf => {
-                let character = match reference
-                    .resolve_char_ref()
-                    .map_err(|e| Error::Syntax(e.to_string()))?
-                {
+                let character = match reference.resolve_char_ref().map_err(|e| Error::Syntax(e.to_string()))? {
                     Some(character) => character.to_string(),
                     None => quick_xml::escape::resolve_predefined_entity(reference.as_ref())
                         .ok_or(Error::Shape("the document has an unknown entity"))?
@@ -113,9 +101,7 @@ pub fn is_root(document: &[u8], name: &str) -> bool {
 /// The name without its namespace, as a part of the document so that it outlives the event.
 fn local_name<'a>(document: &'a str, name: &str) -> Result<&'a str, Error> {
     let offset = name.as_ptr() as usize - document.as_ptr() as usize;
-    let name = document
-        .get(offset..offset + name.len())
-        .ok_or(Error::Shape("a name is not UTF-8"))?;
+    let name = document.get(offset..offset + name.len()).ok_or(Error::Shape("a name is not UTF-8"))?;
     Ok(name.rsplit_once(':').map_or(name, |(_, local)| local))
 }
 
@@ -138,29 +124,15 @@ mod tests {
 
     #[test]
     fn leaves_come_with_their_paths_and_containers_end() {
-        let found = collect(
-            "<?xml version=\"1.0\"?><a xmlns=\"x\"><b>1 &amp; &#50;</b><s:c/><d><e>x</e></d></a>",
-        );
-        let expected = [
-            ("a/b", "1 & 2"),
-            ("a/c", ""),
-            ("a/d/e", "x"),
-            ("a/d/", ""),
-            ("a/", ""),
-        ];
+        let found = collect("<?xml version=\"1.0\"?><a xmlns=\"x\"><b>1 &amp; &#50;</b><s:c/><d><e>x</e></d></a>");
+        let expected = [("a/b", "1 & 2"), ("a/c", ""), ("a/d/e", "x"), ("a/d/", ""), ("a/", "")];
         let expected: Vec<_> = expected.map(|(p, t)| (p.to_owned(), t.to_owned())).into();
         assert_eq!(found.expect("reads"), expected);
     }
 
     #[test]
     fn broken_documents_are_errors() {
-        for document in [
-            "<a><b>1</b>",
-            "<a></b>",
-            "<a>&unknown;</a>",
-            "<a",
-            "<a>\u{1}<b></a>",
-        ] {
+        for document in ["<a><b>1</b>", "<a></b>", "<a>&unknown;</a>", "<a", "<a>\u{1}<b></a>"] {
             assert!(collect(document).is_err(), "{document}");
         }
         assert!(leaves(b"<a>\xff</a>", |_, _| Ok(())).is_err());
@@ -182,10 +154,7 @@ mod tests {
 
     #[test]
     fn the_root_is_found_behind_a_declaration() {
-        assert!(is_root(
-            b"<?xml version=\"1.0\"?>\n<Error><Code/></Error>",
-            "Error"
-        ));
+        assert!(is_root(b"<?xml version=\"1.0\"?>\n<Error><Code/></Error>", "Error"));
         assert!(!is_root(b"<ListBucketResult/>", "Error"));
         assert!(is_root(b"<ListBucketResult/>", "ListBucketResult"));
         assert!(!is_root(b"", "Error"));

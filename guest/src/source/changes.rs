@@ -38,11 +38,7 @@ impl Uploads {
         for (key, times) in &other.0 {
             for initiated in times {
                 let (key, initiated) = (key.clone(), *initiated);
-                self.insert(UploadEntry {
-                    key,
-                    initiated,
-                    ..UploadEntry::default()
-                });
+                self.insert(UploadEntry { key, initiated, ..UploadEntry::default() });
             }
         }
     }
@@ -55,11 +51,10 @@ impl Uploads {
     fn landed(&self, entry: &VersionEntry) -> bool {
         let time = entry.object.last_modified.0;
         !entry.is_delete_marker
-            && self.0.get(&entry.object.key).is_some_and(|times| {
-                times
-                    .iter()
-                    .any(|started| started.0.abs_diff(time) <= UPLOAD_STAMP_SLACK_MS)
-            })
+            && self
+                .0
+                .get(&entry.object.key)
+                .is_some_and(|times| times.iter().any(|started| started.0.abs_diff(time) <= UPLOAD_STAMP_SLACK_MS))
     }
 }
 
@@ -179,16 +174,10 @@ impl<'a> Detector<'a> {
         if current.is_some_and(|current| current.object.key != entry.object.key) {
             self.close_key();
         }
-        let kind = if entry.is_delete_marker {
-            &mut self.markers
-        } else {
-            &mut self.versions
-        };
+        let kind = if entry.is_delete_marker { &mut self.markers } else { &mut self.versions };
         // Of a long history only the newest entry in front of the window matters: it tells creates from updates.
         let old = |e: &VersionEntry| e.object.last_modified < self.rules.floor;
-        let behind = old(&entry)
-            && kind.last().is_some_and(old)
-            && !self.rules.uploads.contains_key(&entry.object.key);
+        let behind = old(&entry) && kind.last().is_some_and(old) && !self.rules.uploads.contains_key(&entry.object.key);
         if !behind {
             kind.push(entry);
         }
@@ -205,9 +194,7 @@ impl<'a> Detector<'a> {
     }
 
     fn remember(&mut self, entry: &VersionEntry) {
-        let (slot, mark) =
-            self.seen
-                .identify(&entry.object, &entry.version_id, entry.is_delete_marker);
+        let (slot, mark) = self.seen.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
         self.found.marks.push((slot, mark));
         if self.rules.uploads.landed(entry) {
             self.found.landed.insert(slot);
@@ -239,13 +226,9 @@ impl<'a> Detector<'a> {
 
     /// What becomes of each entry of a key, newest first.
     fn judge(&mut self, entries: &[VersionEntry]) -> Vec<Verdict> {
-        let in_window = |entry: &VersionEntry| {
-            entry.object.last_modified >= self.rules.floor || self.rules.uploads.landed(entry)
-        };
-        let is_seen: Vec<bool> = entries
-            .iter()
-            .map(|e| in_window(e) && self.seen.contains(e))
-            .collect();
+        let in_window =
+            |entry: &VersionEntry| entry.object.last_modified >= self.rules.floor || self.rules.uploads.landed(entry);
+        let is_seen: Vec<bool> = entries.iter().map(|e| in_window(e) && self.seen.contains(e)).collect();
         let has_delivered = is_seen.contains(&true);
         let mut passed = Passed::default();
         let mut past = Passed::default();
@@ -274,11 +257,7 @@ impl<'a> Detector<'a> {
                 Some(operation) if self.is_history(entry) => {
                     let is_lost = operation != Operation::Delete && !past.is_behind(entry);
                     past.note(entry);
-                    if is_lost {
-                        Verdict::Due(operation)
-                    } else {
-                        Verdict::Skip { remember: true }
-                    }
+                    if is_lost { Verdict::Due(operation) } else { Verdict::Skip { remember: true } }
                 }
                 Some(operation) => Verdict::Due(operation),
             };
@@ -290,9 +269,8 @@ impl<'a> Detector<'a> {
     /// A `null` marker takes the place of the `null` version that it deletes, so that no listing tells what was
     /// there. It was nothing only where a marker was seen in that place: rather a delete of nothing than none.
     fn hidden_delete(&self, entry: &VersionEntry) -> Option<Operation> {
-        let is_hiding = entry.is_delete_marker
-            && entry.version_id == NULL_VERSION
-            && !self.seen.has_marker(&entry.object.key);
+        let is_hiding =
+            entry.is_delete_marker && entry.version_id == NULL_VERSION && !self.seen.has_marker(&entry.object.key);
         is_hiding.then_some(Operation::Delete)
     }
 
@@ -364,11 +342,7 @@ struct Passed {
 
 impl Passed {
     fn note(&mut self, entry: &VersionEntry) {
-        let kind = if entry.is_delete_marker {
-            &mut self.marker
-        } else {
-            &mut self.version
-        };
+        let kind = if entry.is_delete_marker { &mut self.marker } else { &mut self.version };
         // The latest was stored behind all others, those of its second too.
         let time = match entry.is_latest {
             true => Timestamp(u64::MAX),
@@ -404,16 +378,9 @@ fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Op
 /// A page lists the kinds apart on some stores, so only the order within a kind is known. The latest entry leads;
 /// then time decides; within the same second what was not seen before is newer than what was, and else deletes and
 /// versions took turns.
-fn in_order(
-    versions: Vec<VersionEntry>,
-    markers: Vec<VersionEntry>,
-    seen: &Seen,
-) -> Vec<VersionEntry> {
+fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>, seen: &Seen) -> Vec<VersionEntry> {
     let mut merged: Vec<VersionEntry> = Vec::with_capacity(versions.len() + markers.len());
-    let (mut versions, mut markers) = (
-        versions.into_iter().peekable(),
-        markers.into_iter().peekable(),
-    );
+    let (mut versions, mut markers) = (versions.into_iter().peekable(), markers.into_iter().peekable());
     loop {
         let marker_next = match (versions.peek(), markers.peek()) {
             (None, None) => return merged,
@@ -421,27 +388,17 @@ fn in_order(
             (None, Some(_)) => true,
             (Some(version), Some(_)) if version.is_latest => false,
             (Some(_), Some(marker)) if marker.is_latest => true,
-            (Some(version), Some(marker)) => {
-                match marker
-                    .object
-                    .last_modified
-                    .cmp(&version.object.last_modified)
-                {
-                    Ordering::Greater => true,
-                    Ordering::Less => false,
-                    Ordering::Equal => match (seen.contains(version), seen.contains(marker)) {
-                        (true, false) => true,
-                        (false, true) => false,
-                        _ => merged.last().is_none_or(|newer| !newer.is_delete_marker),
-                    },
-                }
-            }
+            (Some(version), Some(marker)) => match marker.object.last_modified.cmp(&version.object.last_modified) {
+                Ordering::Greater => true,
+                Ordering::Less => false,
+                Ordering::Equal => match (seen.contains(version), seen.contains(marker)) {
+                    (true, false) => true,
+                    (false, true) => false,
+                    _ => merged.last().is_none_or(|newer| !newer.is_delete_marker),
+                },
+            },
         };
-        merged.extend(if marker_next {
-            markers.next()
-        } else {
-            versions.next()
-        });
+        merged.extend(if marker_next { markers.next() } else { versions.next() });
     }
 }
 

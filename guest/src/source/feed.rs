@@ -76,12 +76,7 @@ impl<P: Ports> Feed<P> {
                 let (stand, cut) = self.snapshot(resume).await?;
                 (None, stand, 1, Some(cut))
             }
-            Start::Changes {
-                plan,
-                stand,
-                pass,
-                history,
-            } => (plan, stand, pass, history),
+            Start::Changes { plan, stand, pass, history } => (plan, stand, pass, history),
         };
         if let Some((plan, from)) = plan {
             self.deliver(plan.due, from, plan.pass, plan.cut).await?;
@@ -139,22 +134,10 @@ impl<P: Ports> Feed<P> {
         remembered: Option<HandedOut>,
     ) {
         let pass = extension.pass;
-        let position = Position {
-            key: fetched.key,
-            phase,
-            seconds,
-            extension: Some(extension),
-        };
+        let position = Position { key: fetched.key, phase, seconds, extension: Some(extension) };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
-        self.outlet
-            .push(Ready {
-                record,
-                remembered,
-                pass,
-                size: fetched.size,
-            })
-            .await;
+        self.outlet.push(Ready { record, remembered, pass, size: fetched.size }).await;
     }
 
     /// All uploads in progress, and the server's time before they were listed. Nothing where the store does not
@@ -168,9 +151,7 @@ impl<P: Ports> Feed<P> {
                     let followed = trail.follow("ListMultipartUploads", true, &page);
                     followed.map_err(|e| e.explain(&self.config.bucket))?;
                     date.get_or_insert(page.date);
-                    page.entries
-                        .into_iter()
-                        .for_each(|upload| uploads.insert(upload));
+                    page.entries.into_iter().for_each(|upload| uploads.insert(upload));
                     match page.next {
                         Some(next) => start = Some(next),
                         None => break,

@@ -40,26 +40,14 @@ impl Item {
     fn into_wanted(self) -> (u64, Operation, Wanted) {
         match self {
             Self::Snapshot(entry) => {
-                let wanted = Wanted {
-                    entry,
-                    version_id: None,
-                    is_latest: true,
-                };
+                let wanted = Wanted { entry, version_id: None, is_latest: true };
                 (0, Operation::Snapshot, wanted)
             }
             Self::Change(index, due) => {
                 let operation = due.operation();
-                let entry = ObjectEntry {
-                    key: due.key,
-                    last_modified: due.last_modified,
-                    etag: due.etag,
-                    size: due.size,
-                };
-                let wanted = Wanted {
-                    entry,
-                    version_id: Some(due.version_id),
-                    is_latest: due.is_latest,
-                };
+                let entry =
+                    ObjectEntry { key: due.key, last_modified: due.last_modified, etag: due.etag, size: due.size };
+                let wanted = Wanted { entry, version_id: Some(due.version_id), is_latest: due.is_latest };
                 (index, operation, wanted)
             }
         }
@@ -113,9 +101,7 @@ pub struct Skipped {
 pub async fn fetch<P: Ports>(retrieval: Rc<Retrieval<P>>, item: Item) -> Result<Outcome<P::Body>> {
     let (index, operation, wanted) = item.into_wanted();
     if operation == Operation::Delete {
-        let Wanted {
-            entry, version_id, ..
-        } = wanted;
+        let Wanted { entry, version_id, .. } = wanted;
         let version_id = version_id.unwrap_or_default();
         let mut fetched = without_body(&retrieval, operation, entry, version_id);
         fetched.index = index;
@@ -123,11 +109,7 @@ pub async fn fetch<P: Ports>(retrieval: Rc<Retrieval<P>>, item: Item) -> Result<
     }
     let (entry, version_id) = (wanted.entry.clone(), wanted.version_id.clone());
     let skipped = |reason: &str, is_there| {
-        Ok(Outcome::Skipped(Skipped {
-            entry: entry.clone(),
-            reason: reason.to_owned(),
-            is_there,
-        }))
+        Ok(Outcome::Skipped(Skipped { entry: entry.clone(), reason: reason.to_owned(), is_there }))
     };
     match retrieval.retrieve(wanted).await? {
         Retrieved::Object(entry, object) => {
@@ -138,26 +120,20 @@ pub async fn fetch<P: Ports>(retrieval: Rc<Retrieval<P>>, item: Item) -> Result<
             Ok(Outcome::Record(Box::new(fetched)))
         }
         Retrieved::Deleted => skipped("it was deleted before it could be read", false),
-        Retrieved::Overwritten if operation == Operation::Snapshot => skipped(
-            "it is overwritten faster than it can be read; the next pass looks again",
-            false,
-        ),
-        Retrieved::Overwritten => skipped(
-            "it was overwritten before it could be read; the next pass looks again",
-            false,
-        ),
-        Retrieved::Archived => skipped(
-            "it is archived: restore it, then copy it onto itself to have it delivered",
-            true,
-        ),
+        Retrieved::Overwritten if operation == Operation::Snapshot => {
+            skipped("it is overwritten faster than it can be read; the next pass looks again", false)
+        }
+        Retrieved::Overwritten => {
+            skipped("it was overwritten before it could be read; the next pass looks again", false)
+        }
+        Retrieved::Archived => {
+            skipped("it is archived: restore it, then copy it onto itself to have it delivered", true)
+        }
         Retrieved::Unreadable(error) => match retrieval.config.unreadable {
             Unreadable::Skip => skipped(&error.message, true),
             Unreadable::Stop => {
                 let error = error.context(format!("object `{}`", entry.key));
-                let message = format!(
-                    "{}; or set `unreadable` to `skip` to go on without such objects",
-                    error.message
-                );
+                let message = format!("{}; or set `unreadable` to `skip` to go on without such objects", error.message);
                 Err(Error { message, ..error })
             }
         },
@@ -232,10 +208,7 @@ fn without_body<P: Ports>(
             operation,
             metadata,
             key: Some(Data::Raw(Bytes::from(entry.key.clone()))),
-            payload: Change {
-                before: None,
-                after: None,
-            },
+            payload: Change { before: None, after: None },
         },
         key: entry.key.clone(),
         index: 0,
@@ -248,10 +221,7 @@ fn without_body<P: Ports>(
 
 /// User metadata keeps its name, unless it would pass for metadata of ours.
 fn user_metadata_name(name: String) -> String {
-    if ["s3.", "opencdc.", "conduit."]
-        .iter()
-        .any(|reserved| name.starts_with(reserved))
-    {
+    if ["s3.", "opencdc.", "conduit."].iter().any(|reserved| name.starts_with(reserved)) {
         format!("s3.metadata.{name}")
     } else {
         name

@@ -113,10 +113,7 @@ impl<B> Outlet<B> {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.take(Wanted {
-            records_max: usize::MAX,
-            streams_max: usize::MAX,
-        });
+        self.take(Wanted { records_max: usize::MAX, streams_max: usize::MAX });
     }
 
     /// How many records are ready and wanted.

@@ -27,54 +27,30 @@ struct Look {
 
 impl<P: Ports> Feed<P> {
     /// Looks once, and delivers what is due; returns where the next pass stands.
-    pub(super) async fn pass(
-        &mut self,
-        stand: Stand,
-        pass: u64,
-        history: Option<Timestamp>,
-    ) -> Result<Stand> {
+    pub(super) async fn pass(&mut self, stand: Stand, pass: u64, history: Option<Timestamp>) -> Result<Stand> {
         let started = self.ports.elapsed();
         // Where a restart without the plan must look from, so that the window in front of it is this pass's.
         let since = Timestamp(stand.floor.0 + millis(self.config.lookback));
         let look = self.look(&stand, history).await?;
         let (due, next, is_whole) = self.next_stand(stand, look);
-        let mut plan = Plan {
-            run: self.run,
-            pass,
-            due,
-            cut: since,
-            next,
-        };
+        let mut plan = Plan { run: self.run, pass, due, cut: since, next };
         if !plan.due.is_empty() {
             self.store.borrow_mut().save_plan(&plan)?;
-            self.deliver(std::mem::take(&mut plan.due), 0, pass, since)
-                .await?;
+            self.deliver(std::mem::take(&mut plan.due), 0, pass, since).await?;
         }
         if is_whole {
             let period = self.config.polling_period;
-            self.ports
-                .sleep(period.saturating_sub(self.ports.elapsed().saturating_sub(started)))
-                .await;
+            self.ports.sleep(period.saturating_sub(self.ports.elapsed().saturating_sub(started))).await;
         }
         Ok(plan.next)
     }
 
     /// Hands out what a plan holds from a place on.
-    pub(super) async fn deliver(
-        &mut self,
-        due: Vec<Due>,
-        from: u64,
-        pass: u64,
-        cut: Timestamp,
-    ) -> Result<()> {
+    pub(super) async fn deliver(&mut self, due: Vec<Due>, from: u64, pass: u64, cut: Timestamp) -> Result<()> {
         let mut prefetch = self.prefetch();
-        let mut items = (0..)
-            .zip(due)
-            .skip_while(|(index, _)| *index < from)
-            .map(|(i, d)| Item::Change(i, d))
-            .peekable();
-        self.outlet
-            .count(|counts| counts.due = items.size_hint().0 as u64);
+        let mut items =
+            (0..).zip(due).skip_while(|(index, _)| *index < from).map(|(i, d)| Item::Change(i, d)).peekable();
+        self.outlet.count(|counts| counts.due = items.size_hint().0 as u64);
         loop {
             while let Some(item) = items.next_if(|item| prefetch.has_room(item.size())) {
                 self.begin(&mut prefetch, item);
@@ -84,8 +60,7 @@ impl<P: Ports> Feed<P> {
                 return Ok(());
             }
             let fetched = std::future::poll_fn(|context| prefetch.poll_next(context)).await?;
-            self.outlet
-                .count(|counts| counts.due = counts.due.saturating_sub(1));
+            self.outlet.count(|counts| counts.due = counts.due.saturating_sub(1));
             let fetched = match fetched {
                 Outcome::Record(fetched) => *fetched,
                 Outcome::Skipped(skipped) => {
@@ -93,15 +68,9 @@ impl<P: Ports> Feed<P> {
                     continue;
                 }
             };
-            let extension = Extension {
-                run: self.run,
-                cut,
-                pass,
-                index: fetched.index,
-            };
+            let extension = Extension { run: self.run, cut, pass, index: fetched.index };
             let seconds = fetched.last_modified.seconds();
-            self.emit(fetched, Phase::Changes, seconds, extension, None)
-                .await;
+            self.emit(fetched, Phase::Changes, seconds, extension, None).await;
         }
     }
 
@@ -110,12 +79,7 @@ impl<P: Ports> Feed<P> {
         let (mut cut, uploads) = self.list_uploads().await?;
         let mut pending = stand.uploads.clone();
         pending.extend(&uploads);
-        let rules = Rules {
-            floor: stand.floor,
-            history,
-            uploads: &pending,
-            bytes_max: limits::PLAN_BYTES_MAX,
-        };
+        let rules = Rules { floor: stand.floor, history, uploads: &pending, bytes_max: limits::PLAN_BYTES_MAX };
         let mut detector = Detector::new(rules, &stand.seen);
         let mut behind = Counting::new(stand.floor, &self.behind);
         let (mut start, mut trail) = (Start::First, Trail::default());
@@ -124,8 +88,7 @@ impl<P: Ports> Feed<P> {
             let followed = trail.follow("ListObjectVersions", self.has_versions, &page);
             followed.map_err(|e| e.explain(&self.config.bucket))?;
             cut.get_or_insert(page.date);
-            self.outlet
-                .count(|counts| counts.listed += page.entries.len() as u64);
+            self.outlet.count(|counts| counts.listed += page.entries.len() as u64);
             for entry in page.entries {
                 behind.take(&entry);
                 detector.push(entry);
@@ -137,16 +100,8 @@ impl<P: Ports> Feed<P> {
         }
         let found = detector.finish();
         self.note_behind(&behind, &found, cut.unwrap_or_default());
-        let uploads = if found.left_since.is_some() {
-            pending
-        } else {
-            uploads
-        };
-        Ok(Look {
-            found,
-            cut: cut.unwrap_or_default(),
-            uploads,
-        })
+        let uploads = if found.left_since.is_some() { pending } else { uploads };
+        Ok(Look { found, cut: cut.unwrap_or_default(), uploads })
     }
 
     /// Says once that entries appear whose stamps lie behind the window, where no pass looks: there are more of them
@@ -167,22 +122,15 @@ impl<P: Ports> Feed<P> {
             );
             self.ports.log(Level::Warn, &line);
         }
-        self.behind = Behind {
-            floor: Some(counted.floor),
-            count: counted.count,
-            is_told: self.behind.is_told || is_new,
-        };
+        self.behind =
+            Behind { floor: Some(counted.floor), count: counted.count, is_told: self.behind.is_told || is_new };
     }
 
     /// A page of versions, or of current objects where the store has no versions.
     async fn list_entries(&mut self, start: Start) -> Result<Page<VersionEntry, Start>> {
         let prefix = &self.config.bucket.prefix;
         if self.has_versions {
-            let marker = if let Start::Version(marker) = &start {
-                Some(marker)
-            } else {
-                None
-            };
+            let marker = if let Start::Version(marker) = &start { Some(marker) } else { None };
             match self.client.list_object_versions(prefix, marker).await {
                 Ok(mut page) => {
                     // Some stores write all delete markers of a page in front of its versions: bring the entries of
@@ -206,15 +154,8 @@ impl<P: Ports> Feed<P> {
                 Err(error) => return Err(error.explain(&self.config.bucket)),
             }
         }
-        let start = if let Start::Object(start) = start {
-            start
-        } else {
-            ListStart::After(String::new())
-        };
-        let page = self
-            .client
-            .list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS)
-            .await;
+        let start = if let Start::Object(start) = start { start } else { ListStart::After(String::new()) };
+        let page = self.client.list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS).await;
         let page = page.map_err(|e| e.explain(&self.config.bucket))?;
         let as_version = |object| VersionEntry {
             object,
@@ -232,16 +173,9 @@ impl<P: Ports> Feed<P> {
 
     /// What is due, where the next pass stands, and whether nothing was left for it.
     fn next_stand(&self, stand: Stand, look: Look) -> (Vec<Due>, Stand, bool) {
-        let Look {
-            found,
-            cut,
-            uploads,
-        } = look;
+        let Look { found, cut, uploads } = look;
         if found.superseded > 0 {
-            let line = format!(
-                "versions were overtaken before they were seen; count=`{}`",
-                found.superseded
-            );
+            let line = format!("versions were overtaken before they were seen; count=`{}`", found.superseded);
             self.ports.log(Level::Debug, &line);
         }
         let since = found.left_since.map_or(cut, |left| left.min(cut));
@@ -260,15 +194,7 @@ impl<P: Ports> Feed<P> {
                 counts.caught_up_ms = cut.0;
             }
         });
-        (
-            found.due,
-            Stand {
-                floor,
-                uploads,
-                seen,
-            },
-            is_whole,
-        )
+        (found.due, Stand { floor, uploads, seen }, is_whole)
     }
 }
 
@@ -293,12 +219,7 @@ struct Counting {
 
 impl Counting {
     fn new(floor: Timestamp, before: &Behind) -> Self {
-        Self {
-            floor,
-            floor_before: before.floor.unwrap_or_default(),
-            count: 0,
-            count_before: 0,
-        }
+        Self { floor, floor_before: before.floor.unwrap_or_default(), count: 0, count_before: 0 }
     }
 
     fn take(&mut self, entry: &VersionEntry) {

@@ -83,14 +83,7 @@ pub struct Store<P> {
 impl<P: Ports> Store<P> {
     /// Makes a store over the host's state.
     pub fn new(ports: P) -> Self {
-        Self {
-            ports,
-            keeps: true,
-            passes: VecDeque::new(),
-            chunks: 0,
-            handed_out: Vec::new(),
-            has_snapshot: true,
-        }
+        Self { ports, keeps: true, passes: VecDeque::new(), chunks: 0, handed_out: Vec::new(), has_snapshot: true }
     }
 
     /// Forgets what an earlier run left, and saves how this one begins.
@@ -180,11 +173,7 @@ impl<P: Ports> Store<P> {
     pub fn acked(&mut self, pass: u64) -> Result<()> {
         while let Some(oldest) = self.passes.front().copied().filter(|oldest| *oldest < pass) {
             // A plan that was overtaken in the ring has given its name to a later one.
-            if self
-                .passes
-                .back()
-                .is_none_or(|newest| newest - oldest < PLANS_MAX)
-            {
+            if self.passes.back().is_none_or(|newest| newest - oldest < PLANS_MAX) {
                 self.remove(&plan_name(oldest))?;
             }
             self.passes.pop_front();
@@ -220,9 +209,7 @@ impl<P: Ports> Store<P> {
             Ok(None) => return Ok(None),
             Err(error) => return self.tolerate(name, error).map(|()| None),
         };
-        let read = value
-            .split_first()
-            .filter(|(version, _)| **version == VERSION);
+        let read = value.split_first().filter(|(version, _)| **version == VERSION);
         let read = read.and_then(|(_, bytes)| postcard::from_bytes(bytes).ok());
         read.map(Some).ok_or_else(|| {
             Error::corrupt(format!(
@@ -235,20 +222,15 @@ impl<P: Ports> Store<P> {
         if !self.keeps {
             return Ok(());
         }
-        let bytes =
-            postcard::to_extend(value, vec![VERSION]).expect("a vector takes all that is written");
-        self.ports
-            .save(name, &bytes)
-            .or_else(|error| self.tolerate(name, error))
+        let bytes = postcard::to_extend(value, vec![VERSION]).expect("a vector takes all that is written");
+        self.ports.save(name, &bytes).or_else(|error| self.tolerate(name, error))
     }
 
     fn remove(&mut self, name: &str) -> Result<()> {
         if !self.keeps {
             return Ok(());
         }
-        self.ports
-            .remove(name)
-            .or_else(|error| self.tolerate(name, error))
+        self.ports.remove(name).or_else(|error| self.tolerate(name, error))
     }
 
     /// A host that keeps nothing is fine, said once; one that fails to keep is not.
@@ -288,15 +270,8 @@ mod tests {
     const RUN: u64 = 7;
 
     fn entry(index: u64) -> VersionEntry {
-        let object = ObjectEntry {
-            key: format!("k{index}"),
-            ..ObjectEntry::default()
-        };
-        VersionEntry {
-            object,
-            version_id: "v1".to_owned(),
-            ..VersionEntry::default()
-        }
+        let object = ObjectEntry { key: format!("k{index}"), ..ObjectEntry::default() };
+        VersionEntry { object, version_id: "v1".to_owned(), ..VersionEntry::default() }
     }
 
     fn handed_out(index: u64) -> HandedOut {
@@ -310,27 +285,12 @@ mod tests {
     }
 
     fn beginning() -> Beginning {
-        Beginning {
-            run: RUN,
-            cut: Timestamp(5),
-            uploads: Uploads::default(),
-            seen: seen(),
-        }
+        Beginning { run: RUN, cut: Timestamp(5), uploads: Uploads::default(), seen: seen() }
     }
 
     fn plan(pass: u64) -> Plan {
-        let next = Stand {
-            floor: Timestamp(5),
-            uploads: Uploads::default(),
-            seen: seen(),
-        };
-        Plan {
-            run: RUN,
-            pass,
-            due: Vec::new(),
-            cut: Timestamp(5),
-            next,
-        }
+        let next = Stand { floor: Timestamp(5), uploads: Uploads::default(), seen: seen() };
+        Plan { run: RUN, pass, due: Vec::new(), cut: Timestamp(5), next }
     }
 
     /// A store whose snapshot has handed out so many records, one at a time.
@@ -376,9 +336,7 @@ mod tests {
             let model = Model::new(1);
             let mut store = store(&model, count);
             let broken = model.clone();
-            broken.refuse_state(move |name| {
-                (name == fails).then(|| StateError::Failed("disk full".to_owned()))
-            });
+            broken.refuse_state(move |name| (name == fails).then(|| StateError::Failed("disk full".to_owned())));
             let error = store.save_seen(&[handed_out(count)]).expect_err(fails);
             assert_eq!(error.kind, ErrorKind::Unavailable);
             model.refuse_state(|_| None);
@@ -413,9 +371,7 @@ mod tests {
     fn a_host_that_fails_to_keep_is_unavailable_and_names_what() {
         let model = Model::new(1);
         let refuse = |refused: &'static str| {
-            model.refuse_state(move |name| {
-                (name == refused).then(|| StateError::Failed("disk full".to_owned()))
-            });
+            model.refuse_state(move |name| (name == refused).then(|| StateError::Failed("disk full".to_owned())));
         };
         let check = |name: &str, result: Result<()>| {
             let error = result.expect_err(name);

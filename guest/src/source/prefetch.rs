@@ -49,8 +49,7 @@ impl<T: 'static> Prefetch<T> {
         let number = self.first + self.sizes.len() as u64;
         self.sizes.push_back(size);
         self.bytes += size;
-        self.in_flight
-            .push(Box::pin(async move { (number, fetch.await) }));
+        self.in_flight.push(Box::pin(async move { (number, fetch.await) }));
     }
 
     /// Whether nothing is in flight or waits.
@@ -91,11 +90,7 @@ mod tests {
         let gate = Rc::clone(gate);
         future::poll_fn(move |context| {
             context.waker().wake_by_ref();
-            if gate.get() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if gate.get() { Poll::Ready(()) } else { Poll::Pending }
         })
     }
 
@@ -119,9 +114,7 @@ mod tests {
         for _ in 0..limits::PREFETCH_AHEAD_PER_FETCH {
             assert!(prefetch.has_room(1));
             prefetch.push(1, future::ready(()));
-            let _ = prefetch
-                .in_flight
-                .poll_next_unpin(&mut Context::from_waker(Waker::noop()));
+            let _ = prefetch.in_flight.poll_next_unpin(&mut Context::from_waker(Waker::noop()));
         }
         assert!(!prefetch.has_room(1), "enough is done ahead of the reader");
         let mut prefetch = Prefetch::new(8);

@@ -90,10 +90,7 @@ impl<P: Ports> Retrieval<P> {
         if let Some(bytes_max) = self.config.object_bytes_max
             && wanted.entry.size > bytes_max
         {
-            return Ok(Retrieved::Unreadable(too_large(
-                wanted.entry.size,
-                bytes_max,
-            )));
+            return Ok(Retrieved::Unreadable(too_large(wanted.entry.size, bytes_max)));
         }
         let (mut answers, mut chases, mut gone) = (0, 0, 0);
         let mut is_pinned = true;
@@ -135,8 +132,7 @@ impl<P: Ports> Retrieval<P> {
                     let is_patient = answers < limits::ANSWERS_MAX;
                     if is_pinned
                         && doubt.is_condition()
-                        && (!is_patient
-                            || self.oddities.etags_differ.get() >= limits::ODD_ETAGS_MIN)
+                        && (!is_patient || self.oddities.etags_differ.get() >= limits::ODD_ETAGS_MIN)
                     {
                         self.tell_etags_differ(&wanted.entry.key);
                         is_pinned = false;
@@ -177,15 +173,9 @@ impl<P: Ports> Retrieval<P> {
     /// Asks once, in each way that there is.
     async fn ask(&self, wanted: &Wanted, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
         let etag = Some(&wanted.entry.etag).filter(|etag| is_pinned && !etag.is_empty());
-        let plain = Pin {
-            version_id: None,
-            etag: etag.cloned(),
-        };
+        let plain = Pin { version_id: None, etag: etag.cloned() };
         let is_null = wanted.version_id.as_deref() == Some(NULL_VERSION);
-        let by_version = Pin {
-            version_id: wanted.version_id.clone(),
-            etag: None,
-        };
+        let by_version = Pin { version_id: wanted.version_id.clone(), etag: None };
         // A store that never kept versions may not know `versionId`: what is the latest is asked for plainly.
         if wanted.version_id.is_some() && !(is_null && wanted.is_latest) {
             return self.ask_with(wanted, &by_version, is_pinned).await;
@@ -201,21 +191,12 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
-    async fn ask_with(
-        &self,
-        wanted: &Wanted,
-        pin: &Pin,
-        is_pinned: bool,
-    ) -> Result<Object<P::Body>, Doubt> {
+    async fn ask_with(&self, wanted: &Wanted, pin: &Pin, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
         let whole_max = match wanted.entry.size {
             size @ 0..=limits::WHOLE_BODY_BYTES_MAX => size.max(1),
             _ => 0,
         };
-        let object = self
-            .client
-            .get_object(&wanted.entry.key, pin, whole_max)
-            .await
-            .map_err(Doubt::Refusal)?;
+        let object = self.client.get_object(&wanted.entry.key, pin, whole_max).await.map_err(Doubt::Refusal)?;
         match disagreement(wanted, &object, is_pinned) {
             Some(why) => Err(Doubt::Answer(why)),
             None => Ok(object),
@@ -228,9 +209,7 @@ impl<P: Ports> Retrieval<P> {
         let listed = &wanted.entry;
         // Of an object whose time no listing tells, the next one tells none either.
         let is_other = listed.last_modified != Timestamp::default()
-            && object
-                .last_modified
-                .is_some_and(|time| time.seconds().abs_diff(listed.last_modified.seconds()) > 1);
+            && object.last_modified.is_some_and(|time| time.seconds().abs_diff(listed.last_modified.seconds()) > 1);
         if wanted.version_id.is_some() || !is_other || self.oddities.times_differ.get() {
             return Ok(listed.clone());
         }
@@ -281,10 +260,7 @@ impl<P: Ports> Retrieval<P> {
     async fn find_version(&self, key: &str, version_id: &str) -> s3::Result<Option<VersionEntry>> {
         let (mut start, mut trail): (Option<Marker>, _) = (None, s3::Trail::default());
         loop {
-            let page = self
-                .client
-                .list_object_versions(key, start.as_ref())
-                .await?;
+            let page = self.client.list_object_versions(key, start.as_ref()).await?;
             trail.follow("ListObjectVersions", true, &page)?;
             let is_past = page.greatest.as_deref().is_some_and(|last| last > key);
             let is_it = |e: &VersionEntry| e.object.key == key && e.version_id == version_id;
@@ -319,10 +295,8 @@ impl<P: Ports> Retrieval<P> {
                 if explained.kind == ErrorKind::Invalid || error.is_anonymous() {
                     explained.kind = ErrorKind::Unavailable;
                 }
-                explained.message = format!(
-                    "a listing shows it, and yet it was refused {times} times: {}",
-                    explained.message
-                );
+                explained.message =
+                    format!("a listing shows it, and yet it was refused {times} times: {}", explained.message);
                 explained
             }
             Doubt::Answer(why) => Error::new(
@@ -358,9 +332,8 @@ impl std::fmt::Display for Doubt {
 /// Whether asking again would change nothing. What is not there may come, what is another's word is none, and a
 /// condition that does not hold may hold elsewhere.
 fn is_final(error: &s3::Error) -> bool {
-    let is_passing = error.is_not_found()
-        || error.is_precondition_failed()
-        || (error.refuses_object() && error.is_anonymous());
+    let is_passing =
+        error.is_not_found() || error.is_precondition_failed() || (error.refuses_object() && error.is_anonymous());
     !is_passing
 }
 
@@ -368,10 +341,7 @@ fn is_final(error: &s3::Error) -> bool {
 /// where there is none the time, each beside the length.
 fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Option<String> {
     if object.status != 200 {
-        return Some(format!(
-            "its status is {} where 200 was wanted",
-            object.status
-        ));
+        return Some(format!("its status is {} where 200 was wanted", object.status));
     }
     let answered = object.version_id.as_deref();
     let is_real = |id: &str| id != NULL_VERSION;
@@ -379,9 +349,7 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
     if let (Some(wanted), Some(answered)) = (version, answered)
         && wanted != answered
     {
-        return Some(format!(
-            "its version is `{answered}` where `{wanted}` was wanted"
-        ));
+        return Some(format!("its version is `{answered}` where `{wanted}` was wanted"));
     }
     // A version has one content: what answers by its name is it, whatever ETag the listing tells.
     let is_named = version.is_some_and(|id| is_real(id) && answered == Some(id));
@@ -394,10 +362,7 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
         && is_pinned
         && !is_named
     {
-        return Some(format!(
-            "its ETag is `{etag}` where `{}` was listed",
-            listed.etag
-        ));
+        return Some(format!("its ETag is `{etag}` where `{}` was listed", listed.etag));
     }
     let seconds = |time: Timestamp| i64::try_from(time.seconds()).unwrap_or(i64::MAX);
     let newer_s = object
@@ -414,13 +379,10 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
         Content::Stream(_) => object.length,
     };
     match length {
-        Some(length) if length != listed.size => Some(format!(
-            "it has {length} bytes where {} were listed",
-            listed.size
-        )),
-        None if !has_etag && !is_named => {
-            Some("it has neither the ETag that was listed nor a length".to_owned())
+        Some(length) if length != listed.size => {
+            Some(format!("it has {length} bytes where {} were listed", listed.size))
         }
+        None if !has_etag && !is_named => Some("it has neither the ETag that was listed nor a length".to_owned()),
         _ if !is_known && newer_s.is_none_or(|newer_s| newer_s.abs() > 1) => {
             Some("it has neither an ETag nor the time that was listed".to_owned())
         }
@@ -429,9 +391,7 @@ fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Opti
 }
 
 fn too_large(bytes: u64, bytes_max: u64) -> Error {
-    Error::invalid(format!(
-        "it has {bytes} bytes, more than the {bytes_max} of `objectBytes`: raise that"
-    ))
+    Error::invalid(format!("it has {bytes} bytes, more than the {bytes_max} of `objectBytes`: raise that"))
 }
 
 /// The pause after so many answers.

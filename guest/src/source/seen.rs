@@ -39,26 +39,14 @@ pub struct Seen {
 impl Seen {
     /// Remembers nothing yet.
     pub fn new(keys: (u64, u64)) -> Self {
-        Self {
-            keys,
-            marks: BTreeMap::new(),
-        }
+        Self { keys, marks: BTreeMap::new() }
     }
 
     /// Where and as what the object is remembered under this version.
-    pub fn identify(
-        &self,
-        object: &ObjectEntry,
-        version_id: &str,
-        is_marker: bool,
-    ) -> (Slot, Mark) {
+    pub fn identify(&self, object: &ObjectEntry, version_id: &str, is_marker: bool) -> (Slot, Mark) {
         let time = object.last_modified;
         // A version is written once. The null version is overwritten: A, then B, then A again are three changes.
-        let content = if version_id == NULL_VERSION {
-            self.content(&object.etag, time, is_marker)
-        } else {
-            0
-        };
+        let content = if version_id == NULL_VERSION { self.content(&object.etag, time, is_marker) } else { 0 };
         (self.slot(&object.key, version_id), Mark { content, time })
     }
 
@@ -74,9 +62,7 @@ impl Seen {
     /// Whether this very entry is remembered.
     pub fn contains(&self, entry: &VersionEntry) -> bool {
         let (slot, mark) = self.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
-        self.marks
-            .get(&slot)
-            .is_some_and(|known| known.content == mark.content)
+        self.marks.get(&slot).is_some_and(|known| known.content == mark.content)
     }
 
     /// Whether what is remembered of the key's null version is a delete marker.
@@ -111,17 +97,9 @@ mod tests {
     use super::*;
 
     fn entry(key: &str, version_id: &str, etag: &str, time: u64) -> VersionEntry {
-        let object = ObjectEntry {
-            key: key.to_owned(),
-            etag: etag.to_owned(),
-            last_modified: Timestamp(time),
-            size: 1,
-        };
-        VersionEntry {
-            object,
-            version_id: version_id.to_owned(),
-            ..VersionEntry::default()
-        }
+        let object =
+            ObjectEntry { key: key.to_owned(), etag: etag.to_owned(), last_modified: Timestamp(time), size: 1 };
+        VersionEntry { object, version_id: version_id.to_owned(), ..VersionEntry::default() }
     }
 
     fn insert(seen: &mut Seen, entry: &VersionEntry) {
@@ -142,10 +120,7 @@ mod tests {
     fn a_marker_in_the_place_of_the_null_version_is_known_for_one() {
         let mut seen = Seen::new((1, 2));
         let version = entry("a", "null", "A", 5000);
-        let marker = VersionEntry {
-            is_delete_marker: true,
-            ..entry("a", "null", "", 6000)
-        };
+        let marker = VersionEntry { is_delete_marker: true, ..entry("a", "null", "", 6000) };
         assert!(!seen.has_marker("a"));
         insert(&mut seen, &version);
         assert!(!seen.has_marker("a"));

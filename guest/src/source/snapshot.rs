@@ -73,22 +73,13 @@ impl<P: Ports> Feed<P> {
             }
         }
         let is_whole = resume.after.is_empty();
-        let cut = self
-            .deliver_objects(&mut progress, ListStart::After(resume.after))
-            .await?;
+        let cut = self.deliver_objects(&mut progress, ListStart::After(resume.after)).await?;
         if is_whole {
             self.doubt_prefix();
         }
         let floor = cut.before(self.config.lookback);
         let seen = self.seen.borrow().clone();
-        Ok((
-            Stand {
-                floor,
-                uploads: progress.uploads,
-                seen,
-            },
-            cut,
-        ))
+        Ok((Stand { floor, uploads: progress.uploads, seen }, cut))
     }
 
     /// Says so where a prefix was given and nothing has been found below it: a bucket may fill up, a typo will not.
@@ -100,11 +91,7 @@ impl<P: Ports> Feed<P> {
         }
     }
 
-    async fn deliver_objects(
-        &mut self,
-        progress: &mut Progress,
-        start: ListStart,
-    ) -> Result<Timestamp> {
+    async fn deliver_objects(&mut self, progress: &mut Progress, start: ListStart) -> Result<Timestamp> {
         let mut listing = Some(self.list(start));
         let mut more: Option<ListStart> = None;
         let mut listed: VecDeque<ObjectEntry> = VecDeque::new();
@@ -144,8 +131,7 @@ impl<P: Ports> Feed<P> {
                             continue;
                         }
                     };
-                    self.outlet
-                        .count(|counts| counts.listed += page.entries.len() as u64);
+                    self.outlet.count(|counts| counts.listed += page.entries.len() as u64);
                     self.begin_once(progress, page.date)?;
                     listed.extend(page.entries);
                     more = page.next;
@@ -178,23 +164,15 @@ impl<P: Ports> Feed<P> {
 
     fn list(&self, start: ListStart) -> Listing {
         let (client, prefix) = (self.client.clone(), self.config.bucket.prefix.clone());
-        Box::pin(async move {
-            client
-                .list_objects_v2(&prefix, &start, limits::LIST_PAGE_KEYS)
-                .await
-        })
+        Box::pin(async move { client.list_objects_v2(&prefix, &start, limits::LIST_PAGE_KEYS).await })
     }
 
     /// Saves how the snapshot began, before its first record leaves.
     fn begin_once(&self, progress: &mut Progress, date: Timestamp) -> Result<()> {
         let cut = *progress.cut.get_or_insert(date);
         if !progress.has_begun {
-            let beginning = Beginning {
-                run: self.run,
-                cut,
-                uploads: progress.uploads.clone(),
-                seen: self.seen.borrow().clone(),
-            };
+            let beginning =
+                Beginning { run: self.run, cut, uploads: progress.uploads.clone(), seen: self.seen.borrow().clone() };
             self.store.borrow_mut().begin(&beginning)?;
             progress.has_begun = true;
         }
@@ -203,23 +181,17 @@ impl<P: Ports> Feed<P> {
 
     async fn hand_out(&self, progress: &mut Progress, fetched: Fetched<P::Body>, phase: Phase) {
         let cut = progress.cut.unwrap_or_default();
-        let in_window = fetched.last_modified >= cut.before(self.config.lookback)
-            || progress.uploads.contains_key(&fetched.key);
+        let in_window =
+            fetched.last_modified >= cut.before(self.config.lookback) || progress.uploads.contains_key(&fetched.key);
         let remembered = in_window.then(|| {
             let mut seen = self.seen.borrow_mut();
             let (slot, mark) = seen.identify(&fetched.object, &fetched.version_id, false);
             seen.insert(slot, mark);
             (progress.index, slot, mark)
         });
-        let extension = Extension {
-            run: self.run,
-            cut,
-            pass: 0,
-            index: progress.index,
-        };
+        let extension = Extension { run: self.run, cut, pass: 0, index: progress.index };
         progress.index += 1;
         progress.seconds = progress.seconds.max(fetched.last_modified.seconds());
-        self.emit(fetched, phase, progress.seconds, extension, remembered)
-            .await;
+        self.emit(fetched, phase, progress.seconds, extension, remembered).await;
     }
 }

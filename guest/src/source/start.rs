@@ -38,9 +38,7 @@ pub(super) fn decide<P: Ports>(
     config: &SourceConfig,
     store: &mut Store<P>,
 ) -> Result<Decision> {
-    let position = position
-        .map(|p| Position::decode(p, feed::scope(config)))
-        .transpose()?;
+    let position = position.map(|p| Position::decode(p, feed::scope(config))).transpose()?;
     let (mut snapshot, mut plan) = (None, None);
     if let Some(extension) = position.as_ref().and_then(|p| p.extension.as_ref()) {
         if extension.pass == 0 {
@@ -49,26 +47,14 @@ pub(super) fn decide<P: Ports>(
             plan = store.load_plan(extension.run, extension.pass)?;
         }
     }
-    Ok(Decision {
-        position,
-        snapshot,
-        plan,
-    })
+    Ok(Decision { position, snapshot, plan })
 }
 
 impl Decision {
     /// Where to begin.
-    pub(super) fn resolve<P: Ports>(
-        self,
-        ports: &P,
-        config: &SourceConfig,
-        seen: &Rc<RefCell<Seen>>,
-    ) -> Begin {
+    pub(super) fn resolve<P: Ports>(self, ports: &P, config: &SourceConfig, seen: &Rc<RefCell<Seen>>) -> Begin {
         let Some(position) = self.position else {
-            return Begin {
-                run: ports.random(),
-                start: Start::Snapshot(Resume::default()),
-            };
+            return Begin { run: ports.random(), start: Start::Snapshot(Resume::default()) };
         };
         let (cut, pass, index) = match &position.extension {
             Some(extension) => (extension.cut, extension.pass, extension.index),
@@ -77,15 +63,7 @@ impl Decision {
         if let Some(plan) = self.plan {
             let (run, stand, next) = (plan.run, plan.next.clone(), plan.pass + 1);
             let plan = Some((plan, index + 1));
-            return Begin {
-                run,
-                start: Start::Changes {
-                    plan,
-                    stand,
-                    pass: next,
-                    history: None,
-                },
-            };
+            return Begin { run, start: Start::Changes { plan, stand, pass: next, history: None } };
         }
         let is_known = self.snapshot.is_some();
         if !is_known {
@@ -93,10 +71,7 @@ impl Decision {
                         uploads that were in progress are not known";
             ports.log(Level::Warn, line);
         }
-        let run = self
-            .snapshot
-            .as_ref()
-            .map_or_else(|| ports.random(), |beginning| beginning.run);
+        let run = self.snapshot.as_ref().map_or_else(|| ports.random(), |beginning| beginning.run);
         let uploads = self.snapshot.map(|beginning| {
             *seen.borrow_mut() = beginning.seen;
             beginning.uploads
@@ -120,15 +95,6 @@ impl Decision {
     }
 }
 
-fn stand(
-    cut: Timestamp,
-    config: &SourceConfig,
-    uploads: Option<Uploads>,
-    seen: &Rc<RefCell<Seen>>,
-) -> Stand {
-    Stand {
-        floor: cut.before(config.lookback),
-        uploads: uploads.unwrap_or_default(),
-        seen: seen.borrow().clone(),
-    }
+fn stand(cut: Timestamp, config: &SourceConfig, uploads: Option<Uploads>, seen: &Rc<RefCell<Seen>>) -> Stand {
+    Stand { floor: cut.before(config.lookback), uploads: uploads.unwrap_or_default(), seen: seen.borrow().clone() }
 }

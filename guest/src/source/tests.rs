@@ -38,10 +38,7 @@ struct World {
 }
 
 impl World {
-    fn open(
-        pairs: &[(&str, &str)],
-        mut server: impl FnMut(Asked, &Request) -> Option<Reply> + 'static,
-    ) -> Self {
+    fn open(pairs: &[(&str, &str)], mut server: impl FnMut(Asked, &Request) -> Option<Reply> + 'static) -> Self {
         let model = Model::new(5);
         model.serve(move |request| {
             let asked = asked(request);
@@ -50,11 +47,7 @@ impl World {
                 listing => page(listing, &[], ""),
             })
         });
-        let base = [
-            ("aws.region", "us-east-1"),
-            ("aws.bucket", "b1x"),
-            ("aws.endpoint", "http://store:9000"),
-        ];
+        let base = [("aws.region", "us-east-1"), ("aws.bucket", "b1x"), ("aws.endpoint", "http://store:9000")];
         let settings = base.iter().chain(pairs);
         let settings = settings.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         let configured = Source::configure(model.clone(), &settings.collect());
@@ -91,9 +84,7 @@ impl World {
 }
 
 fn summary<B>(record: &Record<B>) -> String {
-    let Some(Data::Raw(key)) = &record.key else {
-        panic!("the key of an object is its bytes")
-    };
+    let Some(Data::Raw(key)) = &record.key else { panic!("the key of an object is its bytes") };
     let operation = record.operation.as_str();
     format!("{operation} {}", String::from_utf8_lossy(key))
 }
@@ -103,9 +94,7 @@ fn object(request: &Request) -> Reply {
     let mut headers = request.headers.iter();
     let wanted = headers.find(|(name, _)| *name == "if-match");
     let etag = wanted.map_or("\"1\"", |(_, etag)| etag);
-    Reply::status(200)
-        .header("content-length", "0")
-        .header("etag", etag)
+    Reply::status(200).header("content-length", "0").header("etag", etag)
 }
 
 /// An entry of a listing: its key, its ETag, and how long it is stamped before the start.
@@ -150,10 +139,7 @@ fn an_object_that_is_overwritten_and_then_deleted_is_skipped_and_named() {
     });
     assert_eq!(world.read_all().expect("goes on"), ["snapshot ab"]);
     assert_eq!(world.source.progress().counts.skipped, 1);
-    assert_eq!(
-        world.warning(),
-        "skipped an object: it was deleted before it could be read; key=`a`"
-    );
+    assert_eq!(world.warning(), "skipped an object: it was deleted before it could be read; key=`a`");
 }
 
 #[test]
@@ -240,29 +226,20 @@ fn a_null_version_that_was_overwritten_is_left_to_the_next_pass() {
             let etag = if looks == 1 { "1" } else { "2" };
             Some(page(asked, &[("a", etag, Duration::ZERO)], ""))
         }
-        Asked::Object if looks == 1 => {
-            Some(Reply::error(412, "PreconditionFailed", "Another one."))
-        }
+        Asked::Object if looks == 1 => Some(Reply::error(412, "PreconditionFailed", "Another one.")),
         _ => None,
     });
     assert_eq!(world.read_all().expect("goes on"), ["create a"]);
     assert_eq!(world.source.progress().counts.skipped, 1);
     let warning = world.warning();
-    assert!(
-        warning.contains("it was overwritten before it could be read; the next pass looks again"),
-        "{warning}"
-    );
+    assert!(warning.contains("it was overwritten before it could be read; the next pass looks again"), "{warning}");
 }
 
 #[test]
 fn an_upload_on_a_later_page_is_known_when_it_lands() {
     let mut looks = 0;
     let mut world = World::open(&[], move |asked, request| match asked {
-        Asked::Uploads
-            if request
-                .path_with_query
-                .contains("key-marker=m&upload-id-marker=u") =>
-        {
+        Asked::Uploads if request.path_with_query.contains("key-marker=m&upload-id-marker=u") => {
             Some(page(asked, &[("z", "", HOUR)], ""))
         }
         Asked::Uploads => {
@@ -288,9 +265,8 @@ fn an_upload_on_a_later_page_is_known_when_it_lands() {
 
 #[test]
 fn uploads_that_cannot_be_listed_for_a_while_end_the_source() {
-    let mut world = World::open(&[], |asked, _| {
-        (asked == Asked::Uploads).then(|| Reply::error(500, "InternalError", "Later."))
-    });
+    let mut world =
+        World::open(&[], |asked, _| (asked == Asked::Uploads).then(|| Reply::error(500, "InternalError", "Later.")));
     let error = world.read_all().expect_err("nobody knows what lands late");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("ListMultipartUploads"), "{error}");
@@ -329,23 +305,13 @@ fn more_changes_than_a_pass_may_plan_come_at_once_in_the_next_ones() {
     let count = 2 * limits::PLAN_BYTES_MAX / limits::KEY_BYTES_MAX;
     let page_of = move |from: usize| {
         let keys: Vec<_> = (from..count.min(from + 1000)).map(key).collect();
-        let entries: Vec<_> = keys
-            .iter()
-            .map(|key| (&**key, "e", Duration::ZERO))
-            .collect();
+        let entries: Vec<_> = keys.iter().map(|key| (&**key, "e", Duration::ZERO)).collect();
         let next = from + entries.len();
         let more = format!("<IsTruncated>true</IsTruncated><NextKeyMarker>{next}</NextKeyMarker>");
-        page(
-            Asked::Versions,
-            &entries,
-            if next < count { &more } else { "" },
-        )
+        page(Asked::Versions, &entries, if next < count { &more } else { "" })
     };
     let mut world = World::open(&[("pollingPeriod", "1h")], move |asked, request| {
-        let (_, marker) = request
-            .path_with_query
-            .split_once("key-marker=")
-            .unwrap_or_default();
+        let (_, marker) = request.path_with_query.split_once("key-marker=").unwrap_or_default();
         (asked == Asked::Versions).then(|| page_of(marker.parse().unwrap_or_default()))
     });
     let mut keys = Vec::new();
@@ -355,17 +321,13 @@ fn more_changes_than_a_pass_may_plan_come_at_once_in_the_next_ones() {
     let expected: Vec<_> = (0..count).map(|n| format!("create {}", key(n))).collect();
     assert!(keys == expected, "each once, and in order");
     assert!(world.source.progress().counts.passes >= 2);
-    assert!(
-        world.model.elapsed() < HOUR,
-        "without waiting for the period"
-    );
+    assert!(world.model.elapsed() < HOUR, "without waiting for the period");
 }
 
 #[test]
 fn a_host_that_fails_to_keep_what_leaves_ends_the_source() {
-    let mut world = World::open(&[], |asked, _| {
-        (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], ""))
-    });
+    let mut world =
+        World::open(&[], |asked, _| (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], "")));
     let kept = world.model.clone();
     // Earlier it is asked for what another run may have left.
     let has_begun = move || kept.saved().contains_key("snapshot");
@@ -412,21 +374,14 @@ fn pages_that_go_in_a_circle_end_the_source() {
 #[test]
 fn a_time_that_cannot_be_read_is_warned_of_once_with_its_key() {
     let mut world = World::open(&[], |asked, _| {
-        let odd =
-            "<Contents><Key>a</Key><LastModified>0001-01-01T00:00:00Z</LastModified></Contents>";
-        let document = format!(
-            "<ListBucketResult>{odd}{}</ListBucketResult>",
-            odd.replace(">a<", ">b<")
-        );
+        let odd = "<Contents><Key>a</Key><LastModified>0001-01-01T00:00:00Z</LastModified></Contents>";
+        let document = format!("<ListBucketResult>{odd}{}</ListBucketResult>", odd.replace(">a<", ">b<"));
         (asked == Asked::Objects).then(|| Reply::status(200).body(&[document.as_bytes()]))
     });
     let read = world.read_all().expect("stops nothing");
     assert_eq!(read, ["snapshot a", "snapshot b"]);
     let warning = world.warning();
-    assert!(
-        warning.contains("key=`a`, time=`0001-01-01T00:00:00Z`"),
-        "{warning}"
-    );
+    assert!(warning.contains("key=`a`, time=`0001-01-01T00:00:00Z`"), "{warning}");
 }
 
 #[test]
@@ -442,11 +397,7 @@ fn etags_that_differ_from_the_listing_are_said_once() {
         Asked::Object if request.headers.iter().any(|(name, _)| *name == "if-match") => {
             Some(Reply::error(412, "PreconditionFailed", "Another one."))
         }
-        Asked::Object => Some(
-            Reply::status(200)
-                .header("etag", "\"own\"")
-                .header("content-length", "0"),
-        ),
+        Asked::Object => Some(Reply::status(200).header("etag", "\"own\"").header("content-length", "0")),
         _ => None,
     });
     let mut records = Vec::new();
@@ -490,13 +441,9 @@ fn one_odd_etag_proves_nothing_of_the_next_object() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     let says = "object `z`: the answer is not the object";
     assert!(error.message.contains(says), "{error}");
-    assert!(
-        error.message.contains("it is older than what was listed"),
-        "{error}"
-    );
+    assert!(error.message.contains("it is older than what was listed"), "{error}");
     let asked = world.asked(Asked::Object).into_iter();
-    let conditional = asked
-        .filter(|request| request.path_with_query.ends_with("/z") && !request.headers.is_empty());
+    let conditional = asked.filter(|request| request.path_with_query.ends_with("/z") && !request.headers.is_empty());
     assert!(conditional.count() as u32 >= limits::ANSWERS_MAX);
 }
 
@@ -527,11 +474,7 @@ fn an_answer_of_another_time_is_looked_up_and_told_by_its_own() {
     let mut world = World::open(&[], |asked, request| match asked {
         Asked::Objects => {
             // Stored again with the same bytes once it was listed.
-            let ago = if looks_for(request, "a") {
-                SECOND
-            } else {
-                HOUR
-            };
+            let ago = if looks_for(request, "a") { SECOND } else { HOUR };
             Some(page(asked, &[("a", "1", ago)], ""))
         }
         Asked::Object => {

@@ -16,8 +16,7 @@ const ADDRESSES_SHOWN: usize = 4;
 pub(super) async fn name(upstream: &dyn Upstream, endpoint: &Endpoint) -> Step {
     let (host, port) = host_and_port(endpoint);
     if let Some(proxy) = address(endpoint).and_then(|uri| upstream.proxy(&uri)) {
-        return Step::new("name", format!("look up `{host}`"))
-            .passed(format!("the proxy {proxy} does"));
+        return Step::new("name", format!("look up `{host}`")).passed(format!("the proxy {proxy} does"));
     }
     if host.parse::<IpAddr>().is_ok() {
         return Step::new("name", format!("read `{host}`")).passed("it is an address");
@@ -58,9 +57,7 @@ const PROXY_ADVICE: &str = "look at HTTPS_PROXY and HTTP_PROXY, at user and pass
 /// What to do about a certificate that is not trusted.
 fn certificate_advice(why: &Distrust) -> &'static str {
     match why {
-        Distrust::Expired => {
-            "have the server's certificate renewed; look at the clock of this machine too"
-        }
+        Distrust::Expired => "have the server's certificate renewed; look at the clock of this machine too",
         Distrust::NotYet => "look at the clock of this machine",
         Distrust::Name { .. } => {
             "put a name that the certificate is for into aws.endpoint, or have one made for this name"
@@ -84,45 +81,31 @@ pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Opt
     let tls = Step::new("tls", "agree on TLS, and look at the server's certificate");
     let connecting = upstream.connect(&uri)?;
     Some(match connecting.await {
-        Ok(Connection {
-            peer,
-            tls: Some(agreed),
-            ..
-        }) => (
-            connection.passed(of_peer(peer)),
-            tls.passed(format!("{agreed}; the certificate is trusted")),
-        ),
-        Ok(Connection {
-            peer, tls: None, ..
-        }) => (connection.passed(of_peer(peer)), without_tls(peer)),
+        Ok(Connection { peer, tls: Some(agreed), .. }) => {
+            (connection.passed(of_peer(peer)), tls.passed(format!("{agreed}; the certificate is trusted")))
+        }
+        Ok(Connection { peer, tls: None, .. }) => (connection.passed(of_peer(peer)), without_tls(peer)),
         Err(error) => {
             let found = describe(&error);
             match error {
-                Error::Certificate(why) => (
-                    connection.passed("it is there"),
-                    tls.failed(found, certificate_advice(&why)),
-                ),
-                Error::Alert { .. } | Error::Tls(_) | Error::Protocol(_) => (
-                    connection.passed("it is there"),
-                    tls.failed(found, TLS_ADVICE),
-                ),
-                Error::Terminated(_) if endpoint.tls => (
-                    connection.passed("it is there"),
-                    tls.failed(found, TLS_ADVICE),
-                ),
-                Error::Proxy { .. } => (
-                    connection.failed(found, PROXY_ADVICE),
-                    tls.skipped("there is no connection"),
-                ),
+                Error::Certificate(why) => {
+                    (connection.passed("it is there"), tls.failed(found, certificate_advice(&why)))
+                }
+                Error::Alert { .. } | Error::Tls(_) | Error::Protocol(_) => {
+                    (connection.passed("it is there"), tls.failed(found, TLS_ADVICE))
+                }
+                Error::Terminated(_) if endpoint.tls => {
+                    (connection.passed("it is there"), tls.failed(found, TLS_ADVICE))
+                }
+                Error::Proxy { .. } => (connection.failed(found, PROXY_ADVICE), tls.skipped("there is no connection")),
                 Error::Dns(_)
                 | Error::Refused(_)
                 | Error::ConnectTimeout(_)
                 | Error::Unreachable(_)
                 | Error::Exhausted(_)
-                | Error::Terminated(_) => (
-                    connection.failed(found, CONNECTION_ADVICE),
-                    tls.skipped("there is no connection"),
-                ),
+                | Error::Terminated(_) => {
+                    (connection.failed(found, CONNECTION_ADVICE), tls.skipped("there is no connection"))
+                }
             }
         }
     })
@@ -153,15 +136,10 @@ fn of_peer(peer: Option<SocketAddr>) -> String {
 /// The host without brackets, and the port, the scheme's own where none was given.
 fn host_and_port(endpoint: &Endpoint) -> (String, u16) {
     let authority: Option<http::uri::Authority> = endpoint.authority.parse().ok();
-    let host = authority
-        .as_ref()
-        .map_or(&*endpoint.authority, |a| a.host());
+    let host = authority.as_ref().map_or(&*endpoint.authority, |a| a.host());
     let port = authority.as_ref().and_then(http::uri::Authority::port_u16);
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    (
-        host.to_owned(),
-        port.unwrap_or(if endpoint.tls { 443 } else { 80 }),
-    )
+    (host.to_owned(), port.unwrap_or(if endpoint.tls { 443 } else { 80 }))
 }
 
 #[cfg(test)]
@@ -198,11 +176,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_needs_no_look_up() {
         for url in ["http://127.0.0.1:1", "http://[::1]:1"] {
-            assert_eq!(
-                name(&Direct, &endpoint(url)).await.found,
-                "it is an address",
-                "{url}"
-            );
+            assert_eq!(name(&Direct, &endpoint(url)).await.found, "it is an address", "{url}");
         }
     }
 }

@@ -24,13 +24,7 @@ pub(super) enum Need {
 }
 
 /// Judges a step whose operation did not succeed.
-pub(super) fn refused(
-    step: Step,
-    error: &Error,
-    config: &BucketConfig,
-    need: Need,
-    advice: &str,
-) -> Step {
+pub(super) fn refused(step: Step, error: &Error, config: &BucketConfig, need: Need, advice: &str) -> Step {
     let found = error.explain(config).message;
     let advice = match error.status() {
         Some(403) | None if error.is_denied() => advice,
@@ -71,14 +65,8 @@ pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
     let step = Step::new("bucket", format!("HeadBucket of `{}`", config.bucket));
     let refusal = match client.head_bucket().await {
         Ok(head) => {
-            let reached = Reached {
-                region: head.region,
-                goes_on: true,
-            };
-            return (
-                step.passed("it is there, and the credentials are accepted"),
-                reached,
-            );
+            let reached = Reached { region: head.region, goes_on: true };
+            return (step.passed("it is there, and the credentials are accepted"), reached);
         }
         Err(refusal) => refusal,
     };
@@ -88,10 +76,7 @@ pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
             let start = ListStart::After(String::new());
             match client.list_objects_v2(&config.prefix, &start, 1).await {
                 Ok(_) => {
-                    let reached = Reached {
-                        region: None,
-                        goes_on: true,
-                    };
+                    let reached = Reached { region: None, goes_on: true };
                     return (step.passed("it can be listed"), reached);
                 }
                 Err(error) => error,
@@ -100,50 +85,29 @@ pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
         _ => refusal,
     };
     let region = error.region().map(str::to_owned);
-    if region
-        .as_ref()
-        .is_some_and(|region| *region != config.region)
-    {
+    if region.as_ref().is_some_and(|region| *region != config.region) {
         // The next step says what to do.
-        let reached = Reached {
-            region,
-            goes_on: false,
-        };
+        let reached = Reached { region, goes_on: false };
         return (step.passed("it is there"), reached);
     }
     if error.is_denied() && !error.refuses_credentials() && error.status().is_some() {
-        let reached = Reached {
-            region,
-            goes_on: true,
-        };
-        return (
-            step.passed("the credentials are accepted, but may not look at it"),
-            reached,
-        );
+        let reached = Reached { region, goes_on: true };
+        return (step.passed("the credentials are accepted, but may not look at it"), reached);
     }
-    let reached = Reached {
-        region: None,
-        goes_on: false,
-    };
+    let reached = Reached { region: None, goes_on: false };
     let advice = general_advice(&error);
     (step.failed(error.explain(config).message, advice), reached)
 }
 
 /// Whether the region is the bucket's.
 pub(super) fn region(config: &BucketConfig, reached: &Reached) -> Step {
-    let step = Step::new(
-        "region",
-        format!("compare `{}` with the bucket's", config.region),
-    );
+    let step = Step::new("region", format!("compare `{}` with the bucket's", config.region));
     match &reached.region {
         Some(found) if *found == config.region => step.passed("it is the same"),
         Some(found) => {
             let advice = format!("set aws.region to `{found}`");
             if reached.goes_on {
-                step.warned(
-                    format!("the bucket is in `{found}`, and the store lets it pass"),
-                    advice,
-                )
+                step.warned(format!("the bucket is in `{found}`, and the store lets it pass"), advice)
             } else {
                 step.failed(format!("the bucket is in `{found}`"), advice)
             }
@@ -205,28 +169,18 @@ pub(super) async fn versions(client: &Client) -> (Step, Vec<VersionEntry>) {
         Err(error) if error.is_not_implemented() => {
             let advice = "nothing, if that will do: deletes are not seen, and of several changes between two \
                           looks only the last";
-            (
-                step.warned("the store cannot list versions", advice),
-                Vec::new(),
-            )
+            (step.warned("the store cannot list versions", advice), Vec::new())
         }
         Err(error) => {
             let advice = "allow s3:ListBucketVersions on the bucket: changes are found by it";
-            (
-                refused(step, &error, config, Need::Must, advice),
-                Vec::new(),
-            )
+            (refused(step, &error, config, Need::Must, advice), Vec::new())
         }
     }
 }
 
 /// Whether the bucket keeps versions.
 pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step {
-    let step = asking(
-        "versioning",
-        "GetBucketVersioning",
-        "s3:GetBucketVersioning",
-    );
+    let step = asking("versioning", "GetBucketVersioning", "s3:GetBucketVersioning");
     let advice = "switch versioning on if deletes matter: S3 keeps no trace of them without it, and an \
                   overwritten object reads as created anew";
     match client.get_bucket_versioning().await {
@@ -235,31 +189,21 @@ pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step
         Ok(Versioning::Never) => step.warned("off", advice),
         Err(error) => {
             // A pipeline does without this permission, and the listing tells as much.
-            let keeps = listed
-                .iter()
-                .any(|e| e.is_delete_marker || e.version_id != "null");
+            let keeps = listed.iter().any(|e| e.is_delete_marker || e.version_id != "null");
             let found = if keeps {
                 "it may not be asked, but there are versions"
             } else {
                 "it may not be asked, and there are no versions so far"
             };
             tracing::debug!(%error, "versioning is not known");
-            if keeps {
-                step.passed(found)
-            } else {
-                step.warned(found, advice)
-            }
+            if keeps { step.passed(found) } else { step.warned(found, advice) }
         }
     }
 }
 
 /// Whether uploads in progress may be listed.
 pub(super) async fn uploads(client: &Client) -> Step {
-    let step = asking(
-        "uploads",
-        "ListMultipartUploads",
-        "s3:ListBucketMultipartUploads",
-    );
+    let step = asking("uploads", "ListMultipartUploads", "s3:ListBucketMultipartUploads");
     match client.list_multipart_uploads(None).await {
         Ok(page) => {
             let more = if page.next.is_some() { " and more" } else { "" };
@@ -285,13 +229,7 @@ pub(super) async fn get(client: &Client, object: Option<&ObjectEntry>) -> Step {
         return step.skipped("there is no object to try it on");
     };
     let answer = client.get_object(&object.key, &Pin::default(), 0).await;
-    read(
-        step,
-        client,
-        &object.key,
-        answer.map(|object| object.length),
-        GET_ADVICE,
-    )
+    read(step, client, &object.key, answer.map(|object| object.length), GET_ADVICE)
 }
 
 /// Whether a version may be read.
@@ -301,28 +239,13 @@ pub(super) async fn get_version(client: &Client, listed: &[VersionEntry]) -> Ste
     let Some(entry) = listed.iter().find(is_version) else {
         return step.skipped("there is no version to try it on");
     };
-    let pin = Pin {
-        version_id: Some(entry.version_id.clone()),
-        etag: None,
-    };
+    let pin = Pin { version_id: Some(entry.version_id.clone()), etag: None };
     let answer = client.get_object(&entry.object.key, &pin, 0).await;
     let advice = "allow s3:GetObjectVersion on the objects: changes are read by their version";
-    read(
-        step,
-        client,
-        &entry.object.key,
-        answer.map(|object| object.length),
-        advice,
-    )
+    read(step, client, &entry.object.key, answer.map(|object| object.length), advice)
 }
 
-fn read(
-    step: Step,
-    client: &Client,
-    key: &str,
-    answer: Result<Option<u64>, Error>,
-    advice: &str,
-) -> Step {
+fn read(step: Step, client: &Client, key: &str, answer: Result<Option<u64>, Error>, advice: &str) -> Step {
     match answer {
         Ok(Some(length)) => step.passed(format!("{key:?}, {length} bytes")),
         Ok(None) => step.passed(format!("{key:?}")),

@@ -16,8 +16,7 @@ use super::requests::Client;
 const NAME: &str = "_s3-connector-check";
 
 /// What it holds: what it is, for whoever finds it.
-const CONTENT: &str =
-    "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";
+const CONTENT: &str = "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";
 
 /// The steps, for a check that writes nothing.
 pub(super) const STEPS: [&str; 4] = ["put", "conditional", "get", "remove"];
@@ -72,9 +71,7 @@ impl<'c> Probe<'c> {
 
     /// Whether the object under the key is what a check stores.
     async fn holds_ours(&self) -> Result<bool, Error> {
-        self.client
-            .object_equals(&self.key, CONTENT.as_bytes())
-            .await
+        self.client.object_equals(&self.key, CONTENT.as_bytes()).await
     }
 
     /// Whether objects may be stored.
@@ -107,11 +104,7 @@ impl<'c> Probe<'c> {
 
     /// Whether the store keeps to `If-None-Match` on a write, now that there is an object.
     pub(super) async fn conditional(&mut self) -> Step {
-        let step = asking(
-            "conditional",
-            "PutObject again, if there is none",
-            "s3:PutObject",
-        );
+        let step = asking("conditional", "PutObject again, if there is none", "s3:PutObject");
         let looks_first = "nothing, if no other writer uses the prefix: each key is looked up before it is \
                            written, which a race can defeat";
         if !self.understands_conditions {
@@ -124,9 +117,7 @@ impl<'c> Probe<'c> {
             Err(error) if error.is_precondition_failed() => {
                 step.passed("refused, as it should be: conditional writes are honoured")
             }
-            Err(error) if error.refuses_condition() => {
-                step.warned("the store refuses conditional writes", looks_first)
-            }
+            Err(error) if error.refuses_condition() => step.warned("the store refuses conditional writes", looks_first),
             Err(error) => refused(step, &error, self.config(), Need::Should, "allow s3:PutObject"),
             Ok(()) => step.warned(
                 "stored again: the store ignores conditions on writes",
@@ -143,9 +134,7 @@ impl<'c> Probe<'c> {
         }
         match self.client.head_object(&self.key).await {
             Ok(head) => {
-                let length = head
-                    .length
-                    .map_or(String::new(), |length| format!(", {length} bytes"));
+                let length = head.length.map_or(String::new(), |length| format!(", {length} bytes"));
                 step.passed(format!("{:?}{length}", self.key))
             }
             Err(error) => {
@@ -158,11 +147,7 @@ impl<'c> Probe<'c> {
 
     /// Removes what was stored. A pipeline never deletes, so its credentials need not be able to.
     pub(super) async fn remove(&mut self) -> Step {
-        let action = if self.versions.is_empty() {
-            "s3:DeleteObject"
-        } else {
-            "s3:DeleteObjectVersion"
-        };
+        let action = if self.versions.is_empty() { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
         let step = asking("remove", "DeleteObject", action);
         if !self.is_ours {
             return step.skipped("nothing was stored");
@@ -184,9 +169,7 @@ impl<'c> Probe<'c> {
         } else {
             let of = |version: &String| {
                 let (key, version) = (quoted(key), quoted(version));
-                format!(
-                    "aws s3api delete-object --bucket {bucket} --key {key} --version-id {version}"
-                )
+                format!("aws s3api delete-object --bucket {bucket} --key {key} --version-id {version}")
             };
             let commands: Vec<String> = self.versions.iter().map(of).collect();
             commands.join(" && ")

@@ -47,13 +47,7 @@ impl Step {
     /// A step that has not been judged: it passes until something else is said.
     #[must_use]
     pub fn new(name: &'static str, tried: impl Into<String>) -> Self {
-        Self {
-            name,
-            status: Status::Passed,
-            tried: tried.into(),
-            found: String::new(),
-            advice: String::new(),
-        }
+        Self { name, status: Status::Passed, tried: tried.into(), found: String::new(), advice: String::new() }
     }
 
     /// It works.
@@ -80,12 +74,7 @@ impl Step {
         self.judged(Status::Skipped, why, "")
     }
 
-    fn judged(
-        mut self,
-        status: Status,
-        found: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
+    fn judged(mut self, status: Status, found: impl Into<String>, advice: impl Into<String>) -> Self {
         self.status = status;
         self.found = found.into();
         self.advice = advice.into();

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Method as HttpMethod, Request as HttpRequest, Response as HttpResponse};
 use http_body_util::{BodyExt as _, Full};
 use s3_connector::ports::{
-    self, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport,
-    TransportError, header_text,
+    self, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport, TransportError,
+    header_text,
 };
 use s3_connector::s3;
 use s3_connector::time::Timestamp;
@@ -35,11 +35,7 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) fn new(egress: Egress) -> Self {
-        Self {
-            egress,
-            started: Instant::now(),
-            ahead_seconds: Arc::default(),
-        }
+        Self { egress, started: Instant::now(), ahead_seconds: Arc::default() }
     }
 
     /// Seconds by which our clock is ahead of the store's; none where no answer told the time.
@@ -53,9 +49,7 @@ impl Ports {
         if let Some(theirs) = date {
             let ours = self.now().seconds().cast_signed();
             // The first answer counts, all say the same.
-            let _ = self
-                .ahead_seconds
-                .set(ours - theirs.seconds().cast_signed());
+            let _ = self.ahead_seconds.set(ours - theirs.seconds().cast_signed());
         }
     }
 }
@@ -98,10 +92,7 @@ impl ports::Body for Body {
 impl Transport for Ports {
     type Body = Body;
 
-    fn send(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
         let ports = self.clone();
         async move {
             let answer = ports.egress.send(lower(request)?).await;
@@ -120,10 +111,7 @@ fn lower(request: Request) -> Result<HttpRequest<WasiBody>, TransportError> {
         Method::Delete => HttpMethod::DELETE,
     };
     let scheme = if request.tls { "https" } else { "http" };
-    let uri = format!(
-        "{scheme}://{}{}",
-        request.authority, request.path_with_query
-    );
+    let uri = format!("{scheme}://{}{}", request.authority, request.path_with_query);
     let mut lowered = HttpRequest::builder().method(method).uri(uri);
     for (name, value) in request.headers {
         lowered = lowered.header(name, value);
@@ -131,12 +119,8 @@ fn lower(request: Request) -> Result<HttpRequest<WasiBody>, TransportError> {
     for (name, value) in request.extra_headers {
         lowered = lowered.header(name, value);
     }
-    let body = Full::new(request.body.into_bytes())
-        .map_err(|never| match never {})
-        .boxed_unsync();
-    lowered
-        .body(body)
-        .map_err(|error| TransportError::Refused(error.to_string()))
+    let body = Full::new(request.body.into_bytes()).map_err(|never| match never {}).boxed_unsync();
+    lowered.body(body).map_err(|error| TransportError::Refused(error.to_string()))
 }
 
 fn raise(answer: HttpResponse<WasiBody>, egress: Egress) -> Response<Body> {

@@ -69,11 +69,7 @@ struct Subject {
 }
 
 /// Runs the command.
-pub(super) async fn run(
-    arguments: CheckArguments,
-    options: Options,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
+pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let subjects = subjects(&arguments, terminal)?;
     if subjects.is_empty() {
         terminal.say("no end of a pipeline is an S3 one: there is nothing to check");
@@ -106,16 +102,12 @@ pub(super) async fn run(
         show(as_text(&component));
         let mut report = match &connector {
             Some(connector) => {
-                let options = CheckOptions {
-                    read_only: arguments.read_only,
-                };
+                let options = CheckOptions { read_only: arguments.read_only };
                 let watch = |progress: Progress<'_>| match progress {
                     Progress::Begun(name) => begin(name),
                     Progress::Done(step) => show(as_text(step)),
                 };
-                connector
-                    .check(subject.role, subject.settings.clone(), options, watch)
-                    .await
+                connector.check(subject.role, subject.settings.clone(), options, watch).await
             }
             None => Report::default(),
         };
@@ -136,34 +128,16 @@ pub(super) async fn run(
 /// What shall be checked.
 fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subject>, Failure> {
     if arguments.files.is_empty() {
-        let role = if arguments.destination {
-            Role::Destination
-        } else {
-            Role::Source
-        };
+        let role = if arguments.destination { Role::Destination } else { Role::Source };
         let settings = arguments.settings.settings()?;
-        return Ok(vec![Subject {
-            ids: None,
-            role,
-            settings,
-        }]);
+        return Ok(vec![Subject { ids: None, role, settings }]);
     }
     let mut subjects = Vec::new();
-    for PipelineConfig {
-        id,
-        source,
-        destination,
-        dead_letters,
-    } in pipelines::read(&arguments.files, terminal)?
-    {
+    for PipelineConfig { id, source, destination, dead_letters } in pipelines::read(&arguments.files, terminal)? {
         let mut ends = vec![(Role::Source, source), (Role::Destination, destination)];
         ends.extend(dead_letters.map(|letters| (Role::Destination, letters.destination)));
         for (role, end) in ends.into_iter().filter(|(_, end)| end.plugin == Plugin::S3) {
-            subjects.push(Subject {
-                ids: Some((id.clone(), end.id)),
-                role,
-                settings: end.settings,
-            });
+            subjects.push(Subject { ids: Some((id.clone(), end.id)), role, settings: end.settings });
         }
     }
     Ok(subjects)
@@ -175,15 +149,12 @@ fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
         return Ok(());
     }
     if reports.iter().any(|(_, report)| report.refuses_settings) {
-        return Err(Failure::Usage(
-            "the settings are wrong, see above".to_owned(),
-        ));
+        return Err(Failure::Usage("the settings are wrong, see above".to_owned()));
     }
     Err(Failure::Reported)
 }
 
-const COMPONENT_ADVICE: &str =
-    "take the component that belongs to this version, or leave --component out";
+const COMPONENT_ADVICE: &str = "take the component that belongs to this version, or leave --component out";
 
 async fn component(mut options: Options) -> (Step, Option<Connector>) {
     // A bundle that can't be read would keep the component from being loaded, and is not its fault.
@@ -191,24 +162,16 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
         Ok(upstream) => options.upstream = Some(Arc::new(upstream)),
         Err(error @ SetupError::Proxy(_)) => {
             let step = Step::new("proxy", "read the variables that name one");
-            return (
-                step.failed(with_causes(&error), "correct it, or unset it"),
-                None,
-            );
+            return (step.failed(with_causes(&error), "correct it, or unset it"), None);
         }
         Err(error) => {
             let step = Step::new("certificates", "read the file that AWS_CA_BUNDLE names");
-            let advice =
-                "name a readable file of certificates in PEM there, or unset AWS_CA_BUNDLE";
+            let advice = "name a readable file of certificates in PEM there, or unset AWS_CA_BUNDLE";
             return (step.failed(with_causes(&error), advice), None);
         }
     }
-    let place = options
-        .component
-        .as_ref()
-        .map_or("the built-in component".to_owned(), |path| {
-            path.display().to_string()
-        });
+    let place =
+        options.component.as_ref().map_or("the built-in component".to_owned(), |path| path.display().to_string());
     let step = Step::new("component", format!("load {place}"));
     match load(options).await {
         Ok(connector) => {
@@ -226,21 +189,13 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
 /// A step as lines: its outcome and name, what was tried and found, and what to do below.
 fn as_text(step: &Step) -> String {
     let mut text = String::new();
-    let tried = if step.tried.is_empty() {
-        String::new()
-    } else {
-        format!("{}: ", step.tried)
-    };
+    let tried = if step.tried.is_empty() { String::new() } else { format!("{}: ", step.tried) };
     let found = format!("{tried}{}", step.found);
     let found = printable::lines(&found, MESSAGE_BYTES_MAX);
     let advice = printable::lines(&step.advice, MESSAGE_BYTES_MAX);
     let advice = advice.lines().map(|line| format!("-> {line}"));
     for (index, line) in found.lines().map(str::to_owned).chain(advice).enumerate() {
-        let (word, name) = if index == 0 {
-            (step.status.as_str(), step.name)
-        } else {
-            ("", "")
-        };
+        let (word, name) = if index == 0 { (step.status.as_str(), step.name) } else { ("", "") };
         writeln!(text, "{word:<8} {name:<12} {line}").expect("a string takes all");
     }
     text
@@ -293,9 +248,6 @@ mod tests {
              \x20                     -> allow s3:GetObject\n"
         );
         let skipped = Step::new("list", "").skipped("after the failure above");
-        assert_eq!(
-            as_text(&skipped),
-            "skipped  list         after the failure above\n"
-        );
+        assert_eq!(as_text(&skipped), "skipped  list         after the failure above\n");
     }
 }

@@ -63,11 +63,8 @@ pub(super) async fn run(
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     let mut input = JsonLinesInput::new(tokio::io::stdin());
     let passed_over = arguments.lenient.then(|| input.lenient());
-    let options = Options {
-        grace: arguments.grace.grace,
-        recovery: arguments.recovery.recovery(),
-        ..Options::default()
-    };
+    let options =
+        Options { grace: arguments.grace.grace, recovery: arguments.recovery.recovery(), ..Options::default() };
     let pipeline = Pipeline::new(input, destination, options);
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());

@@ -14,10 +14,7 @@ pub(super) struct NamedInput {
 }
 
 /// A source of either plugin.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a pipeline has one, for as long as it runs"
-)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
 pub(super) enum AnyInput {
     S3(Source),
     File(FileInput),
@@ -32,10 +29,7 @@ pub(super) struct NamedOutput {
 }
 
 /// A destination of either plugin.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a pipeline has one, for as long as it runs"
-)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
 pub(super) enum AnyOutput {
     S3(Destination),
     File(FileOutput),

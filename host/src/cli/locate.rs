@@ -3,9 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// One step from a value into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +16,7 @@ pub(super) enum Step {
 
 /// The line of the field or element at the end of `path`, from one.
 pub(super) fn line(text: &str, path: &[Step]) -> Option<usize> {
-    let error = Place { path }
-        .deserialize(serde_yaml_ng::Deserializer::from_str(text))
-        .err()?;
+    let error = Place { path }.deserialize(serde_yaml_ng::Deserializer::from_str(text)).err()?;
     error.location().map(|location| location.line())
 }
 
@@ -51,10 +47,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let Some((Step::Field(name), rest)) = self.path.split_first() else {
             return Err(A::Error::custom(FOUND));
         };
-        while let Some(is_it) = map.next_key_seed(Key {
-            name,
-            is_last: rest.is_empty(),
-        })? {
+        while let Some(is_it) = map.next_key_seed(Key { name, is_last: rest.is_empty() })? {
             if is_it {
                 map.next_value_seed(Place { path: rest })?;
             } else {
@@ -118,14 +111,8 @@ mod tests {
     fn fields_and_elements_are_found_on_their_lines() {
         let text = "version: 2.2\nlist:\n  - id: a\n    # a comment\n    odd: {x: 1}\n  - id: b\n    odd: 3\n";
         assert_eq!(line(text, &[field("version")]), Some(1));
-        assert_eq!(
-            line(text, &[field("list"), Step::Element(0), field("odd")]),
-            Some(5)
-        );
-        assert_eq!(
-            line(text, &[field("list"), Step::Element(1), field("odd")]),
-            Some(7)
-        );
+        assert_eq!(line(text, &[field("list"), Step::Element(0), field("odd")]), Some(5));
+        assert_eq!(line(text, &[field("list"), Step::Element(1), field("odd")]), Some(7));
         assert_eq!(line(text, &[field("list"), Step::Element(1)]), Some(6));
         assert_eq!(line(text, &[field("nowhere")]), None);
     }

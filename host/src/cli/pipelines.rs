@@ -17,23 +17,15 @@ use super::terminal::Terminal;
 const VERSIONS: [&str; 3] = ["2.0", "2.1", "2.2"];
 
 const FILE_FIELDS: &[&str] = &["version", "pipelines"];
-const PIPELINE_FIELDS: &[&str] = &[
-    "id",
-    "status",
-    "name",
-    "description",
-    "connectors",
-    "processors",
-    DEAD_LETTER_QUEUE,
-];
+const PIPELINE_FIELDS: &[&str] =
+    &["id", "status", "name", "description", "connectors", "processors", DEAD_LETTER_QUEUE];
 const DEAD_LETTER_QUEUE: &str = "dead-letter-queue";
 const CONNECTOR_FIELDS: &[&str] = &["id", "type", "plugin", "name", "settings", "processors"];
 /// Fields of Conduit that change what becomes of records. Passing over them would do something else than was
 /// asked for.
 const UNSUPPORTED_FIELDS: &[&str] = &["processors"];
 
-const DEAD_LETTER_QUEUE_FIELDS: &[&str] =
-    &["plugin", "settings", "window-size", "window-nack-threshold"];
+const DEAD_LETTER_QUEUE_FIELDS: &[&str] = &["plugin", "settings", "window-size", "window-nack-threshold"];
 
 /// The longest window of a dead-letter queue: a bit of memory per record, and more than anybody looks back.
 const WINDOW_SIZE_MAX: usize = 1_000_000;
@@ -123,19 +115,12 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
         for config in file.pipelines {
             if !ids.insert(config.id.clone()) {
                 let name = path.display();
-                problems.push(format!(
-                    "{name}: pipeline id `{}` is in another file too",
-                    config.id
-                ));
+                problems.push(format!("{name}: pipeline id `{}` is in another file too", config.id));
             }
             configs.push(config);
         }
     }
-    if problems.is_empty() {
-        Ok(configs)
-    } else {
-        Err(Failure::Usage(problems.join("\n")))
-    }
+    if problems.is_empty() { Ok(configs) } else { Err(Failure::Usage(problems.join("\n"))) }
 }
 
 fn read_file(path: &Path) -> Result<PipelineFile, Vec<String>> {
@@ -160,28 +145,13 @@ pub(super) fn parse(
     // Twice: as values, to see every field, and as text, since a setting is what was written (`010`, `1e3`, `yes`).
     let value: Value = serde_yaml_ng::from_str(text).map_err(syntax)?;
     let document: Document = serde_yaml_ng::from_str(text).map_err(syntax)?;
-    let mut reader = Reader {
-        name,
-        text,
-        lookup,
-        file: PipelineFile::default(),
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { name, text, lookup, file: PipelineFile::default(), problems: Vec::new() };
     reader.walk(&value);
     reader.version(document.version.as_deref());
-    for (index, pipeline) in document
-        .pipelines
-        .unwrap_or_default()
-        .into_iter()
-        .enumerate()
-    {
+    for (index, pipeline) in document.pipelines.unwrap_or_default().into_iter().enumerate() {
         reader.pipeline(index, pipeline);
     }
-    if reader.problems.is_empty() {
-        Ok(reader.file)
-    } else {
-        Err(reader.problems)
-    }
+    if reader.problems.is_empty() { Ok(reader.file) } else { Err(reader.problems) }
 }
 
 #[derive(Deserialize)]
@@ -241,9 +211,7 @@ impl Reader<'_> {
     /// `pipeline.yaml:12`, or as much of it as is known.
     fn place(&self, path: &[Step]) -> String {
         // What is missing has no line: what it is missing from has one.
-        let known = (1..=path.len())
-            .rev()
-            .find_map(|depth| locate::line(self.text, &path[..depth]));
+        let known = (1..=path.len()).rev().find_map(|depth| locate::line(self.text, &path[..depth]));
         match known {
             Some(line) => format!("{}:{line}", self.name),
             None => self.name.to_owned(),
@@ -269,11 +237,7 @@ impl Reader<'_> {
                 self.fields(connector, &path, CONNECTOR_FIELDS);
             }
             if let Some(queue) = pipeline.get(DEAD_LETTER_QUEUE) {
-                self.fields(
-                    queue,
-                    &below(&path, DEAD_LETTER_QUEUE),
-                    DEAD_LETTER_QUEUE_FIELDS,
-                );
+                self.fields(queue, &below(&path, DEAD_LETTER_QUEUE), DEAD_LETTER_QUEUE_FIELDS);
             }
         }
     }
@@ -290,10 +254,7 @@ impl Reader<'_> {
             if !known.contains(&field) {
                 self.warn(&path, &format!("unknown field `{field}` is passed over"));
             } else if UNSUPPORTED_FIELDS.contains(&field) && !is_empty(value) {
-                self.problem(
-                    &path,
-                    &format!("`{field}` is not supported yet; take it out to run without"),
-                );
+                self.problem(&path, &format!("`{field}` is not supported yet; take it out to run without"));
             }
         }
     }
@@ -316,16 +277,10 @@ impl Reader<'_> {
             return self.problem(&path, "a pipeline needs an `id`");
         };
         if !is_id(&id) {
-            let what =
-                format!("pipeline id `{id}` may hold letters, digits, `-`, `_`, `:` and `.`");
+            let what = format!("pipeline id `{id}` may hold letters, digits, `-`, `_`, `:` and `.`");
             self.problem(&path, &what);
         }
-        let known = self
-            .file
-            .pipelines
-            .iter()
-            .map(|pipeline| &pipeline.id)
-            .chain(&self.file.stopped);
+        let known = self.file.pipelines.iter().map(|pipeline| &pipeline.id).chain(&self.file.stopped);
         if known.into_iter().any(|known| *known == id) {
             self.problem(&path, &format!("pipeline id `{id}` is there twice"));
         }
@@ -334,10 +289,7 @@ impl Reader<'_> {
             Some("stopped") => return self.file.stopped.push(id),
             Some(status) => {
                 let path = [&path[..], &[Step::Field("status".to_owned())]].concat();
-                self.problem(
-                    &path,
-                    &format!("status `{status}` is not one of running, stopped"),
-                );
+                self.problem(&path, &format!("status `{status}` is not one of running, stopped"));
             }
         }
         let connectors = pipeline.connectors.unwrap_or_default();
@@ -346,9 +298,7 @@ impl Reader<'_> {
         };
         let before = self.problems.len();
         let queue_path = below(&path, DEAD_LETTER_QUEUE);
-        let dead_letters = pipeline
-            .dead_letter_queue
-            .and_then(|queue| self.dead_letters(&queue_path, queue));
+        let dead_letters = pipeline.dead_letter_queue.and_then(|queue| self.dead_letters(&queue_path, queue));
         if self.problems.len() > before {
             return;
         }
@@ -356,17 +306,9 @@ impl Reader<'_> {
         match (sources.pop(), destinations.pop()) {
             (Some(source), Some(destination)) if counts == (1, 1) => {
                 if source.id == destination.id {
-                    self.problem(
-                        &path,
-                        &format!("connector id `{}` is there twice", source.id),
-                    );
+                    self.problem(&path, &format!("connector id `{}` is there twice", source.id));
                 }
-                self.file.pipelines.push(PipelineConfig {
-                    id,
-                    source,
-                    destination,
-                    dead_letters,
-                });
+                self.file.pipelines.push(PipelineConfig { id, source, destination, dead_letters });
             }
             _ => self.problem(&path, &count_problem(&id, counts)),
         }
@@ -389,11 +331,7 @@ impl Reader<'_> {
         Some((sources, destinations))
     }
 
-    fn connector(
-        &mut self,
-        path: &[Step],
-        connector: ConnectorDocument,
-    ) -> Option<(Side, ConnectorConfig)> {
+    fn connector(&mut self, path: &[Step], connector: ConnectorDocument) -> Option<(Side, ConnectorConfig)> {
         let of = |field: &str| [path, &[Step::Field(field.to_owned())]].concat();
         let before = self.problems.len();
         let id = connector.id.unwrap_or_default();
@@ -416,10 +354,7 @@ impl Reader<'_> {
         let plugin = match connector.plugin.as_deref().map(|name| (name, plugin(name))) {
             Some((_, Some(plugin @ (Plugin::S3 | Plugin::File)))) => Some(plugin),
             Some((name, _)) => {
-                self.problem(
-                    &of("plugin"),
-                    &format!("plugin `{name}` is not one of s3, file"),
-                );
+                self.problem(&of("plugin"), &format!("plugin `{name}` is not one of s3, file"));
                 None
             }
             None => {
@@ -428,44 +363,21 @@ impl Reader<'_> {
             }
         };
         let (side, plugin) = (side?, plugin?);
-        let settings = self.settings(
-            &of("settings"),
-            plugin,
-            connector.settings.unwrap_or_default(),
-        );
-        (self.problems.len() == before).then_some((
-            side,
-            ConnectorConfig {
-                id,
-                plugin,
-                settings,
-            },
-        ))
+        let settings = self.settings(&of("settings"), plugin, connector.settings.unwrap_or_default());
+        (self.problems.len() == before).then_some((side, ConnectorConfig { id, plugin, settings }))
     }
 
     /// Where refused records go; none where Conduit's default holds, by which the first one ends the pipeline.
-    fn dead_letters(
-        &mut self,
-        path: &[Step],
-        queue: DeadLetterDocument,
-    ) -> Option<DeadLetterConfig> {
+    fn dead_letters(&mut self, path: &[Step], queue: DeadLetterDocument) -> Option<DeadLetterConfig> {
         let name = queue.plugin.as_deref().filter(|name| !name.is_empty());
         let plugin = plugin(name.unwrap_or("log"));
         if plugin.is_none() {
-            let what = format!(
-                "plugin `{}` is not one of log, file, s3",
-                name.unwrap_or_default()
-            );
+            let what = format!("plugin `{}` is not one of log, file, s3", name.unwrap_or_default());
             self.problem(&below(path, "plugin"), &what);
         }
         let (size, nacks_max) = (
             self.number(path, "window-size", queue.window_size, 1),
-            self.number(
-                path,
-                "window-nack-threshold",
-                queue.window_nack_threshold,
-                0,
-            ),
+            self.number(path, "window-nack-threshold", queue.window_nack_threshold, 0),
         );
         if size > 0 && nacks_max >= size {
             let what = "`window-nack-threshold` must be lower than `window-size`";
@@ -476,22 +388,12 @@ impl Reader<'_> {
         let settings = self.settings(&below(path, "settings"), plugin, settings);
         let window = Window::new(size, nacks_max);
         (!window.is_closed()).then(|| DeadLetterConfig {
-            destination: ConnectorConfig {
-                id: DEAD_LETTER_QUEUE.to_owned(),
-                plugin,
-                settings,
-            },
+            destination: ConnectorConfig { id: DEAD_LETTER_QUEUE.to_owned(), plugin, settings },
             window,
         })
     }
 
-    fn number(
-        &mut self,
-        path: &[Step],
-        field: &str,
-        text: Option<String>,
-        default: usize,
-    ) -> usize {
+    fn number(&mut self, path: &[Step], field: &str, text: Option<String>, default: usize) -> usize {
         let Some(text) = text else { return default };
         match text.parse() {
             Ok(number) if number <= WINDOW_SIZE_MAX => number,
@@ -508,30 +410,18 @@ impl Reader<'_> {
         for (name, value) in given {
             let path = [path, &[Step::Field(name.clone())]].concat();
             if name.starts_with(LIBRARY_PREFIX) {
-                self.warn(
-                    &path,
-                    &format!("setting `{name}` belongs to Conduit, and is passed over"),
-                );
+                self.warn(&path, &format!("setting `{name}` belongs to Conduit, and is passed over"));
                 continue;
             }
             if plugin == Plugin::File && name != "path" {
-                self.problem(
-                    &path,
-                    &format!("unknown setting `{name}` of plugin file; it has `path`"),
-                );
+                self.problem(&path, &format!("unknown setting `{name}` of plugin file; it has `path`"));
             }
             if plugin == Plugin::Log && !matches!(name.as_str(), "level" | "message") {
-                self.problem(
-                    &path,
-                    &format!(
-                        "unknown setting `{name}` of plugin log; it has `level` and `message`"
-                    ),
-                );
+                self.problem(&path, &format!("unknown setting `{name}` of plugin log; it has `level` and `message`"));
             }
             let (value, unset) = expand(&value, self.lookup);
             for variable in unset {
-                let what =
-                    format!("variable `{variable}` is not set; it stands for nothing in `{name}`");
+                let what = format!("variable `{variable}` is not set; it stands for nothing in `{name}`");
                 self.warn(&path, &what);
             }
             settings.insert(name, value);
@@ -548,9 +438,7 @@ impl Reader<'_> {
                 let what = format!("level `{level}` is not one of trace, debug, info, warn, error");
                 self.problem(&below(path, "level"), &what);
             }
-            settings
-                .entry("message".to_owned())
-                .or_insert_with(|| LOG_MESSAGE.to_owned());
+            settings.entry("message".to_owned()).or_insert_with(|| LOG_MESSAGE.to_owned());
         }
         settings
     }
@@ -563,16 +451,9 @@ fn below(path: &[Step], field: &str) -> Vec<Step> {
 
 /// The elements of the list `field` of `value`, and where they are.
 fn elements<'v>(value: &'v Value, path: &[Step], field: &str) -> Vec<(Vec<Step>, &'v Value)> {
-    let list = value
-        .get(field)
-        .and_then(Value::as_sequence)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let list = value.get(field).and_then(Value::as_sequence).map(Vec::as_slice).unwrap_or_default();
     let at = |index| [path, &[Step::Field(field.to_owned()), Step::Element(index)]].concat();
-    list.iter()
-        .enumerate()
-        .map(|(index, element)| (at(index), element))
-        .collect()
+    list.iter().enumerate().map(|(index, element)| (at(index), element)).collect()
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -597,21 +478,18 @@ fn count_problem(id: &str, (sources, destinations): (usize, usize)) -> String {
         (1, _) => format!(
             "pipeline `{id}` has {destinations} destinations, which is not supported yet; make a pipeline for each"
         ),
-        _ => format!(
-            "pipeline `{id}` has {sources} sources, which is not supported; make a pipeline for each"
-        ),
+        _ => format!("pipeline `{id}` has {sources} sources, which is not supported; make a pipeline for each"),
     }
 }
 
 /// The plugin of that name: `s3`, `builtin:s3`, `standalone:s3@v1.2.3`.
 fn plugin(name: &str) -> Option<Plugin> {
-    let name = name.split_once(':').map_or(name, |(kind, rest)| {
-        if kind == "builtin" || kind == "standalone" {
-            rest
-        } else {
-            name
-        }
-    });
+    let name = name.split_once(':').map_or(
+        name,
+        |(kind, rest)| {
+            if kind == "builtin" || kind == "standalone" { rest } else { name }
+        },
+    );
     match name.split_once('@').map_or(name, |(name, _version)| name) {
         "s3" => Some(Plugin::S3),
         "file" => Some(Plugin::File),
@@ -646,11 +524,7 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<S
 
 fn is_variable(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(is_allowed)
-        && name
-            .bytes()
-            .next()
-            .is_some_and(|first| !first.is_ascii_digit())
+    name.bytes().all(is_allowed) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 #[cfg(test)]

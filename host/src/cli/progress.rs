@@ -26,19 +26,10 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Draws `counts` as they change, behind `name` where there is one.
-    pub(super) fn draw(
-        bar: Option<ProgressBar>,
-        name: &str,
-        counts: watch::Receiver<Counts>,
-    ) -> Self {
-        let prefix = if name.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", printable::line(name, NAME_BYTES_MAX))
-        };
-        let task = bar
-            .clone()
-            .map(|bar| tokio::spawn(redraw(bar, prefix, counts)));
+    pub(super) fn draw(bar: Option<ProgressBar>, name: &str, counts: watch::Receiver<Counts>) -> Self {
+        let prefix =
+            if name.is_empty() { String::new() } else { format!("{}: ", printable::line(name, NAME_BYTES_MAX)) };
+        let task = bar.clone().map(|bar| tokio::spawn(redraw(bar, prefix, counts)));
         Self { bar, task }
     }
 }
@@ -73,20 +64,14 @@ async fn redraw(bar: ProgressBar, prefix: String, counts: watch::Receiver<Counts
 }
 
 fn now_ms() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One line about a pipeline.
 fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
-    let mut text = format!(
-        "{} records, {}, {}/s",
-        HumanCount(counts.acked),
-        HumanBytes(counts.bytes),
-        HumanBytes(rate as u64)
-    );
+    let mut text =
+        format!("{} records, {}, {}/s", HumanCount(counts.acked), HumanBytes(counts.bytes), HumanBytes(rate as u64));
     let due = counts.source.counter("due");
     if due > 0 {
         text.push_str(&format!(", {} due", HumanCount(due)));
@@ -95,10 +80,7 @@ fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
     if counts.source.caught_up {
         text.push_str(", caught up");
     } else if caught_up_ms > 0 {
-        text.push_str(&format!(
-            ", {} s behind",
-            now_ms.saturating_sub(caught_up_ms) / 1000
-        ));
+        text.push_str(&format!(", {} s behind", now_ms.saturating_sub(caught_up_ms) / 1000));
     }
     text
 }
@@ -112,19 +94,10 @@ mod tests {
         let mut counts = Counts::default();
         counts.acked = 12_345;
         counts.bytes = 3 << 20;
-        assert_eq!(
-            describe(&counts, 1024.0, 0),
-            "12,345 records, 3.00 MiB, 1.00 KiB/s"
-        );
+        assert_eq!(describe(&counts, 1024.0, 0), "12,345 records, 3.00 MiB, 1.00 KiB/s");
         counts.source.counters.insert("due".to_owned(), 7);
-        counts
-            .source
-            .counters
-            .insert("caught-up-ms".to_owned(), 1000);
-        assert_eq!(
-            describe(&counts, 0.0, 5000),
-            "12,345 records, 3.00 MiB, 0 B/s, 7 due, 4 s behind"
-        );
+        counts.source.counters.insert("caught-up-ms".to_owned(), 1000);
+        assert_eq!(describe(&counts, 0.0, 5000), "12,345 records, 3.00 MiB, 0 B/s, 7 due, 4 s behind");
         counts.source.caught_up = true;
         assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up"));
     }

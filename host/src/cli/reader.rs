@@ -13,27 +13,19 @@ use super::Failure;
 /// Stops the pipelines when nobody reads stdout any more, and notes it.
 pub(super) fn watch(is_gone: Arc<AtomicBool>, stop: Stop) -> Result<(), Failure> {
     let status = fstat(std::io::stdout());
-    let is_read = status.is_ok_and(|status| {
-        matches!(
-            FileType::from_raw_mode(status.st_mode),
-            FileType::Fifo | FileType::Socket
-        )
-    });
+    let is_read =
+        status.is_ok_and(|status| matches!(FileType::from_raw_mode(status.st_mode), FileType::Fifo | FileType::Socket));
     if !is_read {
         return Ok(());
     }
     // A thread: it sleeps in the system for as long as there is a reader, and ends with the process.
-    let watching = std::thread::Builder::new()
-        .name("reader".to_owned())
-        .spawn(move || {
-            if has_gone() {
-                is_gone.store(true, Ordering::Relaxed);
-                stop.stop();
-            }
-        });
-    watching
-        .map(drop)
-        .map_err(|error| Failure::Failed(format!("no threads can be started: {error}")))
+    let watching = std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        if has_gone() {
+            is_gone.store(true, Ordering::Relaxed);
+            stop.stop();
+        }
+    });
+    watching.map(drop).map_err(|error| Failure::Failed(format!("no threads can be started: {error}")))
 }
 
 /// Waits until the other end of stdout is closed; false where that can't be told.

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use s3_connector_host::pipeline::{
-    Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline,
-    WithDeadLetters,
+    Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline, WithDeadLetters,
 };
 use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
@@ -112,45 +111,29 @@ async fn prepare(
     state: Arc<dyn StateStore>,
     arguments: &RunArguments,
 ) -> Result<Ready, Failure> {
-    let PipelineConfig {
-        id,
-        source,
-        destination,
-        dead_letters,
-    } = config;
+    let PipelineConfig { id, source, destination, dead_letters } = config;
     let input = match source.plugin {
         Plugin::S3 => {
-            let given = Given {
-                name: format!("{id}:{}", source.id),
-                state: Some(Arc::clone(&state)),
-            };
+            let given = Given { name: format!("{id}:{}", source.id), state: Some(Arc::clone(&state)) };
             let made = connector.source(source.settings.clone(), given).await;
             AnyInput::S3(made.map_err(|error| configuring(&id, &named(&source), &error))?)
         }
         // A pipeline that is to end must not wait for the last line's newline. Nothing is read from a log: files say
         // so when they are read.
-        Plugin::File | Plugin::Log => {
-            AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up))
-        }
+        Plugin::File | Plugin::Log => AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up)),
     };
     let name = named(&destination);
     let output = output(connector, &id, &destination, name).await?;
     let letters = match dead_letters {
         None => None,
-        Some(DeadLetterConfig {
-            destination: queue,
-            window,
-        }) => Some(DeadLetters {
+        Some(DeadLetterConfig { destination: queue, window }) => Some(DeadLetters {
             output: self::output(connector, &id, &queue, "dead-letter queue".to_owned()).await?,
             window,
             source_id: source.id.clone(),
             destination_id: destination.id,
         }),
     };
-    let input = NamedInput {
-        name: named(&source),
-        input,
-    };
+    let input = NamedInput { name: named(&source), input };
     let output = WithDeadLetters::new(output, letters);
     let options = Options {
         name: id.clone(),
@@ -160,11 +143,7 @@ async fn prepare(
         recovery: arguments.recovery.recovery(),
         ..Options::default()
     };
-    Ok(Ready {
-        id,
-        letters: output.count(),
-        pipeline: Pipeline::new(input, output, options),
-    })
+    Ok(Ready { id, letters: output.count(), pipeline: Pipeline::new(input, output, options) })
 }
 
 /// What errors call a connector.
@@ -180,10 +159,7 @@ async fn output(
 ) -> Result<NamedOutput, Failure> {
     let output = match config.plugin {
         Plugin::S3 => {
-            let given = Given {
-                name: format!("{pipeline_id}:{}", config.id),
-                state: None,
-            };
+            let given = Given { name: format!("{pipeline_id}:{}", config.id), state: None };
             let made = connector.destination(config.settings.clone(), given).await;
             AnyOutput::S3(made.map_err(|error| configuring(pipeline_id, &name, &error))?)
         }
@@ -199,11 +175,7 @@ async fn output(
 }
 
 fn path(connector: &ConnectorConfig) -> PathBuf {
-    connector
-        .settings
-        .get("path")
-        .map(PathBuf::from)
-        .unwrap_or_default()
+    connector.settings.get("path").map(PathBuf::from).unwrap_or_default()
 }
 
 /// Puts pipeline and connector in front of each problem of the settings.
@@ -231,11 +203,8 @@ struct Outcome {
 
 impl Outcome {
     fn describe(&self) -> String {
-        let mut text = format!(
-            "pipeline `{}`: {} records were stored",
-            self.id,
-            self.counts.acked.saturating_sub(self.letters)
-        );
+        let mut text =
+            format!("pipeline `{}`: {} records were stored", self.id, self.counts.acked.saturating_sub(self.letters));
         if self.letters > 0 {
             text.push_str(&format!("; {} refused ones are dead letters", self.letters));
         }
@@ -266,12 +235,7 @@ async fn run_all(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let mut running = JoinSet::new();
-    for Ready {
-        id,
-        pipeline,
-        letters,
-    } in ready
-    {
+    for Ready { id, pipeline, letters } in ready {
         let progress = Progress::draw(terminal.bar(), &id, pipeline.counts());
         stopping.watch(&id, pipeline.counts());
         let stop = stopping.stop().clone();
@@ -298,12 +262,7 @@ async fn run_all(
         if let Err(message) = &ended {
             terminal.report(&format!("pipeline `{id}`: {message}"));
         }
-        let outcome = Outcome {
-            id,
-            counts,
-            letters,
-            ended,
-        };
+        let outcome = Outcome { id, counts, letters, ended };
         outcomes.push(outcome);
     }
     for outcome in &outcomes {
@@ -315,10 +274,9 @@ async fn run_all(
     match stopped.count() {
         _ if outcomes.iter().any(|outcome| outcome.ended.is_err()) => Err(Failure::Reported),
         0 => Ok(()),
-        stopped if arguments.until_caught_up => Err(stopping.stopped_short(&format!(
-            "{stopped} of {} pipelines had not caught up",
-            outcomes.len()
-        ))),
+        stopped if arguments.until_caught_up => {
+            Err(stopping.stopped_short(&format!("{stopped} of {} pipelines had not caught up", outcomes.len())))
+        }
         _ => Ok(()),
     }
 }

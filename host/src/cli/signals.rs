@@ -68,11 +68,7 @@ impl Stopping {
             kinds.push(SIGHUP);
         }
         let signals = Signals::new(kinds).map_err(refuse)?;
-        let stopping = Self {
-            stop: Stop::new(),
-            signal: Arc::default(),
-            watched: Arc::default(),
-        };
+        let stopping = Self { stop: Stop::new(), signal: Arc::default(), watched: Arc::default() };
         let (first, heard) = mpsc::sync_channel(1);
         let (listener, keeper) = (stopping.clone(), stopping.clone());
         let terminal = terminal.clone();
@@ -110,10 +106,7 @@ impl Stopping {
 
     /// Has it told how much of a pipeline was not stored, should the process have to end before the pipeline.
     pub(super) fn watch(&self, name: &str, counts: watch::Receiver<Counts>) {
-        let watched = Watched {
-            name: name.to_owned(),
-            counts,
-        };
+        let watched = Watched { name: name.to_owned(), counts };
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(watched);
     }

@@ -71,10 +71,7 @@ pub(super) async fn run(
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
     let state = arguments.state.as_deref().map(open_state).transpose()?;
-    let given = Given {
-        name: String::new(),
-        state: state.clone(),
-    };
+    let given = Given { name: String::new(), state: state.clone() };
     let source = connector.source(settings, given).await;
     let source = source.map_err(|error| Failure::configuring(&error))?;
 
@@ -95,11 +92,7 @@ pub(super) async fn run(
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
     // On one screen, lines of data and a line of progress would overwrite each other.
-    let bar = if std::io::stdout().is_terminal() {
-        None
-    } else {
-        terminal.bar()
-    };
+    let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
     let progress = Progress::draw(bar, "", pipeline.counts());
     let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
@@ -111,12 +104,8 @@ pub(super) async fn run(
     let summary = done.map_err(|error| Failure::running(&error))?;
     let printed = format!("{} records were printed", summary.counts.acked);
     match (summary.ended, arguments.until_caught_up, arguments.limit) {
-        (Ended::Stopped, true, _) => {
-            Err(stopping.stopped_short(&format!("{printed}, and it had not caught up")))
-        }
-        (Ended::Stopped, false, Some(limit)) => {
-            Err(stopping.stopped_short(&format!("{printed} of {limit}")))
-        }
+        (Ended::Stopped, true, _) => Err(stopping.stopped_short(&format!("{printed}, and it had not caught up"))),
+        (Ended::Stopped, false, Some(limit)) => Err(stopping.stopped_short(&format!("{printed} of {limit}"))),
         _ => {
             if terminal.has_bars() {
                 terminal.say(&printed);

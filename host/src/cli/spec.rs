@@ -45,34 +45,15 @@ pub(super) async fn run(arguments: &SpecArguments, options: Options) -> Result<(
 }
 
 fn as_text(specification: &Specification) -> String {
-    let mut text = format!(
-        "{} {}: {}\n",
-        line(&specification.name),
-        line(&specification.version),
-        line(&specification.summary)
-    );
-    let (sources, destinations) = (
-        &specification.source_parameters,
-        &specification.destination_parameters,
-    );
+    let mut text =
+        format!("{} {}: {}\n", line(&specification.name), line(&specification.version), line(&specification.summary));
+    let (sources, destinations) = (&specification.source_parameters, &specification.destination_parameters);
     let of = |parameters: &[Parameter], name: &str| parameters.iter().any(|p| p.name == name);
     let is_shared = |parameter: &&Parameter| of(sources, &parameter.name);
     let groups: [(&str, Vec<&Parameter>); 3] = [
-        (
-            "Source and destination",
-            destinations.iter().filter(is_shared).collect(),
-        ),
-        (
-            "Source",
-            sources
-                .iter()
-                .filter(|p| !of(destinations, &p.name))
-                .collect(),
-        ),
-        (
-            "Destination",
-            destinations.iter().filter(|p| !is_shared(p)).collect(),
-        ),
+        ("Source and destination", destinations.iter().filter(is_shared).collect()),
+        ("Source", sources.iter().filter(|p| !of(destinations, &p.name)).collect()),
+        ("Destination", destinations.iter().filter(|p| !is_shared(p)).collect()),
     ];
     for (title, parameters) in groups {
         text.push_str(&format!("\n{title}\n"));
@@ -102,21 +83,13 @@ fn describe(parameter: &Parameter, text: &mut String) {
             Validation::Regex(_) => {}
         }
     }
-    if let Some(default) = parameter
-        .default
-        .as_deref()
-        .filter(|default| !default.is_empty())
-    {
+    if let Some(default) = parameter.default.as_deref().filter(|default| !default.is_empty()) {
         facts.push(format!("default {default}"));
     }
     if parameter.secret {
         facts.push("secret: never reaches the component".to_owned());
     }
-    text.push_str(&format!(
-        "  {:<24}{}\n",
-        line(&parameter.name),
-        line(&facts.join("; "))
-    ));
+    text.push_str(&format!("  {:<24}{}\n", line(&parameter.name), line(&facts.join("; "))));
     let mut words = String::new();
     for word in parameter.description.split_whitespace() {
         let word = line(word);

@@ -26,19 +26,13 @@ impl Terminal {
     /// Sets the log up. On a terminal it gives way to progress lines.
     pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
-        let terminal = Self {
-            bars: MultiProgress::new(),
-            has_bars: is_terminal && !is_quiet,
-            is_quiet,
-        };
+        let terminal = Self { bars: MultiProgress::new(), has_bars: is_terminal && !is_quiet, is_quiet };
         let filter = match std::env::var(LOG_VARIABLE) {
             Ok(filter) if !filter.trim().is_empty() => EnvFilter::new(filter),
             _ if is_quiet => EnvFilter::new("error"),
             _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
             // An operator must see when a pipeline goes on, not only when it was interrupted.
-            _ => EnvFilter::new(
-                "warn,s3_connector_host::pipeline=info,s3_connector_host::instance=info",
-            ),
+            _ => EnvFilter::new("warn,s3_connector_host::pipeline=info,s3_connector_host::instance=info"),
         };
         let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
         let filter = FilterExt::<tracing_subscriber::Registry>::and(filter, keeps_keys);
@@ -60,8 +54,7 @@ impl Terminal {
     /// A line that is drawn anew as things go on; none where nobody would see it.
     pub(super) fn bar(&self) -> Option<ProgressBar> {
         let style = ProgressStyle::with_template("{spinner} {wide_msg}").ok()?;
-        self.has_bars
-            .then(|| self.bars.add(ProgressBar::new_spinner().with_style(style)))
+        self.has_bars.then(|| self.bars.add(ProgressBar::new_spinner().with_style(style)))
     }
 
     /// Says something that is neither data nor a failure.
@@ -179,13 +172,10 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 /// Prints data. A reader that has gone, such as `head`, is no failure.
 pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::Failure::Failed(
-            format!("the output cannot be written: {error}"),
-        )),
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(super::Failure::Failed(format!("the output cannot be written: {error}")))
+        }
         _ => Ok(()),
     }
 }

@@ -21,14 +21,8 @@ fn every_command_says_how_it_is_used_and_how_it_ends() {
 
 #[test]
 fn a_setting_may_hold_equals_signs_and_nothing() {
-    assert_eq!(
-        parse_setting("a=b=c"),
-        Ok(("a".to_owned(), "b=c".to_owned()))
-    );
-    assert_eq!(
-        parse_setting("prefix= x "),
-        Ok(("prefix".to_owned(), " x ".to_owned()))
-    );
+    assert_eq!(parse_setting("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+    assert_eq!(parse_setting("prefix= x "), Ok(("prefix".to_owned(), " x ".to_owned())));
     assert_eq!(parse_setting("a="), Ok(("a".to_owned(), String::new())));
     assert!(parse_setting("a").is_err());
     assert!(parse_setting("=a").is_err());
@@ -37,14 +31,9 @@ fn a_setting_may_hold_equals_signs_and_nothing() {
 #[test]
 fn a_setting_that_is_given_twice_is_wrong_usage() {
     let pair = |value: &str| ("prefix".to_owned(), value.to_owned());
-    let arguments = SettingArguments {
-        set: vec![pair("a"), pair("b")],
-    };
+    let arguments = SettingArguments { set: vec![pair("a"), pair("b")] };
     let failure = arguments.settings().unwrap_err();
-    assert_eq!(
-        failure,
-        Failure::Usage("setting `prefix` is given twice".to_owned())
-    );
+    assert_eq!(failure, Failure::Usage("setting `prefix` is given twice".to_owned()));
 }
 
 #[test]

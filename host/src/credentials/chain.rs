@@ -54,11 +54,7 @@ fn proxy(environment: &Environment) -> Option<ProxyConfig> {
     let either = |lower, upper| environment.get(lower).or_else(|| environment.get(upper));
     let url = either("https_proxy", "HTTPS_PROXY")?;
     let url = url.trim();
-    let url = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
-    };
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let proxy = ProxyConfig::https(url).ok()?;
     Some(proxy.no_proxy(either("no_proxy", "NO_PROXY").unwrap_or_default()))
 }
@@ -88,10 +84,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(
-        origin: impl Into<Arc<str>>,
-        provider: impl ProvideCredentials + 'static,
-    ) -> Self {
+    pub(super) fn new(origin: impl Into<Arc<str>>, provider: impl ProvideCredentials + 'static) -> Self {
         Self {
             origin: origin.into(),
             provider: SharedCredentialsProvider::new(provider),
@@ -107,36 +100,24 @@ impl Link {
     }
 
     fn failed(&self, error: &CredentialsError) -> Error {
-        Error::Failed {
-            origin: Arc::clone(&self.origin),
-            source: Cause::of(error),
-        }
+        Error::Failed { origin: Arc::clone(&self.origin), source: Cause::of(error) }
     }
 }
 
 impl Chain {
     pub(super) fn new(input: ChainInput) -> Self {
-        let builder =
-            HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
+        let builder = HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
         // A bundle that can't be read is reported by whoever connects to S3 with it.
-        let bundle = input
-            .environment
-            .ca_bundle()
-            .and_then(|path| std::fs::read(path).ok());
+        let bundle = input.environment.ca_bundle().and_then(|path| std::fs::read(path).ok());
         let trust = bundle.map(|bundle| TrustStore::empty().with_pem_certificate(bundle));
-        let context =
-            trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok());
+        let context = trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok());
         let context = context.unwrap_or_default();
         let http_client = builder.tls_context(context.clone()).build_https();
         let sts_client = match proxy(&input.environment) {
             Some(proxy) => through_proxy(context, proxy),
             None => http_client.clone(),
         };
-        Self {
-            input,
-            http_client,
-            sts_client,
-        }
+        Self { input, http_client, sts_client }
     }
 
     fn links(&self) -> Vec<Link> {
@@ -145,12 +126,8 @@ impl Chain {
             .with_http_client(self.http_client.clone())
             .with_region(self.input.region.clone().map(Region::new));
         let to_sts = config.clone().with_http_client(self.sts_client.clone());
-        let profile = ProfileFileCredentialsProvider::builder()
-            .configure(&to_sts)
-            .build();
-        let web_identity = WebIdentityTokenCredentialsProvider::builder()
-            .configure(&to_sts)
-            .build();
+        let profile = ProfileFileCredentialsProvider::builder().configure(&to_sts).build();
+        let web_identity = WebIdentityTokenCredentialsProvider::builder().configure(&to_sts).build();
         let container = EcsCredentialsProvider::builder().configure(&config).build();
         let mut links = vec![
             Link::new(format!("profile {}", environment.profile()), profile),
@@ -164,10 +141,7 @@ impl Chain {
                 .connect_timeout(METADATA_TIMEOUT)
                 .read_timeout(METADATA_TIMEOUT)
                 .build();
-            let metadata = ImdsCredentialsProvider::builder()
-                .configure(&config)
-                .imds_client(client)
-                .build();
+            let metadata = ImdsCredentialsProvider::builder().configure(&config).imds_client(client).build();
             links.push(Link {
                 time_limit: Some(METADATA_TOTAL_TIMEOUT),
                 is_guess: true,
@@ -188,10 +162,7 @@ impl Chain {
             None,
             "environment",
         );
-        Some(Loaded {
-            keys,
-            origin: "AWS_ACCESS_KEY_ID in the environment".into(),
-        })
+        Some(Loaded { keys, origin: "AWS_ACCESS_KEY_ID in the environment".into() })
     }
 }
 
@@ -214,10 +185,7 @@ impl Fetch for Link {
     fn fetch(&self) -> BoxFuture<'_, Result<Loaded, Error>> {
         async {
             match ask(self).await {
-                Ok(keys) => Ok(Loaded {
-                    keys,
-                    origin: Arc::clone(&self.origin),
-                }),
+                Ok(keys) => Ok(Loaded { keys, origin: Arc::clone(&self.origin) }),
                 Err(error) => Err(self.failed(&error)),
             }
         }
@@ -232,10 +200,7 @@ async fn first_of(links: Vec<Link>) -> Result<Loaded, Error> {
     for link in links {
         match ask(&link).await {
             Ok(keys) => {
-                return Ok(Loaded {
-                    keys,
-                    origin: link.origin,
-                });
+                return Ok(Loaded { keys, origin: link.origin });
             }
             Err(error) if link.is_absent(&error) => {
                 let cause = Cause::of(&error);
@@ -245,9 +210,7 @@ async fn first_of(links: Vec<Link>) -> Result<Loaded, Error> {
             Err(error) => return Err(link.failed(&error)),
         }
     }
-    Err(Error::NotFound {
-        tried: tried.join(", "),
-    })
+    Err(Error::NotFound { tried: tried.join(", ") })
 }
 
 async fn ask(link: &Link) -> Result<Keys, CredentialsError> {
@@ -293,37 +256,22 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_link_that_has_keys_gives_them() {
-        let links = vec![
-            Link::new("a", Fake::Lacks),
-            Link::new("b", Fake::Has("of b")),
-            Link::new("c", Fake::Has("of c")),
-        ];
+        let links =
+            vec![Link::new("a", Fake::Lacks), Link::new("b", Fake::Has("of b")), Link::new("c", Fake::Has("of c"))];
         let loaded = first_of(links).await.unwrap();
-        assert_eq!(
-            (&*loaded.origin, loaded.keys.access_key_id()),
-            ("b", "of b")
-        );
+        assert_eq!((&*loaded.origin, loaded.keys.access_key_id()), ("b", "of b"));
     }
 
     #[tokio::test]
     async fn a_link_that_fails_ends_the_search_by_name() {
-        let links = vec![
-            Link::new("a", Fake::Fails),
-            Link::new("b", Fake::Has("of b")),
-        ];
+        let links = vec![Link::new("a", Fake::Fails), Link::new("b", Fake::Has("of b"))];
         let error = first_of(links).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "credentials could not be loaded; origin=`a`"
-        );
+        assert_eq!(error.to_string(), "credentials could not be loaded; origin=`a`");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_link_is_passed_over_in_time() {
-        let hanging = Link {
-            time_limit: Some(METADATA_TOTAL_TIMEOUT),
-            ..Link::new("a", Fake::Hangs)
-        };
+        let hanging = Link { time_limit: Some(METADATA_TOTAL_TIMEOUT), ..Link::new("a", Fake::Hangs) };
         let before = tokio::time::Instant::now();
         let error = first_of(vec![hanging]).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }));
@@ -332,19 +280,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_guess_that_fails_was_wrong() {
-        let guess = Link {
-            is_guess: true,
-            ..Link::new("a", Fake::Fails)
-        };
+        let guess = Link { is_guess: true, ..Link::new("a", Fake::Fails) };
         let error = first_of(vec![guess]).await.unwrap_err();
         assert!(error.to_string().ends_with("tried=`environment, a`"));
     }
 
     #[tokio::test]
     async fn a_failure_tells_its_cause_as_text() {
-        let error = first_of(vec![Link::new("a", Fake::Fails)])
-            .await
-            .unwrap_err();
+        let error = first_of(vec![Link::new("a", Fake::Fails)]).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap();
         assert_eq!(cause.to_string(), "broken");
     }
@@ -359,12 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_environment_comes_first_and_blank_variables_do_not_count() {
-        let chain = |environment| {
-            Chain::new(ChainInput {
-                environment,
-                region: None,
-            })
-        };
+        let chain = |environment| Chain::new(ChainInput { environment, region: None });
         let loaded = chain(Environment::of([
             ("AWS_ACCESS_KEY_ID", " id "),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -400,26 +338,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_left_out_of_the_crates_is_not_told_in_their_words() {
-        let error = CredentialsError::provider_error(
-            "This behavior requires following cargo feature(s) enabled: sso",
-        );
+        let error = CredentialsError::provider_error("This behavior requires following cargo feature(s) enabled: sso");
         assert!(!Cause::of(&error).to_string().contains("cargo"));
     }
 
     #[test]
     fn instance_metadata_can_be_switched_off() {
-        let links = |environment| {
-            Chain::new(ChainInput {
-                environment,
-                region: None,
-            })
-            .links()
-        };
-        let has_metadata = |links: Vec<Link>| {
-            links
-                .iter()
-                .any(|link| &*link.origin == "instance metadata")
-        };
+        let links = |environment| Chain::new(ChainInput { environment, region: None }).links();
+        let has_metadata = |links: Vec<Link>| links.iter().any(|link| &*link.origin == "instance metadata");
         assert!(has_metadata(links(Environment::of([]))));
         let off = Environment::of([("AWS_EC2_METADATA_DISABLED", "TRUE")]);
         assert!(!has_metadata(links(off)));
@@ -428,10 +354,7 @@ mod tests {
     #[test]
     fn the_profile_is_named() {
         let environment = Environment::of([("AWS_PROFILE", "work")]);
-        let chain = Chain::new(ChainInput {
-            environment,
-            region: None,
-        });
+        let chain = Chain::new(ChainInput { environment, region: None });
         assert_eq!(&*chain.links()[0].origin, "profile work");
     }
 }

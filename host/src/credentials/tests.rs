@@ -52,43 +52,23 @@ impl Fetch for Source {
             let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::task::yield_now().await;
             if *self.fails.lock().unwrap() {
-                return Err(Error::NotFound {
-                    tried: "source".to_owned(),
-                });
+                return Err(Error::NotFound { tried: "source".to_owned() });
             }
             let number = if self.rotates { number } else { 1 };
             let end = self.life.map(|life| *self.now.lock().unwrap() + life);
-            let keys = Keys::new(
-                format!("key-{number}"),
-                "s3cr3t",
-                Some("t0ken".to_owned()),
-                end,
-                "",
-            );
-            Ok(Loaded {
-                keys,
-                origin: "source".into(),
-            })
+            let keys = Keys::new(format!("key-{number}"), "s3cr3t", Some("t0ken".to_owned()), end, "");
+            Ok(Loaded { keys, origin: "source".into() })
         }
         .boxed()
     }
 }
 
 async fn load(credentials: &Credentials) -> String {
-    credentials
-        .load()
-        .await
-        .unwrap()
-        .keys
-        .access_key_id()
-        .to_owned()
+    credentials.load().await.unwrap().keys.access_key_id().to_owned()
 }
 
 fn chain() -> ChainInput {
-    ChainInput {
-        environment: Environment::of([]),
-        region: None,
-    }
+    ChainInput { environment: Environment::of([]), region: None }
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,17 +94,12 @@ async fn keys_are_renewed_before_they_end() {
     let source = Source::new(Some(Duration::from_secs(3600)));
     let credentials = source.credentials();
     load(&credentials).await;
-    source
-        .advance(Duration::from_secs(3600) - REFRESH_AHEAD - Duration::from_secs(1))
-        .await;
+    source.advance(Duration::from_secs(3600) - REFRESH_AHEAD - Duration::from_secs(1)).await;
     assert_eq!(load(&credentials).await, "key-1");
     source.advance(Duration::from_secs(2)).await;
     let loaded = join_all((0..10).map(|_| load(&credentials))).await;
     assert_eq!(loaded[0], "key-2", "the first caller fetches");
-    assert!(
-        loaded[1..].iter().all(|id| id == "key-1"),
-        "the others do not wait for it"
-    );
+    assert!(loaded[1..].iter().all(|id| id == "key-1"), "the others do not wait for it");
     assert_eq!(load(&credentials).await, "key-2");
 }
 
@@ -168,10 +143,7 @@ async fn refused_keys_are_replaced_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_keys_again_are_no_replacement() {
-    let source = Source {
-        rotates: false,
-        ..Source::new(None)
-    };
+    let source = Source { rotates: false, ..Source::new(None) };
     let credentials = source.credentials();
     let refused = credentials.load().await.unwrap();
     source.advance(FAILURE_HOLD).await;
@@ -211,13 +183,9 @@ async fn keys_never_show() {
     let before = format!("{credentials:?}");
     let loaded = credentials.load().await.unwrap();
     let fixed = Credentials::from_settings("key-1", "s3cr3t", Some("t0ken"));
-    for text in [
-        before,
-        format!("{loaded:?}"),
-        format!("{credentials:?}"),
-        format!("{fixed:?}"),
-        format!("{:?}", chain()),
-    ] {
+    for text in
+        [before, format!("{loaded:?}"), format!("{credentials:?}"), format!("{fixed:?}"), format!("{:?}", chain())]
+    {
         for secret in ["s3cr3t", "t0ken", "key-1"] {
             assert!(!text.contains(secret), "{text}");
         }

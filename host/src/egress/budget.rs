@@ -54,22 +54,15 @@ impl AsRef<[u8]> for Held {
 impl Budget {
     pub(super) fn new() -> Self {
         let bytes = usize::try_from(HELD_BYTES_MAX).unwrap_or(Semaphore::MAX_PERMITS);
-        Self {
-            bytes: Arc::new(Semaphore::new(bytes)),
-            requests: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-        }
+        Self { bytes: Arc::new(Semaphore::new(bytes)), requests: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
     }
 
     /// Waits until another request may be in flight.
     pub(super) async fn request(&self) -> Result<Room, Failure> {
-        let crowded = || Failure::Crowded {
-            in_flight_max: IN_FLIGHT_MAX,
-        };
+        let crowded = || Failure::Crowded { in_flight_max: IN_FLIGHT_MAX };
         let permit = timeout(ROOM_TIMEOUT, Arc::clone(&self.requests).acquire_owned()).await;
         let permit = permit.map_err(|_| crowded())?.map_err(|_| crowded())?;
-        Ok(Room {
-            _permit: Some(permit),
-        })
+        Ok(Room { _permit: Some(permit) })
     }
 
     /// Waits until so many bytes may be held: all at once, so that no two of those who wait hold what the other needs.
@@ -81,9 +74,7 @@ impl Budget {
         let permit = Arc::clone(&self.bytes).acquire_many_owned(count);
         let permit = timeout(ROOM_TIMEOUT, permit).await;
         let permit = permit.map_err(|_| no_room())?.map_err(|_| no_room())?;
-        Ok(Room {
-            _permit: Some(permit),
-        })
+        Ok(Room { _permit: Some(permit) })
     }
 
     /// Room for so many bytes if there is any now.
@@ -93,9 +84,7 @@ impl Budget {
         }
         let count = u32::try_from(bytes).map_err(|_| no_room())?;
         match Arc::clone(&self.bytes).try_acquire_many_owned(count) {
-            Ok(permit) => Ok(Room {
-                _permit: Some(permit),
-            }),
+            Ok(permit) => Ok(Room { _permit: Some(permit) }),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(no_room()),
         }
     }
@@ -121,7 +110,5 @@ impl Room {
 }
 
 fn no_room() -> Failure {
-    Failure::NoRoom {
-        bytes_max: HELD_BYTES_MAX,
-    }
+    Failure::NoRoom { bytes_max: HELD_BYTES_MAX }
 }

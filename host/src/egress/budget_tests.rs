@@ -12,8 +12,7 @@ use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 use super::budget::Room;
 use super::tests::{Reply, Script, egress, get, read, request};
 use super::{
-    ANSWER_HEADER_BYTES_MAX, DRAIN_BYTES_MAX, Egress, HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT,
-    Role, whole,
+    ANSWER_HEADER_BYTES_MAX, DRAIN_BYTES_MAX, Egress, HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT, Role, whole,
 };
 
 const MOMENT: Duration = Duration::from_secs(1);
@@ -30,15 +29,12 @@ fn is_drained(response: &Response<WasiBody>) -> bool {
 }
 
 fn object(bytes: u64) -> Reply {
-    Reply::new(200)
-        .header("content-length", bytes.to_string())
-        .data(vec![7; bytes as usize])
+    Reply::new(200).header("content-length", bytes.to_string()).data(vec![7; bytes as usize])
 }
 
 fn put(bytes: usize, announces: bool) -> Request<WasiBody> {
     let mut put = request(Method::PUT, "/key").map(|_| whole(vec![7; bytes].into()));
-    put.headers_mut()
-        .insert("if-none-match", http::HeaderValue::from_static("*"));
+    put.headers_mut().insert("if-none-match", http::HeaderValue::from_static("*"));
     if announces {
         put.headers_mut().insert("content-length", bytes.into());
     }
@@ -81,10 +77,7 @@ async fn an_answer_without_a_length_is_a_stream_where_its_room_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_waits_for_its_room_and_not_for_ever() {
-    let egress = egress(
-        Role::Destination,
-        &Script::of([Reply::new(200), Reply::new(200)]),
-    );
+    let egress = egress(Role::Destination, &Script::of([Reply::new(200), Reply::new(200)]));
     let taken = leaving(&egress, 1000);
     egress.send(put(1000, true)).await.unwrap();
     let taken_too = egress.inner.budget.try_bytes(1000);
@@ -98,16 +91,8 @@ async fn a_body_waits_for_its_room_and_not_for_ever() {
     let _all = leaving(&egress, 1001);
     let waiting = timeout(ROOM_TIMEOUT * 2, egress.send(put(2000, true))).await;
     let error = waiting.unwrap().unwrap_err();
-    assert!(matches!(
-        error,
-        WasiError::HttpRequestBodySize(Some(HELD_BYTES_MAX))
-    ));
-    assert!(
-        egress
-            .last_failure()
-            .unwrap()
-            .contains("no room for the request's body")
-    );
+    assert!(matches!(error, WasiError::HttpRequestBodySize(Some(HELD_BYTES_MAX))));
+    assert!(egress.last_failure().unwrap().contains("no room for the request's body"));
 }
 
 #[tokio::test]
@@ -140,10 +125,7 @@ async fn as_many_requests_are_in_flight_as_may_be_and_one_more_waits() {
     drop((short, other));
     slots.push(egress.inner.budget.request().await.unwrap());
     let error = timeout(ROOM_TIMEOUT * 2, egress.send(get("/late"))).await;
-    assert!(matches!(
-        error.unwrap(),
-        Err(WasiError::ConnectionLimitReached)
-    ));
+    assert!(matches!(error.unwrap(), Err(WasiError::ConnectionLimitReached)));
 }
 
 #[tokio::test]
@@ -151,30 +133,19 @@ async fn the_headers_of_an_answer_are_bounded() {
     let name = "x-amz-meta-large";
     let longest = ANSWER_HEADER_BYTES_MAX - name.len();
     let reply = |bytes| Reply::new(204).header(name, "x".repeat(bytes));
-    let egress = egress(
-        Role::Source,
-        &Script::of([reply(longest), reply(longest + 1)]),
-    );
+    let egress = egress(Role::Source, &Script::of([reply(longest), reply(longest + 1)]));
     egress.send(get("/key")).await.unwrap();
     let error = egress.send(get("/key")).await.unwrap_err();
-    assert!(matches!(
-        error,
-        WasiError::HttpResponseHeaderSectionSize(Some(_))
-    ));
+    assert!(matches!(error, WasiError::HttpResponseHeaderSectionSize(Some(_))));
 }
 
 #[tokio::test]
 async fn more_than_was_announced_is_not_taken() {
     let egress = egress(Role::Destination, &Script::of([]));
-    let frames = futures_util::stream::repeat_with(|| {
-        Ok(http_body::Frame::data(Bytes::from_static(b"endless")))
-    });
+    let frames = futures_util::stream::repeat_with(|| Ok(http_body::Frame::data(Bytes::from_static(b"endless"))));
     let endless = http_body_util::StreamBody::new(frames).boxed_unsync();
     let mut put = put(8, true);
     *put.body_mut() = endless;
     let error = egress.send(put).await.unwrap_err();
-    assert!(
-        matches!(error, WasiError::HttpRequestBodySize(Some(14))),
-        "{error:?}"
-    );
+    assert!(matches!(error, WasiError::HttpRequestBodySize(Some(14))), "{error:?}");
 }

@@ -17,8 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::operation::Operation;
 
 /// The header that carries it.
-pub(super) const X_AMZ_CHECKSUM_CRC32C: HeaderName =
-    HeaderName::from_static("x-amz-checksum-crc32c");
+pub(super) const X_AMZ_CHECKSUM_CRC32C: HeaderName = HeaderName::from_static("x-amz-checksum-crc32c");
 
 /// What the names of all headers with a checksum begin with.
 const CHECKSUM_FAMILY: &str = "x-amz-checksum-";
@@ -60,9 +59,7 @@ impl Checksums {
 
 /// The checksum of a body, where the operation carries one and the guest set none itself.
 pub(super) fn of(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue> {
-    let is_set = |name: &HeaderName| {
-        name.as_str().starts_with(CHECKSUM_FAMILY) || name.as_str() == "content-md5"
-    };
+    let is_set = |name: &HeaderName| name.as_str().starts_with(CHECKSUM_FAMILY) || name.as_str() == "content-md5";
     if !carries(operation) || headers.keys().any(is_set) {
         return None;
     }
@@ -118,12 +115,7 @@ mod tests {
         let refused = |status: u16, code| may_refuse(StatusCode::from_u16(status).unwrap(), code);
         assert!(refused(400, Some("InvalidRequest")) && refused(400, None));
         assert!(refused(501, None) && refused(501, Some("NotImplemented")));
-        for code in [
-            "BadDigest",
-            "EntityTooLarge",
-            "ExpiredToken",
-            "NoSuchBucket",
-        ] {
+        for code in ["BadDigest", "EntityTooLarge", "ExpiredToken", "NoSuchBucket"] {
             assert!(!refused(400, Some(code)), "{code}");
         }
         assert!(!refused(403, Some("InvalidRequest")) && !refused(503, None));

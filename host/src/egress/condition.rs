@@ -5,9 +5,7 @@ use http::{HeaderMap, StatusCode, header};
 
 /// Whether a write takes effect only where nothing is yet.
 pub(super) fn is_conditional(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|value| value == "*")
+    headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == "*")
 }
 
 /// Whether the store says that it knows no conditions on writes, by which answers the component tells that too: 501 or

@@ -47,10 +47,7 @@ pub(super) struct ProxyFailure {
 
 impl ProxyFailure {
     fn new(proxy: &Proxy, source: Source) -> Self {
-        Self {
-            proxy: proxy.to_string(),
-            source,
-        }
+        Self { proxy: proxy.to_string(), source }
     }
 }
 
@@ -63,17 +60,9 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    pub(super) fn new(
-        tcp: HttpConnector<Resolver>,
-        tls: ClientConfig,
-        proxies: Arc<Proxies>,
-    ) -> Self {
+    pub(super) fn new(tcp: HttpConnector<Resolver>, tls: ClientConfig, proxies: Arc<Proxies>) -> Self {
         let tls = Arc::new(tls);
-        Self {
-            direct: HttpsConnector::from((tcp, Arc::clone(&tls))),
-            tls,
-            proxies,
-        }
+        Self { direct: HttpsConnector::from((tcp, Arc::clone(&tls))), tls, proxies }
     }
 }
 
@@ -105,10 +94,7 @@ impl Service<Uri> for Ways {
         if let Some(authorization) = proxy.authorization.clone() {
             tunnel = tunnel.with_auth(authorization);
         }
-        let named = Named {
-            tunnel,
-            proxy: proxy.clone(),
-        };
+        let named = Named { tunnel, proxy: proxy.clone() };
         let connecting = HttpsConnector::from((named, Arc::clone(&self.tls))).call(to);
         async move { Ok(Way::Tunnel(Box::new(connecting.await?), proxy)) }.boxed()
     }
@@ -152,10 +138,7 @@ impl Way {
         match self {
             Self::Direct(stream) => of_direct(stream, None),
             // TLS with a proxy that reads the requests is none with the store.
-            Self::Forward(stream, proxy) => Connection {
-                tls: None,
-                ..of_direct(stream, Some(proxy))
-            },
+            Self::Forward(stream, proxy) => Connection { tls: None, ..of_direct(stream, Some(proxy)) },
             Self::Tunnel(stream, proxy) => {
                 let (inner, tls) = match &**stream {
                     MaybeHttpsStream::Http(inner) => (inner, None),
@@ -164,10 +147,7 @@ impl Way {
                         (inner.inner(), Some(agreed(session)))
                     }
                 };
-                Connection {
-                    tls,
-                    ..of_direct(inner, Some(proxy))
-                }
+                Connection { tls, ..of_direct(inner, Some(proxy)) }
             }
         }
     }
@@ -181,11 +161,7 @@ fn of_direct(stream: &DirectStream, proxy: Option<&Proxy>) -> Connection {
             (tcp.inner().inner().peer_addr().ok(), Some(agreed(session)))
         }
     };
-    Connection {
-        peer,
-        tls,
-        proxy: proxy.map(ToString::to_string),
-    }
+    Connection { peer, tls, proxy: proxy.map(ToString::to_string) }
 }
 
 /// Protocol and cipher suite. `TLSv1_3` is `TLS 1.3` to everybody else.
@@ -195,11 +171,7 @@ fn agreed(session: &ClientConnection) -> String {
     let version = version.map(|version| version.replace('_', "."));
     let suite = session.negotiated_cipher_suite();
     let suite = suite.map(|suite| format!("{:?}", suite.suite()));
-    [version, suite]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
+    [version, suite].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 impl hyper_util::client::legacy::connect::Connection for Way {
@@ -214,30 +186,18 @@ impl hyper_util::client::legacy::connect::Connection for Way {
 }
 
 impl Read for Way {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Direct(stream) | Self::Forward(stream, _) => {
-                Pin::new(stream).poll_read(context, buffer)
-            }
+            Self::Direct(stream) | Self::Forward(stream, _) => Pin::new(stream).poll_read(context, buffer),
             Self::Tunnel(stream, _) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl Write for Way {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Direct(stream) | Self::Forward(stream, _) => {
-                Pin::new(stream).poll_write(context, bytes)
-            }
+            Self::Direct(stream) | Self::Forward(stream, _) => Pin::new(stream).poll_write(context, bytes),
             Self::Tunnel(stream, _) => Pin::new(stream).poll_write(context, bytes),
         }
     }
@@ -248,9 +208,7 @@ impl Write for Way {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Direct(stream) | Self::Forward(stream, _) => {
-                Pin::new(stream).poll_write_vectored(context, pieces)
-            }
+            Self::Direct(stream) | Self::Forward(stream, _) => Pin::new(stream).poll_write_vectored(context, pieces),
             Self::Tunnel(stream, _) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }
@@ -271,9 +229,7 @@ impl Write for Way {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Direct(stream) | Self::Forward(stream, _) => {
-                Pin::new(stream).poll_shutdown(context)
-            }
+            Self::Direct(stream) | Self::Forward(stream, _) => Pin::new(stream).poll_shutdown(context),
             Self::Tunnel(stream, _) => Pin::new(stream).poll_shutdown(context),
         }
     }

@@ -54,10 +54,7 @@ impl Counters {
         };
         for operation in Operation::ALL {
             let counter = self.of(operation);
-            let counts = OperationCounts {
-                requests: read(&counter.requests),
-                errors: read(&counter.errors),
-            };
+            let counts = OperationCounts { requests: read(&counter.requests), errors: read(&counter.errors) };
             if counts.requests > 0 {
                 snapshot.requests += counts.requests;
                 snapshot.errors += counts.errors;

@@ -21,9 +21,7 @@ fn echo() -> String {
 
 fn blank(text: &str) -> String {
     let hex: Vec<_> = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
-    text.replace(TOKEN, "*****")
-        .replace(KEY_ID, "******")
-        .replace(&format!("{} ", hex.join(" ")), "***************")
+    text.replace(TOKEN, "*****").replace(KEY_ID, "******").replace(&format!("{} ", hex.join(" ")), "***************")
 }
 
 /// An answer that repeats all of it, one byte at a time.
@@ -31,19 +29,14 @@ fn reply(status: u16) -> Reply {
     let reply = Reply::new(status)
         .header("content-length", echo().len().to_string())
         .header("x-echo", format!("token {TOKEN}"));
-    echo()
-        .bytes()
-        .fold(reply, |reply, byte| reply.data(vec![byte]))
+    echo().bytes().fold(reply, |reply, byte| reply.data(vec![byte]))
 }
 
 #[tokio::test]
 async fn no_answer_but_data_repeats_what_signed_the_request() {
     for status in [301, 307, 400, 401, 403, 404, 409, 412, 500, 501, 503] {
         let script = Script::of([reply(status)]);
-        let response = egress(Role::Source, &script)
-            .send(get("/key"))
-            .await
-            .unwrap();
+        let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["x-echo"], "token *****");
         let length = response.headers()["content-length"].clone();
@@ -63,25 +56,16 @@ async fn no_answer_but_data_repeats_what_signed_the_request() {
 async fn the_signature_of_the_last_attempt_is_blanked() {
     // What a store repeats is known only once it was signed: the script is made of a request like it.
     let probe = Script::of([Reply::new(200)]);
-    egress(Role::Source, &probe)
-        .send(get("/key"))
-        .await
-        .unwrap();
+    egress(Role::Source, &probe).send(get("/key")).await.unwrap();
     let sent = probe.seen()[0].headers()["authorization"].clone();
     let (_, signature) = sent.to_str().unwrap().split_once("Signature=").unwrap();
 
     let document = format!("<SignatureProvided>{signature}</SignatureProvided>");
     let script = Script::of([Reply::new(403).data(document)]);
-    let response = egress(Role::Source, &script)
-        .send(get("/key"))
-        .await
-        .unwrap();
+    let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
     let body = read(response).await.unwrap();
     let stars = "*".repeat(64);
-    assert_eq!(
-        body,
-        format!("<SignatureProvided>{stars}</SignatureProvided>")
-    );
+    assert_eq!(body, format!("<SignatureProvided>{stars}</SignatureProvided>"));
 }
 
 #[tokio::test]
@@ -106,25 +90,17 @@ async fn the_headers_of_a_refused_head_are_searched() {
 async fn a_document_that_cannot_be_searched_is_dropped() {
     let long = " ".repeat(REFUSAL_BYTES_MAX);
     for reply in [
-        Reply::new(404)
-            .header("content-encoding", "gzip")
-            .data(TOKEN),
+        Reply::new(404).header("content-encoding", "gzip").data(TOKEN),
         Reply::new(404).data("t\0e\0x\0t\0"),
         Reply::new(500).data(long.clone()).data(TOKEN),
     ] {
         let script = Script::of([reply]);
-        let response = egress(Role::Source, &script)
-            .send(get("/key"))
-            .await
-            .unwrap();
+        let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
         assert_eq!(response.headers()["content-length"], "0");
         assert_eq!(read(response).await.unwrap(), "");
     }
     let script = Script::of([Reply::new(500).data(long.clone())]);
-    let response = egress(Role::Source, &script)
-        .send(get("/key"))
-        .await
-        .unwrap();
+    let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
     assert_eq!(read(response).await.unwrap(), long, "just within the bound");
 }
 
@@ -143,10 +119,7 @@ async fn a_request_that_reads_leaves_without_a_body() {
             let error = egress.send(request).await.unwrap_err();
             assert!(matches!(error, WasiError::HttpRequestDenied), "{error:?}");
             let denial = egress.last_denial().unwrap();
-            assert!(
-                denial.contains("a request that reads has no body"),
-                "{denial}"
-            );
+            assert!(denial.contains("a request that reads has no body"), "{denial}");
         }
     }
     assert!(script.seen().is_empty());

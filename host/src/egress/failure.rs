@@ -19,13 +19,9 @@ pub(crate) enum Failure {
     RequestTooLarge { bytes_max: u64 },
     #[error("the request's body is not as long as announced; bytes=`{bytes}`")]
     RequestLength { bytes: u64 },
-    #[error(
-        "no room for another request: too many wait for their answers; in_flight_max=`{in_flight_max}`"
-    )]
+    #[error("no room for another request: too many wait for their answers; in_flight_max=`{in_flight_max}`")]
     Crowded { in_flight_max: usize },
-    #[error(
-        "no room for the request's body: too much is held for this connector; bytes_max=`{bytes_max}`"
-    )]
+    #[error("no room for the request's body: too much is held for this connector; bytes_max=`{bytes_max}`")]
     NoRoom { bytes_max: u64 },
     #[error("the answer's headers are too large; bytes=`{bytes}`, bytes_max=`{bytes_max}`")]
     AnswerHeaders { bytes: usize, bytes_max: usize },
@@ -53,10 +49,7 @@ impl Failure {
     /// Whether asking again may help where an answer broke.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Upstream(_)
-            | Self::NoAnswer { .. }
-            | Self::Stalled { .. }
-            | Self::Short { .. } => true,
+            Self::Upstream(_) | Self::NoAnswer { .. } | Self::Stalled { .. } | Self::Short { .. } => true,
             Self::ResumeRefused { status } => matches!(status, 408 | 429 | 500..),
             Self::Denied(_)
             | Self::Credentials(_)
@@ -82,23 +75,19 @@ impl Failure {
 impl From<Failure> for WasiError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Denied(_) | Failure::Credentials(_) | Failure::Sign(_) => {
-                Self::HttpRequestDenied
-            }
+            Failure::Denied(_) | Failure::Credentials(_) | Failure::Sign(_) => Self::HttpRequestDenied,
             Failure::RequestTooLarge { bytes_max } => Self::HttpRequestBodySize(Some(bytes_max)),
             Failure::RequestLength { bytes } => Self::HttpRequestBodySize(Some(bytes)),
             Failure::Crowded { .. } => Self::ConnectionLimitReached,
             Failure::NoRoom { bytes_max } => Self::HttpRequestBodySize(Some(bytes_max)),
-            Failure::AnswerHeaders { bytes, .. } => {
-                Self::HttpResponseHeaderSectionSize(u32::try_from(bytes).ok())
-            }
+            Failure::AnswerHeaders { bytes, .. } => Self::HttpResponseHeaderSectionSize(u32::try_from(bytes).ok()),
             Failure::Guest(error) => error,
             Failure::Upstream(error) => error.into(),
             Failure::NoAnswer { .. } => Self::HttpResponseTimeout,
             Failure::Stalled { .. } => Self::ConnectionReadTimeout,
-            Failure::Short { .. }
-            | Failure::NotResumable { .. }
-            | Failure::ResumeRefused { .. } => Self::HttpResponseIncomplete,
+            Failure::Short { .. } | Failure::NotResumable { .. } | Failure::ResumeRefused { .. } => {
+                Self::HttpResponseIncomplete
+            }
             Failure::Excess => Self::HttpResponseBodySize(None),
             Failure::Internal => Self::InternalError(None),
         }
@@ -108,20 +97,16 @@ impl From<Failure> for WasiError {
 impl From<upstream::Error> for WasiError {
     fn from(error: upstream::Error) -> Self {
         match error {
-            upstream::Error::Dns(_) => Self::DnsError {
-                rcode: Some("name not resolved".to_owned()),
-                info_code: None,
-            },
+            upstream::Error::Dns(_) => Self::DnsError { rcode: Some("name not resolved".to_owned()), info_code: None },
             upstream::Error::Refused(_) => Self::ConnectionRefused,
             upstream::Error::ConnectTimeout(_) => Self::ConnectionTimeout,
             upstream::Error::Unreachable(_) => Self::DestinationIpUnroutable,
             upstream::Error::Exhausted(_) => Self::ConnectionLimitReached,
             upstream::Error::Proxy { .. } => Self::DestinationUnavailable,
             upstream::Error::Certificate(_) => Self::TlsCertificateError,
-            upstream::Error::Alert { alert, .. } => Self::TlsAlertReceived {
-                alert_id: Some(alert),
-                alert_message: None,
-            },
+            upstream::Error::Alert { alert, .. } => {
+                Self::TlsAlertReceived { alert_id: Some(alert), alert_message: None }
+            }
             upstream::Error::Tls(_) => Self::TlsProtocolError,
             upstream::Error::Terminated(_) => Self::ConnectionTerminated,
             upstream::Error::Protocol(_) => Self::HttpProtocolError,

@@ -118,27 +118,18 @@ impl HyperUpstream {
             // `Host` is part of the signature.
             .set_host(false)
             .build(connector.clone());
-        Ok(Self {
-            client: Arc::new(client),
-            connector,
-            proxies,
-        })
+        Ok(Self { client: Arc::new(client), connector, proxies })
     }
 }
 
 impl Upstream for HyperUpstream {
-    fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>> {
+    fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>> {
         let mut request = request;
         // A proxy that passes plain requests on is a part of the way, and reads this header; a tunnel has sent it.
         let is_plain = request.uri().scheme_str() == Some("http");
         let forward = self.proxies.for_address(request.uri());
         let forward = forward.filter(|_| is_plain).cloned();
-        let authorization = forward
-            .as_ref()
-            .and_then(|proxy| proxy.authorization.clone());
+        let authorization = forward.as_ref().and_then(|proxy| proxy.authorization.clone());
         if let Some(authorization) = authorization {
             let headers = request.headers_mut();
             headers.insert(header::PROXY_AUTHORIZATION, authorization);
@@ -149,10 +140,7 @@ impl Upstream for HyperUpstream {
             if let Some(proxy) = forward
                 && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
             {
-                return Err(Error::Proxy {
-                    proxy: proxy.to_string(),
-                    source: "proxy authorization required".into(),
-                });
+                return Err(Error::Proxy { proxy: proxy.to_string(), source: "proxy authorization required".into() });
             }
             Ok(response.map(|body| body.map_err(classify_body).boxed_unsync()))
         }
@@ -193,14 +181,7 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let found = self.0.call(name);
-        async move {
-            Ok(found
-                .await
-                .map_err(LookupError)?
-                .collect::<Vec<_>>()
-                .into_iter())
-        }
-        .boxed()
+        async move { Ok(found.await.map_err(LookupError)?.collect::<Vec<_>>().into_iter()) }.boxed()
     }
 }
 
@@ -243,10 +224,7 @@ fn classify(error: Source) -> Error {
     while let Some(current) = cause {
         // Whatever is behind it is the proxy's, not the store's.
         if let Some(ProxyFailure { proxy, source }) = current.downcast_ref() {
-            return Error::Proxy {
-                proxy: proxy.clone(),
-                source: describe(source.as_ref()).into(),
-            };
+            return Error::Proxy { proxy: proxy.clone(), source: describe(source.as_ref()).into() };
         }
         if current.is::<LookupError>() {
             return Error::Dns(error);
@@ -260,10 +238,7 @@ fn classify(error: Source) -> Error {
                 rustls::Error::NoCertificatesPresented => Error::Certificate(Distrust::None),
                 rustls::Error::AlertReceived(alert) => {
                     let alert = u8::from(*alert);
-                    Error::Alert {
-                        alert,
-                        source: error,
-                    }
+                    Error::Alert { alert, source: error }
                 }
                 _ => Error::Tls(error),
             };
@@ -284,27 +259,20 @@ fn classify(error: Source) -> Error {
 fn classify_io(kind: io::ErrorKind, code: Option<i32>, error: Source) -> Error {
     use rustix::io::Errno;
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL];
-    if exhausted
-        .iter()
-        .any(|errno| code == Some(errno.raw_os_error()))
-    {
+    if exhausted.iter().any(|errno| code == Some(errno.raw_os_error())) {
         return Error::Exhausted(error);
     }
     match kind {
         io::ErrorKind::ConnectionRefused => Error::Refused(error),
         io::ErrorKind::TimedOut => Error::ConnectTimeout(error),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Error::Unreachable(error)
-        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Error::Unreachable(error),
         _ => Error::Terminated(error),
     }
 }
 
 fn classify_client(error: ClientError) -> Error {
     let connecting = error.is_connect();
-    let hyper = error
-        .source()
-        .and_then(|source| source.downcast_ref::<hyper::Error>());
+    let hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
     if !connecting && hyper.is_some_and(is_protocol) {
         return Error::Protocol(Box::new(error));
     }
@@ -374,18 +342,8 @@ mod tests {
             (Box::new(io(Errno::CONNRESET)), "Terminated"),
             (Box::new(io(Errno::PIPE)), "Terminated"),
             ("anything else".into(), "Terminated"),
-            (
-                Box::new(rustls::Error::InvalidCertificate(
-                    rustls::CertificateError::Expired,
-                )),
-                "Certificate",
-            ),
-            (
-                Box::new(rustls::Error::AlertReceived(
-                    rustls::AlertDescription::HandshakeFailure,
-                )),
-                "Alert { alert: 40",
-            ),
+            (Box::new(rustls::Error::InvalidCertificate(rustls::CertificateError::Expired)), "Certificate"),
+            (Box::new(rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure)), "Alert { alert: 40"),
             (Box::new(rustls::Error::DecryptError), "Tls"),
         ] {
             let got = of(source);
@@ -414,10 +372,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_handshake_that_never_ends_is_given_up() {
         let started = tokio::time::Instant::now();
-        let error = Limited(Silent)
-            .call(Uri::from_static("https://h"))
-            .await
-            .unwrap_err();
+        let error = Limited(Silent).call(Uri::from_static("https://h")).await.unwrap_err();
         assert!(matches!(classify(error), Error::ConnectTimeout(_)));
         assert_eq!(started.elapsed(), HANDSHAKE_TIMEOUT);
     }

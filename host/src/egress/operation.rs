@@ -166,16 +166,10 @@ impl Operation {
             let name = parameter.name.as_str();
             let known = self.parameters().iter().find(|(known, _)| *known == name);
             let Some((_, value)) = known else {
-                return Err(Denial::Parameter {
-                    operation: self,
-                    name: printable(name),
-                });
+                return Err(Denial::Parameter { operation: self, name: printable(name) });
             };
             if !value.admits(&parameter.value) {
-                return Err(Denial::ParameterValue {
-                    operation: self,
-                    name: printable(&parameter.name),
-                });
+                return Err(Denial::ParameterValue { operation: self, name: printable(&parameter.name) });
             }
         }
         Ok(())
@@ -202,9 +196,7 @@ impl Value {
         match self {
             Self::Any => true,
             Self::Empty => value.is_empty(),
-            Self::Number => {
-                (1..=9).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit())
-            }
+            Self::Number => (1..=9).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit()),
             Self::Exactly(wanted) => value == wanted,
         }
     }
@@ -244,15 +236,9 @@ impl Query {
                 return Err(Denial::Query);
             }
             if parameters.iter().any(|known| known.name == name) {
-                return Err(Denial::Duplicate {
-                    name: printable(&name),
-                });
+                return Err(Denial::Duplicate { name: printable(&name) });
             }
-            parameters.push(Parameter {
-                name,
-                value: text,
-                has_value: value.is_some(),
-            });
+            parameters.push(Parameter { name, value: text, has_value: value.is_some() });
         }
         Ok(Self(parameters))
     }
@@ -293,10 +279,7 @@ fn decode_text(text: &str) -> Option<String> {
 
 /// A name a guest made up, cut and cleaned so that it can stand in a log line.
 pub(crate) fn printable(name: &str) -> String {
-    name.chars()
-        .take(64)
-        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
-        .collect()
+    name.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -304,11 +287,7 @@ mod tests {
     use super::*;
 
     fn recognise(method: &str, has_key: bool, query: &str) -> Result<Operation, Denial> {
-        let query = if query.is_empty() {
-            Query::default()
-        } else {
-            Query::parse(query)?
-        };
+        let query = if query.is_empty() { Query::default() } else { Query::parse(query)? };
         Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
@@ -321,18 +300,8 @@ mod tests {
             "list-type=2&prefix=a%2Fb&max-keys=1000&start-after=x&encoding-type=url",
             Operation::ListObjectsV2,
         ),
-        (
-            "GET",
-            false,
-            "versions&prefix=&key-marker=a&version-id-marker=b",
-            Operation::ListObjectVersions,
-        ),
-        (
-            "GET",
-            false,
-            "uploads&max-uploads=9&upload-id-marker=x",
-            Operation::ListMultipartUploads,
-        ),
+        ("GET", false, "versions&prefix=&key-marker=a&version-id-marker=b", Operation::ListObjectVersions),
+        ("GET", false, "uploads&max-uploads=9&upload-id-marker=x", Operation::ListMultipartUploads),
         ("GET", true, "", Operation::GetObject),
         ("GET", true, "versionId=v", Operation::GetObject),
         ("HEAD", true, "", Operation::HeadObject),
@@ -344,18 +313,10 @@ mod tests {
     #[test]
     fn every_operation_is_told_by_method_key_and_query() {
         for (method, has_key, query, wanted) in CASES {
-            assert_eq!(
-                recognise(method, has_key, query).unwrap(),
-                wanted,
-                "{method} {query}"
-            );
+            assert_eq!(recognise(method, has_key, query).unwrap(), wanted, "{method} {query}");
         }
         let told: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.3).collect();
-        assert_eq!(
-            told.len(),
-            Operation::ALL.len(),
-            "a case for each operation"
-        );
+        assert_eq!(told.len(), Operation::ALL.len(), "a case for each operation");
     }
 
     #[test]
@@ -397,10 +358,7 @@ mod tests {
                         format!("uploadId=u&partNumber=1&{name}"),
                         format!("%{:02x}{}", name.as_bytes()[0], &name[1..]),
                     ] {
-                        assert!(
-                            recognise(method, has_key, &query).is_err(),
-                            "{method} {has_key} {query}"
-                        );
+                        assert!(recognise(method, has_key, &query).is_err(), "{method} {has_key} {query}");
                     }
                 }
             }
@@ -438,10 +396,7 @@ mod tests {
             ("get", true, ""),
             ("WHATEVER", true, ""),
         ] {
-            assert!(
-                recognise(method, has_key, query).is_err(),
-                "{method} {has_key} {query}"
-            );
+            assert!(recognise(method, has_key, query).is_err(), "{method} {has_key} {query}");
         }
     }
 
@@ -460,18 +415,11 @@ mod tests {
             ("GET", true, "x-id=PutObject"),
             ("GET", true, "x-id=GetObject"),
             ("GET", true, "X-Amz-Signature=0"),
-            (
-                "GET",
-                true,
-                "X-Amz-Credential=0&X-Amz-Algorithm=AWS4-HMAC-SHA256",
-            ),
+            ("GET", true, "X-Amz-Credential=0&X-Amz-Algorithm=AWS4-HMAC-SHA256"),
             ("GET", true, "AWSAccessKeyId=x&Signature=y&Expires=1"),
             ("GET", true, "VersionId=v"),
         ] {
-            assert!(
-                recognise(method, has_key, query).is_err(),
-                "{method} {has_key} {query}"
-            );
+            assert!(recognise(method, has_key, query).is_err(), "{method} {has_key} {query}");
         }
     }
 
@@ -511,10 +459,7 @@ mod tests {
             assert!(!writes || operation.is_permitted(Role::Destination));
             let deletes = operation == Operation::DeleteObject;
             let is_permitted = [Role::Source, Role::Destination].map(|r| operation.is_permitted(r));
-            assert!(
-                !(deletes && is_permitted.contains(&true)),
-                "no connector deletes"
-            );
+            assert!(!(deletes && is_permitted.contains(&true)), "no connector deletes");
         }
     }
 }

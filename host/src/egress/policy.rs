@@ -25,12 +25,7 @@ pub(super) const HEADERS_COUNT_MAX: usize = 256;
 
 /// What S3 leaves unescaped in the signature's canonical form of a path
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>, `UriEncode`).
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The same for names and values of a query, where a slash is escaped.
 const QUERY: &AsciiSet = &PATH.add(b'/');
@@ -60,9 +55,7 @@ pub enum Addressing {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The authority is not `host` or `host:port`.
-    #[error(
-        "the endpoint's authority is not a host with an optional port; authority=`{authority}`"
-    )]
+    #[error("the endpoint's authority is not a host with an optional port; authority=`{authority}`")]
     Authority {
         /// The authority as given.
         authority: String,
@@ -98,10 +91,7 @@ pub enum Denial {
     #[error("a query parameter is there twice; name=`{name}`")]
     Duplicate { name: String },
     #[error("no operation of a connector; method=`{method}`, resource=`{resource}`")]
-    Operation {
-        method: String,
-        resource: &'static str,
-    },
+    Operation { method: String, resource: &'static str },
     #[error("this side of a pipeline may not do this; operation=`{operation}`")]
     Role { operation: Operation },
     #[error("the query parameter is not permitted; operation=`{operation}`, name=`{name}`")]
@@ -119,9 +109,7 @@ pub enum Denial {
          name=`{name}`"
     )]
     HeaderValue { name: String },
-    #[error(
-        "a write must carry `if-none-match: *`, unless the store has refused that; operation=`{operation}`"
-    )]
+    #[error("a write must carry `if-none-match: *`, unless the store has refused that; operation=`{operation}`")]
     Condition { operation: Operation },
     #[error("a request that reads has no body; operation=`{operation}`")]
     Body { operation: Operation },
@@ -161,9 +149,7 @@ impl PolicyInput {
         bucket: &str,
         prefix: &str,
     ) -> Result<Self, Error> {
-        let refuse = || Error::Endpoint {
-            endpoint: endpoint.to_owned(),
-        };
+        let refuse = || Error::Endpoint { endpoint: endpoint.to_owned() };
         let uri: Uri = endpoint.parse().map_err(|_| refuse())?;
         let scheme = uri.scheme().ok_or_else(refuse)?.clone();
         let authority = uri.authority().ok_or_else(refuse)?.as_str();
@@ -222,24 +208,12 @@ impl Policy {
     ///
     /// If the input can't be the address of a bucket.
     pub fn new(input: PolicyInput) -> Result<Self, Error> {
-        let PolicyInput {
-            role,
-            scheme,
-            authority,
-            addressing,
-            base_path,
-            bucket,
-            prefix,
-        } = input;
-        let refuse = || Error::Authority {
-            authority: authority.clone(),
-        };
+        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix } = input;
+        let refuse = || Error::Authority { authority: authority.clone() };
         let authority_ = Authority::try_from(authority.as_str()).map_err(|_| refuse())?;
         address(&authority_, &scheme).ok_or_else(refuse)?;
         if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(Error::Endpoint {
-                endpoint: scheme.to_string(),
-            });
+            return Err(Error::Endpoint { endpoint: scheme.to_string() });
         }
         // Wider than AWS's rule (clones allow capitals, underscores and, for tenants, colons), narrow enough
         // that a name is one plain segment of a path.
@@ -248,9 +222,7 @@ impl Policy {
             return Err(Error::Bucket { bucket });
         }
         if !(base_path.is_empty() || base_path.starts_with('/')) || base_path.ends_with('/') {
-            return Err(Error::Endpoint {
-                endpoint: base_path,
-            });
+            return Err(Error::Endpoint { endpoint: base_path });
         }
         let mut root = base_path.into_bytes();
         match addressing {
@@ -266,23 +238,13 @@ impl Policy {
                 }
             }
         }
-        Ok(Self {
-            duty: Duty::Connector(role),
-            scheme,
-            authority: authority_,
-            root,
-            prefix,
-        })
+        Ok(Self { duty: Duty::Connector(role), scheme, authority: authority_, root, prefix })
     }
 
     /// A policy that lets one object of the same bucket be removed, and nothing else.
     #[must_use]
     pub(crate) fn removal_of(&self, key: &str) -> Self {
-        Self {
-            duty: Duty::Removal,
-            prefix: key.to_owned(),
-            ..self.clone()
-        }
+        Self { duty: Duty::Removal, prefix: key.to_owned(), ..self.clone() }
     }
 
     /// Decides about one request.
@@ -307,10 +269,7 @@ impl Policy {
         }
         self.check_prefix(operation, &path.key, &query)?;
         self.check_headers(operation, headers)?;
-        Ok(Permit {
-            operation,
-            uri: self.write_uri(&path, &query)?,
-        })
+        Ok(Permit { operation, uri: self.write_uri(&path, &query)? })
     }
 
     fn check_address(&self, uri: &Uri) -> Result<(), Denial> {
@@ -330,18 +289,10 @@ impl Policy {
     /// segments, a leading slash are legal in S3 and never normalised.
     fn read_path(&self, path: &str) -> Result<ObjectPath, Denial> {
         let decoded = decode(path).ok_or(Denial::Path)?;
-        let rest = decoded
-            .strip_prefix(self.root.as_slice())
-            .ok_or(Denial::Bucket)?;
+        let rest = decoded.strip_prefix(self.root.as_slice()).ok_or(Denial::Bucket)?;
         match rest.split_first() {
-            None => Ok(ObjectPath {
-                has_slash: false,
-                key: Vec::new(),
-            }),
-            Some((b'/', key)) => Ok(ObjectPath {
-                has_slash: true,
-                key: key.to_vec(),
-            }),
+            None => Ok(ObjectPath { has_slash: false, key: Vec::new() }),
+            Some((b'/', key)) => Ok(ObjectPath { has_slash: true, key: key.to_vec() }),
             // `/bucket-of-another`, which only begins like ours.
             Some(_) => Err(Denial::Bucket),
         }
@@ -353,10 +304,7 @@ impl Policy {
         } else if !key.is_empty() {
             key.starts_with(self.prefix.as_bytes())
         } else if operation.lists_by_prefix() {
-            query
-                .get("prefix")
-                .unwrap_or_default()
-                .starts_with(&self.prefix)
+            query.get("prefix").unwrap_or_default().starts_with(&self.prefix)
         } else if operation == Operation::ListMultipartUploads {
             // It may ask for all, and for nothing less: MinIO takes a prefix for a whole key, so the guest has to
             // choose. What leaks is names of uploads in progress, no more.
@@ -364,18 +312,11 @@ impl Policy {
         } else {
             true
         };
-        if within {
-            Ok(())
-        } else {
-            Err(Denial::Prefix { operation })
-        }
+        if within { Ok(()) } else { Err(Denial::Prefix { operation }) }
     }
 
     fn check_headers(&self, operation: Operation, headers: &HeaderMap) -> Result<(), Denial> {
-        let bytes = headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum();
+        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let count = headers.len();
         if count > HEADERS_COUNT_MAX || bytes > HEADERS_BYTES_MAX {
             return Err(Denial::HeadersSize { count, bytes });
@@ -385,36 +326,23 @@ impl Policy {
             let value = values.next().expect("a name of the map has a value");
             // Which of two counts differs between servers.
             if values.next().is_some() {
-                return Err(Denial::HeaderTwice {
-                    name: printable(name.as_str()),
-                });
+                return Err(Denial::HeaderTwice { name: printable(name.as_str()) });
             }
             if !is_plain(value.as_bytes()) {
-                return Err(Denial::HeaderValue {
-                    name: printable(name.as_str()),
-                });
+                return Err(Denial::HeaderValue { name: printable(name.as_str()) });
             }
             if !self.is_permitted_header(operation, name, value) {
-                return Err(Denial::Header {
-                    name: printable(name.as_str()),
-                });
+                return Err(Denial::Header { name: printable(name.as_str()) });
             }
         }
         Ok(())
     }
 
-    fn is_permitted_header(
-        &self,
-        operation: Operation,
-        name: &HeaderName,
-        value: &HeaderValue,
-    ) -> bool {
+    fn is_permitted_header(&self, operation: Operation, name: &HeaderName, value: &HeaderValue) -> bool {
         if name == header::HOST {
             // The runtime adds it from the authority; any other value was smuggled in.
             let named = Authority::try_from(value.as_bytes()).ok();
-            let named = named
-                .as_ref()
-                .and_then(|named| address(named, &self.scheme));
+            let named = named.as_ref().and_then(|named| address(named, &self.scheme));
             return named.is_some() && named == address(&self.authority, &self.scheme);
         }
         let permits = |permitted: &&str| match permitted.strip_suffix('-') {
@@ -455,10 +383,7 @@ impl Policy {
 /// (<https://www.rfc-editor.org/rfc/rfc9110#section-5.5>).
 fn is_plain(value: &[u8]) -> bool {
     let is_printable = value.iter().all(|byte| (0x20..=0x7e).contains(byte));
-    is_printable
-        && !value.starts_with(b" ")
-        && !value.ends_with(b" ")
-        && !value.windows(2).any(|pair| pair == b"  ")
+    is_printable && !value.starts_with(b" ") && !value.ends_with(b" ") && !value.windows(2).any(|pair| pair == b"  ")
 }
 
 /// A path, taken apart and decoded.

@@ -59,32 +59,17 @@ impl Proxies {
     /// (<https://httpoxy.org>). `ALL_PROXY` is not looked at.
     pub(super) fn of(environment: &Environment) -> Result<Self, ProxyError> {
         let read = |names: [&'static str; 2]| {
-            let found = names
-                .into_iter()
-                .find_map(|name| Some((name, environment.get(name)?)));
-            found
-                .map(|(name, value)| parse(&value).ok_or(ProxyError { variable: name }))
-                .transpose()
+            let found = names.into_iter().find_map(|name| Some((name, environment.get(name)?)));
+            found.map(|(name, value)| parse(&value).ok_or(ProxyError { variable: name })).transpose()
         };
         let is_cgi = environment.get("REQUEST_METHOD").is_some();
-        let http = if is_cgi {
-            ["http_proxy", "http_proxy"]
-        } else {
-            ["http_proxy", "HTTP_PROXY"]
-        };
-        let bypass = environment
-            .get("no_proxy")
-            .or_else(|| environment.get("NO_PROXY"))
-            .unwrap_or_default();
+        let http = if is_cgi { ["http_proxy", "http_proxy"] } else { ["http_proxy", "HTTP_PROXY"] };
+        let bypass = environment.get("no_proxy").or_else(|| environment.get("NO_PROXY")).unwrap_or_default();
         let entry = |entry: &str| entry.trim().trim_start_matches('.').to_ascii_lowercase();
         Ok(Self {
             http: read(http)?,
             https: read(["https_proxy", "HTTPS_PROXY"])?,
-            bypass: bypass
-                .split(',')
-                .map(entry)
-                .filter(|entry| !entry.is_empty())
-                .collect(),
+            bypass: bypass.split(',').map(entry).filter(|entry| !entry.is_empty()).collect(),
         })
     }
 
@@ -104,8 +89,7 @@ impl Proxies {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let with_port = to.port_u16().map(|port| format!("{host}:{port}"));
         let ends = |name: &str, entry: &str| {
-            name.strip_suffix(entry)
-                .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+            name.strip_suffix(entry).is_some_and(|before| before.is_empty() || before.ends_with('.'))
         };
         self.bypass.iter().any(|entry| {
             entry == "*"
@@ -236,28 +220,16 @@ mod tests {
         let some = proxies([("HTTPS_PROXY", "https://us%40er:p%3Aw@proxy:8443/path")]);
         let proxy = some.for_address(&"https://s/".parse().unwrap()).unwrap();
         let authorization = proxy.authorization.clone().unwrap();
-        assert_eq!(
-            authorization,
-            format!("Basic {}", BASE64_STANDARD.encode("us@er:p:w"))
-        );
+        assert_eq!(authorization, format!("Basic {}", BASE64_STANDARD.encode("us@er:p:w")));
         assert!(authorization.is_sensitive());
         assert_eq!(proxy.to_string(), "https://proxy:8443");
         let debug = format!("{some:?} {authorization:?}");
-        assert!(
-            !debug.contains("p:w") && !debug.contains("p%3Aw") && !debug.contains("Basic"),
-            "{debug}"
-        );
+        assert!(!debug.contains("p:w") && !debug.contains("p%3Aw") && !debug.contains("Basic"), "{debug}");
     }
 
     #[test]
     fn what_is_no_proxy_is_refused_by_the_variables_name() {
-        for value in [
-            "socks5://p:1",
-            "http://",
-            "http://a b",
-            "http://u:s3cret@",
-            "http://u:s3cret@h:99999",
-        ] {
+        for value in ["socks5://p:1", "http://", "http://a b", "http://u:s3cret@", "http://u:s3cret@h:99999"] {
             let error = Proxies::of(&Environment::of([("https_proxy", value)])).unwrap_err();
             assert!(error.to_string().contains("`https_proxy`"), "{error}");
             assert!(!error.to_string().contains("s3cret"), "{error}");

@@ -34,18 +34,10 @@ impl Secrets {
     pub(super) fn of(keys: &Keys, authorization: Option<&HeaderValue>) -> Self {
         let signature = authorization.and_then(signature);
         let mut needles = Vec::new();
-        let texts = [
-            Some(keys.access_key_id()),
-            Some(keys.secret_access_key()),
-            keys.session_token(),
-            signature,
-        ];
+        let texts = [Some(keys.access_key_id()), Some(keys.secret_access_key()), keys.session_token(), signature];
         for text in texts.into_iter().flatten().filter(|text| !text.is_empty()) {
             let is_word = text.len() <= WORD_BYTES_MAX;
-            needles.push(Needle {
-                bytes: text.as_bytes().to_vec(),
-                is_word,
-            });
+            needles.push(Needle { bytes: text.as_bytes().to_vec(), is_word });
             if !is_word {
                 needles.extend(in_base64(text.as_bytes()));
             }
@@ -91,16 +83,10 @@ fn in_base64(text: &[u8]) -> Vec<Needle> {
     for before in 0..3 {
         let mut bytes = vec![0; before];
         bytes.extend_from_slice(text);
-        for encoded in [
-            STANDARD_NO_PAD.encode(&bytes),
-            URL_SAFE_NO_PAD.encode(&bytes),
-        ] {
+        for encoded in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
             let first = (before * 8).div_ceil(6);
             let end = encoded.len() - usize::from(bytes.len() % 3 != 0);
-            let needle = Needle {
-                bytes: encoded.as_bytes()[first..end].to_vec(),
-                is_word: false,
-            };
+            let needle = Needle { bytes: encoded.as_bytes()[first..end].to_vec(), is_word: false };
             if !needles.contains(&needle) {
                 needles.push(needle);
             }
@@ -113,29 +99,20 @@ impl Needle {
     /// Bytes of the document that are this needle from `at` on; 0 where it isn't there.
     fn length_at(&self, document: &[u8], at: usize) -> usize {
         let rest = &document[at..];
-        let length = match_by(rest, &self.bytes, text_byte)
-            .or_else(|| match_by(rest, &self.bytes, hex_byte))
-            .unwrap_or(0);
+        let length =
+            match_by(rest, &self.bytes, text_byte).or_else(|| match_by(rest, &self.bytes, hex_byte)).unwrap_or(0);
         if length == 0 || !self.is_word {
             return length;
         }
         let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let before = at.checked_sub(1).and_then(|before| document.get(before));
         let (last, behind) = (document.get(at + length - 1), document.get(at + length));
-        if is_letter(before) || (is_letter(last) && is_letter(behind)) {
-            0
-        } else {
-            length
-        }
+        if is_letter(before) || (is_letter(last) && is_letter(behind)) { 0 } else { length }
     }
 }
 
 /// Bytes of the text that spell the needle; none if it begins with something else.
-fn match_by(
-    text: &[u8],
-    needle: &[u8],
-    read: impl Fn(&[u8]) -> Option<(u8, usize)>,
-) -> Option<usize> {
+fn match_by(text: &[u8], needle: &[u8], read: impl Fn(&[u8]) -> Option<(u8, usize)>) -> Option<usize> {
     let mut at = 0;
     for wanted in needle {
         let (byte, length) = read(&text[at..])?;
@@ -154,9 +131,7 @@ fn text_byte(text: &[u8]) -> Option<(u8, usize)> {
         b'%' => hex(text.get(1..3)?).map(|byte| (byte, 3)),
         b'&' => entity(text),
         b'\\' => match text.get(1)? {
-            b'u' => hex(text.get(4..6)?)
-                .filter(|_| text[2..4] == *b"00")
-                .map(|byte| (byte, 6)),
+            b'u' => hex(text.get(4..6)?).filter(|_| text[2..4] == *b"00").map(|byte| (byte, 6)),
             b'/' => Some((b'/', 2)),
             _ => None,
         },
@@ -212,8 +187,7 @@ mod tests {
 
     fn secrets_of(key_id: &str) -> Secrets {
         let keys = Keys::new(key_id, SECRET, Some(TOKEN.to_owned()), None, "test");
-        let authorization =
-            format!("AWS4-HMAC-SHA256 Credential=x, SignedHeaders=host, Signature={SIGNATURE}");
+        let authorization = format!("AWS4-HMAC-SHA256 Credential=x, SignedHeaders=host, Signature={SIGNATURE}");
         Secrets::of(&keys, Some(&authorization.parse().unwrap()))
     }
 
@@ -281,10 +255,7 @@ mod tests {
         let mut bytes = b"<Code>minioAlone</Code> x-minio-y minio, \"minio\" minio2".to_vec();
         secrets.blank(&mut bytes);
         let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(
-            text,
-            "<Code>minioAlone</Code> x-*****-y *****, \"*****\" minio2"
-        );
+        assert_eq!(text, "<Code>minioAlone</Code> x-*****-y *****, \"*****\" minio2");
     }
 
     #[test]

@@ -13,12 +13,7 @@ use s3_connector::config::endpoint::domain;
 pub(super) const REDIRECTS_MAX: u32 = 3;
 
 /// Where to send a request that was answered with this; none where nothing is to be followed.
-pub(super) fn target(
-    from: &Uri,
-    status: StatusCode,
-    headers: &HeaderMap,
-    region: &str,
-) -> Option<Uri> {
+pub(super) fn target(from: &Uri, status: StatusCode, headers: &HeaderMap, region: &str) -> Option<Uri> {
     if status != StatusCode::TEMPORARY_REDIRECT {
         return None;
     }
@@ -42,17 +37,11 @@ fn is_own(from: &str, to: &str, region: &str) -> bool {
     if from == to {
         return true;
     }
-    match (
-        place(from, region).or_else(|| global(from, region)),
-        place(to, region),
-    ) {
+    match (place(from, region).or_else(|| global(from, region)), place(to, region)) {
         (Some(from), Some(to)) => from == to,
         (None, None) => {
             let is_address = from.parse::<IpAddr>().is_ok() || from.starts_with('[');
-            !is_address
-                && to
-                    .strip_suffix(from)
-                    .is_some_and(|below| below.ends_with('.'))
+            !is_address && to.strip_suffix(from).is_some_and(|below| below.ends_with('.'))
         }
         _ => false,
     }
@@ -74,21 +63,12 @@ fn global<'h>(host: &'h str, region: &str) -> Option<(&'h str, bool)> {
 
 /// The bucket in a name of S3 in AWS, which may be empty, and whether the name promises FIPS. None for hosts elsewhere.
 fn place<'h>(host: &'h str, region: &str) -> Option<(&'h str, bool)> {
-    let services = [
-        ("s3-fips.dualstack.", true),
-        ("s3-fips.", true),
-        ("s3.dualstack.", false),
-        ("s3.", false),
-        ("s3-", false),
-    ];
+    let services =
+        [("s3-fips.dualstack.", true), ("s3-fips.", true), ("s3.dualstack.", false), ("s3.", false), ("s3-", false)];
     services.iter().find_map(|(service, is_fips)| {
         let end = format!("{service}{region}.{}", domain(region));
         let bucket = host.strip_suffix(end.as_str())?;
-        let bucket = if bucket.is_empty() {
-            bucket
-        } else {
-            bucket.strip_suffix('.')?
-        };
+        let bucket = if bucket.is_empty() { bucket } else { bucket.strip_suffix('.')? };
         Some((bucket, *is_fips))
     })
 }
@@ -113,22 +93,10 @@ mod tests {
     #[test]
     fn the_stores_own_names_in_its_region_are_followed() {
         for (from, to) in [
-            (
-                "https://b.s3.eu-west-1.amazonaws.com/k?x=1",
-                "https://b.s3-eu-west-1.amazonaws.com/k?x=1",
-            ),
-            (
-                "https://b.s3.eu-west-1.amazonaws.com/k",
-                "https://b.s3.dualstack.eu-west-1.amazonaws.com/k",
-            ),
-            (
-                "https://s3.eu-west-1.amazonaws.com/b/k",
-                "https://s3-eu-west-1.amazonaws.com/b/k",
-            ),
-            (
-                "https://store.example/b/k",
-                "https://node-1.store.example/b/k",
-            ),
+            ("https://b.s3.eu-west-1.amazonaws.com/k?x=1", "https://b.s3-eu-west-1.amazonaws.com/k?x=1"),
+            ("https://b.s3.eu-west-1.amazonaws.com/k", "https://b.s3.dualstack.eu-west-1.amazonaws.com/k"),
+            ("https://s3.eu-west-1.amazonaws.com/b/k", "https://s3-eu-west-1.amazonaws.com/b/k"),
+            ("https://store.example/b/k", "https://node-1.store.example/b/k"),
             ("http://127.0.0.1:9000/b/k", "http://127.0.0.1:9000/b/k"),
         ] {
             assert!(follows(from, to), "{to}");
@@ -155,17 +123,11 @@ mod tests {
             (bucket, "https://b.s3.cn-north-1.amazonaws.com.cn/k?x=1"),
             (bucket, "https://evil.b.s3.amazonaws.com/k?x=1"),
             (path, "https://b.s3.amazonaws.com/b/k"),
-            (
-                "https://s3.eu-west-1.amazonaws.com/b/k",
-                "https://s3.amazonaws.com/b/k",
-            ),
+            ("https://s3.eu-west-1.amazonaws.com/b/k", "https://s3.amazonaws.com/b/k"),
         ] {
             assert!(!follows(from, to), "{to}");
         }
-        assert_eq!(
-            global("b.s3.amazonaws.com", "eu-west-1"),
-            Some(("b", false))
-        );
+        assert_eq!(global("b.s3.amazonaws.com", "eu-west-1"), Some(("b", false)));
         assert_eq!(global("bs3.amazonaws.com", "eu-west-1"), None);
         for region in ["us-gov-west-1", "cn-north-1", "us-iso-east-1"] {
             assert_eq!(global("s3.amazonaws.com", region), None, "{region}");
@@ -184,25 +146,16 @@ mod tests {
             (aws, "https://b.s3.eu-west-1.amazonaws.com/k?x=2"),
             (aws, "http://b.s3.eu-west-1.amazonaws.com/k?x=1"),
             (aws, "https://b.s3.eu-west-1.amazonaws.com:8443/k?x=1"),
-            (
-                aws,
-                "https://b.s3.eu-west-1.amazonaws.com.evil.example/k?x=1",
-            ),
+            (aws, "https://b.s3.eu-west-1.amazonaws.com.evil.example/k?x=1"),
             (aws, "https://evil.b.s3.eu-west-1.amazonaws.com.cn/k?x=1"),
             (aws, "https://b.ec2.eu-west-1.amazonaws.com/k?x=1"),
             (aws, "https://u@b.s3-eu-west-1.amazonaws.com/k?x=1"),
             (aws, "/k?x=1"),
             (fips, "https://b.s3.eu-west-1.amazonaws.com/k"),
             ("https://store.example/b/k", "https://evilstore.example/b/k"),
-            (
-                "https://node.store.example/b/k",
-                "https://store.example/b/k",
-            ),
+            ("https://node.store.example/b/k", "https://store.example/b/k"),
             ("http://127.0.0.1:9000/b/k", "http://x.127.0.0.1:9000/b/k"),
-            (
-                "https://store.example/b/k",
-                "https://b.s3.eu-west-1.amazonaws.com/b/k",
-            ),
+            ("https://store.example/b/k", "https://b.s3.eu-west-1.amazonaws.com/b/k"),
         ] {
             assert!(!follows(from, to), "{to}");
         }
@@ -212,10 +165,7 @@ mod tests {
     fn other_answers_lead_nowhere() {
         let from: Uri = "https://store.example/b/k".parse().unwrap();
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::LOCATION,
-            HeaderValue::from_static("https://store.example/b/k"),
-        );
+        headers.insert(header::LOCATION, HeaderValue::from_static("https://store.example/b/k"));
         for status in [200, 301, 302, 308, 503] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(target(&from, status, &headers, "eu-west-1"), None);

@@ -33,9 +33,7 @@ pub(super) async fn next_data(body: &mut UpstreamBody) -> Result<Option<Bytes>, 
     loop {
         let frame = tokio::time::timeout(STALL_TIMEOUT, body.frame())
             .await
-            .map_err(|_| Failure::Stalled {
-                seconds: STALL_TIMEOUT.as_secs(),
-            })?;
+            .map_err(|_| Failure::Stalled { seconds: STALL_TIMEOUT.as_secs() })?;
         match frame {
             None => return Ok(None),
             Some(frame) => {
@@ -88,9 +86,7 @@ impl Reader {
             body,
             received: 0,
             length,
-            pin: length
-                .filter(|_| is_object)
-                .and_then(|length| Pin::of(parts, length)),
+            pin: length.filter(|_| is_object).and_then(|length| Pin::of(parts, length)),
             resumes: 0,
             resumed_at: 0,
             _slot: slot,
@@ -117,9 +113,7 @@ impl Reader {
             };
             let more = match self.length {
                 Some(_) => Ok(()),
-                None => budget
-                    .try_bytes(data.len() as u64)
-                    .map(|more| room.merge(more)),
+                None => budget.try_bytes(data.len() as u64).map(|more| room.merge(more)),
             };
             pieces.push_back(data);
             if more.is_err() {
@@ -197,10 +191,7 @@ impl Reader {
         }
         // Closes the connection that failed.
         self.body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let rest = Rest {
-            first: self.received,
-            last: length - 1,
-        };
+        let rest = Rest { first: self.received, last: length - 1 };
         let outgoing = rest.request(&self.outgoing, &pin.etag);
         while cause.is_passing() && self.resumes < RESUMES_MAX {
             self.resumes += 1;
@@ -256,18 +247,14 @@ impl Rest {
         let mut outgoing = original.clone();
         let headers = &mut outgoing.headers;
         headers.insert(header::IF_MATCH, etag.clone());
-        let range = HeaderValue::try_from(format!("bytes={}-{}", self.first, self.last))
-            .expect("digits are a valid value");
+        let range =
+            HeaderValue::try_from(format!("bytes={}-{}", self.first, self.last)).expect("digits are a valid value");
         headers.insert(header::RANGE, range);
         outgoing
     }
 
     /// The body of an answer that is this range of the same object, and nothing else.
-    fn check(
-        &self,
-        response: Response<UpstreamBody>,
-        etag: &HeaderValue,
-    ) -> Result<UpstreamBody, Failure> {
+    fn check(&self, response: Response<UpstreamBody>, etag: &HeaderValue) -> Result<UpstreamBody, Failure> {
         let refuse = |reason| Err(Failure::NotResumable { reason });
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
@@ -276,9 +263,7 @@ impl Rest {
                 return refuse("the object has changed");
             }
             status => {
-                return Err(Failure::ResumeRefused {
-                    status: status.as_u16(),
-                });
+                return Err(Failure::ResumeRefused { status: status.as_u16() });
             }
         }
         let headers = response.headers();
@@ -308,10 +293,7 @@ impl ContentRange {
         let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
         let (range, _) = text.strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        Some(Self {
-            first: first.parse().ok()?,
-            last: last.parse().ok()?,
-        })
+        Some(Self { first: first.parse().ok()?, last: last.parse().ok()? })
     }
 }
 

@@ -13,9 +13,7 @@ use super::{DRAIN_BYTES_MAX, Role, STALL_TIMEOUT};
 const LARGE: usize = 3 * 1024 * 1024;
 
 fn object(bytes: usize) -> Bytes {
-    (0..bytes)
-        .map(|index| (index * 7 + index / 251) as u8)
-        .collect()
+    (0..bytes).map(|index| (index * 7 + index / 251) as u8).collect()
 }
 
 /// The first answer: the object's headers, and the bytes up to `sent`.
@@ -32,29 +30,19 @@ fn rest(object: &Bytes, first: usize) -> Reply {
     let last = object.len() - 1;
     Reply::new(206)
         .header("content-length", (object.len() - first).to_string())
-        .header(
-            "content-range",
-            format!("bytes {first}-{last}/{}", object.len()),
-        )
+        .header("content-range", format!("bytes {first}-{last}/{}", object.len()))
         .header("etag", "\"tag\"")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_ends_early_or_stalls_is_taken_up() {
-    for size in [
-        1000,
-        DRAIN_BYTES_MAX as usize,
-        DRAIN_BYTES_MAX as usize + 1,
-        LARGE,
-    ] {
+    for size in [1000, DRAIN_BYTES_MAX as usize, DRAIN_BYTES_MAX as usize + 1, LARGE] {
         let object = object(size);
         let half = size / 2;
         let whole_rest = || rest(&object, half).data(object.slice(half..));
-        for first in [
-            start(&object, half).then(Piece::Break),
-            start(&object, half).then(Piece::Hang),
-            start(&object, half),
-        ] {
+        for first in
+            [start(&object, half).then(Piece::Break), start(&object, half).then(Piece::Hang), start(&object, half)]
+        {
             let script = Script::of([first, whole_rest()]);
             let egress = egress(Role::Source, &script);
             let response = egress.send(get("/key?versionId=v")).await.unwrap();
@@ -79,18 +67,11 @@ async fn a_stall_lasts_no_longer_than_its_limit() {
     let object = object(1000);
     let script = Script::of([start(&object, 10).then(Piece::Hang)]);
     let started = tokio::time::Instant::now();
-    let error = egress(Role::Source, &script)
-        .send(get("/key"))
-        .await
-        .unwrap_err();
+    let error = egress(Role::Source, &script).send(get("/key")).await.unwrap_err();
     // Nobody answers the second request: its own limit comes on top, five times.
     assert!(matches!(error, WasiError::HttpResponseTimeout));
     let limit = STALL_TIMEOUT + super::ANSWER_TIMEOUT * 5;
-    assert_eq!(
-        started.elapsed().as_secs(),
-        limit.as_secs() + 3,
-        "and 3.1 s between them"
-    );
+    assert_eq!(started.elapsed().as_secs(), limit.as_secs() + 3, "and 3.1 s between them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,10 +81,7 @@ async fn attempts_end_and_the_last_cause_is_told() {
     let refused: fn() -> upstream::Error = || upstream::Error::Refused("x".into());
     let steps = std::iter::once(Ok(first)).chain(std::iter::repeat_n(Err(refused), 5));
     let script = Script::new(steps);
-    let error = egress(Role::Source, &script)
-        .send(get("/key"))
-        .await
-        .unwrap_err();
+    let error = egress(Role::Source, &script).send(get("/key")).await.unwrap_err();
     assert!(matches!(error, WasiError::ConnectionRefused));
     assert_eq!(script.seen().len(), 6);
 }
@@ -118,10 +96,7 @@ async fn servers_that_are_busy_are_asked_again() {
         Reply::new(429),
         rest(&object, 10).data(object.slice(10..)),
     ]);
-    let response = egress(Role::Source, &script)
-        .send(get("/key"))
-        .await
-        .unwrap();
+    let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
     assert_eq!(read(response).await.unwrap(), object);
 }
 
@@ -163,37 +138,23 @@ async fn an_answer_that_is_not_the_rest_of_the_same_object_is_refused() {
         let egress = egress(Role::Source, &script);
         let response = egress.send(get("/key")).await.unwrap();
         let error = read(response).await.unwrap_err();
-        assert!(
-            matches!(error, WasiError::HttpResponseIncomplete),
-            "{index}: {error:?}"
-        );
+        assert!(matches!(error, WasiError::HttpResponseIncomplete), "{index}: {error:?}");
         assert_eq!(script.seen().len(), 2, "{index}: no more attempts");
-        assert!(
-            egress.last_failure().unwrap().contains("can't be taken up"),
-            "{index}"
-        );
+        assert!(egress.last_failure().unwrap().contains("can't be taken up"), "{index}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_no_strong_tag_or_is_no_object_is_not_taken_up() {
     let object = object(1000);
-    let bare = || {
-        Reply::new(200)
-            .header("content-length", "1000")
-            .data(object.slice(..10))
-            .then(Piece::Break)
-    };
+    let bare = || Reply::new(200).header("content-length", "1000").data(object.slice(..10)).then(Piece::Break);
     for (reply, path) in [
         (bare(), "/key"),
         (bare().header("etag", "W/\"tag\""), "/key"),
         (bare().header("etag", "\"tag\""), "?list-type=2"),
     ] {
         let script = Script::of([reply]);
-        let error = egress(Role::Source, &script)
-            .send(get(path))
-            .await
-            .unwrap_err();
+        let error = egress(Role::Source, &script).send(get(path)).await.unwrap_err();
         assert!(matches!(error, WasiError::ConnectionTerminated), "{path}");
         assert_eq!(script.seen().len(), 1);
     }
@@ -203,19 +164,14 @@ async fn what_has_no_strong_tag_or_is_no_object_is_not_taken_up() {
 async fn a_body_that_is_short_or_long_never_passes() {
     let object = object(LARGE);
     for (length, sent) in [(1000, 999), (LARGE, LARGE - 1)] {
-        let short = Reply::new(200)
-            .header("content-length", length.to_string())
-            .data(object.slice(..sent));
+        let short = Reply::new(200).header("content-length", length.to_string()).data(object.slice(..sent));
         let script = Script::of([short]);
         let outcome = egress(Role::Source, &script).send(get("/key")).await;
         let error = match outcome {
             Ok(response) => read(response).await.unwrap_err(),
             Err(error) => error,
         };
-        assert!(
-            matches!(error, WasiError::HttpResponseIncomplete),
-            "{error:?}"
-        );
+        assert!(matches!(error, WasiError::HttpResponseIncomplete), "{error:?}");
     }
     for length in [1000, LARGE - 1] {
         let long = Reply::new(200)
@@ -229,10 +185,7 @@ async fn a_body_that_is_short_or_long_never_passes() {
             Ok(response) => read(response).await.unwrap_err(),
             Err(error) => error,
         };
-        assert!(
-            matches!(error, WasiError::HttpResponseBodySize(None)),
-            "{error:?}"
-        );
+        assert!(matches!(error, WasiError::HttpResponseBodySize(None)), "{error:?}");
     }
 }
 
@@ -240,10 +193,7 @@ async fn a_body_that_is_short_or_long_never_passes() {
 async fn an_end_that_is_bad_after_the_last_byte_is_no_matter() {
     let object = object(LARGE);
     let script = Script::of([start(&object, LARGE).then(Piece::Break)]);
-    let response = egress(Role::Source, &script)
-        .send(get("/key"))
-        .await
-        .unwrap();
+    let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
     assert_eq!(read(response).await.unwrap(), object);
 }
 
@@ -256,10 +206,7 @@ async fn a_body_without_a_length_comes_whole_or_as_a_stream() {
             reply = reply.data(Bytes::copy_from_slice(piece));
         }
         let script = Script::of([reply]);
-        let response = egress(Role::Source, &script)
-            .send(get("?list-type=2"))
-            .await
-            .unwrap();
+        let response = egress(Role::Source, &script).send(get("?list-type=2")).await.unwrap();
         // One that came whole can be compared with what was listed.
         let length = response.headers().get("content-length").cloned();
         let length = length.map(|length| length.to_str().unwrap().to_owned());
@@ -282,14 +229,9 @@ async fn a_long_body_is_not_read_ahead_of_the_guest() {
 #[tokio::test(start_paused = true)]
 async fn answers_without_a_body_have_none_whatever_their_length_says() {
     for (method, status) in [(Method::HEAD, 200), (Method::GET, 304), (Method::GET, 204)] {
-        let reply = Reply::new(status)
-            .header("content-length", "1000")
-            .header("etag", "\"tag\"");
+        let reply = Reply::new(status).header("content-length", "1000").header("etag", "\"tag\"");
         let script = Script::of([reply]);
-        let response = egress(Role::Destination, &script)
-            .send(request(method, "/key"))
-            .await
-            .unwrap();
+        let response = egress(Role::Destination, &script).send(request(method, "/key")).await.unwrap();
         assert_eq!(response.headers()["content-length"], "1000");
         assert_eq!(read(response).await.unwrap(), "");
     }

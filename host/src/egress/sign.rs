@@ -10,8 +10,8 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials as Keys;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
 };
 use aws_sigv4::sign::v4;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -73,9 +73,7 @@ impl Signer {
     /// A signer for S3 in this region.
     #[must_use]
     pub fn new(region: impl Into<String>) -> Self {
-        Self {
-            region: region.into(),
-        }
+        Self { region: region.into() }
     }
 
     /// The region that signatures are for.
@@ -109,8 +107,7 @@ impl Signer {
         // 2. All headers are signed, save those the crate knows to change on their way (`user-agent`).
         let mut signable = Vec::with_capacity(headers.len());
         for (name, value) in headers.iter() {
-            let value = std::str::from_utf8(value.as_bytes())
-                .map_err(|_| Error::Request { part: "header" })?;
+            let value = std::str::from_utf8(value.as_bytes()).map_err(|_| Error::Request { part: "header" })?;
             signable.push((name.as_str(), value));
         }
         let request = SignableRequest::new(
@@ -134,20 +131,15 @@ impl Signer {
             .into();
         // The crate's trace holds the id of the key.
         let silent = tracing::Dispatch::none();
-        let output = tracing::dispatcher::with_default(&silent, || sign(request, &params))
-            .map_err(Error::Signature)?;
+        let output = tracing::dispatcher::with_default(&silent, || sign(request, &params)).map_err(Error::Signature)?;
 
         // 4. The outcome replaces what step 1 removed.
         let (instructions, _signature) = output.into_parts();
         let (signed, _query) = instructions.into_parts();
         for signed in signed {
-            let mut value = HeaderValue::from_str(signed.value())
-                .map_err(|_| Error::Request { part: "signature" })?;
+            let mut value = HeaderValue::from_str(signed.value()).map_err(|_| Error::Request { part: "signature" })?;
             // Keeps them out of every `Debug` of a header map.
-            value.set_sensitive(matches!(
-                signed.name(),
-                "authorization" | "x-amz-security-token"
-            ));
+            value.set_sensitive(matches!(signed.name(), "authorization" | "x-amz-security-token"));
             headers.insert(HeaderName::from_static(signed.name()), value);
         }
         Ok(())
@@ -166,11 +158,7 @@ fn settings() -> SigningSettings {
 fn host(uri: &Uri) -> Result<HeaderValue, Error> {
     let refuse = || Error::Request { part: "host" };
     let host = uri.host().ok_or_else(refuse)?;
-    let default = if uri.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
+    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     let value = match uri.port_u16() {
         Some(port) if port != default => HeaderValue::try_from(format!("{host}:{port}")),
         _ => HeaderValue::try_from(host),
@@ -217,14 +205,7 @@ mod tests {
             }
             let payload = PayloadHash::of(self.body.as_bytes());
             Signer::new("us-east-1")
-                .sign(
-                    &self.method,
-                    &self.uri.parse().unwrap(),
-                    &mut headers,
-                    &payload,
-                    &keys(self.token),
-                    time(),
-                )
+                .sign(&self.method, &self.uri.parse().unwrap(), &mut headers, &payload, &keys(self.token), time())
                 .unwrap();
             headers
         }
@@ -258,10 +239,7 @@ mod tests {
         Vector {
             method: Method::PUT,
             uri: "https://examplebucket.s3.amazonaws.com/test%24file.text",
-            headers: &[
-                ("date", "Fri, 24 May 2013 00:00:00 GMT"),
-                ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
-            ],
+            headers: &[("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")],
             body: "Welcome to Amazon S3.",
             token: None,
             signed_headers: "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
@@ -365,11 +343,7 @@ mod tests {
         Vector {
             method: Method::PUT,
             uri: "http://127.0.0.1:9000/bucket/k",
-            headers: &[
-                ("content-length", "5"),
-                ("if-none-match", "*"),
-                ("x-amz-meta-name", "a  b"),
-            ],
+            headers: &[("content-length", "5"), ("if-none-match", "*"), ("x-amz-meta-name", "a  b")],
             body: "hello",
             token: None,
             signed_headers: "content-length;host;if-none-match;x-amz-content-sha256;x-amz-date;\

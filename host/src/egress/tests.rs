@@ -36,11 +36,7 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            pieces: Vec::new(),
-        }
+        Self { status, headers: Vec::new(), pieces: Vec::new() }
     }
 
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -91,10 +87,7 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn new(steps: impl IntoIterator<Item = Step>) -> Arc<Self> {
-        Arc::new(Self {
-            steps: Mutex::new(steps.into_iter().collect()),
-            seen: Mutex::default(),
-        })
+        Arc::new(Self { steps: Mutex::new(steps.into_iter().collect()), seen: Mutex::default() })
     }
 
     pub(super) fn of(replies: impl IntoIterator<Item = Reply>) -> Arc<Self> {
@@ -114,10 +107,7 @@ impl Upstream for Script {
     ) -> BoxFuture<'static, Result<Response<UpstreamBody>, upstream::Error>> {
         let (parts, body) = request.into_parts();
         let body = body.collect().now_or_never().unwrap().unwrap().to_bytes();
-        self.seen
-            .lock()
-            .unwrap()
-            .push(Request::from_parts(parts, body));
+        self.seen.lock().unwrap().push(Request::from_parts(parts, body));
         let step = self.steps.lock().unwrap().pop_front();
         async move {
             match step {
@@ -141,8 +131,7 @@ pub(super) fn egress(role: Role, upstream: &Arc<Script>) -> Egress {
 }
 
 fn egress_with(role: Role, upstream: &Arc<Script>, credentials: Credentials) -> Egress {
-    let input =
-        PolicyInput::from_endpoint(role, "http://s3.test:9000", Addressing::Path, "bucket", "");
+    let input = PolicyInput::from_endpoint(role, "http://s3.test:9000", Addressing::Path, "bucket", "");
     Egress::with_clock(
         Policy::new(input.unwrap()).unwrap(),
         Signer::new("us-east-1"),
@@ -154,11 +143,7 @@ fn egress_with(role: Role, upstream: &Arc<Script>, credentials: Credentials) -> 
 
 pub(super) fn request(method: Method, path: &str) -> Request<WasiBody> {
     let uri = format!("http://s3.test:9000/bucket{path}");
-    Request::builder()
-        .method(method)
-        .uri(uri)
-        .body(whole(Bytes::new()))
-        .unwrap()
+    Request::builder().method(method).uri(uri).body(whole(Bytes::new())).unwrap()
 }
 
 pub(super) fn get(path: &str) -> Request<WasiBody> {
@@ -215,12 +200,8 @@ async fn a_body_is_collected_measured_and_hashed() {
     let script = Script::of([Reply::new(200), Reply::new(200)]);
     let egress = egress(Role::Destination, &script);
     let mut request = put(&[b"Welcome", b" to Amazon", b"", b" S3."]);
-    request
-        .headers_mut()
-        .insert("content-length", HeaderValue::from_static("21"));
-    request
-        .headers_mut()
-        .insert("host", HeaderValue::from_static("s3.test:9000"));
+    request.headers_mut().insert("content-length", HeaderValue::from_static("21"));
+    request.headers_mut().insert("host", HeaderValue::from_static("s3.test:9000"));
     egress.send(request).await.unwrap();
     egress.send(put(&[])).await.unwrap();
 
@@ -231,11 +212,7 @@ async fn a_body_is_collected_measured_and_hashed() {
         seen[0].headers()["x-amz-content-sha256"],
         "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
     );
-    assert_eq!(
-        seen[1].headers()["content-length"],
-        "0",
-        "S3 wants a length on an empty PUT"
-    );
+    assert_eq!(seen[1].headers()["content-length"], "0", "S3 wants a length on an empty PUT");
     let counters = egress.counters();
     assert_eq!((counters.requests, counters.bytes_out), (2, 21));
     assert_eq!(counters.by_operation[&Operation::PutObject].requests, 2);
@@ -250,13 +227,8 @@ async fn a_large_body_is_hashed_as_a_small_one_is() {
     let large = request(Method::PUT, "/key").map(|_| whole(body.into()));
     let outgoing = {
         let (parts, body) = large.into_parts();
-        let permit = egress
-            .inner
-            .policy
-            .check(&parts.method, &parts.uri, &parts.headers);
-        Outgoing::collect(permit.unwrap(), parts, body, &Budget::new())
-            .await
-            .unwrap()
+        let permit = egress.inner.policy.check(&parts.method, &parts.uri, &parts.headers);
+        Outgoing::collect(permit.unwrap(), parts, body, &Budget::new()).await.unwrap()
     };
     assert_eq!(outgoing.hash, hash);
 }
@@ -277,10 +249,7 @@ async fn a_write_carries_a_checksum_that_is_signed() {
     let seen = script.seen();
     assert_eq!(seen[0].headers()["x-amz-checksum-crc32c"], "4waSgw==");
     let authorization = seen[0].headers()["authorization"].to_str().unwrap();
-    assert!(
-        authorization.contains("x-amz-checksum-crc32c"),
-        "{authorization}"
-    );
+    assert!(authorization.contains("x-amz-checksum-crc32c"), "{authorization}");
     assert_eq!(with_checksum(&script), [true, false]);
 }
 
@@ -308,14 +277,8 @@ async fn a_store_that_refuses_checksums_is_asked_without_and_remembered() {
 #[tokio::test]
 async fn what_goes_on_without_a_checksum_was_not_about_it() {
     for (refusal, again) in [
-        (
-            Reply::refusal(501, "NotImplemented"),
-            Reply::refusal(501, "NotImplemented"),
-        ),
-        (
-            Reply::refusal(400, "InvalidRequest"),
-            Reply::refusal(503, "SlowDown"),
-        ),
+        (Reply::refusal(501, "NotImplemented"), Reply::refusal(501, "NotImplemented")),
+        (Reply::refusal(400, "InvalidRequest"), Reply::refusal(503, "SlowDown")),
     ] {
         let script = Script::of([refusal.clone(), again.clone(), Reply::new(200)]);
         let egress = egress(Role::Destination, &script);
@@ -343,38 +306,24 @@ async fn a_body_beyond_the_bound_or_of_another_length_is_refused() {
     let egress = egress(Role::Destination, &script);
     for (length, wanted) in [("268435457", BODY_BYTES_MAX), ("6", 5), ("4", 5)] {
         let mut request = put(&[b"he", b"llo"]);
-        request
-            .headers_mut()
-            .insert("content-length", HeaderValue::from_static(length));
+        request.headers_mut().insert("content-length", HeaderValue::from_static(length));
         let error = egress.send(request).await.unwrap_err();
-        assert!(
-            matches!(error, WasiError::HttpRequestBodySize(Some(size)) if size == wanted),
-            "{length}: {error:?}"
-        );
+        assert!(matches!(error, WasiError::HttpRequestBodySize(Some(size)) if size == wanted), "{length}: {error:?}");
     }
     let piece = Bytes::from(vec![0; 64 * 1024 * 1024]);
     let frames = stream::iter(vec![piece; 5]).map(|data| Ok(Frame::data(data)));
     let request = put(&[]).map(|_| StreamBody::new(frames).boxed_unsync());
     let error = egress.send(request).await.unwrap_err();
-    assert!(matches!(
-        error,
-        WasiError::HttpRequestBodySize(Some(BODY_BYTES_MAX))
-    ));
+    assert!(matches!(error, WasiError::HttpRequestBodySize(Some(BODY_BYTES_MAX))));
     assert_eq!(script.seen().len(), 0);
 }
 
 #[tokio::test]
 async fn a_body_that_the_guest_drops_is_its_own_error() {
     let script = Script::of([]);
-    let frames = stream::iter([
-        Ok(Frame::data(Bytes::from_static(b"half"))),
-        Err(WasiError::HttpProtocolError),
-    ]);
+    let frames = stream::iter([Ok(Frame::data(Bytes::from_static(b"half"))), Err(WasiError::HttpProtocolError)]);
     let request = put(&[]).map(|_| StreamBody::new(frames).boxed_unsync());
-    let error = egress(Role::Destination, &script)
-        .send(request)
-        .await
-        .unwrap_err();
+    let error = egress(Role::Destination, &script).send(request).await.unwrap_err();
     assert!(matches!(error, WasiError::HttpProtocolError));
     assert_eq!(script.seen().len(), 0);
 }
@@ -392,17 +341,10 @@ async fn what_is_not_permitted_never_leaves_and_says_why() {
          operation=`PutObject`"
     );
     let mut request = get("/key");
-    request
-        .headers_mut()
-        .insert("authorization", HeaderValue::from_static("mine"));
+    request.headers_mut().insert("authorization", HeaderValue::from_static("mine"));
     let error = egress.send(request).await.unwrap_err();
     assert!(matches!(error, WasiError::HttpRequestDenied));
-    assert!(
-        egress
-            .last_denial()
-            .unwrap()
-            .ends_with("name=`authorization`")
-    );
+    assert!(egress.last_denial().unwrap().ends_with("name=`authorization`"));
     assert_eq!(script.seen().len(), 0);
     assert_eq!(egress.counters().denied, 2);
     assert_eq!(egress.counters().requests, 0);
@@ -427,13 +369,7 @@ impl ProvideCredentials for Rotating {
             None => Err(CredentialsError::not_loaded("nothing here")),
             Some(count) => {
                 let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-                Ok(Keys::new(
-                    format!("key-{number}"),
-                    "s3cr3t",
-                    None,
-                    None,
-                    "test",
-                ))
+                Ok(Keys::new(format!("key-{number}"), "s3cr3t", None, None, "test"))
             }
         })
     }
@@ -447,10 +383,7 @@ async fn without_credentials_nothing_leaves_and_the_reason_is_kept() {
     let error = egress.send(get("/key")).await.unwrap_err();
     assert!(matches!(error, WasiError::HttpRequestDenied));
     let reason = egress.last_denial().unwrap();
-    assert!(
-        reason.contains("origin=`test`") && reason.contains("nothing here"),
-        "{reason}"
-    );
+    assert!(reason.contains("origin=`test`") && reason.contains("nothing here"), "{reason}");
     assert_eq!(script.seen().len(), 0);
 }
 
@@ -470,20 +403,11 @@ async fn keys_that_have_ended_are_replaced_and_the_request_asked_again() {
         // A token that has ended, on MinIO.
         (403, "InvalidTokenId"),
     ] {
-        let script = Script::of([
-            Reply::new(200),
-            Reply::refusal(status, code),
-            Reply::new(200),
-            Reply::new(200),
-        ]);
+        let script = Script::of([Reply::new(200), Reply::refusal(status, code), Reply::new(200), Reply::new(200)]);
         let egress = egress_with(Role::Source, &script, Rotating::credentials());
         egress.send(get("/a")).await.unwrap();
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(
-            egress.send(get("/b")).await.unwrap().status(),
-            200,
-            "{code}"
-        );
+        assert_eq!(egress.send(get("/b")).await.unwrap().status(), 200, "{code}");
         egress.send(get("/c")).await.unwrap();
         let keys: Vec<String> = script.seen().iter().map(signed_by).collect();
         assert_eq!(keys, ["key-1", "key-1", "key-2", "key-2"]);
@@ -496,14 +420,7 @@ async fn an_ended_token_on_a_head_has_no_code_and_is_replaced_too() {
     let egress = egress_with(Role::Source, &script, Rotating::credentials());
     egress.send(get("/a")).await.unwrap();
     tokio::time::advance(Duration::from_secs(60)).await;
-    assert_eq!(
-        egress
-            .send(request(Method::HEAD, ""))
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(egress.send(request(Method::HEAD, "")).await.unwrap().status(), 200);
     assert_eq!(signed_by(&script.seen()[2]), "key-2");
 }
 
@@ -518,15 +435,9 @@ async fn keys_are_replaced_once_and_not_for_other_refusals() {
     let response = egress.send(get("/a")).await.unwrap();
     assert_eq!(response.status(), 400);
     assert!(!egress.awaits_keys(), "others were there, and were refused");
-    assert!(
-        read(response)
-            .await
-            .unwrap()
-            .ends_with(b"<Code>ExpiredToken</Code></Error>")
-    );
+    assert!(read(response).await.unwrap().ends_with(b"<Code>ExpiredToken</Code></Error>"));
 
-    let region = Reply::refusal(400, "AuthorizationHeaderMalformed")
-        .header("x-amz-bucket-region", "eu-west-1");
+    let region = Reply::refusal(400, "AuthorizationHeaderMalformed").header("x-amz-bucket-region", "eu-west-1");
     let head = Reply::new(400).header("x-amz-bucket-region", "eu-west-1");
     let script = Script::of([region, head, Reply::refusal(403, "AccessDenied")]);
     let egress = egress_with(Role::Source, &script, Rotating::credentials());
@@ -573,11 +484,7 @@ async fn a_wrong_clock_is_corrected_by_s3_s() {
         let egress = egress(Role::Source, &script);
         assert_eq!(egress.send(get("/a")).await.unwrap().status(), 200);
         egress.send(get("/b")).await.unwrap();
-        let dates: Vec<_> = script
-            .seen()
-            .iter()
-            .map(|seen| seen.headers()["x-amz-date"].clone())
-            .collect();
+        let dates: Vec<_> = script.seen().iter().map(|seen| seen.headers()["x-amz-date"].clone()).collect();
         assert_eq!(dates, ["20300101T000000Z", date, date]);
     }
 }
@@ -585,10 +492,7 @@ async fn a_wrong_clock_is_corrected_by_s3_s() {
 #[tokio::test]
 async fn a_refusal_by_a_server_of_another_time_is_asked_again_once() {
     let date = || http_date(noon() + Duration::from_secs(3600));
-    for (method, refusal) in [
-        (Method::HEAD, Reply::new(403)),
-        (Method::GET, Reply::refusal(403, "AccessDenied")),
-    ] {
+    for (method, refusal) in [(Method::HEAD, Reply::new(403)), (Method::GET, Reply::refusal(403, "AccessDenied"))] {
         let refusal = refusal.header("date", date());
         let script = Script::of([refusal.clone(), refusal.clone(), refusal]);
         let egress = egress(Role::Destination, &script);
@@ -617,10 +521,7 @@ async fn a_large_upload_has_more_time() {
     let body = Bytes::from(vec![0; 64 * 1024 * 1024]);
     let upload = put(&[]).map(|_| whole(body));
     let started = tokio::time::Instant::now();
-    let error = egress(Role::Destination, &script)
-        .send(upload)
-        .await
-        .unwrap_err();
+    let error = egress(Role::Destination, &script).send(upload).await.unwrap_err();
     assert!(matches!(error, WasiError::HttpResponseTimeout));
     assert_eq!(started.elapsed().as_secs(), ANSWER_TIMEOUT.as_secs() + 256);
 }
@@ -628,8 +529,7 @@ async fn a_large_upload_has_more_time() {
 #[tokio::test]
 async fn a_clock_is_corrected_once_and_only_where_time_explains_it() {
     let hour = Duration::from_secs(3600);
-    let skewed =
-        || Reply::refusal(403, "RequestTimeTooSkewed").header("date", http_date(noon() + hour));
+    let skewed = || Reply::refusal(403, "RequestTimeTooSkewed").header("date", http_date(noon() + hour));
     let script = Script::of([skewed(), skewed()]);
     let response = egress(Role::Source, &script).send(get("/a")).await.unwrap();
     assert_eq!(response.status(), 403);
@@ -662,10 +562,7 @@ async fn redirects_are_answers() {
     let script = Script::of([Reply::new(301)
         .header("location", "http://elsewhere/")
         .header("x-amz-bucket-region", "eu-west-1")]);
-    let response = egress(Role::Source, &script)
-        .send(get("?list-type=2"))
-        .await
-        .unwrap();
+    let response = egress(Role::Source, &script).send(get("?list-type=2")).await.unwrap();
     assert_eq!(response.status(), 301);
     assert_eq!(response.headers()["x-amz-bucket-region"], "eu-west-1");
     assert_eq!(script.seen().len(), 1);
@@ -677,45 +574,15 @@ async fn failures_of_the_connection_keep_their_names() {
     let cases: [Case; 11] = [
         (|| upstream::Error::Dns("x".into()), "DnsError"),
         (|| upstream::Error::Refused("x".into()), "ConnectionRefused"),
-        (
-            || upstream::Error::ConnectTimeout("x".into()),
-            "ConnectionTimeout",
-        ),
-        (
-            || upstream::Error::Unreachable("x".into()),
-            "DestinationIpUnroutable",
-        ),
-        (
-            || upstream::Error::Exhausted("x".into()),
-            "ConnectionLimitReached",
-        ),
-        (
-            || upstream::Error::Proxy {
-                proxy: "http://p".to_owned(),
-                source: "x".into(),
-            },
-            "DestinationUnavailable",
-        ),
-        (
-            || upstream::Error::Certificate(upstream::Distrust::Other("x")),
-            "TlsCertificateError",
-        ),
-        (
-            || upstream::Error::Alert {
-                alert: 40,
-                source: "x".into(),
-            },
-            "TlsAlertReceived",
-        ),
+        (|| upstream::Error::ConnectTimeout("x".into()), "ConnectionTimeout"),
+        (|| upstream::Error::Unreachable("x".into()), "DestinationIpUnroutable"),
+        (|| upstream::Error::Exhausted("x".into()), "ConnectionLimitReached"),
+        (|| upstream::Error::Proxy { proxy: "http://p".to_owned(), source: "x".into() }, "DestinationUnavailable"),
+        (|| upstream::Error::Certificate(upstream::Distrust::Other("x")), "TlsCertificateError"),
+        (|| upstream::Error::Alert { alert: 40, source: "x".into() }, "TlsAlertReceived"),
         (|| upstream::Error::Tls("x".into()), "TlsProtocolError"),
-        (
-            || upstream::Error::Terminated("x".into()),
-            "ConnectionTerminated",
-        ),
-        (
-            || upstream::Error::Protocol("x".into()),
-            "HttpProtocolError",
-        ),
+        (|| upstream::Error::Terminated("x".into()), "ConnectionTerminated"),
+        (|| upstream::Error::Protocol("x".into()), "HttpProtocolError"),
     ];
     for (error, name) in cases {
         let script = Script::new([Err(error)]);
@@ -729,20 +596,14 @@ async fn failures_of_the_connection_keep_their_names() {
 
 #[tokio::test]
 async fn counters_tell_operations_and_errors_apart() {
-    let script = Script::of([
-        Reply::new(200).header("content-length", "3").data("abc"),
-        Reply::new(404),
-        Reply::new(200),
-    ]);
+    let script =
+        Script::of([Reply::new(200).header("content-length", "3").data("abc"), Reply::new(404), Reply::new(200)]);
     let egress = egress(Role::Source, &script);
     egress.send(get("/a")).await.unwrap();
     egress.send(get("/b")).await.unwrap();
     egress.send(get("?list-type=2")).await.unwrap();
     let counters = egress.counters();
-    assert_eq!(
-        (counters.requests, counters.errors, counters.bytes_in),
-        (3, 1, 3)
-    );
+    assert_eq!((counters.requests, counters.errors, counters.bytes_in), (3, 1, 3));
     let objects = counters.by_operation[&Operation::GetObject];
     assert_eq!((objects.requests, objects.errors), (2, 1));
     assert_eq!(counters.by_operation[&Operation::ListObjectsV2].errors, 0);
@@ -775,11 +636,7 @@ async fn a_write_is_conditional_until_the_store_refuses_that() {
         (503, "<Error><Code>SlowDown</Code></Error>", false),
         (501, "", true),
         (400, "<Error><Code>NotImplemented</Code></Error>", true),
-        (
-            400,
-            "<Error><Message>If-None-Match is unknown</Message></Error>",
-            true,
-        ),
+        (400, "<Error><Message>If-None-Match is unknown</Message></Error>", true),
     ] {
         // It is asked again where its checksum might be at fault.
         let reply = Reply::new(status).data(document);

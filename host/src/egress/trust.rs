@@ -71,16 +71,10 @@ impl Distrust {
     pub(super) fn of(error: &CertificateError) -> Self {
         match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Self::NotYet
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYet,
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                Self::Name { wanted: expected.to_str().into_owned(), presented: names(presented) }
             }
-            CertificateError::NotValidForNameContext {
-                expected,
-                presented,
-            } => Self::Name {
-                wanted: expected.to_str().into_owned(),
-                presented: names(presented),
-            },
             CertificateError::UnknownIssuer => Self::Unknown,
             CertificateError::Revoked => Self::Other("it was withdrawn by who signed it"),
             CertificateError::BadEncoding => Self::Other("it can't be read"),
@@ -153,9 +147,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.web
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = self.web.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
             Err(rustls::Error::InvalidCertificate(error))
                 if is_authoritys(&error) && self.named.iter().any(|named| named == end_entity) =>
@@ -173,8 +165,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web
-            .verify_tls12_signature(message, certificate, signed)
+        self.web.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -183,8 +174,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.web
-            .verify_tls13_signature(message, certificate, signed)
+        self.web.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -237,20 +227,15 @@ impl ServerCertVerifier for Nobody {
 }
 
 fn read_bundle(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TrustError> {
-    let refuse = |source| TrustError::Bundle {
-        path: path.to_owned(),
-        source,
-    };
+    let refuse = |source| TrustError::Bundle { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(|error| refuse(Box::new(error)))?;
     let mut roots = RootCertStore::empty();
     let mut named = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
         // What the reader says of it is for programmers.
-        let certificate = certificate
-            .map_err(|_| refuse("the file is not in PEM, or a part of it is missing".into()))?;
-        roots
-            .add(certificate.clone())
-            .map_err(|_| refuse("a certificate in the file can't be read".into()))?;
+        let certificate =
+            certificate.map_err(|_| refuse("the file is not in PEM, or a part of it is missing".into()))?;
+        roots.add(certificate.clone()).map_err(|_| refuse("a certificate in the file can't be read".into()))?;
         named.push(certificate);
     }
     if roots.is_empty() {
@@ -288,15 +273,9 @@ mod tests {
         for (error, words) in [
             (CertificateError::Expired, "it has expired"),
             (CertificateError::NotValidYet, "it is not valid yet"),
-            (
-                CertificateError::UnknownIssuer,
-                "no authority that is trusted has signed it",
-            ),
+            (CertificateError::UnknownIssuer, "no authority that is trusted has signed it"),
             (CertificateError::BadEncoding, "it can't be read"),
-            (
-                CertificateError::ApplicationVerificationFailure,
-                "it is of a kind that is not supported",
-            ),
+            (CertificateError::ApplicationVerificationFailure, "it is of a kind that is not supported"),
         ] {
             assert_eq!(Distrust::of(&error).to_string(), words);
         }

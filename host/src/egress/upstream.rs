@@ -23,10 +23,7 @@ pub type UpstreamBody = UnsyncBoxBody<Bytes, Error>;
 pub trait Upstream: Send + Sync {
     /// Sends one request and gives the answer as soon as its headers are here. The caller limits how long it
     /// waits: dropping the future gives the request up.
-    fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>>;
+    fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>>;
 
     /// Makes a connection as requests to this address would have, sends nothing on it, and tells what it is like.
     /// None where requests don't go over connections.
@@ -129,9 +126,6 @@ mod tests {
     fn a_description_holds_every_cause_once() {
         let inner = std::io::Error::other("the cause");
         let error = Error::Terminated(Box::new(inner));
-        assert_eq!(
-            describe(&error),
-            "the connection was ended early: the cause"
-        );
+        assert_eq!(describe(&error), "the connection was ended early: the cause");
     }
 }

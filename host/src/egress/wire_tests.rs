@@ -85,11 +85,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
 
 fn request(uri: impl std::fmt::Display) -> Request<Full<Bytes>> {
     let uri = uri.to_string();
-    Request::builder()
-        .uri(uri)
-        .header("host", "h")
-        .body(Full::default())
-        .unwrap()
+    Request::builder().uri(uri).header("host", "h").body(Full::default()).unwrap()
 }
 
 async fn send(uri: impl std::fmt::Display) -> Result<Response<UpstreamBody>, Error> {
@@ -97,17 +93,14 @@ async fn send(uri: impl std::fmt::Display) -> Result<Response<UpstreamBody>, Err
 }
 
 /// A server that answers every request by `answer`, and counts its connections.
-async fn serve(
-    answer: fn(Request<Incoming>) -> Response<Full<Bytes>>,
-) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn serve(answer: fn(Request<Incoming>) -> Response<Full<Bytes>>) -> (SocketAddr, Arc<AtomicUsize>) {
     let (listener, address) = listen().await;
     let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::Relaxed);
-            let service =
-                service_fn(move |request| async move { Ok::<_, Infallible>(answer(request)) });
+            let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(request)) });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
         }
     });
@@ -144,10 +137,7 @@ async fn requests_one_after_another_share_a_connection() {
     let (address, connections) = serve(|_| Response::new(Full::from("hello"))).await;
     let upstream = upstream();
     for _ in 0..20 {
-        let response = upstream
-            .clone()
-            .send(request(format_args!("http://{address}/b")))
-            .await;
+        let response = upstream.clone().send(request(format_args!("http://{address}/b"))).await;
         assert_eq!(body(response.unwrap()).await.unwrap(), "hello");
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
@@ -163,10 +153,7 @@ async fn a_connection_that_the_server_closed_is_no_failure() {
     .await;
     let upstream = upstream();
     for _ in 0..50 {
-        let response = upstream
-            .send(request(format_args!("http://{address}/b")))
-            .await
-            .unwrap();
+        let response = upstream.send(request(format_args!("http://{address}/b"))).await.unwrap();
         assert_eq!(body(response).await.unwrap(), "ok");
         // Lets the close arrive, as an idle pause does; either way the next request must not meet it.
         tokio::task::yield_now().await;
@@ -189,9 +176,7 @@ async fn the_path_and_host_arrive_byte_for_byte() {
         "/b?uploads",
         "/b?list-type=2&prefix=a%2Fb%20c%2B",
     ] {
-        let response = send(format_args!("http://{address}{target}"))
-            .await
-            .unwrap();
+        let response = send(format_args!("http://{address}{target}")).await.unwrap();
         assert_eq!(body(response).await.unwrap(), format!("h {target}"));
     }
 }
@@ -202,9 +187,7 @@ async fn an_answer_may_have_as_many_headers_as_metadata_makes() {
         let mut response = Response::new(Full::default());
         for index in 0..300 {
             let name = HeaderName::try_from(format!("x-amz-meta-{index}")).unwrap();
-            response
-                .headers_mut()
-                .insert(name, HeaderValue::from_static("v"));
+            response.headers_mut().insert(name, HeaderValue::from_static("v"));
         }
         response
     })
@@ -216,9 +199,7 @@ async fn an_answer_may_have_as_many_headers_as_metadata_makes() {
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let (address, connections) = serve(|_| {
-        let builder = Response::builder()
-            .status(307)
-            .header("location", "http://127.0.0.1:1/");
+        let builder = Response::builder().status(307).header("location", "http://127.0.0.1:1/");
         builder.body(Full::default()).unwrap()
     })
     .await;
@@ -261,10 +242,7 @@ async fn a_body_that_is_cut_is_terminated() {
 #[tokio::test]
 async fn what_is_not_http_is_a_protocol_error() {
     let address = serve_raw(|mut connection| async move {
-        connection
-            .write_all(b"220 mail.example ESMTP\r\n\r\n")
-            .await
-            .unwrap();
+        connection.write_all(b"220 mail.example ESMTP\r\n\r\n").await.unwrap();
     })
     .await;
     let error = send(format_args!("http://{address}/b")).await.unwrap_err();
@@ -277,10 +255,7 @@ async fn plain_http_in_place_of_tls_is_a_tls_error() {
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
             connection.read_u8().await.unwrap();
-            connection
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .await
-                .unwrap();
+            connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         }
     });
     let error = send(format_args!("https://{address}/b")).await.unwrap_err();
@@ -322,9 +297,7 @@ fn serve_tls_as(certificate: &str, key: &str) -> SocketAddr {
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_a_certificate_error() {
     let port = serve_tls().port();
-    let error = send(format_args!("https://localhost:{port}/b"))
-        .await
-        .unwrap_err();
+    let error = send(format_args!("https://localhost:{port}/b")).await.unwrap_err();
     assert!(matches!(error, Error::Certificate(_)), "{error:?}");
 }
 
@@ -335,15 +308,11 @@ async fn a_bundle_says_whom_to_trust() {
     std::fs::write(&bundle, CERTIFICATE).unwrap();
     let upstream = HyperUpstream::new(Some(&bundle)).unwrap();
     let port = serve_tls().port();
-    let sent = upstream
-        .send(request(format_args!("https://localhost:{port}/b")))
-        .await;
+    let sent = upstream.send(request(format_args!("https://localhost:{port}/b"))).await;
     assert_eq!(body(sent.unwrap()).await.unwrap(), "ok");
     // The name counts, too.
     let port = serve_tls().port();
-    let sent = upstream
-        .send(request(format_args!("https://127.0.0.1:{port}/b")))
-        .await;
+    let sent = upstream.send(request(format_args!("https://127.0.0.1:{port}/b"))).await;
     assert!(matches!(sent.unwrap_err(), Error::Certificate(_)));
 }
 
@@ -362,11 +331,7 @@ async fn trusting(bundle: &str, shown: (&str, &str), host: &str) -> Result<Bytes
 async fn an_authoritys_own_certificate_is_trusted_where_the_bundle_names_it() {
     let shown = (AUTHORITYS, AUTHORITYS_KEY);
     let both = format!("{CERTIFICATE}{AUTHORITYS}");
-    for (bundle, host) in [
-        (AUTHORITYS, "localhost"),
-        (AUTHORITYS, "127.0.0.1"),
-        (&both, "localhost"),
-    ] {
+    for (bundle, host) in [(AUTHORITYS, "localhost"), (AUTHORITYS, "127.0.0.1"), (&both, "localhost")] {
         assert_eq!(trusting(bundle, shown, host).await.unwrap(), "ok");
     }
 }
@@ -377,10 +342,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     let expired = (EXPIRED, AUTHORITYS_KEY);
     // It names an authority that is trusted, which has not signed it.
     let forged = Distrust::Other("its signature is wrong");
-    let own_name = Distrust::Name {
-        wanted: "0.0.0.0".to_owned(),
-        presented: "`localhost`, `127.0.0.1`".to_owned(),
-    };
+    let own_name = Distrust::Name { wanted: "0.0.0.0".to_owned(), presented: "`localhost`, `127.0.0.1`".to_owned() };
     for (bundle, shown, host, why) in [
         // Named or not: neither name nor time is passed over. 0.0.0.0 is this machine under another name.
         (AUTHORITYS, authoritys, "0.0.0.0", own_name),
@@ -395,10 +357,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     }
 }
 
-async fn connect(
-    upstream: &HyperUpstream,
-    uri: impl std::fmt::Display,
-) -> Result<Connection, Error> {
+async fn connect(upstream: &HyperUpstream, uri: impl std::fmt::Display) -> Result<Connection, Error> {
     let uri = uri.to_string().parse().unwrap();
     upstream.connect(&uri).expect("it connects").await
 }
@@ -406,9 +365,7 @@ async fn connect(
 #[tokio::test]
 async fn a_connection_tells_its_peer_and_what_was_agreed_on() {
     let (address, _) = serve(|_| Response::new(Full::default())).await;
-    let plain = connect(&upstream(), format_args!("http://{address}/"))
-        .await
-        .unwrap();
+    let plain = connect(&upstream(), format_args!("http://{address}/")).await.unwrap();
     assert_eq!((plain.peer, plain.tls), (Some(address), None));
 
     let folder = tempfile::tempdir().unwrap();
@@ -416,9 +373,7 @@ async fn a_connection_tells_its_peer_and_what_was_agreed_on() {
     std::fs::write(&bundle, CERTIFICATE).unwrap();
     let trusting = HyperUpstream::new(Some(&bundle)).unwrap();
     let port = serve_tls().port();
-    let secure = connect(&trusting, format_args!("https://localhost:{port}/"))
-        .await
-        .unwrap();
+    let secure = connect(&trusting, format_args!("https://localhost:{port}/")).await.unwrap();
     assert_eq!(secure.peer.unwrap().port(), port);
     let agreed = secure.tls.unwrap();
     assert!(agreed.starts_with("TLS 1.3, TLS13_"), "{agreed}");
@@ -501,11 +456,7 @@ async fn tls_goes_through_a_tunnel_and_is_verified_as_ever() {
     let (proxy, heads) = tunnels();
     let by = |user: &str, more: (&'static str, &'static str)| {
         let url = format!("http://{user}{proxy}");
-        let variables = [
-            ("AWS_CA_BUNDLE", bundle.to_str().unwrap()),
-            ("HTTPS_PROXY", url.as_str()),
-            more,
-        ];
+        let variables = [("AWS_CA_BUNDLE", bundle.to_str().unwrap()), ("HTTPS_PROXY", url.as_str()), more];
         HyperUpstream::from_environment(&Environment::of(variables)).unwrap()
     };
     let none = ("UNUSED", "");
@@ -516,10 +467,7 @@ async fn tls_goes_through_a_tunnel_and_is_verified_as_ever() {
     let sent = known.send(request(address(port))).await.unwrap();
     assert_eq!(body(sent).await.unwrap(), "ok");
     let asked = heads.lock().unwrap()[0].clone();
-    assert!(
-        asked.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")),
-        "{asked}"
-    );
+    assert!(asked.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")), "{asked}");
     // Nothing of the request is the proxy's to see.
     assert!(!asked.contains("/b"), "{asked}");
 
@@ -531,15 +479,9 @@ async fn tls_goes_through_a_tunnel_and_is_verified_as_ever() {
     let error = known.send(request(address(port))).await.unwrap_err();
     assert!(matches!(error, Error::Certificate(_)), "{error:?}");
 
-    let error = by("user:wrong@", none)
-        .send(request(address(1)))
-        .await
-        .unwrap_err();
+    let error = by("user:wrong@", none).send(request(address(1))).await.unwrap_err();
     let text = super::upstream::describe(&error);
-    assert_eq!(
-        text,
-        format!("the proxy `http://{proxy}` makes no connection: proxy authorization required")
-    );
+    assert_eq!(text, format!("the proxy `http://{proxy}` makes no connection: proxy authorization required"));
 
     let before = heads.lock().unwrap().len();
     let direct = by("user:password@", ("NO_PROXY", "localhost"));
@@ -553,18 +495,12 @@ async fn a_proxy_that_is_not_there_is_named() {
     let (listener, address) = listen().await;
     drop(listener);
     let url = format!("http://user:s3cret@{address}");
-    for (variable, to) in [
-        ("http_proxy", "http://store.test/"),
-        ("https_proxy", "https://store.test/"),
-    ] {
+    for (variable, to) in [("http_proxy", "http://store.test/"), ("https_proxy", "https://store.test/")] {
         let environment = Environment::of([(variable, url.as_str())]);
         let upstream = HyperUpstream::from_environment(&environment).unwrap();
         let error = upstream.send(request(to)).await.unwrap_err();
         let text = super::upstream::describe(&error);
-        assert!(
-            text.starts_with(&format!("the proxy `http://{address}` makes no connection")),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("the proxy `http://{address}` makes no connection")), "{text}");
         assert!(!text.contains("s3cret") && !format!("{upstream:?}").contains("s3cret"));
     }
 }

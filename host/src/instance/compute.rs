@@ -28,18 +28,11 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(max: Duration) -> Self {
-        Self {
-            max,
-            spent_ns: AtomicU64::new(0),
-            began_ns: AtomicU64::new(0),
-        }
+        Self { max, spent_ns: AtomicU64::new(0), began_ns: AtomicU64::new(0) }
     }
 
     /// Polls a call to its end, or to that of its time.
-    pub(super) async fn measure<T>(
-        &self,
-        call: impl Future<Output = wasmtime::Result<T>>,
-    ) -> wasmtime::Result<T> {
+    pub(super) async fn measure<T>(&self, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
         self.spent_ns.store(0, Ordering::Relaxed);
         let mut call = pin!(call);
         poll_fn(|context| {
@@ -70,19 +63,14 @@ impl Meter {
     fn total_ns(&self) -> u64 {
         let began_ns = self.began_ns.load(Ordering::Relaxed);
         let poll_ns = thread_ns().saturating_sub(began_ns);
-        self.spent_ns
-            .load(Ordering::Relaxed)
-            .saturating_add(poll_ns)
+        self.spent_ns.load(Ordering::Relaxed).saturating_add(poll_ns)
     }
 
     fn spent(&self, ns: u64) -> wasmtime::Result<()> {
         if Duration::from_nanos(ns) <= self.max {
             return Ok(());
         }
-        Err(wasmtime::format_err!(
-            "it computed for {} s in one call",
-            self.max.as_secs_f64()
-        ))
+        Err(wasmtime::format_err!("it computed for {} s in one call", self.max.as_secs_f64()))
     }
 }
 

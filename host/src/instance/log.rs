@@ -27,10 +27,7 @@ macro_rules! log_at {
 
 impl Log {
     pub(super) fn new(connector: String) -> Self {
-        Self {
-            connector,
-            flood: Flood::new(),
-        }
+        Self { connector, flood: Flood::new() }
     }
 
     /// Logs a line, or drops it where there are too many. Lines that nobody would see don't count.

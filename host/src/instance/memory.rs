@@ -62,12 +62,7 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         // The runtime refuses it, without telling.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
@@ -85,12 +80,7 @@ impl ResourceLimiter for Limiter {
         Ok(())
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
@@ -133,15 +123,9 @@ mod tests {
         assert!(limiter.memory_growing(half - PAGE, half, None).unwrap());
         assert_eq!(limiter.explain(), None);
         assert!(!limiter.memory_growing(half, half + PAGE, None).unwrap());
-        assert!(
-            !limiter.memory_growing(0, PAGE, None).unwrap(),
-            "nor a third"
-        );
+        assert!(!limiter.memory_growing(0, PAGE, None).unwrap(), "nor a third");
         let why = limiter.explain().unwrap();
-        assert!(
-            why.contains(&format!("bytes=`{}`", MEMORY_BYTES_MAX + PAGE)),
-            "{why}"
-        );
+        assert!(why.contains(&format!("bytes=`{}`", MEMORY_BYTES_MAX + PAGE)), "{why}");
     }
 
     /// A module with a memory of so many pages and nothing else.
@@ -186,21 +170,13 @@ mod tests {
         assert!(!limiter.memory_growing(0, PAGE, None).unwrap());
         limiter.memory_grow_failed(refused()).unwrap();
         assert!(!limiter.memory_growing(0, PAGE, None).unwrap());
-        assert!(
-            limiter
-                .memory_growing(0, 2 * PAGE, Some(PAGE))
-                .is_ok_and(|grows| !grows)
-        );
+        assert!(limiter.memory_growing(0, 2 * PAGE, Some(PAGE)).is_ok_and(|grows| !grows));
     }
 
     #[test]
     fn elements_of_tables_are_summed() {
         let mut limiter = Limiter::default();
-        assert!(
-            limiter
-                .table_growing(0, TABLE_ELEMENTS_MAX - 1, None)
-                .unwrap()
-        );
+        assert!(limiter.table_growing(0, TABLE_ELEMENTS_MAX - 1, None).unwrap());
         assert!(limiter.table_growing(0, 1, None).unwrap());
         assert!(!limiter.table_growing(0, 1, None).unwrap());
     }

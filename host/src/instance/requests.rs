@@ -28,10 +28,7 @@ pub(super) fn bound(linker: &mut Linker<Context>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]outgoing-request.set-authority",
         |mut store, (request, authority): (Resource<HostOutgoingRequest>, Option<String>)| {
-            if authority
-                .as_ref()
-                .is_some_and(|text| text.len() > TEXT_BYTES_MAX)
-            {
+            if authority.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
                 return Ok((Err(()),));
             }
             Ok((store.data_mut().http().set_authority(request, authority)?,))

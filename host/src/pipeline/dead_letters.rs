@@ -41,12 +41,7 @@ impl Window {
     /// A window that nothing has gone through. One of size 0 bears everything.
     #[must_use]
     pub fn new(size: usize, nacks_max: usize) -> Self {
-        Self {
-            size,
-            nacks_max,
-            last: VecDeque::new(),
-            nacks: 0,
-        }
+        Self { size, nacks_max, last: VecDeque::new(), nacks: 0 }
     }
 
     /// Whether not a single refusal is borne: no letter is ever written.
@@ -117,10 +112,9 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
 
     async fn keep(&mut self, record: Record) -> Result<Record> {
         let record = match &record.payload.after {
-            Some(Data::Body {
-                length: Some(length),
-                ..
-            }) if *length <= BODY_BYTES_MAX => record::from_memory(record::collect(record).await?),
+            Some(Data::Body { length: Some(length), .. }) if *length <= BODY_BYTES_MAX => {
+                record::from_memory(record::collect(record).await?)
+            }
             _ => record,
         };
         self.kept.push_back(Kept::of(&record));
@@ -189,10 +183,7 @@ impl Kept {
             operation: record.operation,
             metadata: record.metadata.clone(),
             key: data(&record.key),
-            payload: Change {
-                before: data(&record.payload.before),
-                after: data(&record.payload.after),
-            },
+            payload: Change { before: data(&record.payload.before), after: data(&record.payload.after) },
         };
         Self { record, left_out }
     }
@@ -204,23 +195,12 @@ impl<D: Output> DeadLetters<D> {
         let Kept { record, left_out } = kept;
         let mut text = Vec::new();
         json::encode_line(&record, &mut text);
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut metadata = Metadata::from([
             ("opencdc.createdAt".to_owned(), now.as_nanos().to_string()),
-            (
-                "conduit.source.connector.id".to_owned(),
-                self.source_id.clone(),
-            ),
-            (
-                "conduit.dlq.nack.error".to_owned(),
-                error.message().to_owned(),
-            ),
-            (
-                "conduit.dlq.nack.node.id".to_owned(),
-                self.destination_id.clone(),
-            ),
+            ("conduit.source.connector.id".to_owned(), self.source_id.clone()),
+            ("conduit.dlq.nack.error".to_owned(), error.message().to_owned()),
+            ("conduit.dlq.nack.node.id".to_owned(), self.destination_id.clone()),
         ]);
         if let Some(bytes) = left_out {
             let why = format!("the payload of {bytes} bytes is left out: read it from the source");
@@ -233,17 +213,13 @@ impl<D: Output> DeadLetters<D> {
             key: None,
             payload: Change {
                 before: None,
-                after: Some(Data::Structured(
-                    String::from_utf8_lossy(&text).trim_end().to_owned(),
-                )),
+                after: Some(Data::Structured(String::from_utf8_lossy(&text).trim_end().to_owned())),
             },
         }
     }
 
     fn exceeded(&self, error: &Error) -> Error {
-        let Window {
-            size, nacks_max, ..
-        } = self.window;
+        let Window { size, nacks_max, .. } = self.window;
         let context = format!(
             "more than {nacks_max} of {size} records were refused, which `window-nack-threshold` of the dead-letter \
              queue does not bear"

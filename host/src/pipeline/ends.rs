@@ -17,11 +17,7 @@ pub trait Input: Send + 'static {
 
     /// At most `records_max` records in order; waits at most `wait` for the first, and none may have come by
     /// then. Nothing at the end of an input that has one.
-    fn read(
-        &mut self,
-        records_max: u32,
-        wait: Duration,
-    ) -> impl Future<Output = Result<Option<Vec<Record>>>> + Send;
+    fn read(&mut self, records_max: u32, wait: Duration) -> impl Future<Output = Result<Option<Vec<Record>>>> + Send;
 
     /// Takes note that the record at `position` and all before it are dealt with, and that the position is kept.
     fn ack(&mut self, position: &[u8]) -> impl Future<Output = Result<()>> + Send;

@@ -41,11 +41,7 @@ impl FileInput {
     /// Reads the file at `path`. With `takes_partial`, what stands behind the last newline is a line too, and comes
     /// again as a whole once it has grown; without, it is one once its newline comes.
     pub fn new(path: impl Into<PathBuf>, takes_partial: bool) -> Self {
-        Self {
-            path: path.into(),
-            takes_partial,
-            file: None,
-        }
+        Self { path: path.into(), takes_partial, file: None }
     }
 
     fn error(&self, kind: ErrorKind, why: impl std::fmt::Display) -> Error {
@@ -54,9 +50,7 @@ impl FileInput {
 
     fn explain(&self, error: followed::Error) -> Error {
         match error {
-            followed::Error::Lines(lines::Error::Read(error)) => {
-                self.error(ErrorKind::Unavailable, error)
-            }
+            followed::Error::Lines(lines::Error::Read(error)) => self.error(ErrorKind::Unavailable, error),
             followed::Error::Lines(error) => {
                 let number = self.file.as_ref().map_or(1, Followed::number);
                 self.error(ErrorKind::Invalid, format!("line {number}: {error}"))
@@ -66,23 +60,15 @@ impl FileInput {
     }
 
     fn record(&self, line: Line) -> Record {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let path = self.path.to_string_lossy().into_owned();
         Record {
             position: Bytes::from(line.position),
             operation: Operation::Create,
-            metadata: [
-                ("file.path".to_owned(), path),
-                ("opencdc.readAt".to_owned(), now.as_nanos().to_string()),
-            ]
-            .into(),
+            metadata: [("file.path".to_owned(), path), ("opencdc.readAt".to_owned(), now.as_nanos().to_string())]
+                .into(),
             key: Some(Data::Raw(Bytes::from(line.number.to_string()))),
-            payload: Change {
-                before: None,
-                after: Some(Data::Raw(Bytes::from(line.bytes))),
-            },
+            payload: Change { before: None, after: Some(Data::Raw(Bytes::from(line.bytes))) },
         }
     }
 
@@ -133,10 +119,7 @@ impl Input for FileInput {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        Ok(Progress {
-            caught_up: self.file.as_ref().is_some_and(Followed::is_caught_up),
-            ..Progress::default()
-        })
+        Ok(Progress { caught_up: self.file.as_ref().is_some_and(Followed::is_caught_up), ..Progress::default() })
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -156,11 +139,7 @@ pub struct FileOutput {
 impl FileOutput {
     /// Appends to the file at `path`, which is made where it is not there.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            lines: None,
-            is_broken: false,
-        }
+        Self { path: path.into(), lines: None, is_broken: false }
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -168,17 +147,14 @@ impl FileOutput {
     }
 
     fn lines(&mut self) -> Result<&mut JsonLinesOutput<Appended>> {
-        self.lines
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "the file is not open"))
+        self.lines.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "the file is not open"))
     }
 }
 
 impl Output for FileOutput {
     async fn open(&mut self) -> Result<()> {
         let opened = Appended::open(&self.path).await;
-        let opened =
-            opened.map_err(|error| self.explain(unavailable("it cannot be opened", &error)))?;
+        let opened = opened.map_err(|error| self.explain(unavailable("it cannot be opened", &error)))?;
         self.lines = Some(JsonLinesOutput::new(opened));
         Ok(())
     }
@@ -219,17 +195,10 @@ const LINE_START: &[u8] = b"{\"position\":";
 
 impl Appended {
     async fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .await?;
+        let mut file = OpenOptions::new().append(true).create(true).open(path).await?;
         let metadata = file.metadata().await?;
         if !metadata.is_file() {
-            return Ok(Self {
-                file,
-                start_bytes: None,
-            });
+            return Ok(Self { file, start_bytes: None });
         }
         let mut start_bytes = metadata.len();
         if let Some((tail_at, tail)) = torn_line(path, start_bytes).await? {
@@ -244,10 +213,7 @@ impl Appended {
                 start_bytes += 1;
             }
         }
-        Ok(Self {
-            file,
-            start_bytes: Some(start_bytes),
-        })
+        Ok(Self { file, start_bytes: Some(start_bytes) })
     }
 }
 
@@ -272,9 +238,7 @@ async fn torn_line(path: &Path, length: u64) -> io::Result<Option<(u64, Vec<u8>)
     }
     let mut start = Vec::new();
     file.seek(SeekFrom::Start(tail_at)).await?;
-    file.take(LINE_START.len() as u64)
-        .read_to_end(&mut start)
-        .await?;
+    file.take(LINE_START.len() as u64).read_to_end(&mut start).await?;
     Ok(Some((tail_at, start)))
 }
 

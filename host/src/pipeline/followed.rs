@@ -149,11 +149,7 @@ impl Followed {
                     }
                     let (number, offset) = (self.lines.number(), self.lines.offset());
                     let position = Position::text(offset, &self.seen);
-                    return Ok(Some(Line {
-                        bytes,
-                        number,
-                        position,
-                    }));
+                    return Ok(Some(Line { bytes, number, position }));
                 }
                 Next::End => {
                     self.is_at_end = true;
@@ -167,9 +163,7 @@ impl Followed {
                     match Self::open(&self.path, None).await {
                         Ok(other) => *self = other,
                         // It has lost its name again: somebody is still at it.
-                        Err(Error::Lines(lines::Error::Read(error)))
-                            if error.kind() == io::ErrorKind::NotFound =>
-                        {
+                        Err(Error::Lines(lines::Error::Read(error))) if error.kind() == io::ErrorKind::NotFound => {
                             return Ok(None);
                         }
                         Err(error) => return Err(error),
@@ -189,11 +183,7 @@ impl Followed {
         let mut seen = self.seen.clone();
         seen.take(bytes);
         let offset = self.lines.offset() + bytes.len() as u64;
-        let line = Line {
-            bytes: bytes.to_vec(),
-            number: self.number(),
-            position: Position::text(offset, &seen),
-        };
+        let line = Line { bytes: bytes.to_vec(), number: self.number(), position: Position::text(offset, &seen) };
         self.told_bytes = Some(line.bytes.len());
         Some(line)
     }
@@ -227,9 +217,7 @@ impl Followed {
                 return Ok(State::Rewritten("it is shorter than what was read of it"));
             }
             if Seen::of(&handle, read_bytes)?.digest() != seen.digest() {
-                return Ok(State::Rewritten(
-                    "what was read of it is not in it any more",
-                ));
+                return Ok(State::Rewritten("what was read of it is not in it any more"));
             }
             Ok(match std::fs::metadata(path) {
                 Ok(named) if !is_same(&named, &metadata) => State::Renamed(Instant::now()),
@@ -310,10 +298,7 @@ impl Position {
             16 => u64::from_str_radix(digest, 16).map_err(|_| Error::Position),
             _ => Err(Error::Position),
         });
-        Ok(Self {
-            offset: offset.parse().map_err(|_| Error::Position)?,
-            digest: digest.transpose()?,
-        })
+        Ok(Self { offset: offset.parse().map_err(|_| Error::Position)?, digest: digest.transpose()? })
     }
 }
 
@@ -330,10 +315,8 @@ impl Seen {
     fn take(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.tail
-            .extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
-        self.tail
-            .drain(..self.tail.len().saturating_sub(TAIL_BYTES));
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
         self.bytes += bytes.len() as u64;
     }
 
@@ -347,9 +330,7 @@ impl Seen {
                 other => other.map(|()| part),
             }
         };
-        let bytes_of = |bytes_max: usize| {
-            usize::try_from(offset).map_or(bytes_max, |offset| offset.min(bytes_max))
-        };
+        let bytes_of = |bytes_max: usize| usize::try_from(offset).map_or(bytes_max, |offset| offset.min(bytes_max));
         let tail_bytes = bytes_of(TAIL_BYTES);
         Ok(Self {
             bytes: offset,
@@ -368,10 +349,7 @@ impl Seen {
 }
 
 /// The lines before an offset, and where the one that it is in begins; none where the file ends before it.
-async fn count_lines(
-    file: &mut (impl AsyncRead + Unpin),
-    offset: u64,
-) -> io::Result<Option<(u64, u64)>> {
+async fn count_lines(file: &mut (impl AsyncRead + Unpin), offset: u64) -> io::Result<Option<(u64, u64)>> {
     let (mut number, mut line_at, mut at) = (0, 0, 0);
     let mut piece = vec![0; 64 << 10];
     while at < offset {
@@ -405,12 +383,8 @@ async fn metadata(handle: &Arc<StdFile>) -> io::Result<Metadata> {
 }
 
 /// Does what waits for a disk away from the tasks that serve requests.
-async fn on_disk<T: Send + 'static>(
-    job: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(job)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
+async fn on_disk<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(job).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]
@@ -447,15 +421,7 @@ mod tests {
         assert_eq!(read, Position { offset: 4, digest });
         let bare = Position::parse(b"4").unwrap();
         assert_eq!((bare.offset, bare.digest), (4, None));
-        for bad in [
-            "",
-            "x",
-            "-1",
-            "4~",
-            "4~1",
-            "4~000000000000000g",
-            "~0000000000000000",
-        ] {
+        for bad in ["", "x", "-1", "4~", "4~1", "4~000000000000000g", "~0000000000000000"] {
             assert!(Position::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

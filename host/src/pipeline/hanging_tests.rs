@@ -77,10 +77,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs a pipeline; how it ended, and after which time.
 async fn run(input: End, output: End, stop: Stop) -> (Result<Summary>, Duration) {
-    let options = Options {
-        grace: GRACE,
-        ..Options::default()
-    };
+    let options = Options { grace: GRACE, ..Options::default() };
     let start = Instant::now();
     let done = Pipeline::new(input, output, options).run(stop).await;
     (done, start.elapsed())
@@ -99,23 +96,13 @@ fn stop_soon() -> Stop {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_open_is_told_though_a_teardown_hangs() {
-    let refused = End {
-        fails_to_open: true,
-        hangs_in_teardown: true,
-        ..End::default()
-    };
-    let hanging = End {
-        hangs_in_teardown: true,
-        ..End::default()
-    };
+    let refused = End { fails_to_open: true, hangs_in_teardown: true, ..End::default() };
+    let hanging = End { hangs_in_teardown: true, ..End::default() };
     for (input, output) in [(refused, hanging), (hanging, refused)] {
         // By itself, after the time for one teardown: they go side by side.
         let (done, took) = run(input, output, Stop::new()).await;
         assert_eq!(done.unwrap_err().message(), "no right to open");
-        assert!(
-            (TEARDOWN_TIMEOUT..TEARDOWN_TIMEOUT * 2).contains(&took),
-            "{took:?}"
-        );
+        assert!((TEARDOWN_TIMEOUT..TEARDOWN_TIMEOUT * 2).contains(&took), "{took:?}");
         // And within the grace of a stop.
         let (done, took) = run(input, output, stop_soon()).await;
         assert_eq!(done.unwrap_err().message(), "no right to open");
@@ -126,40 +113,21 @@ async fn a_failed_open_is_told_though_a_teardown_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_teardown_that_hangs_fails_the_pipeline_after_its_time() {
-    let hanging = End {
-        hangs_in_teardown: true,
-        ..End::default()
-    };
+    let hanging = End { hangs_in_teardown: true, ..End::default() };
     for (input, output) in [(hanging, End::default()), (End::default(), hanging)] {
         let (done, took) = run(input, output, Stop::new()).await;
         let error = done.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "nothing to wait for");
-        assert!(
-            error
-                .message()
-                .contains("teardown did not return within 10 s"),
-            "{error}"
-        );
-        assert!(
-            (TEARDOWN_TIMEOUT..TEARDOWN_TIMEOUT * 2).contains(&took),
-            "{took:?}"
-        );
+        assert!(error.message().contains("teardown did not return within 10 s"), "{error}");
+        assert!((TEARDOWN_TIMEOUT..TEARDOWN_TIMEOUT * 2).contains(&took), "{took:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_returns_ends_with_the_grace_and_claims_no_loss() {
-    let hanging = End {
-        hangs_in_read: true,
-        ..End::default()
-    };
+    let hanging = End { hangs_in_read: true, ..End::default() };
     let (done, took) = run(hanging, End::default(), stop_soon()).await;
     let error = done.unwrap_err();
-    assert!(
-        error
-            .message()
-            .starts_with("a call of the connector did not return within 3 s"),
-        "{error}"
-    );
+    assert!(error.message().starts_with("a call of the connector did not return within 3 s"), "{error}");
     assert_eq!(took, Duration::from_secs(1) + GRACE);
 }

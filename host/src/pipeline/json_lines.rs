@@ -64,12 +64,7 @@ impl PassedOver {
 impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
     /// Reads from `reader`. Positions are those in the lines, so it can't go on behind one.
     pub fn new(reader: R) -> Self {
-        Self {
-            lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX),
-            is_ended: false,
-            failed: None,
-            passed_over: None,
-        }
+        Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None, passed_over: None }
     }
 
     /// Passes over fields that a record does not have, and counts them; otherwise they are errors.
@@ -118,18 +113,13 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
         let count = unknown.len() as u64;
         passed_over.fields.fetch_add(count, Ordering::Relaxed);
         if let Some(name) = unknown.into_iter().next() {
-            passed_over
-                .first
-                .get_or_init(|| (self.lines.number(), name));
+            passed_over.first.get_or_init(|| (self.lines.number(), name));
         }
         Ok(record)
     }
 
     fn fail(&mut self, number: u64, why: impl std::fmt::Display) {
-        self.failed = Some(Error::new(
-            ErrorKind::Invalid,
-            format!("line {number}: {why}"),
-        ));
+        self.failed = Some(Error::new(ErrorKind::Invalid, format!("line {number}: {why}")));
     }
 }
 
@@ -141,16 +131,8 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
     async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Option<Vec<Record>>> {
         let deadline = Instant::now() + wait;
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        while self.failed.is_none()
-            && !self.is_ended
-            && batch.len() < records_max as usize
-            && bytes < BATCH_BYTES_MAX
-        {
-            let until = if batch.is_empty() {
-                deadline
-            } else {
-                Instant::now() + GATHER_WAIT
-            };
+        while self.failed.is_none() && !self.is_ended && batch.len() < records_max as usize && bytes < BATCH_BYTES_MAX {
+            let until = if batch.is_empty() { deadline } else { Instant::now() + GATHER_WAIT };
             match timeout_at(until, self.lines.next()).await {
                 Ok(next) => bytes += self.take(next, &mut batch),
                 Err(_) => break,
@@ -169,10 +151,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        Ok(Progress {
-            caught_up: self.is_ended,
-            ..Progress::default()
-        })
+        Ok(Progress { caught_up: self.is_ended, ..Progress::default() })
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -265,9 +244,7 @@ impl<W: Sink> JsonLinesOutput<W> {
             other => other,
         };
         match record.payload.after {
-            Some(Data::Body { length, .. })
-                if length.is_some_and(|n| n <= WHOLE_BODY_BYTES_MAX) =>
-            {
+            Some(Data::Body { length, .. }) if length.is_some_and(|n| n <= WHOLE_BODY_BYTES_MAX) => {
                 let record = crate::record::collect(record).await?;
                 json::encode_line(&record, &mut self.text);
             }
@@ -338,9 +315,7 @@ impl<W: Sink> JsonLinesOutput<W> {
     /// Gets rid of the line that broke off: as much of it as was not written yet, and where the sink can, the rest.
     async fn drop_torn_line(&mut self) {
         let torn_bytes = self.written_bytes + self.text.len() as u64 - self.whole_bytes;
-        let unwritten_bytes = usize::try_from(torn_bytes)
-            .unwrap_or(usize::MAX)
-            .min(self.text.len());
+        let unwritten_bytes = usize::try_from(torn_bytes).unwrap_or(usize::MAX).min(self.text.len());
         self.text.truncate(self.text.len() - unwritten_bytes);
         if self.written_bytes > self.whole_bytes {
             // The failure that tore it is what counts; the next start cuts off what is left.
@@ -390,10 +365,7 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
                 self.drop_torn_line().await;
                 break;
             }
-            acks.push(Ack {
-                position,
-                error: None,
-            });
+            acks.push(Ack { position, error: None });
         }
         if !acks.is_empty() {
             // The acks of the lines before a torn one go first; the next call says what tore it.
@@ -445,14 +417,10 @@ fn refusal(record: &Record) -> Option<Error> {
         }
     }
     match (key, before) {
-        (Some(Data::Body { .. }), _) => {
-            refuse("its key is a body, and a line holds keys whole".to_owned())
-        }
+        (Some(Data::Body { .. }), _) => refuse("its key is a body, and a line holds keys whole".to_owned()),
         (_, Some(Data::Body { length, .. })) if length.is_none_or(|n| n > WHOLE_BODY_BYTES_MAX) => {
             let bytes_max = WHOLE_BODY_BYTES_MAX;
-            refuse(format!(
-                "its payload before is too large for a line; bytes_max=`{bytes_max}`"
-            ))
+            refuse(format!("its payload before is too large for a line; bytes_max=`{bytes_max}`"))
         }
         _ => None,
     }

@@ -18,11 +18,7 @@ struct Numbered {
 
 impl Numbered {
     fn to(last: u64) -> Self {
-        Self {
-            next: 1,
-            last,
-            body_bytes: None,
-        }
+        Self { next: 1, last, body_bytes: None }
     }
 
     fn record(&self, number: u64) -> Record {
@@ -38,10 +34,7 @@ impl Numbered {
             operation: Operation::Update,
             metadata: [("s3.etag".to_owned(), "\"e\"".to_owned())].into(),
             key: Some(Data::Raw(Bytes::from(format!("key {number}")))),
-            payload: Change {
-                before: None,
-                after: Some(after),
-            },
+            payload: Change { before: None, after: Some(after) },
         }
     }
 }
@@ -68,10 +61,7 @@ impl Input for Numbered {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        Ok(Progress {
-            caught_up: self.next > self.last,
-            ..Progress::default()
-        })
+        Ok(Progress { caught_up: self.next > self.last, ..Progress::default() })
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -102,10 +92,7 @@ impl Output for Picky {
                 self.refused.retain(|refused| *refused != number);
             }
             let kind = self.kind.unwrap_or(ErrorKind::Invalid);
-            Ack {
-                position: record.position,
-                error: is_refused.then(|| Error::new(kind, "it is too large")),
-            }
+            Ack { position: record.position, error: is_refused.then(|| Error::new(kind, "it is too large")) }
         };
         Ok(records.into_iter().map(&mut ack).collect())
     }
@@ -149,10 +136,7 @@ impl Output for Letters {
         let ack = |record: Record| {
             let position = record.position.clone();
             self.stored.lock().unwrap().push(record);
-            Ack {
-                position,
-                error: None,
-            }
+            Ack { position, error: None }
         };
         Ok(self.held.drain(..).map(ack).collect())
     }
@@ -171,11 +155,7 @@ struct Outcome {
 
 async fn run(input: Numbered, output: &Picky, letters: &Letters, window: Window) -> Outcome {
     let state = Arc::new(MemoryState::new());
-    let options = Options {
-        state: Some(state.clone()),
-        until_caught_up: true,
-        ..Options::default()
-    };
+    let options = Options { state: Some(state.clone()), until_caught_up: true, ..Options::default() };
     let letters = DeadLetters {
         output: Letters {
             fails: Arc::clone(&letters.fails),
@@ -198,17 +178,12 @@ async fn run(input: Numbered, output: &Picky, letters: &Letters, window: Window)
 }
 
 fn refusing(refused: &[u64]) -> Picky {
-    Picky {
-        refused: refused.to_vec(),
-        ..Picky::default()
-    }
+    Picky { refused: refused.to_vec(), ..Picky::default() }
 }
 
 /// The record that a letter is about.
 fn original(letter: &Record) -> s3_connector::record::Record<record::NoBody> {
-    let Some(Data::Structured(text)) = &letter.payload.after else {
-        panic!("a letter holds a record: {letter:?}")
-    };
+    let Some(Data::Structured(text)) = &letter.payload.after else { panic!("a letter holds a record: {letter:?}") };
     json::decode_line(text.as_bytes()).unwrap()
 }
 
@@ -222,9 +197,7 @@ async fn a_letter_holds_the_record_and_the_reason_and_the_pipeline_goes_on() {
     assert_eq!(outcome.kept, Some(7));
     assert_eq!(*output.stored.lock().unwrap(), [1, 3, 4, 6, 7]);
     let stored = letters.stored.lock().unwrap();
-    let [letter, other] = &stored[..] else {
-        panic!("{stored:?}")
-    };
+    let [letter, other] = &stored[..] else { panic!("{stored:?}") };
     assert_eq!(number(&other.position), 5);
     assert_eq!(letter.operation, Operation::Create);
     for (name, value) in [
@@ -234,12 +207,7 @@ async fn a_letter_holds_the_record_and_the_reason_and_the_pipeline_goes_on() {
     ] {
         assert_eq!(letter.metadata[name], value);
     }
-    assert!(
-        letter.metadata["opencdc.createdAt"]
-            .parse::<u128>()
-            .unwrap()
-            > 0
-    );
+    assert!(letter.metadata["opencdc.createdAt"].parse::<u128>().unwrap() > 0);
     assert_eq!(original(letter), sent);
 }
 
@@ -260,9 +228,7 @@ async fn a_window_bears_as_many_refusals_as_it_says() {
         let window = Window::new(size, nacks_max);
         let outcome = run(Numbered::to(10), &output, &letters, window).await;
         let case = format!("{size}, {nacks_max}, {refused:?}");
-        let borne = refused
-            .iter()
-            .filter(|n| fails_at.is_none_or(|at| **n < at));
+        let borne = refused.iter().filter(|n| fails_at.is_none_or(|at| **n < at));
         assert_eq!(outcome.count, borne.count() as u64, "{case}");
         let Some(at) = fails_at else {
             assert!(outcome.done.is_ok(), "{case}");
@@ -272,10 +238,7 @@ async fn a_window_bears_as_many_refusals_as_it_says() {
         let error = outcome.done.unwrap_err();
         let start = format!("record {at} at position `{at}` was refused: ");
         assert!(error.message().starts_with(&start), "{case}: {error}");
-        assert!(
-            error.message().ends_with("it is too large"),
-            "{case}: {error}"
-        );
+        assert!(error.message().ends_with("it is too large"), "{case}: {error}");
         let is_told = error.message().contains("`window-nack-threshold`");
         assert_eq!(is_told, nacks_max > 0, "{case}: {error}");
         assert_eq!(outcome.kept, Some(at - 1), "{case}");
@@ -291,10 +254,7 @@ async fn a_queue_that_fails_for_a_while_is_waited_for_and_counts_once() {
     assert!(outcome.done.is_ok(), "{:?}", outcome.done);
     assert_eq!((outcome.count, outcome.kept), (2, Some(6)));
     let stored = letters.stored.lock().unwrap();
-    let positions: Vec<u64> = stored
-        .iter()
-        .map(|letter| number(&letter.position))
-        .collect();
+    let positions: Vec<u64> = stored.iter().map(|letter| number(&letter.position)).collect();
     assert_eq!(positions, [2, 3]);
 }
 
@@ -304,21 +264,14 @@ async fn a_refused_record_is_not_passed_by_before_its_letter_is_stored() {
     letters.fails.lock().unwrap().push(ErrorKind::Denied);
     let outcome = run(Numbered::to(6), &output, &letters, Window::new(10, 2)).await;
     assert_eq!(outcome.done.unwrap_err().message(), "the queue fails");
-    assert_eq!(
-        (outcome.count, outcome.kept),
-        (0, Some(3)),
-        "what came with it comes again"
-    );
+    assert_eq!((outcome.count, outcome.kept), (0, Some(3)), "what came with it comes again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_large_body_is_left_out_of_its_letter_and_a_small_one_is_not() {
     for (bytes, is_kept) in [(1 << 20, true), ((1 << 20) + 1, false)] {
         let (output, letters) = (refusing(&[1]), Letters::default());
-        let input = Numbered {
-            body_bytes: Some(bytes),
-            ..Numbered::to(2)
-        };
+        let input = Numbered { body_bytes: Some(bytes), ..Numbered::to(2) };
         let outcome = run(input, &output, &letters, Window::new(10, 2)).await;
         assert!(outcome.done.is_ok(), "{:?}", outcome.done);
         let stored = letters.stored.lock().unwrap();
@@ -327,19 +280,13 @@ async fn a_large_body_is_left_out_of_its_letter_and_a_small_one_is_not() {
         assert_eq!(payload, is_kept.then_some(whole));
         let said = stored[0].metadata.get("dlq.leftOut");
         assert_eq!(said.is_none(), is_kept);
-        assert!(
-            said.is_none_or(|said| said.contains("1048577 bytes")),
-            "{said:?}"
-        );
+        assert!(said.is_none_or(|said| said.contains("1048577 bytes")), "{said:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_fault_of_the_record_is_no_letter() {
-    let output = Picky {
-        kind: Some(ErrorKind::Unavailable),
-        ..refusing(&[2])
-    };
+    let output = Picky { kind: Some(ErrorKind::Unavailable), ..refusing(&[2]) };
     let letters = Letters::default();
     let outcome = run(Numbered::to(4), &output, &letters, Window::new(10, 2)).await;
     assert!(letters.stored.lock().unwrap().is_empty());
@@ -352,20 +299,10 @@ async fn what_is_no_fault_of_the_record_is_no_letter() {
 #[tokio::test(start_paused = true)]
 async fn without_letters_a_refusal_ends_it_and_what_is_stored_behind_is_counted() {
     let output = WithDeadLetters::<_, LogOutput>::new(refusing(&[2]), None);
-    let options = Options {
-        until_caught_up: true,
-        ..Options::default()
-    };
+    let options = Options { until_caught_up: true, ..Options::default() };
     let pipeline = Pipeline::new(Numbered::to(3), output, options);
     let counts = pipeline.counts();
     let error = pipeline.run(Stop::new()).await.unwrap_err();
-    assert_eq!(
-        error.message(),
-        "record 2 at position `2` was refused: it is too large"
-    );
-    assert_eq!(
-        counts.borrow().acked,
-        2,
-        "the first and the third are stored"
-    );
+    assert_eq!(error.message(), "record 2 at position `2` was refused: it is too large");
+    assert_eq!(counts.borrow().acked, 2, "the first and the third are stored");
 }

@@ -12,10 +12,8 @@ use super::*;
 use crate::record::{Body, Change, Data, Operation, Record};
 
 fn line(number: u64) -> String {
-    let text = format!(
-        "{{\"position\":\"{}\",\"operation\":\"create\",\"metadata\":{{}},\"key\":null,",
-        base64(number)
-    );
+    let text =
+        format!("{{\"position\":\"{}\",\"operation\":\"create\",\"metadata\":{{}},\"key\":null,", base64(number));
     format!("{text}\"payload\":{{\"before\":null,\"after\":{{\"n\":{number}}}}}}}\n")
 }
 
@@ -26,13 +24,8 @@ fn base64(number: u64) -> String {
 }
 
 async fn copy(input: impl Input, path: &Path) -> Result<Summary> {
-    let options = Options {
-        until_caught_up: true,
-        ..Options::default()
-    };
-    Pipeline::new(input, FileOutput::new(path), options)
-        .run(Stop::new())
-        .await
+    let options = Options { until_caught_up: true, ..Options::default() };
+    Pipeline::new(input, FileOutput::new(path), options).run(Stop::new()).await
 }
 
 #[tokio::test]
@@ -45,10 +38,7 @@ async fn lines_come_out_as_they_went_in() {
     let sending = tokio::spawn(async move { sender.write_all(sent.as_bytes()).await });
     let summary = copy(JsonLinesInput::new(receiver), &path).await.unwrap();
     sending.await.unwrap().unwrap();
-    assert_eq!(
-        (summary.ended, summary.counts.acked),
-        (Ended::InputEnded, 2500)
-    );
+    assert_eq!((summary.ended, summary.counts.acked), (Ended::InputEnded, 2500));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
 
@@ -56,23 +46,12 @@ async fn lines_come_out_as_they_went_in() {
 async fn a_bad_line_is_named_by_its_number_after_all_before_it_is_stored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.jsonl");
-    let text = format!(
-        "{}\n  \n{}{{\"operation\":\"drop\"}}\n{}",
-        line(1),
-        line(2),
-        line(3)
-    );
+    let text = format!("{}\n  \n{}{{\"operation\":\"drop\"}}\n{}", line(1), line(2), line(3));
     let text: &'static [u8] = text.into_bytes().leak();
     let error = copy(JsonLinesInput::new(text), &path).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(
-        error.message().starts_with("line 5: unknown operation"),
-        "{error}"
-    );
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        format!("{}{}", line(1), line(2))
-    );
+    assert!(error.message().starts_with("line 5: unknown operation"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}{}", line(1), line(2)));
 }
 
 /// What comes of a text, and where its lines are put.
@@ -124,10 +103,7 @@ async fn the_last_line_needs_no_newline() {
     let text = format!("{}{}", line(1), line(2).trim_end());
     let text: &'static [u8] = text.into_bytes().leak();
     copy(JsonLinesInput::new(text), &path).await.unwrap();
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        format!("{}{}", line(1), line(2))
-    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}{}", line(1), line(2)));
 }
 
 #[tokio::test]
@@ -146,27 +122,11 @@ async fn a_file_is_read_line_by_line_and_taken_up_again_at_an_offset() {
         let position = String::from_utf8(record.position.to_vec()).unwrap();
         position.split('~').next().unwrap().to_owned()
     };
-    let seen: Vec<_> = records
-        .iter()
-        .map(|record| {
-            (
-                text(&record.key),
-                text(&record.payload.after),
-                offset(record),
-            )
-        })
-        .collect();
-    let expected = |key: &str, line: &str, position: &'static str| {
-        (key.to_owned(), line.to_owned(), position.to_owned())
-    };
-    assert_eq!(
-        seen,
-        [
-            expected("1", "one", "4"),
-            expected("2", "", "5"),
-            expected("3", "three", "11")
-        ]
-    );
+    let seen: Vec<_> =
+        records.iter().map(|record| (text(&record.key), text(&record.payload.after), offset(record))).collect();
+    let expected =
+        |key: &str, line: &str, position: &'static str| (key.to_owned(), line.to_owned(), position.to_owned());
+    assert_eq!(seen, [expected("1", "one", "4"), expected("2", "", "5"), expected("3", "three", "11")]);
     assert_eq!(records[0].metadata["file.path"], path.to_str().unwrap());
     // The fourth line is not there before its end is.
     assert!(!input.progress().await.unwrap().caught_up);
@@ -176,25 +136,9 @@ async fn a_file_is_read_line_by_line_and_taken_up_again_at_an_offset() {
     let mut input = FileInput::new(&path, true);
     input.open(Some(b"11")).await.unwrap();
     let records = input.read(1000, Duration::ZERO).await.unwrap().unwrap();
-    let seen: Vec<_> = records
-        .iter()
-        .map(|r| (text(&r.key), text(&r.payload.after)))
-        .collect();
-    assert_eq!(
-        seen,
-        [
-            ("4".to_owned(), "four".to_owned()),
-            ("5".to_owned(), "five".to_owned())
-        ]
-    );
-    assert!(
-        input
-            .read(1, Duration::ZERO)
-            .await
-            .unwrap()
-            .unwrap()
-            .is_empty()
-    );
+    let seen: Vec<_> = records.iter().map(|r| (text(&r.key), text(&r.payload.after))).collect();
+    assert_eq!(seen, [("4".to_owned(), "four".to_owned()), ("5".to_owned(), "five".to_owned())]);
+    assert!(input.read(1, Duration::ZERO).await.unwrap().unwrap().is_empty());
     assert!(input.progress().await.unwrap().caught_up);
 }
 
@@ -204,16 +148,10 @@ async fn a_position_that_is_not_in_the_file_is_corrupt() {
     let path = folder.path().join("in.txt");
     fs::write(&path, "one\n").unwrap();
     for position in [&b"x"[..], b"-1", b"4~0", b"\xff"] {
-        let error = FileInput::new(&path, false)
-            .open(Some(position))
-            .await
-            .unwrap_err();
+        let error = FileInput::new(&path, false).open(Some(position)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
-    let error = FileInput::new(folder.path().join("none"), false)
-        .open(None)
-        .await
-        .unwrap_err();
+    let error = FileInput::new(folder.path().join("none"), false).open(None).await.unwrap_err();
     assert!(error.message().contains("No such file"), "{error}");
 }
 
@@ -251,9 +189,7 @@ impl InputStream for Pieces {
                 assert!(piece.len() <= size);
                 Ok(piece)
             }
-            Some(Err(why)) => Err(StreamError::LastOperationFailed(wasmtime::format_err!(
-                "{why}"
-            ))),
+            Some(Err(why)) => Err(StreamError::LastOperationFailed(wasmtime::format_err!("{why}"))),
         }
     }
 }
@@ -268,13 +204,7 @@ fn with_body(length: Option<u64>, body: Body) -> Record {
         operation: Operation::Create,
         metadata: Default::default(),
         key: None,
-        payload: Change {
-            before: None,
-            after: Some(Data::Body {
-                length,
-                bytes: body,
-            }),
-        },
+        payload: Change { before: None, after: Some(Data::Body { length, bytes: body }) },
     }
 }
 
@@ -282,23 +212,16 @@ fn with_body(length: Option<u64>, body: Body) -> Record {
 async fn a_body_in_pieces_is_the_same_base64_as_in_one() {
     let bytes: Vec<u8> = (0..10_000_u32).map(|n| (n % 251) as u8).collect();
     for piece in [1, 2, 3, 4, 5, 7, 4096] {
-        let pieces = bytes
-            .chunks(piece)
-            .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let pieces = bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece)));
         let (sender, mut receiver) = duplex(1 << 20);
         let mut output = JsonLinesOutput::new(sender);
-        let acks = output
-            .write(vec![with_body(None, body(pieces))])
-            .await
-            .unwrap();
+        let acks = output.write(vec![with_body(None, body(pieces))]).await.unwrap();
         assert_eq!(acks.len(), 1);
         drop(output);
         let mut text = Vec::new();
         receiver.read_to_end(&mut text).await.unwrap();
         let record = crate::record::json::decode_line(&text).unwrap();
-        let Some(s3_connector::record::Data::Raw(read)) = record.payload.after else {
-            panic!("it is raw")
-        };
+        let Some(s3_connector::record::Data::Raw(read)) = record.payload.after else { panic!("it is raw") };
         assert_eq!(read, bytes, "in pieces of {piece}");
     }
 }
@@ -308,17 +231,11 @@ async fn what_can_t_be_a_line_is_refused_and_the_lines_around_it_are_written() {
     let small = || body([Ok(Bytes::from(vec![b'x'; 1 << 20]))]);
     let before = |length| {
         let mut record = with_body(Some(3), body([Ok(Bytes::from_static(b"abc"))]));
-        record.payload.before = Some(Data::Body {
-            length,
-            bytes: small(),
-        });
+        record.payload.before = Some(Data::Body { length, bytes: small() });
         record
     };
     let mut key = before(Some(1 << 20));
-    key.key = Some(Data::Body {
-        length: Some(1),
-        bytes: body([]),
-    });
+    key.key = Some(Data::Body { length: Some(1), bytes: body([]) });
     let structured = |text: &str| {
         let mut record = before(Some(1 << 20));
         record.key = Some(Data::Structured(text.to_owned()));
@@ -336,18 +253,12 @@ async fn what_can_t_be_a_line_is_refused_and_the_lines_around_it_are_written() {
     let mut output = JsonLinesOutput::new(sender);
     let acks = output.write(records).await.unwrap();
     drop(output);
-    let why: Vec<_> = acks
-        .iter()
-        .map(|ack| ack.error.as_ref().map_or("", Error::message))
-        .collect();
+    let why: Vec<_> = acks.iter().map(|ack| ack.error.as_ref().map_or("", Error::message)).collect();
     assert_eq!(why.len(), 6);
     assert!(why[0].is_empty() && why[5].is_empty(), "{why:?}");
     assert!(why[1].contains("not a JSON object"), "{why:?}");
     assert!(why[2].contains("its key is a body"), "{why:?}");
-    assert!(
-        why[3].contains("too large for a line; bytes_max=`1048576`"),
-        "{why:?}"
-    );
+    assert!(why[3].contains("too large for a line; bytes_max=`1048576`"), "{why:?}");
     assert_eq!(why[3], why[4]);
     let mut text = String::new();
     receiver.read_to_string(&mut text).await.unwrap();
@@ -364,13 +275,7 @@ async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.jsonl");
     let large = Bytes::from(vec![b'x'; 600_000]);
-    let broken = || {
-        body([
-            Ok(large.clone()),
-            Ok(large.clone()),
-            Err("reset".to_owned()),
-        ])
-    };
+    let broken = || body([Ok(large.clone()), Ok(large.clone()), Err("reset".to_owned())]);
     let whole = || with_body(Some(3), body([Ok(Bytes::from_static(b"abc"))]));
 
     // A file is cut back to its last whole line; the record in front of the torn one is acked.
@@ -382,15 +287,9 @@ async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
     assert_eq!(acks.len(), 1);
     let error = output.write(Vec::new()).await.unwrap_err();
     assert!(error.message().contains("reset"), "{error}");
-    assert!(
-        error.message().contains("record `photo\\u{9b}`"),
-        "it names the record: {error}"
-    );
+    assert!(error.message().contains("record `photo\\u{9b}`"), "it names the record: {error}");
     let text = fs::read_to_string(&path).unwrap();
-    assert!(
-        text.ends_with("\"after\":\"YWJj\"}}\n") && text.lines().count() == 1,
-        "{text}"
-    );
+    assert!(text.ends_with("\"after\":\"YWJj\"}}\n") && text.lines().count() == 1, "{text}");
 
     // A pipe can't be; what is in it is no line.
     let (sender, mut receiver) = duplex(8 << 20);

@@ -45,13 +45,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// Lines of `reader`, which stands `offset` bytes and `number` lines behind the beginning.
     pub(super) fn new(reader: R, number: u64, offset: u64, bytes_max: usize) -> Self {
         let reader = BufReader::with_capacity(READ_BYTES, reader);
-        Self {
-            reader,
-            partial: Vec::new(),
-            number,
-            offset,
-            bytes_max,
-        }
+        Self { reader, partial: Vec::new(), number, offset, bytes_max }
     }
 
     /// The next line. May be dropped half way: what was read stays. May be asked again at the end, since a file
@@ -65,9 +59,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let line = &bytes[..end.unwrap_or(bytes.len())];
             if self.partial.len() + line.len() > self.bytes_max {
-                return Err(Error::Long {
-                    bytes_max: self.bytes_max,
-                });
+                return Err(Error::Long { bytes_max: self.bytes_max });
             }
             self.partial.extend_from_slice(line);
             let consumed = line.len() + usize::from(end.is_some());

@@ -21,10 +21,7 @@ pub struct LogOutput {
 impl LogOutput {
     /// Logs at this level, with a message of one's own.
     pub fn new(level: Level, message: impl Into<String>) -> Self {
-        Self {
-            level,
-            message: message.into(),
-        }
+        Self { level, message: message.into() }
     }
 
     fn log(&self, record: &Record) {
@@ -50,10 +47,7 @@ impl Output for LogOutput {
     async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let ack = |record: Record| {
             self.log(&record);
-            Ack {
-                position: record.position,
-                error: None,
-            }
+            Ack { position: record.position, error: None }
         };
         Ok(records.into_iter().map(ack).collect())
     }

@@ -61,11 +61,7 @@ impl<I: Input> Reader<I> {
         drop(queue);
         let acked = self.ack_rest(&mut kept).await;
         // What can be read only once may be needed again.
-        let torn_down = if self.input.is_repeatable() {
-            tear_down(self.input.teardown()).await
-        } else {
-            Ok(())
-        };
+        let torn_down = if self.input.is_repeatable() { tear_down(self.input.teardown()).await } else { Ok(()) };
         let ended = read.and_then(|ended| acked.map(|()| ended));
         (self.input, ended, torn_down)
     }
@@ -95,9 +91,7 @@ impl<I: Input> Reader<I> {
                     Err(_) => return Ok(Ended::Stopped),
                 },
             };
-            let records_max = u32::try_from(left)
-                .unwrap_or(u32::MAX)
-                .min(READ_RECORDS_MAX);
+            let records_max = u32::try_from(left).unwrap_or(u32::MAX).min(READ_RECORDS_MAX);
             let Some(records) = self.input.read(records_max, READ_WAIT).await? else {
                 return Ok(Ended::InputEnded);
             };
@@ -136,12 +130,7 @@ impl<I: Input> Reader<I> {
 }
 
 fn payload_bytes(record: &Record) -> u64 {
-    record
-        .payload
-        .after
-        .as_ref()
-        .and_then(record::Data::length)
-        .unwrap_or_default()
+    record.payload.after.as_ref().and_then(record::Data::length).unwrap_or_default()
 }
 
 /// A record that was written and not acked.
@@ -177,13 +166,7 @@ impl<O: Output> Writer<O> {
         counts: watch::Sender<Counts>,
         keeps_copies: bool,
     ) -> Self {
-        Self {
-            output,
-            acked,
-            counts,
-            keeps_copies,
-            outstanding: VecDeque::new(),
-        }
+        Self { output, acked, counts, keeps_copies, outstanding: VecDeque::new() }
     }
 
     /// Writes `again`, and what comes from the queue until it ends, then flushes. Dropping what it holds tells the
@@ -198,10 +181,7 @@ impl<O: Output> Writer<O> {
         let unacked = self.unacked(written.is_err(), again, &mut queue).await;
         drop(queue);
         let torn_down = tear_down(self.output.teardown()).await;
-        let left = Left {
-            output: self.output,
-            unacked,
-        };
+        let left = Left { output: self.output, unacked };
         (left, written, torn_down)
     }
 
@@ -215,10 +195,7 @@ impl<O: Output> Writer<O> {
         if !has_failed || !self.keeps_copies {
             return Some(Vec::new());
         }
-        let copies = self
-            .outstanding
-            .drain(..)
-            .map(|outstanding| outstanding.copy);
+        let copies = self.outstanding.drain(..).map(|outstanding| outstanding.copy);
         let mut unacked = copies.collect::<Option<Vec<_>>>()?;
         unacked.extend(again);
         queue.close();
@@ -247,9 +224,7 @@ impl<O: Output> Writer<O> {
             let batch = if self.outstanding.is_empty() {
                 queue.recv().await
             } else {
-                timeout(TICK, queue.recv())
-                    .await
-                    .unwrap_or_else(|_| Some(Vec::new()))
+                timeout(TICK, queue.recv()).await.unwrap_or_else(|_| Some(Vec::new()))
             };
             let Some(records) = batch else { break };
             self.hand_over(records).await?;
@@ -271,11 +246,7 @@ impl<O: Output> Writer<O> {
         for record in &records {
             self.outstanding.push_back(Outstanding {
                 position: record.position.clone(),
-                copy: if self.keeps_copies {
-                    record::copy(record)
-                } else {
-                    None
-                },
+                copy: if self.keeps_copies { record::copy(record) } else { None },
             });
         }
         let acks = self.output.write(records).await?;
@@ -357,15 +328,11 @@ pub(super) async fn save(state: Arc<dyn StateStore>, position: Bytes) -> Result<
 
 /// Tears an end down, and gives it up if that takes too long.
 pub(super) async fn tear_down(teardown: impl Future<Output = Result<()>>) -> Result<()> {
-    timeout(TEARDOWN_TIMEOUT, teardown)
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!(
-                "the connector's teardown did not return within {} s; it was given up",
-                TEARDOWN_TIMEOUT.as_secs()
-            );
-            Err(Error::new(ErrorKind::Internal, message))
-        })
+    timeout(TEARDOWN_TIMEOUT, teardown).await.unwrap_or_else(|_| {
+        let message =
+            format!("the connector's teardown did not return within {} s; it was given up", TEARDOWN_TIMEOUT.as_secs());
+        Err(Error::new(ErrorKind::Internal, message))
+    })
 }
 
 /// Does what waits for a disk away from the tasks that serve requests.
@@ -374,10 +341,7 @@ pub(super) async fn on_disk<T: Send + 'static>(
 ) -> Result<T> {
     match tokio::task::spawn_blocking(job).await {
         Ok(done) => done.map_err(|error| state_error(&error)),
-        Err(panicked) => Err(Error::new(
-            ErrorKind::Internal,
-            format!("state storage failed: {panicked}"),
-        )),
+        Err(panicked) => Err(Error::new(ErrorKind::Internal, format!("state storage failed: {panicked}"))),
     }
 }
 

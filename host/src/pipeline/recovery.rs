@@ -31,10 +31,7 @@ pub struct Recovery {
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self {
-            pause_first: Duration::from_secs(1),
-            pause_max: Duration::from_secs(60),
-        }
+        Self { pause_first: Duration::from_secs(1), pause_max: Duration::from_secs(60) }
     }
 }
 
@@ -50,31 +47,17 @@ pub(super) struct Outage {
 
 impl Outage {
     /// Begins one, and says so. What has been failing for a while was warned of by the component.
-    pub(super) fn begin(
-        name: &str,
-        recovery: Recovery,
-        why: &Error,
-        acked: u64,
-        failing_for: Duration,
-    ) -> Self {
+    pub(super) fn begin(name: &str, recovery: Recovery, why: &Error, acked: u64, failing_for: Duration) -> Self {
         let pipeline = Some(name).filter(|name| !name.is_empty());
         let pause_max_s = recovery.pause_max.as_secs_f64();
-        let what = format!(
-            "interrupted: {why}; it is tried again, at most {pause_max_s} s apart, until it goes on"
-        );
+        let what = format!("interrupted: {why}; it is tried again, at most {pause_max_s} s apart, until it goes on");
         if failing_for >= OUTAGE_SAID_AFTER {
             tracing::info!(pipeline, "{what}");
         } else {
             tracing::warn!(pipeline, "{what}");
         }
         let now = Instant::now();
-        Self {
-            name: name.to_owned(),
-            recovery,
-            since: now.checked_sub(failing_for).unwrap_or(now),
-            attempts: 0,
-            acked,
-        }
+        Self { name: name.to_owned(), recovery, since: now.checked_sub(failing_for).unwrap_or(now), attempts: 0, acked }
     }
 
     /// Ends it, and says so.
@@ -109,9 +92,8 @@ impl Outage {
 
     /// Waits until records flow again, or there is nothing left that could.
     pub(super) async fn is_over(&self, mut counts: watch::Receiver<Counts>) {
-        let flows = |counts: &Counts| {
-            counts.acked > self.acked || (counts.source.caught_up && counts.read == counts.acked)
-        };
+        let flows =
+            |counts: &Counts| counts.acked > self.acked || (counts.source.caught_up && counts.read == counts.acked);
         if counts.wait_for(flows).await.is_err() {
             // Nobody counts any more: the round is at its end, which says more.
             std::future::pending::<()>().await;
@@ -201,13 +183,9 @@ mod tests {
 
     #[test]
     fn lengths_are_told_in_units_that_people_use() {
-        for (ms, text) in [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (12_340, "12.3 s"),
-            (245_000, "4 min 5 s"),
-            (7_800_000, "2 h 10 min"),
-        ] {
+        for (ms, text) in
+            [(0, "0 ms"), (999, "999 ms"), (12_340, "12.3 s"), (245_000, "4 min 5 s"), (7_800_000, "2 h 10 min")]
+        {
             assert_eq!(describe(Duration::from_millis(ms)), text);
         }
     }

@@ -29,14 +29,8 @@ fn unavailable() -> Error {
 impl Store {
     /// Fails with `error` from one second to another.
     fn failing(times: &[(u32, u32, Error)]) -> Self {
-        let outages = times
-            .iter()
-            .map(|(from, to, error)| (SECOND * *from, SECOND * *to, error.clone()));
-        Self {
-            since: Instant::now(),
-            outages: Arc::new(outages.collect()),
-            stored: Arc::default(),
-        }
+        let outages = times.iter().map(|(from, to, error)| (SECOND * *from, SECOND * *to, error.clone()));
+        Self { since: Instant::now(), outages: Arc::new(outages.collect()), stored: Arc::default() }
     }
 
     fn well() -> Self {
@@ -45,10 +39,7 @@ impl Store {
 
     fn ask(&self) -> Result<()> {
         let now = self.since.elapsed();
-        let outage = self
-            .outages
-            .iter()
-            .find(|(from, to, _)| (*from..*to).contains(&now));
+        let outage = self.outages.iter().find(|(from, to, _)| (*from..*to).contains(&now));
         outage.map_or(Ok(()), |(_, _, error)| Err(error.clone()))
     }
 
@@ -63,10 +54,7 @@ fn record(number: u64) -> Record {
         operation: Operation::Create,
         metadata: Default::default(),
         key: None,
-        payload: Change {
-            before: None,
-            after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))),
-        },
+        payload: Change { before: None, after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))) },
     }
 }
 
@@ -104,10 +92,7 @@ impl Input for Slow {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        let mut progress = Progress {
-            caught_up: self.next > self.last,
-            ..Progress::default()
-        };
+        let mut progress = Progress { caught_up: self.next > self.last, ..Progress::default() };
         progress.counters.insert("skipped".to_owned(), 1);
         progress.counters.insert("due".to_owned(), 7);
         Ok(progress)
@@ -128,21 +113,14 @@ struct Buffered {
 
 impl Buffered {
     fn new(store: &Store, held_max: usize) -> Self {
-        Self {
-            store: store.clone(),
-            held: Vec::new(),
-            held_max,
-        }
+        Self { store: store.clone(), held: Vec::new(), held_max }
     }
 
     fn put(&mut self) -> Vec<Ack> {
         let ack = |record: Record| {
             let number = number(&record.position);
             self.store.stored.lock().unwrap().push(number);
-            Ack {
-                position: record.position,
-                error: None,
-            }
+            Ack { position: record.position, error: None }
         };
         self.held.drain(..).map(ack).collect()
     }
@@ -175,19 +153,11 @@ impl Output for Buffered {
 }
 
 fn options(records_max: u64) -> Options {
-    Options {
-        name: "copy".to_owned(),
-        records_max: Some(records_max),
-        ..Options::default()
-    }
+    Options { name: "copy".to_owned(), records_max: Some(records_max), ..Options::default() }
 }
 
 fn pipeline(input: &Store, output: &Store, options: Options) -> Pipeline<Slow, Buffered> {
-    let input = Slow {
-        store: input.clone(),
-        next: u64::MAX,
-        last: 1000,
-    };
+    let input = Slow { store: input.clone(), next: u64::MAX, last: 1000 };
     Pipeline::new(input, Buffered::new(output, 3), options)
 }
 
@@ -232,20 +202,14 @@ fn numbers(last: u64) -> Vec<u64> {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
     for fails_reading in [true, false] {
-        let (flaky, well) = (
-            Store::failing(&[(5, 700, unavailable())]),
-            Store::failing(&[]),
-        );
+        let (flaky, well) = (Store::failing(&[(5, 700, unavailable())]), Store::failing(&[]));
         let (input, output) = match fails_reading {
             true => (flaky, well),
             false => (well, flaky),
         };
         let log = Log::default();
         let listening = log.listen();
-        let summary = pipeline(&input, &output, options(30))
-            .run(Stop::new())
-            .await
-            .unwrap();
+        let summary = pipeline(&input, &output, options(30)).run(Stop::new()).await.unwrap();
         drop(listening);
         assert_eq!(summary.ended, Ended::RecordsMax);
         let counts = &summary.counts;
@@ -255,10 +219,7 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
         let lines = log.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
         for (line, words) in [
-            (
-                &lines[0],
-                &["WARN", "interrupted: no answer from the store", "copy"][..],
-            ),
+            (&lines[0], &["WARN", "interrupted: no answer from the store", "copy"][..]),
             (&lines[1], &["INFO", "going on after", " min ", "copy"]),
         ] {
             for word in words {
@@ -271,16 +232,9 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
 #[tokio::test(start_paused = true)]
 async fn both_ends_may_fail_and_again() {
     // Far enough apart for the longest pause between two attempts.
-    let times = [
-        (3, 60, unavailable()),
-        (200, 201, unavailable()),
-        (300, 700, unavailable()),
-    ];
+    let times = [(3, 60, unavailable()), (200, 201, unavailable()), (300, 700, unavailable())];
     let (input, output) = (Store::failing(&times), Store::failing(&times));
-    let summary = pipeline(&input, &output, options(800))
-        .run(Stop::new())
-        .await
-        .unwrap();
+    let summary = pipeline(&input, &output, options(800)).run(Stop::new()).await.unwrap();
     assert_eq!(output.stored(), numbers(800));
     assert_eq!(summary.counts.outages, 3);
     assert_eq!(summary.counts.source.counter("skipped"), 4);
@@ -291,14 +245,7 @@ async fn both_ends_may_fail_and_again() {
 async fn a_run_until_caught_up_outlasts_an_outage_too() {
     let input = Store::failing(&[(5, 100, unavailable())]);
     let output = Store::well();
-    let mut pipeline = pipeline(
-        &input,
-        &output,
-        Options {
-            until_caught_up: true,
-            ..Options::default()
-        },
-    );
+    let mut pipeline = pipeline(&input, &output, Options { until_caught_up: true, ..Options::default() });
     pipeline.input.last = 20;
     let summary = pipeline.run(Stop::new()).await.unwrap();
     assert_eq!(summary.ended, Ended::CaughtUp);
@@ -323,10 +270,7 @@ async fn an_outage_in_which_nothing_was_due_is_over_when_the_source_has_caught_u
 async fn without_recovery_the_first_failure_ends_it() {
     let input = Store::failing(&[(5, 6, unavailable())]);
     let output = Store::well();
-    let options = Options {
-        recovery: None,
-        ..options(30)
-    };
+    let options = Options { recovery: None, ..options(30) };
     let done = pipeline(&input, &output, options).run(Stop::new()).await;
     assert_eq!(done.unwrap_err(), unavailable());
     assert_eq!(output.stored().len(), 10, "what was read is stored");
@@ -338,9 +282,7 @@ async fn what_was_never_open_fails_at_once() {
     for (input, output) in [(0, 9), (9, 0)] {
         let input = Store::failing(&[(input, 10, unavailable())]);
         let output = Store::failing(&[(output, 10, unavailable())]);
-        let done = pipeline(&input, &output, options(30))
-            .run(Stop::new())
-            .await;
+        let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
         assert_eq!(done.unwrap_err(), unavailable());
     }
     assert!(start.elapsed() < SECOND);
@@ -348,21 +290,11 @@ async fn what_was_never_open_fails_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
-    for kind in [
-        ErrorKind::Invalid,
-        ErrorKind::Denied,
-        ErrorKind::Corrupt,
-        ErrorKind::Trap,
-    ] {
+    for kind in [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Corrupt, ErrorKind::Trap] {
         let error = Error::new(kind, "never again");
-        for times in [
-            &[(5, 1000, error.clone())][..],
-            &[(5, 50, unavailable()), (50, 1000, error.clone())],
-        ] {
+        for times in [&[(5, 1000, error.clone())][..], &[(5, 50, unavailable()), (50, 1000, error.clone())]] {
             let (input, output) = (Store::failing(times), Store::well());
-            let done = pipeline(&input, &output, options(30))
-                .run(Stop::new())
-                .await;
+            let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
             assert_eq!(done.unwrap_err(), error);
             assert!(input.since.elapsed() < SECOND * 120);
         }
@@ -375,9 +307,7 @@ async fn keys_that_others_may_follow_are_waited_for_but_not_for_ever() {
     for (until_s, is_outlasted) in [(40, true), (100_000, false)] {
         let input = Store::failing(&[(5, until_s, ended.clone())]);
         let output = Store::well();
-        let done = pipeline(&input, &output, options(30))
-            .run(Stop::new())
-            .await;
+        let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
         match is_outlasted {
             true => assert_eq!(output.stored(), numbers(30)),
             false => assert_eq!(done.unwrap_err(), ended),
@@ -408,54 +338,33 @@ async fn it_goes_on_behind_what_was_kept_and_not_behind_its_beginning() {
     state.save_position(b"100").unwrap();
     let input = Store::failing(&[(5, 60, unavailable())]);
     let output = Store::well();
-    let options = Options {
-        state: Some(state.clone()),
-        ..options(20)
-    };
-    pipeline(&input, &output, options)
-        .run(Stop::new())
-        .await
-        .unwrap();
+    let options = Options { state: Some(state.clone()), ..options(20) };
+    pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
     assert_eq!(output.stored(), (101..=120).collect::<Vec<_>>());
     assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"120"[..]));
 
     // Nothing was acked before the outage: it begins where the run began.
     let input = Store::failing(&[(1, 60, unavailable())]);
     let output = Store::well();
-    let options = Options {
-        position: Some(b"7".to_vec()),
-        ..options_without_name(3)
-    };
-    pipeline(&input, &output, options)
-        .run(Stop::new())
-        .await
-        .unwrap();
+    let options = Options { position: Some(b"7".to_vec()), ..options_without_name(3) };
+    pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
     assert_eq!(output.stored(), [8, 9, 10]);
 }
 
 fn options_without_name(records_max: u64) -> Options {
-    Options {
-        name: String::new(),
-        ..options(records_max)
-    }
+    Options { name: String::new(), ..options(records_max) }
 }
 
 fn line(number: u64) -> String {
     let mut position = Vec::new();
     crate::record::json::encode_base64(number.to_string().as_bytes(), &mut position);
     let position = String::from_utf8(position).unwrap();
-    format!(
-        "{{\"position\":\"{position}\",\"operation\":\"create\",\"payload\":{{\"after\":{{\"n\":1}}}}}}\n"
-    )
+    format!("{{\"position\":\"{position}\",\"operation\":\"create\",\"payload\":{{\"after\":{{\"n\":1}}}}}}\n")
 }
 
 #[tokio::test(start_paused = true)]
 async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance() {
-    let output = Store::failing(&[
-        (0, 0, unavailable()),
-        (5, 600, unavailable()),
-        (603, 700, unavailable()),
-    ]);
+    let output = Store::failing(&[(0, 0, unavailable()), (5, 600, unavailable()), (603, 700, unavailable())]);
     let (mut sender, receiver) = duplex(100);
     let sending = tokio::spawn(async move {
         for n in 1..=1300 {
@@ -463,11 +372,7 @@ async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance
             sleep(SECOND / 2).await;
         }
     });
-    let pipeline = Pipeline::new(
-        JsonLinesInput::new(receiver),
-        Buffered::new(&output, 7),
-        Options::default(),
-    );
+    let pipeline = Pipeline::new(JsonLinesInput::new(receiver), Buffered::new(&output, 7), Options::default());
     let summary = pipeline.run(Stop::new()).await.unwrap();
     sending.await.unwrap();
     assert_eq!(summary.ended, Ended::InputEnded);
@@ -495,15 +400,10 @@ async fn the_end_of_a_stream_may_come_before_its_records_are_stored() {
         sender.write_all(lines).await.unwrap();
         sleep(SECOND / 2).await;
     });
-    let summary = Pipeline::new(JsonLinesInput::new(receiver), failing, Options::default())
-        .run(Stop::new())
-        .await
-        .unwrap();
+    let summary =
+        Pipeline::new(JsonLinesInput::new(receiver), failing, Options::default()).run(Stop::new()).await.unwrap();
     sending.await.unwrap();
-    assert_eq!(
-        (summary.ended, summary.counts.outages),
-        (Ended::InputEnded, 1)
-    );
+    assert_eq!((summary.ended, summary.counts.outages), (Ended::InputEnded, 1));
     assert_eq!(output.stored(), numbers(5));
 }
 
@@ -516,10 +416,7 @@ async fn a_stop_gives_what_can_be_read_only_once_the_grace_period() {
         let pipeline = Pipeline::new(
             JsonLinesInput::new(receiver),
             Buffered::new(&output, 4),
-            Options {
-                grace: SECOND * 20,
-                ..Options::default()
-            },
+            Options { grace: SECOND * 20, ..Options::default() },
         );
         let stop = Stop::new();
         let running = tokio::spawn(pipeline.run(stop.clone()));
@@ -530,11 +427,7 @@ async fn a_stop_gives_what_can_be_read_only_once_the_grace_period() {
         let done = running.await.unwrap();
         assert_eq!(output.stored().len(), stored);
         match stored {
-            0 => assert!(
-                done.unwrap_err()
-                    .message()
-                    .starts_with("4 of 4 records were not stored within 20 s"),
-            ),
+            0 => assert!(done.unwrap_err().message().starts_with("4 of 4 records were not stored within 20 s"),),
             _ => assert_eq!(done.unwrap().ended, Ended::Stopped),
         }
         assert!(output.since.elapsed() < SECOND * 1021);
@@ -555,10 +448,7 @@ impl Output for Unlucky {
     async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let mut acks = Vec::new();
         for record in records {
-            if self
-                .refuses
-                .is_some_and(|bad| bad == number(&record.position))
-            {
+            if self.refuses.is_some_and(|bad| bad == number(&record.position)) {
                 self.refuses = None;
                 acks.push(Ack {
                     position: record.position,
@@ -584,15 +474,8 @@ impl Output for Unlucky {
 async fn a_record_whose_body_broke_off_is_read_again() {
     let (input, output) = (Store::well(), Store::well());
     let pipeline = Pipeline::new(
-        Slow {
-            store: input,
-            next: u64::MAX,
-            last: 1000,
-        },
-        Unlucky {
-            inner: Buffered::new(&output, 1),
-            refuses: Some(4),
-        },
+        Slow { store: input, next: u64::MAX, last: 1000 },
+        Unlucky { inner: Buffered::new(&output, 1), refuses: Some(4) },
         options(10),
     );
     let summary = pipeline.run(Stop::new()).await.unwrap();
@@ -632,10 +515,9 @@ impl StateStore for Full {
             return self.kept.save_position(position);
         };
         Err(match error.kind() {
-            ErrorKind::Corrupt => crate::state::Error::Corrupt {
-                reason: "somebody wrote into it",
-                file: "position".into(),
-            },
+            ErrorKind::Corrupt => {
+                crate::state::Error::Corrupt { reason: "somebody wrote into it", file: "position".into() }
+            }
             _ => crate::state::Error::Folder {
                 action: "write",
                 folder: "state".into(),
@@ -648,18 +530,9 @@ impl StateStore for Full {
 #[tokio::test(start_paused = true)]
 async fn a_position_that_can_not_be_kept_is_kept_when_there_is_room_and_nothing_comes_twice() {
     let (input, output) = (Store::well(), Store::well());
-    let state = Arc::new(Full {
-        store: Store::failing(&[(3, 600, unavailable())]),
-        kept: MemoryState::new(),
-    });
-    let options = Options {
-        state: Some(state.clone()),
-        ..options(20)
-    };
-    let summary = pipeline(&input, &output, options)
-        .run(Stop::new())
-        .await
-        .unwrap();
+    let state = Arc::new(Full { store: Store::failing(&[(3, 600, unavailable())]), kept: MemoryState::new() });
+    let options = Options { state: Some(state.clone()), ..options(20) };
+    let summary = pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
     assert_eq!((summary.counts.acked, summary.counts.outages), (20, 1));
     assert_eq!(output.stored(), numbers(20));
     assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"20"[..]));
@@ -670,10 +543,7 @@ async fn a_state_that_is_damaged_is_no_outage() {
     let (input, output) = (Store::well(), Store::well());
     let damaged = Error::new(ErrorKind::Corrupt, "damaged");
     let options = Options {
-        state: Some(Arc::new(Full {
-            store: Store::failing(&[(3, 600, damaged)]),
-            kept: MemoryState::new(),
-        })),
+        state: Some(Arc::new(Full { store: Store::failing(&[(3, 600, damaged)]), kept: MemoryState::new() })),
         ..options(20)
     };
     let done = pipeline(&input, &output, options).run(Stop::new()).await;

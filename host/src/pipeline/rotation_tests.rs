@@ -58,9 +58,7 @@ async fn read(input: &mut FileInput, count: usize) -> Vec<Record> {
         }
     };
     let patience = Duration::from_secs(30);
-    tokio::time::timeout(patience, reading)
-        .await
-        .expect("lines come");
+    tokio::time::timeout(patience, reading).await.expect("lines come");
     records
 }
 
@@ -87,10 +85,7 @@ async fn a_renamed_file_is_read_to_its_end_and_then_the_new_one() {
     let lines = read(&mut input, 3).await;
     let texts: Vec<_> = lines.iter().map(text).collect();
     assert_eq!(texts, ["three", "half", "four"]);
-    assert!(
-        matches!(&lines[2].key, Some(Data::Raw(key)) if key == "1"),
-        "it counts anew"
-    );
+    assert!(matches!(&lines[2].key, Some(Data::Raw(key)) if key == "1"), "it counts anew");
     folder.append_to("log", "five\n");
     assert_eq!(read_texts(&mut input, 1).await, ["five"]);
     // Its position leads into the new file.
@@ -109,10 +104,7 @@ async fn a_run_until_caught_up_does_not_end_between_two_files() {
     folder.rename();
     folder.write("two\n");
     assert!(rest(&mut input).await.is_empty());
-    assert!(
-        !input.progress().await.unwrap().caught_up,
-        "there is another file"
-    );
+    assert!(!input.progress().await.unwrap().caught_up, "there is another file");
     assert_eq!(read_texts(&mut input, 1).await, ["two"]);
     assert!(rest(&mut input).await.is_empty());
     assert!(input.progress().await.unwrap().caught_up);

@@ -44,10 +44,7 @@ impl<I: Input, O: Output> Ends<I, O> {
 
     /// Tears both ends down after a failure, which is the one to report.
     pub(super) async fn give_up(&mut self) {
-        let _ = tokio::join!(
-            tear_down(self.input.teardown()),
-            tear_down(self.output.teardown())
-        );
+        let _ = tokio::join!(tear_down(self.input.teardown()), tear_down(self.output.teardown()));
     }
 }
 
@@ -83,11 +80,7 @@ pub(super) async fn run<I: Input, O: Output>(
     earlier: Progress,
     stop: &Stop,
 ) -> Round<I, O> {
-    let Ends {
-        input,
-        output,
-        again,
-    } = ends;
+    let Ends { input, output, again } = ends;
     let (queue_in, queue_out) = mpsc::channel(QUEUE_BATCHES);
     let (acked_in, acked_out) = watch::channel(None::<Bytes>);
     let acked = acked_in.subscribe();
@@ -101,11 +94,7 @@ pub(super) async fn run<I: Input, O: Output>(
         counts: counts.clone(),
         earlier,
     };
-    let keeper = Keeper {
-        state: options.state.as_ref().map(Arc::clone),
-        acked: acked_out,
-        kept: kept_in,
-    };
+    let keeper = Keeper { state: options.state.as_ref().map(Arc::clone), acked: acked_out, kept: kept_in };
     let mut parts = JoinSet::new();
     parts.spawn(async move {
         let (input, ended, torn_down) = reader.run(queue_in, kept_out).await;
@@ -118,10 +107,7 @@ pub(super) async fn run<I: Input, O: Output>(
     parts.spawn(async move { Part::Keeper(keeper.run().await) });
     let round = join(parts).await;
     let position = acked.borrow().clone();
-    Round {
-        position: position.filter(|position| !position.is_empty()),
-        ..round
-    }
+    Round { position: position.filter(|position| !position.is_empty()), ..round }
 }
 
 /// Waits for all tasks: one that fails makes the others end in good order. The first failure counts, and that of a
@@ -152,17 +138,9 @@ async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O
             failed.get_or_insert(Failure { error, is_at_work });
         }
     }
-    let failed = failed.or(hanging.map(|error| Failure {
-        error,
-        is_at_work: false,
-    }));
-    let ends = input.zip(left).and_then(|(input, left)| {
-        Some(Ends {
-            input,
-            output: left.output,
-            again: left.unacked?,
-        })
-    });
+    let failed = failed.or(hanging.map(|error| Failure { error, is_at_work: false }));
+    let ends =
+        input.zip(left).and_then(|(input, left)| Some(Ends { input, output: left.output, again: left.unacked? }));
     Round {
         ends,
         position: None,

@@ -35,11 +35,7 @@ impl Journal {
     }
 
     fn last(&self, pick: impl Fn(&Event) -> Option<u64>) -> u64 {
-        self.events()
-            .iter()
-            .filter_map(pick)
-            .next_back()
-            .unwrap_or_default()
+        self.events().iter().filter_map(pick).next_back().unwrap_or_default()
     }
 
     /// Nothing is kept before it is stored, and the source hears of nothing before it is kept.
@@ -52,10 +48,7 @@ impl Journal {
                     stored = number;
                 }
                 Event::Saved(number) => {
-                    assert!(
-                        number <= stored && number > saved,
-                        "{number} after {stored}, {saved}"
-                    );
+                    assert!(number <= stored && number > saved, "{number} after {stored}, {saved}");
                     saved = number;
                 }
                 Event::Acked(number) => assert!(number <= saved, "{number} after {saved}"),
@@ -71,10 +64,7 @@ fn record(number: u64) -> Record {
         operation: Operation::Create,
         metadata: Default::default(),
         key: None,
-        payload: Change {
-            before: None,
-            after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))),
-        },
+        payload: Change { before: None, after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))) },
     }
 }
 
@@ -107,9 +97,7 @@ impl Input for FakeInput {
         }
         let numbers = self.next..end;
         self.next = end;
-        numbers
-            .clone()
-            .for_each(|number| self.journal.note(Event::Read(number)));
+        numbers.clone().for_each(|number| self.journal.note(Event::Read(number)));
         Ok(Some(numbers.map(record).collect()))
     }
 
@@ -119,10 +107,7 @@ impl Input for FakeInput {
     }
 
     async fn progress(&mut self) -> Result<Progress> {
-        Ok(Progress {
-            caught_up: self.next > self.last,
-            ..Progress::default()
-        })
+        Ok(Progress { caught_up: self.next > self.last, ..Progress::default() })
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -162,10 +147,7 @@ impl FakeOutput {
                 self.journal.note(Event::Stored(number));
             }
             let error = is_refused.then(|| Error::new(ErrorKind::Invalid, "too large"));
-            Ack {
-                position: Bytes::from(number.to_string()),
-                error,
-            }
+            Ack { position: Bytes::from(number.to_string()), error }
         };
         held.into_iter().map(ack).collect()
     }
@@ -252,48 +234,21 @@ struct Bench {
 
 fn bench(last: u64, acking: Acking, options: Options) -> Bench {
     let journal = Journal::default();
-    let state = Arc::new(NotingState {
-        journal: journal.clone(),
-        ..NotingState::default()
-    });
-    let input = FakeInput {
-        journal: journal.clone(),
-        next: 1,
-        last,
-        batch: 10,
-        error: None,
-    };
-    let output = FakeOutput {
-        journal: journal.clone(),
-        acking,
-        held: Vec::new(),
-    };
-    let options = Options {
-        state: Some(state.clone()),
-        ..options
-    };
-    Bench {
-        journal,
-        state,
-        pipeline: Pipeline::new(input, output, options),
-    }
+    let state = Arc::new(NotingState { journal: journal.clone(), ..NotingState::default() });
+    let input = FakeInput { journal: journal.clone(), next: 1, last, batch: 10, error: None };
+    let output = FakeOutput { journal: journal.clone(), acking, held: Vec::new() };
+    let options = Options { state: Some(state.clone()), ..options };
+    Bench { journal, state, pipeline: Pipeline::new(input, output, options) }
 }
 
 fn until_caught_up() -> Options {
-    Options {
-        until_caught_up: true,
-        ..Options::default()
-    }
+    Options { until_caught_up: true, ..Options::default() }
 }
 
 impl Bench {
     async fn run(self) -> (Journal, Option<u64>, Result<Summary>) {
         let done = self.pipeline.run(Stop::new()).await;
-        let kept = self
-            .state
-            .load_position()
-            .unwrap()
-            .map(|position| number(&position));
+        let kept = self.state.load_position().unwrap().map(|position| number(&position));
         self.journal.check_order();
         (self.journal, kept, done)
     }
@@ -308,45 +263,21 @@ async fn records_are_stored_kept_and_acked_in_this_order() {
     assert_eq!(summary.counts.bytes, 12_340);
     assert_eq!(summary.position.as_deref(), Some(&b"1234"[..]));
     assert_eq!(kept, Some(1234));
-    let acked = journal.last(|event| {
-        if let Event::Acked(n) = event {
-            Some(*n)
-        } else {
-            None
-        }
-    });
+    let acked = journal.last(|event| if let Event::Acked(n) = event { Some(*n) } else { None });
     assert_eq!(acked, 1234);
     let downs = [Event::InputDown, Event::OutputDown];
-    assert_eq!(
-        journal
-            .events()
-            .iter()
-            .filter(|event| downs.contains(event))
-            .count(),
-        2
-    );
+    assert_eq!(journal.events().iter().filter(|event| downs.contains(event)).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_goes_on_behind_the_kept_position_and_an_option_overrides_it() {
-    let Bench {
-        journal,
-        state,
-        pipeline,
-    } = bench(30, Acking::AtOnce, until_caught_up());
+    let Bench { journal, state, pipeline } = bench(30, Acking::AtOnce, until_caught_up());
     state.kept.save_position(b"20").unwrap();
     pipeline.run(Stop::new()).await.unwrap();
     assert_eq!(journal.events()[0], Event::Read(21));
 
-    let options = Options {
-        position: Some(b"25".to_vec()),
-        ..until_caught_up()
-    };
-    let Bench {
-        journal,
-        state,
-        pipeline,
-    } = bench(30, Acking::AtOnce, options);
+    let options = Options { position: Some(b"25".to_vec()), ..until_caught_up() };
+    let Bench { journal, state, pipeline } = bench(30, Acking::AtOnce, options);
     state.kept.save_position(b"20").unwrap();
     pipeline.run(Stop::new()).await.unwrap();
     assert_eq!(journal.events()[0], Event::Read(26));
@@ -359,22 +290,14 @@ async fn an_output_that_owes_acks_is_called_without_records() {
     let (stop, mut counts) = (Stop::new(), pipeline.counts());
     let running = tokio::spawn(pipeline.run(stop.clone()));
     counts.wait_for(|counts| counts.acked == 5).await.unwrap();
-    assert!(
-        start.elapsed() <= Duration::from_millis(100),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() <= Duration::from_millis(100), "{:?}", start.elapsed());
     stop.stop();
     assert_eq!(running.await.unwrap().unwrap().counts.acked, 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_flushes_acks_and_keeps_what_was_read() {
-    let Bench {
-        journal,
-        state,
-        pipeline,
-    } = bench(25, Acking::OnFlush, Options::default());
+    let Bench { journal, state, pipeline } = bench(25, Acking::OnFlush, Options::default());
     let (stop, mut counts) = (Stop::new(), pipeline.counts());
     let running = tokio::spawn(pipeline.run(stop.clone()));
     counts.wait_for(|counts| counts.read == 25).await.unwrap();
@@ -388,39 +311,24 @@ async fn a_stop_flushes_acks_and_keeps_what_was_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_up_after_the_grace_period_and_keeps_nothing_that_is_not_stored() {
-    let options = Options {
-        grace: Duration::from_secs(3),
-        ..Options::default()
-    };
-    let Bench {
-        state, pipeline, ..
-    } = bench(25, Acking::Never, options);
+    let options = Options { grace: Duration::from_secs(3), ..Options::default() };
+    let Bench { state, pipeline, .. } = bench(25, Acking::Never, options);
     let (stop, mut counts) = (Stop::new(), pipeline.counts());
     let running = tokio::spawn(pipeline.run(stop.clone()));
     counts.wait_for(|counts| counts.read == 25).await.unwrap();
     let start = Instant::now();
     stop.stop();
     let error = running.await.unwrap().unwrap_err();
-    assert!(
-        error
-            .message()
-            .starts_with("25 of 25 records were not stored within 3 s"),
-        "{error}"
-    );
+    assert!(error.message().starts_with("25 of 25 records were not stored within 3 s"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(4));
     assert_eq!(state.load_position().unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_record_stops_the_pipeline_in_front_of_it() {
-    let (journal, kept, done) = bench(100, Acking::Refusing(37), until_caught_up())
-        .run()
-        .await;
+    let (journal, kept, done) = bench(100, Acking::Refusing(37), until_caught_up()).run().await;
     let error = done.unwrap_err();
-    assert_eq!(
-        error.message(),
-        "record 37 at position `37` was refused: too large"
-    );
+    assert_eq!(error.message(), "record 37 at position `37` was refused: too large");
     assert_eq!(kept, Some(36));
     let events = journal.events();
     assert!(events.contains(&Event::InputDown) && events.contains(&Event::OutputDown));
@@ -428,10 +336,7 @@ async fn a_refused_record_stops_the_pipeline_in_front_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_write_keeps_what_was_stored_before() {
-    let options = Options {
-        recovery: None,
-        ..until_caught_up()
-    };
+    let options = Options { recovery: None, ..until_caught_up() };
     let (_, kept, done) = bench(100, Acking::Failing(30), options).run().await;
     assert_eq!(done.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(kept, Some(30));
@@ -448,10 +353,7 @@ async fn what_was_read_before_the_input_failed_is_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pipeline_ends_after_as_many_records_as_were_wanted() {
-    let options = Options {
-        records_max: Some(17),
-        ..Options::default()
-    };
+    let options = Options { records_max: Some(17), ..Options::default() };
     let (_, kept, done) = bench(100, Acking::OnFlush, options).run().await;
     assert_eq!(done.unwrap().ended, Ended::RecordsMax);
     assert_eq!(kept, Some(17));
@@ -482,24 +384,12 @@ impl Output for Stuck {
 #[tokio::test(start_paused = true)]
 async fn an_output_that_stands_still_holds_the_input_back() {
     let journal = Journal::default();
-    let input = FakeInput {
-        journal: journal.clone(),
-        next: 1,
-        last: 1000,
-        batch: 10,
-        error: None,
-    };
+    let input = FakeInput { journal: journal.clone(), next: 1, last: 1000, batch: 10, error: None };
     let pipeline = Pipeline::new(input, Stuck(journal.clone()), Options::default());
     let stop = Stop::new();
     let running = tokio::spawn(pipeline.run(stop.clone()));
     sleep(Duration::from_secs(5)).await;
-    let read = journal.last(|event| {
-        if let Event::Read(n) = event {
-            Some(*n)
-        } else {
-            None
-        }
-    });
+    let read = journal.last(|event| if let Event::Read(n) = event { Some(*n) } else { None });
     assert!((10..=40).contains(&read), "{read}");
     stop.stop();
     // The call that hangs is given up with its output: it can't be torn down any more.
@@ -509,9 +399,7 @@ async fn an_output_that_stands_still_holds_the_input_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_before_the_start_opens_nothing() {
-    let Bench {
-        journal, pipeline, ..
-    } = bench(10, Acking::AtOnce, Options::default());
+    let Bench { journal, pipeline, .. } = bench(10, Acking::AtOnce, Options::default());
     let stop = Stop::new();
     stop.stop();
     let summary = pipeline.run(stop).await.unwrap();
@@ -524,6 +412,5 @@ fn a_pipeline_of_the_connectors_own_ends_may_run_in_a_task() {
     fn check(run: impl Future + Send) -> impl Future + Send {
         run
     }
-    let _ =
-        |pipeline: Pipeline<crate::Source, crate::Destination>| check(pipeline.run(Stop::new()));
+    let _ = |pipeline: Pipeline<crate::Source, crate::Destination>| check(pipeline.run(Stop::new()));
 }

@@ -24,11 +24,7 @@ struct Counted {
 /// The stream of a body of this length; as it is where the sender did not say.
 pub(super) fn counted(stream: DynInputStream, length: Option<u64>) -> DynInputStream {
     match length {
-        Some(length) => Box::new(Counted {
-            stream,
-            length,
-            bytes: 0,
-        }),
+        Some(length) => Box::new(Counted { stream, length, bytes: 0 }),
         None => stream,
     }
 }
@@ -44,9 +40,7 @@ impl InputStream for Counted {
                 }
                 Ok(piece)
             }
-            Err(StreamError::Closed) if bytes < length => {
-                Err(failed(Mismatch::Shorter { length, bytes }))
-            }
+            Err(StreamError::Closed) if bytes < length => Err(failed(Mismatch::Shorter { length, bytes })),
             other => other,
         }
     }
@@ -80,18 +74,9 @@ mod tests {
             let whole = body("whole", length).collect().await;
             assert_eq!(whole.unwrap(), "whole");
         }
-        for (length, why) in [
-            (4, "longer"),
-            (0, "longer"),
-            (6, "shorter"),
-            (u64::MAX, "shorter"),
-        ] {
+        for (length, why) in [(4, "longer"), (0, "longer"), (6, "shorter"), (u64::MAX, "shorter")] {
             let error = body("whole", Some(length)).collect().await.unwrap_err();
-            assert_eq!(
-                error.kind(),
-                ErrorKind::Corrupt,
-                "nothing to wait for: {error}"
-            );
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "nothing to wait for: {error}");
             let expected = format!("a body is {why} than its record says; length=`{length}`");
             assert!(error.message().starts_with(&expected), "{error}");
         }

@@ -69,18 +69,10 @@ impl FileState {
         let folder = folder.into();
         let fail = |action| {
             let folder = folder.clone();
-            move |source| Error::Folder {
-                action,
-                folder,
-                source,
-            }
+            move |source| Error::Folder { action, folder, source }
         };
         // 1. The folder.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(fail("create"))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail("create"))?;
         if let Some(parent) = folder.canonicalize().ok().as_deref().and_then(Path::parent) {
             // So that a folder made just now is still there after a power cut; no right to it is no error.
             let _ = File::open(parent).and_then(|parent| parent.sync_all());
@@ -116,11 +108,7 @@ impl FileState {
                 kept.push((name, metadata.len().saturating_sub(HEADER_BYTES as u64)));
             }
         }
-        Ok(Self {
-            folder,
-            lock,
-            usage: Mutex::new(Usage::of(quota, kept)),
-        })
+        Ok(Self { folder, lock, usage: Mutex::new(Usage::of(quota, kept)) })
     }
 
     /// The folder.
@@ -150,8 +138,8 @@ impl FileState {
     fn write(&self, _usage: &Usage, file: &str, value: &[u8]) -> Result<(), Error> {
         let path = self.folder.join(file);
         let temporary = self.folder.join(format!("{file}{TEMPORARY_SUFFIX}"));
-        let written = write_synced(&temporary, &header(file, value), value)
-            .and_then(|()| fs::rename(&temporary, &path));
+        let written =
+            write_synced(&temporary, &header(file, value), value).and_then(|()| fs::rename(&temporary, &path));
         if let Err(source) = written {
             // What is there takes the space that may be missing; if this fails too, the next start does it.
             let _ = fs::remove_file(&temporary);
@@ -167,11 +155,7 @@ impl FileState {
     }
 
     fn fail(&self, action: &'static str, source: io::Error) -> Error {
-        Error::Folder {
-            action,
-            folder: self.folder.clone(),
-            source,
-        }
+        Error::Folder { action, folder: self.folder.clone(), source }
     }
 }
 
@@ -206,10 +190,8 @@ impl StateStore for FileState {
 
     fn list(&self) -> Result<Vec<String>, Error> {
         let files = list(&self.folder).map_err(|source| self.fail("list", source))?;
-        let mut names: Vec<String> = files
-            .iter()
-            .filter_map(|file| unescape(file.strip_suffix(VALUE_SUFFIX)?))
-            .collect();
+        let mut names: Vec<String> =
+            files.iter().filter_map(|file| unescape(file.strip_suffix(VALUE_SUFFIX)?)).collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -251,19 +233,12 @@ fn write_pid(lock: &mut File) -> io::Result<()> {
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let bytes_max = (HEADER_BYTES + VALUE_BYTES_MAX) as u64;
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(bytes_max + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 pub(super) fn write_synced(path: &Path, header: &[u8], value: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(header)?;
     file.write_all(value)?;
     file.sync_all()
@@ -286,9 +261,7 @@ fn unframe(file: &str, mut bytes: Vec<u8>) -> Result<Vec<u8>, &'static str> {
         return Err("not a state file of this version");
     }
     let word = |from: usize| {
-        let bytes = bytes[from..from + 8]
-            .try_into()
-            .expect("a slice of eight bytes");
+        let bytes = bytes[from..from + 8].try_into().expect("a slice of eight bytes");
         u64::from_le_bytes(bytes)
     };
     let (length, sum) = (word(8), word(16));

@@ -35,14 +35,8 @@ impl MemoryState {
     /// State that is empty, and may become as large as this.
     #[must_use]
     pub fn with_quota(quota: Quota) -> Self {
-        let kept = Kept {
-            usage: Usage::of(quota, []),
-            values: BTreeMap::new(),
-            position: None,
-        };
-        Self {
-            kept: Mutex::new(kept),
-        }
+        let kept = Kept { usage: Usage::of(quota, []), values: BTreeMap::new(), position: None };
+        Self { kept: Mutex::new(kept) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

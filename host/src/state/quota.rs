@@ -18,19 +18,13 @@ impl Quota {
     /// Of state in memory, where it is held by a process that may have many: four of the largest values.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self {
-            bytes_max: 512 << 20,
-            ..Self::default()
-        }
+        Self { bytes_max: 512 << 20, ..Self::default() }
     }
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self {
-            bytes_max: 4 << 30,
-            names_max: 10_000,
-        }
+        Self { bytes_max: 4 << 30, names_max: 10_000 }
     }
 }
 
@@ -45,11 +39,7 @@ pub(super) struct Usage {
 impl Usage {
     /// Of a store that keeps values of these names and sizes.
     pub(super) fn of(quota: Quota, values: impl IntoIterator<Item = (String, u64)>) -> Self {
-        let mut usage = Self {
-            quota,
-            sizes: BTreeMap::new(),
-            bytes: 0,
-        };
+        let mut usage = Self { quota, sizes: BTreeMap::new(), bytes: 0 };
         for (name, bytes) in values {
             usage.saved(&name, bytes);
         }

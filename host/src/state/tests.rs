@@ -38,16 +38,11 @@ fn what_was_saved_last_is_loaded() {
 
 #[test]
 fn a_store_is_full_one_byte_and_one_name_above_its_quota() {
-    let quota = Quota {
-        bytes_max: 10,
-        names_max: 2,
-    };
+    let quota = Quota { bytes_max: 10, names_max: 2 };
     let parent = tempfile::tempdir().unwrap();
     let open = || FileState::open_with(parent.path(), quota).unwrap();
     let is_full = |saved: Result<(), Error>, expected| {
-        let Err(error @ Error::Full { what, .. }) = saved else {
-            panic!("{saved:?}")
-        };
+        let Err(error @ Error::Full { what, .. }) = saved else { panic!("{saved:?}") };
         assert_eq!(what, expected);
         assert!(error.to_string().contains("remove the pipeline's state"));
     };
@@ -68,17 +63,12 @@ fn a_store_is_full_one_byte_and_one_name_above_its_quota() {
     fill(&open());
     // Counted anew from what is there; the position is not part of it.
     let state = open();
-    state
-        .save_position(b"a position of more than ten bytes")
-        .unwrap();
+    state.save_position(b"a position of more than ten bytes").unwrap();
     is_full(state.save("c", b"12345"), "bytes");
     is_full(state.save("d", b""), "names");
     drop(state);
     // One that was filled under another quota can become smaller, not larger.
-    let quota = Quota {
-        bytes_max: 1,
-        names_max: 1,
-    };
+    let quota = Quota { bytes_max: 1, names_max: 1 };
     let state = FileState::open_with(parent.path(), quota).unwrap();
     state.save("c", b"123").unwrap();
     is_full(state.save("c", b"1234"), "bytes");
@@ -112,27 +102,12 @@ fn a_lock_ends_with_its_state_though_a_child_still_has_the_file() {
 #[test]
 fn any_name_is_a_name_and_none_leaves_the_folder() {
     in_both(|state| {
-        let names = [
-            "..",
-            ".",
-            "/etc/passwd",
-            "../../x",
-            "a/b",
-            "A",
-            "a",
-            "é\u{0}%2e",
-            "lock",
-            " ",
-        ];
+        let names = ["..", ".", "/etc/passwd", "../../x", "a/b", "A", "a", "é\u{0}%2e", "lock", " "];
         for (index, name) in names.iter().enumerate() {
             state.save(name, &[index as u8]).unwrap();
         }
         for (index, name) in names.iter().enumerate() {
-            assert_eq!(
-                state.load(name).unwrap().unwrap(),
-                [index as u8],
-                "{name:?}"
-            );
+            assert_eq!(state.load(name).unwrap().unwrap(), [index as u8], "{name:?}");
         }
         let mut sorted = names.to_vec();
         sorted.sort_unstable();
@@ -165,14 +140,8 @@ fn a_folder_belongs_to_one_at_a_time() {
     let (_parent, state) = open();
     let error = FileState::open(state.folder()).unwrap_err();
     let message = error.to_string();
-    assert!(
-        message.contains(state.folder().to_str().unwrap()),
-        "{message}"
-    );
-    assert!(
-        message.ends_with(&format!("pid=`{}`", std::process::id())),
-        "{message}"
-    );
+    assert!(message.contains(state.folder().to_str().unwrap()), "{message}");
+    assert!(message.ends_with(&format!("pid=`{}`", std::process::id())), "{message}");
     let folder = state.folder().to_owned();
     drop(state);
     FileState::open(folder).unwrap();
@@ -183,13 +152,7 @@ fn another_process_is_kept_out_and_its_end_frees_the_folder() {
     let (_parent, state) = open();
     let folder = state.folder().to_owned();
     // `flock` of util-linux takes the very lock; `-n` fails at once where it is held.
-    let flock = || {
-        Command::new("flock")
-            .arg("-n")
-            .arg(folder.join(LOCK))
-            .arg("true")
-            .status()
-    };
+    let flock = || Command::new("flock").arg("-n").arg(folder.join(LOCK)).arg("true").status();
     let Ok(status) = flock() else {
         eprintln!("skipped: no `flock` command");
         return;
@@ -238,19 +201,13 @@ fn a_file_that_was_torn_or_changed_is_corrupt() {
     // Cut anywhere, a bit flipped anywhere, and longer than it was.
     for length in 0..good.len() {
         fs::write(&path, &good[..length]).unwrap();
-        assert!(
-            matches!(state.load("plan"), Err(Error::Corrupt { .. })),
-            "{length}"
-        );
+        assert!(matches!(state.load("plan"), Err(Error::Corrupt { .. })), "{length}");
     }
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &bad).unwrap();
-        assert!(
-            matches!(state.load("plan"), Err(Error::Corrupt { .. })),
-            "{bit}"
-        );
+        assert!(matches!(state.load("plan"), Err(Error::Corrupt { .. })), "{bit}");
     }
     let mut longer = good.clone();
     longer.push(0);
@@ -266,11 +223,7 @@ fn a_file_that_was_torn_or_changed_is_corrupt() {
 fn a_file_under_another_name_is_corrupt() {
     let (_parent, state) = open();
     state.save("a", b"one").unwrap();
-    fs::rename(
-        state.folder().join("a.value"),
-        state.folder().join("b.value"),
-    )
-    .unwrap();
+    fs::rename(state.folder().join("a.value"), state.folder().join("b.value")).unwrap();
     assert!(matches!(state.load("b"), Err(Error::Corrupt { .. })));
     assert_eq!(state.load("a").unwrap(), None);
 }
@@ -283,13 +236,7 @@ fn a_write_that_fails_leaves_the_old_value_and_names_the_folder() {
     let in_the_way = state.folder().join("plan.value.new");
     fs::create_dir(&in_the_way).unwrap();
     let error = state.save("plan", b"new").unwrap_err();
-    assert!(matches!(
-        error,
-        Error::Folder {
-            action: "write",
-            ..
-        }
-    ));
+    assert!(matches!(error, Error::Folder { action: "write", .. }));
     assert!(error.to_string().contains(state.folder().to_str().unwrap()));
     assert_eq!(state.load("plan").unwrap().unwrap(), b"old");
     fs::remove_dir(&in_the_way).unwrap();
@@ -310,13 +257,7 @@ fn a_folder_that_can_not_be_made_is_named() {
     let file = parent.path().join("file");
     fs::write(&file, b"").unwrap();
     let error = FileState::open(file.join("state")).unwrap_err();
-    assert!(matches!(
-        error,
-        Error::Folder {
-            action: "create",
-            ..
-        }
-    ));
+    assert!(matches!(error, Error::Folder { action: "create", .. }));
     assert!(error.to_string().contains("file/state"));
 }
 
@@ -341,9 +282,6 @@ fn writers_at_once_do_not_mix() {
 fn a_value_that_is_too_large_is_refused() {
     in_both(|state| {
         let value = vec![0; VALUE_BYTES_MAX + 1];
-        assert!(matches!(
-            state.save("plan", &value),
-            Err(Error::Size { .. })
-        ));
+        assert!(matches!(state.save("plan", &value), Err(Error::Size { .. })));
     });
 }

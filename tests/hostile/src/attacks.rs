@@ -5,9 +5,7 @@
 use crate::bounds;
 use crate::component::Settings;
 use crate::component::bindings::opencdc::connector::state;
-use crate::component::bindings::opencdc::connector::types::{
-    Change, Data, Error, ErrorKind, Operation, Record,
-};
+use crate::component::bindings::opencdc::connector::types::{Change, Data, Error, ErrorKind, Operation, Record};
 use crate::component::bindings::wasi::logging::logging;
 use crate::request;
 use crate::specification::ESCAPES;
@@ -79,10 +77,7 @@ pub(crate) fn record(position: &[u8], payload: Data) -> Record {
         operation: Operation::Create,
         metadata: Vec::new(),
         key: Some(Data::Raw(b"hostile".to_vec())),
-        payload: Change {
-            before: None,
-            after: Some(payload),
-        },
+        payload: Change { before: None, after: Some(payload) },
     }
 }
 
@@ -95,11 +90,7 @@ pub(crate) fn text(settings: &Settings, name: &str) -> String {
 
 /// An error of this kind.
 pub(crate) fn error(kind: ErrorKind, message: String) -> Error {
-    Error {
-        kind,
-        message,
-        retry_after_ms: None,
-    }
+    Error { kind, message, retry_after_ms: None }
 }
 
 /// Tells all settings.
@@ -161,10 +152,8 @@ fn positions(settings: &Settings) -> Result<Loot, Error> {
 
 /// Saves a value under the name `text`, and tells what the host says.
 fn save(settings: &Settings) -> Result<Loot, Error> {
-    Ok(Loot::Text(
-        match state::save(&text(settings, "text"), b"value") {
-            Ok(()) => "saved".to_owned(),
-            Err(error) => format!("{:?}: {}", error.kind, error.message),
-        },
-    ))
+    Ok(Loot::Text(match state::save(&text(settings, "text"), b"value") {
+        Ok(()) => "saved".to_owned(),
+        Err(error) => format!("{:?}: {}", error.kind, error.message),
+    }))
 }

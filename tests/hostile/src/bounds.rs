@@ -131,9 +131,7 @@ pub(crate) fn structured(settings: &Settings) -> Result<Loot, Error> {
 
 /// Hands out a record whose payload is the object at `request.path`, and says that it has `bytes` bytes.
 pub(crate) fn body(settings: &Settings) -> Result<Loot, Error> {
-    let length = settings
-        .contains_key("bytes")
-        .then(|| number(settings, "bytes") as u64);
+    let length = settings.contains_key("bytes").then(|| number(settings, "bytes") as u64);
     let bytes = stream(settings)?;
     let payload = Data::Body(Body { length, bytes });
     Ok(Loot::Records(vec![record(b"1", payload)]))

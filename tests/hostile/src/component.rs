@@ -13,10 +13,7 @@ use crate::attacks::{self, Loot};
 use crate::bounds;
 use crate::specification;
 
-#[expect(
-    unsafe_code,
-    reason = "generated: the canonical ABI hands memory over by address"
-)]
+#[expect(unsafe_code, reason = "generated: the canonical ABI hands memory over by address")]
 pub(crate) mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
@@ -74,9 +71,7 @@ struct SourceResource {
 impl SourceResource {
     fn strike(&self, call: &str) -> Result<(), Error> {
         let loot = strike(&self.settings, call)?;
-        self.records
-            .borrow_mut()
-            .extend(loot.into_iter().flat_map(Loot::into_records));
+        self.records.borrow_mut().extend(loot.into_iter().flat_map(Loot::into_records));
         Ok(())
     }
 }
@@ -87,10 +82,7 @@ impl source::Guest for Component {
 
 impl source::GuestSource for SourceResource {
     fn configure(settings: types::Settings) -> Result<source::Source, Error> {
-        let this = Self {
-            settings: settings.into_iter().collect(),
-            records: RefCell::default(),
-        };
+        let this = Self { settings: settings.into_iter().collect(), records: RefCell::default() };
         this.strike("configure")?;
         Ok(source::Source::new(this))
     }
@@ -152,10 +144,7 @@ impl destination::GuestDestination for DestinationResource {
     fn configure(settings: types::Settings) -> Result<destination::Destination, Error> {
         let settings = settings.into_iter().collect();
         strike(&settings, "configure")?;
-        Ok(destination::Destination::new(Self {
-            settings,
-            acks: RefCell::default(),
-        }))
+        Ok(destination::Destination::new(Self { settings, acks: RefCell::default() }))
     }
 
     fn open(&self) -> Result<(), Error> {
@@ -165,15 +154,8 @@ impl destination::GuestDestination for DestinationResource {
     fn write(&self, records: Vec<Record>) -> Result<Vec<destination::Ack>, Error> {
         for record in records {
             let loot = strike(&self.settings, "write")?;
-            let told = |loot: Loot| Error {
-                kind: ErrorKind::Invalid,
-                message: loot.into_text(),
-                retry_after_ms: None,
-            };
-            self.acks.borrow_mut().push(destination::Ack {
-                position: record.position,
-                error: loot.map(told),
-            });
+            let told = |loot: Loot| Error { kind: ErrorKind::Invalid, message: loot.into_text(), retry_after_ms: None };
+            self.acks.borrow_mut().push(destination::Ack { position: record.position, error: loot.map(told) });
         }
         Ok(self.acks.take())
     }

@@ -2,9 +2,7 @@
 //! `request.scheme`, `request.body`, and headers by `request.header.NAME`.
 
 use ::wasi::http::outgoing_handler;
-use ::wasi::http::types::{
-    ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
-};
+use ::wasi::http::types::{ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme};
 use ::wasi::io::streams::StreamError;
 
 use crate::attacks::{Loot, error, text};
@@ -46,10 +44,7 @@ fn unmade(what: &str) -> Error {
 pub(crate) fn send(settings: &Settings) -> Result<Result<Answer, ErrorCode>, Error> {
     let outgoing = head(settings)?;
     let bytes = text(settings, "request.body").into_bytes();
-    let body = (!bytes.is_empty())
-        .then(|| outgoing.body())
-        .transpose()
-        .map_err(|()| unmade("the body"))?;
+    let body = (!bytes.is_empty()).then(|| outgoing.body()).transpose().map_err(|()| unmade("the body"))?;
     let future = match outgoing_handler::handle(outgoing, None) {
         Ok(future) => future,
         Err(code) => return Ok(Err(code)),
@@ -57,9 +52,7 @@ pub(crate) fn send(settings: &Settings) -> Result<Result<Answer, ErrorCode>, Err
     if let Some(body) = body {
         let stream = body.write().map_err(|()| unmade("the body"))?;
         // A host that refuses the request takes no more of it.
-        let _ = bytes
-            .chunks(WRITE_BYTES)
-            .try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
+        let _ = bytes.chunks(WRITE_BYTES).try_for_each(|chunk| stream.blocking_write_and_flush(chunk));
         drop(stream);
         let _ = OutgoingBody::finish(body, None);
     }
@@ -84,13 +77,8 @@ fn head(settings: &Settings) -> Result<OutgoingRequest, Error> {
     };
     let endpoint = text(settings, "aws.endpoint");
     let (scheme, authority) = endpoint.split_once("://").unwrap_or(("http", &endpoint));
-    let authority = settings
-        .get("request.authority")
-        .map_or(authority, String::as_str);
-    let scheme = match settings
-        .get("request.scheme")
-        .map_or(scheme, String::as_str)
-    {
+    let authority = settings.get("request.authority").map_or(authority, String::as_str);
+    let scheme = match settings.get("request.scheme").map_or(scheme, String::as_str) {
         "https" => Scheme::Https,
         "http" => Scheme::Http,
         other => Scheme::Other(other.to_owned()),
@@ -120,11 +108,7 @@ fn read(response: IncomingResponse) -> Result<Answer, Error> {
             }
         }
     }
-    Ok(Answer {
-        status,
-        headers,
-        body,
-    })
+    Ok(Answer { status, headers, body })
 }
 
 fn fields(settings: &Settings) -> Result<Fields, Error> {

@@ -2,9 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::component::bindings::exports::opencdc::connector::specifier::{
-    Parameter, ParameterType, Specification,
-};
+use crate::component::bindings::exports::opencdc::connector::specifier::{Parameter, ParameterType, Specification};
 
 /// Stands once in the file. Tests find it by its beginning and write a name behind that, filled up with blanks.
 static VARIANT: [u8; 64] = *b"hostile-variant:plain                                           ";
@@ -34,19 +32,12 @@ fn parameter(name: &str, description: &str, secret: bool) -> Parameter {
 }
 
 fn many(count: usize) -> Vec<Parameter> {
-    (0..count)
-        .map(|number| parameter(&format!("parameter-{number}"), "One of many.", false))
-        .collect()
+    (0..count).map(|number| parameter(&format!("parameter-{number}"), "One of many.", false)).collect()
 }
 
 /// The specification of this variant.
 pub(crate) fn specify() -> Specification {
-    let secrets = |secret| -> Vec<Parameter> {
-        SECRETS
-            .iter()
-            .map(|name| parameter(name, "A key.", secret))
-            .collect()
-    };
+    let secrets = |secret| -> Vec<Parameter> { SECRETS.iter().map(|name| parameter(name, "A key.", secret)).collect() };
     let (mut text, mut parameters) = (String::new(), secrets(true));
     match variant() {
         "no-parameters" => parameters.clear(),
@@ -76,5 +67,4 @@ pub(crate) fn specify() -> Specification {
 
 /// What a terminal would obey: a title, colours, a bell, a line written over, a C1 control, text turned round, the
 /// separators that some take for ends of lines.
-pub(crate) const ESCAPES: &str =
-    "\u{1b}]0;title\u{7}\u{1b}[31m\r\u{8}\u{0}\u{9b}2J\u{202e}\u{2028}\nerror: forged";
+pub(crate) const ESCAPES: &str = "\u{1b}]0;title\u{7}\u{1b}[31m\r\u{8}\u{0}\u{9b}2J\u{202e}\u{2028}\nerror: forged";

@@ -39,11 +39,7 @@ struct Hand {
 
 /// A server whose clock stands but for the churn, and whose pages are small.
 pub fn options(dice: &mut Dice) -> Options {
-    Options {
-        clock: Clock::manual(SystemTime::now()),
-        page_size_max: 20 + dice.below(100),
-        ..Options::default()
-    }
+    Options { clock: Clock::manual(SystemTime::now()), page_size_max: 20 + dice.below(100), ..Options::default() }
 }
 
 impl Churn {
@@ -84,10 +80,7 @@ impl Churn {
             on(Stage::AfterAct, Operation::GetObject, Hand::sometimes),
             on(Stage::BeforeAct, Operation::ListObjectVersions, Hand::often),
         ];
-        Self {
-            hand,
-            _hooks: hooks,
-        }
+        Self { hand, _hooks: hooks }
     }
 
     /// Stops until the next process lists.
@@ -171,10 +164,7 @@ impl Hand {
     fn begin(&mut self) {
         self.made += 1;
         let key = format!("a/upload {:05}", self.made);
-        let id = self
-            .store
-            .begin_upload(PHOTOS, &key, ObjectHeaders::default())
-            .unwrap();
+        let id = self.store.begin_upload(PHOTOS, &key, ObjectHeaders::default()).unwrap();
         self.uploads.push((key, id));
     }
 
@@ -182,9 +172,7 @@ impl Hand {
         let at = self.dice.below(self.uploads.len());
         let (key, id) = self.uploads.swap_remove(at);
         let content = self.content();
-        self.store
-            .upload_part(PHOTOS, &key, &id, 1, content)
-            .unwrap();
+        self.store.upload_part(PHOTOS, &key, &id, 1, content).unwrap();
         self.store.complete_upload(PHOTOS, &key, &id).unwrap();
     }
 

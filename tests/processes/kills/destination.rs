@@ -28,23 +28,14 @@ pub async fn round(mut dice: Dice) -> usize {
             let skipped = dice.below(input.len() / size);
             Doom::at(&site.server, stage, Operation::PutObject.into(), skipped)
         } else {
-            Doom::random(
-                &site.server,
-                &mut dice,
-                &[(Operation::PutObject, batches)],
-                batches + 2,
-            )
+            Doom::random(&site.server, &mut dice, &[(Operation::PutObject, batches)], batches + 2)
         };
         let mut running = site.destination(format, size).start();
         running.feed(lines.clone(), !is_open);
         let ended = doom.kill(running).await;
         kills += usize::from(ended.signal == Some(9));
         // Where it had fewer requests to send than that, it came to its end.
-        assert!(
-            ended.signal == Some(9) || ended.code == Some(0),
-            "{}",
-            ended.stderr
-        );
+        assert!(ended.signal == Some(9) || ended.code == Some(0), "{}", ended.stderr);
         // Whatever is there is whole, and nothing of it is there twice.
         is_once(&site, size);
     }

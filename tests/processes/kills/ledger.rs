@@ -32,10 +32,7 @@ impl Ledger {
         let mut versions: BTreeMap<String, Vec<StoredVersion>> = BTreeMap::new();
         for version in store.versions(PHOTOS).unwrap() {
             // S3 lists a key's newest first.
-            versions
-                .entry(version.key.clone())
-                .or_default()
-                .insert(0, version);
+            versions.entry(version.key.clone()).or_default().insert(0, version);
         }
         Self { versions }
     }
@@ -43,26 +40,18 @@ impl Ledger {
     /// Fails unless the record is what is stored.
     pub fn is_true(&self, record: &Record) {
         let (key, id) = version(record);
-        let stored = self
-            .versions
-            .get(&key)
-            .and_then(|versions| versions.iter().find(|v| v.version_id == id));
+        let stored = self.versions.get(&key).and_then(|versions| versions.iter().find(|v| v.version_id == id));
         let stored = stored.unwrap_or_else(|| panic!("{key} has no version {id}"));
         let content: Option<Bytes> = (!stored.delete_marker).then(|| stored.body.clone());
-        assert!(
-            payload(record) == content,
-            "the content of {key} {id} differs"
-        );
+        assert!(payload(record) == content, "the content of {key} {id} differs");
         assert_eq!(record.operation == Operation::Delete, stored.delete_marker);
     }
 
     /// Fails unless all came that had to: what was current when the snapshot began, and every change since, but for
     /// those that the snapshot overtook.
     pub fn is_covered(&self, delivered: &[Record], line: &Line) {
-        let came: BTreeMap<Version, Operation> = delivered
-            .iter()
-            .map(|record| (version(record), record.operation))
-            .collect();
+        let came: BTreeMap<Version, Operation> =
+            delivered.iter().map(|record| (version(record), record.operation)).collect();
         let mut missing = Vec::new();
         for versions in self.versions.values() {
             let mut overtaken = false;
@@ -90,18 +79,13 @@ impl Ledger {
         let mut reached: BTreeMap<String, Vec<&StoredVersion>> = BTreeMap::new();
         for record in delivered {
             let (key, id) = version(record);
-            assert!(
-                seen.insert((key.clone(), id.clone())),
-                "{key} {id} was acked, and came again"
-            );
+            assert!(seen.insert((key.clone(), id.clone())), "{key} {id} was acked, and came again");
             let stored = &self.versions[&key];
             let at = stored.iter().position(|v| v.version_id == id);
             let at = at.unwrap_or_else(|| panic!("{key} has no version {id}"));
             let newer = &stored[at + 1..];
             let before = reached.entry(key).or_default();
-            let late = before
-                .iter()
-                .find(|v| newer.contains(v) && is_surely_older(&stored[at], v));
+            let late = before.iter().find(|v| newer.contains(v) && is_surely_older(&stored[at], v));
             assert!(late.is_none(), "{:?} came behind {late:?}", stored[at]);
             before.push(&stored[at]);
         }
@@ -113,9 +97,8 @@ impl Ledger {
 fn is_told_by_another(older: &[StoredVersion], came: &BTreeMap<Version, Operation>) -> bool {
     let operation = |v: &StoredVersion| came.get(&(v.key.clone(), v.version_id.clone()));
     older.iter().enumerate().any(|(at, marker)| {
-        let is_in_snapshot = |v: &StoredVersion| {
-            operation(v) == Some(&Operation::Snapshot) && second(v) == second(marker)
-        };
+        let is_in_snapshot =
+            |v: &StoredVersion| operation(v) == Some(&Operation::Snapshot) && second(v) == second(marker);
         operation(marker) == Some(&Operation::Delete) && older[at..].iter().any(is_in_snapshot)
     })
 }

@@ -33,10 +33,7 @@ pub async fn round(mut dice: Dice) -> usize {
         // What the position says to be done is in the bucket, and every object there is whole.
         let stored = site.stored();
         if let Some(position) = site.position(STATE) {
-            assert!(
-                stored.iter().any(|record| record.position == position),
-                "the position is ahead of what is stored"
-            );
+            assert!(stored.iter().any(|record| record.position == position), "the position is ahead of what is stored");
         }
     }
     if site.position(STATE).is_none() {

@@ -30,9 +30,7 @@ impl Delivered {
         let records = ended.records();
         let (_, torn) = ended.lines();
         self.unended.extend(json::decode_line(torn).ok());
-        let kept = records
-            .iter()
-            .rposition(|record| Some(&record.position[..]) == position);
+        let kept = records.iter().rposition(|record| Some(&record.position[..]) == position);
         let last = self.acked.last().map(|record| &record.position[..]);
         assert!(
             kept.is_some() || position == last,
@@ -83,9 +81,7 @@ pub async fn round(mut dice: Dice) -> usize {
 
 async fn run_and_kill(site: &Site, dice: &mut Dice) -> Ended {
     let concurrency = 1 + dice.below(16);
-    let source = site
-        .source_with_state()
-        .set("concurrency", &concurrency.to_string());
+    let source = site.source_with_state().set("concurrency", &concurrency.to_string());
     if dice.one_in(2) {
         let mut running = source.start();
         running.lines(dice.below(120)).await;

@@ -39,20 +39,11 @@ impl Doom {
                 }
             }
         });
-        Self {
-            _hook: hook,
-            comes,
-            what,
-        }
+        Self { _hook: hook, comes, what }
     }
 
     /// Some request of all, or one of these, of which so many come at least.
-    pub fn random(
-        server: &EmbeddedS3,
-        dice: &mut Dice,
-        operations: &[(Operation, usize)],
-        requests: usize,
-    ) -> Self {
+    pub fn random(server: &EmbeddedS3, dice: &mut Dice, operations: &[(Operation, usize)], requests: usize) -> Self {
         let stage = *dice.pick(&[Stage::BeforeAct, Stage::AfterAct]);
         if dice.one_in(2) {
             return Self::at(server, stage, Filter::any(), dice.below(requests));

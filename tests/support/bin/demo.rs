@@ -63,14 +63,9 @@ async fn run() -> Result<()> {
         demo.writes_and_reads_back(format, &records).await?;
     }
     println!();
-    println!(
-        "In {:.1} s, through the WebAssembly component, which never saw a key:",
-        started.elapsed().as_secs_f32()
-    );
+    println!("In {:.1} s, through the WebAssembly component, which never saw a key:", started.elapsed().as_secs_f32());
     println!("  - every object arrived byte for byte, whatever its key or content;");
-    println!(
-        "  - every create, update and delete arrived once, in the order of each key, across a restart;"
-    );
+    println!("  - every create, update and delete arrived once, in the order of each key, across a restart;");
     println!("  - a process that was killed went on where its position stood, and lost nothing;");
     println!("  - records went into a bucket as JSON and as Parquet and read back as they were.");
     Ok(())
@@ -113,11 +108,7 @@ impl Demo {
             self.server.store().put(IN, key, body.clone())?;
         }
         let bytes: usize = model.values().map(Bytes::len).sum();
-        println!(
-            "Bucket {IN}: {} objects, {bytes} bytes, {} with odd keys.",
-            model.len(),
-            ODD_KEYS.len()
-        );
+        println!("Bucket {IN}: {} objects, {bytes} bytes, {} with odd keys.", model.len(), ODD_KEYS.len());
         Ok(model)
     }
 
@@ -125,25 +116,14 @@ impl Demo {
     async fn snapshot(&self, model: &Model) -> Result<Vec<Record>> {
         let started = Instant::now();
         let records = self.source("state", &[]).await?;
-        ensure(records.len() == model.len(), || {
-            format!("{} of {} objects", records.len(), model.len())
-        })?;
+        ensure(records.len() == model.len(), || format!("{} of {} objects", records.len(), model.len()))?;
         for (record, (name, body)) in records.iter().zip(model) {
-            ensure(record.operation == Operation::Snapshot, || {
-                format!("{name:?} is no snapshot")
-            })?;
-            ensure(key(record) == *name, || {
-                format!("{:?} instead of {name:?}", key(record))
-            })?;
-            ensure(payload(record).as_ref() == Some(body), || {
-                format!("the content of {name:?} differs")
-            })?;
+            ensure(record.operation == Operation::Snapshot, || format!("{name:?} is no snapshot"))?;
+            ensure(key(record) == *name, || format!("{:?} instead of {name:?}", key(record)))?;
+            ensure(payload(record).as_ref() == Some(body), || format!("the content of {name:?} differs"))?;
         }
         let seconds = started.elapsed().as_secs_f32();
-        println!(
-            "Snapshot: all {} objects, in the order of keys, in {seconds:.1} s.",
-            records.len()
-        );
+        println!("Snapshot: all {} objects, in the order of keys, in {seconds:.1} s.", records.len());
         Ok(records)
     }
 
@@ -155,15 +135,8 @@ impl Demo {
             let body = Bytes::from(body.to_owned());
             store.put(IN, name, body.clone())?;
             let old = model.insert(name.to_owned(), body.clone());
-            let operation = if old.is_some() {
-                Operation::Update
-            } else {
-                Operation::Create
-            };
-            expected
-                .entry(name.to_owned())
-                .or_default()
-                .push((operation, Some(body)));
+            let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+            expected.entry(name.to_owned()).or_default().push((operation, Some(body)));
             Ok(())
         };
         for n in 0..20 {
@@ -178,22 +151,14 @@ impl Demo {
         for name in ["data/0500", ODD_KEYS[2], ODD_KEYS[7]] {
             store.delete(IN, name)?;
             model.remove(name);
-            expected
-                .entry(name.to_owned())
-                .or_default()
-                .push((Operation::Delete, None));
+            expected.entry(name.to_owned()).or_default().push((Operation::Delete, None));
         }
         let records = self.source("state", &[]).await?;
         let mut found: BTreeMap<String, Vec<(Operation, Option<Bytes>)>> = BTreeMap::new();
         for record in &records {
-            found
-                .entry(key(record))
-                .or_default()
-                .push((record.operation, payload(record)));
+            found.entry(key(record)).or_default().push((record.operation, payload(record)));
         }
-        ensure(found == expected, || {
-            format!("the changes differ: {found:?} instead of {expected:?}")
-        })?;
+        ensure(found == expected, || format!("the changes differ: {found:?} instead of {expected:?}"))?;
         let count = |operation| records.iter().filter(|r| r.operation == operation).count();
         println!(
             "Changes: {} created, {} updated, {} deleted; each once, behind the position of the last run.",
@@ -226,37 +191,23 @@ impl Demo {
         }
         let before = seen.len();
         let rest = self.source("killed", &[]).await?;
-        let repeated = rest
-            .iter()
-            .filter(|record| seen.contains(&key(record)))
-            .count();
-        ensure(rest.len() < model.len(), || {
-            "the snapshot started over".to_owned()
-        })?;
+        let repeated = rest.iter().filter(|record| seen.contains(&key(record))).count();
+        ensure(rest.len() < model.len(), || "the snapshot started over".to_owned())?;
         seen.extend(rest.iter().map(key));
         let missing = model.keys().filter(|key| !seen.contains(*key)).count();
         ensure(missing == 0, || format!("{missing} objects were lost"))?;
-        println!(
-            "Kill -9 after {before} records: the next process went on; {repeated} came twice, none was lost."
-        );
+        println!("Kill -9 after {before} records: the next process went on; {repeated} came twice, none was lost.");
         Ok(())
     }
 
     /// Writes records to a bucket and compares what a reader of the format finds there.
     async fn writes_and_reads_back(&self, format: &str, records: &[Record]) -> Result<()> {
         let mut lines = Vec::new();
-        records
-            .iter()
-            .for_each(|record| json::encode_line(record, &mut lines));
+        records.iter().for_each(|record| json::encode_line(record, &mut lines));
         let prefix = format!("{format}/");
         let mut child = self
             .command("destination", OUT)
-            .args([
-                "--set",
-                &format!("format={format}"),
-                "--set",
-                &format!("prefix={prefix}"),
-            ])
+            .args(["--set", &format!("format={format}"), "--set", &format!("prefix={prefix}")])
             .args(["--set", "bufferSize=300"])
             .stdin(Stdio::piped())
             .spawn()?;
@@ -264,18 +215,10 @@ impl Demo {
         input.write_all(&lines).await?;
         drop(input);
         let status = child.wait().await?;
-        ensure(status.success(), || {
-            format!("the destination ended with {status}")
-        })?;
+        ensure(status.success(), || format!("the destination ended with {status}"))?;
         let mut found = Vec::new();
         let mut objects = 0;
-        for object in self
-            .server
-            .store()
-            .objects(OUT)?
-            .into_iter()
-            .filter(|o| o.key.starts_with(&prefix))
-        {
+        for object in self.server.store().objects(OUT)?.into_iter().filter(|o| o.key.starts_with(&prefix)) {
             objects += 1;
             if format == "parquet" {
                 found.extend(parquet::read(&object.body)?);
@@ -290,13 +233,8 @@ impl Demo {
             records.sort_by(|a, b| a.position.cmp(&b.position));
             records
         };
-        ensure(sorted(&found) == sorted(records), || {
-            format!("what was read from {format} differs")
-        })?;
-        println!(
-            "Written as {format}: {} records in {objects} objects; read back, all the same.",
-            found.len()
-        );
+        ensure(sorted(&found) == sorted(records), || format!("what was read from {format} differs"))?;
+        println!("Written as {format}: {} records in {objects} objects; read back, all the same.", found.len());
         Ok(())
     }
 
@@ -310,13 +248,9 @@ impl Demo {
             .spawn()?
             .wait_with_output()
             .await?;
-        ensure(output.status.success(), || {
-            format!("the source ended with {}", output.status)
-        })?;
+        ensure(output.status.success(), || format!("the source ended with {}", output.status))?;
         for secret in [embedded::SECRET_KEY, &STANDARD.encode(embedded::SECRET_KEY)] {
-            ensure(!contains(&output.stdout, secret), || {
-                "a secret was printed".to_owned()
-            })?;
+            ensure(!contains(&output.stdout, secret), || "a secret was printed".to_owned())?;
         }
         let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
         Ok(lines.map(json::decode_line).collect::<Result<_, _>>()?)
@@ -354,21 +288,13 @@ fn content(n: usize) -> Bytes {
 /// The command that was built with this one.
 fn binary() -> PathBuf {
     let this = std::env::current_exe().unwrap_or_default();
-    this.parent()
-        .unwrap_or_else(|| Path::new("."))
-        .join("s3-connector")
+    this.parent().unwrap_or_else(|| Path::new(".")).join("s3-connector")
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 fn ensure(condition: bool, what: impl FnOnce() -> String) -> Result<()> {
-    if condition {
-        Ok(())
-    } else {
-        Err(what().into())
-    }
+    if condition { Ok(()) } else { Err(what().into()) }
 }

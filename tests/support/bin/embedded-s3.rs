@@ -7,9 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use s3_connector_tests::embedded::{
-    ACCESS_KEY, AccessKey, EmbeddedS3, Options, SECRET_KEY, Versioning,
-};
+use s3_connector_tests::embedded::{ACCESS_KEY, AccessKey, EmbeddedS3, Options, SECRET_KEY, Versioning};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An S3 server in memory, for tests
@@ -58,13 +56,9 @@ Example:
 It prints one line once it is ready, and ends on SIGINT or SIGTERM.";
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit_at = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
+    let unit_at = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected a number and a unit".to_owned())?;
+    let number: u64 = number.parse().map_err(|_| "expected a number and a unit".to_owned())?;
     match unit {
         "us" => Ok(Duration::from_micros(number)),
         "ms" => Ok(Duration::from_millis(number)),
@@ -87,10 +81,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), String> {
     // Before anybody can know that we are here, so that no signal is missed.
     let listen = |kind| signal(kind).map_err(|error| failed("listen for signals", error));
-    let (mut interrupt, mut terminate) = (
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    );
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut key = AccessKey::new(arguments.access_key, arguments.secret_key);
     key.session_token = arguments.session_token;
     let options = Options {
@@ -104,9 +95,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         requests_logged_max: 0,
         ..Options::default()
     };
-    let server = EmbeddedS3::start(options)
-        .await
-        .map_err(|error| failed("listen", error))?;
+    let server = EmbeddedS3::start(options).await.map_err(|error| failed("listen", error))?;
     for bucket in &arguments.buckets {
         let made = server.store().create_bucket(bucket);
         made.map_err(|error| failed("make a bucket", error))?;

@@ -51,13 +51,7 @@ impl Access {
     /// Lets a key sign requests, or replaces its secret and token.
     pub fn add_key(&self, key: AccessKey) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.keys.insert(
-            key.access_key.clone(),
-            KeyState {
-                key,
-                expired: false,
-            },
-        );
+        state.keys.insert(key.access_key.clone(), KeyState { key, expired: false });
     }
 
     /// Forgets a key: `InvalidAccessKeyId` from now on.
@@ -82,11 +76,7 @@ impl Access {
 
     /// Withdraws all denials.
     pub fn allow_all(&self) {
-        self.state
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .denials
-            .clear();
+        self.state.write().unwrap_or_else(PoisonError::into_inner).denials.clear();
     }
 
     fn check_session(&self, access_key: &str, token: Option<&str>) -> Result<(), Refusal> {
@@ -97,22 +87,14 @@ impl Access {
             return Err(Refusal::new(400, "InvalidToken", message));
         }
         if known.expired {
-            return Err(Refusal::new(
-                400,
-                "ExpiredToken",
-                "The provided token has expired.",
-            ));
+            return Err(Refusal::new(400, "ExpiredToken", "The provided token has expired."));
         }
         Ok(())
     }
 
     fn check_allowed(&self, target: &Target) -> Result<(), Refusal> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        if state
-            .denials
-            .iter()
-            .any(|filter| filter.matches(target.operation, &target.subject))
-        {
+        if state.denials.iter().any(|filter| filter.matches(target.operation, &target.subject)) {
             return Err(Refusal::access_denied("Access Denied"));
         }
         Ok(())

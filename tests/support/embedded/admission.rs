@@ -47,9 +47,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 fn field<'f>(fields: &'f str, name: &str) -> Option<&'f str> {
-    fields
-        .split(',')
-        .find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
+    fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 fn check_time(headers: &HeaderMap, now: SystemTime) -> Result<(), Refusal> {
@@ -57,9 +55,7 @@ fn check_time(headers: &HeaderMap, now: SystemTime) -> Result<(), Refusal> {
     let Some(time) = text(headers, "x-amz-date").and_then(parse_time) else {
         return Ok(());
     };
-    let skew = now
-        .duration_since(time)
-        .unwrap_or_else(|ahead| ahead.duration());
+    let skew = now.duration_since(time).unwrap_or_else(|ahead| ahead.duration());
     if skew > SKEW_MAX {
         let message = "The difference between the request time and the current time is too large.";
         return Err(Refusal::new(403, "RequestTimeTooSkewed", message));
@@ -73,13 +69,8 @@ fn parse_time(text: &str) -> Option<SystemTime> {
     let (year, month, day) = (digits(0, 4)?, digits(4, 6)?, digits(6, 8)?);
     let seconds = digits(9, 11)? * 3600 + digits(11, 13)? * 60 + digits(13, 15)?;
     // Days since the epoch, of years that start in March, so that the leap day comes last.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
     let since_epoch = u64::try_from(days * 86_400 + seconds).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(since_epoch))
 }
@@ -91,9 +82,8 @@ fn check_region(fields: &str, region: &str) -> Result<(), Refusal> {
     if signed_for == region {
         return Ok(());
     }
-    let message = format!(
-        "The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{region}'"
-    );
+    let message =
+        format!("The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{region}'");
     Err(Refusal::new(400, "AuthorizationHeaderMalformed", message).detail("Region", region))
 }
 
@@ -103,10 +93,7 @@ fn check_signed_headers(headers: &HeaderMap, fields: &str) -> Result<(), Refusal
     let signed = field(fields, "SignedHeaders").unwrap_or_default();
     let must = |name: &str| name == "host" || name.starts_with("x-amz-");
     let is_signed = |name: &str| signed.split(';').any(|signed| signed == name);
-    if headers
-        .keys()
-        .any(|name| must(name.as_str()) && !is_signed(name.as_str()))
-    {
+    if headers.keys().any(|name| must(name.as_str()) && !is_signed(name.as_str())) {
         let message = "There were headers present in the request which were not signed";
         return Err(Refusal::access_denied(message));
     }
@@ -114,35 +101,25 @@ fn check_signed_headers(headers: &HeaderMap, fields: &str) -> Result<(), Refusal
 }
 
 /// Checks whether the headers with checksums are such as this store takes.
-pub(super) fn check_sums(
-    headers: &HeaderMap,
-    operation: Operation,
-    checksums: Checksums,
-) -> Result<(), Refusal> {
+pub(super) fn check_sums(headers: &HeaderMap, operation: Operation, checksums: Checksums) -> Result<(), Refusal> {
     let is_sum = |name: &http::HeaderName| name.as_str().starts_with("x-amz-checksum-");
     let has_sum = headers.keys().any(is_sum);
     match (operation, checksums) {
-        (Operation::PutObject, Checksums::Required)
-            if !has_sum && !headers.contains_key("content-md5") =>
-        {
+        (Operation::PutObject, Checksums::Required) if !has_sum && !headers.contains_key("content-md5") => {
             let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with \
                            Object Lock parameters";
             Err(Refusal::new(400, "InvalidRequest", message))
         }
         (_, Checksums::Unknown) if has_sum => Err(Refusal::not_implemented()),
-        (_, Checksums::Invalid) if has_sum => Err(Refusal::invalid_argument(
-            "Unsupported header x-amz-checksum-crc32c",
-        )),
+        (_, Checksums::Invalid) if has_sum => {
+            Err(Refusal::invalid_argument("Unsupported header x-amz-checksum-crc32c"))
+        }
         _ => Ok(()),
     }
 }
 
 /// Checks a body against the hashes that came with it.
-pub(super) fn check_body(
-    headers: &HeaderMap,
-    operation: Operation,
-    body: &[u8],
-) -> Result<(), Refusal> {
+pub(super) fn check_body(headers: &HeaderMap, operation: Operation, body: &[u8]) -> Result<(), Refusal> {
     if let Some(md5) = text(headers, "content-md5") {
         let expected = STANDARD.decode(md5).ok().filter(|md5| md5.len() == 16);
         let message = "The Content-MD5 you specified was invalid.";
@@ -162,16 +139,8 @@ pub(super) fn check_body(
     if sha256.len() != 64 {
         return Ok(());
     }
-    let matches = if body.is_empty() {
-        sha256 == EMPTY_SHA256
-    } else {
-        sha256 == sha256_of(body)
-    };
-    if matches {
-        Ok(())
-    } else {
-        Err(Refusal::payload_hash_mismatch())
-    }
+    let matches = if body.is_empty() { sha256 == EMPTY_SHA256 } else { sha256 == sha256_of(body) };
+    if matches { Ok(()) } else { Err(Refusal::payload_hash_mismatch()) }
 }
 
 fn sha256_of(body: &[u8]) -> String {

@@ -33,10 +33,7 @@ where
 }
 
 /// Reads the body that `s3s` passes to an operation, checking it on the way.
-pub(super) async fn read_blob(
-    blob: StreamingBlob,
-    length: Option<usize>,
-) -> Result<Bytes, StdError> {
+pub(super) async fn read_blob(blob: StreamingBlob, length: Option<usize>) -> Result<Bytes, StdError> {
     let mut blob = blob;
     let mut collected = Collected::new(length);
     while let Some(data) = blob.next().await {
@@ -53,11 +50,7 @@ struct Collected {
 
 impl Collected {
     fn new(length: Option<usize>) -> Self {
-        Self {
-            first: Bytes::new(),
-            all: None,
-            length: length.unwrap_or_default(),
-        }
+        Self { first: Bytes::new(), all: None, length: length.unwrap_or_default() }
     }
 
     fn push(&mut self, data: Bytes) {
@@ -87,10 +80,7 @@ pub(super) struct Chunks {
 impl Chunks {
     pub(super) fn new(pieces: Vec<Bytes>) -> Self {
         let remaining = pieces.iter().map(Bytes::len).sum();
-        Self {
-            pieces: pieces.into(),
-            remaining,
-        }
+        Self { pieces: pieces.into(), remaining }
     }
 }
 
@@ -125,11 +115,7 @@ pub(super) struct Broken {
 
 impl Broken {
     pub(super) fn new(inner: s3s::Body, body_bytes: u64) -> Self {
-        Self {
-            inner,
-            remaining: body_bytes,
-            flushed: false,
-        }
+        Self { inner, remaining: body_bytes, flushed: false }
     }
 }
 
@@ -137,10 +123,7 @@ impl HttpBody for Broken {
     type Data = Bytes;
     type Error = StdError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         if self.remaining > 0 {
             let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)?);
             if let Some(mut data) = frame.and_then(|frame| frame.into_data().ok()) {
@@ -184,10 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn object_is_sent_in_chunks() {
-        let chunks = Chunks::new(vec![
-            Bytes::from(vec![1; CHUNK_BYTES + 1]),
-            Bytes::from_static(b"x"),
-        ]);
+        let chunks = Chunks::new(vec![Bytes::from(vec![1; CHUNK_BYTES + 1]), Bytes::from_static(b"x")]);
         let lengths: Vec<usize> = chunks.map(|chunk| chunk.unwrap().len()).collect().await;
         assert_eq!(lengths, [CHUNK_BYTES, 1, 1]);
     }
@@ -195,10 +175,7 @@ mod tests {
     #[tokio::test]
     async fn broken_body_ends_in_an_error() {
         let mut body = Broken::new(Bytes::from_static(b"abcdef").into(), 3);
-        assert_eq!(
-            body.frame().await.unwrap().unwrap().into_data().unwrap(),
-            "abc"
-        );
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
         assert!(body.frame().await.unwrap().is_err());
     }
 }

@@ -69,12 +69,7 @@ pub(super) struct Bucket {
 impl Bucket {
     pub(super) fn new(created: SystemTime) -> Self {
         let (objects, uploads) = (BTreeMap::new(), BTreeMap::new());
-        Self {
-            created,
-            versioning: Versioning::Off,
-            objects,
-            uploads,
-        }
+        Self { created, versioning: Versioning::Off, objects, uploads }
     }
 
     /// Gives a version's id as answers carry it: none where versioning was never enabled.
@@ -92,11 +87,7 @@ impl Bucket {
             Versioning::Enabled => VersionId::Numbered(stamp.number),
             Versioning::Off | Versioning::Suspended => VersionId::Null,
         };
-        let version = Version {
-            id,
-            last_modified: stamp.time,
-            object,
-        };
+        let version = Version { id, last_modified: stamp.time, object };
         match self.objects.get_mut(key) {
             Some(versions) => {
                 if id == VersionId::Null {
@@ -115,16 +106,10 @@ impl Bucket {
     pub(super) fn delete(&mut self, key: &str, stamp: Stamp) -> Deletion {
         if self.versioning == Versioning::Off {
             self.objects.remove(key);
-            return Deletion {
-                delete_marker: false,
-                version_id: None,
-            };
+            return Deletion { delete_marker: false, version_id: None };
         }
         let id = self.push(key, stamp, None);
-        Deletion {
-            delete_marker: true,
-            version_id: Some(id),
-        }
+        Deletion { delete_marker: true, version_id: Some(id) }
     }
 
     /// Removes one version for good, which leaves no trace.
@@ -138,10 +123,7 @@ impl Bucket {
                 self.objects.remove(key);
             }
         }
-        Deletion {
-            delete_marker,
-            version_id: Some(id),
-        }
+        Deletion { delete_marker, version_id: Some(id) }
     }
 
     pub(super) fn current(&self, key: &str) -> Option<&Version> {
@@ -154,11 +136,7 @@ impl Bucket {
     }
 
     /// Finds the object that a read asks for.
-    pub(super) fn find(
-        &self,
-        key: &str,
-        version_id: Option<&str>,
-    ) -> Result<(&Version, &Object), Refusal> {
+    pub(super) fn find(&self, key: &str, version_id: Option<&str>) -> Result<(&Version, &Object), Refusal> {
         let Some(text) = version_id else {
             let version = self.current(key).ok_or_else(Refusal::no_such_key)?;
             let marker = || self.delete_marker(version, Refusal::no_such_key());
@@ -223,18 +201,11 @@ mod tests {
 
     fn object(text: &'static str) -> Object {
         let body = Bytes::from_static(text.as_bytes());
-        Object::new(
-            body.into(),
-            Etag::of(text.as_bytes()),
-            ObjectHeaders::default(),
-        )
+        Object::new(body.into(), Etag::of(text.as_bytes()), ObjectHeaders::default())
     }
 
     fn stamp(number: u64) -> Stamp {
-        Stamp {
-            number,
-            time: SystemTime::UNIX_EPOCH,
-        }
+        Stamp { number, time: SystemTime::UNIX_EPOCH }
     }
 
     fn bucket(versioning: Versioning) -> Bucket {
@@ -244,13 +215,7 @@ mod tests {
     }
 
     fn ids(bucket: &Bucket, key: &str) -> Vec<VersionId> {
-        bucket
-            .objects
-            .get(key)
-            .into_iter()
-            .flatten()
-            .map(|version| version.id)
-            .collect()
+        bucket.objects.get(key).into_iter().flatten().map(|version| version.id).collect()
     }
 
     #[test]
@@ -260,10 +225,7 @@ mod tests {
         bucket.put("k", stamp(2), object("b"));
         assert_eq!(ids(&bucket, "k"), [VersionId::Null]);
         assert_eq!(bucket.find("k", None).unwrap().1.payload.bytes(), "b");
-        let gone = Deletion {
-            delete_marker: false,
-            version_id: None,
-        };
+        let gone = Deletion { delete_marker: false, version_id: None };
         assert_eq!(bucket.delete("k", stamp(3)), gone);
         assert_eq!(bucket.find("k", None).unwrap_err().code, "NoSuchKey");
     }
@@ -278,10 +240,7 @@ mod tests {
         bucket.versioning = Versioning::Suspended;
         bucket.put("k", stamp(3), object("after"));
         assert_eq!(ids(&bucket, "k"), [VersionId::Numbered(2), VersionId::Null]);
-        assert_eq!(
-            bucket.find("k", Some("null")).unwrap().1.payload.bytes(),
-            "after"
-        );
+        assert_eq!(bucket.find("k", Some("null")).unwrap().1.payload.bytes(), "after");
     }
 
     #[test]
@@ -291,13 +250,7 @@ mod tests {
         bucket.versioning = Versioning::Suspended;
         bucket.put("k", stamp(2), object("lost"));
         let deletion = bucket.delete("k", stamp(3));
-        assert_eq!(
-            deletion,
-            Deletion {
-                delete_marker: true,
-                version_id: Some(VersionId::Null)
-            }
-        );
+        assert_eq!(deletion, Deletion { delete_marker: true, version_id: Some(VersionId::Null) });
         assert_eq!(ids(&bucket, "k"), [VersionId::Numbered(1), VersionId::Null]);
         assert!(bucket.current_object("k").is_none());
         bucket.delete_version("k", VersionId::Null);
@@ -311,10 +264,7 @@ mod tests {
         let refusal = bucket.find("never-was", None).unwrap_err();
         assert_eq!((refusal.status, refusal.code.as_ref()), (404, "NoSuchKey"));
         let refusal = bucket.find("never-was", Some(&marker.text())).unwrap_err();
-        assert_eq!(
-            (refusal.status, refusal.code.as_ref()),
-            (405, "MethodNotAllowed")
-        );
+        assert_eq!((refusal.status, refusal.code.as_ref()), (405, "MethodNotAllowed"));
         assert!(bucket.delete_version("never-was", marker).delete_marker);
         assert!(bucket.objects.is_empty());
     }
@@ -322,15 +272,9 @@ mod tests {
     #[test]
     fn conditions_of_a_write_look_at_the_current_object() {
         let mut bucket = bucket(Versioning::Enabled);
-        let create = WriteCondition {
-            if_none_match: Some(ETagCondition::Any),
-            if_match: None,
-        };
+        let create = WriteCondition { if_none_match: Some(ETagCondition::Any), if_match: None };
         let etag = Etag::of(b"a").dto();
-        let replace = WriteCondition {
-            if_match: Some(ETagCondition::ETag(etag)),
-            if_none_match: None,
-        };
+        let replace = WriteCondition { if_match: Some(ETagCondition::ETag(etag)), if_none_match: None };
         assert_eq!(bucket.check_write("k", &replace).unwrap_err().status, 404);
         bucket.check_write("k", &create).unwrap();
         bucket.put("k", stamp(1), object("a"));

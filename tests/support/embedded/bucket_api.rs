@@ -12,43 +12,28 @@ use super::store::Store;
 
 type Answer<T> = Result<S3Response<T>, Refusal>;
 
-pub(super) async fn create(
-    store: &Store,
-    request: S3Request<CreateBucketInput>,
-) -> Answer<CreateBucketOutput> {
+pub(super) async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
     store.create_bucket(&request.input.bucket)?;
     let location = Some(format!("/{}", request.input.bucket));
     Ok(S3Response::new(CreateBucketOutput { location }))
 }
 
-pub(super) async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketInput>,
-) -> Answer<DeleteBucketOutput> {
+pub(super) async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
     store.delete_bucket(&request.input.bucket)?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
-pub(super) async fn head(
-    store: &Store,
-    request: S3Request<HeadBucketInput>,
-) -> Answer<HeadBucketOutput> {
+pub(super) async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
     store.read(&request.input.bucket, |_| Ok(()))?;
     Ok(S3Response::new(HeadBucketOutput::default()))
 }
 
-pub(super) async fn list(
-    store: &Store,
-    _request: S3Request<ListBucketsInput>,
-) -> Answer<ListBucketsOutput> {
-    let buckets = store
-        .bucket_times()
-        .into_iter()
-        .map(|(name, created)| Bucket {
-            bucket_region: None,
-            creation_date: Some(created.into()),
-            name: Some(name),
-        });
+pub(super) async fn list(store: &Store, _request: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
+    let buckets = store.bucket_times().into_iter().map(|(name, created)| Bucket {
+        bucket_region: None,
+        creation_date: Some(created.into()),
+        name: Some(name),
+    });
     let output = ListBucketsOutput {
         buckets: Some(buckets.collect()),
         owner: Some(super::list_api::owner()),
@@ -67,9 +52,7 @@ pub(super) async fn location(
     let region = store.options().region_name();
     let named = (region != REGION_DEFAULT).then(|| region.to_owned());
     let location_constraint = named.map(BucketLocationConstraint::from);
-    Ok(S3Response::new(GetBucketLocationOutput {
-        location_constraint,
-    }))
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
 }
 
 pub(super) async fn versioning(
@@ -82,10 +65,7 @@ pub(super) async fn versioning(
         Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
     };
     let status = status.map(BucketVersioningStatus::from_static);
-    Ok(S3Response::new(GetBucketVersioningOutput {
-        status,
-        ..GetBucketVersioningOutput::default()
-    }))
+    Ok(S3Response::new(GetBucketVersioningOutput { status, ..GetBucketVersioningOutput::default() }))
 }
 
 pub(super) async fn set_versioning(

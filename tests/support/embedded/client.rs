@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
@@ -18,11 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{ACCESS_KEY, EmbeddedS3, Options, SECRET_KEY, Versioning};
 
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const UNRESERVED_AND_SLASH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// An answer with its body read.
@@ -35,8 +31,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn header(&self, name: &str) -> &str {
-        self.maybe_header(name)
-            .unwrap_or_else(|| panic!("no header {name} in {self:?}"))
+        self.maybe_header(name).unwrap_or_else(|| panic!("no header {name} in {self:?}"))
     }
 
     pub(super) fn maybe_header(&self, name: &str) -> Option<&str> {
@@ -52,8 +47,7 @@ impl Answer {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
         let parts = self.text().split(&open).skip(1);
         let text = parts.map(|part| part.split(&close).next().unwrap());
-        text.map(|text| text.replace("&quot;", "\"").replace("&amp;", "&"))
-            .collect()
+        text.map(|text| text.replace("&quot;", "\"").replace("&amp;", "&")).collect()
     }
 
     pub(super) fn one(&self, name: &str) -> String {
@@ -83,11 +77,7 @@ impl Call {
         let key = utf8_percent_encode(key, UNRESERVED_AND_SLASH);
         Self {
             method,
-            path: if bucket.is_empty() {
-                "/".to_owned()
-            } else {
-                format!("/{bucket}/{key}")
-            },
+            path: if bucket.is_empty() { "/".to_owned() } else { format!("/{bucket}/{key}") },
             query: Vec::new(),
             headers: Vec::new(),
             unsigned_headers: Vec::new(),
@@ -106,8 +96,7 @@ impl Call {
     }
 
     pub(super) fn unsigned_header(mut self, name: &str, value: &str) -> Self {
-        self.unsigned_headers
-            .push((name.to_owned(), value.to_owned()));
+        self.unsigned_headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -118,16 +107,9 @@ impl Call {
 
     fn path_and_query(&self) -> String {
         let encode = |text| utf8_percent_encode(text, UNRESERVED).to_string();
-        let pairs = self
-            .query
-            .iter()
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        let pairs = self.query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
         let query = pairs.collect::<Vec<_>>().join("&");
-        if query.is_empty() {
-            self.path.clone()
-        } else {
-            format!("{}?{query}", self.path)
-        }
+        if query.is_empty() { self.path.clone() } else { format!("{}?{query}", self.path) }
     }
 }
 
@@ -169,8 +151,7 @@ impl Client {
     /// Signs a request for its host; it is sent to the server wherever that host is.
     pub(super) fn sign(&self, call: &Call) -> Request<Full<Bytes>> {
         let token = self.session_token.clone();
-        let credentials =
-            Credentials::new(&self.access_key, &self.secret_key, token, None, "test").into();
+        let credentials = Credentials::new(&self.access_key, &self.secret_key, token, None, "test").into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -186,24 +167,15 @@ impl Client {
             .into();
         let url = format!("http://{}{}", self.host, call.path_and_query());
         let mut headers = vec![("host", self.host.as_str())];
-        headers.extend(
-            call.headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        );
-        let given = call
-            .headers
-            .iter()
-            .find(|(name, _)| name == "x-amz-content-sha256");
+        headers.extend(call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let given = call.headers.iter().find(|(name, _)| name == "x-amz-content-sha256");
         let body = match given {
             Some((_, hash)) if hash == "UNSIGNED-PAYLOAD" => SignableBody::UnsignedPayload,
             Some((_, hash)) => SignableBody::Precomputed(hash.clone()),
             None => SignableBody::Bytes(&call.body),
         };
         headers.retain(|(name, _)| *name != "x-amz-content-sha256");
-        let signable =
-            SignableRequest::new(call.method.as_str(), &url, headers.iter().copied(), body)
-                .unwrap();
+        let signable = SignableRequest::new(call.method.as_str(), &url, headers.iter().copied(), body).unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let sent_to = format!("http://{}{}", self.address, call.path_and_query());
         let mut request = Request::builder().method(call.method.clone()).uri(sent_to);
@@ -235,11 +207,7 @@ impl Client {
                 read.extend_from_slice(&data);
             }
         }
-        Ok(Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: read.into(),
-        })
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: read.into() })
     }
 
     pub(super) async fn send(&self, call: Call) -> Answer {

@@ -17,41 +17,28 @@ pub struct Clock {
 impl Clock {
     /// Follows the machine's clock.
     pub fn system() -> Self {
-        Self {
-            stopped_at: Arc::new(Mutex::new(None)),
-        }
+        Self { stopped_at: Arc::new(Mutex::new(None)) }
     }
 
     /// Stands at `start` until it is moved.
     pub fn manual(start: SystemTime) -> Self {
-        Self {
-            stopped_at: Arc::new(Mutex::new(Some(start))),
-        }
+        Self { stopped_at: Arc::new(Mutex::new(Some(start))) }
     }
 
     /// Stands at `time` from now on, also if it followed the machine's clock.
     pub fn set(&self, time: SystemTime) {
-        *self
-            .stopped_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(time);
+        *self.stopped_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
     }
 
     /// Moves forward by `duration`; a clock that followed the machine's stands from now on.
     pub fn advance(&self, duration: Duration) {
-        let mut stopped_at = self
-            .stopped_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut stopped_at = self.stopped_at.lock().unwrap_or_else(PoisonError::into_inner);
         *stopped_at = Some(stopped_at.unwrap_or_else(SystemTime::now) + duration);
     }
 
     /// Tells the time.
     pub fn now(&self) -> SystemTime {
-        let stopped_at = *self
-            .stopped_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let stopped_at = *self.stopped_at.lock().unwrap_or_else(PoisonError::into_inner);
         stopped_at.unwrap_or_else(SystemTime::now)
     }
 }
@@ -100,13 +87,7 @@ mod tests {
     #[test]
     fn time_is_cut_to_its_resolution() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_987_654_321);
-        assert_eq!(
-            truncate(time, false),
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1)
-        );
-        assert_eq!(
-            truncate(time, true),
-            SystemTime::UNIX_EPOCH + Duration::from_millis(1_987)
-        );
+        assert_eq!(truncate(time, false), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        assert_eq!(truncate(time, true), SystemTime::UNIX_EPOCH + Duration::from_millis(1_987));
     }
 }

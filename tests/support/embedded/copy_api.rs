@@ -14,10 +14,7 @@ use super::version::{self, Etag, ObjectHeaders};
 
 type Answer<T> = Result<S3Response<T>, Refusal>;
 
-pub(super) async fn copy(
-    store: &Store,
-    request: S3Request<CopyObjectInput>,
-) -> Answer<CopyObjectOutput> {
+pub(super) async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
     let input = request.input;
     let found = source(store, &input)?;
     let headers = if replaces(&input) {
@@ -33,16 +30,8 @@ pub(super) async fn copy(
         found.object.headers.as_deref().cloned().unwrap_or_default()
     };
     // A copy is a plain object, also of one that was uploaded in parts.
-    let pieces: Vec<&[u8]> = found
-        .object
-        .payload
-        .pieces()
-        .map(|piece| &piece[..])
-        .collect();
-    let etag = Etag {
-        md5: version::md5_of(&pieces),
-        parts_count: 0,
-    };
+    let pieces: Vec<&[u8]> = found.object.payload.pieces().map(|piece| &piece[..]).collect();
+    let etag = Etag { md5: version::md5_of(&pieces), parts_count: 0 };
     let object = version::Object::new(found.object.payload.clone(), etag, headers);
     let condition = WriteCondition::default();
     let (new_id, time) = store.put_object(&input.bucket, &input.key, object, &condition)?;
@@ -60,20 +49,12 @@ pub(super) async fn copy(
 }
 
 fn replaces(input: &CopyObjectInput) -> bool {
-    let directive = input
-        .metadata_directive
-        .as_ref()
-        .map(MetadataDirective::as_str);
+    let directive = input.metadata_directive.as_ref().map(MetadataDirective::as_str);
     directive == Some(MetadataDirective::REPLACE)
 }
 
 fn source(store: &Store, input: &CopyObjectInput) -> Result<Found, Refusal> {
-    let CopySource::Bucket {
-        bucket,
-        key,
-        version_id,
-    } = &input.copy_source
-    else {
+    let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
         return Err(Refusal::not_implemented());
     };
     let itself = **bucket == *input.bucket && **key == *input.key && version_id.is_none();
@@ -89,12 +70,7 @@ fn source(store: &Store, input: &CopyObjectInput) -> Result<Found, Refusal> {
         if_modified_since: input.copy_source_if_modified_since.clone(),
         if_unmodified_since: input.copy_source_if_unmodified_since.clone(),
     };
-    let found = Found::look_up(
-        store,
-        (bucket, key, version_id.as_deref()),
-        &condition,
-        None,
-    );
+    let found = Found::look_up(store, (bucket, key, version_id.as_deref()), &condition, None);
     // A source that is as it was fails the copy; there is nothing it could be answered from.
     found.map_err(|refusal| match refusal.status {
         304 => Refusal::precondition_failed(),

@@ -74,32 +74,19 @@ pub struct Foreign {
 
 impl Fault {
     /// An answer that is not the store's.
-    pub fn foreign(
-        status: u16,
-        headers: &[(&'static str, &'static str)],
-        body: impl Into<Bytes>,
-    ) -> Self {
-        Self::Foreign(Foreign {
-            status,
-            headers: headers.to_vec(),
-            body: body.into(),
-        })
+    pub fn foreign(status: u16, headers: &[(&'static str, &'static str)], body: impl Into<Bytes>) -> Self {
+        Self::Foreign(Foreign { status, headers: headers.to_vec(), body: body.into() })
     }
 
     /// A proxy's own page in plain text: 404 where it knows no way to the store.
     pub fn proxy_page(status: u16) -> Self {
         let body = format!("{status} page not found\n");
-        Self::foreign(
-            status,
-            &[("content-type", "text/plain; charset=utf-8")],
-            body,
-        )
+        Self::foreign(status, &[("content-type", "text/plain; charset=utf-8")], body)
     }
 
     /// A proxy's own page in HTML.
     pub fn html_page(status: u16) -> Self {
-        let body =
-            format!("<html><head><title>{status}</title></head><body><hr>nginx</body></html>");
+        let body = format!("<html><head><title>{status}</title></head><body><hr>nginx</body></html>");
         Self::foreign(status, &[("content-type", "text/html")], body)
     }
 
@@ -115,10 +102,8 @@ impl Fault {
 
     /// 200 with the bytes, the ETag and the time of another object.
     pub fn another_object(body: &'static str) -> Self {
-        let headers = [
-            ("etag", "\"00000000000000000000000000000000\""),
-            ("last-modified", "Mon, 12 Oct 2009 17:50:30 GMT"),
-        ];
+        let headers =
+            [("etag", "\"00000000000000000000000000000000\""), ("last-modified", "Mon, 12 Oct 2009 17:50:30 GMT")];
         Self::foreign(200, &headers, body)
     }
 
@@ -149,42 +134,25 @@ impl Fault {
     }
 
     /// An error answer of any kind.
-    pub fn answer(
-        status: u16,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self::Answer {
-            refusal: Refusal::new(status, code, message),
-            retry_after_secs: None,
-        }
+    pub fn answer(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Answer { refusal: Refusal::new(status, code, message), retry_after_secs: None }
     }
 
     /// 500 InternalError.
     pub fn internal_error() -> Self {
-        Self::answer(
-            500,
-            "InternalError",
-            "We encountered an internal error. Please try again.",
-        )
+        Self::answer(500, "InternalError", "We encountered an internal error. Please try again.")
     }
 
     /// 503 SlowDown.
     pub fn slow_down(retry_after_secs: Option<u64>) -> Self {
         let refusal = Refusal::new(503, "SlowDown", "Please reduce your request rate.");
-        Self::Answer {
-            refusal,
-            retry_after_secs,
-        }
+        Self::Answer { refusal, retry_after_secs }
     }
 
     /// 429 TooManyRequests, which some stores answer in place of SlowDown.
     pub fn too_many_requests(retry_after_secs: Option<u64>) -> Self {
         let refusal = Refusal::new(429, "TooManyRequests", "Please reduce your request rate.");
-        Self::Answer {
-            refusal,
-            retry_after_secs,
-        }
+        Self::Answer { refusal, retry_after_secs }
     }
 
     /// 403 AccessDenied.
@@ -200,10 +168,7 @@ impl Fault {
     }
 
     /// Status 200 with this error in the document.
-    pub fn error_in_ok(
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn error_in_ok(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
         Self::ErrorInOk(Refusal::new(200, code, message))
     }
 
@@ -229,16 +194,7 @@ pub struct Rule {
 impl Rule {
     /// Lets `fault` happen to the requests that match.
     pub fn new(filter: impl Into<Filter>, fault: Fault) -> Self {
-        Self {
-            filter: filter.into(),
-            fault,
-            skips: 0,
-            times: None,
-            chance: None,
-            acts: false,
-            matched: 0,
-            fired: 0,
-        }
+        Self { filter: filter.into(), fault, skips: 0, times: None, chance: None, acts: false, matched: 0, fired: 0 }
     }
 
     /// Lets the first `count` matching requests pass.
@@ -278,9 +234,7 @@ impl Rule {
         self.matched += 1;
         let fires = at >= self.skips
             && self.times.is_none_or(|times| self.fired < times)
-            && self
-                .chance
-                .is_none_or(|(probability, seed)| unit(seed, at) < probability);
+            && self.chance.is_none_or(|(probability, seed)| unit(seed, at) < probability);
         self.fired += u64::from(fires);
         fires
     }
@@ -354,19 +308,12 @@ impl Faults {
     /// Tells how often a rule has fired; zero once it is removed.
     pub fn fired(&self, id: RuleId) -> u64 {
         let state = self.lock();
-        state
-            .rules
-            .iter()
-            .find(|(other, _)| *other == id)
-            .map_or(0, |(_, rule)| rule.fired)
+        state.rules.iter().find(|(other, _)| *other == id).map_or(0, |(_, rule)| rule.fired)
     }
 
     pub(super) fn judge(&self, operation: Operation, subject: &str) -> Verdict {
         let mut state = self.lock();
-        let mut verdict = Verdict {
-            latency: state.latency,
-            ..Verdict::default()
-        };
+        let mut verdict = Verdict { latency: state.latency, ..Verdict::default() };
         for (_, rule) in &mut state.rules {
             if !rule.fires(operation, subject) {
                 continue;
@@ -399,11 +346,7 @@ mod tests {
     #[test]
     fn rule_fires_after_its_skips_and_so_many_times() {
         let faults = Faults::default();
-        let id = faults.add(
-            Rule::new(Filter::any(), Fault::internal_error())
-                .skip(1)
-                .times(2),
-        );
+        let id = faults.add(Rule::new(Filter::any(), Fault::internal_error()).skip(1).times(2));
         assert_eq!(firings(&faults, 5), [false, true, true, false, false]);
         assert_eq!(faults.fired(id), 2);
     }
@@ -424,18 +367,13 @@ mod tests {
     #[test]
     fn latency_adds_up_and_the_first_other_fault_decides() {
         let faults = Faults::new(Duration::from_millis(1));
-        faults.add(Rule::new(
-            Operation::GetObject,
-            Fault::Latency(Duration::from_millis(2)),
-        ));
+        faults.add(Rule::new(Operation::GetObject, Fault::Latency(Duration::from_millis(2))));
         faults.add(Rule::new(Operation::PutObject, Fault::internal_error()));
         let decides = faults.add(Rule::new(Filter::any().key_prefix("a/"), Fault::conflict()));
         let never = faults.add(Rule::new(Filter::any(), Fault::access_denied()));
         let verdict = faults.judge(Operation::GetObject, "a/k");
         assert_eq!(verdict.latency, Duration::from_millis(3));
-        assert!(
-            matches!(verdict.fault, Some(Fault::Answer { refusal, .. }) if refusal.status == 409)
-        );
+        assert!(matches!(verdict.fault, Some(Fault::Answer { refusal, .. }) if refusal.status == 409));
         assert_eq!((faults.fired(decides), faults.fired(never)), (1, 0));
         faults.remove(decides);
         faults.clear();

@@ -21,10 +21,7 @@ async fn reset_leaves_the_request_undone_or_done() {
         let rule = Rule::new(Operation::PutObject, Fault::Reset(reset)).times(1);
         let id = server.faults().add(rule);
         // A client without a pool of connections does not try a second time.
-        let closed = Client::new(&server)
-            .try_send(put("bkt", key, "body"))
-            .await
-            .unwrap_err();
+        let closed = Client::new(&server).try_send(put("bkt", key, "body")).await.unwrap_err();
         assert_eq!(closed, (None, 0));
         assert_eq!(server.store().get("bkt", key).is_ok(), done);
         assert_eq!(server.faults().fired(id), 1);
@@ -37,18 +34,12 @@ async fn reset_leaves_the_request_undone_or_done() {
 async fn body_is_broken_off_or_cut_short() {
     let (server, client) = server_with(Options::default(), Versioning::Off).await;
     server.store().put("bkt", "k", vec![7; 300_000]).unwrap();
-    let truncate = Fault::Truncate {
-        body_bytes: 150_000,
-    };
-    server
-        .faults()
-        .add(Rule::new(Operation::GetObject, truncate).times(1));
+    let truncate = Fault::Truncate { body_bytes: 150_000 };
+    server.faults().add(Rule::new(Operation::GetObject, truncate).times(1));
     let closed = client.try_send(get("bkt", "k")).await.unwrap_err();
     assert_eq!(closed, (Some(200), 150_000));
     let cut = Fault::Cut { body_bytes: 60 };
-    server
-        .faults()
-        .add(Rule::new(Operation::ListObjectsV2, cut).times(1));
+    server.faults().add(Rule::new(Operation::ListObjectsV2, cut).times(1));
     let answer = client.send(list()).await;
     assert_eq!((answer.status, answer.body.len()), (200, 60));
     assert_eq!(client.send(get("bkt", "k")).await.body.len(), 300_000);
@@ -67,18 +58,14 @@ async fn statuses_are_answered_in_place_of_acting() {
         (Fault::answer(507, "Full", "No room"), 507, "Full", None),
     ];
     for (fault, status, code, retry_after) in faults {
-        server
-            .faults()
-            .add(Rule::new(Filter::any().key_prefix("k"), fault).times(1));
+        server.faults().add(Rule::new(Filter::any().key_prefix("k"), fault).times(1));
         let answer = client.send(put("bkt", "k", "x")).await;
         assert_eq!(answer.code(), (status, code.to_owned()));
         assert_eq!(answer.maybe_header("retry-after"), retry_after);
         assert!(!answer.header("x-amz-request-id").is_empty());
         assert!(server.store().list("bkt", "").unwrap().is_empty());
     }
-    let rule = Rule::new(Operation::PutObject, Fault::internal_error())
-        .acting()
-        .times(1);
+    let rule = Rule::new(Operation::PutObject, Fault::internal_error()).acting().times(1);
     server.faults().add(rule);
     assert_eq!(client.send(put("bkt", "k", "x")).await.status, 500);
     assert_eq!(server.store().list("bkt", "").unwrap(), ["k"]);
@@ -88,19 +75,10 @@ async fn statuses_are_answered_in_place_of_acting() {
 async fn success_can_carry_an_error_or_garbage() {
     let (server, client) = server_with(Options::default(), Versioning::Off).await;
     let fault = Fault::error_in_ok("InternalError", "We encountered an internal error.");
-    server
-        .faults()
-        .add(Rule::new(Operation::CompleteMultipartUpload, fault).times(1));
-    let call = Call::new(Method::POST, "bkt", "k")
-        .query("uploadId", "u")
-        .body("<a/>");
-    assert_eq!(
-        client.send(call).await.code(),
-        (200, "InternalError".to_owned())
-    );
-    server
-        .faults()
-        .add(Rule::new(Operation::ListObjectsV2, Fault::garbage()).times(1));
+    server.faults().add(Rule::new(Operation::CompleteMultipartUpload, fault).times(1));
+    let call = Call::new(Method::POST, "bkt", "k").query("uploadId", "u").body("<a/>");
+    assert_eq!(client.send(call).await.code(), (200, "InternalError".to_owned()));
+    server.faults().add(Rule::new(Operation::ListObjectsV2, Fault::garbage()).times(1));
     let answer = client.send(list()).await;
     assert_eq!((answer.status, answer.all("Key").len()), (200, 0));
     assert!(answer.body.starts_with(b"\0"));
@@ -109,14 +87,7 @@ async fn success_can_carry_an_error_or_garbage() {
 #[tokio::test]
 async fn latency_delays_the_answer_and_is_set_at_any_time() {
     let latency = Duration::from_millis(40);
-    let (server, client) = server_with(
-        Options {
-            latency,
-            ..Options::default()
-        },
-        Versioning::Off,
-    )
-    .await;
+    let (server, client) = server_with(Options { latency, ..Options::default() }, Versioning::Off).await;
     let timed = async || {
         let start = Instant::now();
         assert_eq!(client.send(list()).await.status, 200);
@@ -124,9 +95,7 @@ async fn latency_delays_the_answer_and_is_set_at_any_time() {
     };
     assert!(timed().await >= latency);
     server.faults().set_latency(Duration::ZERO);
-    let id = server
-        .faults()
-        .add(Rule::new(Operation::ListObjectsV2, Fault::Latency(latency)));
+    let id = server.faults().add(Rule::new(Operation::ListObjectsV2, Fault::Latency(latency)));
     assert!(timed().await >= latency);
     server.faults().remove(id);
     timed().await;
@@ -241,22 +210,16 @@ async fn an_answer_has_other_headers_or_another_text() {
     let (server, client) = server_with(Options::default(), Versioning::Off).await;
     server.store().put("bkt", "k", "body").unwrap();
     let named = |value: &'static str| Fault::Header("x-amz-meta-name", value.into());
-    let id = server
-        .faults()
-        .add(Rule::new(Operation::GetObject, named("value")));
+    let id = server.faults().add(Rule::new(Operation::GetObject, named("value")));
     let answer = client.send(get("bkt", "k")).await;
     assert_eq!(answer.header("x-amz-meta-name"), "value");
     server.faults().remove(id);
     let untimed = Fault::Header("last-modified", "".into());
-    server
-        .faults()
-        .add(Rule::new(Operation::GetObject, untimed));
+    server.faults().add(Rule::new(Operation::GetObject, untimed));
     let answer = client.send(get("bkt", "k")).await;
     assert_eq!(answer.maybe_header("last-modified"), None);
     let renamed = Fault::Element("Key", "z%FFz");
-    server
-        .faults()
-        .add(Rule::new(Operation::ListObjectsV2, renamed));
+    server.faults().add(Rule::new(Operation::ListObjectsV2, renamed));
     let answer = client.send(list()).await;
     assert_eq!(answer.all("Key"), ["z%FFz"]);
     assert_eq!(answer.all("IsTruncated"), ["false"]);

@@ -44,10 +44,7 @@ impl Filter {
     pub(super) fn matches(&self, operation: Operation, subject: &str) -> bool {
         (self.operations.is_empty() || self.operations.contains(&operation))
             && self.key.as_deref().is_none_or(|key| key == subject)
-            && self
-                .key_prefix
-                .as_deref()
-                .is_none_or(|prefix| subject.starts_with(prefix))
+            && self.key_prefix.as_deref().is_none_or(|prefix| subject.starts_with(prefix))
     }
 }
 

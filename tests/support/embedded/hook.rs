@@ -85,19 +85,9 @@ impl Hooks {
         let id = self.state.added.fetch_add(1, Ordering::Relaxed) as u64;
         let action: Action = Arc::new(move |seen| Box::pin(action(seen)));
         let mut entries = self.state.lock();
-        entries.push(Arc::new(Entry {
-            id,
-            stage,
-            filter: filter.into(),
-            action,
-        }));
-        self.state
-            .entries_count
-            .store(entries.len(), Ordering::Release);
-        Hook {
-            id,
-            state: Arc::downgrade(&self.state),
-        }
+        entries.push(Arc::new(Entry { id, stage, filter: filter.into(), action }));
+        self.state.entries_count.store(entries.len(), Ordering::Release);
+        Hook { id, state: Arc::downgrade(&self.state) }
     }
 
     /// Holds every matching request until the test lets it go. Ends when the guard is dropped.
@@ -111,10 +101,7 @@ impl Hooks {
                 let _ = released.await;
             }
         });
-        Pause {
-            _hook: hook,
-            arrivals,
-        }
+        Pause { _hook: hook, arrivals }
     }
 
     pub(super) async fn run(&self, stage: Stage, subject: &str, seen: impl Fn() -> Seen) {
@@ -140,9 +127,7 @@ pub struct Hook {
 
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hook")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Hook").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -167,10 +152,7 @@ pub struct Pause {
 impl Pause {
     /// Waits for the next matching request, which stays held until what this gives is dropped.
     pub async fn arrived(&mut self) -> Held {
-        self.arrivals
-            .recv()
-            .await
-            .expect("the hook owns a sender as long as the pause lasts")
+        self.arrivals.recv().await.expect("the hook owns a sender as long as the pause lasts")
     }
 
     /// Takes a request that has arrived already.

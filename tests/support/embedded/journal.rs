@@ -53,10 +53,7 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(requests_max: usize) -> Self {
-        Self {
-            state: Arc::default(),
-            requests_max,
-        }
+        Self { state: Arc::default(), requests_max }
     }
 
     /// Records an arrival; gives its number.
@@ -94,11 +91,7 @@ impl Journal {
     }
 
     pub(super) fn count(&self, operation: Operation) -> u64 {
-        self.lock()
-            .counts
-            .get(&operation)
-            .copied()
-            .unwrap_or_default()
+        self.lock().counts.get(&operation).copied().unwrap_or_default()
     }
 
     pub(super) fn clear(&self) {
@@ -132,17 +125,11 @@ mod tests {
     #[test]
     fn log_keeps_the_latest_and_counts_all() {
         let journal = Journal::new(2);
-        let numbers: Vec<u64> = (0..3)
-            .map(|_| journal.arrived(request(Operation::GetObject)))
-            .collect();
+        let numbers: Vec<u64> = (0..3).map(|_| journal.arrived(request(Operation::GetObject))).collect();
         assert_eq!(numbers, [0, 1, 2]);
         journal.answered(0, 200, None);
         journal.answered(2, 404, Some("key"));
-        let statuses: Vec<_> = journal
-            .requests()
-            .iter()
-            .map(|request| request.status)
-            .collect();
+        let statuses: Vec<_> = journal.requests().iter().map(|request| request.status).collect();
         assert_eq!(statuses, [None, Some(404)]);
         assert_eq!(journal.count(Operation::GetObject), 3);
         assert_eq!(journal.count(Operation::PutObject), 0);

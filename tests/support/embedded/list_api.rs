@@ -19,10 +19,7 @@ type Answer<T> = Result<S3Response<T>, Refusal>;
 
 /// Gives the one owner of everything.
 pub(super) fn owner() -> Owner {
-    Owner {
-        display_name: None,
-        id: Some("embedded".to_owned()),
-    }
+    Owner { display_name: None, id: Some("embedded".to_owned()) }
 }
 
 /// How the texts of a page are written: as they are, or percent-encoded on request. As they are, a
@@ -35,18 +32,12 @@ impl Encoding {
     fn new(asked: Option<EncodingType>) -> Result<Self, Refusal> {
         match asked.as_ref().map(EncodingType::as_str) {
             None | Some(EncodingType::URL) => Ok(Self(asked)),
-            Some(_) => Err(Refusal::invalid_argument(
-                "Invalid Encoding Method specified in Request",
-            )),
+            Some(_) => Err(Refusal::invalid_argument("Invalid Encoding Method specified in Request")),
         }
     }
 
     fn text(&self, text: &str) -> String {
-        if self.0.is_none() {
-            text.to_owned()
-        } else {
-            url_encoded(text)
-        }
+        if self.0.is_none() { text.to_owned() } else { url_encoded(text) }
     }
 
     fn maybe(&self, text: Option<&str>) -> Option<String> {
@@ -54,9 +45,7 @@ impl Encoding {
     }
 
     fn common_prefixes(&self, prefixes: &[String]) -> Option<Vec<CommonPrefix>> {
-        let encoded = prefixes.iter().map(|prefix| CommonPrefix {
-            prefix: Some(self.text(prefix)),
-        });
+        let encoded = prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(self.text(prefix)) });
         (!prefixes.is_empty()).then(|| encoded.collect())
     }
 }
@@ -88,30 +77,19 @@ fn token(after: &str) -> String {
 }
 
 fn parse_token(token: &str) -> Result<String, Refusal> {
-    let encoded = token
-        .strip_prefix('1')
-        .and_then(|rest| rest.strip_suffix('='));
+    let encoded = token.strip_prefix('1').and_then(|rest| rest.strip_suffix('='));
     let scrambled = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok());
     let bytes = scrambled.map(|bytes| bytes.into_iter().map(|byte| byte ^ 0xa5).collect());
     let refusal = || Refusal::invalid_argument("The continuation token provided is incorrect");
-    bytes
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(refusal)
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refusal)
 }
 
 /// Gives how many entries a page may have, out of what was asked for.
 fn page_size(store: &Store, asked: i32) -> usize {
-    usize::try_from(asked)
-        .unwrap_or_default()
-        .min(store.options().page_size_max)
+    usize::try_from(asked).unwrap_or_default().min(store.options().page_size_max)
 }
 
-fn object(
-    encoding: &Encoding,
-    key: &str,
-    stored: &version::Version,
-    owner: Option<Owner>,
-) -> Object {
+fn object(encoding: &Encoding, key: &str, stored: &version::Version, owner: Option<Owner>) -> Object {
     let content = stored.object.as_ref();
     Object {
         e_tag: content.map(|object| object.etag.dto()),
@@ -119,9 +97,7 @@ fn object(
         last_modified: Some(stored.last_modified.into()),
         owner,
         size: content.map(|object| size(object.payload.len())),
-        storage_class: Some(ObjectStorageClass::from_static(
-            ObjectStorageClass::STANDARD,
-        )),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
         ..Object::default()
     }
 }
@@ -130,18 +106,11 @@ fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).expect("an object is in memory")
 }
 
-pub(super) async fn objects_v2(
-    store: &Store,
-    request: S3Request<ListObjectsV2Input>,
-) -> Answer<ListObjectsV2Output> {
+pub(super) async fn objects_v2(store: &Store, request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
     let input = request.input;
     let encoding = Encoding::new(input.encoding_type)?;
     let asked = parse_count_max(input.max_keys, "max-keys")?;
-    let continued = input
-        .continuation_token
-        .as_deref()
-        .map(parse_token)
-        .transpose()?;
+    let continued = input.continuation_token.as_deref().map(parse_token).transpose()?;
     let query = Query {
         prefix: input.prefix.as_deref().unwrap_or_default(),
         delimiter: input.delimiter.as_deref().unwrap_or_default(),
@@ -152,9 +121,7 @@ pub(super) async fn objects_v2(
     let output = store.read(&input.bucket, |bucket| {
         let page = listing::objects(bucket, query);
         let entries = page.entries.iter();
-        let contents: Vec<Object> = entries
-            .map(|(key, version)| object(&encoding, key, version, owner()))
-            .collect();
+        let contents: Vec<Object> = entries.map(|(key, version)| object(&encoding, key, version, owner())).collect();
         let count = contents.len() + page.common_prefixes.len();
         Ok(ListObjectsV2Output {
             name: Some(input.bucket.clone()),
@@ -175,10 +142,7 @@ pub(super) async fn objects_v2(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn objects(
-    store: &Store,
-    request: S3Request<ListObjectsInput>,
-) -> Answer<ListObjectsOutput> {
+pub(super) async fn objects(store: &Store, request: S3Request<ListObjectsInput>) -> Answer<ListObjectsOutput> {
     let input = request.input;
     let encoding = Encoding::new(input.encoding_type)?;
     let asked = parse_count_max(input.max_keys, "max-keys")?;
@@ -222,14 +186,8 @@ pub(super) async fn versions(
     let input = request.input;
     let encoding = Encoding::new(input.encoding_type.clone())?;
     let asked = parse_count_max(input.max_keys, "max-keys")?;
-    let key_marker = input
-        .key_marker
-        .as_deref()
-        .filter(|marker| !marker.is_empty());
-    let marker = input
-        .version_id_marker
-        .as_deref()
-        .filter(|marker| !marker.is_empty());
+    let key_marker = input.key_marker.as_deref().filter(|marker| !marker.is_empty());
+    let marker = input.version_id_marker.as_deref().filter(|marker| !marker.is_empty());
     if marker.is_some() && key_marker.is_none() {
         let message = "A version-id marker cannot be specified without a key marker.";
         return Err(Refusal::invalid_argument(message));
@@ -243,13 +201,9 @@ pub(super) async fn versions(
     };
     let output = store.read(&input.bucket, |bucket| {
         let page = listing::versions(bucket, query, version_id);
-        let (markers, versions): (Vec<_>, Vec<_>) = page
-            .entries
-            .iter()
-            .partition(|entry| entry.version.object.is_none());
-        let versions = versions
-            .into_iter()
-            .map(|entry| object_version(&encoding, entry));
+        let (markers, versions): (Vec<_>, Vec<_>) =
+            page.entries.iter().partition(|entry| entry.version.object.is_none());
+        let versions = versions.into_iter().map(|entry| object_version(&encoding, entry));
         let markers = markers.into_iter().map(|entry| DeleteMarkerEntry {
             is_latest: Some(entry.is_latest),
             key: Some(encoding.text(entry.key)),
@@ -304,10 +258,7 @@ pub(super) async fn uploads(
     let input = request.input;
     let encoding = Encoding::new(input.encoding_type)?;
     let asked = parse_count_max(input.max_uploads, "max-uploads")?;
-    let key_marker = input
-        .key_marker
-        .as_deref()
-        .filter(|marker| !marker.is_empty());
+    let key_marker = input.key_marker.as_deref().filter(|marker| !marker.is_empty());
     // Without a key marker S3 ignores it.
     // https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
     let id_marker = input.upload_id_marker.as_deref();

@@ -31,11 +31,7 @@ pub(super) struct Page<E, M> {
 
 impl<E, M> Page<E, M> {
     fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            common_prefixes: Vec::new(),
-            next: None,
-        }
+        Self { entries: Vec::new(), common_prefixes: Vec::new(), next: None }
     }
 
     fn count(&self) -> usize {
@@ -63,14 +59,10 @@ pub(super) struct ListedUpload<'b> {
 }
 
 /// Lists the current objects. The next page starts after a key or a common prefix.
-pub(super) fn objects<'b>(
-    bucket: &'b Bucket,
-    query: Query<'_>,
-) -> Page<(&'b str, &'b Version), String> {
+pub(super) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str, &'b Version), String> {
     let mut page = Page::new();
     let mut last = None;
-    let current =
-        |versions: &Vec<Version>| versions.last().is_some_and(|last| last.object.is_some());
+    let current = |versions: &Vec<Version>| versions.last().is_some_and(|last| last.object.is_some());
     if query.count_max == 0 {
         return page;
     }
@@ -82,8 +74,7 @@ pub(super) fn objects<'b>(
         match step {
             Step::Entry(key, versions) => {
                 last = Some(key.to_owned());
-                page.entries
-                    .push((key, versions.last().expect("a kept key has a version")));
+                page.entries.push((key, versions.last().expect("a kept key has a version")));
             }
             Step::CommonPrefix(prefix) => {
                 last = Some(prefix.clone());
@@ -131,11 +122,7 @@ pub(super) fn versions<'b>(
             }
             last = Some((key.to_owned(), Some(version.id.text())));
             let is_latest = at + 1 == versions.len();
-            page.entries.push(ListedVersion {
-                key,
-                version,
-                is_latest,
-            });
+            page.entries.push(ListedVersion { key, version, is_latest });
         }
     }
     page
@@ -199,9 +186,7 @@ pub(super) fn uploads<'b>(
 pub(super) fn parse_count_max(asked: Option<i32>, name: &str) -> Result<i32, Refusal> {
     let asked = asked.unwrap_or(1000);
     if asked < 0 {
-        return Err(Refusal::invalid_argument(format!(
-            "Argument {name} must be an integer between 0 and 2147483647"
-        )));
+        return Err(Refusal::invalid_argument(format!("Argument {name} must be an integer between 0 and 2147483647")));
     }
     Ok(asked.min(1000))
 }
@@ -222,9 +207,7 @@ struct Walk<'b, 'q, T, V> {
 impl<'b, 'q, T, V: Fn(&T) -> bool> Walk<'b, 'q, T, V> {
     /// Starts after `query.after`, or at it if `inclusive`.
     fn new(map: &'b BTreeMap<String, T>, query: Query<'q>, visible: V, inclusive: bool) -> Self {
-        let folded = query
-            .after
-            .filter(|after| common_prefix(after, query) == Some(after));
+        let folded = query.after.filter(|after| common_prefix(after, query) == Some(after));
         let start = match (query.after, folded) {
             // A marker that is a common prefix stands for all keys below it.
             (_, Some(prefix)) => successor(prefix).map_or(Start::End, Start::At),
@@ -233,12 +216,7 @@ impl<'b, 'q, T, V: Fn(&T) -> bool> Walk<'b, 'q, T, V> {
             (Some(after), None) => Start::After(after.to_owned()),
             (None, None) => Start::At(query.prefix.to_owned()),
         };
-        Self {
-            map,
-            rest: range(map, start),
-            query,
-            visible,
-        }
+        Self { map, rest: range(map, start), query, visible }
     }
 }
 

@@ -30,9 +30,7 @@ impl ReadCondition {
         let not_modified = || {
             let refusal = Refusal::new(304, "NotModified", "Not Modified");
             let date = httpdate::fmt_http_date(last_modified);
-            refusal
-                .header("etag", format!("\"{}\"", etag.text()))
-                .header("last-modified", date)
+            refusal.header("etag", format!("\"{}\"", etag.text())).header("last-modified", date)
         };
         match (&self.if_match, &self.if_unmodified_since) {
             (Some(condition), _) if !etag.meets(condition) => {
@@ -69,9 +67,7 @@ impl Found {
     ) -> Result<Self, Refusal> {
         let (bucket, key, version_id) = place;
         if version_id == Some("") {
-            return Err(Refusal::invalid_argument(
-                "Version id cannot be the empty string",
-            ));
+            return Err(Refusal::invalid_argument("Version id cannot be the empty string"));
         }
         store.read(bucket, |bucket| {
             let (version, object) = bucket.find(key, version_id)?;
@@ -113,11 +109,7 @@ impl Found {
 fn satisfy(range: Range, length: u64) -> Result<ops::Range<u64>, Refusal> {
     let satisfied = range.check(length).ok().filter(|range| !range.is_empty());
     satisfied.ok_or_else(|| {
-        let refusal = Refusal::new(
-            416,
-            "InvalidRange",
-            "The requested range is not satisfiable",
-        );
+        let refusal = Refusal::new(416, "InvalidRange", "The requested range is not satisfiable");
         refusal.header("content-range", format!("bytes */{length}"))
     })
 }
@@ -133,10 +125,7 @@ mod tests {
     fn status(set: impl FnOnce(&mut ReadCondition)) -> Option<u16> {
         let mut condition = ReadCondition::default();
         set(&mut condition);
-        condition
-            .check(Etag::of(b"a"), TIME)
-            .err()
-            .map(|refusal| refusal.status)
+        condition.check(Etag::of(b"a"), TIME).err().map(|refusal| refusal.status)
     }
 
     #[test]
@@ -168,32 +157,8 @@ mod tests {
     fn range_beyond_the_object_is_refused() {
         assert_eq!(satisfy(Range::Suffix { length: 3 }, 5).unwrap(), 2..5);
         assert_eq!(satisfy(Range::Suffix { length: 9 }, 5).unwrap(), 0..5);
-        assert_eq!(
-            satisfy(
-                Range::Int {
-                    first: 4,
-                    last: Some(9)
-                },
-                5
-            )
-            .unwrap(),
-            4..5
-        );
-        assert_eq!(
-            satisfy(
-                Range::Int {
-                    first: 5,
-                    last: None
-                },
-                5
-            )
-            .unwrap_err()
-            .status,
-            416
-        );
-        assert_eq!(
-            satisfy(Range::Suffix { length: 1 }, 0).unwrap_err().status,
-            416
-        );
+        assert_eq!(satisfy(Range::Int { first: 4, last: Some(9) }, 5).unwrap(), 4..5);
+        assert_eq!(satisfy(Range::Int { first: 5, last: None }, 5).unwrap_err().status, 416);
+        assert_eq!(satisfy(Range::Suffix { length: 1 }, 0).unwrap_err().status, 416);
     }
 }

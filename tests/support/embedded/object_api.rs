@@ -27,10 +27,7 @@ const METADATA_BYTES_MAX: usize = 2 * 1024;
 /// How many keys DeleteObjects takes at once.
 const DELETES_MAX: usize = 1000;
 
-pub(super) async fn put(
-    store: &Store,
-    request: S3Request<PutObjectInput>,
-) -> Answer<PutObjectOutput> {
+pub(super) async fn put(store: &Store, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let input = request.input;
     let body = read_body(input.body, input.content_length).await?;
     let sums = Sums {
@@ -51,26 +48,16 @@ pub(super) async fn put(
         content_type: input.content_type,
         metadata: metadata(input.metadata)?,
     };
-    let condition = WriteCondition {
-        if_match: input.if_match,
-        if_none_match: input.if_none_match,
-    };
+    let condition = WriteCondition { if_match: input.if_match, if_none_match: input.if_none_match };
     let etag = Etag::of(&body);
     let object = version::Object::new(body.into(), etag, headers);
     let (version_id, _) = store.put_object(&input.bucket, &input.key, object, &condition)?;
-    let output = PutObjectOutput {
-        e_tag: Some(etag.dto()),
-        version_id,
-        ..PutObjectOutput::default()
-    };
+    let output = PutObjectOutput { e_tag: Some(etag.dto()), version_id, ..PutObjectOutput::default() };
     Ok(S3Response::new(output))
 }
 
 /// Reads a request's body, whose hash `s3s` checks on the way.
-pub(super) async fn read_body(
-    body: Option<StreamingBlob>,
-    length: Option<i64>,
-) -> Result<Bytes, Refusal> {
+pub(super) async fn read_body(body: Option<StreamingBlob>, length: Option<i64>) -> Result<Bytes, Refusal> {
     let Some(body) = body else {
         return Ok(Bytes::new());
     };
@@ -118,21 +105,14 @@ impl Sums {
             && self.crc64nvme == found.checksum_crc64nvme
             && self.sha1 == found.checksum_sha1
             && self.sha256 == found.checksum_sha256;
-        if right {
-            Ok(())
-        } else {
-            Err(Refusal::bad_digest("checksum"))
-        }
+        if right { Ok(()) } else { Err(Refusal::bad_digest("checksum")) }
     }
 }
 
 /// Takes over user metadata, up to what S3 allows.
 pub(super) fn metadata(sent: Option<Metadata>) -> Result<BTreeMap<String, String>, Refusal> {
     let metadata: BTreeMap<String, String> = sent.into_iter().flatten().collect();
-    let bytes: usize = metadata
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > METADATA_BYTES_MAX {
         let message = "Your metadata headers exceed the maximum allowed metadata size";
         return Err(Refusal::new(400, "MetadataTooLarge", message));
@@ -144,10 +124,7 @@ fn some_metadata(metadata: BTreeMap<String, String>) -> Option<Metadata> {
     (!metadata.is_empty()).then(|| metadata.into_iter().collect())
 }
 
-pub(super) async fn get(
-    store: &Store,
-    request: S3Request<GetObjectInput>,
-) -> Answer<GetObjectOutput> {
+pub(super) async fn get(store: &Store, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let input = request.input;
     if input.part_number.is_some() {
         return Err(Refusal::not_implemented());
@@ -158,11 +135,7 @@ pub(super) async fn get(
         if_modified_since: input.if_modified_since,
         if_unmodified_since: input.if_unmodified_since,
     };
-    let place = (
-        input.bucket.as_str(),
-        input.key.as_str(),
-        input.version_id.as_deref(),
-    );
+    let place = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let found = Found::look_up(store, place, &condition, input.range)?;
     let headers = found.headers(store);
     let body = Chunks::new(found.object.payload.slice(found.bytes()));
@@ -170,9 +143,7 @@ pub(super) async fn get(
         accept_ranges: Some("bytes".to_owned()),
         body: Some(StreamingBlob::new(body)),
         cache_control: input.response_cache_control.or(headers.cache_control),
-        content_disposition: input
-            .response_content_disposition
-            .or(headers.content_disposition),
+        content_disposition: input.response_content_disposition.or(headers.content_disposition),
         content_encoding: input.response_content_encoding.or(headers.content_encoding),
         content_language: input.response_content_language.or(headers.content_language),
         content_length: found.content_length(),
@@ -187,10 +158,7 @@ pub(super) async fn get(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn head(
-    store: &Store,
-    request: S3Request<HeadObjectInput>,
-) -> Answer<HeadObjectOutput> {
+pub(super) async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
     let input = request.input;
     if input.part_number.is_some() {
         return Err(Refusal::not_implemented());
@@ -201,11 +169,7 @@ pub(super) async fn head(
         if_modified_since: input.if_modified_since,
         if_unmodified_since: input.if_unmodified_since,
     };
-    let place = (
-        input.bucket.as_str(),
-        input.key.as_str(),
-        input.version_id.as_deref(),
-    );
+    let place = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let found = Found::look_up(store, place, &condition, input.range)?;
     let headers = found.headers(store);
     let output = HeadObjectOutput {
@@ -226,10 +190,7 @@ pub(super) async fn head(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn delete(
-    store: &Store,
-    request: S3Request<DeleteObjectInput>,
-) -> Answer<DeleteObjectOutput> {
+pub(super) async fn delete(store: &Store, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
     let input = request.input;
     // Only some kinds of bucket know conditional deletes; ours is not one of them.
     if input.if_match.is_some() {
@@ -244,14 +205,9 @@ pub(super) async fn delete(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn delete_many(
-    store: &Store,
-    request: S3Request<DeleteObjectsInput>,
-) -> Answer<DeleteObjectsOutput> {
+pub(super) async fn delete_many(store: &Store, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
     // https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
-    let is_sum = |name: &http::HeaderName| {
-        name == "content-md5" || name.as_str().starts_with("x-amz-checksum-")
-    };
+    let is_sum = |name: &http::HeaderName| name == "content-md5" || name.as_str().starts_with("x-amz-checksum-");
     if !request.headers.keys().any(is_sum) {
         let message = "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
         return Err(Refusal::new(400, "InvalidRequest", message));
@@ -283,11 +239,8 @@ pub(super) async fn delete_many(
         }
     }
     let quiet = input.delete.quiet.unwrap_or_default();
-    let output = DeleteObjectsOutput {
-        deleted: (!quiet).then_some(deleted),
-        errors: Some(errors),
-        request_charged: None,
-    };
+    let output =
+        DeleteObjectsOutput { deleted: (!quiet).then_some(deleted), errors: Some(errors), request_charged: None };
     Ok(S3Response::new(output))
 }
 
@@ -297,10 +250,7 @@ mod tests {
 
     #[test]
     fn wrong_checksum_is_refused() {
-        let right = Sums {
-            crc32: Some("NhCmhg==".to_owned()),
-            ..Sums::default()
-        };
+        let right = Sums { crc32: Some("NhCmhg==".to_owned()), ..Sums::default() };
         right.check(b"hello").unwrap();
         assert_eq!(right.check(b"hullo").unwrap_err().code, "BadDigest");
     }

@@ -57,16 +57,8 @@ pub(super) struct Target {
 
 impl Target {
     /// Reads the request line and the host.
-    pub(super) fn of(
-        method: &Method,
-        path: &str,
-        query: &str,
-        headers: &HeaderMap,
-        domain: Option<&str>,
-    ) -> Self {
-        let host = headers
-            .get(http::header::HOST)
-            .and_then(|host| host.to_str().ok());
+    pub(super) fn of(method: &Method, path: &str, query: &str, headers: &HeaderMap, domain: Option<&str>) -> Self {
+        let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let (bucket, key) = names(path, bucket_of_host(host.unwrap_or_default(), domain));
         let has = |name: &str| parameter(query, name).is_some();
         let operation = match (&bucket, &key) {
@@ -74,25 +66,13 @@ impl Target {
             (Some(_), None) => bucket_operation(method, query, has),
             (Some(_), Some(_)) => object_operation(method, headers, has),
         };
-        let subject = key
-            .clone()
-            .or_else(|| parameter(query, "prefix"))
-            .unwrap_or_default();
-        Self {
-            operation,
-            bucket,
-            key,
-            subject,
-        }
+        let subject = key.clone().or_else(|| parameter(query, "prefix")).unwrap_or_default();
+        Self { operation, bucket, key, subject }
     }
 }
 
 fn root_operation(method: &Method) -> Operation {
-    if method == Method::GET {
-        Operation::ListBuckets
-    } else {
-        Operation::Other
-    }
+    if method == Method::GET { Operation::ListBuckets } else { Operation::Other }
 }
 
 /// Sub-resources that we do not serve, so that they are not taken for the operation without them.
@@ -112,16 +92,8 @@ const BUCKET_OTHERS: [&str; 14] = [
     "replication",
     "tagging",
 ];
-const OBJECT_OTHERS: [&str; 8] = [
-    "acl",
-    "attributes",
-    "legal-hold",
-    "restore",
-    "retention",
-    "select",
-    "tagging",
-    "torrent",
-];
+const OBJECT_OTHERS: [&str; 8] =
+    ["acl", "attributes", "legal-hold", "restore", "retention", "select", "tagging", "torrent"];
 
 fn bucket_operation(method: &Method, query: &str, has: impl Fn(&str) -> bool) -> Operation {
     if BUCKET_OTHERS.iter().any(|name| has(name)) {
@@ -133,9 +105,7 @@ fn bucket_operation(method: &Method, query: &str, has: impl Fn(&str) -> bool) ->
         Method::GET if has("versioning") => Operation::GetBucketVersioning,
         Method::GET if has("uploads") => Operation::ListMultipartUploads,
         Method::GET if has("versions") => Operation::ListObjectVersions,
-        Method::GET if parameter(query, "list-type").as_deref() == Some("2") => {
-            Operation::ListObjectsV2
-        }
+        Method::GET if parameter(query, "list-type").as_deref() == Some("2") => Operation::ListObjectsV2,
         Method::GET => Operation::ListObjects,
         Method::POST if has("delete") => Operation::DeleteObjects,
         Method::PUT if has("versioning") => Operation::PutBucketVersioning,
@@ -219,44 +189,15 @@ mod tests {
             (Method::GET, "/", "", Operation::ListBuckets),
             (Method::GET, "/b", "list-type=2", Operation::ListObjectsV2),
             (Method::GET, "/b/", "", Operation::ListObjects),
-            (
-                Method::GET,
-                "/b",
-                "versions&prefix=a",
-                Operation::ListObjectVersions,
-            ),
-            (
-                Method::GET,
-                "/b",
-                "uploads",
-                Operation::ListMultipartUploads,
-            ),
-            (
-                Method::PUT,
-                "/b/k",
-                "partNumber=1&uploadId=u",
-                Operation::UploadPart,
-            ),
-            (
-                Method::POST,
-                "/b/k",
-                "uploadId=u",
-                Operation::CompleteMultipartUpload,
-            ),
-            (
-                Method::DELETE,
-                "/b/k",
-                "versionId=1",
-                Operation::DeleteObject,
-            ),
+            (Method::GET, "/b", "versions&prefix=a", Operation::ListObjectVersions),
+            (Method::GET, "/b", "uploads", Operation::ListMultipartUploads),
+            (Method::PUT, "/b/k", "partNumber=1&uploadId=u", Operation::UploadPart),
+            (Method::POST, "/b/k", "uploadId=u", Operation::CompleteMultipartUpload),
+            (Method::DELETE, "/b/k", "versionId=1", Operation::DeleteObject),
             (Method::GET, "/b/k", "tagging", Operation::Other),
         ];
         for (method, path, query, operation) in cases {
-            assert_eq!(
-                target(method, path, query).operation,
-                operation,
-                "{path}?{query}"
-            );
+            assert_eq!(target(method, path, query).operation, operation, "{path}?{query}");
         }
     }
 
@@ -269,18 +210,12 @@ mod tests {
 
     #[test]
     fn subject_of_a_listing_is_its_prefix() {
-        assert_eq!(
-            target(Method::GET, "/b", "list-type=2&prefix=a%2Fb+c").subject,
-            "a/b c"
-        );
+        assert_eq!(target(Method::GET, "/b", "list-type=2&prefix=a%2Fb+c").subject, "a/b c");
     }
 
     #[test]
     fn bucket_is_read_from_the_host_below_the_domain() {
-        assert_eq!(
-            bucket_of_host("my.bucket.localhost:80", Some("localhost")),
-            Some("my.bucket")
-        );
+        assert_eq!(bucket_of_host("my.bucket.localhost:80", Some("localhost")), Some("my.bucket"));
         assert_eq!(bucket_of_host("localhost:80", Some("localhost")), None);
         assert_eq!(bucket_of_host("127.0.0.1:80", Some("localhost")), None);
         assert_eq!(bucket_of_host("elsewhere", Some("localhost")), None);

@@ -25,11 +25,7 @@ pub struct AccessKey {
 impl AccessKey {
     /// Names a key without a session.
     pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
-        Self {
-            access_key: access_key.into(),
-            secret_key: secret_key.into(),
-            session_token: None,
-        }
+        Self { access_key: access_key.into(), secret_key: secret_key.into(), session_token: None }
     }
 
     /// Makes it a temporary key that must come with this token.
@@ -42,9 +38,7 @@ impl AccessKey {
 
 impl std::fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccessKey")
-            .field("access_key", &self.access_key)
-            .finish_non_exhaustive()
+        f.debug_struct("AccessKey").field("access_key", &self.access_key).finish_non_exhaustive()
     }
 }
 

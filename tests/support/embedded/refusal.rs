@@ -25,18 +25,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(
-        status: u16,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-            headers: Vec::new(),
-            details: Vec::new(),
-        }
+    pub(super) fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code: code.into(), message: message.into(), headers: Vec::new(), details: Vec::new() }
     }
 
     #[must_use]
@@ -61,11 +51,7 @@ impl Refusal {
     }
 
     pub(super) fn no_such_version() -> Self {
-        Self::new(
-            404,
-            "NoSuchVersion",
-            "The specified version does not exist.",
-        )
+        Self::new(404, "NoSuchVersion", "The specified version does not exist.")
     }
 
     pub(super) fn no_such_upload() -> Self {
@@ -99,16 +85,11 @@ impl Refusal {
     }
 
     pub(super) fn bad_digest(what: &str) -> Self {
-        Self::new(
-            400,
-            "BadDigest",
-            format!("The {what} you specified did not match what we received."),
-        )
+        Self::new(400, "BadDigest", format!("The {what} you specified did not match what we received."))
     }
 
     pub(super) fn payload_hash_mismatch() -> Self {
-        let message =
-            "The provided 'x-amz-content-sha256' header does not match what was computed.";
+        let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
         Self::new(400, "XAmzContentSHA256Mismatch", message)
     }
 
@@ -131,10 +112,7 @@ impl Refusal {
         let mut map = HeaderMap::new();
         map.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         for (name, value) in &self.headers {
-            map.insert(
-                *name,
-                HeaderValue::from_str(value).expect("a header of ours is ASCII"),
-            );
+            map.insert(*name, HeaderValue::from_str(value).expect("a header of ours is ASCII"));
         }
         map
     }
@@ -142,11 +120,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "s3 refused; status=`{}`, code=`{}`, message=`{}`",
-            self.status, self.code, self.message
-        )
+        write!(f, "s3 refused; status=`{}`, code=`{}`, message=`{}`", self.status, self.code, self.message)
     }
 }
 
@@ -154,12 +128,9 @@ impl std::error::Error for Refusal {}
 
 impl From<Refusal> for S3Error {
     fn from(refusal: Refusal) -> Self {
-        let code =
-            S3ErrorCode::from_bytes(refusal.code.as_bytes()).expect("a code of ours is UTF-8");
+        let code = S3ErrorCode::from_bytes(refusal.code.as_bytes()).expect("a code of ours is UTF-8");
         let mut error = Self::with_message(code, refusal.message.clone());
-        error.set_status_code(
-            StatusCode::from_u16(refusal.status).expect("a status of ours is one"),
-        );
+        error.set_status_code(StatusCode::from_u16(refusal.status).expect("a status of ours is one"));
         error.set_headers(refusal.header_map());
         error
     }
@@ -170,11 +141,7 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>']) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;"),
-    )
+    Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
 }
 
 #[cfg(test)]

@@ -76,10 +76,7 @@ impl Service {
         let query = uri.query().unwrap_or_default();
         let domain = self.options.domain.as_deref();
         let target = Target::of(&method, uri.path(), query, &parts.headers, domain);
-        let exchange = Exchange {
-            target: Arc::new(target),
-            access_key: Arc::default(),
-        };
+        let exchange = Exchange { target: Arc::new(target), access_key: Arc::default() };
         let target = &*exchange.target;
         let act = |parts, body| async { Ok(self.act(parts, body, exchange.clone()).await) };
         let (number, answer) = self.wire.pass(parts, body, target, act).await?;
@@ -99,26 +96,13 @@ impl Service {
         }
         parts.extensions.insert(exchange);
         let request = Request::from_parts(parts, Body::from(body));
-        self.s3
-            .call(request)
-            .await
-            .unwrap_or_else(|_unserializable| {
-                refused(&Refusal::new(
-                    500,
-                    "InternalError",
-                    "We encountered an internal error.",
-                ))
-            })
+        self.s3.call(request).await.unwrap_or_else(|_unserializable| {
+            refused(&Refusal::new(500, "InternalError", "We encountered an internal error."))
+        })
     }
 
     /// Adds what every answer of S3 carries.
-    fn finish(
-        &self,
-        answer: Response<Body>,
-        method: &Method,
-        path: &str,
-        target: &Target,
-    ) -> Response<Body> {
+    fn finish(&self, answer: Response<Body>, method: &Method, path: &str, target: &Target) -> Response<Body> {
         let (mut parts, mut body) = answer.into_parts();
         let number = self.answered.fetch_add(1, Ordering::Relaxed);
         let request_id = format!("{number:016X}");
@@ -134,18 +118,11 @@ impl Service {
         }
         let headers = &mut parts.headers;
         let header = |text: &str| HeaderValue::from_str(text).expect("it is ASCII");
-        headers.insert(
-            DATE,
-            header(&httpdate::fmt_http_date(self.options.clock.now())),
-        );
+        headers.insert(DATE, header(&httpdate::fmt_http_date(self.options.clock.now())));
         headers.insert(SERVER, SERVER_NAME);
         headers.insert(X_AMZ_ID_2, HOST_ID);
         headers.insert(X_AMZ_REQUEST_ID, header(&request_id));
-        if target
-            .bucket
-            .as_deref()
-            .is_some_and(|bucket| self.store.has_bucket(bucket))
-        {
+        if target.bucket.as_deref().is_some_and(|bucket| self.store.has_bucket(bucket)) {
             headers.insert(X_AMZ_BUCKET_REGION, header(self.options.region_name()));
         }
         Response::from_parts(parts, body)

@@ -35,9 +35,7 @@ pub struct Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("buckets", &self.buckets())
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("buckets", &self.buckets()).finish_non_exhaustive()
     }
 }
 
@@ -70,14 +68,10 @@ impl StoredVersion {
             version_id: version.id.text(),
             is_latest,
             delete_marker: object.is_none(),
-            body: object
-                .map(|object| object.payload.bytes())
-                .unwrap_or_default(),
+            body: object.map(|object| object.payload.bytes()).unwrap_or_default(),
             etag: object.map(|object| object.etag.text()).unwrap_or_default(),
             last_modified: version.last_modified,
-            headers: object
-                .and_then(|object| object.headers.as_deref().cloned())
-                .unwrap_or_default(),
+            headers: object.and_then(|object| object.headers.as_deref().cloned()).unwrap_or_default(),
         }
     }
 }
@@ -138,10 +132,7 @@ impl Store {
     /// Removes a bucket. Fails with `BucketNotEmpty` while a version or delete marker is in it.
     pub fn delete_bucket(&self, name: &str) -> Result<(), Refusal> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let bucket = state
-            .buckets
-            .get(name)
-            .ok_or_else(Refusal::no_such_bucket)?;
+        let bucket = state.buckets.get(name).ok_or_else(Refusal::no_such_bucket)?;
         if !bucket.objects.is_empty() {
             let message = "The bucket you tried to delete is not empty";
             return Err(Refusal::new(409, "BucketNotEmpty", message));
@@ -161,11 +152,7 @@ impl Store {
         self.write(bucket, |bucket, _| {
             if versioning == Versioning::Off && bucket.versioning != Versioning::Off {
                 let message = "The Versioning element must be specified";
-                return Err(Refusal::new(
-                    400,
-                    "IllegalVersioningConfigurationException",
-                    message,
-                ));
+                return Err(Refusal::new(400, "IllegalVersioningConfigurationException", message));
             }
             bucket.versioning = versioning;
             Ok(())
@@ -178,29 +165,12 @@ impl Store {
     }
 
     /// Stores an object.
-    pub fn put(
-        &self,
-        bucket: &str,
-        key: &str,
-        body: impl Into<Bytes>,
-    ) -> Result<StoredVersion, Refusal> {
-        self.put_with(
-            bucket,
-            key,
-            PutOptions {
-                body: body.into(),
-                ..PutOptions::default()
-            },
-        )
+    pub fn put(&self, bucket: &str, key: &str, body: impl Into<Bytes>) -> Result<StoredVersion, Refusal> {
+        self.put_with(bucket, key, PutOptions { body: body.into(), ..PutOptions::default() })
     }
 
     /// Stores an object with headers, conditions or a time of its own.
-    pub fn put_with(
-        &self,
-        bucket: &str,
-        key: &str,
-        options: PutOptions,
-    ) -> Result<StoredVersion, Refusal> {
+    pub fn put_with(&self, bucket: &str, key: &str, options: PutOptions) -> Result<StoredVersion, Refusal> {
         let etag = Etag::of(&options.body);
         let object = Object::new(options.body.into(), etag, options.headers);
         let if_match = |etag: String| ETagCondition::ETag(s3s::dto::ETag::Strong(etag));
@@ -212,11 +182,7 @@ impl Store {
             bucket.check_write(key, &condition)?;
             let time = options.last_modified.unwrap_or(stamp.time);
             bucket.put(key, Stamp { time, ..stamp }, object);
-            Ok(StoredVersion::new(
-                key,
-                bucket.current(key).expect("it was just stored"),
-                true,
-            ))
+            Ok(StoredVersion::new(key, bucket.current(key).expect("it was just stored"), true))
         })
     }
 
@@ -229,91 +195,57 @@ impl Store {
     /// Removes one version for good; it need not exist.
     pub fn delete_version(&self, bucket: &str, key: &str, id: &str) -> Result<(), Refusal> {
         let id = parse_version_id(id)?;
-        self.write(bucket, |bucket, _| Ok(bucket.delete_version(key, id)))
-            .map(|_deletion| ())
+        self.write(bucket, |bucket, _| Ok(bucket.delete_version(key, id))).map(|_deletion| ())
     }
 
     /// Reads the current object.
     pub fn get(&self, bucket: &str, key: &str) -> Result<StoredVersion, Refusal> {
-        self.read(bucket, |bucket| {
-            bucket
-                .find(key, None)
-                .map(|(version, _)| StoredVersion::new(key, version, true))
-        })
+        self.read(bucket, |bucket| bucket.find(key, None).map(|(version, _)| StoredVersion::new(key, version, true)))
     }
 
     /// Reads one version; a delete marker is refused with 405, as by S3.
     pub fn get_version(&self, bucket: &str, key: &str, id: &str) -> Result<StoredVersion, Refusal> {
         self.read(bucket, |bucket| {
             let (version, _) = bucket.find(key, Some(id))?;
-            let is_latest = bucket
-                .current(key)
-                .is_some_and(|current| current.id == version.id);
+            let is_latest = bucket.current(key).is_some_and(|current| current.id == version.id);
             Ok(StoredVersion::new(key, version, is_latest))
         })
     }
 
     /// Names the keys of the current objects below a prefix, in their order.
     pub fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, Refusal> {
-        let query = Query {
-            prefix,
-            count_max: usize::MAX,
-            ..Query::default()
-        };
+        let query = Query { prefix, count_max: usize::MAX, ..Query::default() };
         self.read(bucket, |bucket| {
             let page = listing::objects(bucket, query);
-            Ok(page
-                .entries
-                .into_iter()
-                .map(|(key, _)| key.to_owned())
-                .collect())
+            Ok(page.entries.into_iter().map(|(key, _)| key.to_owned()).collect())
         })
     }
 
     /// Gives all current objects in the order of their keys.
     pub fn objects(&self, bucket: &str) -> Result<Vec<StoredVersion>, Refusal> {
-        let query = Query {
-            count_max: usize::MAX,
-            ..Query::default()
-        };
+        let query = Query { count_max: usize::MAX, ..Query::default() };
         self.read(bucket, |bucket| {
             let page = listing::objects(bucket, query);
             let entries = page.entries.into_iter();
-            Ok(entries
-                .map(|(key, version)| StoredVersion::new(key, version, true))
-                .collect())
+            Ok(entries.map(|(key, version)| StoredVersion::new(key, version, true)).collect())
         })
     }
 
     /// Gives all versions and delete markers as ListObjectVersions orders them.
     pub fn versions(&self, bucket: &str) -> Result<Vec<StoredVersion>, Refusal> {
-        let query = Query {
-            count_max: usize::MAX,
-            ..Query::default()
-        };
+        let query = Query { count_max: usize::MAX, ..Query::default() };
         self.read(bucket, |bucket| {
             let page = listing::versions(bucket, query, None);
             let entries = page.entries.into_iter();
-            Ok(entries
-                .map(|at| StoredVersion::new(at.key, at.version, at.is_latest))
-                .collect())
+            Ok(entries.map(|at| StoredVersion::new(at.key, at.version, at.is_latest)).collect())
         })
     }
 
     /// Starts a multipart upload and gives its id.
-    pub fn begin_upload(
-        &self,
-        bucket: &str,
-        key: &str,
-        headers: ObjectHeaders,
-    ) -> Result<String, Refusal> {
+    pub fn begin_upload(&self, bucket: &str, key: &str, headers: ObjectHeaders) -> Result<String, Refusal> {
         self.write(bucket, |bucket, stamp| {
             // Ids of one key grow with time, as ListMultipartUploads continues behind an id.
-            let id = format!(
-                "{:016x}{}",
-                stamp.number,
-                VersionId::Numbered(stamp.number).text()
-            );
+            let id = format!("{:016x}{}", stamp.number, VersionId::Numbered(stamp.number).text());
             let uploads = bucket.uploads.entry(key.to_owned()).or_default();
             uploads.insert(id.clone(), Upload::new(stamp.time, headers));
             Ok(id)
@@ -334,39 +266,18 @@ impl Store {
         let md5 = md5_of(&[&body]);
         self.write(bucket, |bucket, stamp| {
             let upload = find_upload(bucket, key, upload_id)?;
-            upload.parts.insert(
-                number,
-                Part {
-                    body,
-                    md5,
-                    last_modified: stamp.time,
-                },
-            );
+            upload.parts.insert(number, Part { body, md5, last_modified: stamp.time });
             Ok(hex(&md5))
         })
     }
 
     /// Completes an upload of all its parts, however small they are.
-    pub fn complete_upload(
-        &self,
-        bucket: &str,
-        key: &str,
-        upload_id: &str,
-    ) -> Result<StoredVersion, Refusal> {
+    pub fn complete_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<StoredVersion, Refusal> {
         let named = self.write(bucket, |bucket, _| {
             let parts = find_upload(bucket, key, upload_id)?.parts.iter();
-            Ok(parts
-                .map(|(number, part)| (*number, hex(&part.md5)))
-                .collect::<Vec<_>>())
+            Ok(parts.map(|(number, part)| (*number, hex(&part.md5))).collect::<Vec<_>>())
         })?;
-        self.complete(
-            bucket,
-            key,
-            upload_id,
-            &named,
-            0,
-            &WriteCondition::default(),
-        )?;
+        self.complete(bucket, key, upload_id, &named, 0, &WriteCondition::default())?;
         self.get(bucket, key)
     }
 
@@ -377,10 +288,7 @@ impl Store {
 
     /// Gives the uploads in progress, by key and start.
     pub fn uploads(&self, bucket: &str) -> Result<Vec<StoredUpload>, Refusal> {
-        let query = Query {
-            count_max: usize::MAX,
-            ..Query::default()
-        };
+        let query = Query { count_max: usize::MAX, ..Query::default() };
         self.read(bucket, |bucket| {
             let entries = listing::uploads(bucket, query, None).entries.into_iter();
             let stored = entries.map(|listed| StoredUpload {
@@ -397,10 +305,7 @@ impl Store {
 /// For the API.
 impl Store {
     pub(super) fn new(options: Arc<Options>) -> Self {
-        Self {
-            state: Arc::default(),
-            options,
-        }
+        Self { state: Arc::default(), options }
     }
 
     pub(super) fn options(&self) -> &Options {
@@ -419,25 +324,12 @@ impl Store {
 
     pub(super) fn bucket_times(&self) -> Vec<(String, SystemTime)> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state
-            .buckets
-            .iter()
-            .map(|(name, bucket)| (name.clone(), bucket.created))
-            .collect()
+        state.buckets.iter().map(|(name, bucket)| (name.clone(), bucket.created)).collect()
     }
 
-    pub(super) fn read<T>(
-        &self,
-        bucket: &str,
-        look: impl FnOnce(&Bucket) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+    pub(super) fn read<T>(&self, bucket: &str, look: impl FnOnce(&Bucket) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        look(
-            state
-                .buckets
-                .get(bucket)
-                .ok_or_else(Refusal::no_such_bucket)?,
-        )
+        look(state.buckets.get(bucket).ok_or_else(Refusal::no_such_bucket)?)
     }
 
     pub(super) fn write<T>(
@@ -450,10 +342,7 @@ impl Store {
         state.number = number;
         // Read under the lock, so that within a key time never runs against the order of storing.
         let time = self.now();
-        let bucket = state
-            .buckets
-            .get_mut(bucket)
-            .ok_or_else(Refusal::no_such_bucket)?;
+        let bucket = state.buckets.get_mut(bucket).ok_or_else(Refusal::no_such_bucket)?;
         act(bucket, Stamp { number, time })
     }
 
@@ -474,12 +363,7 @@ impl Store {
     }
 
     /// Deletes a key or a version of it.
-    pub(super) fn delete_object(
-        &self,
-        bucket: &str,
-        key: &str,
-        version_id: Option<&str>,
-    ) -> Result<Deletion, Refusal> {
+    pub(super) fn delete_object(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<Deletion, Refusal> {
         let id = version_id.map(parse_version_id).transpose()?;
         self.write(bucket, |bucket, stamp| {
             Ok(match id {
@@ -504,11 +388,7 @@ impl Store {
         self.write(bucket, |bucket, stamp| {
             let upload = find_upload(bucket, key, upload_id)?;
             let object = upload.assemble(named, part_size_min)?;
-            let time = if at_completion {
-                stamp.time
-            } else {
-                upload.initiated
-            };
+            let time = if at_completion { stamp.time } else { upload.initiated };
             bucket.check_write(key, condition)?;
             remove_upload(bucket, key, upload_id)?;
             let etag = object.etag;
@@ -522,32 +402,19 @@ impl Store {
         match self.options.conditional_writes {
             ConditionalWrites::Honoured => Ok(condition.clone()),
             ConditionalWrites::Refused if condition.is_some() => Err(Refusal::not_implemented()),
-            ConditionalWrites::Refused | ConditionalWrites::Ignored => {
-                Ok(WriteCondition::default())
-            }
+            ConditionalWrites::Refused | ConditionalWrites::Ignored => Ok(WriteCondition::default()),
         }
     }
 }
 
-pub(super) fn find_upload<'b>(
-    bucket: &'b mut Bucket,
-    key: &str,
-    upload_id: &str,
-) -> Result<&'b mut Upload, Refusal> {
+pub(super) fn find_upload<'b>(bucket: &'b mut Bucket, key: &str, upload_id: &str) -> Result<&'b mut Upload, Refusal> {
     let uploads = bucket.uploads.get_mut(key);
-    uploads
-        .and_then(|uploads| uploads.get_mut(upload_id))
-        .ok_or_else(Refusal::no_such_upload)
+    uploads.and_then(|uploads| uploads.get_mut(upload_id)).ok_or_else(Refusal::no_such_upload)
 }
 
 fn remove_upload(bucket: &mut Bucket, key: &str, upload_id: &str) -> Result<(), Refusal> {
-    let uploads = bucket
-        .uploads
-        .get_mut(key)
-        .ok_or_else(Refusal::no_such_upload)?;
-    uploads
-        .remove(upload_id)
-        .ok_or_else(Refusal::no_such_upload)?;
+    let uploads = bucket.uploads.get_mut(key).ok_or_else(Refusal::no_such_upload)?;
+    uploads.remove(upload_id).ok_or_else(Refusal::no_such_upload)?;
     if uploads.is_empty() {
         bucket.uploads.remove(key);
     }

@@ -33,19 +33,11 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(initiated: SystemTime, headers: ObjectHeaders) -> Self {
-        Self {
-            initiated,
-            headers,
-            parts: BTreeMap::new(),
-        }
+        Self { initiated, headers, parts: BTreeMap::new() }
     }
 
     /// Puts the named parts together; the upload stays as it was.
-    pub(super) fn assemble(
-        &self,
-        named: &[(u16, String)],
-        part_size_min: u64,
-    ) -> Result<Object, Refusal> {
+    pub(super) fn assemble(&self, named: &[(u16, String)], part_size_min: u64) -> Result<Object, Refusal> {
         if named.is_empty() {
             return Err(Refusal::malformed_xml());
         }
@@ -57,27 +49,17 @@ impl Upload {
         let parts = named.iter().map(|(number, etag)| self.part(*number, etag));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let but_last = &parts[..parts.len() - 1];
-        if but_last
-            .iter()
-            .any(|part| (part.body.len() as u64) < part_size_min)
-        {
+        if but_last.iter().any(|part| (part.body.len() as u64) < part_size_min) {
             let message = "Your proposed upload is smaller than the minimum allowed size";
             return Err(Refusal::new(400, "EntityTooSmall", message));
         }
         let md5s: Vec<&[u8]> = parts.iter().map(|part| part.md5.as_slice()).collect();
         let payload = Payload::of_pieces(parts.iter().map(|part| part.body.clone()).collect());
-        Ok(Object::new(
-            payload,
-            Etag::of_parts(&md5s),
-            self.headers.clone(),
-        ))
+        Ok(Object::new(payload, Etag::of_parts(&md5s), self.headers.clone()))
     }
 
     fn part(&self, number: u16, etag: &str) -> Result<&Part, Refusal> {
-        let found = self
-            .parts
-            .get(&number)
-            .filter(|part| hex(&part.md5) == etag);
+        let found = self.parts.get(&number).filter(|part| hex(&part.md5) == etag);
         found.ok_or_else(|| {
             let message = "One or more of the specified parts could not be found. The part may \
                            not have been uploaded, or the specified entity tag may not match the \
@@ -89,9 +71,7 @@ impl Upload {
 
 /// Reads a part number that came with a request.
 pub(super) fn parse_part_number(number: i32) -> Result<u16, Refusal> {
-    let number = u16::try_from(number)
-        .ok()
-        .filter(|number| (1..=PART_NUMBER_MAX).contains(number));
+    let number = u16::try_from(number).ok().filter(|number| (1..=PART_NUMBER_MAX).contains(number));
     let message = "Part number must be an integer between 1 and 10000, inclusive";
     number.ok_or_else(|| Refusal::invalid_argument(message))
 }
@@ -107,14 +87,7 @@ mod tests {
         for (number, body) in (1..).zip(bodies) {
             let md5 = md5_of(&[body.as_bytes()]);
             let body = Bytes::from_static(body.as_bytes());
-            upload.parts.insert(
-                number,
-                Part {
-                    body,
-                    md5,
-                    last_modified: SystemTime::UNIX_EPOCH,
-                },
-            );
+            upload.parts.insert(number, Part { body, md5, last_modified: SystemTime::UNIX_EPOCH });
             named.push((number, hex(&md5)));
         }
         (upload, named)
@@ -126,10 +99,7 @@ mod tests {
         let object = upload.assemble(&named, 2).unwrap();
         assert_eq!(object.payload.bytes(), "aaabbc");
         assert_eq!(object.etag.parts_count, 3);
-        assert_eq!(
-            upload.assemble(&named[1..], 2).unwrap().payload.bytes(),
-            "bbc"
-        );
+        assert_eq!(upload.assemble(&named[1..], 2).unwrap().payload.bytes(), "bbc");
     }
 
     #[test]
@@ -138,10 +108,7 @@ mod tests {
         let code = |named: &[(u16, String)], min| upload.assemble(named, min).unwrap_err().code;
         assert_eq!(code(&[], 0), "MalformedXML");
         assert_eq!(code(&named, 3), "EntityTooSmall");
-        assert_eq!(
-            code(&[named[0].clone(), named[0].clone()], 0),
-            "InvalidPartOrder"
-        );
+        assert_eq!(code(&[named[0].clone(), named[0].clone()], 0), "InvalidPartOrder");
         assert_eq!(code(&[(4, named[0].1.clone())], 0), "InvalidPart");
         named[0].1 = named[1].1.clone();
         assert_eq!(code(&named, 0), "InvalidPart");

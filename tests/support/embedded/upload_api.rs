@@ -38,10 +38,7 @@ pub(super) async fn create(
     Ok(S3Response::new(output))
 }
 
-pub(super) async fn upload_part(
-    store: &Store,
-    request: S3Request<UploadPartInput>,
-) -> Answer<UploadPartOutput> {
+pub(super) async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
     let input = request.input;
     let number = parse_part_number(input.part_number)?;
     let body = read_body(input.body, input.content_length).await?;
@@ -54,10 +51,7 @@ pub(super) async fn upload_part(
     };
     sums.check(&body)?;
     let etag = store.upload_part(&input.bucket, &input.key, &input.upload_id, number, body)?;
-    let output = UploadPartOutput {
-        e_tag: Some(ETag::Strong(etag)),
-        ..UploadPartOutput::default()
-    };
+    let output = UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() };
     Ok(S3Response::new(output))
 }
 
@@ -66,30 +60,17 @@ pub(super) async fn complete(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> Answer<CompleteMultipartUploadOutput> {
     let input = request.input;
-    let parts = input
-        .multipart_upload
-        .and_then(|upload| upload.parts)
-        .unwrap_or_default();
+    let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
     let named = parts.into_iter().map(|part| {
         let number = part.part_number.ok_or_else(Refusal::malformed_xml)?;
         let etag = part.e_tag.ok_or_else(Refusal::malformed_xml)?;
         Ok((parse_part_number(number)?, etag.into_value()))
     });
     let named = named.collect::<Result<Vec<_>, Refusal>>()?;
-    let condition = WriteCondition {
-        if_match: input.if_match,
-        if_none_match: input.if_none_match,
-    };
+    let condition = WriteCondition { if_match: input.if_match, if_none_match: input.if_none_match };
     let part_size_min = store.options().part_size_min;
     let (bucket, key) = (&input.bucket, &input.key);
-    let (etag, version_id) = store.complete(
-        bucket,
-        key,
-        &input.upload_id,
-        &named,
-        part_size_min,
-        &condition,
-    )?;
+    let (etag, version_id) = store.complete(bucket, key, &input.upload_id, &named, part_size_min, &condition)?;
     let output = CompleteMultipartUploadOutput {
         location: Some(format!("/{bucket}/{key}")),
         bucket: Some(input.bucket),
@@ -110,15 +91,10 @@ pub(super) async fn abort(
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
-pub(super) async fn parts(
-    store: &Store,
-    request: S3Request<ListPartsInput>,
-) -> Answer<ListPartsOutput> {
+pub(super) async fn parts(store: &Store, request: S3Request<ListPartsInput>) -> Answer<ListPartsOutput> {
     let input = request.input;
     let asked = parse_count_max(input.max_parts, "max-parts")?;
-    let count_max = usize::try_from(asked)
-        .unwrap_or_default()
-        .min(store.options().page_size_max);
+    let count_max = usize::try_from(asked).unwrap_or_default().min(store.options().page_size_max);
     let marker = input.part_number_marker.unwrap_or_default();
     let after = u16::try_from(marker)
         .map_err(|_| Refusal::invalid_argument("Argument part-number-marker must be an integer"))?;

@@ -32,11 +32,7 @@ impl VersionId {
             Self::Null => "null".to_owned(),
             Self::Numbered(number) => {
                 let mut text = String::with_capacity(ID_LEN);
-                for word in [
-                    scramble(number),
-                    scramble(!number),
-                    scramble(number.rotate_left(32)),
-                ] {
+                for word in [scramble(number), scramble(!number), scramble(number.rotate_left(32))] {
                     push_base64(&mut text, word);
                 }
                 text.truncate(ID_LEN);
@@ -73,17 +69,11 @@ const FACTOR_INVERSE: u64 = 0xf1de_83e1_9937_733d;
 const MASK: u64 = 0x5851_f42d_4c95_7f2d;
 
 fn scramble(number: u64) -> u64 {
-    (number ^ MASK)
-        .wrapping_mul(FACTOR)
-        .swap_bytes()
-        .wrapping_mul(FACTOR)
+    (number ^ MASK).wrapping_mul(FACTOR).swap_bytes().wrapping_mul(FACTOR)
 }
 
 fn unscramble(word: u64) -> u64 {
-    word.wrapping_mul(FACTOR_INVERSE)
-        .swap_bytes()
-        .wrapping_mul(FACTOR_INVERSE)
-        ^ MASK
+    word.wrapping_mul(FACTOR_INVERSE).swap_bytes().wrapping_mul(FACTOR_INVERSE) ^ MASK
 }
 
 /// The hash by which S3 tells contents apart, unless it is encrypted.
@@ -96,19 +86,13 @@ pub(super) struct Etag {
 
 impl Etag {
     pub(super) fn of(body: &[u8]) -> Self {
-        Self {
-            md5: md5_of(&[body]),
-            parts_count: 0,
-        }
+        Self { md5: md5_of(&[body]), parts_count: 0 }
     }
 
     /// The MD5 of the parts' MD5s, a dash, and their count.
     pub(super) fn of_parts(md5s: &[&[u8]]) -> Self {
         let parts_count = u16::try_from(md5s.len()).expect("an upload has at most 10,000 parts");
-        Self {
-            md5: md5_of(md5s),
-            parts_count,
-        }
+        Self { md5: md5_of(md5s), parts_count }
     }
 
     /// Writes it without quotes.
@@ -125,9 +109,7 @@ impl Etag {
     }
 
     pub(super) fn meets(self, condition: &dto::ETagCondition) -> bool {
-        condition
-            .as_etag()
-            .is_none_or(|etag| etag.value() == self.text())
+        condition.as_etag().is_none_or(|etag| etag.value() == self.text())
     }
 }
 
@@ -142,9 +124,7 @@ pub(super) fn md5_of(pieces: &[&[u8]]) -> [u8; 16] {
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// An object's bytes, in as many pieces as it was uploaded in.
@@ -160,10 +140,7 @@ impl Payload {
             return Self::default();
         }
         let first = pieces.remove(0);
-        Self {
-            first,
-            others: (!pieces.is_empty()).then(|| pieces.into()),
-        }
+        Self { first, others: (!pieces.is_empty()).then(|| pieces.into()) }
     }
 
     pub(super) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
@@ -203,10 +180,7 @@ impl Payload {
 
 impl From<Bytes> for Payload {
     fn from(first: Bytes) -> Self {
-        Self {
-            first,
-            others: None,
-        }
+        Self { first, others: None }
     }
 }
 
@@ -239,11 +213,7 @@ pub(super) struct Object {
 impl Object {
     pub(super) fn new(payload: Payload, etag: Etag, headers: ObjectHeaders) -> Self {
         let headers = (headers != ObjectHeaders::default()).then(|| Arc::new(headers));
-        Self {
-            payload,
-            etag,
-            headers,
-        }
+        Self { payload, etag, headers }
     }
 }
 
@@ -262,24 +232,16 @@ mod tests {
 
     #[test]
     fn version_ids_are_read_back_and_hide_their_order() {
-        let ids: Vec<String> = (0..200)
-            .map(|number| VersionId::Numbered(number).text())
-            .collect();
+        let ids: Vec<String> = (0..200).map(|number| VersionId::Numbered(number).text()).collect();
         for (number, id) in ids.iter().enumerate() {
             assert_eq!(id.len(), ID_LEN);
-            assert_eq!(
-                VersionId::parse(id),
-                Some(VersionId::Numbered(number as u64))
-            );
+            assert_eq!(VersionId::parse(id), Some(VersionId::Numbered(number as u64)));
         }
         assert!(!ids.is_sorted());
         assert!(!ids.iter().rev().is_sorted());
         assert_eq!(VersionId::parse("null"), Some(VersionId::Null));
         assert_eq!(VersionId::parse("made-up"), None);
-        assert_eq!(
-            VersionId::parse(&ids[0].replace(&ids[0][11..12], "-")),
-            None
-        );
+        assert_eq!(VersionId::parse(&ids[0].replace(&ids[0][11..12], "-")), None);
     }
 
     #[test]

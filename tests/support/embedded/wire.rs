@@ -46,11 +46,7 @@ pub struct Wire {
 impl Wire {
     /// Makes a way on which every answer takes at least so long, and that logs so many requests.
     pub fn new(latency: Duration, requests_logged_max: usize) -> Self {
-        Self {
-            faults: Faults::new(latency),
-            hooks: Hooks::default(),
-            journal: Journal::new(requests_logged_max),
-        }
+        Self { faults: Faults::new(latency), hooks: Hooks::default(), journal: Journal::new(requests_logged_max) }
     }
 
     /// Gives the faults that can happen.
@@ -69,11 +65,7 @@ impl Wire {
     }
 
     /// Runs `action` on matching requests before they take effect; they wait for it.
-    pub fn on_request<F>(
-        &self,
-        filter: impl Into<Filter>,
-        action: impl Fn(Seen) -> F + Send + Sync + 'static,
-    ) -> Hook
+    pub fn on_request<F>(&self, filter: impl Into<Filter>, action: impl Fn(Seen) -> F + Send + Sync + 'static) -> Hook
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -114,11 +106,7 @@ impl Wire {
         let (number, answer) = self.pass(parts, body, &target, act).await?;
         self.answered(number, &answer, None);
         // Not even an error that a fault made up has one there.
-        Ok(if is_head {
-            answer.map(|_| Body::empty())
-        } else {
-            answer
-        })
+        Ok(if is_head { answer.map(|_| Body::empty()) } else { answer })
     }
 
     /// Passes a request on to `act`, unless a fault stands in its place; gives its number in the log, and what
@@ -139,15 +127,11 @@ impl Wire {
         let number = self.journal.arrived(logged(&parts, target));
         let verdict = self.faults.judge(target.operation, &target.subject);
         let seen = || seen(target, &query);
-        self.hooks
-            .run(Stage::BeforeAct, &target.subject, seen)
-            .await;
+        self.hooks.run(Stage::BeforeAct, &target.subject, seen).await;
         if matches!(verdict.fault, Some(Fault::Reset(Reset::BeforeAct))) {
             return Err(Closed.into());
         }
-        let body = body::read(body, content_length(&parts))
-            .await
-            .map_err(|_| Closed)?;
+        let body = body::read(body, content_length(&parts)).await.map_err(|_| Closed)?;
         let answer = if acts(&verdict) {
             let answer = act(parts, body).await?;
             self.hooks.run(Stage::AfterAct, &target.subject, seen).await;
@@ -163,19 +147,12 @@ impl Wire {
 
     /// Notes how a request was answered, and whose it was if its signature was found right.
     pub(super) fn answered(&self, number: u64, answer: &Response<Body>, access_key: Option<&str>) {
-        self.journal
-            .answered(number, answer.status().as_u16(), access_key);
+        self.journal.answered(number, answer.status().as_u16(), access_key);
     }
 }
 
 fn content_length(parts: &Parts) -> Option<usize> {
-    parts
-        .headers
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    parts.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn logged(parts: &Parts, target: &Target) -> LoggedRequest {
@@ -203,10 +180,7 @@ fn seen(target: &Target, query: &str) -> Seen {
 /// Tells whether the request takes effect: not if it is answered by an error of the test's making,
 /// unless the test says so.
 fn acts(verdict: &Verdict) -> bool {
-    let replaced = matches!(
-        verdict.fault,
-        Some(Fault::Answer { .. } | Fault::ErrorInOk(_) | Fault::Foreign(_))
-    );
+    let replaced = matches!(verdict.fault, Some(Fault::Answer { .. } | Fault::ErrorInOk(_) | Fault::Foreign(_)));
     verdict.acts || !replaced
 }
 
@@ -233,16 +207,12 @@ async fn distort(answer: Response<Body>, fault: Option<Fault>) -> Result<Respons
     Ok(match fault {
         Fault::Latency(_) | Fault::Reset(Reset::BeforeAct) => answer,
         Fault::Reset(Reset::AfterAct) => return Err(Closed),
-        Fault::Truncate { body_bytes } => {
-            answer.map(|body| Body::http_body_unsync(Broken::new(body, body_bytes)))
-        }
+        Fault::Truncate { body_bytes } => answer.map(|body| Body::http_body_unsync(Broken::new(body, body_bytes))),
         Fault::Cut { body_bytes } => {
             let (mut parts, whole) = answer.into_parts();
             let mut whole = body::read(whole, None).await.map_err(|_| Closed)?;
             whole.truncate(body_bytes);
-            parts
-                .headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
             Response::from_parts(parts, whole.into())
         }
         Fault::Document(bytes) => document(200, bytes),
@@ -266,15 +236,10 @@ async fn distort(answer: Response<Body>, fault: Option<Fault>) -> Result<Respons
             parts.headers.insert(CONTENT_LENGTH, length);
             Response::from_parts(parts, Bytes::from(whole).into())
         }
-        Fault::Answer {
-            refusal,
-            retry_after_secs,
-        } => {
+        Fault::Answer { refusal, retry_after_secs } => {
             let mut answer = refused(&refusal);
             if let Some(seconds) = retry_after_secs {
-                answer
-                    .headers_mut()
-                    .insert(RETRY_AFTER, HeaderValue::from(seconds));
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             answer
         }
@@ -285,8 +250,7 @@ async fn distort(answer: Response<Body>, fault: Option<Fault>) -> Result<Respons
 fn foreign_answer(foreign: Foreign) -> Response<Body> {
     let length = HeaderValue::from(foreign.body.len());
     let mut answer = Response::new(Body::from(foreign.body));
-    *answer.status_mut() =
-        StatusCode::from_u16(foreign.status).expect("a test gives a status that exists");
+    *answer.status_mut() = StatusCode::from_u16(foreign.status).expect("a test gives a status that exists");
     for (name, value) in foreign.headers {
         let value = HeaderValue::from_static(value);
         answer.headers_mut().insert(name, value);
@@ -308,9 +272,7 @@ async fn halve(answer: Response<Body>) -> Result<Response<Body>, Closed> {
     let range = format!("bytes 0-{}/{length}", half.saturating_sub(1));
     let range = HeaderValue::try_from(range).expect("digits are a value");
     parts.headers.insert(CONTENT_RANGE, range);
-    parts
-        .headers
-        .insert(CONTENT_LENGTH, HeaderValue::from(half));
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(half));
     Ok(Response::from_parts(parts, whole.into()))
 }
 

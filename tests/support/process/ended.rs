@@ -31,13 +31,7 @@ impl Ended {
         for bug in ["panicked at", "this is a bug"] {
             assert!(!stderr.contains(bug), "{text} broke down:\n{stderr}");
         }
-        Self {
-            text,
-            code: status.code(),
-            signal: status.signal(),
-            stdout,
-            stderr,
-        }
+        Self { text, code: status.code(), signal: status.signal(), stdout, stderr }
     }
 
     /// Fails if one of these was printed, as it is or in base64.
@@ -46,11 +40,7 @@ impl Ended {
             for form in [secret.clone(), STANDARD.encode(secret)] {
                 let found = [&self.stdout, self.stderr.as_bytes()]
                     .iter()
-                    .any(|printed| {
-                        printed
-                            .windows(form.len())
-                            .any(|window| window == form.as_bytes())
-                    });
+                    .any(|printed| printed.windows(form.len()).any(|window| window == form.as_bytes()));
                 assert!(!found, "{} printed a secret", self.text);
             }
         }
@@ -83,12 +73,7 @@ impl Ended {
     #[track_caller]
     pub fn saying(self, words: &[&str]) -> Self {
         for word in words {
-            assert!(
-                self.stderr.contains(word),
-                "{} did not say `{word}` but:\n{}",
-                self.text,
-                self.stderr
-            );
+            assert!(self.stderr.contains(word), "{} did not say `{word}` but:\n{}", self.text, self.stderr);
         }
         self
     }

@@ -16,11 +16,7 @@ pub(super) struct Stream {
 impl Stream {
     /// A stream that goes elsewhere.
     pub(super) fn empty() -> Self {
-        Self {
-            bytes: Arc::default(),
-            lines: watch::Sender::new(0).subscribe(),
-            task: None,
-        }
+        Self { bytes: Arc::default(), lines: watch::Sender::new(0).subscribe(), task: None }
     }
 
     /// Reads until the end.
@@ -37,11 +33,7 @@ impl Stream {
                 sender.send_modify(|lines| *lines += ends);
             }
         });
-        Self {
-            bytes,
-            lines,
-            task: Some(task),
-        }
+        Self { bytes, lines, task: Some(task) }
     }
 
     /// Waits for so many lines; false if the stream ends before.

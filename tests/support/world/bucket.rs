@@ -18,9 +18,7 @@ use super::handles::{Destination, Source, lift_error};
 use super::native::{NativePorts, Shared};
 use super::remote::Remote;
 use super::signed::Keys;
-use crate::embedded::{
-    self, AccessKey, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire,
-};
+use crate::embedded::{self, AccessKey, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire};
 
 /// Requests that a real server gets at a time when many objects are stored.
 const PUTS_AT_A_TIME: usize = 32;
@@ -30,16 +28,9 @@ pub(super) enum Ground {
     /// An embedded S3 without a socket, and the core beside it.
     Native(Rc<Shared>),
     /// An embedded S3, and the component in its host.
-    Component {
-        server: EmbeddedS3,
-        connector: Connector,
-    },
+    Component { server: EmbeddedS3, connector: Connector },
     /// A real server, the way to it, and the component in its host.
-    Real {
-        remote: Rc<Remote>,
-        wire: Wire,
-        connector: Connector,
-    },
+    Real { remote: Rc<Remote>, wire: Wire, connector: Connector },
 }
 
 /// A bucket of a world.
@@ -71,10 +62,7 @@ impl Allowed {
 impl From<Keys> for Allowed {
     fn from(keys: Keys) -> Self {
         let token = keys.session_token.map(|token| ("aws.sessionToken", token));
-        let pair = [
-            ("aws.accessKeyId", keys.access_key),
-            ("aws.secretAccessKey", keys.secret_key),
-        ];
+        let pair = [("aws.accessKeyId", keys.access_key), ("aws.secretAccessKey", keys.secret_key)];
         Self(pair.into_iter().chain(token).collect())
     }
 }
@@ -129,10 +117,7 @@ impl Bucket {
     pub async fn set_versioning(&self, versioning: Versioning) {
         match &self.ground {
             Ground::Real { remote, .. } => remote.set_versioning(&self.name, versioning).await,
-            _ => self
-                .store()
-                .set_versioning(&self.name, versioning)
-                .expect("the bucket is there"),
+            _ => self.store().set_versioning(&self.name, versioning).expect("the bucket is there"),
         }
     }
 
@@ -148,14 +133,8 @@ impl Bucket {
         match &self.ground {
             Ground::Real { remote, .. } => remote.try_put(&self.name, key, body, &headers).await,
             _ => {
-                let options = PutOptions {
-                    body,
-                    headers,
-                    ..PutOptions::default()
-                };
-                self.store()
-                    .put_with(&self.name, key, options)
-                    .expect("the store takes it");
+                let options = PutOptions { body, headers, ..PutOptions::default() };
+                self.store().put_with(&self.name, key, options).expect("the store takes it");
                 true
             }
         }
@@ -164,20 +143,14 @@ impl Bucket {
     /// Stores many objects, in no order.
     pub async fn put_all(&self, keys: &[String], body: impl Fn(&str) -> String) {
         let puts = stream::iter(keys).map(|key| self.put(key, body(key)));
-        puts.buffer_unordered(PUTS_AT_A_TIME)
-            .for_each(async |()| {})
-            .await;
+        puts.buffer_unordered(PUTS_AT_A_TIME).for_each(async |()| {}).await;
     }
 
     /// Deletes an object.
     pub async fn delete(&self, key: &str) {
         match &self.ground {
             Ground::Real { remote, .. } => remote.delete(&self.name, key, None).await,
-            _ => drop(
-                self.store()
-                    .delete(&self.name, key)
-                    .expect("the store deletes it"),
-            ),
+            _ => drop(self.store().delete(&self.name, key).expect("the store deletes it")),
         }
     }
 
@@ -186,10 +159,7 @@ impl Bucket {
         let (key, id) = (&version.key, &version.id);
         match &self.ground {
             Ground::Real { remote, .. } => remote.delete(&self.name, key, Some(id)).await,
-            _ => self
-                .store()
-                .delete_version(&self.name, key, id)
-                .expect("the store removes it"),
+            _ => self.store().delete_version(&self.name, key, id).expect("the store removes it"),
         }
     }
 
@@ -198,24 +168,12 @@ impl Bucket {
         match &self.ground {
             Ground::Real { remote, .. } => {
                 let versions = remote.versions(&self.name).await.into_iter();
-                versions
-                    .map(|v| Version {
-                        key: v.key,
-                        id: v.id,
-                        is_marker: v.is_marker,
-                    })
-                    .collect()
+                versions.map(|v| Version { key: v.key, id: v.id, is_marker: v.is_marker }).collect()
             }
             _ => {
-                let versions = self
-                    .store()
-                    .versions(&self.name)
-                    .expect("the bucket is there");
-                let version = |v: embedded::StoredVersion| Version {
-                    key: v.key,
-                    id: v.version_id,
-                    is_marker: v.delete_marker,
-                };
+                let versions = self.store().versions(&self.name).expect("the bucket is there");
+                let version =
+                    |v: embedded::StoredVersion| Version { key: v.key, id: v.version_id, is_marker: v.delete_marker };
                 versions.into_iter().map(version).collect()
             }
         }
@@ -225,10 +183,7 @@ impl Bucket {
     pub async fn keys(&self) -> Vec<String> {
         match &self.ground {
             Ground::Real { remote, .. } => remote.keys(&self.name).await,
-            _ => self
-                .store()
-                .list(&self.name, "")
-                .expect("the bucket is there"),
+            _ => self.store().list(&self.name, "").expect("the bucket is there"),
         }
     }
 
@@ -244,14 +199,8 @@ impl Bucket {
                 gets.collect().await
             }
             _ => {
-                let objects = self
-                    .store()
-                    .objects(&self.name)
-                    .expect("the bucket is there");
-                objects
-                    .into_iter()
-                    .map(|object| (object.key, object.body))
-                    .collect()
+                let objects = self.store().objects(&self.name).expect("the bucket is there");
+                objects.into_iter().map(|object| (object.key, object.body)).collect()
             }
         }
     }
@@ -262,16 +211,10 @@ impl Bucket {
             Ground::Real { remote, .. } => remote.begin_upload(&self.name, key).await,
             _ => {
                 let headers = ObjectHeaders::default();
-                self.store()
-                    .begin_upload(&self.name, key, headers)
-                    .expect("it begins")
+                self.store().begin_upload(&self.name, key, headers).expect("it begins")
             }
         };
-        Upload {
-            key: key.to_owned(),
-            id,
-            parts: Vec::new(),
-        }
+        Upload { key: key.to_owned(), id, parts: Vec::new() }
     }
 
     /// Adds the next part to an upload.
@@ -279,15 +222,8 @@ impl Bucket {
         let number = u16::try_from(upload.parts.len() + 1).expect("cases have few parts");
         let (key, id, body) = (&upload.key, &upload.id, body.into());
         let etag = match &self.ground {
-            Ground::Real { remote, .. } => {
-                remote
-                    .upload_part((&self.name, key), id, number, body)
-                    .await
-            }
-            _ => self
-                .store()
-                .upload_part(&self.name, key, id, number, body)
-                .expect("takes the part"),
+            Ground::Real { remote, .. } => remote.upload_part((&self.name, key), id, number, body).await,
+            _ => self.store().upload_part(&self.name, key, id, number, body).expect("takes the part"),
         };
         upload.parts.push((number, etag));
     }
@@ -297,15 +233,9 @@ impl Bucket {
         let (key, id) = (&upload.key, &upload.id);
         match &self.ground {
             Ground::Real { remote, .. } => {
-                remote
-                    .complete_upload((&self.name, key), id, &upload.parts)
-                    .await;
+                remote.complete_upload((&self.name, key), id, &upload.parts).await;
             }
-            _ => drop(
-                self.store()
-                    .complete_upload(&self.name, key, id)
-                    .expect("it lands"),
-            ),
+            _ => drop(self.store().complete_upload(&self.name, key, id).expect("it lands")),
         }
     }
 
@@ -314,10 +244,7 @@ impl Bucket {
         let (key, id) = (&upload.key, &upload.id);
         match &self.ground {
             Ground::Real { remote, .. } => remote.abort_upload((&self.name, key), id).await,
-            _ => self
-                .store()
-                .abort_upload(&self.name, key, id)
-                .expect("it is in progress"),
+            _ => self.store().abort_upload(&self.name, key, id).expect("it is in progress"),
         }
     }
 
@@ -328,10 +255,7 @@ impl Bucket {
             Ground::Native(shared) => shared.timeline.advance(&shared.server, duration).await,
             Ground::Component { server, .. } => server.clock().advance(duration),
             Ground::Real { remote, .. } => {
-                assert!(
-                    duration < Duration::from_secs(5),
-                    "a case that waits longer excepts the real world"
-                );
+                assert!(duration < Duration::from_secs(5), "a case that waits longer excepts the real world");
                 let until = remote.now(&self.name).await + duration.as_secs() + 1;
                 while remote.now(&self.name).await < until {
                     tokio::task::yield_now().await;
@@ -396,13 +320,9 @@ impl Bucket {
             ("aws.bucket", &*self.name),
             ("aws.endpoint", &*endpoint),
         ];
-        let token = keys
-            .session_token
-            .as_deref()
-            .map(|token| ("aws.sessionToken", token));
+        let token = keys.session_token.as_deref().map(|token| ("aws.sessionToken", token));
         let all = base.into_iter().chain(token).chain(more.iter().copied());
-        all.map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// A source that is configured.
@@ -419,13 +339,8 @@ impl Bucket {
                 Ok(Source::Native(source, ports))
             }
             Ground::Component { connector, .. } | Ground::Real { connector, .. } => {
-                let given = Given {
-                    state: state.store(),
-                    ..Given::default()
-                };
-                Ok(Source::Component(Box::new(
-                    connector.source(settings, given).await?,
-                )))
+                let given = Given { state: state.store(), ..Given::default() };
+                Ok(Source::Component(Box::new(connector.source(settings, given).await?)))
             }
         }
     }
@@ -435,12 +350,7 @@ impl Bucket {
     /// # Errors
     ///
     /// The connector's.
-    pub async fn source(
-        &self,
-        more: &[(&str, &str)],
-        state: &State,
-        position: Option<&[u8]>,
-    ) -> Result<Source> {
+    pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
         let quick = [&[("pollingPeriod", "10ms")], more].concat();
         let mut source = self.configured_source(self.settings(&quick), state).await?;
         source.open(position).await?;
@@ -457,9 +367,7 @@ impl Bucket {
             Ground::Native(shared) => {
                 let ports = native_ports(shared, &settings, &State::none());
                 let configured = CoreDestination::configure(ports, &redacted(settings));
-                Ok(Destination::Native(Box::new(
-                    configured.map_err(lift_error)?,
-                )))
+                Ok(Destination::Native(Box::new(configured.map_err(lift_error)?)))
             }
             Ground::Component { connector, .. } | Ground::Real { connector, .. } => {
                 let destination = connector.destination(settings, Given::default()).await?;
@@ -482,14 +390,11 @@ impl Bucket {
     /// What a check finds of a connector in that role. A case that asks for it is none of the native world's, which
     /// has no host.
     pub async fn check(&self, role: Role, more: &[(&str, &str)]) -> Report {
-        let (Ground::Component { connector, .. } | Ground::Real { connector, .. }) = &self.ground
-        else {
+        let (Ground::Component { connector, .. } | Ground::Real { connector, .. }) = &self.ground else {
             panic!("a case that checks excepts the native world")
         };
         let options = check::Options::default();
-        connector
-            .check(role, self.settings(more), options, |_| ())
-            .await
+        connector.check(role, self.settings(more), options, |_| ()).await
     }
 }
 
@@ -505,24 +410,19 @@ fn embedded_keys() -> Keys {
 /// Ports that sign as the host would: with what the settings hold.
 fn native_ports(shared: &Rc<Shared>, settings: &Settings, state: &State) -> NativePorts {
     let get = |name: &str| settings.get(name).cloned();
-    let keys =
-        get("aws.accessKeyId")
-            .zip(get("aws.secretAccessKey"))
-            .map(|(access_key, secret_key)| Keys {
-                access_key,
-                secret_key,
-                session_token: get("aws.sessionToken"),
-                region: get("aws.region").unwrap_or_default(),
-            });
+    let keys = get("aws.accessKeyId").zip(get("aws.secretAccessKey")).map(|(access_key, secret_key)| Keys {
+        access_key,
+        secret_key,
+        session_token: get("aws.sessionToken"),
+        region: get("aws.region").unwrap_or_default(),
+    });
     NativePorts::new(Rc::clone(shared), keys, state.clone())
 }
 
 /// What the host lets the core see of the settings.
 fn redacted(mut settings: Settings) -> Settings {
     for name in ["aws.accessKeyId", "aws.secretAccessKey", "aws.sessionToken"] {
-        settings
-            .entry(name.to_owned())
-            .and_modify(|value| "redacted".clone_into(value));
+        settings.entry(name.to_owned()).and_modify(|value| "redacted".clone_into(value));
     }
     settings
 }

@@ -11,8 +11,7 @@ use s3_connector::ports::Body as _;
 use s3_connector::record::Change;
 use s3_connector::source::Source as CoreSource;
 use s3_connector_host::{
-    Ack, Destination as HostDestination, Error, ErrorKind, Progress, Result, Source as HostSource,
-    record,
+    Ack, Destination as HostDestination, Error, ErrorKind, Progress, Result, Source as HostSource, record,
 };
 
 use super::native::{NativeBody, NativePorts};
@@ -60,11 +59,7 @@ impl Source {
         let mut whole = Vec::new();
         match self {
             Self::Native(source, _) => {
-                for record in source
-                    .read(records_max as usize, wait)
-                    .await
-                    .map_err(lift_error)?
-                {
+                for record in source.read(records_max as usize, wait).await.map_err(lift_error)? {
                     whole.push(collect(record).await?);
                 }
             }
@@ -112,9 +107,7 @@ impl Source {
                 Ok(Progress {
                     caught_up: progress.is_caught_up,
                     skipped: ports.skipped(),
-                    counters: counters
-                        .map(|(name, count)| (name.to_owned(), count))
-                        .into(),
+                    counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
                 })
             }
             Self::Component(source) => source.progress().await,
@@ -158,14 +151,8 @@ impl Destination {
     pub async fn write(&mut self, records: &[Record]) -> Result<Vec<Ack>> {
         let records = records.iter().cloned();
         match self {
-            Self::Native(destination) => {
-                lift_acks(destination.write(records.map(from_memory).collect()).await)
-            }
-            Self::Component(destination) => {
-                destination
-                    .write(records.map(record::from_memory).collect())
-                    .await
-            }
+            Self::Native(destination) => lift_acks(destination.write(records.map(from_memory).collect()).await),
+            Self::Component(destination) => destination.write(records.map(record::from_memory).collect()).await,
         }
     }
 
@@ -175,11 +162,7 @@ impl Destination {
     /// # Errors
     ///
     /// Either connector's.
-    pub async fn write_from(
-        &mut self,
-        source: &mut Source,
-        wait: Duration,
-    ) -> Result<(usize, Vec<Ack>)> {
+    pub async fn write_from(&mut self, source: &mut Source, wait: Duration) -> Result<(usize, Vec<Ack>)> {
         match (self, source) {
             (Self::Native(destination), Source::Native(source, _)) => {
                 let records = source.read(100, wait).await.map_err(lift_error)?;
@@ -232,12 +215,8 @@ pub(super) fn lift_error(error: CoreError) -> Error {
 }
 
 fn lift_acks(acks: Result<Vec<s3_connector::destination::Ack>, CoreError>) -> Result<Vec<Ack>> {
-    let lift = |ack: s3_connector::destination::Ack| Ack {
-        position: ack.position,
-        error: ack.error.map(lift_error),
-    };
-    acks.map(|acks| acks.into_iter().map(lift).collect())
-        .map_err(lift_error)
+    let lift = |ack: s3_connector::destination::Ack| Ack { position: ack.position, error: ack.error.map(lift_error) };
+    acks.map(|acks| acks.into_iter().map(lift).collect()).map_err(lift_error)
 }
 
 async fn collect(record: CoreRecord) -> Result<Record> {
@@ -260,9 +239,11 @@ async fn collect_data(data: Option<CoreData>) -> Result<Option<Data>> {
         Some(CoreData::Structured(text)) => Some(Data::Structured(text)),
         Some(CoreData::Body { mut bytes, .. }) => {
             let mut whole = BytesMut::new();
-            while let Some(piece) = bytes.read().await.map_err(|error| {
-                Error::new(ErrorKind::Unavailable, format!("a body broke off: {error}"))
-            })? {
+            while let Some(piece) = bytes
+                .read()
+                .await
+                .map_err(|error| Error::new(ErrorKind::Unavailable, format!("a body broke off: {error}")))?
+            {
                 whole.extend_from_slice(&piece);
             }
             Some(Data::Raw(whole.freeze()))
@@ -281,10 +262,7 @@ fn from_memory(record: Record) -> CoreRecord {
         operation: record.operation,
         metadata: record.metadata,
         key: record.key.map(lift),
-        payload: Change {
-            before: record.payload.before.map(lift),
-            after: record.payload.after.map(lift),
-        },
+        payload: Change { before: record.payload.before.map(lift), after: record.payload.after.map(lift) },
     }
 }
 

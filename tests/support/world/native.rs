@@ -11,9 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use s3_connector::ports::{
-    self, Clock, Level, Log, Random, Request, Response, StateError, Transport, TransportError,
-};
+use s3_connector::ports::{self, Clock, Level, Log, Random, Request, Response, StateError, Transport, TransportError};
 use s3_connector::time::Timestamp;
 use s3_connector_host::Skipped;
 use tokio::time::Instant;
@@ -40,9 +38,7 @@ impl Timeline {
 
     /// Makes one that follows tokio's clock, or stands.
     pub(super) fn new(is_stopped: bool) -> Self {
-        Self {
-            origin: (!is_stopped).then(Instant::now),
-        }
+        Self { origin: (!is_stopped).then(Instant::now) }
     }
 
     /// Brings the server's clock to the present.
@@ -73,12 +69,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(server: EmbeddedS3, timeline: Timeline, ahead_seconds: i64) -> Self {
         timeline.show(&server);
-        Self {
-            server,
-            timeline,
-            ahead_seconds,
-            chance: Cell::new(1),
-        }
+        Self { server, timeline, ahead_seconds, chance: Cell::new(1) }
     }
 
     /// The time by the server's clock.
@@ -102,13 +93,7 @@ struct Inner {
 
 impl NativePorts {
     pub(super) fn new(shared: Rc<Shared>, keys: Option<Keys>, state: State) -> Self {
-        Self(Rc::new(Inner {
-            shared,
-            keys,
-            state,
-            started: Instant::now(),
-            skipped: RefCell::default(),
-        }))
+        Self(Rc::new(Inner { shared, keys, state, started: Instant::now(), skipped: RefCell::default() }))
     }
 
     /// What the core says that it passed over.
@@ -120,22 +105,14 @@ impl NativePorts {
 impl Transport for NativePorts {
     type Body = NativeBody;
 
-    fn send(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response<NativeBody>, TransportError>> + 'static {
+    fn send(&self, request: Request) -> impl Future<Output = Result<Response<NativeBody>, TransportError>> + 'static {
         let inner = Rc::clone(&self.0);
         async move {
             let Some(keys) = &inner.keys else {
-                return Err(TransportError::Refused(
-                    "there are no credentials".to_owned(),
-                ));
+                return Err(TransportError::Refused("there are no credentials".to_owned()));
             };
             let scheme = if request.tls { "https" } else { "http" };
-            let named = request
-                .headers
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value));
+            let named = request.headers.into_iter().map(|(name, value)| (name.to_owned(), value));
             let plain = Plain {
                 method: request.method.as_str(),
                 origin: format!("{scheme}://{}", request.authority),
@@ -146,14 +123,9 @@ impl Transport for NativePorts {
             };
             let signed = keys.sign(plain, inner.shared.now());
             let answer = inner.shared.server.answer(signed).await;
-            let (parts, body) = answer
-                .map_err(|closed| TransportError::Broken(closed.to_string()))?
-                .into_parts();
+            let (parts, body) = answer.map_err(|closed| TransportError::Broken(closed.to_string()))?.into_parts();
             let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-                (
-                    name.as_str().to_owned(),
-                    ports::header_text(value.as_bytes()),
-                )
+                (name.as_str().to_owned(), ports::header_text(value.as_bytes()))
             };
             Ok(Response {
                 status: parts.status.as_u16(),
@@ -185,11 +157,7 @@ impl ports::Body for NativeBody {
 impl Clock for NativePorts {
     fn now(&self) -> Timestamp {
         let server = Timestamp::from_system_time(self.0.shared.now()).expect("it is past 1970");
-        Timestamp(
-            server
-                .0
-                .saturating_add_signed(self.0.shared.ahead_seconds * 1000),
-        )
+        Timestamp(server.0.saturating_add_signed(self.0.shared.ahead_seconds * 1000))
     }
 
     fn elapsed(&self) -> Duration {
@@ -239,9 +207,6 @@ impl Log for NativePorts {
     fn log(&self, _level: Level, _message: &str) {}
 
     fn skipped(&self, key: &str, reason: &str) {
-        self.0
-            .skipped
-            .borrow_mut()
-            .tell(&format!("{key}\n{reason}"));
+        self.0.skipped.borrow_mut().tell(&format!("{key}\n{reason}"));
     }
 }

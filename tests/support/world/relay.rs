@@ -8,9 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
-use s3_connector_host::egress::upstream::{
-    Connection, Error, HyperUpstream, Upstream, UpstreamBody,
-};
+use s3_connector_host::egress::upstream::{Connection, Error, HyperUpstream, Upstream, UpstreamBody};
 use s3s::{Body, StdError};
 
 use crate::embedded::{Closed, Wire};
@@ -22,10 +20,7 @@ pub(super) struct Relay {
 }
 
 impl Upstream for Relay {
-    fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>> {
+    fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<UpstreamBody>, Error>> {
         let Self { wire, client } = self;
         let (wire, client) = (wire.clone(), client.clone());
         async move {

@@ -14,11 +14,7 @@ use s3_connector_host::environment::Environment;
 use super::signed::{Keys, Plain};
 use crate::embedded::{ObjectHeaders, Operation, Versioning};
 
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// A real server.
@@ -48,9 +44,7 @@ pub(super) struct Version {
 impl Answer {
     /// The texts of all elements of that name.
     fn all(&self, name: &str) -> Vec<String> {
-        elements(&String::from_utf8_lossy(&self.body), name)
-            .map(str::to_owned)
-            .collect()
+        elements(&String::from_utf8_lossy(&self.body), name).map(str::to_owned).collect()
     }
 
     fn one(&self, name: &str) -> String {
@@ -59,11 +53,7 @@ impl Answer {
 
     fn expect_success(self, what: &str) -> Self {
         let body = String::from_utf8_lossy(&self.body);
-        assert!(
-            (200..300).contains(&self.status),
-            "{what}: {} {body}",
-            self.status
-        );
+        assert!((200..300).contains(&self.status), "{what}: {} {body}", self.status);
         self
     }
 }
@@ -85,11 +75,7 @@ impl Remote {
         // One for each case: connections end with the runtime of the case that made them.
         let trusted = Environment::process().ca_bundle();
         let client = HyperUpstream::new(trusted.as_deref()).map_err(|error| error.to_string())?;
-        Ok(Self {
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            keys,
-            client,
-        })
+        Ok(Self { endpoint: endpoint.trim_end_matches('/').to_owned(), keys, client })
     }
 
     /// Sends a request; its path is the bucket, and the key if there is one.
@@ -108,19 +94,9 @@ impl Remote {
         }
         for (index, (name, value)) in query.iter().enumerate() {
             path_with_query.push(if index == 0 { '?' } else { '&' });
-            path_with_query.push_str(&format!(
-                "{name}={}",
-                utf8_percent_encode(value, UNRESERVED)
-            ));
+            path_with_query.push_str(&format!("{name}={}", utf8_percent_encode(value, UNRESERVED)));
         }
-        let plain = Plain {
-            method,
-            origin: self.endpoint.clone(),
-            path_with_query,
-            headers,
-            body,
-            service: "s3",
-        };
+        let plain = Plain { method, origin: self.endpoint.clone(), path_with_query, headers, body, service: "s3" };
         self.exchange(plain).await
     }
 
@@ -128,16 +104,8 @@ impl Remote {
         let request = self.keys.sign(plain, SystemTime::now());
         let answer = self.client.send(request).await;
         let (parts, body) = answer.expect("the server answers").into_parts();
-        let body = body
-            .collect()
-            .await
-            .expect("the answer is whole")
-            .to_bytes();
-        Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        }
+        let body = body.collect().await.expect("the answer is whole").to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     async fn call(
@@ -147,9 +115,7 @@ impl Remote {
         query: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        let answer = self
-            .send(method, path, query, Vec::new(), body.into())
-            .await;
+        let answer = self.send(method, path, query, Vec::new(), body.into()).await;
         answer.expect_success(&format!("{method} {path:?} {query:?}"))
     }
 
@@ -178,22 +144,13 @@ impl Remote {
             "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
              <Status>{status}</Status></VersioningConfiguration>"
         );
-        self.call("PUT", (bucket, None), &[("versioning", "")], body)
-            .await;
+        self.call("PUT", (bucket, None), &[("versioning", "")], body).await;
     }
 
     /// Stores an object; false where the server has no such keys.
-    pub(super) async fn try_put(
-        &self,
-        bucket: &str,
-        key: &str,
-        body: Bytes,
-        headers: &ObjectHeaders,
-    ) -> bool {
+    pub(super) async fn try_put(&self, bucket: &str, key: &str, body: Bytes, headers: &ObjectHeaders) -> bool {
         let metadata = headers.metadata.iter();
-        let mut named: Vec<_> = metadata
-            .map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone()))
-            .collect();
+        let mut named: Vec<_> = metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())).collect();
         for (name, value) in [
             ("cache-control", &headers.cache_control),
             ("content-disposition", &headers.content_disposition),
@@ -203,9 +160,7 @@ impl Remote {
         ] {
             named.extend(value.clone().map(|value| (name.to_owned(), value)));
         }
-        let answer = self
-            .send("PUT", (bucket, Some(key)), &[], named, body)
-            .await;
+        let answer = self.send("PUT", (bucket, Some(key)), &[], named, body).await;
         if answer.status == 400 {
             return false;
         }
@@ -251,8 +206,7 @@ impl Remote {
             let page = self.call("GET", (bucket, None), &query, "").await;
             let text = String::from_utf8_lossy(&page.body).into_owned();
             for (name, is_marker) in [("Version", false), ("DeleteMarker", true)] {
-                let one =
-                    |entry: &str, name| elements(entry, name).next().unwrap_or_default().to_owned();
+                let one = |entry: &str, name| elements(entry, name).next().unwrap_or_default().to_owned();
                 versions.extend(elements(&text, name).map(|entry| Version {
                     key: decoded(&one(entry, "Key")),
                     id: one(entry, "VersionId"),
@@ -260,10 +214,7 @@ impl Remote {
                     is_marker,
                 }));
             }
-            marker = (
-                decoded(&page.one("NextKeyMarker")),
-                page.one("NextVersionIdMarker"),
-            );
+            marker = (decoded(&page.one("NextKeyMarker")), page.one("NextVersionIdMarker"));
             if page.one("IsTruncated") != "true" {
                 return versions;
             }
@@ -271,63 +222,31 @@ impl Remote {
     }
 
     pub(super) async fn begin_upload(&self, bucket: &str, key: &str) -> String {
-        self.call("POST", (bucket, Some(key)), &[("uploads", "")], "")
-            .await
-            .one("UploadId")
+        self.call("POST", (bucket, Some(key)), &[("uploads", "")], "").await.one("UploadId")
     }
 
     /// Stores a part and returns its ETag.
-    pub(super) async fn upload_part(
-        &self,
-        path: (&str, &str),
-        upload: &str,
-        number: u16,
-        body: Bytes,
-    ) -> String {
+    pub(super) async fn upload_part(&self, path: (&str, &str), upload: &str, number: u16, body: Bytes) -> String {
         let number = number.to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", upload)];
         let answer = self.call("PUT", (path.0, Some(path.1)), &query, body).await;
-        let etag = answer
-            .headers
-            .get("etag")
-            .and_then(|etag| etag.to_str().ok());
+        let etag = answer.headers.get("etag").and_then(|etag| etag.to_str().ok());
         etag.expect("a part has an ETag").to_owned()
     }
 
-    pub(super) async fn complete_upload(
-        &self,
-        path: (&str, &str),
-        upload: &str,
-        parts: &[(u16, String)],
-    ) {
+    pub(super) async fn complete_upload(&self, path: (&str, &str), upload: &str, parts: &[(u16, String)]) {
         let part = |(number, etag): &(u16, String)| {
             let etag = etag.replace('"', "&quot;");
             format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
         };
         let parts: String = parts.iter().map(part).collect();
         let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-        let answer = self
-            .call(
-                "POST",
-                (path.0, Some(path.1)),
-                &[("uploadId", upload)],
-                body,
-            )
-            .await;
-        assert!(
-            answer.all("Error").is_empty() && answer.one("Code").is_empty(),
-            "{answer:?}"
-        );
+        let answer = self.call("POST", (path.0, Some(path.1)), &[("uploadId", upload)], body).await;
+        assert!(answer.all("Error").is_empty() && answer.one("Code").is_empty(), "{answer:?}");
     }
 
     pub(super) async fn abort_upload(&self, path: (&str, &str), upload: &str) {
-        self.call(
-            "DELETE",
-            (path.0, Some(path.1)),
-            &[("uploadId", upload)],
-            "",
-        )
-        .await;
+        self.call("DELETE", (path.0, Some(path.1)), &[("uploadId", upload)], "").await;
     }
 
     /// Removes a bucket and all that is in it; returns what can't be removed.
@@ -342,9 +261,7 @@ impl Remote {
         }
         // MinIO keeps some `null` delete markers whatever is asked; for buckets it can be told to let go of them.
         let force = vec![("x-minio-force-delete".to_owned(), "true".to_owned())];
-        let answer = self
-            .send("DELETE", (bucket, None), &[], force, Bytes::new())
-            .await;
+        let answer = self.send("DELETE", (bucket, None), &[], force, Bytes::new()).await;
         if (200..300).contains(&answer.status) {
             return Vec::new();
         }
@@ -354,11 +271,7 @@ impl Remote {
     /// Temporary keys that may do everything in the bucket but an operation, on one object or on all. Nothing
     /// where the server gives out no such keys: MinIO does, at its own address; AWS elsewhere, and for a role.
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
-    pub(super) async fn temporary_keys(
-        &self,
-        bucket: &str,
-        denied: Option<(Operation, Option<&str>)>,
-    ) -> Option<Keys> {
+    pub(super) async fn temporary_keys(&self, bucket: &str, denied: Option<(Operation, Option<&str>)>) -> Option<Keys> {
         let statement = |effect: &str, actions: &str, key: &str| {
             format!(
                 r#"{{"Effect":"{effect}","Action":[{actions}],
@@ -366,15 +279,11 @@ impl Remote {
             )
         };
         let mut statements = vec![statement("Allow", r#""s3:*""#, "*")];
-        statements.extend(
-            denied
-                .map(|(operation, key)| statement("Deny", actions(operation), key.unwrap_or("*"))),
-        );
+        statements.extend(denied.map(|(operation, key)| statement("Deny", actions(operation), key.unwrap_or("*"))));
         let statements = statements.join(",");
         let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
         let policy = utf8_percent_encode(&policy, UNRESERVED);
-        let form =
-            format!("Action=AssumeRole&Version=2011-06-15&DurationSeconds=900&Policy={policy}");
+        let form = format!("Action=AssumeRole&Version=2011-06-15&DurationSeconds=900&Policy={policy}");
         let content_type = "application/x-www-form-urlencoded";
         let plain = Plain {
             method: "POST",
@@ -400,22 +309,10 @@ impl Remote {
 
     /// The server's time in seconds.
     pub(super) async fn now(&self, bucket: &str) -> u64 {
-        let answer = self
-            .call(
-                "GET",
-                (bucket, None),
-                &[("list-type", "2"), ("max-keys", "1")],
-                "",
-            )
-            .await;
-        let date = answer
-            .headers
-            .get("date")
-            .and_then(|date| date.to_str().ok());
+        let answer = self.call("GET", (bucket, None), &[("list-type", "2"), ("max-keys", "1")], "").await;
+        let date = answer.headers.get("date").and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-        let date = date
-            .expect("an answer has a date")
-            .duration_since(SystemTime::UNIX_EPOCH);
+        let date = date.expect("an answer has a date").duration_since(SystemTime::UNIX_EPOCH);
         date.expect("it is past 1970").as_secs()
     }
 }

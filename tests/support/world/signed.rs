@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
@@ -40,14 +40,8 @@ pub(super) struct Plain {
 impl Keys {
     /// Signs a request at that time.
     pub(super) fn sign(&self, plain: Plain, time: SystemTime) -> Request<Full<Bytes>> {
-        let identity = Credentials::new(
-            &self.access_key,
-            &self.secret_key,
-            self.session_token.clone(),
-            None,
-            "tests",
-        )
-        .into();
+        let identity =
+            Credentials::new(&self.access_key, &self.secret_key, self.session_token.clone(), None, "tests").into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -62,18 +56,13 @@ impl Keys {
             .expect("all that is required is given")
             .into();
         let url = format!("{}{}", plain.origin, plain.path_with_query);
-        let (_, authority) = plain
-            .origin
-            .split_once("://")
-            .expect("an origin has a scheme");
+        let (_, authority) = plain.origin.split_once("://").expect("an origin has a scheme");
         let mut headers = vec![("host", authority)];
         headers.extend(plain.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         let body = SignableBody::Bytes(&plain.body);
         let signable = SignableRequest::new(plain.method, &url, headers.iter().copied(), body)
             .expect("the request is well-formed");
-        let (instructions, _) = sign(signable, &params)
-            .expect("it can be signed")
-            .into_parts();
+        let (instructions, _) = sign(signable, &params).expect("it can be signed").into_parts();
         let mut request = Request::builder().method(plain.method).uri(&url);
         for (name, value) in headers {
             request = request.header(name, value);

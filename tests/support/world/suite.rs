@@ -56,10 +56,7 @@ pub struct Case {
 impl Case {
     /// Why it does not run in a world, if it doesn't.
     pub fn exception(&self, kind: Kind) -> Option<&'static str> {
-        self.except
-            .iter()
-            .find(|(excepted, _)| *excepted == kind)
-            .map(|(_, why)| *why)
+        self.except.iter().find(|(excepted, _)| *excepted == kind).map(|(_, why)| *why)
     }
 }
 
@@ -129,22 +126,13 @@ impl Place {
     /// A bucket that keeps versions.
     pub async fn versioned(&self) -> Bucket {
         let versioning = Some(Versioning::Enabled);
-        self.bucket(Conditions {
-            versioning,
-            ..Conditions::default()
-        })
-        .await
+        self.bucket(Conditions { versioning, ..Conditions::default() }).await
     }
 
     /// A plain bucket at whose store the clock stands. On a real one it goes on, from the beginning of a second.
     pub async fn within_a_second(&self) -> Bucket {
         let is_stopped = self.kind != Kind::Real;
-        let bucket = self
-            .bucket(Conditions {
-                is_stopped,
-                ..Conditions::default()
-            })
-            .await;
+        let bucket = self.bucket(Conditions { is_stopped, ..Conditions::default() }).await;
         bucket.advance(Duration::ZERO).await;
         bucket
     }
@@ -155,19 +143,11 @@ impl Place {
         let (page_size_max, store) = if self.kind == Kind::Real {
             (1000, None)
         } else {
-            let store = embedded::Options {
-                page_size_max: 2,
-                ..embedded::Options::default()
-            };
+            let store = embedded::Options { page_size_max: 2, ..embedded::Options::default() };
             (2, Some(store))
         };
-        let bucket = self
-            .bucket(Conditions {
-                versioning: Some(Versioning::Enabled),
-                store,
-                ..Conditions::default()
-            })
-            .await;
+        let bucket =
+            self.bucket(Conditions { versioning: Some(Versioning::Enabled), store, ..Conditions::default() }).await;
         let keys: Vec<_> = (0..page_size_max + 2).map(|n| format!("k{n:04}")).collect();
         bucket.put_all(&keys, |_| "1".to_owned()).await;
         (bucket, keys, page_size_max)
@@ -181,30 +161,16 @@ impl Place {
             (Kind::Component, _) => component(&conditions).await,
             (Kind::Real, remote) => {
                 let is_usual = conditions.store.is_none() && conditions.ahead_seconds == 0;
-                assert!(
-                    is_usual && !conditions.is_stopped,
-                    "a case that changes the store excepts the real world"
-                );
+                assert!(is_usual && !conditions.is_stopped, "a case that changes the store excepts the real world");
                 let remote = Rc::clone(remote.as_ref().expect("`run` has made it"));
                 name = unique_name();
                 remote.create_bucket(&name).await;
                 self.made.borrow_mut().push(name.clone());
                 let wire = Wire::new(Duration::ZERO, REQUESTS_LOGGED_MAX);
-                let relay = Relay {
-                    wire: wire.clone(),
-                    client: remote.client.clone(),
-                };
-                let connector = Connector::load(LoadOptions {
-                    upstream: Some(Arc::new(relay)),
-                    core_dumps: false,
-                    ..load()
-                })
-                .await;
-                Ground::Real {
-                    remote,
-                    wire,
-                    connector: connector.expect("it loads"),
-                }
+                let relay = Relay { wire: wire.clone(), client: remote.client.clone() };
+                let connector =
+                    Connector::load(LoadOptions { upstream: Some(Arc::new(relay)), core_dumps: false, ..load() }).await;
+                Ground::Real { remote, wire, connector: connector.expect("it loads") }
             }
         };
         let bucket = Bucket { name, ground };
@@ -219,16 +185,9 @@ fn native(conditions: &Conditions) -> Ground {
     let clock = embedded::Clock::manual(Timeline::epoch());
     let options = conditions.store.clone().unwrap_or_default();
     let server = EmbeddedS3::unbound(embedded::Options { clock, ..options });
-    server
-        .store()
-        .create_bucket(BUCKET)
-        .expect("the store is new");
+    server.store().create_bucket(BUCKET).expect("the store is new");
     let timeline = Timeline::new(conditions.is_stopped);
-    Ground::Native(Rc::new(Shared::new(
-        server,
-        timeline,
-        conditions.ahead_seconds,
-    )))
+    Ground::Native(Rc::new(Shared::new(server, timeline, conditions.ahead_seconds)))
 }
 
 async fn component(conditions: &Conditions) -> Ground {
@@ -242,32 +201,17 @@ async fn component(conditions: &Conditions) -> Ground {
         }
     };
     let options = conditions.store.clone().unwrap_or_default();
-    let server = EmbeddedS3::start(embedded::Options { clock, ..options })
-        .await
-        .expect("a port is free");
-    server
-        .store()
-        .create_bucket(BUCKET)
-        .expect("the store is new");
-    Ground::Component {
-        server,
-        connector: connector().await,
-    }
+    let server = EmbeddedS3::start(embedded::Options { clock, ..options }).await.expect("a port is free");
+    server.store().create_bucket(BUCKET).expect("the store is new");
+    Ground::Component { server, connector: connector().await }
 }
 
 /// A name that no other run has: real servers keep what an aborted run leaves.
 fn unique_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let (nanos, count) = (
-        since.map_or(0, |s| s.as_nanos()),
-        COUNT.fetch_add(1, Ordering::Relaxed),
-    );
-    format!(
-        "s3-connector-test-{:x}-{:x}-{count}",
-        nanos,
-        std::process::id()
-    )
+    let (nanos, count) = (since.map_or(0, |s| s.as_nanos()), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("s3-connector-test-{:x}-{:x}-{count}", nanos, std::process::id())
 }
 
 /// Runs the case of that name in a world, unless it is excepted there or there is no such world.
@@ -276,10 +220,7 @@ fn unique_name() -> String {
 ///
 /// If the case does, once what it made on a real server is removed.
 pub async fn run(kind: Kind, cases: &[Case], name: &str, body: impl AsyncFnOnce(&Place)) {
-    let case = cases
-        .iter()
-        .find(|case| case.name == name)
-        .expect("the macro lists every case");
+    let case = cases.iter().find(|case| case.name == name).expect("the macro lists every case");
     if let Some(why) = case.exception(kind) {
         println!("{} does not run in the {kind:?} world: {why}", case.name);
         return;
@@ -291,11 +232,7 @@ pub async fn run(kind: Kind, cases: &[Case], name: &str, body: impl AsyncFnOnce(
         },
         Kind::Native | Kind::Component => None,
     };
-    let place = Place {
-        kind,
-        remote,
-        made: RefCell::default(),
-    };
+    let place = Place { kind, remote, made: RefCell::default() };
     let patient = async {
         let outcome = tokio::time::timeout(PATIENCE, body(&place)).await;
         outcome.expect("a case waits for what never comes");
@@ -305,10 +242,7 @@ pub async fn run(kind: Kind, cases: &[Case], name: &str, body: impl AsyncFnOnce(
         for bucket in place.made.take() {
             let left = remote.remove_bucket(&bucket).await;
             // What a case found is told first.
-            assert!(
-                left.is_empty() || outcome.is_err(),
-                "{bucket} could not be emptied: {left:?}"
-            );
+            assert!(left.is_empty() || outcome.is_err(), "{bucket} could not be emptied: {left:?}");
         }
     }
     if let Err(panic) = outcome {
@@ -333,54 +267,26 @@ fn say_skipped(why: &str) {
 /// If a case has the name of another one, or an exception without a reason.
 pub fn table(cases: &[Case]) -> String {
     let mut names: Vec<_> = cases.iter().map(|case| case.name).collect();
-    let width = names
-        .iter()
-        .map(|name| short(name).len())
-        .max()
-        .unwrap_or_default();
+    let width = names.iter().map(|name| short(name).len()).max().unwrap_or_default();
     names.sort_unstable();
     let repeated = names.windows(2).find(|pair| pair[0] == pair[1]);
     assert!(repeated.is_none(), "two cases have one name: {repeated:?}");
     let mut text = format!("{:width$}  native component real\n", "case");
     for case in cases {
-        assert!(
-            case.except.iter().all(|(_, why)| !why.is_empty()),
-            "{} needs a reason",
-            case.name
-        );
+        assert!(case.except.iter().all(|(_, why)| !why.is_empty()), "{} needs a reason", case.name);
         let mark = |kind| {
-            if case.exception(kind).is_none() {
-                "yes"
-            } else {
-                "-"
-            }
+            if case.exception(kind).is_none() { "yes" } else { "-" }
         };
         let [native, component, real] = Kind::ALL.map(mark);
-        let why: Vec<_> = case
-            .except
-            .iter()
-            .map(|(kind, why)| format!("{kind:?}: {why}"))
-            .collect();
+        let why: Vec<_> = case.except.iter().map(|(kind, why)| format!("{kind:?}: {why}")).collect();
         let name = short(case.name);
-        let line = format!(
-            "{name:width$}  {native:6} {component:9} {real:4}  {}",
-            why.join("; ")
-        );
+        let line = format!("{name:width$}  {native:6} {component:9} {real:4}  {}", why.join("; "));
         writeln!(text, "{}", line.trim_end()).expect("a string takes all");
     }
-    let count = |kind| {
-        cases
-            .iter()
-            .filter(|case| case.exception(kind).is_none())
-            .count()
-    };
+    let count = |kind| cases.iter().filter(|case| case.exception(kind).is_none()).count();
     let [native, component, real] = Kind::ALL.map(count);
-    writeln!(
-        text,
-        "{:width$}  {native:<6} {component:<9} {real:<4}",
-        format!("{} cases", cases.len())
-    )
-    .expect("a string takes all");
+    writeln!(text, "{:width$}  {native:<6} {component:<9} {real:<4}", format!("{} cases", cases.len()))
+        .expect("a string takes all");
     text
 }
 

@@ -197,9 +197,7 @@ fn read(line: &[u8]) -> Result<(Record<NoBody>, Vec<UnknownField>), Error> {
     }
     let record = Record {
         position: match position.filter(|value| value.get() != "null") {
-            Some(text) => {
-                decode_base64(&read_text(text, "position", "a base64 string")?, "position")?
-            }
+            Some(text) => decode_base64(&read_text(text, "position", "a base64 string")?, "position")?,
             None => Bytes::new(),
         },
         operation: read_operation(operation)?,
@@ -219,9 +217,7 @@ fn read_object(line: &[u8]) -> Result<Fields<'_>, Error> {
     }
     serde_json::from_slice(line).map_err(|error| {
         if line.trim_ascii() == b"{" {
-            return Error::Foreign(
-                "a record over several lines: write each on a line of its own, as jq -c . does",
-            );
+            return Error::Foreign("a record over several lines: write each on a line of its own, as jq -c . does");
         }
         let text = error.to_string();
         if is_surrogate(&text) {
@@ -244,66 +240,40 @@ fn foreign(line: &[u8]) -> Option<Error> {
     let is_text = std::str::from_utf8(line).is_ok();
     Some(match text {
         [0x1f, 0x8b, ..] => Error::Foreign("gzip: decompress it first, as gunzip does"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            Error::Foreign("zstd: decompress it first, as zstd -d does")
-        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Error::Foreign("zstd: decompress it first, as zstd -d does"),
         [b'P', b'A', b'R', b'1', ..] => Error::Foreign("a Parquet file: lines of JSON are read"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
             Error::Foreign("UTF-16: convert it first, as iconv -f UTF-16 -t UTF-8 does")
         }
-        [b'[', ..] => {
-            Error::Foreign("an array: write each record on a line of its own, as jq -c '.[]' does")
-        }
-        [] => Error::Syntax {
-            why: "there is nothing".to_owned(),
-            column: 1,
-        },
-        _ if is_text && text.iter().any(|byte| b",;\t".contains(byte)) => {
-            Error::Foreign("CSV: lines of JSON are read")
-        }
+        [b'[', ..] => Error::Foreign("an array: write each record on a line of its own, as jq -c '.[]' does"),
+        [] => Error::Syntax { why: "there is nothing".to_owned(), column: 1 },
+        _ if is_text && text.iter().any(|byte| b",;\t".contains(byte)) => Error::Foreign("CSV: lines of JSON are read"),
         _ => Error::NoObject,
     })
 }
 
 /// The fields of a value within the record; none where it is null.
-fn read_fields<'a>(
-    text: &'a str,
-    field: &str,
-    expected: &'static str,
-) -> Result<Fields<'a>, Error> {
+fn read_fields<'a>(text: &'a str, field: &str, expected: &'static str) -> Result<Fields<'a>, Error> {
     let field = || field.to_owned();
     match text.as_bytes().first() {
         // What stands there was found to be JSON before: it can only be escapes that are wrong.
-        Some(b'{') => serde_json::from_str(text).map_err(|_| Error::Surrogate {
-            place: format!("the name of a field in `{}`", field()),
-        }),
+        Some(b'{') => serde_json::from_str(text)
+            .map_err(|_| Error::Surrogate { place: format!("the name of a field in `{}`", field()) }),
         Some(b'n') => Ok(Fields(Vec::new())),
-        _ => Err(Error::Type {
-            field: field(),
-            expected,
-        }),
+        _ => Err(Error::Type { field: field(), expected }),
     }
 }
 
 /// The text of a string.
-fn read_text<'a>(
-    value: &'a RawValue,
-    field: &str,
-    expected: &'static str,
-) -> Result<Cow<'a, str>, Error> {
+fn read_text<'a>(value: &'a RawValue, field: &str, expected: &'static str) -> Result<Cow<'a, str>, Error> {
     let text = value.get();
     let Some(inner) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
-        return Err(Error::Type {
-            field: field.to_owned(),
-            expected,
-        });
+        return Err(Error::Type { field: field.to_owned(), expected });
     };
     if !inner.contains('\\') {
         return Ok(Cow::Borrowed(inner));
     }
-    let text = serde_json::from_str(text).map_err(|_| Error::Surrogate {
-        place: format!("`{field}`"),
-    });
+    let text = serde_json::from_str(text).map_err(|_| Error::Surrogate { place: format!("`{field}`") });
     Ok(Cow::Owned(text?))
 }
 
@@ -327,10 +297,7 @@ fn read_metadata(value: Option<&RawValue>) -> Result<Metadata, Error> {
     entries.into_iter().map(entry).collect()
 }
 
-fn decode_data(
-    value: Option<&RawValue>,
-    field: &'static str,
-) -> Result<Option<Data<NoBody>>, Error> {
+fn decode_data(value: Option<&RawValue>, field: &'static str) -> Result<Option<Data<NoBody>>, Error> {
     let Some(value) = value else { return Ok(None) };
     let text = value.get();
     match text.as_bytes().first() {
@@ -345,10 +312,7 @@ fn decode_data(
 }
 
 fn decode_base64(text: &str, field: &'static str) -> Result<Bytes, Error> {
-    STANDARD
-        .decode(text)
-        .map(Bytes::from)
-        .map_err(|_| Error::Base64 { field })
+    STANDARD.decode(text).map(Bytes::from).map_err(|_| Error::Base64 { field })
 }
 
 impl UnknownField {
@@ -408,9 +372,7 @@ mod tests {
     use super::*;
 
     fn message(line: impl AsRef<[u8]>) -> String {
-        decode_line(line.as_ref())
-            .expect_err("is no record")
-            .to_string()
+        decode_line(line.as_ref()).expect_err("is no record").to_string()
     }
 
     #[test]
@@ -418,49 +380,22 @@ mod tests {
         for (text, expected) in [
             ("", "not an OpenCDC record: there is nothing"),
             ("{}", "`operation` is missing"),
-            (
-                "{\"id\":1}",
-                "jq -c '{operation: \"create\", payload: {after: .}}'",
-            ),
+            ("{\"id\":1}", "jq -c '{operation: \"create\", payload: {after: .}}'"),
             ("{\"operation\":\"drop\"}", "unknown operation `drop`"),
             ("{\"operation\":7}", "`operation` must be one of \"create\""),
-            (
-                "{\"operation\":null}",
-                "`operation` must be one of \"create\"",
-            ),
-            (
-                "{\"operation\":\"create\",\"position\":\"?\"}",
-                "`position` is not padded base64",
-            ),
-            (
-                "{\"operation\":\"create\",\"position\":7}",
-                "`position` must be a base64 string",
-            ),
+            ("{\"operation\":null}", "`operation` must be one of \"create\""),
+            ("{\"operation\":\"create\",\"position\":\"?\"}", "`position` is not padded base64"),
+            ("{\"operation\":\"create\",\"position\":7}", "`position` must be a base64 string"),
             ("{\"operation\":\"create\",\"key\":7}", "`key` must be"),
-            (
-                "{\"operation\":\"create\",\"payload\":{\"after\":[1]}}",
-                "`payload.after` must be",
-            ),
-            (
-                "{\"operation\":\"create\",\"payload\":\"a secret\"}",
-                "`payload` must be an object or null",
-            ),
-            (
-                "{\"operation\":\"create\",\"metadata\":{\"n\":1}}",
-                "`metadata.n` must be a string",
-            ),
-            (
-                "{\"operation\":\"create\",\"key\":null,\"key\":null}",
-                "the field `key` is there twice",
-            ),
+            ("{\"operation\":\"create\",\"payload\":{\"after\":[1]}}", "`payload.after` must be"),
+            ("{\"operation\":\"create\",\"payload\":\"a secret\"}", "`payload` must be an object or null"),
+            ("{\"operation\":\"create\",\"metadata\":{\"n\":1}}", "`metadata.n` must be a string"),
+            ("{\"operation\":\"create\",\"key\":null,\"key\":null}", "the field `key` is there twice"),
             (
                 "{\"operation\":\"create\",\"payload\":{\"after\":null,\"after\":{}}}",
                 "the field `payload.after` is there twice",
             ),
-            (
-                "{\"operation\":\"create\"",
-                "EOF while parsing an object at column 21",
-            ),
+            ("{\"operation\":\"create\"", "EOF while parsing an object at column 21"),
             ("{\"operation\":NaN}", "expected value at column 14"),
             ("\"a string\"", "begins with `{`"),
         ] {
@@ -478,18 +413,9 @@ mod tests {
             ("\"Payload\":{}", "`Payload`; did you mean `payload`?"),
             ("\"Key\":\"aw==\"", "`Key`; did you mean `key`?"),
             ("\"pyload\":{}", "`pyload`; did you mean `payload`?"),
-            (
-                "\"payload\":{\"After\":{}}",
-                "`payload.After`; did you mean `payload.after`?",
-            ),
-            (
-                "\"payload\":{\"value\":{}}",
-                "`payload.value`; known are payload.before, payload.after",
-            ),
-            (
-                "\"source\":{}",
-                "`source`; known are position, operation, metadata, key, payload",
-            ),
+            ("\"payload\":{\"After\":{}}", "`payload.After`; did you mean `payload.after`?"),
+            ("\"payload\":{\"value\":{}}", "`payload.value`; known are payload.before, payload.after"),
+            ("\"source\":{}", "`source`; known are position, operation, metadata, key, payload"),
         ] {
             let line = format!("{{\"operation\":\"create\",{fields}}}");
             let message = message(&line);
@@ -500,27 +426,15 @@ mod tests {
             assert_eq!((unknown.len(), record.key), (1, None));
         }
         let message = message("{\"Operation\":\"create\",\"id\":1}");
-        assert!(
-            message.contains("`Operation`; did you mean `operation`?"),
-            "{message}"
-        );
+        assert!(message.contains("`Operation`; did you mean `operation`?"), "{message}");
         let long = "x".repeat(1000);
         let line = format!("{{\"operation\":\"create\",\"{long}\":1}}");
-        assert!(
-            decode_line(line.as_bytes())
-                .expect_err("unknown")
-                .to_string()
-                .len()
-                < 200
-        );
+        assert!(decode_line(line.as_bytes()).expect_err("unknown").to_string().len() < 200);
     }
 
     #[test]
     fn what_is_clearly_something_else_is_called_by_its_name() {
-        let utf_16: Vec<u8> = "{\"a\":1}"
-            .encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect();
+        let utf_16: Vec<u8> = "{\"a\":1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (line, expected) in [
             (&b"\x1f\x8b\x08\x00"[..], "gzip"),
             (b"\x28\xb5\x2f\xfd\x00", "zstd"),
@@ -544,10 +458,7 @@ mod tests {
         let line = |fields: &str| format!("{{\"operation\":\"create\",{fields}}}");
         for (fields, place) in [
             ("\"metadata\":{\"a\":\"\\ud83d\"}", "`metadata.a` holds"),
-            (
-                "\"metadata\":{\"\\ud83d\":\"\"}",
-                "a field in `metadata` holds",
-            ),
+            ("\"metadata\":{\"\\ud83d\":\"\"}", "a field in `metadata` holds"),
             ("\"key\":\"\\ud83d\"", "`key` holds"),
             ("\"\\ud83d\":1", "the name of a field holds"),
         ] {
@@ -573,10 +484,7 @@ mod tests {
                 operation: Operation::Delete,
                 metadata: Metadata::new(),
                 key: None,
-                payload: Change {
-                    before: None,
-                    after: None,
-                },
+                payload: Change { before: None, after: None },
             };
             assert_eq!(decode_line(text.as_bytes()).expect(text), expected);
         }

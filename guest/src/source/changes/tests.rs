@@ -7,25 +7,15 @@ const SECOND: u64 = 1000;
 
 /// `v2@7` is version `v2` stamped at second 7, `-m1@9` a delete marker, and a leading `*` marks the latest.
 fn entry(key: &str, text: &str) -> VersionEntry {
-    let (latest, text) = text
-        .strip_prefix('*')
-        .map_or((false, text), |rest| (true, rest));
-    let (marker, text) = text
-        .strip_prefix('-')
-        .map_or((false, text), |rest| (true, rest));
+    let (latest, text) = text.strip_prefix('*').map_or((false, text), |rest| (true, rest));
+    let (marker, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (version_id, second) = text.split_once('@').expect("a version and a second");
-    let (version_id, etag) = version_id
-        .split_once('=')
-        .unwrap_or((version_id, version_id));
+    let (version_id, etag) = version_id.split_once('=').unwrap_or((version_id, version_id));
     VersionEntry {
         object: ObjectEntry {
             key: key.to_owned(),
             last_modified: Timestamp(second.parse::<u64>().expect("a second") * SECOND),
-            etag: if marker {
-                String::new()
-            } else {
-                etag.to_owned()
-            },
+            etag: if marker { String::new() } else { etag.to_owned() },
             size: 1,
         },
         version_id: version_id.to_owned(),
@@ -45,38 +35,23 @@ struct Pass {
 impl Pass {
     fn new(floor: u64) -> Self {
         let (uploads, seen) = (Uploads::default(), Seen::new((0, 0)));
-        Self {
-            floor,
-            history: None,
-            uploads,
-            bytes_max: usize::MAX,
-            seen,
-        }
+        Self { floor, history: None, uploads, bytes_max: usize::MAX, seen }
     }
 
     fn after_snapshot(cut: u64) -> Self {
-        Self {
-            history: Some(cut),
-            ..Self::new(0)
-        }
+        Self { history: Some(cut), ..Self::new(0) }
     }
 
     fn saw(mut self, key: &str, text: &str) -> Self {
         let entry = entry(key, text);
-        let (slot, mark) =
-            self.seen
-                .identify(&entry.object, &entry.version_id, entry.is_delete_marker);
+        let (slot, mark) = self.seen.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
         self.seen.insert(slot, mark);
         self
     }
 
     fn upload(mut self, key: &str, second: u64) -> Self {
         let initiated = Timestamp(second * SECOND);
-        self.uploads.insert(UploadEntry {
-            key: key.to_owned(),
-            initiated,
-            ..UploadEntry::default()
-        });
+        self.uploads.insert(UploadEntry { key: key.to_owned(), initiated, ..UploadEntry::default() });
         self
     }
 
@@ -89,9 +64,7 @@ impl Pass {
         };
         let mut detector = Detector::new(rules, &self.seen);
         for (key, entries) in listing {
-            entries
-                .iter()
-                .for_each(|text| detector.push(entry(key, text)));
+            entries.iter().for_each(|text| detector.push(entry(key, text)));
         }
         detector.finish()
     }
@@ -110,29 +83,14 @@ fn a_first_version_is_created_and_later_ones_update() {
 
 #[test]
 fn deletes_and_what_comes_after_them_are_told_apart() {
-    let due = Pass::new(0).due(&[
-        ("a", &["*v2@4", "v1@1", "-m1@3"]),
-        ("b", &["v1@1", "*-m1@2"]),
-    ]);
-    assert_eq!(
-        due,
-        [
-            "create a v1",
-            "create b v1",
-            "delete b m1",
-            "delete a m1",
-            "create a v2"
-        ]
-    );
+    let due = Pass::new(0).due(&[("a", &["*v2@4", "v1@1", "-m1@3"]), ("b", &["v1@1", "*-m1@2"])]);
+    assert_eq!(due, ["create a v1", "create b v1", "delete b m1", "delete a m1", "create a v2"]);
 }
 
 #[test]
 fn markers_and_versions_of_one_second_take_turns() {
     let due = Pass::new(0).due(&[("a", &["v2@1", "v1@1", "*-m2@1", "-m1@1"])]);
-    assert_eq!(
-        due,
-        ["create a v1", "delete a m1", "create a v2", "delete a m2"]
-    );
+    assert_eq!(due, ["create a v1", "delete a m1", "create a v2", "delete a m2"]);
     let due = Pass::new(0).due(&[("a", &["*v2@1", "v1@1", "-m1@1"])]);
     assert_eq!(due, ["create a v1", "delete a m1", "create a v2"]);
 }
@@ -153,25 +111,14 @@ fn a_null_marker_deletes_what_it_took_the_place_of() {
     let pass = Pass::new(0).saw("a", "-null@4");
     assert!(pass.due(listing).is_empty(), "it took a marker's place");
     let listing: &[(&str, &[&str])] = &[("a", &["*-null@5", "-m@3", "v@1"])];
-    assert_eq!(
-        Pass::new(2).due(listing),
-        ["delete a m", "delete a null"],
-        "there was a version in between"
-    );
-    assert!(
-        Pass::after_snapshot(100).due(listing).is_empty(),
-        "and before the snapshot it is history"
-    );
+    assert_eq!(Pass::new(2).due(listing), ["delete a m", "delete a null"], "there was a version in between");
+    assert!(Pass::after_snapshot(100).due(listing).is_empty(), "and before the snapshot it is history");
 }
 
 #[test]
 fn what_was_seen_is_not_due_again_even_in_the_same_second() {
     let pass = Pass::new(0).saw("a", "v1@5").saw("b", "null=x@5");
-    let due = pass.due(&[
-        ("a", &["*v2@5", "v1@5"]),
-        ("b", &["*null=x@5"]),
-        ("c", &["*v1@5"]),
-    ]);
+    let due = pass.due(&[("a", &["*v2@5", "v1@5"]), ("b", &["*null=x@5"]), ("c", &["*v1@5"])]);
     assert_eq!(due, ["update a v2", "create c v1"]);
 }
 
@@ -191,25 +138,14 @@ fn an_upload_that_lands_late_is_due_however_old_its_stamp() {
     let pass = Pass::new(1000).upload("big", 5).saw("other", "v1@1000");
     let listing: &[(&str, &[&str])] = &[("big", &["*u@5", "v1@900"]), ("small", &["*v1@5"])];
     assert_eq!(pass.due(listing), ["update big u"]);
-    assert!(
-        pass.saw("big", "u@5").due(listing).is_empty(),
-        "but only once"
-    );
+    assert!(pass.saw("big", "u@5").due(listing).is_empty(), "but only once");
 }
 
 #[test]
 fn a_late_upload_over_newer_versions_is_delivered_after_them() {
     let pass = Pass::new(100).upload("big", 5);
     let due = pass.due(&[("big", &["*u@5", "v2@120", "v1@110"]), ("x", &["*v1@115"])]);
-    assert_eq!(
-        due,
-        [
-            "create big v1",
-            "create x v1",
-            "update big v2",
-            "update big u"
-        ]
-    );
+    assert_eq!(due, ["create big v1", "create x v1", "update big v2", "update big u"]);
 }
 
 #[test]
@@ -240,9 +176,7 @@ fn what_may_have_been_there_at_the_cut_is_delivered() {
 
 #[test]
 fn history_before_the_snapshot_is_not_delivered() {
-    let pass = Pass::after_snapshot(100)
-        .saw("kept", "v2@90")
-        .saw("empty", "v1@1");
+    let pass = Pass::after_snapshot(100).saw("kept", "v2@90").saw("empty", "v1@1");
     let listing: &[(&str, &[&str])] = &[
         ("empty", &["*v1@1"]),
         ("gone", &["v1@80", "*-m1@85"]),
@@ -250,28 +184,19 @@ fn history_before_the_snapshot_is_not_delivered() {
         ("reborn", &["*v2@105", "v1@80", "-m1@85"]),
     ];
     assert_eq!(pass.due(listing), ["create reborn v2"]);
-    assert_eq!(
-        pass.find(listing).marks.len(),
-        8,
-        "all of the window is remembered"
-    );
+    assert_eq!(pass.find(listing).marks.len(), 8, "all of the window is remembered");
 }
 
 #[test]
 fn changes_behind_the_snapshots_cursor_are_due() {
-    let pass = Pass::after_snapshot(100)
-        .saw("a", "v1@90")
-        .saw("z", "v1@90");
+    let pass = Pass::after_snapshot(100).saw("a", "v1@90").saw("z", "v1@90");
     let listing: &[(&str, &[&str])] = &[
         ("a", &["*v2@101", "v1@90"]),
         ("b", &["*v1@100"]),
         ("late", &["*v1@99", "v0@90"]),
         ("z", &["v1@90", "*-m@102"]),
     ];
-    assert_eq!(
-        pass.due(listing),
-        ["update late v1", "create b v1", "update a v2", "delete z m"]
-    );
+    assert_eq!(pass.due(listing), ["update late v1", "create b v1", "update a v2", "delete z m"]);
 }
 
 #[test]
@@ -290,10 +215,7 @@ fn all_that_was_stored_on_top_of_what_was_delivered_is_due_whatever_its_stamp() 
 #[test]
 fn what_was_seen_never_hides_what_was_stored_on_top_of_it_in_the_same_second() {
     // As it was stored: v1, v2, -m3, v4, v5, of which v4 and v5 are new.
-    let pass = Pass::new(0)
-        .saw("a", "v1@5")
-        .saw("a", "v2@5")
-        .saw("a", "-m3@5");
+    let pass = Pass::new(0).saw("a", "v1@5").saw("a", "v2@5").saw("a", "-m3@5");
     let due = pass.due(&[("a", &["-m3@5", "*v5@5", "v4@5", "v2@5", "v1@5"])]);
     assert_eq!(due, ["create a v4", "update a v5"]);
     // v1, -m2, v3, -m4, of which v3 and -m4 are new.
@@ -317,11 +239,7 @@ fn versions_that_a_snapshot_overtook_are_not_delivered_backwards() {
 #[test]
 fn a_pass_with_too_much_due_keeps_the_earliest_and_says_what_is_left() {
     let mut pass = Pass::new(0);
-    let listing: &[(&str, &[&str])] = &[
-        ("a", &["*v1@9"]),
-        ("b", &["*v1@3"]),
-        ("c", &["*v2@7", "v1@5"]),
-    ];
+    let listing: &[(&str, &[&str])] = &[("a", &["*v1@9"]), ("b", &["*v1@3"]), ("c", &["*v2@7", "v1@5"])];
     pass.bytes_max = pass.find(listing).due.iter().map(Due::bytes).sum::<usize>() - 1;
     let found = pass.find(listing);
     assert_eq!(found.due.len(), 3);
@@ -335,12 +253,8 @@ fn a_pass_with_too_much_due_keeps_the_earliest_and_says_what_is_left() {
 
 #[test]
 fn a_long_history_is_not_held_in_memory() {
-    let rules = Rules {
-        floor: Timestamp(u64::MAX),
-        history: None,
-        uploads: &Uploads::default(),
-        bytes_max: usize::MAX,
-    };
+    let rules =
+        Rules { floor: Timestamp(u64::MAX), history: None, uploads: &Uploads::default(), bytes_max: usize::MAX };
     let seen = Seen::new((0, 0));
     let mut detector = Detector::new(rules, &seen);
     for _ in 0..10_000 {

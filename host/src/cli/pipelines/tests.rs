@@ -50,14 +50,9 @@ fn a_pipeline_is_read_as_it_is_written() {
     let file = parse("p.yaml", WHOLE, &lookup).unwrap();
     assert_eq!(file.warnings, Vec::<String>::new());
     assert_eq!(file.stopped, ["asleep"]);
-    let [copy] = &file.pipelines[..] else {
-        panic!("there is one pipeline")
-    };
+    let [copy] = &file.pipelines[..] else { panic!("there is one pipeline") };
     assert_eq!((copy.id.as_str(), copy.source.id.as_str()), ("copy", "in"));
-    assert_eq!(
-        (copy.source.plugin, copy.destination.plugin),
-        (Plugin::S3, Plugin::File)
-    );
+    assert_eq!((copy.source.plugin, copy.destination.plugin), (Plugin::S3, Plugin::File));
     assert_eq!(copy.source.settings["aws.bucket"], "photos");
     // As text, not as the number eight or ten.
     assert_eq!(copy.source.settings["pollingPeriod"], "010");
@@ -96,9 +91,7 @@ fn what_would_change_records_is_refused_unless_it_is_empty() {
 
 /// The dead-letter queue of a pipeline that has these lines.
 fn dead_letters(lines: &str) -> Option<DeadLetterConfig> {
-    let text = pipeline(&format!(
-        "    dead-letter-queue:\n{lines}{SOURCE}{DESTINATION}"
-    ));
+    let text = pipeline(&format!("    dead-letter-queue:\n{lines}{SOURCE}{DESTINATION}"));
     let mut file = parse("p.yaml", &text, &lookup).unwrap();
     assert_eq!(file.warnings, Vec::<String>::new());
     file.pipelines.remove(0).dead_letters
@@ -106,16 +99,8 @@ fn dead_letters(lines: &str) -> Option<DeadLetterConfig> {
 
 #[test]
 fn a_dead_letter_queue_has_conduits_plugins_and_defaults() {
-    for lines in [
-        "",
-        "      plugin: builtin:log\n",
-        "      window-size: 100\n",
-    ] {
-        assert_eq!(
-            dead_letters(lines),
-            None,
-            "the first refusal ends it: {lines}"
-        );
+    for lines in ["", "      plugin: builtin:log\n", "      window-size: 100\n"] {
+        assert_eq!(dead_letters(lines), None, "the first refusal ends it: {lines}");
     }
     let window = "      window-size: 10\n      window-nack-threshold: 2\n";
     let logged = dead_letters(window).unwrap();
@@ -130,56 +115,30 @@ fn a_dead_letter_queue_has_conduits_plugins_and_defaults() {
     assert_eq!(file.destination.settings["path"], "x.jsonl");
 
     let s3 = "      plugin: standalone:s3@v1.0.0\n      settings: {aws.bucket: dead, sdk.batch.size: 1}\n";
-    let text = pipeline(&format!(
-        "    dead-letter-queue:\n{s3}      window-size: 0\n{SOURCE}{DESTINATION}"
-    ));
+    let text = pipeline(&format!("    dead-letter-queue:\n{s3}      window-size: 0\n{SOURCE}{DESTINATION}"));
     let s3 = parse("p.yaml", &text, &lookup).unwrap();
     assert_eq!(s3.warnings.len(), 1, "{:?}", s3.warnings);
     let s3 = s3.pipelines[0].dead_letters.as_ref().unwrap();
     assert_eq!(s3.destination.plugin, Plugin::S3);
-    assert_eq!(
-        s3.window,
-        Window::new(0, 0),
-        "a window of 0 bears everything"
-    );
+    assert_eq!(s3.window, Window::new(0, 0), "a window of 0 bears everything");
 }
 
 #[test]
 fn what_is_wrong_with_a_dead_letter_queue_is_told_with_its_line() {
     for (lines, problem) in [
-        (
-            "      plugin: kafka\n",
-            "p.yaml:5: plugin `kafka` is not one of log, file, s3",
-        ),
-        (
-            "      plugin: file\n",
-            "p.yaml:4: plugin file needs the setting `path`",
-        ),
-        (
-            "      plugin: log\n      settings: {level: loud}\n",
-            "p.yaml:6: level `loud` is not one of",
-        ),
-        (
-            "      plugin: log\n      settings: {path: x}\n",
-            "p.yaml:6: unknown setting `path` of plugin log",
-        ),
-        (
-            "      window-size: -1\n",
-            "p.yaml:5: `window-size` must be a number from 0 to 1000000",
-        ),
+        ("      plugin: kafka\n", "p.yaml:5: plugin `kafka` is not one of log, file, s3"),
+        ("      plugin: file\n", "p.yaml:4: plugin file needs the setting `path`"),
+        ("      plugin: log\n      settings: {level: loud}\n", "p.yaml:6: level `loud` is not one of"),
+        ("      plugin: log\n      settings: {path: x}\n", "p.yaml:6: unknown setting `path` of plugin log"),
+        ("      window-size: -1\n", "p.yaml:5: `window-size` must be a number from 0 to 1000000"),
         (
             "      window-size: 2\n      window-nack-threshold: 2\n",
             "p.yaml:6: `window-nack-threshold` must be lower than `window-size`",
         ),
     ] {
-        let text = pipeline(&format!(
-            "    dead-letter-queue:\n{lines}{SOURCE}{DESTINATION}"
-        ));
+        let text = pipeline(&format!("    dead-letter-queue:\n{lines}{SOURCE}{DESTINATION}"));
         let found = problems(&text);
-        assert!(
-            found.len() == 1 && found[0].starts_with(problem),
-            "{problem}: {found:?}"
-        );
+        assert!(found.len() == 1 && found[0].starts_with(problem), "{problem}: {found:?}");
     }
     let connector = "      - {id: b, type: destination, plugin: log}\n";
     let found = problems(&pipeline(&format!("{SOURCE}{connector}")));
@@ -189,17 +148,11 @@ fn what_is_wrong_with_a_dead_letter_queue_is_told_with_its_line() {
 #[test]
 fn a_pipeline_has_one_source_and_one_destination() {
     let one = pipeline(SOURCE);
-    assert_eq!(
-        problems(&one),
-        ["p.yaml:3: pipeline `p` has no destination"]
-    );
+    assert_eq!(problems(&one), ["p.yaml:3: pipeline `p` has no destination"]);
     let third = "      - {id: c, type: destination, plugin: file, settings: {path: x}}\n";
     let three = pipeline(&format!("{SOURCE}{DESTINATION}{third}"));
     assert!(problems(&three)[0].contains("has 2 destinations, which is not supported yet"));
-    assert_eq!(
-        problems(&pipeline("")),
-        ["p.yaml:3: pipeline `p` has no source"]
-    );
+    assert_eq!(problems(&pipeline("")), ["p.yaml:3: pipeline `p` has no source"]);
 }
 
 #[test]
@@ -222,67 +175,38 @@ fn a_file_that_is_no_yaml_or_of_another_shape_says_where() {
     for (text, expected) in [
         ("pipelines: [", "line"),
         ("pipelines: 3\n", "line 1"),
-        (
-            "version: 2.2\npipelines:\n  - id: [x]\n",
-            "pipelines[0].id: invalid type: sequence",
-        ),
-        (
-            "version: 2.2\npipelines:\n  - x\n",
-            "expected a pipeline with `id` and `connectors` at line 3",
-        ),
+        ("version: 2.2\npipelines:\n  - id: [x]\n", "pipelines[0].id: invalid type: sequence"),
+        ("version: 2.2\npipelines:\n  - x\n", "expected a pipeline with `id` and `connectors` at line 3"),
         ("- a\n", "expected a mapping with `version` and `pipelines`"),
     ] {
         let found = problems(text);
-        assert!(
-            found[0].starts_with("p.yaml: ") && found[0].contains(expected),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("p.yaml: ") && found[0].contains(expected), "{found:?}");
     }
 }
 
 #[test]
 fn settings_of_the_file_plugin_are_checked_here() {
     let file = |settings: &str| {
-        let line =
-            format!("      - {{id: b, type: destination, plugin: file, settings: {settings}}}\n");
+        let line = format!("      - {{id: b, type: destination, plugin: file, settings: {settings}}}\n");
         problems(&pipeline(&format!("{SOURCE}{line}")))
     };
-    assert_eq!(
-        file("{}"),
-        ["p.yaml:6: plugin file needs the setting `path`"]
-    );
+    assert_eq!(file("{}"), ["p.yaml:6: plugin file needs the setting `path`"]);
     assert!(file("{path: x, format: y}")[0].contains("unknown setting `format`"));
 }
 
 #[test]
 fn conduits_own_settings_and_unset_variables_are_passed_over_aloud() {
-    let line = "      - {id: b, type: destination, plugin: s3, settings: {sdk.batch.size: 10, prefix: '${NOWHERE}x'}}\n";
+    let line =
+        "      - {id: b, type: destination, plugin: s3, settings: {sdk.batch.size: 10, prefix: '${NOWHERE}x'}}\n";
     let file = parse("p.yaml", &pipeline(&format!("{SOURCE}{line}")), &lookup).unwrap();
-    assert_eq!(
-        file.pipelines[0].destination.settings,
-        Settings::from([("prefix".into(), "x".into())])
-    );
-    assert!(
-        file.warnings[0].contains("`NOWHERE` is not set"),
-        "{:?}",
-        file.warnings
-    );
-    assert!(
-        file.warnings[1].contains("`sdk.batch.size` belongs to Conduit"),
-        "{:?}",
-        file.warnings
-    );
+    assert_eq!(file.pipelines[0].destination.settings, Settings::from([("prefix".into(), "x".into())]));
+    assert!(file.warnings[0].contains("`NOWHERE` is not set"), "{:?}", file.warnings);
+    assert!(file.warnings[1].contains("`sdk.batch.size` belongs to Conduit"), "{:?}", file.warnings);
 }
 
 #[test]
 fn plugins_have_the_names_that_conduit_gives_them() {
-    for name in [
-        "s3",
-        "builtin:s3",
-        "standalone:s3",
-        "standalone:s3@v1.2.3",
-        "s3@latest",
-    ] {
+    for name in ["s3", "builtin:s3", "standalone:s3", "standalone:s3@v1.2.3", "s3@latest"] {
         assert_eq!(plugin(name), Some(Plugin::S3), "{name}");
     }
     assert_eq!(plugin("builtin:file@v0.9.0"), Some(Plugin::File));
