@@ -17,7 +17,7 @@ use crate::destination::Destination;
 use crate::error::{Error, ErrorKind};
 use crate::record::{Change, Data, Operation, Record};
 use crate::source::Source;
-use crate::wasi::{Body, World, block_on};
+use crate::wasi::{Body, WasiPorts, block_on};
 
 #[expect(unsafe_code, reason = "generated: the canonical ABI hands memory over by address")]
 pub(crate) mod bindings {
@@ -90,7 +90,7 @@ fn parameter(parameter: &config::Parameter) -> specifier::Parameter {
 struct SourceResource(RefCell<SourceState>);
 
 struct SourceState {
-    source: Source<World>,
+    source: Source<WasiPorts>,
     /// For each unacked record, the body that its stream is a part of: it must outlive the stream.
     bodies: VecDeque<Option<IncomingBody>>,
 }
@@ -101,7 +101,7 @@ impl source::Guest for Component {
 
 impl source::GuestSource for SourceResource {
     fn configure(settings: types::Settings) -> Result<source::Source, types::Error> {
-        let source = Source::configure(World, &read_settings(settings)).map_err(write_error)?;
+        let source = Source::configure(WasiPorts, &read_settings(settings)).map_err(write_error)?;
         let state = SourceState { source, bodies: VecDeque::new() };
         Ok(source::Source::new(Self(RefCell::new(state))))
     }
@@ -140,7 +140,7 @@ impl source::GuestSource for SourceResource {
             ("read", counts.read),
             ("bytes", counts.bytes),
             ("skipped", counts.skipped),
-            ("passes", counts.passes),
+            ("polls", counts.polls),
             ("due", counts.due),
             ("caught-up-ms", counts.caught_up_ms),
             ("retries", progress.retries),
@@ -157,7 +157,7 @@ impl source::GuestSource for SourceResource {
     }
 }
 
-struct DestinationResource(RefCell<Destination<World>>);
+struct DestinationResource(RefCell<Destination<WasiPorts>>);
 
 impl destination::Guest for Component {
     type Destination = DestinationResource;
@@ -165,7 +165,7 @@ impl destination::Guest for Component {
 
 impl destination::GuestDestination for DestinationResource {
     fn configure(settings: types::Settings) -> Result<destination::Destination, types::Error> {
-        let destination = Destination::configure(World, &read_settings(settings)).map_err(write_error)?;
+        let destination = Destination::configure(WasiPorts, &read_settings(settings)).map_err(write_error)?;
         Ok(destination::Destination::new(Self(RefCell::new(destination))))
     }
 

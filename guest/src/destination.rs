@@ -75,10 +75,10 @@ struct Upload {
     acks: Vec<Ack>,
     /// Bytes of the object, for as long as it is in memory.
     held_bytes: u64,
-    progress: Progress,
+    status: UploadStatus,
 }
 
-enum Progress {
+enum UploadStatus {
     Running(LocalBoxFuture<'static, Result<()>>),
     Ended(Result<()>),
 }
@@ -315,7 +315,7 @@ impl<P: Ports> Destination<P> {
         for upload in &mut self.uploads {
             upload.drive(context);
         }
-        while let Some(Upload { progress: Progress::Ended(result), .. }) = self.uploads.front() {
+        while let Some(Upload { status: UploadStatus::Ended(result), .. }) = self.uploads.front() {
             let result = result.clone();
             let ended = self.uploads.pop_front();
             match result {
@@ -336,18 +336,18 @@ impl<P: Ports> Destination<P> {
     /// Ends the batch that is being filled and begins to store it.
     fn start(&mut self) {
         let ports = &self.ports;
-        let (acks, held_bytes, progress) = match self.buffer.take(|| ports.random()) {
+        let (acks, held_bytes, status) = match self.buffer.take(|| ports.random()) {
             Ok(Some(Batch { object, acks })) => {
                 let held_bytes = object.body.len() as u64;
                 let storing = self.uploader.clone().store(object);
-                (acks, held_bytes, Progress::Running(Box::pin(storing)))
+                (acks, held_bytes, UploadStatus::Running(Box::pin(storing)))
             }
             // No test reaches these two: callers look whether the batch holds anything, and there is no record that
             // a format can't write.
             Ok(None) => return,
-            Err(error) => (Vec::new(), 0, Progress::Ended(Err(error))),
+            Err(error) => (Vec::new(), 0, UploadStatus::Ended(Err(error))),
         };
-        self.uploads.push_back(Upload { acks, held_bytes, progress });
+        self.uploads.push_back(Upload { acks, held_bytes, status });
     }
 
     /// Answers that are there; once they are all given, the failure that ended everything.
@@ -367,10 +367,10 @@ impl<P: Ports> Destination<P> {
 
 impl Upload {
     fn drive(&mut self, context: &mut Context<'_>) {
-        if let Progress::Running(storing) = &mut self.progress
+        if let UploadStatus::Running(storing) = &mut self.status
             && let Poll::Ready(result) = Pin::new(storing).poll(context)
         {
-            self.progress = Progress::Ended(result);
+            self.status = UploadStatus::Ended(result);
             self.held_bytes = 0;
         }
     }

@@ -15,7 +15,7 @@ pub const PREFETCH_AHEAD_PER_FETCH: usize = 4;
 /// larger ones in their sockets; 128 MiB keeps sixteen 8 MiB transfers going, which fills a 10 Gbit/s line.
 pub const PREFETCH_BYTES_MAX: u64 = 128 << 20;
 
-/// Bytes of due entries in one pass. A longer pass is cut and goes on at once in the next one.
+/// Bytes of due entries in one poll. What is due beyond that is left for the next poll, which follows at once.
 pub const PLAN_BYTES_MAX: usize = 16 << 20;
 
 /// Saved pieces of what a snapshot has handed out, before they are merged into one.
@@ -75,16 +75,16 @@ pub const ANSWER_PAUSE_FIRST: Duration = Duration::from_millis(250);
 
 /// Times that an object must be neither readable nor listed, one pause apart, before it is taken for deleted: one
 /// replica that lags may answer both requests.
-pub const GONE_LOOKS: u32 = 2;
+pub const GONE_LISTINGS_MIN: u32 = 2;
 
 /// Bytes of a body that is read into the component's memory and travels in its record, so that nothing needs to be
 /// held for it until the record is acked. At 64 KiB a crossing costs next to nothing, and the 2,048 and 1,024 bodies
 /// that are at most ahead of the reader and ready for it take 192 MiB of the sandbox's 1 GiB.
 pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
 
-/// Objects that were passed over and are told once, although the snapshot and the first pass both find them: 3 MiB.
-/// More may be told twice.
-pub const PASSED_OVER_MAX: usize = 65_536;
+/// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both find it: 3 MiB.
+/// Beyond that one may be reported twice.
+pub const SKIPPED_REMEMBERED_MAX: usize = 65_536;
 
 /// Records whose bodies are streams that may be read and not acked. Each holds a resource of the host, which permits
 /// 16,384: 512 fetches in flight take six each, 3,072 bodies ahead of the reader two each.

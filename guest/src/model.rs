@@ -23,16 +23,16 @@ use crate::time::Timestamp;
 
 /// The world. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Model(Rc<RefCell<World>>);
+pub(crate) struct Model(Rc<RefCell<Inner>>);
 
 type Server = Box<dyn FnMut(&Request) -> Reply>;
 type Refusal = Box<dyn Fn(&str) -> Option<StateError>>;
 
-struct World {
+struct Inner {
     elapsed: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_made: u64,
-    chance: u64,
+    random: u64,
     saved: BTreeMap<String, Vec<u8>>,
     refusal: Option<Refusal>,
     lines: Vec<(Level, String)>,
@@ -46,11 +46,11 @@ pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
 impl Model {
     /// Makes a world whose chance follows from `seed` and whose store answers nothing.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Rc::new(RefCell::new(World {
+        Self(Rc::new(RefCell::new(Inner {
             elapsed: Duration::ZERO,
             timers: BTreeMap::new(),
             timers_made: 0,
-            chance: seed,
+            random: seed,
             saved: BTreeMap::new(),
             refusal: None,
             lines: Vec::new(),
@@ -76,8 +76,8 @@ impl Model {
 
     /// Every log line so far of `level` or graver.
     pub(crate) fn lines(&self, level: Level) -> Vec<String> {
-        let world = self.0.borrow();
-        world.lines.iter().filter(|(of, _)| *of >= level).map(|(_, line)| line.clone()).collect()
+        let inner = self.0.borrow();
+        inner.lines.iter().filter(|(of, _)| *of >= level).map(|(_, line)| line.clone()).collect()
     }
 
     /// Every saved value by name.
@@ -91,8 +91,8 @@ impl Model {
     }
 
     fn check_state(&self, name: &str) -> Result<(), StateError> {
-        let world = self.0.borrow();
-        match world.refusal.as_ref().and_then(|refusal| refusal(name)) {
+        let inner = self.0.borrow();
+        match inner.refusal.as_ref().and_then(|refusal| refusal(name)) {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -100,19 +100,19 @@ impl Model {
 
     /// Waits.
     pub(crate) fn timer(&self, duration: Duration) -> Sleep {
-        let mut world = self.0.borrow_mut();
-        world.timers_made += 1;
-        Sleep { model: self.clone(), key: (world.elapsed + duration, world.timers_made) }
+        let mut inner = self.0.borrow_mut();
+        inner.timers_made += 1;
+        Sleep { model: self.clone(), key: (inner.elapsed + duration, inner.timers_made) }
     }
 
     /// Lets time pass.
     pub(crate) fn advance(&self, duration: Duration) {
         let wakers: Vec<Waker> = {
-            let mut world = self.0.borrow_mut();
-            world.elapsed += duration;
-            let soonest_left = (world.elapsed + Duration::from_nanos(1), 0);
-            let later = world.timers.split_off(&soonest_left);
-            std::mem::replace(&mut world.timers, later).into_values().collect()
+            let mut inner = self.0.borrow_mut();
+            inner.elapsed += duration;
+            let soonest_left = (inner.elapsed + Duration::from_nanos(1), 0);
+            let later = inner.timers.split_off(&soonest_left);
+            std::mem::replace(&mut inner.timers, later).into_values().collect()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -126,8 +126,8 @@ impl Model {
                 return value;
             }
             let (next, now) = {
-                let world = self.0.borrow();
-                (world.timers.keys().next().map(|(at, _)| *at), world.elapsed)
+                let inner = self.0.borrow();
+                (inner.timers.keys().next().map(|(at, _)| *at), inner.elapsed)
             };
             self.advance(next.expect("waits, and nothing will ever happen") - now);
         }
@@ -138,9 +138,9 @@ impl Model {
         // The server is not in the world while it answers, so that it may use the world itself.
         let mut server = server.expect("a request was sent, but no server was set");
         let reply = server(&request);
-        let mut world = self.0.borrow_mut();
-        world.requests.push(request);
-        world.server.get_or_insert(server);
+        let mut inner = self.0.borrow_mut();
+        inner.requests.push(request);
+        inner.server.get_or_insert(server);
         reply
     }
 }
@@ -188,11 +188,11 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut world = self.model.0.borrow_mut();
-        if world.elapsed >= self.key.0 {
+        let mut inner = self.model.0.borrow_mut();
+        if inner.elapsed >= self.key.0 {
             return Poll::Ready(());
         }
-        world.timers.insert(self.key, context.waker().clone());
+        inner.timers.insert(self.key, context.waker().clone());
         Poll::Pending
     }
 }
@@ -206,9 +206,9 @@ impl Drop for Sleep {
 impl Random for Model {
     fn random(&self) -> u64 {
         // SplitMix64.
-        let mut world = self.0.borrow_mut();
-        world.chance = world.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (world.chance ^ (world.chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mut inner = self.0.borrow_mut();
+        inner.random = inner.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (inner.random ^ (inner.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }

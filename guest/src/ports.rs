@@ -1,7 +1,7 @@
-//! What the world must give the connector: HTTP, time, chance, saved state and a log.
+//! The ports of the connector: HTTP, clock, randomness, saved state and a log.
 //!
 //! The connector reaches the world through these traits alone, which makes it deterministic: the same
-//! answers give the same records, bit for bit. The component implements them over WASI, tests over a model.
+//! answers give the same records, bit for bit. The component implements them over WASI, tests over an environment in memory.
 //! What to ask S3, and when to ask again, is decided elsewhere.
 
 use std::fmt;
@@ -131,7 +131,7 @@ pub trait Clock {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static;
 }
 
-/// Gives chance.
+/// Randomness.
 pub trait Random {
     /// 64 random bits.
     fn random(&self) -> u64;

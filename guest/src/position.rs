@@ -2,7 +2,7 @@
 //!
 //! `KEY_s12345` in a snapshot and `KEY_c1634049397` in CDC, optionally followed by `~` and base64 (no padding) of
 //! a versioned extension. The last `_` separates: neither digits nor base64 contain one. What a position means
-//! for the next pass is decided in `source`.
+//! for the next poll is decided in `source`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -43,9 +43,9 @@ pub struct Extension {
     /// The server's time at the start of the snapshot, or the time from which a restart without saved state
     /// must look again.
     pub cut: Timestamp,
-    /// The pass that the record belongs to; 0 is the snapshot.
-    pub pass: u64,
-    /// The record's place in its pass.
+    /// The poll that the record belongs to; 0 is the snapshot.
+    pub poll: u64,
+    /// The record's place in its poll.
     pub index: u64,
 }
 
@@ -196,7 +196,7 @@ mod tests {
             key: key.to_owned(),
             phase: Phase::Changes,
             seconds: 1_634_049_397,
-            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), pass: 7, index: 300 }),
+            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), poll: 7, index: 300 }),
         }
     }
 

@@ -1,19 +1,19 @@
 //! The source: a bucket's objects and their changes, as records.
 //!
-//! Calls come in here: `configure`, `open`, `read`, `ack`, `teardown`. What goes on between them is the `feed`'s,
-//! what a position leads to is decided by `start`. Nothing is handed out before what a restart needs is saved.
+//! Calls come in here: `configure`, `open`, `read`, `ack`, `teardown`. Leaves what goes on between them to
+//! `worker`, and the meaning of positions to `resume`. Nothing is handed out before what a restart needs is saved.
 
 pub mod changes;
-mod feed;
+mod checkpoint;
 mod fetch;
-mod outlet;
-mod pass;
-mod plan;
+mod poll;
 mod prefetch;
+mod queue;
+mod resume;
 mod retrieval;
 pub mod seen;
 mod snapshot;
-mod start;
+mod worker;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -32,16 +32,16 @@ use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Error as S3Error, ListStart, Patience};
-use feed::Feed;
-pub use outlet::Counts;
-use outlet::{Outlet, Wanted};
-use plan::Store;
+use checkpoint::CheckpointStore;
+pub use queue::Counts;
+use queue::{ReadLimits, ReadyQueue};
 use seen::Seen;
+use worker::Worker;
 
 /// How far a source has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Whether the latest pass found nothing due and everything before it was read.
+    /// Whether the latest poll found nothing due and everything before it was read.
     pub is_caught_up: bool,
     /// What was counted.
     pub counts: Counts,
@@ -54,25 +54,25 @@ pub struct Source<P: Ports> {
     ports: P,
     config: Rc<SourceConfig>,
     client: Client<P>,
-    store: Rc<RefCell<Store<P>>>,
-    outlet: Outlet<P::Body>,
-    state: State,
+    checkpoints: Rc<RefCell<CheckpointStore<P>>>,
+    queue: ReadyQueue<P::Body>,
+    lifecycle: Lifecycle,
     /// Records that were handed out and are not acked, in order.
     unacked: VecDeque<Unacked>,
     /// How many of them have streams.
     streams_unacked: usize,
-    /// What the feed remembers of the snapshot, to be saved when pieces of it are merged.
+    /// What the worker remembers of the snapshot, to be saved when pieces of it are merged.
     seen: Rc<RefCell<Seen>>,
 }
 
 /// A record that was handed out.
 struct Unacked {
     position: Bytes,
-    pass: u64,
+    poll: u64,
     has_stream: bool,
 }
 
-enum State {
+enum Lifecycle {
     Configured,
     Open(Fuse<LocalBoxFuture<'static, Result<()>>>),
     Failed(Error),
@@ -90,9 +90,9 @@ impl<P: Ports> Source<P> {
         let keys = (ports.random(), ports.random());
         Ok(Self {
             client: Client::new(ports.clone(), config.bucket.clone()),
-            store: Rc::new(RefCell::new(Store::new(ports.clone()))),
-            outlet: Outlet::new(),
-            state: State::Configured,
+            checkpoints: Rc::new(RefCell::new(CheckpointStore::new(ports.clone()))),
+            queue: ReadyQueue::new(),
+            lifecycle: Lifecycle::Configured,
             unacked: VecDeque::new(),
             streams_unacked: 0,
             seen: Rc::new(RefCell::new(Seen::new(keys))),
@@ -108,35 +108,35 @@ impl<P: Ports> Source<P> {
     /// `corrupt` where the position or saved state cannot be read, `invalid` where the bucket does not exist,
     /// `denied` where it may not be listed, `unavailable` where the store does not answer.
     pub async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
-        match &self.state {
-            State::Configured => {}
-            State::Closed => return Err(closed()),
+        match &self.lifecycle {
+            Lifecycle::Configured => {}
+            Lifecycle::Closed => return Err(closed()),
             _ => return Err(Error::invalid("open was called twice")),
         }
         let position = position.filter(|p| !p.is_empty());
-        let begin = start::decide(position, &self.config, &mut self.store.borrow_mut())?;
+        let resumption = resume::load(position, &self.config, &mut self.checkpoints.borrow_mut())?;
         check_bucket(&self.client.with_patience(Patience::OPENING))
             .await
             .map_err(|e| e.explain(&self.config.bucket))?;
         if let Some(doubt) = doubt_prefix(&self.config.bucket.prefix) {
             self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
-        let begin = begin.resolve(&self.ports, &self.config, &self.seen);
-        let feed = Feed {
+        let point = resumption.resolve(&self.ports, &self.config, &self.seen);
+        let worker = Worker {
             ports: self.ports.clone(),
             client: self.client.clone(),
             config: Rc::clone(&self.config),
-            outlet: self.outlet.clone(),
-            store: Rc::clone(&self.store),
+            queue: self.queue.clone(),
+            checkpoints: Rc::clone(&self.checkpoints),
             seen: Rc::clone(&self.seen),
-            run: begin.run,
+            run: point.run,
             has_versions: true,
             has_uploads: true,
             oddities: Rc::default(),
-            passed_over: std::collections::BTreeMap::new(),
-            behind: pass::Behind::default(),
+            skipped: std::collections::BTreeMap::new(),
+            early: poll::EarlyEntries::default(),
         };
-        self.state = State::Open(feed.run(begin.start).boxed_local().fuse());
+        self.lifecycle = Lifecycle::Open(worker.run(point.at).boxed_local().fuse());
         Ok(())
     }
 
@@ -146,45 +146,45 @@ impl<P: Ports> Source<P> {
     ///
     /// # Errors
     ///
-    /// `closed` before `open` and after `teardown`; else what stopped the feed, again at each further call: a
+    /// `closed` before `open` and after `teardown`; else what stopped the worker, again at each further call: a
     /// new source may then go on at the last acked position.
     pub async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Vec<Record<P::Body>>> {
-        let wanted = Wanted {
+        let read_limits = ReadLimits {
             records_max: records_max.max(1),
             streams_max: limits::STREAMS_UNACKED_MAX.saturating_sub(self.streams_unacked),
         };
-        let failed = match &mut self.state {
-            State::Closed => return Err(closed()),
-            State::Configured => return Err(Error::invalid("read was called before open")),
-            State::Failed(error) => Some(error.clone()),
-            State::Open(feed) => {
+        let failed = match &mut self.lifecycle {
+            Lifecycle::Closed => return Err(closed()),
+            Lifecycle::Configured => return Err(Error::invalid("read was called before open")),
+            Lifecycle::Failed(error) => Some(error.clone()),
+            Lifecycle::Open(worker) => {
                 let mut timeout = pin!(self.ports.sleep(wait).fuse());
-                future::poll_fn(|context| poll_ready(feed, &self.outlet, wanted, &mut timeout, context)).await
+                future::poll_fn(|context| poll_ready(worker, &self.queue, read_limits, &mut timeout, context)).await
             }
         };
         if let Some(error) = failed {
-            self.state = State::Failed(error.clone());
-            if self.outlet.is_empty() {
+            self.lifecycle = Lifecycle::Failed(error.clone());
+            if self.queue.is_empty() {
                 return Err(error);
             }
         }
-        self.hand_out(wanted)
+        self.hand_out(read_limits)
     }
 
-    fn hand_out(&mut self, wanted: Wanted) -> Result<Vec<Record<P::Body>>> {
-        let taken = self.outlet.take(wanted);
+    fn hand_out(&mut self, read_limits: ReadLimits) -> Result<Vec<Record<P::Body>>> {
+        let taken = self.queue.take(read_limits);
         let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
-        let saved = self.store.borrow_mut().save_seen(&chunk);
+        let saved = self.checkpoints.borrow_mut().save_seen(&chunk);
         if let Err(error) = saved {
             // What was taken is lost to this instance, hence the instance is lost; a new one goes on.
-            self.state = State::Failed(error.clone());
+            self.lifecycle = Lifecycle::Failed(error.clone());
             return Err(error);
         }
         let mut records = Vec::with_capacity(taken.len());
         for ready in taken {
             let has_stream = ready.has_stream();
             self.streams_unacked += usize::from(has_stream);
-            self.unacked.push_back(Unacked { position: ready.record.position.clone(), pass: ready.pass, has_stream });
+            self.unacked.push_back(Unacked { position: ready.record.position.clone(), poll: ready.poll, has_stream });
             records.push(ready.record);
         }
         Ok(records)
@@ -197,53 +197,53 @@ impl<P: Ports> Source<P> {
     ///
     /// `invalid` where no unacked record has that position, `closed` after `teardown`.
     pub fn ack(&mut self, position: &[u8]) -> Result<usize> {
-        if matches!(self.state, State::Closed) {
+        if matches!(self.lifecycle, Lifecycle::Closed) {
             return Err(closed());
         }
         let Some(index) = self.unacked.iter().position(|unacked| unacked.position == position) else {
             return Err(Error::invalid("ack of a position that no unacked record has"));
         };
-        let mut pass = 0;
+        let mut poll = 0;
         for acked in self.unacked.drain(..=index) {
             self.streams_unacked -= usize::from(acked.has_stream);
-            pass = acked.pass;
+            poll = acked.poll;
         }
-        self.store.borrow_mut().acked(pass)?;
+        self.checkpoints.borrow_mut().acked(poll)?;
         Ok(index + 1)
     }
 
     /// How far the source has come.
     pub fn progress(&self) -> Progress {
         Progress {
-            is_caught_up: self.outlet.is_caught_up(),
-            counts: self.outlet.counts(),
+            is_caught_up: self.queue.is_caught_up(),
+            counts: self.queue.counts(),
             retries: self.client.retries(),
         }
     }
 
     /// Ends the source and all its work in flight. A second call changes nothing.
     pub fn teardown(&mut self) {
-        self.state = State::Closed;
+        self.lifecycle = Lifecycle::Closed;
         self.unacked.clear();
-        self.outlet.clear();
+        self.queue.clear();
     }
 }
 
-/// Ready with none when records are or time is over, with what stopped the feed if it stopped.
+/// Ready with none when records are or time is over, with what stopped the worker if it stopped.
 fn poll_ready<B>(
-    feed: &mut Fuse<LocalBoxFuture<'static, Result<()>>>,
-    outlet: &Outlet<B>,
-    wanted: Wanted,
+    worker: &mut Fuse<LocalBoxFuture<'static, Result<()>>>,
+    queue: &ReadyQueue<B>,
+    read_limits: ReadLimits,
     timeout: &mut (impl Future<Output = ()> + Unpin),
     context: &mut Context<'_>,
 ) -> Poll<Option<Error>> {
-    if outlet.count_ready(wanted) >= wanted.records_max {
+    if queue.count_ready(read_limits) >= read_limits.records_max {
         return Poll::Ready(None);
     }
-    if let Poll::Ready(Err(error)) = feed.poll_unpin(context) {
+    if let Poll::Ready(Err(error)) = worker.poll_unpin(context) {
         return Poll::Ready(Some(error));
     }
-    if outlet.count_ready(wanted) > 0 || timeout.poll_unpin(context).is_ready() {
+    if queue.count_ready(read_limits) > 0 || timeout.poll_unpin(context).is_ready() {
         return Poll::Ready(None);
     }
     Poll::Pending

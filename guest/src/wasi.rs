@@ -29,9 +29,9 @@ use crate::time::Timestamp;
 /// Bytes asked of a stream at a time. A crossing costs the same for all sizes up to about this one.
 const READ_BYTES: u64 = 256 * 1024;
 
-/// The world, over WASI.
+/// The ports, over WASI.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct World;
+pub(crate) struct WasiPorts;
 
 /// A body that comes in: from the store, or with a record.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl ports::Body for Body {
     }
 }
 
-impl ports::Transport for World {
+impl ports::Transport for WasiPorts {
     type Body = Body;
 
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
@@ -79,7 +79,7 @@ impl ports::Transport for World {
     }
 }
 
-impl ports::Clock for World {
+impl ports::Clock for WasiPorts {
     fn now(&self) -> Timestamp {
         let now = wall_clock::now();
         Timestamp(now.seconds * 1000 + u64::from(now.nanoseconds) / 1_000_000)
@@ -95,13 +95,13 @@ impl ports::Clock for World {
     }
 }
 
-impl ports::Random for World {
+impl ports::Random for WasiPorts {
     fn random(&self) -> u64 {
         wasi::random::random::get_random_u64()
     }
 }
 
-impl ports::State for World {
+impl ports::State for WasiPorts {
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         state::load(name).map_err(state_error)
     }
@@ -122,7 +122,7 @@ fn state_error(error: types::Error) -> StateError {
     }
 }
 
-impl ports::Log for World {
+impl ports::Log for WasiPorts {
     fn log(&self, level: Level, message: &str) {
         let level = match level {
             Level::Debug => logging::Level::Debug,

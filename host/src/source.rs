@@ -41,7 +41,7 @@ pub struct Source {
 pub struct Progress {
     /// Whether the latest look over the bucket found nothing that was not read before it.
     pub caught_up: bool,
-    /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `passes`, `due`, `retries`,
+    /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `polls`, `due`, `retries`,
     /// `caught-up-ms`.
     pub counters: std::collections::BTreeMap<String, u64>,
     /// Objects that were passed over, and why.

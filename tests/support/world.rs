@@ -155,8 +155,8 @@ pub(crate) fn load() -> LoadOptions {
     }
 }
 
-/// Passes that end after a moment: the first may have begun before it, so only the second saw all that was there.
-const PASSES_TO_SEE_ALL: u64 = 2;
+/// Polls that end after a moment: the first may have begun before it, so only the second saw all that was there.
+const POLLS_TO_SEE_ALL: u64 = 2;
 
 /// Reads and acks until the source has caught up with all that is there by now.
 ///
@@ -166,12 +166,12 @@ const PASSES_TO_SEE_ALL: u64 = 2;
 pub async fn read_all(source: &mut handles::Source) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     let read = async {
-        let passes = source.progress().await?.counter("passes") + PASSES_TO_SEE_ALL;
+        let polls = source.progress().await?.counter("polls") + POLLS_TO_SEE_ALL;
         loop {
             let batch = source.read(100, Duration::from_millis(200)).await?;
             let Some(last) = batch.last().map(|record| record.position.clone()) else {
                 let progress = source.progress().await?;
-                if progress.caught_up && progress.counter("passes") >= passes {
+                if progress.caught_up && progress.counter("polls") >= polls {
                     return Ok::<_, Error>(());
                 }
                 continue;

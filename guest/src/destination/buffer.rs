@@ -182,7 +182,7 @@ impl Buffer {
     }
 
     /// Ends the batch and starts the next one; none where there is no record. `random` gives what
-    /// its name needs of chance.
+    /// its name needs of randomness.
     ///
     /// # Errors
     ///

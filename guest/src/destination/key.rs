@@ -2,7 +2,7 @@
 //!
 //! The same records give the same name on every run, machine and version, so a batch that is
 //! written twice is written once; any difference gives another name, so no batch ever stands in
-//! another's way. A clock in a name would turn every replay into a duplicate, and so would chance:
+//! another's way. A clock in a name would turn every replay into a duplicate, and so would randomness:
 //! it is in the names of those batches alone that can't be known again, since a record of theirs
 //! has no position. Names outlive a release: what is hashed here may not change. Storing an object
 //! under its name is left to `upload`.
@@ -61,7 +61,7 @@ impl Digester {
         self.data(record.payload.after.as_ref());
     }
 
-    /// The digest as 64 hexadecimal digits. Where a record has no position, 128 bits of chance from
+    /// The digest as 64 hexadecimal digits. Where a record has no position, 128 bits of randomness from
     /// `random` go into it: the same line on another day is another one.
     pub(super) fn finish(mut self, mut random: impl FnMut() -> u64) -> String {
         if self.is_ambiguous {
@@ -140,7 +140,7 @@ mod tests {
         digest_by(records, 0)
     }
 
-    /// The digest where chance gives `random` and what follows.
+    /// The digest where randomness gives `random` and what follows.
     fn digest_by(records: &[Record<NoBody>], mut random: u64) -> String {
         let mut digester = Digester::new();
         records.iter().for_each(|record| digester.record(record));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_in_a_name_only_where_a_record_has_no_position() {
+    fn randomness_is_in_a_name_only_where_a_record_has_no_position() {
         let placed = [record(b"p"), record(b"q")];
         assert_eq!(digest_by(&placed, 1), digest_by(&placed, 3));
         for unplaced in [vec![record(b"")], vec![record(b""), record(b"q")], vec![record(b"p"), record(b"")]] {

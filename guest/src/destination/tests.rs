@@ -23,13 +23,13 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 }
 
 /// A destination over a store of which `server` answers what it wants to, and a bucket the rest.
-struct World {
+struct Fixture {
     model: Model,
     bucket: Bucket,
     destination: Destination<Model>,
 }
 
-impl World {
+impl Fixture {
     fn new(pairs: &[(&str, &str)], mut server: impl FnMut(&Request) -> Option<Reply> + 'static) -> Self {
         let (model, bucket) = (Model::new(7), Bucket::default());
         let inner = bucket.clone();
@@ -39,9 +39,9 @@ impl World {
     }
 
     fn open(pairs: &[(&str, &str)], server: impl FnMut(&Request) -> Option<Reply> + 'static) -> Self {
-        let mut world = Self::new(pairs, server);
-        world.model.block_on(world.destination.open()).expect("opens");
-        world
+        let mut fixture = Self::new(pairs, server);
+        fixture.model.block_on(fixture.destination.open()).expect("opens");
+        fixture
     }
 
     fn write(&mut self, records: Vec<Incoming>) -> Result<Vec<Ack>> {
@@ -103,45 +103,45 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_full_batch_is_stored_and_the_rest_waits_for_a_flush() {
-    let mut world = World::open(&[], |_| None);
-    assert_eq!(positions(&world.write(records(&["a", "b", "c"])).expect("writes")), ["a", "b"]);
-    assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["c"]);
-    assert_eq!(world.stored(), [vec!["a", "b"], vec!["c"]]);
-    assert!(world.bucket.objects().keys().all(|k| k.starts_with("out-") && k.ends_with(".json")));
-    assert!(world.flush(SECOND).expect("nothing is left").is_empty());
-    assert_eq!(world.model.elapsed(), Duration::ZERO, "nothing waited");
+    let mut fixture = Fixture::open(&[], |_| None);
+    assert_eq!(positions(&fixture.write(records(&["a", "b", "c"])).expect("writes")), ["a", "b"]);
+    assert_eq!(positions(&fixture.flush(SECOND).expect("flushes")), ["c"]);
+    assert_eq!(fixture.stored(), [vec!["a", "b"], vec!["c"]]);
+    assert!(fixture.bucket.objects().keys().all(|k| k.starts_with("out-") && k.ends_with(".json")));
+    assert!(fixture.flush(SECOND).expect("nothing is left").is_empty());
+    assert_eq!(fixture.model.elapsed(), Duration::ZERO, "nothing waited");
 }
 
 #[test]
 fn a_batch_is_stored_when_its_first_record_is_old() {
-    let mut world = World::open(&[("bufferDelay", "3s")], |_| None);
-    assert!(world.write(records(&["a"])).expect("writes").is_empty());
-    world.model.advance(Duration::from_millis(2999));
-    assert!(world.write(vec![]).expect("ticks").is_empty());
-    world.model.advance(Duration::from_millis(1));
-    assert_eq!(positions(&world.write(vec![]).expect("ticks")), ["a"]);
-    assert_eq!(world.stored(), [["a"]]);
+    let mut fixture = Fixture::open(&[("bufferDelay", "3s")], |_| None);
+    assert!(fixture.write(records(&["a"])).expect("writes").is_empty());
+    fixture.model.advance(Duration::from_millis(2999));
+    assert!(fixture.write(vec![]).expect("ticks").is_empty());
+    fixture.model.advance(Duration::from_millis(1));
+    assert_eq!(positions(&fixture.write(vec![]).expect("ticks")), ["a"]);
+    assert_eq!(fixture.stored(), [["a"]]);
 }
 
 #[test]
 fn writing_does_not_wait_for_uploads_until_too_many_are_on_their_way() {
-    let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
+    let mut fixture = Fixture::open(&[("bufferSize", "1")], slow_puts(SECOND));
     for position in ["a", "b", "c", "d"] {
-        assert!(world.write(records(&[position])).expect("writes").is_empty());
+        assert!(fixture.write(records(&[position])).expect("writes").is_empty());
     }
-    assert_eq!((world.puts(), world.model.elapsed()), (4, Duration::ZERO));
-    assert!(world.write(records(&["e"])).expect("writes").is_empty(), "the buffer takes one more");
-    assert_eq!((world.puts(), world.model.elapsed()), (4, Duration::ZERO));
-    let acks = world.write(records(&["f"])).expect("waits");
+    assert_eq!((fixture.puts(), fixture.model.elapsed()), (4, Duration::ZERO));
+    assert!(fixture.write(records(&["e"])).expect("writes").is_empty(), "the buffer takes one more");
+    assert_eq!((fixture.puts(), fixture.model.elapsed()), (4, Duration::ZERO));
+    let acks = fixture.write(records(&["f"])).expect("waits");
     assert_eq!(positions(&acks), ["a", "b", "c", "d"]);
-    assert_eq!((world.puts(), world.model.elapsed()), (6, SECOND));
-    assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["e", "f"]);
+    assert_eq!((fixture.puts(), fixture.model.elapsed()), (6, SECOND));
+    assert_eq!(positions(&fixture.flush(SECOND).expect("flushes")), ["e", "f"]);
 }
 
 #[test]
 fn uploads_go_on_while_a_body_is_on_its_way() {
     let mut puts = 0;
-    let mut world = World::open(&[], move |request| {
+    let mut fixture = Fixture::open(&[], move |request| {
         puts += i32::from(request.method == Method::Put);
         match (request.method, puts) {
             (Method::Put, 1) => Some(Reply::error(500, "InternalError", "Again.").after(SECOND)),
@@ -149,51 +149,51 @@ fn uploads_go_on_while_a_body_is_on_its_way() {
             _ => None,
         }
     });
-    let late = Pieces { late: Some(world.model.timer(5 * SECOND)), ..Pieces::of(&[b"payload"]) };
+    let late = Pieces { late: Some(fixture.model.timer(5 * SECOND)), ..Pieces::of(&[b"payload"]) };
     let mut all = records(&["a", "b", "c"]);
     all.push(record("d", body(None, late)));
-    let acks = world.write(all).expect("writes");
+    let acks = fixture.write(all).expect("writes");
     // The second attempt began and ended meanwhile.
     assert_eq!(positions(&acks), ["a", "b"]);
-    assert_eq!((world.puts(), world.model.elapsed()), (3, 5 * SECOND));
-    assert_eq!(positions(&world.flush(SECOND).expect("flushes")), ["c", "d"]);
+    assert_eq!((fixture.puts(), fixture.model.elapsed()), (3, 5 * SECOND));
+    assert_eq!(positions(&fixture.flush(SECOND).expect("flushes")), ["c", "d"]);
 }
 
 #[test]
 fn acks_keep_the_order_of_records_when_uploads_end_in_another() {
     let mut delays = [5, 1, 3].into_iter().map(Duration::from_secs);
-    let mut world = World::open(&[("bufferSize", "1")], move |request| {
+    let mut fixture = Fixture::open(&[("bufferSize", "1")], move |request| {
         (request.method == Method::Put).then(|| Reply::status(200).after(delays.next().unwrap_or_default()))
     });
-    assert!(world.write(records(&["a", "b", "c"])).expect("writes").is_empty());
-    assert!(world.flush(4 * SECOND).expect("waits").is_empty(), "the first is not there yet");
-    assert_eq!(world.model.elapsed(), 4 * SECOND);
-    assert_eq!(positions(&world.flush(4 * SECOND).expect("flushes")), ["a", "b", "c"]);
-    assert_eq!(world.model.elapsed(), 5 * SECOND);
+    assert!(fixture.write(records(&["a", "b", "c"])).expect("writes").is_empty());
+    assert!(fixture.flush(4 * SECOND).expect("waits").is_empty(), "the first is not there yet");
+    assert_eq!(fixture.model.elapsed(), 4 * SECOND);
+    assert_eq!(positions(&fixture.flush(4 * SECOND).expect("flushes")), ["a", "b", "c"]);
+    assert_eq!(fixture.model.elapsed(), 5 * SECOND);
 }
 
 #[test]
 fn a_flush_without_patience_only_starts_what_waits() {
-    let mut world = World::open(&[], slow_puts(SECOND));
-    assert!(world.write(records(&["a"])).expect("writes").is_empty());
-    assert!(world.flush(Duration::ZERO).expect("flushes").is_empty());
-    assert_eq!((world.puts(), world.model.elapsed()), (1, Duration::ZERO));
-    world.model.advance(SECOND);
-    assert_eq!(positions(&world.write(vec![]).expect("ticks")), ["a"]);
+    let mut fixture = Fixture::open(&[], slow_puts(SECOND));
+    assert!(fixture.write(records(&["a"])).expect("writes").is_empty());
+    assert!(fixture.flush(Duration::ZERO).expect("flushes").is_empty());
+    assert_eq!((fixture.puts(), fixture.model.elapsed()), (1, Duration::ZERO));
+    fixture.model.advance(SECOND);
+    assert_eq!(positions(&fixture.write(vec![]).expect("ticks")), ["a"]);
 }
 
 #[test]
 fn a_flush_finds_a_slot_for_what_waits_behind_full_ones() {
-    let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
-    assert!(world.write(records(&["a", "b", "c", "d", "e"])).expect("writes").is_empty());
-    let acks = world.flush(10 * SECOND).expect("flushes");
+    let mut fixture = Fixture::open(&[("bufferSize", "1")], slow_puts(SECOND));
+    assert!(fixture.write(records(&["a", "b", "c", "d", "e"])).expect("writes").is_empty());
+    let acks = fixture.flush(10 * SECOND).expect("flushes");
     assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
-    assert_eq!(world.model.elapsed(), 2 * SECOND);
+    assert_eq!(fixture.model.elapsed(), 2 * SECOND);
 }
 
 #[test]
 fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
-    let mut world = World::open(&[("bufferSize", "3")], slow_puts(SECOND));
+    let mut fixture = Fixture::open(&[("bufferSize", "3")], slow_puts(SECOND));
     let (three, huge) = (|| Pieces::of(&[b"abc"]), limits::RECORD_BYTES_MAX + 1);
     let incoming = vec![
         record("a", body(Some(4), three())),
@@ -206,9 +206,9 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
         record("h", body(None, three())),
         record("i", Data::Structured("{".to_owned())),
     ];
-    let first = world.write(incoming).expect("writes");
+    let first = fixture.write(incoming).expect("writes");
     assert_eq!(positions(&first), ["a"], "nothing stands in front of it");
-    let rest = world.flush(2 * SECOND).expect("flushes");
+    let rest = fixture.flush(2 * SECOND).expect("flushes");
     assert_eq!(positions(&rest), ["b", "c", "d", "e", "f", "g", "h", "i"]);
     let errors: Vec<_> =
         first.iter().chain(&rest).map(|ack| ack.error.as_ref().map_or("", |error| error.message.as_str())).collect();
@@ -225,36 +225,36 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
     ]) {
         assert!(error.contains(expected) && error.is_empty() == expected.is_empty(), "{error}");
     }
-    assert_eq!(world.puts(), 1, "the three good ones are one batch");
+    assert_eq!(fixture.puts(), 1, "the three good ones are one batch");
 }
 
 #[test]
 fn a_failed_upload_ends_the_destination_and_answers_nothing_of_its_batch() {
     let mut puts = 0;
-    let mut world = World::open(&[], move |request| {
+    let mut fixture = Fixture::open(&[], move |request| {
         puts += i32::from(request.method == Method::Put);
         (request.method == Method::Put && puts > 1).then(|| Reply::error(403, "AccessDenied", "Not you."))
     });
-    let acks = world.write(records(&["a", "b", "c", "d", "e", "f", "g"])).expect("the first");
+    let acks = fixture.write(records(&["a", "b", "c", "d", "e", "f", "g"])).expect("the first");
     assert_eq!(positions(&acks), ["a", "b"], "what is stored is answered first");
-    let error = world.write(vec![]).expect_err("has failed");
+    let error = fixture.write(vec![]).expect_err("has failed");
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("PutObject was denied on bucket \"b1x\""), "{error}");
-    assert_eq!(world.flush(SECOND).expect_err("stays failed"), error);
-    assert_eq!(world.write(records(&["h"])).expect_err("stays failed"), error);
-    assert_eq!(world.stored(), [["a", "b"]]);
-    let puts = world.puts();
-    world.write(vec![]).expect_err("stays failed");
-    assert_eq!(world.puts(), puts, "and asks no more");
-    let opened = world.model.block_on(world.destination.open());
+    assert_eq!(fixture.flush(SECOND).expect_err("stays failed"), error);
+    assert_eq!(fixture.write(records(&["h"])).expect_err("stays failed"), error);
+    assert_eq!(fixture.stored(), [["a", "b"]]);
+    let puts = fixture.puts();
+    fixture.write(vec![]).expect_err("stays failed");
+    assert_eq!(fixture.puts(), puts, "and asks no more");
+    let opened = fixture.model.block_on(fixture.destination.open());
     assert_eq!(opened.expect_err("stays failed"), error);
-    world.model.block_on(world.destination.teardown()).expect("tears down");
+    fixture.model.block_on(fixture.destination.teardown()).expect("tears down");
 }
 
 #[test]
 fn a_failure_waits_for_the_answers_to_earlier_batches() {
     let mut puts = 0;
-    let mut world = World::open(&[("bufferSize", "1")], move |request| {
+    let mut fixture = Fixture::open(&[("bufferSize", "1")], move |request| {
         puts += i32::from(request.method == Method::Put);
         match (request.method, puts) {
             (Method::Put, 1) => Some(Reply::status(200).after(SECOND)),
@@ -262,24 +262,24 @@ fn a_failure_waits_for_the_answers_to_earlier_batches() {
             _ => None,
         }
     });
-    assert!(world.write(records(&["a", "b"])).expect("writes").is_empty());
-    assert_eq!(positions(&world.flush(5 * SECOND).expect("the first")), ["a"]);
-    assert!(world.model.elapsed() == SECOND);
-    assert_eq!(world.flush(SECOND).expect_err("failed").kind, ErrorKind::Invalid);
+    assert!(fixture.write(records(&["a", "b"])).expect("writes").is_empty());
+    assert_eq!(positions(&fixture.flush(5 * SECOND).expect("the first")), ["a"]);
+    assert!(fixture.model.elapsed() == SECOND);
+    assert_eq!(fixture.flush(SECOND).expect_err("failed").kind, ErrorKind::Invalid);
 }
 
 #[test]
 fn a_replay_writes_the_same_names_and_leaves_what_is_there() {
     let replay = |bucket: &Bucket, read_at: &str| {
-        let mut world = World::open(&[], |_| None);
+        let mut fixture = Fixture::open(&[], |_| None);
         let inner = bucket.clone();
-        world.model.serve(move |request| inner.answer(request));
+        fixture.model.serve(move |request| inner.answer(request));
         let mut incoming = records(&["a", "b", "c", "d", "e"]);
         for record in &mut incoming {
             record.metadata.insert("opencdc.readAt".to_owned(), read_at.to_owned());
         }
-        let mut acks = world.write(incoming).expect("writes");
-        acks.extend(world.flush(SECOND).expect("flushes"));
+        let mut acks = fixture.write(incoming).expect("writes");
+        acks.extend(fixture.flush(SECOND).expect("flushes"));
         assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
         assert!(acks.iter().all(|ack| ack.error.is_none()));
     };
@@ -294,23 +294,23 @@ fn a_replay_writes_the_same_names_and_leaves_what_is_there() {
 
 #[test]
 fn other_records_with_the_same_positions_are_stored_beside() {
-    let mut world = World::open(&[], |_| None);
-    assert_eq!(world.write(records(&["1", "2"])).expect("writes").len(), 2);
+    let mut fixture = Fixture::open(&[], |_| None);
+    assert_eq!(fixture.write(records(&["1", "2"])).expect("writes").len(), 2);
     let other = || Data::Raw(Bytes::from_static(b"other"));
     let incoming = ["1", "2"].map(|position| record(position, other())).into();
-    assert_eq!(world.write(incoming).expect("writes").len(), 2);
-    assert_eq!(world.stored(), [["1", "2"], ["1", "2"]]);
+    assert_eq!(fixture.write(incoming).expect("writes").len(), 2);
+    assert_eq!(fixture.stored(), [["1", "2"], ["1", "2"]]);
 }
 
 /// Writes records one by one into a bucket, each a batch, by chance that follows from `seed`.
 fn write_alone(bucket: &Bucket, seed: u64, positions: &[&str]) {
-    let mut world = World::open(&[("bufferSize", "1")], |_| None);
+    let mut fixture = Fixture::open(&[("bufferSize", "1")], |_| None);
     let inner = bucket.clone();
-    world.model.serve(move |request| inner.answer(request));
+    fixture.model.serve(move |request| inner.answer(request));
     for _ in 0..seed {
-        let _ = world.model.random();
+        let _ = fixture.model.random();
     }
-    let acks = world.write(records(positions)).expect("writes");
+    let acks = fixture.write(records(positions)).expect("writes");
     assert_eq!(acks.len(), positions.len());
 }
 
@@ -335,9 +335,9 @@ fn equal_records_of_one_position_are_one_record_told_again() {
 #[test]
 fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
     let mut puts = 0;
-    let mut world = World::open(&[], |_| None);
-    let bucket = world.bucket.clone();
-    world.model.serve(move |request| {
+    let mut fixture = Fixture::open(&[], |_| None);
+    let bucket = fixture.bucket.clone();
+    fixture.model.serve(move |request| {
         puts += i32::from(request.method == Method::Put);
         let answer = bucket.answer(request);
         // It is stored, but nobody hears of it.
@@ -346,34 +346,34 @@ fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
         }
         answer
     });
-    let acks = world.write(records(&["", "a"])).expect("writes");
-    let rest = world.flush(10 * SECOND).expect("flushes");
+    let acks = fixture.write(records(&["", "a"])).expect("writes");
+    let rest = fixture.flush(10 * SECOND).expect("flushes");
     assert_eq!(acks.len() + rest.len(), 2);
-    assert_eq!((world.puts(), world.stored()), (3, vec![vec![String::new(), "a".to_owned()]]));
+    assert_eq!((fixture.puts(), fixture.stored()), (3, vec![vec![String::new(), "a".to_owned()]]));
 }
 
 #[test]
 fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
     const MIB: usize = 1 << 20;
     // Nothing that Parquet could make shorter.
-    let chance = Model::new(3);
-    let words = (0..63 * MIB / 8).flat_map(|_| chance.random().to_le_bytes());
+    let random = Model::new(3);
+    let words = (0..63 * MIB / 8).flat_map(|_| random.random().to_le_bytes());
     let payload: Bytes = words.collect::<Vec<u8>>().into();
     for format in ["json", "parquet"] {
         for (bytes_max, payload_bytes, count) in [("64MiB", 31 * MIB, 14), ("16MiB", 63 * MIB, 7)] {
             let settings = [("format", format), ("bufferBytes", bytes_max)];
-            let mut world = World::open(&settings, slow_puts(SECOND));
+            let mut fixture = Fixture::open(&settings, slow_puts(SECOND));
             let (mut held_max, mut acks) = (0, Vec::new());
             for number in 0..count {
                 let payload = Data::Raw(payload.slice(..payload_bytes));
                 let records = vec![record(&number.to_string(), payload)];
-                acks.extend(world.write(records).expect("waits for room"));
-                held_max = held_max.max(world.destination.held_bytes());
-                world.model.forget_requests();
+                acks.extend(fixture.write(records).expect("waits for room"));
+                held_max = held_max.max(fixture.destination.held_bytes());
+                fixture.model.forget_requests();
             }
-            acks.extend(world.flush(60 * SECOND).expect("flushes"));
+            acks.extend(fixture.flush(60 * SECOND).expect("flushes"));
             assert_eq!(acks.len(), count as usize);
-            assert_eq!(world.destination.held_bytes(), 0, "nothing is left behind");
+            assert_eq!(fixture.destination.held_bytes(), 0, "nothing is left behind");
             let context = format!("{format}, {bytes_max}: {held_max} bytes");
             assert!(held_max <= limits::HELD_BYTES_MAX, "{context}");
             let batch_bytes = payload_bytes.min(64 * MIB) as u64;
@@ -384,48 +384,48 @@ fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
 
 #[test]
 fn a_record_that_grows_by_its_escapes_fits_by_itself() {
-    let mut world = World::open(&[("bufferSize", "1")], slow_puts(SECOND));
+    let mut fixture = Fixture::open(&[("bufferSize", "1")], slow_puts(SECOND));
     for number in 0..2 {
         let mut record = records(&["a"]).remove(0);
         let controls = "\u{1}".repeat(40 << 20);
         record.metadata.insert(number.to_string(), controls);
-        world.write(vec![record]).expect("waits for room");
-        assert!(world.destination.held_bytes() <= limits::HELD_BYTES_MAX);
-        world.model.forget_requests();
+        fixture.write(vec![record]).expect("waits for room");
+        assert!(fixture.destination.held_bytes() <= limits::HELD_BYTES_MAX);
+        fixture.model.forget_requests();
     }
-    assert_eq!(world.model.elapsed(), SECOND, "one after the other");
+    assert_eq!(fixture.model.elapsed(), SECOND, "one after the other");
 }
 
 #[test]
 fn refusals_do_not_pile_up_behind_a_batch_that_does_not_fill() {
-    let mut world = World::open(&[("bufferSize", "100000"), ("bufferDelay", "1h")], |_| None);
+    let mut fixture = Fixture::open(&[("bufferSize", "100000"), ("bufferDelay", "1h")], |_| None);
     let bad = |_| record("b", Data::Structured("[]".to_owned()));
-    assert!(world.write(records(&["a"])).expect("writes").is_empty());
+    assert!(fixture.write(records(&["a"])).expect("writes").is_empty());
     let mut acks = Vec::new();
     for _ in 0..=limits::BATCH_ACKS_MAX / 1000 {
-        acks.extend(world.write((0..1000).map(bad).collect()).expect("writes"));
+        acks.extend(fixture.write((0..1000).map(bad).collect()).expect("writes"));
     }
-    assert_eq!((acks.len(), world.puts()), (limits::BATCH_ACKS_MAX + 1001, 1));
+    assert_eq!((acks.len(), fixture.puts()), (limits::BATCH_ACKS_MAX + 1001, 1));
 }
 
 #[test]
 fn a_store_that_knows_no_head_is_written_to() {
     for (head, list) in [(405, 405), (405, 403), (501, 501), (403, 405)] {
-        let mut world = World::open(&[], move |request| match request.method {
+        let mut fixture = Fixture::open(&[], move |request| match request.method {
             Method::Head => Some(Reply::status(head)),
             Method::Get => Some(Reply::error(list, "AccessDenied", "No.")),
             _ => None,
         });
-        assert_eq!(world.model.lines(Level::Warn).len(), 1, "{head}, {list}");
-        assert_eq!(world.write(records(&["a", "b"])).expect("writes").len(), 2);
+        assert_eq!(fixture.model.lines(Level::Warn).len(), 1, "{head}, {list}");
+        assert_eq!(fixture.write(records(&["a", "b"])).expect("writes").len(), 2);
     }
 }
 
 #[test]
 fn parquet_objects_are_named_and_typed_as_such() {
-    let mut world = World::open(&[("format", "parquet")], |_| None);
-    assert_eq!(world.write(records(&["a", "b"])).expect("writes").len(), 2);
-    let objects = world.bucket.objects();
+    let mut fixture = Fixture::open(&[("format", "parquet")], |_| None);
+    assert_eq!(fixture.write(records(&["a", "b"])).expect("writes").len(), 2);
+    let objects = fixture.bucket.objects();
     let (key, object) = objects.iter().next().expect("one object");
     assert!(key.ends_with(".parquet") && object.body.starts_with(b"PAR1"));
     let content_type = ("content-type".to_owned(), "application/vnd.apache.parquet".to_owned());
@@ -435,12 +435,12 @@ fn parquet_objects_are_named_and_typed_as_such() {
 #[test]
 fn opening_says_why_the_bucket_cannot_be_used() {
     let message = |head: u16, status: u16, code: &'static str| {
-        let mut world = World::new(&[], move |request| match request.method {
+        let mut fixture = Fixture::new(&[], move |request| match request.method {
             Method::Head => Some(Reply::status(head)),
             _ => Some(Reply::error(status, code, "Because.")),
         });
-        let result = world.model.block_on(world.destination.open());
-        (result.map_err(|e| (e.kind, e.message)), world.model.lines(Level::Warn).len())
+        let result = fixture.model.block_on(fixture.destination.open());
+        (result.map_err(|e| (e.kind, e.message)), fixture.model.lines(Level::Warn).len())
     };
     let (missing, _) = message(404, 500, "");
     let (kind, text) = missing.expect_err("is missing");
@@ -461,17 +461,17 @@ fn opening_says_why_the_bucket_cannot_be_used() {
 
 #[test]
 fn opening_says_where_the_bucket_is() {
-    let mut world = World::new(&[], |_| {
+    let mut fixture = Fixture::new(&[], |_| {
         let reply = Reply::error(301, "PermanentRedirect", "Elsewhere.");
         Some(reply.header("x-amz-bucket-region", "eu-west-1"))
     });
-    let error = world.model.block_on(world.destination.open()).expect_err("is elsewhere");
+    let error = fixture.model.block_on(fixture.destination.open()).expect_err("is elsewhere");
     assert!(error.message.contains("is in region `eu-west-1`"), "{error}");
 }
 
 #[test]
 fn a_refused_look_at_the_bucket_is_no_matter_where_it_can_be_listed() {
-    World::open(&[], |request| match request.method {
+    Fixture::open(&[], |request| match request.method {
         Method::Head => Some(Reply::status(403)),
         _ => Some(Reply::status(200).body(&[b"<ListBucketResult/>"])),
     });
@@ -479,18 +479,18 @@ fn a_refused_look_at_the_bucket_is_no_matter_where_it_can_be_listed() {
 
 #[test]
 fn calls_out_of_order_are_refused() {
-    let mut world = World::new(&[], |_| None);
-    assert!(world.write(vec![]).expect_err("not open").message.contains("call `open` first"));
-    world.model.block_on(world.destination.open()).expect("opens");
-    world.write(records(&["a"])).expect("writes");
-    world.model.block_on(world.destination.teardown()).expect("tears down");
-    assert_eq!(world.model.lines(Level::Warn).len(), 1, "a record was not answered");
-    assert_eq!(world.write(vec![]).expect_err("torn down").kind, ErrorKind::Closed);
-    assert_eq!(world.flush(SECOND).expect_err("torn down").kind, ErrorKind::Closed);
-    let reopened = world.model.block_on(world.destination.open());
+    let mut fixture = Fixture::new(&[], |_| None);
+    assert!(fixture.write(vec![]).expect_err("not open").message.contains("call `open` first"));
+    fixture.model.block_on(fixture.destination.open()).expect("opens");
+    fixture.write(records(&["a"])).expect("writes");
+    fixture.model.block_on(fixture.destination.teardown()).expect("tears down");
+    assert_eq!(fixture.model.lines(Level::Warn).len(), 1, "a record was not answered");
+    assert_eq!(fixture.write(vec![]).expect_err("torn down").kind, ErrorKind::Closed);
+    assert_eq!(fixture.flush(SECOND).expect_err("torn down").kind, ErrorKind::Closed);
+    let reopened = fixture.model.block_on(fixture.destination.open());
     assert_eq!(reopened.expect_err("torn down").kind, ErrorKind::Closed);
-    world.model.block_on(world.destination.teardown()).expect("does no harm");
-    assert_eq!(world.model.lines(Level::Warn).len(), 1, "and says nothing more");
+    fixture.model.block_on(fixture.destination.teardown()).expect("does no harm");
+    assert_eq!(fixture.model.lines(Level::Warn).len(), 1, "and says nothing more");
 }
 
 #[test]
@@ -506,12 +506,12 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
 
 /// Writes numbered records into a store that fails as `seed` has it, and returns what was answered and
 /// the failure, if it came to one.
-fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, World) {
-    let mut world = World::open(&[("bufferSize", "3"), ("bufferDelay", "2s")], |_| None);
-    let (chance, bucket) = (Model::new(seed), world.bucket.clone());
-    let draw = move |bound: u64| chance.random() % bound;
+fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixture) {
+    let mut fixture = Fixture::open(&[("bufferSize", "3"), ("bufferDelay", "2s")], |_| None);
+    let (random, bucket) = (Model::new(seed), fixture.bucket.clone());
+    let draw = move |bound: u64| random.random() % bound;
     let fault = draw.clone();
-    world.model.serve(move |request| {
+    fixture.model.serve(move |request| {
         let delay = Duration::from_millis(fault(2000));
         if fault(100) >= percent {
             return bucket.answer(request).after(delay);
@@ -538,29 +538,29 @@ fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Worl
             }
         });
         next += count;
-        match world.write(incoming.collect()) {
+        match fixture.write(incoming.collect()) {
             Ok(more) => acks.extend(more),
-            Err(error) => return (acks, Some(error), world),
+            Err(error) => return (acks, Some(error), fixture),
         }
-        world.model.advance(Duration::from_millis(draw(1500)));
+        fixture.model.advance(Duration::from_millis(draw(1500)));
     }
     while acks.len() < next {
-        match world.flush(Duration::from_millis(draw(3000))) {
+        match fixture.flush(Duration::from_millis(draw(3000))) {
             Ok(more) => acks.extend(more),
-            Err(error) => return (acks, Some(error), world),
+            Err(error) => return (acks, Some(error), fixture),
         }
     }
-    (acks, None, world)
+    (acks, None, fixture)
 }
 
 #[test]
 fn whatever_the_store_does_answers_are_in_order_and_true() {
     let mut failures = 0;
     for seed in 0..300 {
-        let (acks, failure, world) = run_against_faults(seed, if seed % 3 == 0 { 75 } else { 30 });
+        let (acks, failure, fixture) = run_against_faults(seed, if seed % 3 == 0 { 75 } else { 30 });
         let expected: Vec<_> = (0..acks.len()).map(|number| number.to_string()).collect();
         assert_eq!(positions(&acks), expected, "seed {seed}");
-        let mut stored: Vec<_> = world.stored().into_iter().flatten().collect();
+        let mut stored: Vec<_> = fixture.stored().into_iter().flatten().collect();
         let taken: Vec<_> = acks.iter().filter(|ack| ack.error.is_none()).collect();
         for ack in &taken {
             assert!(stored.contains(&text(&ack.position)), "seed {seed}: acked, but not stored");
@@ -582,8 +582,8 @@ fn whatever_the_store_does_answers_are_in_order_and_true() {
 
 #[test]
 fn a_prefix_that_is_a_path_is_doubted_when_the_destination_opens() {
-    let world = World::open(&[("prefix", "/out/")], |_| None);
-    let lines = world.model.lines(Level::Warn);
+    let fixture = Fixture::open(&[("prefix", "/out/")], |_| None);
+    let lines = fixture.model.lines(Level::Warn);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].ends_with("`out/` was probably meant"), "{lines:?}");
 }

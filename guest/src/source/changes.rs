@@ -3,7 +3,7 @@
 //! Pure: entries go in as they are listed, what is due comes out. Stamps are not commit order
 //! ([a multipart upload carries the time it was started][1], stamps are whole seconds), so everything in the
 //! window is due that was not seen before. Within a key the order of storage holds, across keys the order of
-//! time. Listing and saving are `pass`'s and `plan`'s.
+//! time. Leaves listing to `poll` and saving to `checkpoint`.
 //!
 //! [1]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 
@@ -48,7 +48,7 @@ impl Uploads {
         self.0.contains_key(key)
     }
 
-    fn landed(&self, entry: &VersionEntry) -> bool {
+    fn has_completed(&self, entry: &VersionEntry) -> bool {
         let time = entry.object.last_modified.0;
         !entry.is_delete_marker
             && self
@@ -58,7 +58,7 @@ impl Uploads {
     }
 }
 
-/// A change that a pass delivers.
+/// A change that a poll delivers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     /// The time by which it is ordered: its own, or that of an older change of the same key, if that is later.
@@ -112,12 +112,12 @@ impl Ord for Due {
     }
 }
 
-/// What a pass looks for.
+/// What a poll looks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// Entries older than this were dealt with, unless they are uploads that landed late.
-    pub floor: Timestamp,
-    /// In the first pass after a snapshot, the snapshot's cut: of what is older, only the state at the cut
+    /// Entries older than this were dealt with, unless they are uploads that completed late.
+    pub low_watermark: Timestamp,
+    /// In the first poll after a snapshot, the snapshot's cut: of what is older, only the state at the cut
     /// counts, and that was the snapshot's to deliver.
     pub history: Option<Timestamp>,
     /// Uploads that were in progress at this or the previous cut.
@@ -126,18 +126,18 @@ pub struct Rules<'a> {
     pub bytes_max: usize,
 }
 
-/// What a pass found.
+/// What a poll found.
 #[derive(Debug, Default)]
 pub struct Found {
     /// What is due, in the order of delivery, with where it is remembered.
     pub due: Vec<Due>,
-    /// What to remember: everything in the window but what was left for the next pass.
+    /// What to remember: everything in the window but what was left for the next poll.
     pub marks: Vec<(Slot, Mark)>,
-    /// Where uploads that landed late are remembered: their stamps may lie in front of every window.
-    pub landed: BTreeSet<Slot>,
-    /// The time of the oldest change that is left for the next pass, if there are too many for this one.
+    /// Where uploads that completed late are remembered: their stamps may lie before every window.
+    pub completed: BTreeSet<Slot>,
+    /// The time of the oldest change that is left for the next poll, if there are too many for this one.
     pub left_since: Option<Timestamp>,
-    /// Versions that were overtaken by a newer one that was delivered before them.
+    /// Versions superseded by a newer one that was delivered before them.
     pub superseded: u64,
 }
 
@@ -155,7 +155,7 @@ pub struct Detector<'a> {
 }
 
 impl<'a> Detector<'a> {
-    /// Starts a pass.
+    /// Starts a poll.
     pub fn new(rules: Rules<'a>, seen: &'a Seen) -> Self {
         Self {
             rules,
@@ -175,15 +175,16 @@ impl<'a> Detector<'a> {
             self.close_key();
         }
         let kind = if entry.is_delete_marker { &mut self.markers } else { &mut self.versions };
-        // Of a long history only the newest entry in front of the window matters: it tells creates from updates.
-        let old = |e: &VersionEntry| e.object.last_modified < self.rules.floor;
-        let behind = old(&entry) && kind.last().is_some_and(old) && !self.rules.uploads.contains_key(&entry.object.key);
-        if !behind {
+        // Of a long history only the newest entry before the window matters: it distinguishes creates from updates.
+        let old = |e: &VersionEntry| e.object.last_modified < self.rules.low_watermark;
+        let is_needless =
+            old(&entry) && kind.last().is_some_and(old) && !self.rules.uploads.contains_key(&entry.object.key);
+        if !is_needless {
             kind.push(entry);
         }
     }
 
-    /// Ends the pass.
+    /// Ends the poll.
     pub fn finish(mut self) -> Found {
         self.close_key();
         for due in std::mem::take(&mut self.heap).into_sorted_vec() {
@@ -196,8 +197,8 @@ impl<'a> Detector<'a> {
     fn remember(&mut self, entry: &VersionEntry) {
         let (slot, mark) = self.seen.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
         self.found.marks.push((slot, mark));
-        if self.rules.uploads.landed(entry) {
-            self.found.landed.insert(slot);
+        if self.rules.uploads.has_completed(entry) {
+            self.found.completed.insert(slot);
         }
     }
 
@@ -209,7 +210,7 @@ impl<'a> Detector<'a> {
         let versions = std::mem::take(&mut self.versions);
         let entries = in_order(versions, std::mem::take(&mut self.markers), self.seen);
         let verdicts = self.judge(&entries);
-        // Oldest first, so that no change of a key is ordered in front of an older one.
+        // Oldest first, so that no change of a key is ordered before an older one.
         let (mut order, mut age) = (Timestamp::default(), 0);
         for (index, entry) in entries.iter().enumerate().rev() {
             match verdicts[index] {
@@ -226,36 +227,36 @@ impl<'a> Detector<'a> {
 
     /// What becomes of each entry of a key, newest first.
     fn judge(&mut self, entries: &[VersionEntry]) -> Vec<Verdict> {
-        let in_window =
-            |entry: &VersionEntry| entry.object.last_modified >= self.rules.floor || self.rules.uploads.landed(entry);
+        let in_window = |entry: &VersionEntry| {
+            entry.object.last_modified >= self.rules.low_watermark || self.rules.uploads.has_completed(entry)
+        };
         let is_seen: Vec<bool> = entries.iter().map(|e| in_window(e) && self.seen.contains(e)).collect();
         let has_delivered = is_seen.contains(&true);
-        let mut passed = Passed::default();
-        let mut past = Passed::default();
+        let mut delivered = Newer::default();
+        let mut past = Newer::default();
         let mut verdicts = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let operation = operation_of(entry, entries.get(index + 1));
             let verdict = match operation.or_else(|| self.hidden_delete(entry)) {
                 _ if !in_window(entry) => Verdict::Skip { remember: false },
                 _ if is_seen[index] => {
-                    passed.note(entry);
+                    delivered.note(entry);
                     Verdict::Skip { remember: true }
                 }
                 // A marker over nothing, or over another marker, changes nothing.
                 None => Verdict::Skip { remember: true },
-                // Behind what was delivered lies only what was overtaken.
-                Some(_) if passed.is_behind(entry) => {
+                // What is older than a delivered entry was superseded by it.
+                Some(_) if delivered.supersedes(entry) => {
                     self.found.superseded += u64::from(!self.is_history(entry));
                     Verdict::Skip { remember: true }
                 }
-                // What was stored on top of what was delivered came after it, whatever its stamp
-                // says.
+                // What was stored on top of a delivered entry came after it, whatever its stamp says.
                 Some(operation) if has_delivered => Verdict::Due(operation),
                 // Of a key that the snapshot did not deliver, the past counts only as it was at the
-                // cut: an object that was stamped earlier and landed behind the cursor. Where a delete of the
+                // cut: an object that was stamped earlier and completed after the cursor had passed its key. Where a delete of the
                 // same second may be older or newer than it, it may have been there.
                 Some(operation) if self.is_history(entry) => {
-                    let is_lost = operation != Operation::Delete && !past.is_behind(entry);
+                    let is_lost = operation != Operation::Delete && !past.supersedes(entry);
                     past.note(entry);
                     if is_lost { Verdict::Due(operation) } else { Verdict::Skip { remember: true } }
                 }
@@ -277,10 +278,10 @@ impl<'a> Detector<'a> {
     /// Whether the snapshot should have had the entry. In the second of the cut nobody knows.
     fn is_history(&self, entry: &VersionEntry) -> bool {
         let before = |cut: Timestamp| entry.object.last_modified < cut.floor_seconds();
-        self.rules.history.is_some_and(before) && !self.rules.uploads.landed(entry)
+        self.rules.history.is_some_and(before) && !self.rules.uploads.has_completed(entry)
     }
 
-    /// Keeps the earliest changes that fit; the others are left for the next pass.
+    /// Keeps the earliest changes that fit; the others are left for the next poll.
     fn keep(&mut self, due: Due) {
         self.heap_bytes += due.bytes();
         self.heap.push(due);
@@ -333,17 +334,17 @@ impl Due {
     }
 }
 
-/// What was passed of the entries of a key, newest first: of those that were delivered, or of the past.
+/// The newest entries of a key that were met so far, newest first: of those delivered, or of the past.
 #[derive(Debug, Default)]
-struct Passed {
+struct Newer {
     version: Option<Timestamp>,
     marker: Option<Timestamp>,
 }
 
-impl Passed {
+impl Newer {
     fn note(&mut self, entry: &VersionEntry) {
         let kind = if entry.is_delete_marker { &mut self.marker } else { &mut self.version };
-        // The latest was stored behind all others, those of its second too.
+        // The latest was stored after all others, including those of its second.
         let time = match entry.is_latest {
             true => Timestamp(u64::MAX),
             false => entry.object.last_modified,
@@ -351,9 +352,9 @@ impl Passed {
         *kind = (*kind).max(Some(time));
     }
 
-    /// Whether the entry was surely stored before one of these. Within a kind the order is that of storage;
+    /// Whether the entry was certainly stored before one of these. Within a kind the order is that of storage;
     /// across the kinds only time tells, and within a second nothing does.
-    fn is_behind(&self, entry: &VersionEntry) -> bool {
+    fn supersedes(&self, entry: &VersionEntry) -> bool {
         let (same, other) = match entry.is_delete_marker {
             true => (self.marker, self.version),
             false => (self.version, self.marker),

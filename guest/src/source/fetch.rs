@@ -21,7 +21,7 @@ use bytes::Bytes;
 /// What to fetch.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// An object of the snapshot, and whether it lies in the window that the first pass looks at again.
+    /// An object of the snapshot, and whether it lies in the window that the first poll looks at again.
     Snapshot(ObjectEntry),
     /// The change at that place of a plan.
     Change(u64, Due),
@@ -121,11 +121,9 @@ pub async fn fetch<P: Ports>(retrieval: Rc<Retrieval<P>>, item: Item) -> Result<
         }
         Retrieved::Deleted => skipped("it was deleted before it could be read", false),
         Retrieved::Overwritten if operation == Operation::Snapshot => {
-            skipped("it is overwritten faster than it can be read; the next pass looks again", false)
+            skipped("it is overwritten faster than it can be read; the next poll reads it", false)
         }
-        Retrieved::Overwritten => {
-            skipped("it was overwritten before it could be read; the next pass looks again", false)
-        }
+        Retrieved::Overwritten => skipped("it was overwritten before it could be read; the next poll reads it", false),
         Retrieved::Archived => {
             skipped("it is archived: restore it, then copy it onto itself to have it delivered", true)
         }
@@ -219,7 +217,7 @@ fn without_body<P: Ports>(
     }
 }
 
-/// User metadata keeps its name, unless it would pass for metadata of ours.
+/// User metadata keeps its name, unless it could be taken for metadata of ours.
 fn user_metadata_name(name: String) -> String {
     if ["s3.", "opencdc.", "conduit."].iter().any(|reserved| name.starts_with(reserved)) {
         format!("s3.metadata.{name}")

@@ -33,7 +33,7 @@ pub enum Retrieved<B> {
     Object(ObjectEntry, Object<B>),
     /// It was deleted, and no listing shows it any more.
     Deleted,
-    /// Something else stands in its place: of a version, what the next pass tells; of a current object, what was
+    /// Something else stands in its place: of a version, what the next poll tells; of a current object, what was
     /// overwritten too often to be read.
     Overwritten,
     /// It is archived.
@@ -74,7 +74,7 @@ enum Doubt {
 }
 
 /// What a listing says now.
-enum Standing {
+enum Listed {
     Gone,
     Changed(ObjectEntry),
     Same(ObjectEntry),
@@ -109,17 +109,17 @@ impl<P: Ports> Retrieval<P> {
                 Err(doubt) => doubt,
             };
             answers += 1;
-            match self.look(&wanted).await? {
-                Standing::Gone => {
+            match self.relist(&wanted).await? {
+                Listed::Gone => {
                     gone += 1;
-                    if gone >= limits::GONE_LOOKS {
+                    if gone >= limits::GONE_LISTINGS_MIN {
                         return Ok(Retrieved::Deleted);
                     }
                 }
-                Standing::Changed(_) if wanted.version_id.is_some() => {
+                Listed::Changed(_) if wanted.version_id.is_some() => {
                     return Ok(Retrieved::Overwritten);
                 }
-                Standing::Changed(now) => {
+                Listed::Changed(now) => {
                     chases += 1;
                     if chases > limits::OVERWRITE_CHASES_MAX {
                         return Ok(Retrieved::Overwritten);
@@ -127,7 +127,7 @@ impl<P: Ports> Retrieval<P> {
                     (wanted.entry, answers, gone) = (now, 0, 0);
                     continue;
                 }
-                Standing::Same(_) => {
+                Listed::Same(_) => {
                     gone = 0;
                     let is_patient = answers < limits::ANSWERS_MAX;
                     if is_pinned
@@ -213,14 +213,14 @@ impl<P: Ports> Retrieval<P> {
         if wanted.version_id.is_some() || !is_other || self.oddities.times_differ.get() {
             return Ok(listed.clone());
         }
-        match self.look(wanted).await? {
-            Standing::Changed(now) if now.etag == listed.etag && now.size == listed.size => Ok(now),
-            Standing::Same(now) => {
+        match self.relist(wanted).await? {
+            Listed::Changed(now) if now.etag == listed.etag && now.size == listed.size => Ok(now),
+            Listed::Same(now) => {
                 self.oddities.times_differ.set(true);
                 Ok(now)
             }
-            // It is being overwritten again: what was read is told, and the next pass tells the rest.
-            Standing::Changed(_) | Standing::Gone => Ok(ObjectEntry {
+            // It is being overwritten again: what was read is told, and the next poll tells the rest.
+            Listed::Changed(_) | Listed::Gone => Ok(ObjectEntry {
                 last_modified: object.last_modified.unwrap_or(listed.last_modified),
                 ..listed.clone()
             }),
@@ -228,7 +228,7 @@ impl<P: Ports> Retrieval<P> {
     }
 
     /// What a listing of this one key says.
-    async fn look(&self, wanted: &Wanted) -> Result<Standing> {
+    async fn relist(&self, wanted: &Wanted) -> Result<Listed> {
         let listed = &wanted.entry;
         let found = match &wanted.version_id {
             Some(version_id) if self.has_versions => {
@@ -242,9 +242,9 @@ impl<P: Ports> Retrieval<P> {
             _ => self.find(&listed.key).await?,
         };
         Ok(match found {
-            None => Standing::Gone,
-            Some(now) if now == *listed => Standing::Same(now),
-            Some(now) => Standing::Changed(now),
+            None => Listed::Gone,
+            Some(now) if now == *listed => Listed::Same(now),
+            Some(now) => Listed::Changed(now),
         })
     }
 
@@ -291,7 +291,7 @@ impl<P: Ports> Retrieval<P> {
         match doubt {
             Doubt::Refusal(error) => {
                 let mut explained = error.explain(self.client.config());
-                // What passes between store and us may pass again, a refusal that is nobody's included.
+                // What happens between store and connector may pass, and so may a refusal that does not come from S3.
                 if explained.kind == ErrorKind::Invalid || error.is_anonymous() {
                     explained.kind = ErrorKind::Unavailable;
                 }

@@ -1,7 +1,7 @@
 //! What a source has handed out already, by identity rather than by time.
 //!
 //! Whole seconds don't tell two objects apart and stamps are no order of commit, so whatever lies in the window
-//! that passes look at again is remembered here. Which entries are due is decided in `changes`.
+//! that polls look at again is remembered here. Which entries are due is decided in `changes`.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ impl Seen {
         self.marks.insert(slot, mark);
     }
 
-    /// Forgets what no later pass will look at.
+    /// Forgets what no later poll will look at.
     pub fn retain(&mut self, mut keep: impl FnMut(&Slot, &Mark) -> bool) {
         self.marks.retain(|slot, mark| keep(slot, mark));
     }

@@ -1,7 +1,7 @@
 //! The snapshot: every object that is there, in the order of keys, from any key on.
 //!
-//! The cut is the server's time in front of the first listing, never ours. What changes behind the cursor, and
-//! what lands late, is the first pass's to deliver; for that the snapshot remembers what it hands out in the
+//! The cut is the server's time before the first listing, never ours. The first poll delivers what changes at keys
+//! that the cursor has passed, and uploads that complete late; for that the snapshot remembers what it hands out in the
 //! window. The next page is listed while the bodies of this one are fetched.
 
 use std::collections::VecDeque;
@@ -11,9 +11,9 @@ use std::task::Poll;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::feed::Feed;
+use super::checkpoint::{Checkpoint, SnapshotStart};
 use super::fetch::{Fetched, Item, Outcome};
-use super::plan::{Beginning, Stand};
+use super::worker::Worker;
 use crate::error::Result;
 use crate::limits;
 use crate::ports::{Level, Ports};
@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 
 /// Where a snapshot begins, or goes on.
 #[derive(Clone, Debug, Default)]
-pub struct Resume {
+pub struct SnapshotCursor {
     /// The last key that was delivered; empty at the beginning.
     pub after: String,
     /// The number of the next record.
@@ -33,7 +33,7 @@ pub struct Resume {
     pub seconds: u64,
     /// The cut, where the snapshot is under way.
     pub cut: Option<Timestamp>,
-    /// Uploads in progress at the cut; none where they are not known.
+    /// Uploads in progress at the cut; `None` where they are not known.
     pub uploads: Option<Uploads>,
 }
 
@@ -45,7 +45,7 @@ enum Event<T> {
 }
 
 /// The snapshot's moving parts.
-struct Progress {
+struct SnapshotRun {
     uploads: Uploads,
     cut: Option<Timestamp>,
     /// Whether state that goes with the positions was saved.
@@ -54,49 +54,49 @@ struct Progress {
     seconds: u64,
 }
 
-impl<P: Ports> Feed<P> {
-    /// Delivers the snapshot; returns where the first pass stands, and the cut.
-    pub(super) async fn snapshot(&mut self, resume: Resume) -> Result<(Stand, Timestamp)> {
-        let mut progress = Progress {
-            has_begun: resume.uploads.is_some(),
-            cut: resume.cut,
+impl<P: Ports> Worker<P> {
+    /// Delivers the snapshot; returns the first poll's checkpoint, and the cut.
+    pub(super) async fn snapshot(&mut self, cursor: SnapshotCursor) -> Result<(Checkpoint, Timestamp)> {
+        let mut run = SnapshotRun {
+            has_begun: cursor.uploads.is_some(),
+            cut: cursor.cut,
             uploads: Uploads::default(),
-            index: resume.index,
-            seconds: resume.seconds,
+            index: cursor.index,
+            seconds: cursor.seconds,
         };
-        match resume.uploads {
-            Some(uploads) => progress.uploads = uploads,
+        match cursor.uploads {
+            Some(uploads) => run.uploads = uploads,
             None => {
                 let (date, uploads) = self.list_uploads().await?;
-                progress.cut = progress.cut.or(date);
-                progress.uploads = uploads;
+                run.cut = run.cut.or(date);
+                run.uploads = uploads;
             }
         }
-        let is_whole = resume.after.is_empty();
-        let cut = self.deliver_objects(&mut progress, ListStart::After(resume.after)).await?;
+        let is_whole = cursor.after.is_empty();
+        let cut = self.deliver_objects(&mut run, ListStart::After(cursor.after)).await?;
         if is_whole {
             self.doubt_prefix();
         }
-        let floor = cut.before(self.config.lookback);
+        let low_watermark = cut.before(self.config.lookback);
         let seen = self.seen.borrow().clone();
-        Ok((Stand { floor, uploads: progress.uploads, seen }, cut))
+        Ok((Checkpoint { low_watermark, uploads: run.uploads, seen }, cut))
     }
 
     /// Says so where a prefix was given and nothing has been found below it: a bucket may fill up, a typo will not.
     fn doubt_prefix(&self) {
         let prefix = &self.config.bucket.prefix;
-        if !prefix.is_empty() && self.outlet.counts().listed == 0 {
+        if !prefix.is_empty() && self.queue.counts().listed == 0 {
             let line = format!("no key begins with `{prefix}`, which is what `prefix` is set to");
             self.ports.log(Level::Warn, &line);
         }
     }
 
-    async fn deliver_objects(&mut self, progress: &mut Progress, start: ListStart) -> Result<Timestamp> {
+    async fn deliver_objects(&mut self, run: &mut SnapshotRun, start: ListStart) -> Result<Timestamp> {
         let mut listing = Some(self.list(start));
         let mut more: Option<ListStart> = None;
         let mut listed: VecDeque<ObjectEntry> = VecDeque::new();
         let mut prefetch = self.prefetch();
-        // One record is held back: the last one of all stands in CDC, and only the end tells which that is.
+        // One record is held back: the position of the very last one is in CDC, and only the end shows which that is.
         let mut held: Option<Fetched<P::Body>> = None;
         // Why there is no next page.
         let mut failed = None;
@@ -131,17 +131,17 @@ impl<P: Ports> Feed<P> {
                             continue;
                         }
                     };
-                    self.outlet.count(|counts| counts.listed += page.entries.len() as u64);
-                    self.begin_once(progress, page.date)?;
+                    self.queue.count(|counts| counts.listed += page.entries.len() as u64);
+                    self.begin_once(run, page.date)?;
                     listed.extend(page.entries);
                     more = page.next;
                 }
                 Event::Fetched(Ok(Outcome::Record(fetched))) => {
                     if let Some(earlier) = held.replace(*fetched) {
-                        self.hand_out(progress, earlier, Phase::Snapshot).await;
+                        self.hand_out(run, earlier, Phase::Snapshot).await;
                     }
                 }
-                Event::Fetched(Ok(Outcome::Skipped(skipped))) => self.pass_over(&skipped),
+                Event::Fetched(Ok(Outcome::Skipped(skipped))) => self.skip(&skipped),
                 // What can be read before it is not held back.
                 Event::Fetched(Err(error)) => {
                     failed = Some(error);
@@ -154,11 +154,11 @@ impl<P: Ports> Feed<P> {
                 Some(_) => Phase::Snapshot,
                 None => Phase::Changes,
             };
-            self.hand_out(progress, last, phase).await;
+            self.hand_out(run, last, phase).await;
         }
         match failed {
             Some(error) => Err(error),
-            None => Ok(progress.cut.unwrap_or_default()),
+            None => Ok(run.cut.unwrap_or_default()),
         }
     }
 
@@ -168,30 +168,30 @@ impl<P: Ports> Feed<P> {
     }
 
     /// Saves how the snapshot began, before its first record leaves.
-    fn begin_once(&self, progress: &mut Progress, date: Timestamp) -> Result<()> {
-        let cut = *progress.cut.get_or_insert(date);
-        if !progress.has_begun {
-            let beginning =
-                Beginning { run: self.run, cut, uploads: progress.uploads.clone(), seen: self.seen.borrow().clone() };
-            self.store.borrow_mut().begin(&beginning)?;
-            progress.has_begun = true;
+    fn begin_once(&self, run: &mut SnapshotRun, date: Timestamp) -> Result<()> {
+        let cut = *run.cut.get_or_insert(date);
+        if !run.has_begun {
+            let start =
+                SnapshotStart { run: self.run, cut, uploads: run.uploads.clone(), seen: self.seen.borrow().clone() };
+            self.checkpoints.borrow_mut().begin_run(&start)?;
+            run.has_begun = true;
         }
         Ok(())
     }
 
-    async fn hand_out(&self, progress: &mut Progress, fetched: Fetched<P::Body>, phase: Phase) {
-        let cut = progress.cut.unwrap_or_default();
+    async fn hand_out(&self, run: &mut SnapshotRun, fetched: Fetched<P::Body>, phase: Phase) {
+        let cut = run.cut.unwrap_or_default();
         let in_window =
-            fetched.last_modified >= cut.before(self.config.lookback) || progress.uploads.contains_key(&fetched.key);
+            fetched.last_modified >= cut.before(self.config.lookback) || run.uploads.contains_key(&fetched.key);
         let remembered = in_window.then(|| {
             let mut seen = self.seen.borrow_mut();
             let (slot, mark) = seen.identify(&fetched.object, &fetched.version_id, false);
             seen.insert(slot, mark);
-            (progress.index, slot, mark)
+            (run.index, slot, mark)
         });
-        let extension = Extension { run: self.run, cut, pass: 0, index: progress.index };
-        progress.index += 1;
-        progress.seconds = progress.seconds.max(fetched.last_modified.seconds());
-        self.emit(fetched, phase, progress.seconds, extension, remembered).await;
+        let extension = Extension { run: self.run, cut, poll: 0, index: run.index };
+        run.index += 1;
+        run.seconds = run.seconds.max(fetched.last_modified.seconds());
+        self.emit(fetched, phase, run.seconds, extension, remembered).await;
     }
 }

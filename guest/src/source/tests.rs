@@ -32,12 +32,12 @@ fn asked(request: &Request) -> Asked {
 }
 
 /// A source over a store of which `server` answers what it wants to; all else is empty.
-struct World {
+struct Fixture {
     model: Model,
     source: Source<Model>,
 }
 
-impl World {
+impl Fixture {
     fn open(pairs: &[(&str, &str)], mut server: impl FnMut(Asked, &Request) -> Option<Reply> + 'static) -> Self {
         let model = Model::new(5);
         model.serve(move |request| {
@@ -60,7 +60,7 @@ impl World {
         self.model.block_on(self.source.read(10_000, SECOND))
     }
 
-    /// Everything up to the first pass that finds nothing, as `operation key`.
+    /// Everything up to the first poll that finds nothing, as `operation key`.
     fn read_all(&mut self) -> Result<Vec<String>> {
         let mut all = Vec::new();
         while !self.source.progress().is_caught_up {
@@ -129,7 +129,7 @@ fn looks_for(request: &Request, key: &str) -> bool {
 
 #[test]
 fn an_object_that_is_overwritten_and_then_deleted_is_skipped_and_named() {
-    let mut world = World::open(&[], |asked, request| match asked {
+    let mut fixture = Fixture::open(&[], |asked, request| match asked {
         Asked::Objects if looks_for(request, "a") => Some(page(asked, &[("ab", "2", HOUR)], "")),
         Asked::Objects => Some(page(asked, &[("a", "1", HOUR), ("ab", "2", HOUR)], "")),
         Asked::Object if request.path_with_query == "/b1x/a" => {
@@ -137,15 +137,15 @@ fn an_object_that_is_overwritten_and_then_deleted_is_skipped_and_named() {
         }
         _ => None,
     });
-    assert_eq!(world.read_all().expect("goes on"), ["snapshot ab"]);
-    assert_eq!(world.source.progress().counts.skipped, 1);
-    assert_eq!(world.warning(), "skipped an object: it was deleted before it could be read; key=`a`");
+    assert_eq!(fixture.read_all().expect("goes on"), ["snapshot ab"]);
+    assert_eq!(fixture.source.progress().counts.skipped, 1);
+    assert_eq!(fixture.warning(), "skipped an object: it was deleted before it could be read; key=`a`");
 }
 
 #[test]
 fn an_object_that_never_holds_still_is_left_to_the_passes() {
     let mut etag = 0;
-    let mut world = World::open(&[], move |asked, _| match asked {
+    let mut fixture = Fixture::open(&[], move |asked, _| match asked {
         Asked::Objects => {
             etag += 1;
             Some(page(asked, &[("a", &etag.to_string(), HOUR)], ""))
@@ -153,10 +153,10 @@ fn an_object_that_never_holds_still_is_left_to_the_passes() {
         Asked::Object => Some(Reply::error(412, "PreconditionFailed", "Another one.")),
         _ => None,
     });
-    assert!(world.read_all().expect("goes on").is_empty());
-    let warning = world.warning();
+    assert!(fixture.read_all().expect("goes on").is_empty());
+    let warning = fixture.warning();
     assert!(warning.contains("overwritten faster than it can be read"));
-    let pins: Vec<_> = world
+    let pins: Vec<_> = fixture
         .asked(Asked::Object)
         .into_iter()
         .flat_map(|request| request.headers)
@@ -168,33 +168,33 @@ fn an_object_that_never_holds_still_is_left_to_the_passes() {
 
 #[test]
 fn an_archived_object_is_skipped_and_the_way_out_named() {
-    let mut world = World::open(&[], |asked, request| match asked {
+    let mut fixture = Fixture::open(&[], |asked, request| match asked {
         Asked::Objects => Some(page(asked, &[("a", "1", HOUR), ("b", "2", HOUR)], "")),
         Asked::Object if request.path_with_query == "/b1x/a" => {
             Some(Reply::error(403, "InvalidObjectState", "It is archived."))
         }
         _ => None,
     });
-    assert_eq!(world.read_all().expect("goes on"), ["snapshot b"]);
-    assert!(world.warning().contains("restore it, then copy it"));
+    assert_eq!(fixture.read_all().expect("goes on"), ["snapshot b"]);
+    assert!(fixture.warning().contains("restore it, then copy it"));
 }
 
 #[test]
 fn a_bucket_that_goes_ends_the_source() {
-    let mut world = World::open(&[], |asked, _| match asked {
+    let mut fixture = Fixture::open(&[], |asked, _| match asked {
         Asked::Objects => Some(page(asked, &[("a", "1", HOUR)], "")),
         Asked::Object => Some(Reply::error(404, "NoSuchBucket", "Gone.")),
         _ => None,
     });
-    let error = world.read_all().expect_err("there is no bucket");
+    let error = fixture.read_all().expect_err("there is no bucket");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("\"b1x\" does not exist"), "{error}");
-    assert_eq!(world.read().expect_err("stays failed"), error);
+    assert_eq!(fixture.read().expect_err("stays failed"), error);
 }
 
 /// A source that finds one change behind an empty snapshot; the objects are `server`'s.
-fn with_a_change(mut server: impl FnMut(&Request) -> Reply + 'static) -> World {
-    World::open(&[], move |asked, request| match asked {
+fn with_a_change(mut server: impl FnMut(&Request) -> Reply + 'static) -> Fixture {
+    Fixture::open(&[], move |asked, request| match asked {
         Asked::Versions => Some(page(asked, &[("a", "1", Duration::ZERO)], "")),
         Asked::Object => Some(server(request)),
         _ => None,
@@ -203,42 +203,42 @@ fn with_a_change(mut server: impl FnMut(&Request) -> Reply + 'static) -> World {
 
 #[test]
 fn a_null_version_that_is_no_longer_the_latest_is_asked_for_by_name() {
-    let mut world = with_a_change(|request| {
+    let mut fixture = with_a_change(|request| {
         if request.path_with_query.contains("versionId=null") {
             object(request)
         } else {
             Reply::error(412, "PreconditionFailed", "Another one.")
         }
     });
-    assert_eq!(world.read_all().expect("reads"), ["create a"]);
-    let paths = world.asked(Asked::Object).into_iter();
+    assert_eq!(fixture.read_all().expect("reads"), ["create a"]);
+    let paths = fixture.asked(Asked::Object).into_iter();
     let paths: Vec<_> = paths.map(|request| request.path_with_query).collect();
     assert_eq!(paths, ["/b1x/a", "/b1x/a?versionId=null"]);
 }
 
 #[test]
-fn a_null_version_that_was_overwritten_is_left_to_the_next_pass() {
-    let mut looks = 0;
-    let mut world = World::open(&[], move |asked, _| match asked {
-        // Once the pass has listed it, another one stands in its place.
+fn a_null_version_that_was_overwritten_is_left_to_the_next_poll() {
+    let mut polls = 0;
+    let mut fixture = Fixture::open(&[], move |asked, _| match asked {
+        // Once the poll has listed it, another one stands in its place.
         Asked::Versions => {
-            looks += 1;
-            let etag = if looks == 1 { "1" } else { "2" };
+            polls += 1;
+            let etag = if polls == 1 { "1" } else { "2" };
             Some(page(asked, &[("a", etag, Duration::ZERO)], ""))
         }
-        Asked::Object if looks == 1 => Some(Reply::error(412, "PreconditionFailed", "Another one.")),
+        Asked::Object if polls == 1 => Some(Reply::error(412, "PreconditionFailed", "Another one.")),
         _ => None,
     });
-    assert_eq!(world.read_all().expect("goes on"), ["create a"]);
-    assert_eq!(world.source.progress().counts.skipped, 1);
-    let warning = world.warning();
-    assert!(warning.contains("it was overwritten before it could be read; the next pass looks again"), "{warning}");
+    assert_eq!(fixture.read_all().expect("goes on"), ["create a"]);
+    assert_eq!(fixture.source.progress().counts.skipped, 1);
+    let warning = fixture.warning();
+    assert!(warning.contains("it was overwritten before it could be read; the next poll reads it"), "{warning}");
 }
 
 #[test]
-fn an_upload_on_a_later_page_is_known_when_it_lands() {
-    let mut looks = 0;
-    let mut world = World::open(&[], move |asked, request| match asked {
+fn an_upload_on_a_later_page_is_known_when_it_completes() {
+    let mut polls = 0;
+    let mut fixture = Fixture::open(&[], move |asked, request| match asked {
         Asked::Uploads if request.path_with_query.contains("key-marker=m&upload-id-marker=u") => {
             Some(page(asked, &[("z", "", HOUR)], ""))
         }
@@ -249,15 +249,15 @@ fn an_upload_on_a_later_page_is_known_when_it_lands() {
         }
         // Both were stamped when they began, long before any window.
         Asked::Versions => {
-            looks += 1;
-            let landed = [("y", "1", HOUR), ("z", "2", HOUR)];
-            Some(page(asked, if looks == 1 { &[] } else { &landed }, ""))
+            polls += 1;
+            let completed = [("y", "1", HOUR), ("z", "2", HOUR)];
+            Some(page(asked, if polls == 1 { &[] } else { &completed }, ""))
         }
         _ => None,
     });
     let mut read = Vec::new();
-    while world.source.progress().counts.passes < 3 {
-        read.extend(world.read().expect("reads"));
+    while fixture.source.progress().counts.polls < 3 {
+        read.extend(fixture.read().expect("reads"));
     }
     let read: Vec<_> = read.iter().map(summary).collect();
     assert_eq!(read, ["create z"], "`y` was no upload that we knew");
@@ -265,18 +265,18 @@ fn an_upload_on_a_later_page_is_known_when_it_lands() {
 
 #[test]
 fn uploads_that_cannot_be_listed_for_a_while_end_the_source() {
-    let mut world =
-        World::open(&[], |asked, _| (asked == Asked::Uploads).then(|| Reply::error(500, "InternalError", "Later.")));
-    let error = world.read_all().expect_err("nobody knows what lands late");
+    let mut fixture =
+        Fixture::open(&[], |asked, _| (asked == Asked::Uploads).then(|| Reply::error(500, "InternalError", "Later.")));
+    let error = fixture.read_all().expect_err("nobody knows what lands late");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("ListMultipartUploads"), "{error}");
-    assert!(world.asked(Asked::Uploads).len() > 5, "asked again");
-    assert!(world.model.elapsed() >= limits::RETRIES_MAX);
+    assert!(fixture.asked(Asked::Uploads).len() > 5, "asked again");
+    assert!(fixture.model.elapsed() >= limits::RETRIES_MAX);
 }
 
 #[test]
 fn a_store_without_versions_is_followed_over_all_pages() {
-    let mut world = World::open(&[], |asked, request| match asked {
+    let mut fixture = Fixture::open(&[], |asked, request| match asked {
         Asked::Versions => Some(Reply::error(501, "NotImplemented", "No versions.")),
         Asked::Objects if request.path_with_query.contains("max-keys=1&") => None,
         Asked::Objects if request.path_with_query.contains("continuation-token=t") => {
@@ -289,14 +289,14 @@ fn a_store_without_versions_is_followed_over_all_pages() {
         }
         _ => None,
     });
-    let read = world.read_all().expect("reads");
+    let read = fixture.read_all().expect("reads");
     assert_eq!(read, ["snapshot a", "snapshot b"]);
-    assert!(world.warning().contains("cannot list versions"));
-    // Both pages of the snapshot and of the pass.
-    let pages = world.asked(Asked::Objects).into_iter();
+    assert!(fixture.warning().contains("cannot list versions"));
+    // Both pages of the snapshot and of the poll.
+    let pages = fixture.asked(Asked::Objects).into_iter();
     let pages = pages.filter(|request| request.path_with_query.contains("max-keys=1000"));
     assert_eq!(pages.count(), 4);
-    assert_eq!(world.asked(Asked::Versions).len(), 1, "asked for once");
+    assert_eq!(fixture.asked(Asked::Versions).len(), 1, "asked for once");
 }
 
 #[test]
@@ -310,40 +310,40 @@ fn more_changes_than_a_pass_may_plan_come_at_once_in_the_next_ones() {
         let more = format!("<IsTruncated>true</IsTruncated><NextKeyMarker>{next}</NextKeyMarker>");
         page(Asked::Versions, &entries, if next < count { &more } else { "" })
     };
-    let mut world = World::open(&[("pollingPeriod", "1h")], move |asked, request| {
+    let mut fixture = Fixture::open(&[("pollingPeriod", "1h")], move |asked, request| {
         let (_, marker) = request.path_with_query.split_once("key-marker=").unwrap_or_default();
         (asked == Asked::Versions).then(|| page_of(marker.parse().unwrap_or_default()))
     });
     let mut keys = Vec::new();
     while keys.len() < count {
-        keys.extend(world.read().expect("reads").iter().map(summary));
+        keys.extend(fixture.read().expect("reads").iter().map(summary));
     }
     let expected: Vec<_> = (0..count).map(|n| format!("create {}", key(n))).collect();
     assert!(keys == expected, "each once, and in order");
-    assert!(world.source.progress().counts.passes >= 2);
-    assert!(world.model.elapsed() < HOUR, "without waiting for the period");
+    assert!(fixture.source.progress().counts.polls >= 2);
+    assert!(fixture.model.elapsed() < HOUR, "without waiting for the period");
 }
 
 #[test]
 fn a_host_that_fails_to_keep_what_leaves_ends_the_source() {
-    let mut world =
-        World::open(&[], |asked, _| (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], "")));
-    let kept = world.model.clone();
+    let mut fixture =
+        Fixture::open(&[], |asked, _| (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], "")));
+    let kept = fixture.model.clone();
     // Earlier it is asked for what another run may have left.
     let has_begun = move || kept.saved().contains_key("snapshot");
-    world.model.refuse_state(move |name| {
+    fixture.model.refuse_state(move |name| {
         (name == "seen-0" && has_begun()).then(|| StateError::Failed("disk full".to_owned()))
     });
-    let error = world.read_all().expect_err("it would come twice");
+    let error = fixture.read_all().expect_err("it would come twice");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("disk full"), "{error}");
-    assert_eq!(world.read().expect_err("stays failed"), error);
+    assert_eq!(fixture.read().expect_err("stays failed"), error);
 }
 
 /// Pages that lead to each other, of a listing that names the next one by such elements.
 fn in_a_circle(listing: Asked, marker: &'static str) -> Error {
     let mut count = 0;
-    let mut world = World::open(&[], move |asked, request| {
+    let mut fixture = Fixture::open(&[], move |asked, request| {
         if asked != listing || request.path_with_query.contains("max-keys=1&") {
             return None;
         }
@@ -352,8 +352,8 @@ fn in_a_circle(listing: Asked, marker: &'static str) -> Error {
         let more = format!("<IsTruncated>true</IsTruncated><{marker}>{next}</{marker}>");
         Some(page(asked, &[(key, "1", HOUR)], &more))
     });
-    let error = world.read_all().expect_err("goes round");
-    assert!(world.asked(listing).len() < 10, "soon noticed");
+    let error = fixture.read_all().expect_err("goes round");
+    assert!(fixture.asked(listing).len() < 10, "soon noticed");
     error
 }
 
@@ -373,21 +373,21 @@ fn pages_that_go_in_a_circle_end_the_source() {
 
 #[test]
 fn a_time_that_cannot_be_read_is_warned_of_once_with_its_key() {
-    let mut world = World::open(&[], |asked, _| {
+    let mut fixture = Fixture::open(&[], |asked, _| {
         let odd = "<Contents><Key>a</Key><LastModified>0001-01-01T00:00:00Z</LastModified></Contents>";
         let document = format!("<ListBucketResult>{odd}{}</ListBucketResult>", odd.replace(">a<", ">b<"));
         (asked == Asked::Objects).then(|| Reply::status(200).body(&[document.as_bytes()]))
     });
-    let read = world.read_all().expect("stops nothing");
+    let read = fixture.read_all().expect("stops nothing");
     assert_eq!(read, ["snapshot a", "snapshot b"]);
-    let warning = world.warning();
+    let warning = fixture.warning();
     assert!(warning.contains("key=`a`, time=`0001-01-01T00:00:00Z`"), "{warning}");
 }
 
 #[test]
 fn etags_that_differ_from_the_listing_are_said_once() {
     let keys = ["a", "b", "c"];
-    let mut world = World::open(&[], move |asked, request| match asked {
+    let mut fixture = Fixture::open(&[], move |asked, request| match asked {
         Asked::Objects => {
             let is_of = |key: &&str| looks_for(request, key) || looks_for(request, "");
             let keys = keys.iter().filter(|key| is_of(key));
@@ -401,19 +401,19 @@ fn etags_that_differ_from_the_listing_are_said_once() {
         _ => None,
     });
     let mut records = Vec::new();
-    while !world.source.progress().is_caught_up {
-        records.extend(world.read().expect("reads"));
+    while !fixture.source.progress().is_caught_up {
+        records.extend(fixture.read().expect("reads"));
     }
     let own = |record: &Record<_>| record.metadata["s3.etag"] == "own";
     assert!(records.len() == 3 && records.iter().all(own));
-    let warning = world.warning();
+    let warning = fixture.warning();
     assert!(warning.contains("lists another ETag"), "{warning}");
-    assert_eq!(world.source.progress().counts.skipped, 0);
+    assert_eq!(fixture.source.progress().counts.skipped, 0);
 }
 
 #[test]
 fn one_odd_etag_proves_nothing_of_the_next_object() {
-    let mut world = World::open(&[], |asked, request| match asked {
+    let mut fixture = Fixture::open(&[], |asked, request| match asked {
         Asked::Objects => {
             let of = |key| looks_for(request, key) || looks_for(request, "");
             let entries = ["a", "z"].into_iter().filter(|key| of(key));
@@ -432,7 +432,7 @@ fn one_odd_etag_proves_nothing_of_the_next_object() {
     });
     let mut read = Vec::new();
     let error = loop {
-        match world.read() {
+        match fixture.read() {
             Ok(records) => read.extend(records.iter().map(summary)),
             Err(error) => break error,
         }
@@ -442,28 +442,28 @@ fn one_odd_etag_proves_nothing_of_the_next_object() {
     let says = "object `z`: the answer is not the object";
     assert!(error.message.contains(says), "{error}");
     assert!(error.message.contains("it is older than what was listed"), "{error}");
-    let asked = world.asked(Asked::Object).into_iter();
+    let asked = fixture.asked(Asked::Object).into_iter();
     let conditional = asked.filter(|request| request.path_with_query.ends_with("/z") && !request.headers.is_empty());
     assert!(conditional.count() as u32 >= limits::ANSWERS_MAX);
 }
 
 #[test]
 fn entries_that_appear_behind_the_window_are_warned_of_once() {
-    let mut looks = 0;
-    let mut world = World::open(&[], move |asked, _| match asked {
+    let mut polls = 0;
+    let mut fixture = Fixture::open(&[], move |asked, _| match asked {
         Asked::Versions => {
-            looks += 1;
+            polls += 1;
             let entries = [("a", "1", HOUR), ("b", "2", HOUR), ("c", "3", HOUR)];
             // One object is old; later others appear that say they are as old.
-            let count = [1, 1, 2, 3][looks.min(4) - 1];
+            let count = [1, 1, 2, 3][polls.min(4) - 1];
             Some(page(asked, &entries[..count], ""))
         }
         _ => None,
     });
-    while world.source.progress().counts.passes < 6 {
-        assert!(world.read().expect("reads").is_empty());
+    while fixture.source.progress().counts.polls < 6 {
+        assert!(fixture.read().expect("reads").is_empty());
     }
-    let warning = world.warning();
+    let warning = fixture.warning();
     for part in ["count=`1`", "`lookback`", "store's clock"] {
         assert!(warning.contains(part), "{warning}");
     }
@@ -471,7 +471,7 @@ fn entries_that_appear_behind_the_window_are_warned_of_once() {
 
 #[test]
 fn an_answer_of_another_time_is_looked_up_and_told_by_its_own() {
-    let mut world = World::open(&[], |asked, request| match asked {
+    let mut fixture = Fixture::open(&[], |asked, request| match asked {
         Asked::Objects => {
             // Stored again with the same bytes once it was listed.
             let ago = if looks_for(request, "a") { SECOND } else { HOUR };
@@ -484,30 +484,30 @@ fn an_answer_of_another_time_is_looked_up_and_told_by_its_own() {
         }
         _ => None,
     });
-    let records = world.read().expect("reads");
+    let records = fixture.read().expect("reads");
     assert_eq!(records.len(), 1);
     let time = START.before(SECOND);
     assert_eq!(records[0].metadata["s3.lastModified"], time.to_rfc3339());
-    assert!(world.model.lines(Level::Warn).is_empty());
+    assert!(fixture.model.lines(Level::Warn).is_empty());
 }
 
 #[test]
 fn a_prefix_that_nothing_begins_with_is_said_once() {
-    let mut world = World::open(&[("prefix", "2025/")], |_, _| None);
-    assert_eq!(world.read_all().expect("reads"), [""; 0]);
-    assert!(world.warning().contains("no key begins with `2025/`"));
+    let mut fixture = Fixture::open(&[("prefix", "2025/")], |_, _| None);
+    assert_eq!(fixture.read_all().expect("reads"), [""; 0]);
+    assert!(fixture.warning().contains("no key begins with `2025/`"));
 
-    let mut world = World::open(&[], |_, _| None);
-    world.read_all().expect("reads");
-    let lines = world.model.lines(Level::Warn);
+    let mut fixture = Fixture::open(&[], |_, _| None);
+    fixture.read_all().expect("reads");
+    let lines = fixture.model.lines(Level::Warn);
     assert_eq!(lines, [""; 0], "an empty bucket is no mistake");
 }
 
 #[test]
 fn a_prefix_that_is_a_path_or_a_glob_is_doubted_when_the_source_opens() {
     for prefix in ["/2024/", "2024/*.txt"] {
-        let world = World::open(&[("prefix", prefix)], |_, _| None);
-        let warning = world.warning();
+        let fixture = Fixture::open(&[("prefix", prefix)], |_, _| None);
+        let warning = fixture.warning();
         assert!(warning.starts_with("setting `prefix`: "), "{warning}");
         assert!(warning.ends_with("`2024/` was probably meant"), "{warning}");
     }

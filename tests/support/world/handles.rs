@@ -99,7 +99,7 @@ impl Source {
                     ("read", counts.read),
                     ("bytes", counts.bytes),
                     ("skipped", counts.skipped),
-                    ("passes", counts.passes),
+                    ("polls", counts.polls),
                     ("due", counts.due),
                     ("caught-up-ms", counts.caught_up_ms),
                     ("retries", progress.retries),

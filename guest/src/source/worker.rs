@@ -1,20 +1,20 @@
-//! The feed: everything that a source does between calls. It looks, fetches ahead and fills the outlet.
+//! The worker: everything that a source does between calls. It lists, fetches ahead and fills the queue.
 //!
-//! One future runs the snapshot in `snapshot` and the passes in `pass`; it holds all work in flight and is polled
+//! One future runs the snapshot in `snapshot` and the polls in `poll`; it holds all work in flight and is polled
 //! while somebody reads. What both share is here: what was handed out, saved state, positions, emission.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::checkpoint::{Checkpoint, CheckpointStore, HandedOut, Plan};
 use super::fetch::{self, Fetched, Item, Outcome, Skipped};
-use super::outlet::{Outlet, Ready};
-use super::pass::Behind;
-use super::plan::{HandedOut, Plan, Stand, Store};
+use super::poll::EarlyEntries;
 use super::prefetch::Prefetch;
+use super::queue::{Ready, ReadyQueue};
 use super::retrieval::{Oddities, Retrieval};
 use super::seen::{Mark, NULL_VERSION, Seen, Slot};
-use super::snapshot::Resume;
+use super::snapshot::SnapshotCursor;
 use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits;
@@ -26,32 +26,32 @@ use crate::time::Timestamp;
 
 use bytes::Bytes;
 
-/// Where a feed begins.
+/// Where a worker begins.
 #[derive(Debug)]
-pub enum Start {
+pub enum ResumeAt {
     /// In a snapshot: at its beginning or in the middle.
-    Snapshot(Resume),
-    /// With a pass.
+    Snapshot(SnapshotCursor),
+    /// With a poll.
     Changes {
         /// A plan of which something is left to deliver, and the place of the first of it.
         plan: Option<(Plan, u64)>,
-        /// Where the pass after that stands.
-        stand: Stand,
+        /// The checkpoint of the poll after that.
+        checkpoint: Checkpoint,
         /// Its number.
-        pass: u64,
-        /// The snapshot's cut, if that pass is the first one after it.
+        poll: u64,
+        /// The snapshot's cut, if that poll is the first one after it.
         history: Option<Timestamp>,
     },
 }
 
 /// Everything that a source does between calls.
-pub struct Feed<P: Ports> {
+pub struct Worker<P: Ports> {
     pub(super) ports: P,
     pub(super) client: Client<P>,
     pub(super) config: Rc<SourceConfig>,
-    pub(super) outlet: Outlet<P::Body>,
-    pub(super) store: Rc<RefCell<Store<P>>>,
-    /// What the snapshot has handed out in the window of the first pass.
+    pub(super) queue: ReadyQueue<P::Body>,
+    pub(super) checkpoints: Rc<RefCell<CheckpointStore<P>>>,
+    /// What the snapshot has handed out in the window of the first poll.
     pub(super) seen: Rc<RefCell<Seen>>,
     pub(super) run: u64,
     /// Whether the store can list versions.
@@ -60,30 +60,30 @@ pub struct Feed<P: Ports> {
     pub(super) has_uploads: bool,
     /// What was found to be odd about the store, and said.
     pub(super) oddities: Rc<Oddities>,
-    /// Objects that the snapshot has passed over, which the first pass finds once more.
-    pub(super) passed_over: BTreeMap<Slot, Mark>,
-    /// What lies behind the window, by the previous pass.
-    pub(super) behind: Behind,
+    /// Objects that the snapshot has skipped, which the first poll finds once more.
+    pub(super) skipped: BTreeMap<Slot, Mark>,
+    /// Entries stamped before the window, as the previous poll counted them.
+    pub(super) early: EarlyEntries,
 }
 
 type Fetch<P> = Result<Outcome<<P as crate::ports::Transport>::Body>>;
 
-impl<P: Ports> Feed<P> {
-    /// Runs for ever, or until something fails for good.
-    pub async fn run(mut self, start: Start) -> Result<()> {
-        let (plan, mut stand, mut pass, mut history) = match start {
-            Start::Snapshot(resume) => {
-                let (stand, cut) = self.snapshot(resume).await?;
-                (None, stand, 1, Some(cut))
+impl<P: Ports> Worker<P> {
+    /// Runs until something fails permanently.
+    pub async fn run(mut self, at: ResumeAt) -> Result<()> {
+        let (plan, mut checkpoint, mut poll, mut history) = match at {
+            ResumeAt::Snapshot(cursor) => {
+                let (checkpoint, cut) = self.snapshot(cursor).await?;
+                (None, checkpoint, 1, Some(cut))
             }
-            Start::Changes { plan, stand, pass, history } => (plan, stand, pass, history),
+            ResumeAt::Changes { plan, checkpoint, poll, history } => (plan, checkpoint, poll, history),
         };
         if let Some((plan, from)) = plan {
-            self.deliver(plan.due, from, plan.pass, plan.cut).await?;
+            self.deliver(plan.due, from, plan.poll, plan.cut).await?;
         }
         loop {
-            stand = self.pass(stand, pass, history.take()).await?;
-            pass += 1;
+            checkpoint = self.poll(checkpoint, poll, history.take()).await?;
+            poll += 1;
         }
     }
 
@@ -104,8 +104,8 @@ impl<P: Ports> Feed<P> {
         prefetch.push(item.size(), fetch::fetch(Rc::new(retrieval), item));
     }
 
-    /// Counts and tells an item that is passed over, in its turn.
-    pub(super) fn pass_over(&mut self, skipped: &Skipped) {
+    /// Counts and reports an item that is skipped, in its turn.
+    pub(super) fn skip(&mut self, skipped: &Skipped) {
         let Skipped { entry, reason, .. } = skipped;
         let key = &entry.key;
         if !skipped.is_there {
@@ -113,15 +113,15 @@ impl<P: Ports> Feed<P> {
             self.ports.log(Level::Warn, &line);
         } else {
             let (slot, mark) = self.seen.borrow().identify(entry, NULL_VERSION, false);
-            if self.passed_over.get(&slot) == Some(&mark) {
+            if self.skipped.get(&slot) == Some(&mark) {
                 return;
             }
-            if self.passed_over.len() < limits::PASSED_OVER_MAX {
-                self.passed_over.insert(slot, mark);
+            if self.skipped.len() < limits::SKIPPED_REMEMBERED_MAX {
+                self.skipped.insert(slot, mark);
             }
             self.ports.skipped(key, reason);
         }
-        self.outlet.count(|counts| counts.skipped += 1);
+        self.queue.count(|counts| counts.skipped += 1);
     }
 
     /// Puts a record in line for reading.
@@ -133,11 +133,11 @@ impl<P: Ports> Feed<P> {
         extension: Extension,
         remembered: Option<HandedOut>,
     ) {
-        let pass = extension.pass;
+        let poll = extension.poll;
         let position = Position { key: fetched.key, phase, seconds, extension: Some(extension) };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
-        self.outlet.push(Ready { record, remembered, pass, size: fetched.size }).await;
+        self.queue.push(Ready { record, remembered, poll, size: fetched.size }).await;
     }
 
     /// All uploads in progress, and the server's time before they were listed. Nothing where the store does not

@@ -1,4 +1,4 @@
-//! What is ready to be read: a bounded queue between the feed, which fills it, and `read`, which empties it.
+//! What is ready to be read: a bounded queue between the worker, which fills it, and `read`, which empties it.
 //!
 //! It also counts, for whoever asks how far the source has come.
 
@@ -8,7 +8,7 @@ use std::future;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::plan::HandedOut;
+use super::checkpoint::HandedOut;
 use crate::limits;
 use crate::record::{Data, Record};
 
@@ -19,8 +19,8 @@ pub struct Ready<B> {
     pub record: Record<B>,
     /// What must be saved before it leaves.
     pub remembered: Option<HandedOut>,
-    /// The pass that it belongs to; 0 is the snapshot.
-    pub pass: u64,
+    /// The poll that it belongs to; 0 is the snapshot.
+    pub poll: u64,
     /// Bytes of its body.
     pub size: u64,
 }
@@ -34,7 +34,7 @@ impl<B> Ready<B> {
 
 /// What a reader takes at most.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct ReadLimits {
     /// Records.
     pub records_max: usize,
     /// Records among them whose bodies are streams.
@@ -53,10 +53,10 @@ pub struct Counts {
     /// Objects that could not be delivered any more, each of which was logged.
     pub skipped: u64,
     /// Passes that were completed.
-    pub passes: u64,
-    /// Changes that the current pass has still to fetch.
+    pub polls: u64,
+    /// Changes that the current poll has still to fetch.
     pub due: u64,
-    /// The server's time at the start of the latest pass that found everything delivered; 0 before.
+    /// The server's time at the start of the latest poll that found everything delivered; 0 before.
     pub caught_up_ms: u64,
 }
 
@@ -64,28 +64,28 @@ pub struct Counts {
 struct Inner<B> {
     ready: VecDeque<Ready<B>>,
     bytes: u64,
-    feed: Option<Waker>,
+    worker: Option<Waker>,
     counts: Counts,
     caught_up: bool,
 }
 
 /// The queue; clones are the same queue.
 #[derive(Debug)]
-pub struct Outlet<B>(Rc<RefCell<Inner<B>>>);
+pub struct ReadyQueue<B>(Rc<RefCell<Inner<B>>>);
 
-impl<B> Clone for Outlet<B> {
+impl<B> Clone for ReadyQueue<B> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<B> Outlet<B> {
+impl<B> ReadyQueue<B> {
     /// Makes an empty queue.
     pub fn new() -> Self {
         Self(Rc::new(RefCell::new(Inner {
             ready: VecDeque::new(),
             bytes: 0,
-            feed: None,
+            worker: None,
             counts: Counts::default(),
             caught_up: false,
         })))
@@ -101,7 +101,7 @@ impl<B> Outlet<B> {
             if has_room {
                 return Poll::Ready(());
             }
-            inner.feed = Some(context.waker().clone());
+            inner.worker = Some(context.waker().clone());
             Poll::Pending
         })
         .await;
@@ -113,24 +113,24 @@ impl<B> Outlet<B> {
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.take(Wanted { records_max: usize::MAX, streams_max: usize::MAX });
+        self.take(ReadLimits { records_max: usize::MAX, streams_max: usize::MAX });
     }
 
     /// How many records are ready and wanted.
-    pub fn count_ready(&self, wanted: Wanted) -> usize {
+    pub fn count_ready(&self, limits: ReadLimits) -> usize {
         let inner = self.0.borrow();
         let mut streams = 0;
         let fits = |ready: &&Ready<B>| {
             streams += usize::from(ready.has_stream());
-            streams <= wanted.streams_max
+            streams <= limits.streams_max
         };
-        let first = inner.ready.iter().take(wanted.records_max);
+        let first = inner.ready.iter().take(limits.records_max);
         first.take_while(fits).count()
     }
 
     /// Takes what is ready and wanted.
-    pub fn take(&self, wanted: Wanted) -> Vec<Ready<B>> {
-        let count = self.count_ready(wanted);
+    pub fn take(&self, limits: ReadLimits) -> Vec<Ready<B>> {
+        let count = self.count_ready(limits);
         let mut inner = self.0.borrow_mut();
         let taken: Vec<_> = inner.ready.drain(..count).collect();
         let bytes: u64 = taken.iter().map(|ready| ready.size).sum();
@@ -138,9 +138,9 @@ impl<B> Outlet<B> {
         inner.counts.read += count as u64;
         inner.counts.bytes += bytes;
         if count > 0
-            && let Some(feed) = inner.feed.take()
+            && let Some(worker) = inner.worker.take()
         {
-            feed.wake();
+            worker.wake();
         }
         taken
     }
@@ -150,12 +150,12 @@ impl<B> Outlet<B> {
         self.0.borrow().ready.is_empty()
     }
 
-    /// Notes that a pass found everything delivered, or did not.
+    /// Notes that a poll found everything delivered, or did not.
     pub fn set_caught_up(&self, caught_up: bool) {
         self.0.borrow_mut().caught_up = caught_up;
     }
 
-    /// Whether the last pass found everything delivered and all of that was read.
+    /// Whether the last poll found everything delivered and all of that was read.
     pub fn is_caught_up(&self) -> bool {
         let inner = self.0.borrow();
         inner.caught_up && inner.ready.is_empty()

@@ -1,7 +1,7 @@
-//! What a source saves so that a restart loses nothing and repeats nothing: the snapshot's beginning, what it
-//! handed out since, and the plan of each pass.
+//! What a source saves so that a restart loses nothing and repeats nothing: the snapshot's start, what it
+//! handed out since, and the plan of each poll.
 //!
-//! A plan is saved before the first record of its pass leaves, and removed once a record of a later pass is
+//! A plan is saved before the first record of its poll leaves, and removed once a record of a later poll is
 //! acked. Names: `snapshot`, `seen-N`, `plan-N`. Without saved state a position alone leads back to the window.
 
 use std::collections::VecDeque;
@@ -19,16 +19,16 @@ use crate::time::Timestamp;
 /// The first byte of every saved value.
 const VERSION: u8 = 1;
 
-/// Plans that may wait for their acks under a name of their own. A reader that lags further behind falls back to
+/// Plans that may wait for their acks under a name of their own. A reader that lags further falls back to
 /// the window.
 const PLANS_MAX: u64 = 16;
 
-/// How a snapshot began.
+/// The start of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beginning {
+pub struct SnapshotStart {
     /// Names this run of the source; positions carry it.
     pub run: u64,
-    /// The server's time in front of the first listing.
+    /// The server's time before the first listing.
     pub cut: Timestamp,
     /// Uploads in progress at the cut.
     pub uploads: Uploads,
@@ -36,26 +36,26 @@ pub struct Beginning {
     pub seen: Seen,
 }
 
-/// What a pass delivers, and where the next one begins.
+/// What a poll delivers, and where the next one begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The run that the pass belongs to.
+    /// The run that the poll belongs to.
     pub run: u64,
-    /// The number of the pass, from 1.
-    pub pass: u64,
+    /// The number of the poll, from 1.
+    pub poll: u64,
     /// What it delivers, in order.
     pub due: Vec<Due>,
     /// From where a restart without this plan must look again, before subtracting the window.
     pub cut: Timestamp,
-    /// Where the next pass stands.
-    pub next: Stand,
+    /// Where the next poll begins.
+    pub next: Checkpoint,
 }
 
-/// Where a pass stands before it looks.
+/// Where a poll begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stand {
+pub struct Checkpoint {
     /// Entries older than this were dealt with.
-    pub floor: Timestamp,
+    pub low_watermark: Timestamp,
     /// Uploads in progress at the previous cut.
     pub uploads: Uploads,
     /// What was handed out in the window.
@@ -66,12 +66,12 @@ pub struct Stand {
 pub type HandedOut = (u64, Slot, Mark);
 
 /// Saves and finds a source's state.
-pub struct Store<P> {
+pub struct CheckpointStore<P> {
     ports: P,
     /// Whether the host keeps anything.
     keeps: bool,
     /// Passes whose plans are saved.
-    passes: VecDeque<u64>,
+    polls: VecDeque<u64>,
     /// Saved pieces of what the snapshot handed out.
     chunks: u32,
     /// What is in them.
@@ -80,31 +80,31 @@ pub struct Store<P> {
     has_snapshot: bool,
 }
 
-impl<P: Ports> Store<P> {
+impl<P: Ports> CheckpointStore<P> {
     /// Makes a store over the host's state.
     pub fn new(ports: P) -> Self {
-        Self { ports, keeps: true, passes: VecDeque::new(), chunks: 0, handed_out: Vec::new(), has_snapshot: true }
+        Self { ports, keeps: true, polls: VecDeque::new(), chunks: 0, handed_out: Vec::new(), has_snapshot: true }
     }
 
     /// Forgets what an earlier run left, and saves how this one begins.
-    pub fn begin(&mut self, beginning: &Beginning) -> Result<()> {
+    pub fn begin_run(&mut self, start: &SnapshotStart) -> Result<()> {
         self.remove_snapshot()?;
         for slot in 0..PLANS_MAX {
             self.remove(&plan_name(slot))?;
         }
-        self.passes.clear();
-        self.save("snapshot", beginning)?;
+        self.polls.clear();
+        self.save("snapshot", start)?;
         self.has_snapshot = true;
         Ok(())
     }
 
     /// How the snapshot of `run` began, and what it handed out in the window up to the record of that `index`.
     ///
-    /// What was handed out behind it may never have arrived: it is forgotten, for good, since its places in
-    /// the order are given anew.
-    pub fn load_snapshot(&mut self, run: u64, index: u64) -> Result<Option<Beginning>> {
-        let beginning = self.load::<Beginning>("snapshot")?;
-        let Some(mut beginning) = beginning.filter(|b| b.run == run) else {
+    /// What was handed out after it may never have arrived: it is forgotten permanently, since its places in
+    /// the order are assigned again.
+    pub fn load_snapshot(&mut self, run: u64, index: u64) -> Result<Option<SnapshotStart>> {
+        let start = self.load::<SnapshotStart>("snapshot")?;
+        let Some(mut start) = start.filter(|b| b.run == run) else {
             return Ok(None);
         };
         while let Some(chunk) = self.load::<Vec<HandedOut>>(&chunk_name(self.chunks))? {
@@ -117,9 +117,9 @@ impl<P: Ports> Store<P> {
             self.merge_seen()?;
         }
         for (_, slot, mark) in &self.handed_out {
-            beginning.seen.insert(*slot, *mark);
+            start.seen.insert(*slot, *mark);
         }
-        Ok(Some(beginning))
+        Ok(Some(start))
     }
 
     /// Saves what the snapshot is about to hand out.
@@ -152,33 +152,33 @@ impl<P: Ports> Store<P> {
         Ok(())
     }
 
-    /// The plan of that pass.
-    pub fn load_plan(&mut self, run: u64, pass: u64) -> Result<Option<Plan>> {
-        let plan = self.load::<Plan>(&plan_name(pass))?;
-        let plan = plan.filter(|plan| plan.run == run && plan.pass == pass);
+    /// The plan of that poll.
+    pub fn load_plan(&mut self, run: u64, poll: u64) -> Result<Option<Plan>> {
+        let plan = self.load::<Plan>(&plan_name(poll))?;
+        let plan = plan.filter(|plan| plan.run == run && plan.poll == poll);
         if plan.is_some() {
-            self.passes.push_back(pass);
+            self.polls.push_back(poll);
         }
         Ok(plan)
     }
 
     /// Saves a plan, before any of its records leaves.
     pub fn save_plan(&mut self, plan: &Plan) -> Result<()> {
-        self.save(&plan_name(plan.pass), plan)?;
-        self.passes.push_back(plan.pass);
+        self.save(&plan_name(plan.poll), plan)?;
+        self.polls.push_back(plan.poll);
         Ok(())
     }
 
-    /// Removes what no restart from a record of `pass`, or of a later one, needs.
-    pub fn acked(&mut self, pass: u64) -> Result<()> {
-        while let Some(oldest) = self.passes.front().copied().filter(|oldest| *oldest < pass) {
-            // A plan that was overtaken in the ring has given its name to a later one.
-            if self.passes.back().is_none_or(|newest| newest - oldest < PLANS_MAX) {
+    /// Removes what no restart from a record of `poll`, or of a later one, needs.
+    pub fn acked(&mut self, poll: u64) -> Result<()> {
+        while let Some(oldest) = self.polls.front().copied().filter(|oldest| *oldest < poll) {
+            // A plan that the ring has passed has given its name to a later one.
+            if self.polls.back().is_none_or(|newest| newest - oldest < PLANS_MAX) {
                 self.remove(&plan_name(oldest))?;
             }
-            self.passes.pop_front();
+            self.polls.pop_front();
         }
-        if pass > 0 && self.has_snapshot {
+        if poll > 0 && self.has_snapshot {
             self.remove_snapshot()?;
         }
         Ok(())
@@ -256,8 +256,8 @@ fn chunk_name(number: u32) -> String {
     format!("seen-{number}")
 }
 
-fn plan_name(pass: u64) -> String {
-    format!("plan-{}", pass % PLANS_MAX)
+fn plan_name(poll: u64) -> String {
+    format!("plan-{}", poll % PLANS_MAX)
 }
 
 #[cfg(test)]
@@ -284,19 +284,19 @@ mod tests {
         Seen::new((1, 2))
     }
 
-    fn beginning() -> Beginning {
-        Beginning { run: RUN, cut: Timestamp(5), uploads: Uploads::default(), seen: seen() }
+    fn start() -> SnapshotStart {
+        SnapshotStart { run: RUN, cut: Timestamp(5), uploads: Uploads::default(), seen: seen() }
     }
 
-    fn plan(pass: u64) -> Plan {
-        let next = Stand { floor: Timestamp(5), uploads: Uploads::default(), seen: seen() };
-        Plan { run: RUN, pass, due: Vec::new(), cut: Timestamp(5), next }
+    fn plan(poll: u64) -> Plan {
+        let next = Checkpoint { low_watermark: Timestamp(5), uploads: Uploads::default(), seen: seen() };
+        Plan { run: RUN, poll, due: Vec::new(), cut: Timestamp(5), next }
     }
 
-    /// A store whose snapshot has handed out so many records, one at a time.
-    fn store(model: &Model, count: u64) -> Store<Model> {
-        let mut store = Store::new(model.clone());
-        store.begin(&beginning()).expect("begins");
+    /// A store whose snapshot has handed out `count` records, one at a time.
+    fn store(model: &Model, count: u64) -> CheckpointStore<Model> {
+        let mut store = CheckpointStore::new(model.clone());
+        store.begin_run(&start()).expect("begins");
         for index in 0..count {
             store.save_seen(&[handed_out(index)]).expect("saves");
         }
@@ -305,9 +305,9 @@ mod tests {
 
     /// Which of the first records a restart at `index` knows to be handed out.
     fn known(model: &Model, index: u64, of: u64) -> Vec<u64> {
-        let mut store = Store::new(model.clone());
-        let beginning = store.load_snapshot(RUN, index).expect("loads");
-        let seen = beginning.expect("it is of this run").seen;
+        let mut store = CheckpointStore::new(model.clone());
+        let start = store.load_snapshot(RUN, index).expect("loads");
+        let seen = start.expect("it is of this run").seen;
         (0..of).filter(|n| seen.contains(&entry(*n))).collect()
     }
 
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_behind_the_position_is_forgotten_for_good() {
+    fn what_left_after_the_position_is_forgotten_permanently() {
         let model = Model::new(1);
         store(&model, 5);
         assert_eq!(known(&model, 2, 9), [0, 1, 2]);
@@ -382,14 +382,14 @@ mod tests {
         let mut store = store(&model, 1);
         refuse("snapshot");
         check("snapshot", store.load_snapshot(RUN, 0).map(drop));
-        check("snapshot", store.begin(&beginning()));
+        check("snapshot", store.begin_run(&start()));
         refuse("plan-1");
         check("plan-1", store.save_plan(&plan(1)));
         check("plan-1", store.load_plan(RUN, 1).map(drop));
-        check("plan-1", store.begin(&beginning()));
+        check("plan-1", store.begin_run(&start()));
         // Whether an earlier run left pieces cannot be told.
         refuse("seen-0");
-        check("seen-0", Store::new(model.clone()).begin(&beginning()));
+        check("seen-0", CheckpointStore::new(model.clone()).begin_run(&start()));
         check("seen-0", store.save_seen(&[handed_out(1)]));
     }
 
@@ -403,7 +403,7 @@ mod tests {
             let newer = [&[VERSION + 1], &value[1..]].concat();
             for damaged in [&[], &value[..1], &value[..value.len() - 1], &newer] {
                 model.save(name, damaged).expect("keeps it");
-                let mut store = Store::new(model.clone());
+                let mut store = CheckpointStore::new(model.clone());
                 let snapshot = store.load_snapshot(RUN, 9).map(drop);
                 let error = snapshot.and(store.load_plan(RUN, 1).map(drop));
                 let error = error.expect_err(name);
@@ -412,6 +412,6 @@ mod tests {
             }
             model.save(name, value).expect("keeps it");
         }
-        assert_eq!(Store::new(model).load_plan(RUN, 1), Ok(Some(plan(1))));
+        assert_eq!(CheckpointStore::new(model).load_plan(RUN, 1), Ok(Some(plan(1))));
     }
 }
