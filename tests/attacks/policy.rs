@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use embedded_s3::{Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
 use s3_connector_host::check;
 use s3_connector_host::egress::{Operation, Role};
-use s3_connector_tests::embedded::{self, Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
 use s3_connector_tests::samples::samples;
 use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, State, World, flush, read_all, read_some};
 
@@ -51,7 +51,7 @@ fn permitted(role: Role) -> Uses {
 async fn uses_of_source() -> Uses {
     let mut uses = Uses::new();
     for versioning in [Versioning::Off, Versioning::Enabled] {
-        let world = World::with(embedded::Options { page_size_max: 2, ..embedded::Options::default() }).await;
+        let world = World::with(embedded_s3::Options { page_size_max: 2, ..embedded_s3::Options::default() }).await;
         let store = world.server.store();
         store.set_versioning(BUCKET, versioning).expect("it is there");
         for n in 0..7 {
@@ -93,7 +93,7 @@ async fn uses_of_destination() -> Uses {
             world.put(&stored.key, stored.body);
         }
         if round == 1 {
-            let denied = Rule::new(embedded::Operation::HeadBucket, Fault::access_denied());
+            let denied = Rule::new(embedded_s3::Operation::HeadBucket, Fault::access_denied());
             world.server.faults().add(denied.times(1));
         }
         let destination = world.destination(&[("format", "json")]).await;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use embedded_s3::{Fault, Operation, Rule};
 use s3_connector_host::Given;
 use s3_connector_host::record::Data;
 use s3_connector_host::state::{Error, StateStore};
-use s3_connector_tests::embedded::{Fault, Operation, Rule};
 use s3_connector_tests::world::BUCKET;
 
 use crate::siege::{KEY_ID, SECRET, Siege, TOKEN};

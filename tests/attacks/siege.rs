@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::AccessKey;
 use s3_connector::record::{Change, Operation};
 use s3_connector_host::record::{Data, Record};
 use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Destination, Given, Result, Source};
-use s3_connector_tests::embedded::{self, AccessKey};
 use s3_connector_tests::hostile;
 use s3_connector_tests::world::World;
 
@@ -32,7 +32,7 @@ impl Siege {
     /// The component in this variant, at a store of its own.
     pub async fn of(variant: &str) -> Self {
         let keys = vec![AccessKey::new(KEY_ID, SECRET).session_token(TOKEN)];
-        let world = World::with(embedded::Options { keys, ..embedded::Options::default() }).await;
+        let world = World::with(embedded_s3::Options { keys, ..embedded_s3::Options::default() }).await;
         let hostile = hostile::connector(variant).await.expect("it loads");
         Self { world, hostile }
     }

@@ -13,7 +13,6 @@ use s3_connector_host::egress::Signer;
 use s3_connector_host::egress::sign::PayloadHash;
 use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
 use s3_connector_host::record;
-use s3_connector_tests::embedded;
 use s3_connector_tests::world::{BUCKET, State, World};
 
 const OBJECTS: usize = 6000;
@@ -76,8 +75,8 @@ async fn component(world: &World) -> f64 {
 /// Objects a second one after the other, natively: as a connector does that gets one object at a time.
 async fn serial(world: &World) -> f64 {
     let upstream = Arc::new(HyperUpstream::new(None).expect("a client starts"));
-    let signer = Signer::new(embedded::REGION_DEFAULT);
-    let keys = Keys::new(embedded::ACCESS_KEY, embedded::SECRET_KEY, None, None, "bench");
+    let signer = Signer::new(embedded_s3::REGION_DEFAULT);
+    let keys = Keys::new(embedded_s3::ACCESS_KEY, embedded_s3::SECRET_KEY, None, None, "bench");
     let (started, mut count) = (Instant::now(), 0);
     while started.elapsed() < SERIAL_TIME {
         let uri = format!("{}/{BUCKET}/k{:06}", world.server.endpoint(), count % OBJECTS);

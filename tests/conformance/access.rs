@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use embedded_s3::{ACCESS_KEY, Access, AccessKey, Operation as S3Operation, SECRET_KEY};
 use s3_connector::record::{Change, Operation};
 use s3_connector_host::{Error, ErrorKind};
-use s3_connector_tests::embedded::{ACCESS_KEY, Access, AccessKey, Operation as S3Operation, SECRET_KEY};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
     AnySource, Bucket, Kind, Place, Record, State, acked, flush, key, read_all, read_some, summary,

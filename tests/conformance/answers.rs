@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::{Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Versioning};
 use s3_connector::record::Operation;
-use s3_connector_tests::embedded::{Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Versioning};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{Bucket, Place, Record, State, key, payload, read_all, read_some, summary};
 

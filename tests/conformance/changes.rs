@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use s3_connector_tests::embedded::{self, Fault, ObjectHeaders, Operation, PutOptions, Rule, Versioning};
+use embedded_s3::{Fault, ObjectHeaders, Operation, PutOptions, Rule, Versioning};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{AnySource, Bucket, Conditions, Kind, Place, State, read_all, summary};
 
@@ -169,7 +169,7 @@ async fn many_changes_go_over_many_pages(place: &Place) {
 
 async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Place) {
     for page_size_max in 1..=4 {
-        let store = embedded::Options { page_size_max, ..embedded::Options::default() };
+        let store = embedded_s3::Options { page_size_max, ..embedded_s3::Options::default() };
         let versioning = Some(Versioning::Enabled);
         let bucket = place.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await;
         let mut source = following(&bucket).await;
@@ -325,7 +325,7 @@ async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place
 
 async fn milliseconds_repeat_nothing(place: &Place) {
     // Whether a real store has them is its own business; the suite's has.
-    let milliseconds = embedded::Options { milliseconds: true, ..embedded::Options::default() };
+    let milliseconds = embedded_s3::Options { milliseconds: true, ..embedded_s3::Options::default() };
     let store = (place.kind() != Kind::Real).then_some(milliseconds);
     let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
@@ -414,7 +414,7 @@ async fn the_same_bytes_again_are_a_change(place: &Place) {
 }
 
 async fn a_store_without_versions_is_followed_by_its_objects(place: &Place) {
-    let without = embedded::Options { versions_api: false, uploads_api: false, ..embedded::Options::default() };
+    let without = embedded_s3::Options { versions_api: false, uploads_api: false, ..embedded_s3::Options::default() };
     let store = (place.kind() != Kind::Real).then_some(without);
     let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
     if place.kind() == Kind::Real {

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::{self, Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Stage, Versioning};
 use s3_connector::record::{Change, Data as AnyData, Operation, json};
 use s3_connector_host::ErrorKind;
-use s3_connector_tests::embedded::{
-    self, Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Stage, Versioning,
-};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
     AnySource, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush, key, payload, read_all, read_some,
@@ -41,7 +39,7 @@ const JSON: (&str, &str) = ("format", "json");
 
 /// A bucket that keeps versions, on a store with small pages.
 async fn paged(place: &Place, page_size_max: usize) -> Bucket {
-    let store = embedded::Options { page_size_max, ..embedded::Options::default() };
+    let store = embedded_s3::Options { page_size_max, ..embedded_s3::Options::default() };
     let versioning = Some(Versioning::Enabled);
     place.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await
 }
@@ -288,7 +286,7 @@ async fn defect_10_a_restart_in_the_snapshot_starts_over(place: &Place) {
 
 async fn defect_11_stores_with_milliseconds_deliver_the_newest_objects_twice(place: &Place) {
     // The real store of the suite has them by itself.
-    let milliseconds = embedded::Options { milliseconds: true, ..embedded::Options::default() };
+    let milliseconds = embedded_s3::Options { milliseconds: true, ..embedded_s3::Options::default() };
     let store = (place.kind() != Kind::Real).then_some(milliseconds);
     let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
@@ -453,7 +451,7 @@ async fn defect_18_whole_objects_are_read_into_memory_one_at_a_time(place: &Plac
 }
 
 /// Reads so many records, the GETs of which are all on their way before the first is answered.
-async fn come_together(source: &mut AnySource, pause: &mut embedded::Pause, all: usize) {
+async fn come_together(source: &mut AnySource, pause: &mut embedded_s3::Pause, all: usize) {
     let together = async {
         let mut held = Vec::new();
         while held.len() < all {

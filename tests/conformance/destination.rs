@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::{
+    self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Operation as S3Operation, Reset, Rule, Versioning,
+};
 use s3_connector::config;
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{Ack, ErrorKind};
-use s3_connector_tests::embedded::{
-    self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Operation as S3Operation, Reset, Rule, Versioning,
-};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::parquet;
 use s3_connector_tests::samples::{raw, samples};
@@ -253,7 +253,7 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
 
 async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
     let store_kind =
-        embedded::Options { conditional_writes: ConditionalWrites::Refused, ..embedded::Options::default() };
+        embedded_s3::Options { conditional_writes: ConditionalWrites::Refused, ..embedded_s3::Options::default() };
     let versioning = Some(Versioning::Enabled);
     let conditions =
         Conditions { versioning, store: (place.kind() != Kind::Real).then_some(store_kind), ..Conditions::default() };
@@ -272,14 +272,14 @@ async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
 }
 
 /// A bucket on a store of its own kind.
-async fn on_store(place: &Place, options: embedded::Options) -> Bucket {
+async fn on_store(place: &Place, options: embedded_s3::Options) -> Bucket {
     let conditions = Conditions { store: Some(options), ..Conditions::default() };
     place.bucket(conditions).await
 }
 
 async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
     for checksums in [Checksums::Verified, Checksums::Required, Checksums::Ignored] {
-        let options = embedded::Options { checksums, ..embedded::Options::default() };
+        let options = embedded_s3::Options { checksums, ..embedded_s3::Options::default() };
         let bucket = on_store(place, options).await;
         // One that is hashed at once, and one that is hashed elsewhere.
         for payload_bytes in [10, 3 << 20] {
@@ -302,7 +302,7 @@ async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
 async fn a_store_that_refuses_checksums_is_written_to_without(place: &Place) {
     for checksums in [Checksums::Unknown, Checksums::Invalid] {
         for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
-            let options = embedded::Options { checksums, conditional_writes, ..embedded::Options::default() };
+            let options = embedded_s3::Options { checksums, conditional_writes, ..embedded_s3::Options::default() };
             let bucket = on_store(place, options).await;
             let settings = [JSON, ("bufferSize", "1")];
             let mut destination = bucket.destination(&settings).await.expect("opens");

@@ -1,8 +1,8 @@
 //! Cases of keys and prefixes: whatever S3 takes for a key arrives as it is, and leads on where it stands in a
 //! position or a prefix.
 
+use embedded_s3::ObjectHeaders;
 use s3_connector::record::Operation;
-use s3_connector_tests::embedded::ObjectHeaders;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{Bucket, Kind, Place, Record, State, key, payload, read_all, read_some, summary};
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::{Fault, Operation as S3Operation, Reset, Rule};
 use s3_connector_host::ErrorKind;
-use s3_connector_tests::embedded::{Fault, Operation as S3Operation, Reset, Rule};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{Bucket, Kind, Place, State, read_all, read_some, summary};
 

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use embedded_s3::{Fault, Filter, Operation as S3Operation, Reset, Rule};
 use s3_connector::config::{self, Parameter};
 use s3_connector_host::ErrorKind;
-use s3_connector_tests::embedded::{self, Fault, Filter, Operation as S3Operation, Reset, Rule};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{Bucket, Conditions, Kind, Place, State, read_all, summary};
 
@@ -124,7 +124,7 @@ async fn a_wrong_clock_changes_nothing(place: &Place) {
     for ahead_seconds in [14 * 60, -14 * 60, 16 * 60, -16 * 60, 24 * 3600, -24 * 3600] {
         let conditions = Conditions { ahead_seconds, ..Conditions::default() };
         let bucket = place.bucket(conditions).await;
-        bucket.set_versioning(embedded::Versioning::Enabled).await;
+        bucket.set_versioning(embedded_s3::Versioning::Enabled).await;
         bucket.put("a", "1").await;
         let state = State::memory();
         let mut source = bucket.source(&[], &state, None).await.expect("opens");

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use embedded_s3::Versioning;
 use s3_connector_host::ErrorKind;
-use s3_connector_tests::embedded::Versioning;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{Bucket, Conditions, Kind, Place, Record, State, key, read_all, read_some, summary};
 

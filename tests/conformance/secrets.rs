@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use embedded_s3::AccessKey;
 use s3_connector_host::Given;
-use s3_connector_tests::embedded::{self, AccessKey};
 use s3_connector_tests::world::{AnySource, State, World, read_all};
 
 const SECRET: &str = "kept-secret-5e3f1a9b7c";
@@ -35,7 +35,7 @@ async fn a_secret_is_nowhere_but_in_the_host() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).expect("no other test of this binary sets one");
     let keys = vec![AccessKey::new("AKIATEST", SECRET).session_token(TOKEN)];
-    let world = World::with(embedded::Options { keys, ..embedded::Options::default() }).await;
+    let world = World::with(embedded_s3::Options { keys, ..embedded_s3::Options::default() }).await;
     world.put("a", "1");
     let secret = [("aws.accessKeyId", "AKIATEST"), ("aws.secretAccessKey", SECRET), ("aws.sessionToken", TOKEN)];
     let source = world.source(&secret, &State::memory(), None).await.expect("opens");

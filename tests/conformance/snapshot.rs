@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::{ObjectHeaders, Operation as S3Operation, Stage, Versioning};
 use s3_connector::record::Operation;
-use s3_connector_tests::embedded::{self, ObjectHeaders, Operation as S3Operation, Stage, Versioning};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
     Bucket, Conditions, Kind, Place, Record, State, key, payload, read_all, read_some, summary,
@@ -240,8 +240,8 @@ async fn a_body_comes_whole_though_its_connection_breaks(place: &Place) {
         bucket.put("body", body.clone()).await;
         let length = body.len() as u64;
         for body_bytes in [0, 1, length / 2, length - 1] {
-            let fault = embedded::Fault::Truncate { body_bytes };
-            let broken = embedded::Rule::new(S3Operation::GetObject, fault).times(2);
+            let fault = embedded_s3::Fault::Truncate { body_bytes };
+            let broken = embedded_s3::Rule::new(S3Operation::GetObject, fault).times(2);
             let broken = bucket.wire().faults().add(broken);
             let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
             let records = read_all(&mut source).await.expect("reads");
@@ -262,10 +262,10 @@ async fn an_archived_object_is_passed_over_and_counted(place: &Place) {
     }
     // <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
     let message = "The operation is not valid for the object's storage class";
-    let archived = embedded::Fault::answer(403, "InvalidObjectState", message);
+    let archived = embedded_s3::Fault::answer(403, "InvalidObjectState", message);
     let archived = |key: &str| {
-        let gets = embedded::Filter::from(S3Operation::GetObject).key(key);
-        embedded::Rule::new(gets, archived.clone())
+        let gets = embedded_s3::Filter::from(S3Operation::GetObject).key(key);
+        embedded_s3::Rule::new(gets, archived.clone())
     };
     bucket.wire().faults().add(archived("b"));
     let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");

@@ -2,8 +2,8 @@
 //! delivered, or is passed over, counted and listed.
 
 use bytes::Bytes;
+use embedded_s3::{Fault, Filter, Operation as S3Operation, Rule};
 use s3_connector_host::{Error, ErrorKind};
-use s3_connector_tests::embedded::{Fault, Filter, Operation as S3Operation, Rule};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{AnySource, Bucket, Place, Record, State, read_all, summary};
 

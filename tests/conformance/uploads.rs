@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::{Fault, Operation as S3Operation, Rule};
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{ErrorKind, Result};
-use s3_connector_tests::embedded::{Fault, Operation as S3Operation, Rule};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{AnyDestination, Bucket, Data, Place, Record, acked, flush};
 

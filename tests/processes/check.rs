@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use s3_connector_tests::embedded::{Clock, ConditionalWrites, Filter, Operation, Options, Versioning};
+use embedded_s3::{Clock, ConditionalWrites, Filter, Operation, Options, Versioning};
 use s3_connector_tests::process::{Ended, Invocation};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Stores that want a checksum with every write, as AWS does in buckets with Object Lock, and stores that want none.
 
-use s3_connector_tests::embedded::{Checksums, Options};
+use embedded_s3::{Checksums, Options};
 
 use crate::site::{Site, encode_lines, records};
 

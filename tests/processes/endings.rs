@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use s3_connector_tests::embedded::{Filter, Operation};
+use embedded_s3::{Filter, Operation};
 use s3_connector_tests::process::{Invocation, Signal};
 
 use crate::site::{Site, encode_lines, keys, numbered, records};

@@ -102,7 +102,7 @@ async fn few_descriptors_are_raised_to_what_the_system_permits() {
     let script = "ulimit -S -n 40 && exec s3-connector source --state ./state --until-caught-up \
                   --set aws.bucket=photos --set concurrency=256";
     // They are all asked for at once, over as many connections.
-    let mut pause = site.server.pause(s3_connector_tests::embedded::Operation::GetObject);
+    let mut pause = site.server.pause(embedded_s3::Operation::GetObject);
     let mut source = Invocation::script(script).at(&site.server).within(&site.path("")).start();
     let mut held = Vec::new();
     while held.len() < 100 {

@@ -1,6 +1,6 @@
 //! What reaches a terminal: nothing that it would obey, and no key, whatever a component, a store or a file says.
 
-use s3_connector_tests::embedded::{ACCESS_KEY, Fault, Operation, Rule};
+use embedded_s3::{ACCESS_KEY, Fault, Operation, Rule};
 use s3_connector_tests::hostile;
 use s3_connector_tests::process::{Ended, Invocation};
 

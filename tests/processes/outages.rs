@@ -2,7 +2,7 @@
 //!
 //! A connector asks for a minute before it fails and is made anew; so the cases run side by side, in one test.
 
-use s3_connector_tests::embedded::{AccessKey, EmbeddedS3, Options, Versioning};
+use embedded_s3::{AccessKey, EmbeddedS3, Options, Versioning};
 use s3_connector_tests::process::{Ended, Invocation, Running, Signal};
 
 use crate::site::{PHOTOS, Site, decode_lines, encode_lines, keys, numbered, records};

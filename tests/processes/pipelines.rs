@@ -1,6 +1,6 @@
 //! `run` with pipeline files in Conduit's form.
 
-use s3_connector_tests::embedded::{Operation, SECRET_KEY};
+use embedded_s3::{Operation, SECRET_KEY};
 
 use crate::site::{Site, decode_lines, keys, numbered};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use s3_connector_tests::embedded::{Filter, Operation};
+use embedded_s3::{Filter, Operation};
 use s3_connector_tests::process::{Running, Signal};
 
 use crate::site::{PHOTOS, Site, encode_lines, keys, numbered, records};

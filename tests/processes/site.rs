@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use embedded_s3::{EmbeddedS3, Options, Versioning};
 use s3_connector::record::{Change, Data, Operation, json};
 use s3_connector_host::state::{FileState, StateStore as _};
-use s3_connector_tests::embedded::{EmbeddedS3, Options, Versioning};
 use s3_connector_tests::parquet;
 use s3_connector_tests::process::{Invocation, Record};
 use tempfile::TempDir;

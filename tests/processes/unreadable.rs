@@ -1,7 +1,7 @@
 //! Objects that may not be read: what `source` prints before one, and what it says of those that it passes over.
 
+use embedded_s3::{Filter, Operation};
 use s3_connector::record::Data;
-use s3_connector_tests::embedded::{Filter, Operation};
 use s3_connector_tests::process::{Ended, Record};
 
 use crate::site::Site;

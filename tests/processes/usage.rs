@@ -1,6 +1,6 @@
 //! Exit codes and messages: 0 done, 1 failed, 2 wrong usage or settings.
 
-use s3_connector_tests::embedded::REGION_DEFAULT;
+use embedded_s3::REGION_DEFAULT;
 use s3_connector_tests::process::Invocation;
 
 use crate::site::Site;

@@ -1,9 +1,8 @@
-//! What tests, demo and benches share: an S3 server in memory, worlds in which a case runs, records of
-//! every shape, readers of formats.
+//! Owns what tests, demo and benches share: worlds in which a case runs, the command as a process, records of every
+//! shape, readers of formats. Leaves the S3 server that they run on to the package `embedded-s3`.
 //!
 //! May use both crates of the connector; neither ever uses this one.
 
-pub mod embedded;
 pub mod hostile;
 pub mod parquet;
 pub mod process;

@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::embedded::{self, EmbeddedS3};
+use embedded_s3::EmbeddedS3;
 
 pub use ended::{Ended, Record};
 use stream::Stream;
@@ -95,7 +95,7 @@ impl Invocation {
         Self {
             command,
             text: text.to_owned(),
-            secrets: vec![embedded::SECRET_KEY.to_owned()],
+            secrets: vec![embedded_s3::SECRET_KEY.to_owned()],
             holds_output: false,
             holds_errors: false,
         }
@@ -103,9 +103,9 @@ impl Invocation {
 
     /// Points it at a server, with its keys.
     pub fn at(self, server: &EmbeddedS3) -> Self {
-        self.env("AWS_ACCESS_KEY_ID", embedded::ACCESS_KEY)
-            .secret_key(embedded::SECRET_KEY)
-            .env("AWS_REGION", embedded::REGION_DEFAULT)
+        self.env("AWS_ACCESS_KEY_ID", embedded_s3::ACCESS_KEY)
+            .secret_key(embedded_s3::SECRET_KEY)
+            .env("AWS_REGION", embedded_s3::REGION_DEFAULT)
             .env("AWS_ENDPOINT_URL_S3", server.endpoint())
     }
 

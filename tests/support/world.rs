@@ -21,7 +21,7 @@ use s3_connector_host::state::{MemoryState, StateStore};
 use s3_connector_host::{Ack, Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source};
 use tokio::sync::OnceCell;
 
-use crate::embedded::{self, EmbeddedS3, Versioning};
+use embedded_s3::{EmbeddedS3, Versioning};
 
 pub use bucket::{Allowed, Bucket, Upload, Version};
 pub use handles::{Destination as AnyDestination, Source as AnySource, acked};
@@ -50,23 +50,23 @@ pub struct World {
 impl World {
     /// A world on a plain bucket.
     pub async fn new() -> Self {
-        Self::with(embedded::Options::default()).await
+        Self::with(embedded_s3::Options::default()).await
     }
 
     /// A world on a bucket that keeps versions.
     pub async fn versioned() -> Self {
-        Self::versioned_at(embedded::Clock::system()).await
+        Self::versioned_at(embedded_s3::Clock::system()).await
     }
 
     /// A world on a bucket that keeps versions, by a clock that a case may set.
-    pub async fn versioned_at(clock: embedded::Clock) -> Self {
-        let world = Self::with(embedded::Options { clock, ..embedded::Options::default() }).await;
+    pub async fn versioned_at(clock: embedded_s3::Clock) -> Self {
+        let world = Self::with(embedded_s3::Options { clock, ..embedded_s3::Options::default() }).await;
         world.server.store().set_versioning(BUCKET, Versioning::Enabled).expect("the bucket is there");
         world
     }
 
     /// A world on a store of its own kind.
-    pub async fn with(options: embedded::Options) -> Self {
+    pub async fn with(options: embedded_s3::Options) -> Self {
         let server = EmbeddedS3::start(options).await.expect("a port is free");
         server.store().create_bucket(BUCKET).expect("the store is new");
         Self { server, connector: connector().await }
@@ -75,9 +75,9 @@ impl World {
     /// The settings that reach the bucket.
     pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
         let base = [
-            ("aws.accessKeyId", embedded::ACCESS_KEY),
-            ("aws.secretAccessKey", embedded::SECRET_KEY),
-            ("aws.region", embedded::REGION_DEFAULT),
+            ("aws.accessKeyId", embedded_s3::ACCESS_KEY),
+            ("aws.secretAccessKey", embedded_s3::SECRET_KEY),
+            ("aws.region", embedded_s3::REGION_DEFAULT),
             ("aws.bucket", BUCKET),
             ("aws.endpoint", &self.server.endpoint()),
         ];

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use s3_connector_tests::embedded::{
-    Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Operation, Options, Stage, Store, StoredVersion,
-};
+use embedded_s3::{Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Operation, Options, Stage, Store, StoredVersion};
 
 use crate::chance::Dice;
 use crate::site::PHOTOS;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use s3_connector_tests::embedded::{Operation, Stage};
+use embedded_s3::{Operation, Stage};
 
 use super::trigger::Doom;
 use crate::chance::Dice;

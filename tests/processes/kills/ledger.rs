@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use embedded_s3::{Store, StoredVersion};
 use s3_connector::record::Operation;
-use s3_connector_tests::embedded::{Store, StoredVersion};
 use s3_connector_tests::process::Record;
 
 use super::churn::Line;

@@ -1,6 +1,6 @@
 //! `run` from one bucket to the other, with state.
 
-use s3_connector_tests::embedded::Operation;
+use embedded_s3::Operation;
 
 use super::churn::{self, Churn, Line};
 use super::ledger::Ledger;

@@ -1,7 +1,7 @@
 //! `source --state`, whose stdout is read to where the kill cut it off.
 
+use embedded_s3::Operation;
 use s3_connector::record::json;
-use s3_connector_tests::embedded::Operation;
 use s3_connector_tests::process::{Ended, Record};
 
 use super::churn::{self, Churn, Line};

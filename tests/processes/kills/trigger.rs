@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use s3_connector_tests::embedded::{EmbeddedS3, Filter, Hook, Operation, Stage};
+use embedded_s3::{EmbeddedS3, Filter, Hook, Operation, Stage};
 use s3_connector_tests::process::{Ended, Running};
 use tokio::sync::Notify;
 use tokio::time::timeout;

@@ -11,8 +11,8 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use embedded_s3::{EmbeddedS3, Options, Versioning};
 use s3_connector::record::{Operation, json};
-use s3_connector_tests::embedded::{self, EmbeddedS3, Options, Versioning};
 use s3_connector_tests::parquet;
 use s3_connector_tests::world::{Record, key, payload};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -249,7 +249,7 @@ impl Demo {
             .wait_with_output()
             .await?;
         ensure(output.status.success(), || format!("the source ended with {}", output.status))?;
-        for secret in [embedded::SECRET_KEY, &STANDARD.encode(embedded::SECRET_KEY)] {
+        for secret in [embedded_s3::SECRET_KEY, &STANDARD.encode(embedded_s3::SECRET_KEY)] {
             ensure(!contains(&output.stdout, secret), || "a secret was printed".to_owned())?;
         }
         let lines = output.stdout.split_inclusive(|byte| *byte == b'\n');
@@ -260,9 +260,9 @@ impl Demo {
         let mut command = Command::new(binary());
         command
             .args(["--quiet", name, "--set", &format!("aws.bucket={bucket}")])
-            .env("AWS_ACCESS_KEY_ID", embedded::ACCESS_KEY)
-            .env("AWS_SECRET_ACCESS_KEY", embedded::SECRET_KEY)
-            .env("AWS_REGION", embedded::REGION_DEFAULT)
+            .env("AWS_ACCESS_KEY_ID", embedded_s3::ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", embedded_s3::SECRET_KEY)
+            .env("AWS_REGION", embedded_s3::REGION_DEFAULT)
             .env("AWS_ENDPOINT_URL_S3", self.server.endpoint())
             .kill_on_drop(true);
         command

@@ -18,7 +18,7 @@ use super::handles::{Destination, Source, lift_error};
 use super::native::{NativePorts, Shared};
 use super::remote::Remote;
 use super::signed::Keys;
-use crate::embedded::{self, AccessKey, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire};
+use embedded_s3::{AccessKey, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire};
 
 /// Requests that a real server gets at a time when many objects are stored.
 const PUTS_AT_A_TIME: usize = 32;
@@ -106,7 +106,7 @@ impl Bucket {
     }
 
     /// The embedded store, its clock at the present.
-    fn store(&self) -> &embedded::Store {
+    fn store(&self) -> &embedded_s3::Store {
         if let Ground::Native(shared) = &self.ground {
             shared.now();
         }
@@ -172,8 +172,11 @@ impl Bucket {
             }
             _ => {
                 let versions = self.store().versions(&self.name).expect("the bucket is there");
-                let version =
-                    |v: embedded::StoredVersion| Version { key: v.key, id: v.version_id, is_marker: v.delete_marker };
+                let version = |v: embedded_s3::StoredVersion| Version {
+                    key: v.key,
+                    id: v.version_id,
+                    is_marker: v.delete_marker,
+                };
                 versions.into_iter().map(version).collect()
             }
         }
@@ -290,7 +293,7 @@ impl Bucket {
             access_key: "temporary-access-key".to_owned(),
             secret_key: "temporary-secret-key".to_owned(),
             session_token: Some("temporary-session-token".to_owned()),
-            region: embedded::REGION_DEFAULT.to_owned(),
+            region: embedded_s3::REGION_DEFAULT.to_owned(),
         };
         let known = AccessKey::new(&keys.access_key, &keys.secret_key);
         let token = keys.session_token.clone().unwrap_or_default();
@@ -400,10 +403,10 @@ impl Bucket {
 
 fn embedded_keys() -> Keys {
     Keys {
-        access_key: embedded::ACCESS_KEY.to_owned(),
-        secret_key: embedded::SECRET_KEY.to_owned(),
+        access_key: embedded_s3::ACCESS_KEY.to_owned(),
+        secret_key: embedded_s3::SECRET_KEY.to_owned(),
         session_token: None,
-        region: embedded::REGION_DEFAULT.to_owned(),
+        region: embedded_s3::REGION_DEFAULT.to_owned(),
     }
 }
 

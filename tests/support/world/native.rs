@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::State;
 use super::signed::{Keys, Plain};
-use crate::embedded::EmbeddedS3;
+use embedded_s3::EmbeddedS3;
 
 /// The time of day at which every native world starts.
 const EPOCH_SECONDS: u64 = 1_700_000_000;

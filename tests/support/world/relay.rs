@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use s3_connector_host::egress::upstream::{Connection, Error, HyperUpstream, Upstream, UpstreamBody};
 use s3s::{Body, StdError};
 
-use crate::embedded::{Closed, Wire};
+use embedded_s3::{Closed, Wire};
 
 /// A client that asks a wire before it sends.
 pub(super) struct Relay {

@@ -12,7 +12,7 @@ use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
 use s3_connector_host::environment::Environment;
 
 use super::signed::{Keys, Plain};
-use crate::embedded::{ObjectHeaders, Operation, Versioning};
+use embedded_s3::{ObjectHeaders, Operation, Versioning};
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');

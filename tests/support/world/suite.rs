@@ -19,7 +19,7 @@ use super::native::{Shared, Timeline};
 use super::relay::Relay;
 use super::remote::Remote;
 use super::{BUCKET, connector, load};
-use crate::embedded::{self, EmbeddedS3, Versioning, Wire};
+use embedded_s3::{EmbeddedS3, Versioning, Wire};
 
 /// How long a case may take. Far more than any does; where time is virtual, it passes as soon as all waits.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -102,7 +102,7 @@ pub struct Conditions {
     /// How far the connector's clock is ahead of the store's.
     pub ahead_seconds: i64,
     /// What kind of store it is; the clock is set by the above.
-    pub store: Option<embedded::Options>,
+    pub store: Option<embedded_s3::Options>,
 }
 
 /// The place in a world where a case runs.
@@ -143,7 +143,7 @@ impl Place {
         let (page_size_max, store) = if self.kind == Kind::Real {
             (1000, None)
         } else {
-            let store = embedded::Options { page_size_max: 2, ..embedded::Options::default() };
+            let store = embedded_s3::Options { page_size_max: 2, ..embedded_s3::Options::default() };
             (2, Some(store))
         };
         let bucket =
@@ -182,9 +182,9 @@ impl Place {
 }
 
 fn native(conditions: &Conditions) -> Ground {
-    let clock = embedded::Clock::manual(Timeline::epoch());
+    let clock = embedded_s3::Clock::manual(Timeline::epoch());
     let options = conditions.store.clone().unwrap_or_default();
-    let server = EmbeddedS3::unbound(embedded::Options { clock, ..options });
+    let server = EmbeddedS3::unbound(embedded_s3::Options { clock, ..options });
     server.store().create_bucket(BUCKET).expect("the store is new");
     let timeline = Timeline::new(conditions.is_stopped);
     Ground::Native(Rc::new(Shared::new(server, timeline, conditions.ahead_seconds)))
@@ -193,15 +193,15 @@ fn native(conditions: &Conditions) -> Ground {
 async fn component(conditions: &Conditions) -> Ground {
     let now = SystemTime::now();
     let clock = match conditions.ahead_seconds {
-        0 if !conditions.is_stopped => embedded::Clock::system(),
+        0 if !conditions.is_stopped => embedded_s3::Clock::system(),
         // The host's clock is the machine's, so it is the server's that is off.
         ahead => {
             let by = Duration::from_secs(ahead.unsigned_abs());
-            embedded::Clock::manual(if ahead < 0 { now + by } else { now - by })
+            embedded_s3::Clock::manual(if ahead < 0 { now + by } else { now - by })
         }
     };
     let options = conditions.store.clone().unwrap_or_default();
-    let server = EmbeddedS3::start(embedded::Options { clock, ..options }).await.expect("a port is free");
+    let server = EmbeddedS3::start(embedded_s3::Options { clock, ..options }).await.expect("a port is free");
     server.store().create_bucket(BUCKET).expect("the store is new");
     Ground::Component { server, connector: connector().await }
 }

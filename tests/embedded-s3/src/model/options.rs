@@ -1,0 +1,143 @@
+//! What a server is started with: plain data, which nothing here acts on.
+
+use std::time::Duration;
+
+use super::clock::Clock;
+
+/// The access key of [`Options::default`].
+pub const ACCESS_KEY: &str = "embedded-access-key";
+/// The secret key of [`Options::default`].
+pub const SECRET_KEY: &str = "embedded-secret-key";
+/// The region that a server without [`Options::region`] says it is in.
+pub const REGION_DEFAULT: &str = "us-east-1";
+
+/// Somebody who may sign requests.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// The id that travels with a request.
+    pub access_key: String,
+    /// The secret that signs it.
+    pub secret_key: String,
+    /// For temporary credentials, the token that must travel too.
+    pub session_token: Option<String>,
+}
+
+impl AccessKey {
+    /// Names a key without a session.
+    pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        Self { access_key: access_key.into(), secret_key: secret_key.into(), session_token: None }
+    }
+
+    /// Makes it a temporary key that must come with this token.
+    #[must_use]
+    pub fn session_token(mut self, token: impl Into<String>) -> Self {
+        self.session_token = Some(token.into());
+        self
+    }
+}
+
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKey").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// What a store makes of `If-Match` and `If-None-Match` on writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConditionalWrites {
+    /// It keeps to them, as AWS does.
+    #[default]
+    Honoured,
+    /// It answers 501.
+    Refused,
+    /// It writes whatever they say, as Ceph 16 does in buckets that keep versions.
+    Ignored,
+}
+
+/// What a store makes of `x-amz-checksum-*` on writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksums {
+    /// It holds the body against those that come, as AWS does.
+    #[default]
+    Verified,
+    /// It refuses an object with neither one of them nor `Content-MD5`, as AWS does in buckets with Object Lock.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>
+    Required,
+    /// It answers 501, as stores do that don't know the headers and look at what they don't know.
+    Unknown,
+    /// It answers 400, as others do.
+    Invalid,
+    /// It passes over them.
+    Ignored,
+}
+
+/// How a server behaves; the default is AWS, with one access key.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 takes any free one.
+    pub port: u16,
+    /// Who may sign requests.
+    pub keys: Vec<AccessKey>,
+    /// The region that requests must be signed for; without it any region does.
+    pub region: Option<String>,
+    /// The domain below which host names start with a bucket's name. Path style always works.
+    pub domain: Option<String>,
+    /// What stamps objects and answers.
+    pub clock: Clock,
+    /// Whether listings give times in milliseconds; AWS gives whole seconds, MinIO and Ceph do not.
+    pub milliseconds: bool,
+    /// How many entries a page of a listing has at most, whatever was asked for.
+    pub page_size_max: usize,
+    /// How small a part may be that is not the last.
+    pub part_size_min: u64,
+    /// Whether a multipart object has the time at which its upload was completed, as on MinIO. AWS
+    /// gives the time at which it was created.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
+    pub multipart_time_at_completion: bool,
+    /// What it makes of conditions on writes.
+    pub conditional_writes: ConditionalWrites,
+    /// What it makes of checksums on writes.
+    pub checksums: Checksums,
+    /// Whether ListObjectVersions is served; otherwise it is answered by 501.
+    pub versions_api: bool,
+    /// Whether ListMultipartUploads is served; otherwise it is answered by 501.
+    pub uploads_api: bool,
+    /// The content type given for objects stored without one. AWS gives `binary/octet-stream`;
+    /// without it, the answer has no `Content-Type`.
+    pub content_type_default: Option<String>,
+    /// How long every answer takes at least; [`crate::Faults::set_latency`] changes it later.
+    pub latency: Duration,
+    /// How many requests the log keeps.
+    pub requests_logged_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            keys: vec![AccessKey::new(ACCESS_KEY, SECRET_KEY)],
+            region: None,
+            domain: None,
+            clock: Clock::system(),
+            milliseconds: false,
+            page_size_max: 1000,
+            part_size_min: 5 * 1024 * 1024,
+            multipart_time_at_completion: false,
+            conditional_writes: ConditionalWrites::Honoured,
+            checksums: Checksums::Verified,
+            versions_api: true,
+            uploads_api: true,
+            content_type_default: None,
+            latency: Duration::ZERO,
+            // About a kibibyte each, most of it headers.
+            requests_logged_max: 10_000,
+        }
+    }
+}
+
+impl Options {
+    /// Names the region that the server says it is in.
+    pub(crate) fn region_name(&self) -> &str {
+        self.region.as_deref().unwrap_or(REGION_DEFAULT)
+    }
+}

@@ -1,0 +1,422 @@
+//! All buckets behind one lock, and the way to them without HTTP.
+//!
+//! Tests set a bucket up and look into it here, the API serves requests from here, and both see the
+//! same clock. The rules themselves are the bucket's, the upload's and the listing's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use s3s::dto::ETagCondition;
+
+use super::bucket::{Bucket, Deletion, Stamp, Versioning, WriteCondition, parse_version_id};
+use super::clock::{self, Clock};
+use super::listing::{self, Query};
+use super::options::{ConditionalWrites, Options};
+use super::refusal::Refusal;
+use super::upload::{Part, Upload, parse_part_number};
+use super::version::{Etag, Object, ObjectHeaders, Version, VersionId, hex, md5_of};
+
+#[derive(Debug, Default)]
+struct Buckets {
+    buckets: BTreeMap<String, Bucket>,
+    /// Counts versions and uploads; their ids come from it.
+    number: u64,
+}
+
+/// The server's contents. A clone is a handle on the same contents.
+#[derive(Clone)]
+pub struct Store {
+    state: Arc<RwLock<Buckets>>,
+    options: Arc<Options>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("buckets", &self.buckets()).finish_non_exhaustive()
+    }
+}
+
+/// A version as it is stored, delete markers included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVersion {
+    /// The object's key.
+    pub key: String,
+    /// The version's id, `null` where it has none of its own.
+    pub version_id: String,
+    /// Whether it is the key's current version.
+    pub is_latest: bool,
+    /// Whether it is a delete marker; then body and etag are empty.
+    pub delete_marker: bool,
+    /// The bytes.
+    pub body: Bytes,
+    /// The entity tag, without quotes.
+    pub etag: String,
+    /// The time that S3 calls LastModified.
+    pub last_modified: SystemTime,
+    /// What was stored with it.
+    pub headers: ObjectHeaders,
+}
+
+impl StoredVersion {
+    fn new(key: &str, version: &Version, is_latest: bool) -> Self {
+        let object = version.object.as_ref();
+        Self {
+            key: key.to_owned(),
+            version_id: version.id.text(),
+            is_latest,
+            delete_marker: object.is_none(),
+            body: object.map(|object| object.payload.bytes()).unwrap_or_default(),
+            etag: object.map(|object| object.etag.text()).unwrap_or_default(),
+            last_modified: version.last_modified,
+            headers: object.and_then(|object| object.headers.as_deref().cloned()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What to store, and how.
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    /// The bytes.
+    pub body: Bytes,
+    /// What to store with them.
+    pub headers: ObjectHeaders,
+    /// Another time than the clock's, as a replica has that arrives late.
+    pub last_modified: Option<SystemTime>,
+    /// Refuses unless the current object has this entity tag.
+    pub if_match: Option<String>,
+    /// Refuses if there is a current object.
+    pub if_none_match: bool,
+}
+
+/// An upload that is neither completed nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredUpload {
+    /// The key it will be stored under.
+    pub key: String,
+    /// The upload's id.
+    pub upload_id: String,
+    /// When it was started.
+    pub initiated: SystemTime,
+    /// The numbers of its parts.
+    pub parts: Vec<u16>,
+}
+
+/// For callers without HTTP.
+impl Store {
+    /// Gives the clock that stamps what is stored.
+    pub fn clock(&self) -> Clock {
+        self.options.clock.clone()
+    }
+
+    /// Makes a bucket. Fails with `BucketAlreadyOwnedByYou` if there is one, and with
+    /// `InvalidBucketName` if S3 has no such names, as of less than three letters.
+    pub fn create_bucket(&self, name: &str) -> Result<(), Refusal> {
+        if !s3s::path::check_bucket_name(name) {
+            let message = "The specified bucket is not valid.";
+            return Err(Refusal::new(400, "InvalidBucketName", message));
+        }
+        let created = self.now();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.buckets.contains_key(name) {
+            let message = "Your previous request to create the named bucket succeeded and you \
+                           already own it.";
+            return Err(Refusal::new(409, "BucketAlreadyOwnedByYou", message));
+        }
+        state.buckets.insert(name.to_owned(), Bucket::new(created));
+        Ok(())
+    }
+
+    /// Removes a bucket. Fails with `BucketNotEmpty` while a version or delete marker is in it.
+    pub fn delete_bucket(&self, name: &str) -> Result<(), Refusal> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let bucket = state.buckets.get(name).ok_or_else(Refusal::no_such_bucket)?;
+        if !bucket.objects.is_empty() {
+            let message = "The bucket you tried to delete is not empty";
+            return Err(Refusal::new(409, "BucketNotEmpty", message));
+        }
+        state.buckets.remove(name);
+        Ok(())
+    }
+
+    /// Names the buckets.
+    pub fn buckets(&self) -> Vec<String> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.buckets.keys().cloned().collect()
+    }
+
+    /// Switches versioning. S3 cannot be switched back to [`Versioning::Off`], and neither can this.
+    pub fn set_versioning(&self, bucket: &str, versioning: Versioning) -> Result<(), Refusal> {
+        self.write(bucket, |bucket, _| {
+            if versioning == Versioning::Off && bucket.versioning != Versioning::Off {
+                let message = "The Versioning element must be specified";
+                return Err(Refusal::new(400, "IllegalVersioningConfigurationException", message));
+            }
+            bucket.versioning = versioning;
+            Ok(())
+        })
+    }
+
+    /// Tells whether a bucket keeps versions.
+    pub fn versioning(&self, bucket: &str) -> Result<Versioning, Refusal> {
+        self.read(bucket, |bucket| Ok(bucket.versioning))
+    }
+
+    /// Stores an object.
+    pub fn put(&self, bucket: &str, key: &str, body: impl Into<Bytes>) -> Result<StoredVersion, Refusal> {
+        self.put_with(bucket, key, PutOptions { body: body.into(), ..PutOptions::default() })
+    }
+
+    /// Stores an object with headers, conditions or a time of its own.
+    pub fn put_with(&self, bucket: &str, key: &str, options: PutOptions) -> Result<StoredVersion, Refusal> {
+        let etag = Etag::of(&options.body);
+        let object = Object::new(options.body.into(), etag, options.headers);
+        let if_match = |etag: String| ETagCondition::ETag(s3s::dto::ETag::Strong(etag));
+        let condition = WriteCondition {
+            if_match: options.if_match.map(if_match),
+            if_none_match: options.if_none_match.then_some(ETagCondition::Any),
+        };
+        self.write(bucket, |bucket, stamp| {
+            bucket.check_write(key, &condition)?;
+            let time = options.last_modified.unwrap_or(stamp.time);
+            bucket.put(key, Stamp { time, ..stamp }, object);
+            Ok(StoredVersion::new(key, bucket.current(key).expect("it was just stored"), true))
+        })
+    }
+
+    /// Deletes an object; gives the id of the delete marker where versions are kept.
+    pub fn delete(&self, bucket: &str, key: &str) -> Result<Option<String>, Refusal> {
+        let deletion = self.write(bucket, |bucket, stamp| Ok(bucket.delete(key, stamp)))?;
+        Ok(deletion.version_id.map(VersionId::text))
+    }
+
+    /// Removes one version for good; it need not exist.
+    pub fn delete_version(&self, bucket: &str, key: &str, id: &str) -> Result<(), Refusal> {
+        let id = parse_version_id(id)?;
+        self.write(bucket, |bucket, _| Ok(bucket.delete_version(key, id))).map(|_deletion| ())
+    }
+
+    /// Reads the current object.
+    pub fn get(&self, bucket: &str, key: &str) -> Result<StoredVersion, Refusal> {
+        self.read(bucket, |bucket| bucket.find(key, None).map(|(version, _)| StoredVersion::new(key, version, true)))
+    }
+
+    /// Reads one version; a delete marker is refused with 405, as by S3.
+    pub fn get_version(&self, bucket: &str, key: &str, id: &str) -> Result<StoredVersion, Refusal> {
+        self.read(bucket, |bucket| {
+            let (version, _) = bucket.find(key, Some(id))?;
+            let is_latest = bucket.current(key).is_some_and(|current| current.id == version.id);
+            Ok(StoredVersion::new(key, version, is_latest))
+        })
+    }
+
+    /// Names the keys of the current objects below a prefix, in their order.
+    pub fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<String>, Refusal> {
+        let query = Query { prefix, count_max: usize::MAX, ..Query::default() };
+        self.read(bucket, |bucket| {
+            let page = listing::objects(bucket, query);
+            Ok(page.entries.into_iter().map(|(key, _)| key.to_owned()).collect())
+        })
+    }
+
+    /// Gives all current objects in the order of their keys.
+    pub fn objects(&self, bucket: &str) -> Result<Vec<StoredVersion>, Refusal> {
+        let query = Query { count_max: usize::MAX, ..Query::default() };
+        self.read(bucket, |bucket| {
+            let page = listing::objects(bucket, query);
+            let entries = page.entries.into_iter();
+            Ok(entries.map(|(key, version)| StoredVersion::new(key, version, true)).collect())
+        })
+    }
+
+    /// Gives all versions and delete markers as ListObjectVersions orders them.
+    pub fn versions(&self, bucket: &str) -> Result<Vec<StoredVersion>, Refusal> {
+        let query = Query { count_max: usize::MAX, ..Query::default() };
+        self.read(bucket, |bucket| {
+            let page = listing::versions(bucket, query, None);
+            let entries = page.entries.into_iter();
+            Ok(entries.map(|at| StoredVersion::new(at.key, at.version, at.is_latest)).collect())
+        })
+    }
+
+    /// Starts a multipart upload and gives its id.
+    pub fn begin_upload(&self, bucket: &str, key: &str, headers: ObjectHeaders) -> Result<String, Refusal> {
+        self.write(bucket, |bucket, stamp| {
+            // Ids of one key grow with time, as ListMultipartUploads continues behind an id.
+            let id = format!("{:016x}{}", stamp.number, VersionId::Numbered(stamp.number).text());
+            let uploads = bucket.uploads.entry(key.to_owned()).or_default();
+            uploads.insert(id.clone(), Upload::new(stamp.time, headers));
+            Ok(id)
+        })
+    }
+
+    /// Adds or replaces a part and gives its entity tag.
+    pub fn upload_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        number: u16,
+        body: impl Into<Bytes>,
+    ) -> Result<String, Refusal> {
+        let number = parse_part_number(number.into())?;
+        let body = body.into();
+        let md5 = md5_of(&[&body]);
+        self.write(bucket, |bucket, stamp| {
+            let upload = find_upload(bucket, key, upload_id)?;
+            upload.parts.insert(number, Part { body, md5, last_modified: stamp.time });
+            Ok(hex(&md5))
+        })
+    }
+
+    /// Completes an upload of all its parts, however small they are.
+    pub fn complete_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<StoredVersion, Refusal> {
+        let named = self.write(bucket, |bucket, _| {
+            let parts = find_upload(bucket, key, upload_id)?.parts.iter();
+            Ok(parts.map(|(number, part)| (*number, hex(&part.md5))).collect::<Vec<_>>())
+        })?;
+        self.complete(bucket, key, upload_id, &named, 0, &WriteCondition::default())?;
+        self.get(bucket, key)
+    }
+
+    /// Drops an upload and its parts.
+    pub fn abort_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<(), Refusal> {
+        self.write(bucket, |bucket, _| remove_upload(bucket, key, upload_id))
+    }
+
+    /// Gives the uploads in progress, by key and start.
+    pub fn uploads(&self, bucket: &str) -> Result<Vec<StoredUpload>, Refusal> {
+        let query = Query { count_max: usize::MAX, ..Query::default() };
+        self.read(bucket, |bucket| {
+            let entries = listing::uploads(bucket, query, None).entries.into_iter();
+            let stored = entries.map(|listed| StoredUpload {
+                key: listed.key.to_owned(),
+                upload_id: listed.id.to_owned(),
+                initiated: listed.upload.initiated,
+                parts: listed.upload.parts.keys().copied().collect(),
+            });
+            Ok(stored.collect())
+        })
+    }
+}
+
+/// For the API.
+impl Store {
+    pub(crate) fn new(options: Arc<Options>) -> Self {
+        Self { state: Arc::default(), options }
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Tells the time as objects are stamped with it.
+    pub(crate) fn now(&self) -> SystemTime {
+        clock::truncate(self.options.clock.now(), self.options.milliseconds)
+    }
+
+    pub(crate) fn has_bucket(&self, name: &str) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.buckets.contains_key(name)
+    }
+
+    pub(crate) fn bucket_times(&self) -> Vec<(String, SystemTime)> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.buckets.iter().map(|(name, bucket)| (name.clone(), bucket.created)).collect()
+    }
+
+    pub(crate) fn read<T>(&self, bucket: &str, look: impl FnOnce(&Bucket) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        look(state.buckets.get(bucket).ok_or_else(Refusal::no_such_bucket)?)
+    }
+
+    pub(crate) fn write<T>(
+        &self,
+        bucket: &str,
+        act: impl FnOnce(&mut Bucket, Stamp) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let number = state.number + 1;
+        state.number = number;
+        // Read under the lock, so that within a key time never runs against the order of storing.
+        let time = self.now();
+        let bucket = state.buckets.get_mut(bucket).ok_or_else(Refusal::no_such_bucket)?;
+        act(bucket, Stamp { number, time })
+    }
+
+    /// Stores an object and gives the id that the answer carries.
+    pub(crate) fn put_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+        condition: &WriteCondition,
+    ) -> Result<(Option<String>, SystemTime), Refusal> {
+        let condition = &self.condition_kept(condition)?;
+        self.write(bucket, |bucket, stamp| {
+            bucket.check_write(key, condition)?;
+            let id = bucket.put(key, stamp, object);
+            Ok((bucket.id_sent(id), stamp.time))
+        })
+    }
+
+    /// Deletes a key or a version of it.
+    pub(crate) fn delete_object(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<Deletion, Refusal> {
+        let id = version_id.map(parse_version_id).transpose()?;
+        self.write(bucket, |bucket, stamp| {
+            Ok(match id {
+                Some(id) => bucket.delete_version(key, id),
+                None => bucket.delete(key, stamp),
+            })
+        })
+    }
+
+    /// Completes an upload of the named parts; gives the entity tag and the id to send.
+    pub(crate) fn complete(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload_id: &str,
+        named: &[(u16, String)],
+        part_size_min: u64,
+        condition: &WriteCondition,
+    ) -> Result<(Etag, Option<String>), Refusal> {
+        let condition = &self.condition_kept(condition)?;
+        let at_completion = self.options.multipart_time_at_completion;
+        self.write(bucket, |bucket, stamp| {
+            let upload = find_upload(bucket, key, upload_id)?;
+            let object = upload.assemble(named, part_size_min)?;
+            let time = if at_completion { stamp.time } else { upload.initiated };
+            bucket.check_write(key, condition)?;
+            remove_upload(bucket, key, upload_id)?;
+            let etag = object.etag;
+            let id = bucket.put(key, Stamp { time, ..stamp }, object);
+            Ok((etag, bucket.id_sent(id)))
+        })
+    }
+
+    /// The condition that this store keeps to.
+    fn condition_kept(&self, condition: &WriteCondition) -> Result<WriteCondition, Refusal> {
+        match self.options.conditional_writes {
+            ConditionalWrites::Honoured => Ok(condition.clone()),
+            ConditionalWrites::Refused if condition.is_some() => Err(Refusal::not_implemented()),
+            ConditionalWrites::Refused | ConditionalWrites::Ignored => Ok(WriteCondition::default()),
+        }
+    }
+}
+
+pub(crate) fn find_upload<'b>(bucket: &'b mut Bucket, key: &str, upload_id: &str) -> Result<&'b mut Upload, Refusal> {
+    let uploads = bucket.uploads.get_mut(key);
+    uploads.and_then(|uploads| uploads.get_mut(upload_id)).ok_or_else(Refusal::no_such_upload)
+}
+
+fn remove_upload(bucket: &mut Bucket, key: &str, upload_id: &str) -> Result<(), Refusal> {
+    let uploads = bucket.uploads.get_mut(key).ok_or_else(Refusal::no_such_upload)?;
+    uploads.remove(upload_id).ok_or_else(Refusal::no_such_upload)?;
+    if uploads.is_empty() {
+        bucket.uploads.remove(key);
+    }
+    Ok(())
+}

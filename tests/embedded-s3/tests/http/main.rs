@@ -1,0 +1,7 @@
+//! The server over HTTP, asked by a client that signs for itself and interprets nothing.
+
+mod access;
+mod client;
+mod faults;
+mod lists;
+mod objects;
