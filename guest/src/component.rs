@@ -58,10 +58,10 @@ impl specifier::Guest for Component {
     }
 }
 
-fn parameter(parameter: &config::Parameter) -> specifier::Parameter {
+fn parameter(parameter: config::Parameter) -> specifier::Parameter {
     specifier::Parameter {
         name: parameter.name.to_owned(),
-        description: parameter.description.to_owned(),
+        description: parameter.description,
         type_: match parameter.kind {
             ParameterType::String => specifier::ParameterType::String,
             ParameterType::Int => specifier::ParameterType::Int,
@@ -72,15 +72,15 @@ fn parameter(parameter: &config::Parameter) -> specifier::Parameter {
         secret: parameter.secret,
         validations: parameter
             .validations
-            .iter()
+            .into_iter()
             .map(|validation| match validation {
                 Validation::Required => specifier::Validation::Required,
-                Validation::GreaterThan(bound) => specifier::Validation::GreaterThan(*bound),
-                Validation::LessThan(bound) => specifier::Validation::LessThan(*bound),
+                Validation::GreaterThan(bound) => specifier::Validation::GreaterThan(bound),
+                Validation::LessThan(bound) => specifier::Validation::LessThan(bound),
                 Validation::Inclusion(allowed) => {
-                    specifier::Validation::Inclusion(allowed.iter().map(|a| (*a).to_owned()).collect())
+                    specifier::Validation::Inclusion(allowed.into_iter().map(str::to_owned).collect())
                 }
-                Validation::Regex(pattern) => specifier::Validation::Regex((*pattern).to_owned()),
+                Validation::Regex(pattern) => specifier::Validation::Regex(pattern),
             })
             .collect(),
     }

@@ -10,16 +10,7 @@ use aws_config::profile::{ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::property::PropertiesKey;
 use aws_types::os_shim_internal::{Env, Fs};
-use s3_connector::config::endpoint::domain;
-
-/// The setting of the region.
-const REGION: &str = "aws.region";
-/// The setting of the endpoint.
-const ENDPOINT: &str = "aws.endpoint";
-/// The setting of the bucket's name.
-const BUCKET: &str = "aws.bucket";
-/// The setting of where the bucket's name stands.
-const PATH_STYLE: &str = "aws.forcePathStyle";
+use s3_connector::config::{BUCKET, ENDPOINT, FORCE_PATH_STYLE, REGION, endpoint};
 
 /// The variables by which the AWS crates find configuration files and the profile in use.
 const PROFILE_VARIABLES: [&str; 7] =
@@ -150,8 +141,8 @@ pub async fn fill(
     environment: &Environment,
 ) -> Result<Vec<Filled>, EndpointError> {
     let mut filled = Vec::new();
-    let needs_region = !settings.contains_key(REGION);
-    let needs_endpoint = !settings.contains_key(ENDPOINT);
+    let needs_region = !settings.contains_key(REGION.name);
+    let needs_endpoint = !settings.contains_key(ENDPOINT.name);
     let profile = Profile::read(environment).await;
     let mut set = |setting: &'static str, found: Option<(String, String)>| {
         if let Some((value, origin)) = found {
@@ -160,14 +151,14 @@ pub async fn fill(
         }
     };
     if needs_region {
-        set(REGION, region(environment, &profile));
+        set(REGION.name, region(environment, &profile));
     }
     if needs_endpoint {
-        set(ENDPOINT, endpoint(environment, &profile));
+        set(ENDPOINT.name, configured_endpoint(environment, &profile));
     }
-    let given = match filled.iter().find(|filled| filled.setting == ENDPOINT) {
+    let given = match filled.iter().find(|filled| filled.setting == ENDPOINT.name) {
         Some(filled) => Some(filled.origin.clone()),
-        None => settings.contains_key(ENDPOINT).then(|| format!("setting `{ENDPOINT}`")),
+        None => settings.contains_key(ENDPOINT.name).then(|| format!("setting `{}`", ENDPOINT.name)),
     };
     filled.extend(variant(settings, environment, &profile, given)?);
     Ok(filled)
@@ -200,28 +191,27 @@ fn variant(
         return Err(EndpointError::Custom { asked, given });
     }
     // Without a region nothing can be said yet; that it is missing is said by who reads the settings.
-    let Some(region) = settings.get(REGION).map(|region| region.trim().to_owned()) else {
+    let Some(region) = settings.get(REGION.name).map(|region| region.trim().to_owned()) else {
         return Ok(None);
     };
-    if is_fips && region.starts_with("cn-") {
+    if is_fips && endpoint::partition(&region).name == "aws-cn" {
         return Err(EndpointError::Fips { asked, region });
     }
     let service = if is_fips { "s3-fips" } else { "s3" };
-    let stack = if is_dual_stack { "dualstack." } else { "" };
-    let url = format!("https://{service}.{stack}{region}.{}", domain(&region));
-    settings.insert(ENDPOINT.to_owned(), url);
-    // As without an endpoint: in the host's name, but for dots, which no certificate of AWS covers.
-    let has_dots = settings.get(BUCKET).is_some_and(|name| name.contains('.'));
-    let path_style = settings.entry(PATH_STYLE.to_owned());
-    path_style.or_insert_with(|| has_dots.to_string());
-    Ok(Some(Filled { setting: ENDPOINT, origin: asked }))
+    let stack = if is_dual_stack { ".dualstack" } else { "" };
+    let url = format!("https://{}", endpoint::host(&format!("{service}{stack}"), &region));
+    settings.insert(ENDPOINT.name.to_owned(), url);
+    // As without an endpoint, which `aws.endpoint` would change.
+    let path_style = settings.get(BUCKET.name).is_some_and(|bucket| endpoint::needs_path_style(bucket.trim()));
+    settings.entry(FORCE_PATH_STYLE.name.to_owned()).or_insert_with(|| path_style.to_string());
+    Ok(Some(Filled { setting: ENDPOINT.name, origin: asked }))
 }
 
 fn region(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
     variable(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| profile.value("region"))
 }
 
-fn endpoint(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
+fn configured_endpoint(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
     if environment.is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
         return None;
     }

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use s3_connector::config::BucketConfig;
-use s3_connector::config::endpoint::Endpoint;
+use s3_connector::config::{ACCESS_KEY_ID, BucketConfig, ENDPOINT, SECRET_ACCESS_KEY, SESSION_TOKEN};
 
 use crate::bindings::{specifier, types};
 use crate::component::REDACTED;
@@ -19,14 +18,9 @@ use crate::environment::{self, EndpointError, Environment, Filled};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::state::LastPlace;
 
-const ACCESS_KEY_ID: &str = "aws.accessKeyId";
-const SECRET_ACCESS_KEY: &str = "aws.secretAccessKey";
-const SESSION_TOKEN: &str = "aws.sessionToken";
-const ENDPOINT: &str = "aws.endpoint";
-
 /// Every setting that this host takes credentials from. No component gets their values, whatever its specification
 /// says of them.
-const SECRETS: [&str; 3] = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
+const SECRETS: [&str; 3] = [ACCESS_KEY_ID.name, SECRET_ACCESS_KEY.name, SESSION_TOKEN.name];
 
 /// A name that is so many letters away from one of [`SECRETS`] is that one, misspelt: its value is a key all the
 /// same. No other setting of an S3 connector comes that near.
@@ -90,7 +84,7 @@ impl Prepared {
                 let secret = self.secrets.contains(name);
                 let value = match name.as_str() {
                     _ if secret => REDACTED.to_owned(),
-                    ENDPOINT => without_user(value),
+                    name if name == ENDPOINT.name => without_user(value),
                     _ => value.clone(),
                 };
                 (name.clone(), value)
@@ -103,33 +97,26 @@ impl Prepared {
         if let Some(refused) = &self.refused {
             return Err(invalid(refused.to_string()));
         }
-        let get = |name: &str| self.settings.get(name).map(|value| value.trim());
-        let required = |name: &str| get(name).ok_or_else(|| invalid(format!("setting `{name}` is required")));
-        let (bucket, region) = (required("aws.bucket")?, required("aws.region")?);
-        let path_style = get("aws.forcePathStyle").map(|text| text.starts_with(['1', 't', 'T']));
-        let endpoint = Endpoint::new(get(ENDPOINT), path_style, region, bucket)
-            .map_err(|why| invalid(format!("setting `aws.endpoint` must be {why}")))?;
-        // The prefix is a plain string, spaces and all.
-        let prefix = self.settings.get("prefix").cloned().unwrap_or_default();
+        let bucket = BucketConfig::parse(&self.settings).map_err(|error| invalid(error.message))?;
         let policy = Policy::new(PolicyInput {
             role,
-            scheme: if endpoint.tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP },
-            authority: endpoint.authority.clone(),
-            addressing: if endpoint.path_style { Addressing::Path } else { Addressing::VirtualHost },
+            scheme: if bucket.endpoint.tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP },
+            authority: bucket.endpoint.authority.clone(),
+            addressing: if bucket.endpoint.path_style { Addressing::Path } else { Addressing::VirtualHost },
             base_path: String::new(),
-            bucket: bucket.to_owned(),
-            prefix: prefix.clone(),
+            bucket: bucket.bucket.clone(),
+            prefix: bucket.prefix.clone(),
         })
         .map_err(|error| invalid(with_causes(&error)))?;
+        let key = |name: &str| self.settings.get(name).map(|value| value.trim());
         let credentials = Credentials::choose(
-            get(ACCESS_KEY_ID),
-            get(SECRET_ACCESS_KEY),
-            get(SESSION_TOKEN),
-            ChainInput { environment: self.environment.clone(), region: Some(region.to_owned()) },
+            key(ACCESS_KEY_ID.name),
+            key(SECRET_ACCESS_KEY.name),
+            key(SESSION_TOKEN.name),
+            ChainInput { environment: self.environment.clone(), region: Some(bucket.region.clone()) },
         )
         .map_err(|error| invalid(with_causes(&error)))?;
-        let egress = Egress::new(policy, Signer::new(region), credentials.clone(), upstream);
-        let bucket = BucketConfig { bucket: bucket.to_owned(), region: region.to_owned(), endpoint, prefix };
+        let egress = Egress::new(policy, Signer::new(&bucket.region), credentials.clone(), upstream);
         Ok(Reach { bucket, egress, credentials, state_place: self.state_place.clone() })
     }
 }
@@ -214,6 +201,8 @@ async fn explain(error: Error, reasons: Reasons, egress: &Egress, credentials: &
 
 #[cfg(test)]
 mod tests {
+    use s3_connector::config::endpoint::Url;
+
     use super::*;
 
     fn parameter(name: &str, secret: bool) -> specifier::Parameter {
@@ -269,8 +258,7 @@ mod tests {
             ("u:p@store", "redacted@store"),
         ] {
             assert_eq!(without_user(url), shown);
-            let of = |url| Endpoint::new(Some(url), None, "us-east-1", "bucket");
-            assert_eq!(of(url).is_err(), of(shown).is_err(), "{url}");
+            assert_eq!(Url::parse(url).is_err(), Url::parse(shown).is_err(), "{url}");
         }
     }
 }

@@ -55,9 +55,9 @@ pub(crate) const SHARED: [(&str, &str); 11] = [
 ];
 
 /// Fails unless each setting that can be malformed is among these.
-pub(crate) fn cover<'a>(parameters: impl Iterator<Item = &'a Parameter>, malformed: &[(&str, &str)]) {
+pub(crate) fn cover(parameters: impl Iterator<Item = Parameter>, malformed: &[(&str, &str)]) {
     // Any text does for these.
-    let is_free = |p: &&Parameter| p.secret || p.name == "prefix";
+    let is_free = |p: &Parameter| p.secret || p.name == "prefix";
     for parameter in parameters.filter(|p| !is_free(p)) {
         let is_covered = malformed.iter().any(|(name, _)| *name == parameter.name);
         assert!(is_covered, "nothing malformed for {}", parameter.name);

@@ -1,13 +1,16 @@
-//! Where a bucket's requests go: scheme, authority and the way the bucket is addressed.
-//!
-//! Whether a request may go there is the host's policy, which derives the same from the same settings.
+//! Owns where a bucket's requests go: scheme, authority and the way the bucket is addressed; and the partitions of AWS.
+//! Leaves whether a request may go there to the host's policy, which takes the same values.
+
+use std::borrow::Cow;
+
+use super::setting::{Kind, Validation};
 
 /// How to reach a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Whether TLS is spoken.
     pub tls: bool,
-    /// Host, and port where one was given. In virtual-host style the bucket leads it.
+    /// Host, and port where one was given. In virtual-host style it begins with the bucket.
     pub authority: String,
     /// Whether the bucket is the first segment of the path.
     pub path_style: bool,
@@ -17,51 +20,71 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Derives the endpoint from the settings.
-    ///
-    /// # Errors
-    ///
-    /// What is expected of `aws.endpoint` instead, to follow "must be".
-    pub fn new(url: Option<&str>, path_style: Option<bool>, region: &str, bucket: &str) -> Result<Self, &'static str> {
-        let (tls, host, display, path_style) = match url {
-            Some(url) => {
-                let (tls, host) = split(url)?;
-                (tls, host.to_owned(), url.trim_end_matches('/').to_owned(), path_style.unwrap_or(true))
-            }
-            None => {
-                let host = format!("s3.{region}.{}", domain(region));
-                // A dot in the bucket's name would need a certificate for a name two levels down.
-                let path_style = path_style.unwrap_or(bucket.contains('.'));
-                (true, host.clone(), format!("https://{host}"), path_style)
-            }
+    pub fn new(url: Option<&Url>, path_style: Option<bool>, region: &str, bucket: &str) -> Self {
+        let (tls, host, path_style) = match url {
+            Some(url) => (url.tls, url.host.clone(), path_style.unwrap_or(true)),
+            None => (true, host("s3", region), path_style.unwrap_or_else(|| needs_path_style(bucket))),
         };
+        let display = format!("{}://{host}", if tls { "https" } else { "http" });
         let authority = if path_style { host } else { format!("{bucket}.{host}") };
-        Ok(Self { tls, authority, path_style, display })
+        Self { tls, authority, path_style, display }
     }
 }
 
-/// Partitions of AWS with a domain of their own, by how the names of their regions begin
-/// ([as in the AWS CLI](https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json)). The regions of
-/// `us-gov` are below the common one.
-const DOMAINS: [(&str, &str); 6] = [
-    ("cn-", "amazonaws.com.cn"),
-    ("eusc-", "amazonaws.eu"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("us-isof-", "csp.hci.ic.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
+/// The host of a service of AWS's S3 (`s3`, `s3-fips.dualstack`…) in a region.
+pub fn host(service: &str, region: &str) -> String {
+    format!("{service}.{region}.{}", partition(region).domain)
+}
+
+/// Whether AWS's certificates leave out a bucket's host name: a dot would need a name two levels down.
+pub fn needs_path_style(bucket: &str) -> bool {
+    bucket.contains('.')
+}
+
+/// A part of AWS with identities, a domain and regions of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// How the names of its regions begin.
+    regions: &'static str,
+    /// Its name in ARNs.
+    pub name: &'static str,
+    /// The domain of its endpoints.
+    pub domain: &'static str,
+}
+
+const fn part(regions: &'static str, name: &'static str, domain: &'static str) -> Partition {
+    Partition { regions, name, domain }
+}
+
+/// The partitions of AWS
+/// ([as in the AWS CLI](https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json)); the last one has all
+/// other regions.
+pub(super) const PARTITIONS: [Partition; 8] = [
+    part("cn-", "aws-cn", "amazonaws.com.cn"),
+    part("eusc-", "aws-eusc", "amazonaws.eu"),
+    part("us-gov-", "aws-us-gov", "amazonaws.com"),
+    part("us-iso-", "aws-iso", "c2s.ic.gov"),
+    part("us-isob-", "aws-iso-b", "sc2s.sgov.gov"),
+    part("us-isof-", "aws-iso-f", "csp.hci.ic.gov"),
+    part("eu-isoe-", "aws-iso-e", "cloud.adc-e.uk"),
+    part("", "aws", "amazonaws.com"),
 ];
+
+/// The partition of AWS that a region is in.
+pub fn partition(region: &str) -> Partition {
+    let found = PARTITIONS.iter().find(|partition| region.starts_with(partition.regions));
+    *found.expect("the last partition has all regions")
+}
 
 /// The domain of AWS that a region is in.
 pub fn domain(region: &str) -> &'static str {
-    let own = DOMAINS.iter().find(|(begin, _)| region.starts_with(begin));
-    own.map_or("amazonaws.com", |(_, domain)| domain)
+    partition(region).domain
 }
 
 /// The region in the name of an endpoint of AWS, with or without a bucket: `b.s3.eu-west-1.amazonaws.com`, or
 /// `b.s3-eu-west-1.amazonaws.com`, as S3 writes them in its answers.
 pub fn region_of(host: &str) -> Option<&str> {
-    let domains = DOMAINS.iter().map(|(_, domain)| *domain);
-    let place = domains.chain(["amazonaws.com"]).find_map(|domain| host.strip_suffix(domain)?.strip_suffix('.'))?;
+    let place = PARTITIONS.iter().find_map(|partition| host.strip_suffix(partition.domain)?.strip_suffix('.'))?;
     let (before, region) = place.rsplit_once(['.']).unwrap_or(("", place));
     let is_service = |name: &str| before == name || before.ends_with(&format!(".{name}"));
     match region.strip_prefix("s3-") {
@@ -73,31 +96,75 @@ pub fn region_of(host: &str) -> Option<&str> {
     }
 }
 
-fn split(url: &str) -> Result<(bool, &str), &'static str> {
-    let (tls, rest) = match url.split_once("://") {
-        Some(("https", rest)) => (true, rest),
-        Some(("http", rest)) => (false, rest),
-        _ => return Err("a URL that begins with http:// or https://"),
-    };
-    if rest.contains('@') {
-        return Err("a URL without a user: keys are settings of their own");
-    }
-    let host = rest.strip_suffix('/').unwrap_or(rest);
-    if host.contains(['/', '?', '#']) {
-        return Err("a URL without a path");
-    }
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
-        _ => (host, None),
-    };
-    let named = !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
-        && (name.starts_with('[') || !name.contains(':'));
-    if !named || port.is_some_and(|p| p.parse::<u16>().is_err()) {
-        return Err("a URL such as http://127.0.0.1:9000");
-    }
-    Ok((tls, host))
+/// The URL of a store, as `aws.endpoint` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    tls: bool,
+    host: String,
 }
+
+impl Url {
+    /// Parses a URL of scheme, host and port.
+    ///
+    /// # Errors
+    ///
+    /// What is expected instead, to follow "must be".
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        let (tls, rest) = match url.split_once("://") {
+            Some(("https", rest)) => (true, rest),
+            Some(("http", rest)) => (false, rest),
+            _ => return Err("a URL that begins with http:// or https://"),
+        };
+        if rest.contains('@') {
+            return Err("a URL without a user: keys are settings of their own");
+        }
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        if host.contains(['/', '?', '#']) {
+            return Err("a URL without a path");
+        }
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+            _ => (host, None),
+        };
+        let of = |name: &str, signs: &[u8]| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || signs.contains(&b))
+        };
+        let is_name = match name.strip_prefix('[') {
+            Some(address) => address.strip_suffix(']').is_some_and(|address| of(address, b":.")),
+            None => of(name, b"-._"),
+        };
+        let is_port = |port: &str| {
+            (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+        };
+        if !is_name || !port.is_none_or(is_port) {
+            return Err("a URL such as http://127.0.0.1:9000");
+        }
+        Ok(Self { tls, host: host.to_owned() })
+    }
+}
+
+/// The kind of `aws.endpoint`.
+pub struct EndpointUrl;
+
+impl Kind<Url> for EndpointUrl {
+    fn parse(&self, text: &str) -> Result<Url, Cow<'static, str>> {
+        Url::parse(text).map_err(Cow::Borrowed)
+    }
+
+    /// All of the form; that a port is at most 65535 is left out.
+    fn validations(&self) -> Vec<Validation> {
+        vec![Validation::Regex(r"^https?://([A-Za-z0-9._-]+|\[[A-Za-z0-9:.]+\])(:[0-9]{1,5})?/?$".to_owned())]
+    }
+
+    /// The part before an `@` may be a password.
+    fn shown<'a>(&self, text: &'a str) -> &'a str {
+        text.rsplit_once('@').map_or(text, |(_, host)| host)
+    }
+}
+
+/// Regular expressions that a bucket's name matches, all of them: letters, digits, dots that don't follow each other,
+/// hyphens and underscores; and its length.
+pub const BUCKET_PATTERNS: &[&str] = &[r"^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$", "^.{3,255}$"];
 
 /// Checks a bucket's name: the [rules](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)
 /// that keep it from being anything but one path segment or host label; the rest is the store's to refuse.
@@ -118,13 +185,16 @@ pub fn check_bucket(bucket: &str) -> Result<(), &'static str> {
     }
 }
 
+/// A regular expression that a region's name matches.
+pub const REGION_PATTERNS: &[&str] = &["^[A-Za-z0-9-]{1,63}$"];
+
 /// Checks a region's name.
 ///
 /// # Errors
 ///
 /// What is expected instead, to follow "must be".
 pub fn check_region(region: &str) -> Result<(), &'static str> {
-    if region.len() <= 63 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+    if (1..=63).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         Ok(())
     } else {
         Err("a region such as us-east-1")
@@ -136,7 +206,8 @@ mod tests {
     use super::*;
 
     fn new(url: Option<&str>, path_style: Option<bool>, bucket: &str) -> (bool, String, bool) {
-        let endpoint = Endpoint::new(url, path_style, "eu-west-1", bucket).expect("a good endpoint");
+        let url = url.map(|url| Url::parse(url).expect("a good endpoint"));
+        let endpoint = Endpoint::new(url.as_ref(), path_style, "eu-west-1", bucket);
         (endpoint.tls, endpoint.authority, endpoint.path_style)
     }
 
@@ -160,7 +231,7 @@ mod tests {
             ("us-isof-south-1", "s3.us-isof-south-1.csp.hci.ic.gov"),
             ("eu-isoe-west-1", "s3.eu-isoe-west-1.cloud.adc-e.uk"),
         ] {
-            let endpoint = Endpoint::new(None, None, region, "logs").expect("a good endpoint");
+            let endpoint = Endpoint::new(None, None, region, "logs");
             assert_eq!(endpoint.authority, format!("logs.{host}"));
             assert_eq!(endpoint.display, format!("https://{host}"));
             assert_eq!(region_of(&endpoint.authority), Some(region));
@@ -189,7 +260,7 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused() {
         for url in ["minio:9000", "ftp://x", "http://", "http://a/b", "http://u@h", "http://h:port", "http://a b"] {
-            assert!(Endpoint::new(Some(url), None, "r", "b").is_err(), "{url}");
+            assert!(Url::parse(url).is_err(), "{url}");
         }
     }
 

@@ -1,21 +1,13 @@
-//! The identity of a store: one name for all the addresses by which it is reached.
+//! Owns the identity of a store: one name for all the addresses by which it is reached. Leaves where requests go to
+//! `endpoint`.
 //!
 //! Saved state and positions are bound to it, so that another store with a bucket of the same name is not taken for
-//! the one that they are of. Where requests go is `endpoint`'s.
+//! the one that they belong to.
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, PARTITIONS};
 
-/// Domains under which AWS keeps S3, by partition.
-const AWS_DOMAINS: [&str; 8] = [
-    "amazonaws.com",
-    "amazonaws.com.cn",
-    "amazonaws.eu",
-    "api.aws",
-    "c2s.ic.gov",
-    "sc2s.sgov.gov",
-    "cloud.adc-e.uk",
-    "csp.hci.ic.gov",
-];
+/// The domain of AWS's endpoints for both stacks that is not a partition's.
+const OTHER_DOMAIN: &str = "api.aws";
 
 /// Names the store behind an endpoint: its host, and a port that is not its scheme's own. Of AWS, the region: its
 /// regional, global, dual-stack, FIPS and private addresses lead to the same buckets.
@@ -33,7 +25,7 @@ pub fn of(endpoint: &Endpoint, region: &str, bucket: &str) -> String {
 
 fn is_aws(host: &str) -> bool {
     let is_s3 = |service: &str| service.split('.').any(|label| label == "s3" || label.starts_with("s3-"));
-    AWS_DOMAINS.iter().any(|domain| {
+    PARTITIONS.iter().map(|partition| partition.domain).chain([OTHER_DOMAIN]).any(|domain| {
         let service = host.strip_suffix(domain).and_then(|s| s.strip_suffix('.'));
         service.is_some_and(is_s3)
     })
@@ -41,10 +33,12 @@ fn is_aws(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::Url;
     use super::*;
 
     fn identity(url: Option<&str>, path_style: Option<bool>, region: &str) -> String {
-        let endpoint = Endpoint::new(url, path_style, region, "Logs").expect("a good endpoint");
+        let url = url.map(|url| Url::parse(url).expect("a good endpoint"));
+        let endpoint = Endpoint::new(url.as_ref(), path_style, region, "Logs");
         of(&endpoint, region, "Logs")
     }
 

@@ -199,7 +199,7 @@ mod tests {
     use futures_util::future;
 
     use super::*;
-    use crate::config::{BucketConfig, endpoint::Endpoint};
+    use crate::config::BucketConfig;
     use crate::model::{Bucket, Model, Reply, Stored};
     use crate::ports::Clock;
     use crate::ports::{Method, Request};
@@ -232,12 +232,14 @@ mod tests {
     }
 
     fn uploader(model: &Model) -> Uploader<Model> {
-        let config = BucketConfig {
-            bucket: "b1x".to_owned(),
-            region: "us-east-1".to_owned(),
-            endpoint: Endpoint::new(Some("http://store:9000"), None, "us-east-1", "b1x").expect("a good endpoint"),
-            prefix: "a/".to_owned(),
-        };
+        let settings = [
+            ("aws.bucket", "b1x"),
+            ("aws.region", "us-east-1"),
+            ("aws.endpoint", "http://store:9000"),
+            ("prefix", "a/"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let config = BucketConfig::parse(&settings).expect("good settings");
         Uploader::new(model.clone(), Client::new(model.clone(), config))
     }
 

@@ -82,15 +82,11 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::endpoint::Endpoint;
 
     fn config(url: Option<&str>) -> BucketConfig {
-        BucketConfig {
-            bucket: "logs".to_owned(),
-            region: "us-east-1".to_owned(),
-            endpoint: Endpoint::new(url, None, "us-east-1", "logs").expect("a good endpoint"),
-            prefix: String::new(),
-        }
+        let settings = [("aws.bucket", "logs"), ("aws.region", "us-east-1"), ("aws.endpoint", url.unwrap_or_default())];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        BucketConfig::parse(&settings).expect("good settings")
     }
 
     fn path(url: Option<&str>, key: Option<&str>) -> String {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::future;
 
 use super::*;
-use crate::config::endpoint::Endpoint;
 use crate::error::ErrorKind;
 use crate::model::{Model, Reply, START};
 use crate::ports::{Clock as _, Level};
@@ -21,14 +20,10 @@ fn client(mut server: impl FnMut(usize) -> Reply + 'static) -> (Model, Client<Mo
         count += 1;
         server(count - 1)
     });
-    let endpoint = Endpoint::new(Some("http://store:9000"), None, "us-east-1", "b1x");
-    let config = BucketConfig {
-        bucket: "b1x".to_owned(),
-        region: "us-east-1".to_owned(),
-        endpoint: endpoint.expect("a good endpoint"),
-        prefix: "in/".to_owned(),
-    };
-    (model.clone(), Client::new(model, config))
+    let settings =
+        [("aws.bucket", "b1x"), ("aws.region", "us-east-1"), ("aws.endpoint", "http://store:9000"), ("prefix", "in/")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    (model.clone(), Client::new(model, BucketConfig::parse(&settings).expect("good settings")))
 }
 
 fn document(root: &str, content: &str) -> Reply {

@@ -144,10 +144,12 @@ fn host_and_port(endpoint: &Endpoint) -> (String, u16) {
 
 #[cfg(test)]
 mod tests {
+    use s3_connector::config::endpoint::Url;
+
     use super::*;
 
     fn endpoint(url: &str) -> Endpoint {
-        Endpoint::new(Some(url), None, "us-east-1", "logs").unwrap()
+        Endpoint::new(Some(&Url::parse(url).unwrap()), None, "us-east-1", "logs")
     }
 
     #[test]

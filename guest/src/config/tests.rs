@@ -1,0 +1,359 @@
+//! Owns what settings take and refuse, and that what the specification exports agrees with it.
+
+use super::*;
+
+fn settings(pairs: &[(&str, &str)]) -> Settings {
+    let base = [("aws.region", "us-east-1"), ("aws.bucket", "b1x"), ("format", "json")];
+    base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+}
+
+fn source(pairs: &[(&str, &str)]) -> Result<SourceConfig> {
+    let mut settings = settings(pairs);
+    settings.remove("format");
+    SourceConfig::parse(&settings)
+}
+
+#[test]
+fn defaults_are_those_of_the_specification() {
+    let config = source(&[]).expect("parses");
+    assert_eq!(config.polling_period, Duration::from_secs(1));
+    assert_eq!(config.lookback, Duration::from_secs(300));
+    assert_eq!(config.concurrency, 64);
+    assert_eq!(config.bucket.endpoint.authority, "b1x.s3.us-east-1.amazonaws.com");
+    let config = DestinationConfig::parse(&settings(&[])).expect("parses");
+    assert_eq!((config.buffer_records_max, config.buffer_bytes_max), (1000, 16 << 20));
+    assert_eq!(config.buffer_delay, Duration::from_secs(5));
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let error = source(&[("pollingPeriod", "0"), ("aws.buckett", "x"), ("concurrency", "many")]);
+    let message = error.expect_err("must be refused").message;
+    for part in ["`pollingPeriod` is `0`", "did you mean `aws.bucket`", "`concurrency` is `many`"] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+}
+
+#[test]
+fn each_setting_is_checked() {
+    for (name, value, expected) in [
+        ("pollingPeriod", "-1s", "greater than 0"),
+        ("pollingPeriod", "soon", "a duration"),
+        ("concurrency", "0", "from 1 to 512"),
+        ("aws.forcePathStyle", "perhaps", "true or false"),
+        ("aws.endpoint", "minio:9000", "http"),
+        ("aws.bucket", "a/b", "bucket"),
+        ("aws.region", "us east", "region"),
+        ("wholly.else", "x", "known are"),
+    ] {
+        let message = source(&[(name, value)]).expect_err(name).message;
+        assert!(message.contains(name) && message.contains(expected), "{name}={value}: {message}");
+    }
+    for (name, value) in [
+        ("bufferSize", "0"),
+        ("bufferSize", "100001"),
+        ("bufferBytes", "0"),
+        ("bufferBytes", "1TiB"),
+        ("bufferDelay", "x"),
+        ("format", "csv"),
+    ] {
+        let message = DestinationConfig::parse(&settings(&[(name, value)])).expect_err(name).message;
+        assert!(message.contains(name), "{name}={value}: {message}");
+    }
+}
+
+#[test]
+fn bounds_are_told_whatever_else_is_checked() {
+    let setting = Setting { secret: true, ..Setting::required("pin", &Int { min: 3, max: 9 }, "A number.") };
+    for value in ["2", "10", "-1", "99999999999"] {
+        let problem = setting.check(Some(value)).expect_err(value);
+        assert!(problem.ends_with("must be a whole number from 3 to 9"), "{problem}");
+    }
+    for value in ["3", "9"] {
+        assert_eq!(setting.check(Some(value)), Ok(Some(value.to_owned())));
+    }
+    let (low, high) = (Validation::GreaterThan(2.0), Validation::LessThan(10.0));
+    assert_eq!(setting.parameter().validations, [Validation::Required, low, high]);
+}
+
+#[test]
+fn a_refused_secret_is_not_shown() {
+    let setting = Setting { secret: true, ..Setting::required("pin", &Int { min: 3, max: 9 }, "A number.") };
+    let problem = setting.check(Some("12345")).expect_err("is out of range");
+    assert_eq!(problem, "setting `pin` must be a whole number from 3 to 9");
+}
+
+#[test]
+fn a_missing_setting_says_how_to_give_it() {
+    let error = SourceConfig::parse(&Settings::new()).expect_err("must be refused");
+    assert!(error.message.contains("`aws.region` is required; set it or AWS_REGION"), "{error}");
+    assert!(error.message.contains("`aws.bucket` is required"), "{error}");
+    let error = DestinationConfig::parse(&Settings::new()).expect_err("must be refused");
+    assert!(error.message.contains("`format` is required; it is one of json, parquet"), "{error}");
+}
+
+#[test]
+fn a_bucket_is_read_from_among_other_settings() {
+    let mut settings = settings(&[("aws.forcePathStyle", "t"), ("prefix", " a "), ("no.such.setting", "x")]);
+    let bucket = BucketConfig::parse(&settings).expect("parses");
+    assert_eq!((bucket.bucket.as_str(), bucket.prefix.as_str()), ("b1x", " a "));
+    assert!(bucket.endpoint.path_style);
+    settings.insert("aws.forcePathStyle".to_owned(), "tea".to_owned());
+    settings.remove("aws.region");
+    let message = BucketConfig::parse(&settings).expect_err("must be refused").message;
+    assert!(message.contains("`aws.forcePathStyle` is `tea`") && message.contains("`aws.region`"), "{message}");
+}
+
+#[test]
+fn a_prefix_keeps_its_spaces() {
+    assert_eq!(source(&[("prefix", " a b ")]).expect("parses").bucket.prefix, " a b ");
+}
+
+#[test]
+fn a_prefix_that_is_a_path_or_a_glob_is_doubted() {
+    for (prefix, meant) in [("/2024/", "`2024/`"), ("2024/*.txt", "`2024/`"), ("/a/b?", "`a/b`"), ("*", "``")] {
+        let doubt = doubt_prefix(prefix).expect(prefix);
+        assert!(doubt.ends_with(&format!("{meant} was probably meant")), "{doubt}");
+    }
+    for prefix in ["", "2024/", "a b", "[x]"] {
+        assert_eq!(doubt_prefix(prefix), None, "{prefix}");
+    }
+}
+
+#[test]
+fn descriptions_and_names_are_there_and_unique() {
+    for parameters in [source_parameters().collect::<Vec<_>>(), destination_parameters().collect()] {
+        let mut names: Vec<_> = parameters.iter().map(|p| p.name).collect();
+        assert!(parameters.iter().all(|p| p.description.ends_with('.')));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), parameters.len());
+    }
+}
+
+/// Whether an engine that goes by the specification alone takes a value.
+fn engine_takes(parameter: &Parameter, text: &str) -> bool {
+    let number = text.parse::<i64>().ok().map(|number| number as f64);
+    let is_typed = match parameter.kind {
+        // An engine's own check of Go's syntax is no stricter than the patterns.
+        ParameterType::String | ParameterType::Duration => true,
+        ParameterType::Int => number.is_some(),
+        ParameterType::Bool => setting::BOOLS.iter().any(|(_, spellings)| spellings.contains(&text)),
+    };
+    is_typed
+        && parameter.validations.iter().all(|validation| match validation {
+            Validation::Required => !text.is_empty(),
+            Validation::GreaterThan(bound) => number.is_some_and(|number| number > *bound),
+            Validation::LessThan(bound) => number.is_some_and(|number| number < *bound),
+            Validation::Inclusion(choices) => choices.contains(&text),
+            Validation::Regex(pattern) => regex_lite::Regex::new(pattern).expect(pattern).is_match(text),
+        })
+}
+
+/// Values that are taken, values that are refused, and values that only the parser refuses: for a bound that the contract
+/// has no words for.
+struct Examples {
+    setting: &'static dyn Described,
+    taken: &'static [&'static str],
+    refused: &'static [&'static str],
+    beyond: &'static [&'static str],
+}
+
+const DURATIONS: (&[&str], &[&str], &[&str]) = (
+    &["1s", "1m30s", "1.5h", ".5s", "1.s", "+2s", "3000µs", "3000μs", "100ms", "1us", "1ns", "0h1s", "007s"],
+    &[
+        "0", "0s", "0.0s", "+0", "-1s", "1", "s", ".s", "1d", "1s2", "1..5s", "1.2.3s", "++1s", "1 s", "1S", "soon",
+        "1s\n",
+    ],
+    &["9999999h", "0.1ns", "99999999999999999999999s"],
+);
+
+const EXAMPLES: &[Examples] = &[
+    Examples { setting: &ACCESS_KEY_ID, taken: &["AKIA", "redacted"], refused: &[], beyond: &[] },
+    Examples { setting: &SECRET_ACCESS_KEY, taken: &["s/+="], refused: &[], beyond: &[] },
+    Examples { setting: &SESSION_TOKEN, taken: &["t=="], refused: &[], beyond: &[] },
+    Examples {
+        setting: &REGION,
+        taken: &["us-east-1", "auto", "EU", "-"],
+        refused: &[
+            "us east",
+            "../region",
+            "us.east",
+            "é",
+            "0123456789012345678901234567890123456789012345678901234567890123",
+        ],
+        beyond: &[],
+    },
+    Examples {
+        setting: &BUCKET,
+        taken: &["b1x", "my-bucket.logs_2", "Logs", "abc.", "a--"],
+        refused: &["a/b", "...", "a b", "ab", "a..b", ".ab", "-ab", "_ab", "a?b", "a%2fb", "user@host", "abé", "abc\n"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &ENDPOINT,
+        taken: &[
+            "http://127.0.0.1:9000",
+            "https://r2.dev/",
+            "http://[::1]:9000",
+            "http://[::1]/",
+            "https://a_b-c",
+            "http://h:0",
+        ],
+        refused: &[
+            "minio:9000",
+            "ftp://minio",
+            "http://",
+            "http://a/b",
+            "http://u@h",
+            "http://u:p@h",
+            "http://h:port",
+            "http://a b",
+            "HTTP://h",
+            "http://h:",
+            "http://h:+80",
+            "http://h:123456",
+            "http://a:b:1",
+            "http://[::1",
+            "http://::1]",
+            "http://[]",
+            "http://h?",
+            "http://h#",
+            "http://h//",
+            "http:///",
+            "https:/h",
+            " http://h",
+        ],
+        beyond: &["http://h:65536"],
+    },
+    Examples {
+        setting: &FORCE_PATH_STYLE,
+        taken: &["true", "false", "1", "0", "t", "F", "True", "FALSE"],
+        refused: &["perhaps", "yes", "tRUE", "tea", "2"],
+        beyond: &[],
+    },
+    Examples { setting: &PREFIX, taken: &["a/", " a b ", "*"], refused: &[], beyond: &[] },
+    Examples { setting: &POLLING_PERIOD, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
+    Examples { setting: &LOOKBACK, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
+    Examples {
+        setting: &CONCURRENCY,
+        taken: &["1", "64", "512", "+5", "007"],
+        refused: &["0", "513", "-1", "many", "1.5", "1e2", "99999999999999999999", " 1"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &UNREADABLE,
+        taken: &["stop", "skip"],
+        refused: &["Stop", "perhaps", "stop,skip"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &OBJECT_BYTES,
+        taken: &["1", "4096", "2k", "2K", "16mib", "5mb", "1 GiB", "1  g", "7B", "7b", "007MiB", "999999GB"],
+        refused: &[
+            "0",
+            "0MiB",
+            "large",
+            "MiB",
+            "-1",
+            "+1",
+            "1.5MiB",
+            "1TiB",
+            "1Ki",
+            "1 ",
+            "1\tMiB",
+            "1\u{212a}",
+            "1iB",
+            "1BB",
+        ],
+        beyond: &["99999999999999999999", "99999999999GiB"],
+    },
+    Examples { setting: &FORMAT, taken: &["json", "parquet"], refused: &["csv", "JSON", "json,parquet"], beyond: &[] },
+    Examples { setting: &BUFFER_SIZE, taken: &["1", "1000", "100000"], refused: &["0", "100001", "many"], beyond: &[] },
+    Examples {
+        setting: &BUFFER_BYTES,
+        taken: &["1B", "2k", "16mib", "5mb", "64MiB", "67108864"],
+        refused: &["0", "1TiB", "much"],
+        beyond: &["65MiB", "67108865", "1GB", "99999999999999999999"],
+    },
+    Examples { setting: &BUFFER_DELAY, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
+];
+
+#[test]
+fn an_engine_that_goes_by_the_specification_refuses_what_the_parser_refuses() {
+    for Examples { setting, taken, refused, beyond } in EXAMPLES {
+        let (name, parameter) = (setting.name(), setting.parameter());
+        let is_taken = |text: &str| setting.check(Some(text)).is_ok();
+        for text in *taken {
+            assert!(is_taken(text) && engine_takes(&parameter, text), "{name}: {text:?} is good");
+        }
+        // Blanks around a value are cut off before it is parsed: an engine may refuse them.
+        for text in *refused {
+            assert!(text.trim() != *text || !is_taken(text), "{name}: {text:?} is no value");
+            assert!(!engine_takes(&parameter, text), "{name}: {text:?} passes the specification");
+        }
+        for text in *beyond {
+            assert!(!is_taken(text), "{name}: {text:?} is too much");
+            assert!(engine_takes(&parameter, text), "{name}: {text:?} could be refused by the specification");
+        }
+        let default = parameter.default.filter(|default| !default.is_empty());
+        assert!(default.is_none_or(|default| engine_takes(&parameter, default)), "the default of {name}");
+    }
+    let with_examples =
+        |parameter: &Parameter| EXAMPLES.iter().any(|examples| examples.setting.name() == parameter.name);
+    for parameter in source_parameters().chain(destination_parameters()) {
+        assert!(with_examples(&parameter), "{} has no examples", parameter.name);
+    }
+}
+
+/// Calls `visit` with every text of at most `length` of these characters.
+fn every_text(alphabet: &str, length: usize, text: &mut String, visit: &mut impl FnMut(&str)) {
+    visit(text);
+    if length > 0 {
+        for character in alphabet.chars() {
+            text.push(character);
+            every_text(alphabet, length - 1, text, visit);
+            text.pop();
+        }
+    }
+}
+
+#[test]
+fn parsers_and_patterns_agree_on_every_short_text() {
+    let whole: &dyn Fn(&str) -> bool = &|_| true;
+    // A part of a nanosecond is nothing, which a pattern can't tell.
+    let nanoseconds: &dyn Fn(&str) -> bool = &|text| !(text.contains('.') && text.contains("ns"));
+    let cases: [(&dyn Described, &str, &str, usize, &dyn Fn(&str) -> bool); 5] = [
+        (&LOOKBACK, "", "01.+-smnµ ", 5, nanoseconds),
+        (&OBJECT_BYTES, "", "012KkMgiIbB .-", 4, whole),
+        (&BUCKET, "", "aZ1.-_/é ", 5, whole),
+        (&REGION, "", "aZ1.-_", 4, whole),
+        (&ENDPOINT, "http://", "a1:[].-/@", 5, whole),
+    ];
+    for (setting, start, alphabet, length, applies) in cases {
+        let parameter = setting.parameter();
+        let patterns = parameter.validations.iter().filter_map(|validation| match validation {
+            Validation::Regex(pattern) => Some(regex_lite::Regex::new(pattern).expect(pattern)),
+            _ => None,
+        });
+        let patterns: Vec<_> = patterns.collect();
+        every_text(alphabet, length, &mut start.to_owned(), &mut |text| {
+            if !text.is_empty() && text.trim() == text && applies(text) {
+                let matches = patterns.iter().all(|pattern| pattern.is_match(text));
+                assert_eq!(setting.check(Some(text)).is_ok(), matches, "{}: {text:?}", parameter.name);
+            }
+        });
+    }
+}
+
+#[test]
+fn labels_name_settings_that_are_there() {
+    let parameters: Vec<_> = source_parameters().chain(destination_parameters()).collect();
+    for (label, value) in LABELS.iter().filter(|(label, _)| !["auth", "auth.service"].contains(label)) {
+        assert!(parameters.iter().any(|parameter| parameter.name == *value), "{label}={value}");
+    }
+    for parameter in &parameters {
+        let is_key = parameter.labels.iter().any(|(label, _)| *label == "auth.role");
+        assert_eq!(is_key, parameter.secret, "{}", parameter.name);
+    }
+}
