@@ -4,11 +4,11 @@
 mod check;
 mod descriptors;
 mod destination;
-mod ends;
+mod downstream;
+mod endpoints;
 mod locate;
-mod pipelines;
+mod pipeline_file;
 mod progress;
-mod reader;
 mod run;
 mod signals;
 mod source;

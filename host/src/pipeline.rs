@@ -62,16 +62,16 @@
 //! ```
 
 mod dead_letters;
-mod ends;
+mod endpoint;
 mod file;
 mod followed;
 mod json_lines;
 mod lines;
 mod log;
-mod parts;
 mod recovery;
 mod round;
 mod stop;
+mod tasks;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -81,17 +81,17 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-pub use self::dead_letters::{DeadLetters, Window, WithDeadLetters};
-pub use self::ends::{Input, Output};
+pub use self::dead_letters::{DeadLetters, NackWindow, WithDeadLetters};
+pub use self::endpoint::{Input, Output};
 pub use self::file::{FileInput, FileOutput};
-pub use self::json_lines::{JsonLinesInput, JsonLinesOutput, PassedOver, Sink};
+pub use self::json_lines::{IgnoredFields, JsonLinesInput, JsonLinesOutput, Sink};
 pub use self::log::LogOutput;
 pub use self::recovery::Recovery;
 pub use self::stop::Stop;
 
-use self::parts::on_disk;
 use self::recovery::Outage;
-use self::round::{Ends, Round};
+use self::round::{Endpoints, Round};
+use self::tasks::on_disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::Progress;
 use crate::state::StateStore;
@@ -194,7 +194,7 @@ pub struct Pipeline<I, O> {
 }
 
 impl<I: Input, O: Output> Pipeline<I, O> {
-    /// Joins the ends. Nothing is opened yet.
+    /// Joins the endpoints. Nothing is opened yet.
     pub fn new(input: I, output: O, options: Options) -> Self {
         Self { input, output, options, counts: watch::Sender::new(Counts::default()) }
     }
@@ -204,14 +204,14 @@ impl<I: Input, O: Output> Pipeline<I, O> {
         self.counts.subscribe()
     }
 
-    /// Opens both ends and moves records until there is a reason to end; then stores what was read, keeps the
-    /// last position and tears both ends down.
+    /// Opens both endpoints and moves records until there is a reason to end; then stores what was read, keeps the
+    /// last position and tears both endpoints down.
     ///
     /// A stop ends the reading at once. If what was read is not stored within the grace period, the rest is given
     /// up: it is read again next time.
     ///
-    /// Once both ends were open, failures that heal by themselves (`Unavailable`) do not end the pipeline, unless
-    /// [`Options::recovery`] says so: its ends are made anew behind the last position, for as long as that takes.
+    /// Once both endpoints were open, failures that heal by themselves (`Unavailable`) do not end the pipeline, unless
+    /// [`Options::recovery`] says so: its endpoints are made anew behind the last position, for as long as that takes.
     ///
     /// # Errors
     ///
@@ -220,21 +220,21 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     pub async fn run(self, stop: Stop) -> Result<Summary> {
         let Self { input, output, options, counts } = self;
         let position = position(&options).await?;
-        let mut ends = Ends { input, output, again: Vec::new() };
-        let course = Course { options, counts, stop: stop.clone() };
-        let mut overtime = pin!(overtime(&stop, course.options.grace));
+        let mut endpoints = Endpoints { input, output, unacked: Vec::new() };
+        let run = Run { options, counts, stop: stop.clone() };
+        let mut grace_over = pin!(grace_over(&stop, run.options.grace));
         // Nothing was read yet: giving up an end that is opening, half way, loses nothing.
         let opened = tokio::select! {
             biased;
-            () = stop.stopped() => return Ok(course.summary(Ended::Stopped, None)),
-            opened = ends.open(position.as_deref()) => opened,
+            () = stop.stopped() => return Ok(run.summary(Ended::Stopped, None)),
+            opened = endpoints.open(position.as_deref()) => opened,
         };
         match opened {
-            Ok(()) => course.run(ends, position, overtime).await,
+            Ok(()) => run.run(endpoints, position, grace_over).await,
             Err(error) => {
                 tokio::select! {
-                    () = ends.give_up() => {}
-                    () = &mut overtime => {}
+                    () = endpoints.give_up() => {}
+                    () = &mut grace_over => {}
                 }
                 Err(error)
             }
@@ -243,53 +243,54 @@ impl<I: Input, O: Output> Pipeline<I, O> {
 }
 
 /// What holds for all rounds of a pipeline.
-struct Course {
+struct Run {
     options: Options,
     counts: watch::Sender<Counts>,
     stop: Stop,
 }
 
 /// Where to go on.
-struct Place<'a> {
+struct ReopenAt<'a> {
     /// Behind what was acked last.
     acked: Option<Bytes>,
     /// Where the pipeline began, if nothing was.
     beginning: Option<&'a [u8]>,
 }
 
-impl Course {
+impl Run {
     /// Runs rounds until one ends well or fails for good. `beginning` is where the first one was opened.
     async fn run<I: Input, O: Output>(
         &self,
-        mut ends: Ends<I, O>,
+        mut endpoints: Endpoints<I, O>,
         beginning: Option<Vec<u8>>,
-        mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+        mut grace_over: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<Summary> {
         let (mut last, mut earlier) = (None::<Bytes>, Progress::default());
         let mut outage = None::<Outage>;
         loop {
-            let is_repeatable = ends.input.is_repeatable();
-            let round = self.round(ends, earlier, &mut outage, overtime.as_mut()).await?;
+            let is_repeatable = endpoints.input.is_repeatable();
+            let round = self.round(endpoints, earlier, &mut outage, grace_over.as_mut()).await?;
             last = round.position.or(last);
             let failure = match round.ended {
                 Ok(ended) => {
-                    self.close(round.ends, overtime.as_mut()).await;
+                    self.close(round.endpoints, grace_over.as_mut()).await;
                     return Ok(self.summary(ended, last));
                 }
                 Err(failure) => failure,
             };
-            let heals = failure.is_at_work
+            let is_transient = failure.is_at_work
                 && match &outage {
-                    Some(outage) => outage.bears(&failure.error),
-                    None => recovery::heals(&failure.error),
+                    Some(outage) => outage.tolerates(&failure.error),
+                    None => recovery::is_transient(&failure.error),
                 };
-            let (Some(recovery), Some(mut next)) =
-                (self.options.recovery.filter(|_| heals), round.ends.filter(|ends| heals && ends.output.can_renew()))
-            else {
+            let (Some(recovery), Some(mut next)) = (
+                self.options.recovery.filter(|_| is_transient),
+                round.endpoints.filter(|endpoints| is_transient && endpoints.output.can_renew()),
+            ) else {
                 return Err(failure.error);
             };
             // What can be read again is: by the next run. Whoever stops it waits for nothing else.
-            if self.stop.is_stopped() && next.again.is_empty() {
+            if self.stop.is_stopped() && next.unacked.is_empty() {
                 return Err(failure.error);
             }
             earlier = self.interrupt(is_repeatable, outage.is_none());
@@ -299,24 +300,24 @@ impl Course {
                 let failing_for = failing_for.unwrap_or_default();
                 Outage::begin(&self.options.name, recovery, &failure.error, acked, failing_for)
             });
-            let place = Place { acked: last.clone(), beginning: beginning.as_deref() };
-            let outlasted = self.outlast(&mut next, outage, failure.error, place, overtime.as_mut()).await?;
+            let at = ReopenAt { acked: last.clone(), beginning: beginning.as_deref() };
+            let outlasted = self.outlast(&mut next, outage, failure.error, at, grace_over.as_mut()).await?;
             if !outlasted {
                 return Ok(self.summary(Ended::Stopped, last));
             }
-            ends = next;
+            endpoints = next;
         }
     }
 
     /// Runs one round, and sees the end of an outage in it.
     async fn round<I: Input, O: Output>(
         &self,
-        ends: Ends<I, O>,
+        endpoints: Endpoints<I, O>,
         earlier: Progress,
         outage: &mut Option<Outage>,
-        mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+        mut grace_over: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<Round<I, O>> {
-        let mut round = pin!(round::run(ends, &self.options, &self.counts, earlier, &self.stop));
+        let mut round = pin!(round::run(endpoints, &self.options, &self.counts, earlier, &self.stop));
         let done = loop {
             let is_over = async {
                 match outage.as_ref() {
@@ -328,7 +329,7 @@ impl Course {
                 biased;
                 done = &mut round => break done,
                 // Its tasks are not waited for: one that is in a long call of the component ends only behind that.
-                () = &mut overtime => return Err(self.given_up()),
+                () = &mut grace_over => return Err(self.grace_expired()),
                 () = is_over => {}
             }
             if let Some(outage) = outage.take() {
@@ -355,18 +356,18 @@ impl Course {
         self.counts.borrow().source.clone()
     }
 
-    /// Tries to open both ends anew until that works; false if it was stopped first.
+    /// Tries to open both endpoints anew until that works; false if it was stopped first.
     async fn outlast<I: Input, O: Output>(
         &self,
-        ends: &mut Ends<I, O>,
+        endpoints: &mut Endpoints<I, O>,
         outage: &mut Outage,
         first: Error,
-        place: Place<'_>,
-        mut overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+        at: ReopenAt<'_>,
+        mut grace_over: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<bool> {
         let mut why = first.clone();
         // What can't be read again is worth the grace period.
-        let may_stop = ends.again.is_empty();
+        let may_stop = endpoints.unacked.is_empty();
         loop {
             let mut pause = outage.pause(&why);
             if self.stop.is_stopped() {
@@ -375,46 +376,46 @@ impl Course {
             let is_stopping = self.stop.is_stopped();
             tokio::select! {
                 biased;
-                () = &mut overtime => return Err(self.given_up()),
+                () = &mut grace_over => return Err(self.grace_expired()),
                 () = self.stop.stopped(), if !is_stopping => {}
                 () = sleep(pause) => {}
             }
             let reopened = tokio::select! {
                 biased;
-                () = &mut overtime => return Err(self.given_up()),
+                () = &mut grace_over => return Err(self.grace_expired()),
                 () = self.stop.stopped(), if may_stop => return Ok(false),
-                reopened = self.reopen(ends, &place) => reopened,
+                reopened = self.reopen(endpoints, &at) => reopened,
             };
             match reopened {
                 Ok(true) => return Ok(true),
                 // What failed first says why there is no going on.
                 Ok(false) => return Err(first),
-                Err(error) if outage.bears(&error) => why = error,
+                Err(error) if outage.tolerates(&error) => why = error,
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Keeps the position, where that failed, makes both ends anew and opens them there; false where there is no going on.
-    async fn reopen<I: Input, O: Output>(&self, ends: &mut Ends<I, O>, place: &Place<'_>) -> Result<bool> {
-        if let (Some(position), Some(state)) = (&place.acked, &self.options.state) {
-            parts::save(Arc::clone(state), position.clone()).await?;
+    /// Keeps the position, where that failed, makes both endpoints anew and opens them there; false where there is no going on.
+    async fn reopen<I: Input, O: Output>(&self, endpoints: &mut Endpoints<I, O>, at: &ReopenAt<'_>) -> Result<bool> {
+        if let (Some(position), Some(state)) = (&at.acked, &self.options.state) {
+            tasks::save(Arc::clone(state), position.clone()).await?;
         }
-        ends.reopen(place.acked.as_deref().or(place.beginning)).await
+        endpoints.reopen(at.acked.as_deref().or(at.beginning)).await
     }
 
     /// Ends an input that was left open between rounds.
     async fn close<I: Input, O>(
         &self,
-        ends: Option<Ends<I, O>>,
-        overtime: Pin<&mut (impl Future<Output = ()> + Send)>,
+        endpoints: Option<Endpoints<I, O>>,
+        grace_over: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) {
-        if let Some(Ends { mut input, .. }) = ends
+        if let Some(Endpoints { mut input, .. }) = endpoints
             && !input.is_repeatable()
         {
             tokio::select! {
-                _ = parts::tear_down(input.teardown()) => {}
-                () = overtime => {}
+                _ = tasks::tear_down(input.teardown()) => {}
+                () = grace_over => {}
             }
         }
     }
@@ -423,13 +424,13 @@ impl Course {
         Summary { ended, counts: self.counts.borrow().clone(), position }
     }
 
-    fn given_up(&self) -> Error {
-        let why = given_up(&self.counts.borrow(), self.options.grace);
+    fn grace_expired(&self) -> Error {
+        let why = grace_expired_message(&self.counts.borrow(), self.options.grace);
         Error::new(ErrorKind::Unavailable, why)
     }
 }
 
-/// Where to go on. Does not borrow the pipeline: its ends can move between threads, but not be shared.
+/// Where to go on. Does not borrow the pipeline: its endpoints can move between threads, but not be shared.
 async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
     match (&options.position, &options.state) {
         (Some(position), _) => Ok(Some(position.clone())),
@@ -442,13 +443,13 @@ async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
 }
 
 /// Returns once the grace period of a stop is over; never without a stop.
-async fn overtime(stop: &Stop, grace: Duration) {
+async fn grace_over(stop: &Stop, grace: Duration) {
     stop.stopped().await;
     sleep(grace).await;
 }
 
 /// What to say of a pipeline that has not ended within the grace period of a stop.
-pub fn given_up(counts: &Counts, grace: Duration) -> String {
+pub fn grace_expired_message(counts: &Counts, grace: Duration) -> String {
     let seconds = grace.as_secs_f64();
     match counts.read.saturating_sub(counts.acked) {
         0 => format!(

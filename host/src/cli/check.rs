@@ -13,7 +13,7 @@ use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::{Connector, Options, Settings};
 use serde_json::{Value, json};
 
-use super::pipelines::{self, PipelineConfig, Plugin};
+use super::pipeline_file::{self, PipelineConfig, Plugin};
 use super::terminal::{Terminal, print_data, with_causes};
 use super::{Failure, SettingArguments, load};
 
@@ -133,7 +133,7 @@ fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subje
         return Ok(vec![Subject { ids: None, role, settings }]);
     }
     let mut subjects = Vec::new();
-    for PipelineConfig { id, source, destination, dead_letters } in pipelines::read(&arguments.files, terminal)? {
+    for PipelineConfig { id, source, destination, dead_letters } in pipeline_file::read(&arguments.files, terminal)? {
         let mut ends = vec![(Role::Source, source), (Role::Destination, destination)];
         ends.extend(dead_letters.map(|letters| (Role::Destination, letters.destination)));
         for (role, end) in ends.into_iter().filter(|(_, end)| end.plugin == Plugin::S3) {

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use rustix::fs::FileType;
-use s3_connector_host::pipeline::{Ended, JsonLinesInput, Options, PassedOver, Pipeline};
+use s3_connector_host::pipeline::{Ended, IgnoredFields, JsonLinesInput, Options, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, SettingArguments, load};
@@ -62,16 +62,16 @@ pub(super) async fn run(
 
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     let mut input = JsonLinesInput::new(tokio::io::stdin());
-    let passed_over = arguments.lenient.then(|| input.lenient());
+    let ignored = arguments.lenient.then(|| input.lenient());
     let options =
         Options { grace: arguments.grace.grace, recovery: arguments.recovery.recovery(), ..Options::default() };
     let pipeline = Pipeline::new(input, destination, options);
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
-    let progress = Progress::draw(terminal.bar(), "", pipeline.counts());
+    let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts());
     let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
-    if let Some(text) = passed_over.as_deref().and_then(passed_over_text) {
+    if let Some(text) = ignored.as_deref().and_then(ignored_text) {
         terminal.say(&text);
     }
     let stored = format!("{} records were stored", counts.borrow().acked);
@@ -95,9 +95,9 @@ fn is_file() -> bool {
 }
 
 /// What is said of fields that were passed over, if there were any.
-fn passed_over_text(passed_over: &PassedOver) -> Option<String> {
-    let (line, name) = passed_over.first()?;
-    let count = passed_over.fields();
+fn ignored_text(ignored: &IgnoredFields) -> Option<String> {
+    let (line, name) = ignored.first()?;
+    let count = ignored.fields();
     Some(format!(
         "warning: {count} fields that a record does not have were passed over; the first was `{name}` in line {line}"
     ))

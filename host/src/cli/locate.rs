@@ -16,19 +16,19 @@ pub(super) enum Step {
 
 /// The line of the field or element at the end of `path`, from one.
 pub(super) fn line(text: &str, path: &[Step]) -> Option<usize> {
-    let error = Place { path }.deserialize(serde_yaml_ng::Deserializer::from_str(text)).err()?;
+    let error = FieldFinder { path }.deserialize(serde_yaml_ng::Deserializer::from_str(text)).err()?;
     error.location().map(|location| location.line())
 }
 
 /// Fails at the end of the path.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct FieldFinder<'a> {
     path: &'a [Step],
 }
 
 const FOUND: &str = "it is here";
 
-impl<'de> DeserializeSeed<'de> for Place<'_> {
+impl<'de> DeserializeSeed<'de> for FieldFinder<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -36,7 +36,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Place<'_> {
+impl<'de> Visitor<'de> for FieldFinder<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +49,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         };
         while let Some(is_it) = map.next_key_seed(Key { name, is_last: rest.is_empty() })? {
             if is_it {
-                map.next_value_seed(Place { path: rest })?;
+                map.next_value_seed(FieldFinder { path: rest })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         for _ in 0..*index {
             sequence.next_element::<IgnoredAny>()?;
         }
-        sequence.next_element_seed(Place { path: rest })?;
+        sequence.next_element_seed(FieldFinder { path: rest })?;
         while sequence.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }

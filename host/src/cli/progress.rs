@@ -19,12 +19,12 @@ const NAME_BYTES_MAX: usize = 40;
 const RATE_WEIGHT: f64 = 0.2;
 
 /// Draws while it lives; the line is gone afterwards.
-pub(super) struct Progress {
+pub(super) struct ProgressLine {
     bar: Option<ProgressBar>,
     task: Option<JoinHandle<()>>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Draws `counts` as they change, behind `name` where there is one.
     pub(super) fn draw(bar: Option<ProgressBar>, name: &str, counts: watch::Receiver<Counts>) -> Self {
         let prefix =
@@ -34,7 +34,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();

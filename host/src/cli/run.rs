@@ -12,9 +12,9 @@ use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
 use tokio::task::JoinSet;
 
-use super::ends::{AnyInput, AnyOutput, NamedInput, NamedOutput};
-use super::pipelines::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
-use super::progress::Progress;
+use super::endpoints::{AnyInput, AnyOutput, NamedInput, NamedOutput};
+use super::pipeline_file::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
+use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, load, open_state};
@@ -83,7 +83,7 @@ pub(super) async fn run(
     options: ConnectorOptions,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let configs = pipelines::read(&arguments.files, terminal)?;
+    let configs = pipeline_file::read(&arguments.files, terminal)?;
     if configs.is_empty() {
         terminal.say("no pipeline is to be run");
         return Ok(());
@@ -236,7 +236,7 @@ async fn run_all(
 ) -> Result<(), Failure> {
     let mut running = JoinSet::new();
     for Ready { id, pipeline, letters } in ready {
-        let progress = Progress::draw(terminal.bar(), &id, pipeline.counts());
+        let progress = ProgressLine::draw(terminal.bar(), &id, pipeline.counts());
         stopping.watch(&id, pipeline.counts());
         let stop = stopping.stop().clone();
         running.spawn(async move {

@@ -70,7 +70,7 @@ impl Stopping {
         let signals = Signals::new(kinds).map_err(refuse)?;
         let stopping = Self { stop: Stop::new(), signal: Arc::default(), watched: Arc::default() };
         let (first, heard) = mpsc::sync_channel(1);
-        let (listener, keeper) = (stopping.clone(), stopping.clone());
+        let (listener, timekeeper) = (stopping.clone(), stopping.clone());
         let terminal = terminal.clone();
         // Both threads are there before they are needed: a process without resources must end too.
         std::thread::Builder::new()
@@ -79,7 +79,7 @@ impl Stopping {
             .map_err(refuse)?;
         std::thread::Builder::new()
             .name("grace".to_owned())
-            .spawn(move || keeper.keep_time(&heard, grace, &terminal))
+            .spawn(move || timekeeper.keep_time(&heard, grace, &terminal))
             .map_err(refuse)?;
         Ok(stopping)
     }
@@ -149,10 +149,10 @@ impl Stopping {
     fn last_words(&self, grace: Duration) -> String {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let told = watched.iter().map(|Watched { name, counts }| {
-            let given_up = pipeline::given_up(&counts.borrow(), grace);
+            let expired = pipeline::grace_expired_message(&counts.borrow(), grace);
             match name.as_str() {
-                "" => given_up,
-                name => format!("pipeline `{name}`: {given_up}"),
+                "" => expired,
+                name => format!("pipeline `{name}`: {expired}"),
             }
         });
         told.collect::<Vec<_>>().join("\n")

@@ -9,10 +9,10 @@ use clap::Args;
 use s3_connector_host::pipeline::{Ended, JsonLinesOutput, Options, Pipeline};
 use s3_connector_host::{Given, Options as ConnectorOptions};
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, SettingArguments, load, open_state, reader};
+use super::{Failure, RecoveryArguments, SettingArguments, downstream, load, open_state};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
@@ -87,13 +87,13 @@ pub(super) async fn run(
         ..Options::default()
     };
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
-    reader::watch(Arc::clone(&is_reader_gone), stopping.stop().clone())?;
+    downstream::watch(Arc::clone(&is_reader_gone), stopping.stop().clone())?;
     let pipeline = Pipeline::new(source, output, options);
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
     // On one screen, lines of data and a line of progress would overwrite each other.
     let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
-    let progress = Progress::draw(bar, "", pipeline.counts());
+    let progress = ProgressLine::draw(bar, "", pipeline.counts());
     let done = pipeline.run(stopping.stop().clone()).await;
     drop(progress);
     // As other tools of its kind: `source | head` is no failure. What was not printed is not acked.

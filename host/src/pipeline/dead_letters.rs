@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-use super::ends::Output;
+use super::endpoint::Output;
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Change, Data, Metadata, NoBody, Operation, Record, json};
@@ -28,7 +28,7 @@ const FLUSH_PAUSE: Duration = Duration::from_millis(20);
 
 /// How many refused records a pipeline bears: `nacks_max` among the last `size`, acks and refusals together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct NackWindow {
     size: usize,
     nacks_max: usize,
     /// The last outcomes, oldest first; true for a refusal.
@@ -37,7 +37,7 @@ pub struct Window {
     nacks: usize,
 }
 
-impl Window {
+impl NackWindow {
     /// A window that nothing has gone through. One of size 0 bears everything.
     #[must_use]
     pub fn new(size: usize, nacks_max: usize) -> Self {
@@ -51,7 +51,7 @@ impl Window {
     }
 
     /// Takes an outcome in; false where there are more refusals in the window than it bears.
-    fn bears(&mut self, is_nack: bool) -> bool {
+    fn admits(&mut self, is_nack: bool) -> bool {
         if self.size == 0 {
             return true;
         }
@@ -70,7 +70,7 @@ pub struct DeadLetters<D> {
     /// Where they go.
     pub output: D,
     /// How many there may be.
-    pub window: Window,
+    pub window: NackWindow,
     /// The id of the source, which stands in each letter.
     pub source_id: String,
     /// The id of the destination that refused it.
@@ -82,15 +82,15 @@ pub struct WithDeadLetters<O, D> {
     output: O,
     letters: Option<DeadLetters<D>>,
     /// Records that were written and not acked, in order.
-    kept: VecDeque<Kept>,
+    retained: VecDeque<Retained>,
     count: Arc<AtomicU64>,
 }
 
 /// A record as far as a letter holds it.
-struct Kept {
+struct Retained {
     record: plain::Record<NoBody>,
     /// Bytes of a payload that was too large to be kept.
-    left_out: Option<u64>,
+    omitted: Option<u64>,
 }
 
 impl<O: Output, D: Output> WithDeadLetters<O, D> {
@@ -100,7 +100,7 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
         Self {
             output,
             letters: letters.filter(|letters| !letters.window.is_closed()),
-            kept: VecDeque::new(),
+            retained: VecDeque::new(),
             count: Arc::default(),
         }
     }
@@ -110,41 +110,41 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
         Arc::clone(&self.count)
     }
 
-    async fn keep(&mut self, record: Record) -> Result<Record> {
+    async fn retain(&mut self, record: Record) -> Result<Record> {
         let record = match &record.payload.after {
             Some(Data::Body { length: Some(length), .. }) if *length <= BODY_BYTES_MAX => {
                 record::from_memory(record::collect(record).await?)
             }
             _ => record,
         };
-        self.kept.push_back(Kept::of(&record));
+        self.retained.push_back(Retained::of(&record));
         Ok(record)
     }
 
     /// Puts letters in the place of refusals, up to one that the window does not bear: that stays a refusal, and what
     /// is behind it stays as it came.
-    async fn settle(&mut self, acks: Vec<Ack>) -> Result<Vec<Ack>> {
+    async fn replace_refusals(&mut self, acks: Vec<Ack>) -> Result<Vec<Ack>> {
         let Some(letters) = &mut self.letters else {
             return Ok(acks);
         };
         let before = letters.window.clone();
-        let (mut settled, mut written) = (Vec::with_capacity(acks.len()), Vec::new());
+        let (mut acks_out, mut written) = (Vec::with_capacity(acks.len()), Vec::new());
         let mut is_over = false;
         for Ack { position, error } in acks {
             if is_over {
-                settled.push(Ack { position, error });
+                acks_out.push(Ack { position, error });
                 continue;
             }
-            let kept = self.kept.pop_front();
-            let error = match (error, kept) {
+            let retained = self.retained.pop_front();
+            let error = match (error, retained) {
                 (None, _) => {
-                    letters.window.bears(false);
+                    letters.window.admits(false);
                     None
                 }
                 // A body that broke off is no fault of its record: it is read again.
-                (Some(error), Some(kept)) if error.kind() != ErrorKind::Unavailable => {
-                    if letters.window.bears(true) {
-                        written.push(letters.letter(kept, &error));
+                (Some(error), Some(retained)) if error.kind() != ErrorKind::Unavailable => {
+                    if letters.window.admits(true) {
+                        written.push(letters.letter(retained, &error));
                         None
                     } else {
                         Some(letters.exceeded(&error))
@@ -153,7 +153,7 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
                 (error, _) => error,
             };
             is_over = error.is_some();
-            settled.push(Ack { position, error });
+            acks_out.push(Ack { position, error });
         }
         let count = written.len() as u64;
         if let Err(error) = letters.write(written).await {
@@ -162,19 +162,19 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
             return Err(error);
         }
         self.count.fetch_add(count, Ordering::Relaxed);
-        Ok(settled)
+        Ok(acks_out)
     }
 }
 
-impl Kept {
+impl Retained {
     fn of(record: &Record) -> Self {
-        let mut left_out = None;
+        let mut omitted = None;
         let mut data = |data: &Option<Data>| match data {
             None => None,
             Some(Data::Raw(bytes)) => Some(plain::Data::Raw(bytes.clone())),
             Some(Data::Structured(text)) => Some(plain::Data::Structured(text.clone())),
             Some(Data::Body { length, .. }) => {
-                left_out = Some(length.unwrap_or_default());
+                omitted = Some(length.unwrap_or_default());
                 None
             }
         };
@@ -185,14 +185,14 @@ impl Kept {
             key: data(&record.key),
             payload: Change { before: data(&record.payload.before), after: data(&record.payload.after) },
         };
-        Self { record, left_out }
+        Self { record, omitted }
     }
 }
 
 impl<D: Output> DeadLetters<D> {
     /// A letter in Conduit's form: the refused record is the payload, and metadata say why it was refused.
-    fn letter(&self, kept: Kept, error: &Error) -> Record {
-        let Kept { record, left_out } = kept;
+    fn letter(&self, retained: Retained, error: &Error) -> Record {
+        let Retained { record, omitted } = retained;
         let mut text = Vec::new();
         json::encode_line(&record, &mut text);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -202,7 +202,7 @@ impl<D: Output> DeadLetters<D> {
             ("conduit.dlq.nack.error".to_owned(), error.message().to_owned()),
             ("conduit.dlq.nack.node.id".to_owned(), self.destination_id.clone()),
         ]);
-        if let Some(bytes) = left_out {
+        if let Some(bytes) = omitted {
             let why = format!("the payload of {bytes} bytes is left out: read it from the source");
             metadata.insert("dlq.leftOut".to_owned(), why);
         }
@@ -219,7 +219,7 @@ impl<D: Output> DeadLetters<D> {
     }
 
     fn exceeded(&self, error: &Error) -> Error {
-        let Window { size, nacks_max, .. } = self.window;
+        let NackWindow { size, nacks_max, .. } = self.window;
         let context = format!(
             "more than {nacks_max} of {size} records were refused, which `window-nack-threshold` of the dead-letter \
              queue does not bear"
@@ -267,19 +267,19 @@ impl<O: Output, D: Output> Output for WithDeadLetters<O, D> {
         }
         let mut whole = Vec::with_capacity(records.len());
         for record in records {
-            whole.push(self.keep(record).await?);
+            whole.push(self.retain(record).await?);
         }
         let acks = self.output.write(whole).await?;
-        self.settle(acks).await
+        self.replace_refusals(acks).await
     }
 
     async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
         let acks = self.output.flush(wait).await?;
-        self.settle(acks).await
+        self.replace_refusals(acks).await
     }
 
     async fn teardown(&mut self) -> Result<()> {
-        self.kept.clear();
+        self.retained.clear();
         let torn_down = self.output.teardown().await;
         match &mut self.letters {
             Some(letters) => torn_down.and(letters.output.teardown().await),
@@ -288,7 +288,7 @@ impl<O: Output, D: Output> Output for WithDeadLetters<O, D> {
     }
 
     async fn renew(&mut self) -> Result<bool> {
-        self.kept.clear();
+        self.retained.clear();
         if let Some(letters) = &mut self.letters
             && !letters.output.renew().await?
         {

@@ -10,7 +10,7 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
-use super::ends::{Input, Output};
+use super::endpoint::{Input, Output};
 use super::followed::{self, Followed, Line};
 use super::json_lines::{JsonLinesOutput, Sink, unavailable};
 use super::lines;
@@ -275,7 +275,7 @@ impl Sink for Appended {
         }
     }
 
-    async fn take_back(&mut self, bytes: u64) -> io::Result<bool> {
+    async fn truncate_to(&mut self, bytes: u64) -> io::Result<bool> {
         match self.start_bytes {
             Some(start_bytes) => self.file.set_len(start_bytes + bytes).await.map(|()| true),
             None => Ok(false),

@@ -40,16 +40,16 @@ pub(super) struct Followed {
     /// The same file as `lines` reads, to be looked at.
     handle: Arc<StdFile>,
     lines: Lines<File>,
-    seen: Seen,
+    fingerprint: Fingerprint,
     /// Bytes of the line that waits for its end which were handed out as a line already.
-    told_bytes: Option<usize>,
+    emitted_bytes: Option<usize>,
     is_at_end: bool,
-    state: State,
+    status: FileStatus,
 }
 
 /// What is known of the file that is read.
 #[derive(Clone, Copy)]
-enum State {
+enum FileStatus {
     /// Its name leads to it.
     Named,
     /// Its name leads to another one since then, or nothing came since then.
@@ -85,18 +85,18 @@ impl From<io::Error> for Error {
 impl Followed {
     /// Opens the file, to go on at a position. A file that is not the one of the position is read from its beginning.
     pub(super) async fn open(path: &Path, position: Option<&[u8]>) -> Result<Self, Error> {
-        let position = position.map(Position::parse).transpose()?;
+        let position = position.map(FilePosition::parse).transpose()?;
         let path = path.to_owned();
         let handle = on_disk({
             let path = path.clone();
             move || StdFile::open(path)
         });
         let handle = Arc::new(handle.await?);
-        let mut start = Start::default();
+        let mut start = LineStart::default();
         // Both read by one offset, which only `file` moves: what is looked at is read where it stands.
         let mut file = File::from_std(handle.try_clone()?);
         if let Some(position) = position {
-            match Start::find(&handle, &mut file, position).await? {
+            match LineStart::find(&handle, &mut file, position).await? {
                 Ok(found) => start = found,
                 Err(why) => begin_anew(&path, why),
             }
@@ -106,18 +106,18 @@ impl Followed {
             path,
             handle,
             lines: Lines::new(file, start.number, start.offset, LINE_BYTES_MAX),
-            seen: start.seen,
-            told_bytes: start.told_bytes,
+            fingerprint: start.fingerprint,
+            emitted_bytes: start.emitted_bytes,
             is_at_end: false,
-            state: State::Named,
+            status: FileStatus::Named,
         })
     }
 
     /// Whether everything that is there was handed out.
     pub(super) fn is_caught_up(&self) -> bool {
         let partial = self.lines.partial().len();
-        let is_told = partial == 0 || self.told_bytes == Some(partial);
-        self.is_at_end && is_told && matches!(self.state, State::Named)
+        let is_emitted = partial == 0 || self.emitted_bytes == Some(partial);
+        self.is_at_end && is_emitted && matches!(self.status, FileStatus::Named)
     }
 
     /// The number of the line that is read next.
@@ -129,33 +129,33 @@ impl Followed {
     /// too; it comes again as a whole once it has grown. At the end of a file that is no more it always is.
     pub(super) async fn next(&mut self, takes_partial: bool) -> Result<Option<Line>, Error> {
         if self.is_at_end {
-            self.look().await?;
+            self.check_identity().await?;
         }
         loop {
-            let next = match self.state {
-                State::Rewritten(_) => Next::End,
+            let next = match self.status {
+                FileStatus::Rewritten(_) => Next::End,
                 _ => self.lines.next().await?,
             };
             match next {
                 Next::Line(bytes) => {
                     self.is_at_end = false;
-                    if let State::Renamed(quiet_since) = &mut self.state {
+                    if let FileStatus::Renamed(quiet_since) = &mut self.status {
                         *quiet_since = Instant::now();
                     }
-                    self.seen.take(&bytes);
-                    self.seen.take(b"\n");
-                    if self.told_bytes.take() == Some(bytes.len()) {
+                    self.fingerprint.take(&bytes);
+                    self.fingerprint.take(b"\n");
+                    if self.emitted_bytes.take() == Some(bytes.len()) {
                         continue;
                     }
                     let (number, offset) = (self.lines.number(), self.lines.offset());
-                    let position = Position::text(offset, &self.seen);
+                    let position = FilePosition::text(offset, &self.fingerprint);
                     return Ok(Some(Line { bytes, number, position }));
                 }
                 Next::End => {
                     self.is_at_end = true;
                     let ended = self.ended();
                     if (takes_partial || ended.is_some())
-                        && let Some(line) = self.tell_partial()
+                        && let Some(line) = self.emit_partial()
                     {
                         return Ok(Some(line));
                     }
@@ -175,54 +175,55 @@ impl Followed {
     }
 
     /// What stands behind the last newline, if it was not told.
-    fn tell_partial(&mut self) -> Option<Line> {
+    fn emit_partial(&mut self) -> Option<Line> {
         let bytes = self.lines.partial();
-        if bytes.is_empty() || self.told_bytes == Some(bytes.len()) {
+        if bytes.is_empty() || self.emitted_bytes == Some(bytes.len()) {
             return None;
         }
-        let mut seen = self.seen.clone();
-        seen.take(bytes);
+        let mut fingerprint = self.fingerprint.clone();
+        fingerprint.take(bytes);
         let offset = self.lines.offset() + bytes.len() as u64;
-        let line = Line { bytes: bytes.to_vec(), number: self.number(), position: Position::text(offset, &seen) };
-        self.told_bytes = Some(line.bytes.len());
+        let line =
+            Line { bytes: bytes.to_vec(), number: self.number(), position: FilePosition::text(offset, &fingerprint) };
+        self.emitted_bytes = Some(line.bytes.len());
         Some(line)
     }
 
     /// Why nothing more will come from this file, if so.
     fn ended(&self) -> Option<&'static str> {
-        match self.state {
-            State::Named => None,
-            State::Rewritten(why) => Some(why),
-            State::Renamed(quiet_since) => {
+        match self.status {
+            FileStatus::Named => None,
+            FileStatus::Rewritten(why) => Some(why),
+            FileStatus::Renamed(quiet_since) => {
                 (quiet_since.elapsed() >= RENAMED_WAIT).then_some("another file has its name")
             }
         }
     }
 
     /// Looks whether it is still the file that was read.
-    async fn look(&mut self) -> Result<(), Error> {
-        if !matches!(self.state, State::Named) {
+    async fn check_identity(&mut self) -> Result<(), Error> {
+        if !matches!(self.status, FileStatus::Named) {
             return Ok(());
         }
         let (handle, path) = (Arc::clone(&self.handle), self.path.clone());
-        let mut seen = self.seen.clone();
-        seen.take(self.lines.partial());
+        let mut fingerprint = self.fingerprint.clone();
+        fingerprint.take(self.lines.partial());
         let read_bytes = self.lines.offset() + self.lines.partial().len() as u64;
-        self.state = on_disk(move || {
+        self.status = on_disk(move || {
             let metadata = handle.metadata()?;
             if !metadata.is_file() {
-                return Ok(State::Named);
+                return Ok(FileStatus::Named);
             }
             if metadata.len() < read_bytes {
-                return Ok(State::Rewritten("it is shorter than what was read of it"));
+                return Ok(FileStatus::Rewritten("it is shorter than what was read of it"));
             }
-            if Seen::of(&handle, read_bytes)?.digest() != seen.digest() {
-                return Ok(State::Rewritten("what was read of it is not in it any more"));
+            if Fingerprint::of(&handle, read_bytes)?.digest() != fingerprint.digest() {
+                return Ok(FileStatus::Rewritten("what was read of it is not in it any more"));
             }
             Ok(match std::fs::metadata(path) {
-                Ok(named) if !is_same(&named, &metadata) => State::Renamed(Instant::now()),
+                Ok(named) if !is_same(&named, &metadata) => FileStatus::Renamed(Instant::now()),
                 // Where nothing has the name, something will.
-                _ => State::Named,
+                _ => FileStatus::Named,
             })
         })
         .await?;
@@ -232,19 +233,19 @@ impl Followed {
 
 /// Where reading begins.
 #[derive(Default)]
-struct Start {
+struct LineStart {
     number: u64,
     offset: u64,
-    seen: Seen,
-    told_bytes: Option<usize>,
+    fingerprint: Fingerprint,
+    emitted_bytes: Option<usize>,
 }
 
-impl Start {
+impl LineStart {
     /// Finds the line of a position, or why it is not in this file.
     async fn find(
         handle: &Arc<StdFile>,
         file: &mut File,
-        position: Position,
+        position: FilePosition,
     ) -> Result<Result<Self, &'static str>, Error> {
         let regular = metadata(handle).await?;
         if regular.is_file() && regular.len() < position.offset {
@@ -255,7 +256,7 @@ impl Start {
         };
         let digest_at = |offset| {
             let handle = Arc::clone(handle);
-            on_disk(move || Seen::of(&handle, offset))
+            on_disk(move || Fingerprint::of(&handle, offset))
         };
         let is_known = match position.digest {
             // Positions of earlier versions say nothing of what was read.
@@ -266,26 +267,26 @@ impl Start {
             return Ok(Err("it is not the file of the position"));
         }
         // A line that had no end when it was told may have grown.
-        let told_bytes = usize::try_from(position.offset - line_at).unwrap_or(usize::MAX);
+        let emitted_bytes = usize::try_from(position.offset - line_at).unwrap_or(usize::MAX);
         Ok(Ok(Self {
             number,
             offset: line_at,
-            seen: digest_at(line_at).await?,
-            told_bytes: (told_bytes > 0).then_some(told_bytes),
+            fingerprint: digest_at(line_at).await?,
+            emitted_bytes: (emitted_bytes > 0).then_some(emitted_bytes),
         }))
     }
 }
 
 /// A place in a file.
 #[derive(Debug, PartialEq, Eq)]
-struct Position {
+struct FilePosition {
     offset: u64,
     digest: Option<u64>,
 }
 
-impl Position {
-    fn text(offset: u64, seen: &Seen) -> String {
-        format!("{offset}{SEPARATOR}{:016x}", seen.digest())
+impl FilePosition {
+    fn text(offset: u64, fingerprint: &Fingerprint) -> String {
+        format!("{offset}{SEPARATOR}{:016x}", fingerprint.digest())
     }
 
     fn parse(position: &[u8]) -> Result<Self, Error> {
@@ -304,13 +305,13 @@ impl Position {
 
 /// What a file is known by: its beginning, and what stands before the place that was reached.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct Fingerprint {
     bytes: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
-impl Seen {
+impl Fingerprint {
     /// Takes what was read next.
     fn take(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES - self.head.len();
@@ -399,30 +400,30 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let file = StdFile::open(&path).unwrap();
         for step in [1, 7, 63, 64, 65, 1023, 1024, 1025, 5000] {
-            let mut seen = Seen::default();
+            let mut fingerprint = Fingerprint::default();
             for piece in bytes.chunks(step) {
-                seen.take(piece);
-                let found = Seen::of(&file, seen.bytes).unwrap();
-                assert_eq!((&seen.head, &seen.tail), (&found.head, &found.tail));
-                assert_eq!(seen.digest(), found.digest());
+                fingerprint.take(piece);
+                let found = Fingerprint::of(&file, fingerprint.bytes).unwrap();
+                assert_eq!((&fingerprint.head, &fingerprint.tail), (&found.head, &found.tail));
+                assert_eq!(fingerprint.digest(), found.digest());
             }
         }
-        let beyond = Seen::of(&file, 5001).unwrap();
+        let beyond = Fingerprint::of(&file, 5001).unwrap();
         assert!(beyond.tail.is_empty());
     }
 
     #[test]
     fn a_position_reads_back_and_so_does_a_bare_offset() {
-        let mut seen = Seen::default();
-        seen.take(b"one\n");
-        let text = Position::text(4, &seen);
-        let read = Position::parse(text.as_bytes()).unwrap();
-        let digest = Some(seen.digest());
-        assert_eq!(read, Position { offset: 4, digest });
-        let bare = Position::parse(b"4").unwrap();
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.take(b"one\n");
+        let text = FilePosition::text(4, &fingerprint);
+        let read = FilePosition::parse(text.as_bytes()).unwrap();
+        let digest = Some(fingerprint.digest());
+        assert_eq!(read, FilePosition { offset: 4, digest });
+        let bare = FilePosition::parse(b"4").unwrap();
         assert_eq!((bare.offset, bare.digest), (4, None));
         for bad in ["", "x", "-1", "4~", "4~1", "4~000000000000000g", "~0000000000000000"] {
-            assert!(Position::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(FilePosition::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

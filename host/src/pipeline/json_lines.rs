@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::ends::{Input, Output};
+use super::endpoint::{Input, Output};
 use super::lines::{self, Lines, Next};
 use crate::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,24 +31,24 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 const GATHER_WAIT: Duration = Duration::from_millis(5);
 
 /// A record whose data are all in memory.
-type Kept = s3_connector::record::Record<NoBody>;
+type InMemoryRecord = s3_connector::record::Record<NoBody>;
 
 /// Reads records from lines.
 pub struct JsonLinesInput<R> {
     lines: Lines<R>,
     is_ended: bool,
     failed: Option<Error>,
-    passed_over: Option<Arc<PassedOver>>,
+    ignored: Option<Arc<IgnoredFields>>,
 }
 
 /// Fields that records do not have, and that an input has passed over.
 #[derive(Debug, Default)]
-pub struct PassedOver {
+pub struct IgnoredFields {
     fields: AtomicU64,
     first: OnceLock<(u64, String)>,
 }
 
-impl PassedOver {
+impl IgnoredFields {
     /// How many there were.
     pub fn fields(&self) -> u64 {
         self.fields.load(Ordering::Relaxed)
@@ -64,12 +64,12 @@ impl PassedOver {
 impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
     /// Reads from `reader`. Positions are those in the lines, so it can't go on behind one.
     pub fn new(reader: R) -> Self {
-        Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None, passed_over: None }
+        Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None, ignored: None }
     }
 
     /// Passes over fields that a record does not have, and counts them; otherwise they are errors.
-    pub fn lenient(&mut self) -> Arc<PassedOver> {
-        Arc::clone(self.passed_over.get_or_insert_default())
+    pub fn lenient(&mut self) -> Arc<IgnoredFields> {
+        Arc::clone(self.ignored.get_or_insert_default())
     }
 
     /// Takes what the stream gave; whether there may be more.
@@ -105,15 +105,15 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
         line.len()
     }
 
-    fn decode(&self, line: &[u8]) -> std::result::Result<Kept, json::Error> {
-        let Some(passed_over) = &self.passed_over else {
+    fn decode(&self, line: &[u8]) -> std::result::Result<InMemoryRecord, json::Error> {
+        let Some(ignored) = &self.ignored else {
             return json::decode_line(line);
         };
         let (record, unknown) = json::decode_line_leniently(line)?;
         let count = unknown.len() as u64;
-        passed_over.fields.fetch_add(count, Ordering::Relaxed);
+        ignored.fields.fetch_add(count, Ordering::Relaxed);
         if let Some(name) = unknown.into_iter().next() {
-            passed_over.first.get_or_init(|| (self.lines.number(), name));
+            ignored.first.get_or_init(|| (self.lines.number(), name));
         }
         Ok(record)
     }
@@ -171,7 +171,7 @@ pub trait Sink: AsyncWrite + Send + Unpin + 'static {
     }
 
     /// Takes back everything behind the first `bytes` bytes that were written here; false where that can't be done.
-    fn take_back(&mut self, bytes: u64) -> impl Future<Output = io::Result<bool>> + Send {
+    fn truncate_to(&mut self, bytes: u64) -> impl Future<Output = io::Result<bool>> + Send {
         let _ = bytes;
         std::future::ready(Ok(false))
     }
@@ -320,8 +320,8 @@ impl<W: Sink> JsonLinesOutput<W> {
         if self.written_bytes > self.whole_bytes {
             // The failure that tore it is what counts; the next start cuts off what is left.
             let _ = self.sink.flush().await;
-            let taken_back = self.sink.take_back(self.whole_bytes).await;
-            self.is_broken |= !taken_back.is_ok_and(|taken_back| taken_back);
+            let truncated = self.sink.truncate_to(self.whole_bytes).await;
+            self.is_broken |= !truncated.is_ok_and(|truncated| truncated);
             self.written_bytes = self.whole_bytes;
         }
     }

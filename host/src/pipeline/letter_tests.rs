@@ -153,7 +153,7 @@ struct Outcome {
     count: u64,
 }
 
-async fn run(input: Numbered, output: &Picky, letters: &Letters, window: Window) -> Outcome {
+async fn run(input: Numbered, output: &Picky, letters: &Letters, window: NackWindow) -> Outcome {
     let state = Arc::new(MemoryState::new());
     let options = Options { state: Some(state.clone()), until_caught_up: true, ..Options::default() };
     let letters = DeadLetters {
@@ -190,7 +190,7 @@ fn original(letter: &Record) -> s3_connector::record::Record<record::NoBody> {
 #[tokio::test(start_paused = true)]
 async fn a_letter_holds_the_record_and_the_reason_and_the_pipeline_goes_on() {
     let (output, letters) = (refusing(&[2, 5]), Letters::default());
-    let outcome = run(Numbered::to(7), &output, &letters, Window::new(10, 2)).await;
+    let outcome = run(Numbered::to(7), &output, &letters, NackWindow::new(10, 2)).await;
     let summary = outcome.done.unwrap();
     let sent = record::collect(Numbered::to(7).record(2)).await.unwrap();
     assert_eq!((summary.counts.acked, outcome.count), (7, 2));
@@ -225,7 +225,7 @@ async fn a_window_bears_as_many_refusals_as_it_says() {
         (0, 0, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], None),
     ] {
         let (output, letters) = (refusing(refused), Letters::default());
-        let window = Window::new(size, nacks_max);
+        let window = NackWindow::new(size, nacks_max);
         let outcome = run(Numbered::to(10), &output, &letters, window).await;
         let case = format!("{size}, {nacks_max}, {refused:?}");
         let borne = refused.iter().filter(|n| fails_at.is_none_or(|at| **n < at));
@@ -250,7 +250,7 @@ async fn a_queue_that_fails_for_a_while_is_waited_for_and_counts_once() {
     let (output, letters) = (refusing(&[2, 3]), Letters::default());
     let kinds = [ErrorKind::Unavailable; 4];
     letters.fails.lock().unwrap().extend(kinds);
-    let outcome = run(Numbered::to(6), &output, &letters, Window::new(10, 2)).await;
+    let outcome = run(Numbered::to(6), &output, &letters, NackWindow::new(10, 2)).await;
     assert!(outcome.done.is_ok(), "{:?}", outcome.done);
     assert_eq!((outcome.count, outcome.kept), (2, Some(6)));
     let stored = letters.stored.lock().unwrap();
@@ -262,7 +262,7 @@ async fn a_queue_that_fails_for_a_while_is_waited_for_and_counts_once() {
 async fn a_refused_record_is_not_passed_by_before_its_letter_is_stored() {
     let (output, letters) = (refusing(&[5]), Letters::default());
     letters.fails.lock().unwrap().push(ErrorKind::Denied);
-    let outcome = run(Numbered::to(6), &output, &letters, Window::new(10, 2)).await;
+    let outcome = run(Numbered::to(6), &output, &letters, NackWindow::new(10, 2)).await;
     assert_eq!(outcome.done.unwrap_err().message(), "the queue fails");
     assert_eq!((outcome.count, outcome.kept), (0, Some(3)), "what came with it comes again");
 }
@@ -272,7 +272,7 @@ async fn a_large_body_is_left_out_of_its_letter_and_a_small_one_is_not() {
     for (bytes, is_kept) in [(1 << 20, true), ((1 << 20) + 1, false)] {
         let (output, letters) = (refusing(&[1]), Letters::default());
         let input = Numbered { body_bytes: Some(bytes), ..Numbered::to(2) };
-        let outcome = run(input, &output, &letters, Window::new(10, 2)).await;
+        let outcome = run(input, &output, &letters, NackWindow::new(10, 2)).await;
         assert!(outcome.done.is_ok(), "{:?}", outcome.done);
         let stored = letters.stored.lock().unwrap();
         let payload = original(&stored[0]).payload.after;
@@ -288,7 +288,7 @@ async fn a_large_body_is_left_out_of_its_letter_and_a_small_one_is_not() {
 async fn what_is_no_fault_of_the_record_is_no_letter() {
     let output = Picky { kind: Some(ErrorKind::Unavailable), ..refusing(&[2]) };
     let letters = Letters::default();
-    let outcome = run(Numbered::to(4), &output, &letters, Window::new(10, 2)).await;
+    let outcome = run(Numbered::to(4), &output, &letters, NackWindow::new(10, 2)).await;
     assert!(letters.stored.lock().unwrap().is_empty());
     assert_eq!(outcome.count, 0);
     // It was written again to an output that was made anew, which refuses it no more.

@@ -60,10 +60,10 @@ async fn copy_text(text: &[u8], is_lenient: bool) -> (Result<Summary>, String, u
     let path = folder.path().join("out.jsonl");
     let text: &'static [u8] = text.to_vec().leak();
     let mut input = JsonLinesInput::new(text);
-    let passed_over = is_lenient.then(|| input.lenient());
+    let ignored = is_lenient.then(|| input.lenient());
     let done = copy(input, &path).await;
-    let passed_over = passed_over.map_or(0, |passed_over| passed_over.fields());
-    (done, fs::read_to_string(&path).unwrap(), passed_over)
+    let ignored = ignored.map_or(0, |ignored| ignored.fields());
+    (done, fs::read_to_string(&path).unwrap(), ignored)
 }
 
 #[tokio::test]
@@ -91,9 +91,9 @@ async fn an_unknown_field_ends_the_input_with_its_line_or_is_passed_over_and_cou
     let expected = "line 2: unknown field `after`; did you mean `payload.after`? (`--lenient` passes over such fields)";
     assert_eq!(error.message(), expected);
     assert_eq!(written, line(1));
-    let (done, written, passed_over) = copy_text(text.as_bytes(), true).await;
+    let (done, written, ignored) = copy_text(text.as_bytes(), true).await;
     assert_eq!(done.unwrap().counts.acked, 4);
-    assert_eq!((written.lines().count(), passed_over), (4, 4));
+    assert_eq!((written.lines().count(), ignored), (4, 4));
 }
 
 #[tokio::test]

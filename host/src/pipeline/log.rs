@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::ends::Output;
+use super::endpoint::Output;
 use crate::destination::Ack;
 use crate::error::Result;
 use crate::record::Record;

@@ -22,7 +22,7 @@ const KEYS_WAIT_MAX: Duration = Duration::from_secs(2 * 60);
 /// the last position that was kept, for as long as it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// The first pause between two attempts, doubled each time. Each one is cut by chance, so that a hundred pipelines
+    /// The first pause between two attempts, doubled each time. Each one is cut at random, so that a hundred pipelines
     /// do not come back at the same instant.
     pub pause_first: Duration,
     /// The longest pause: this long after a store has come back, the pipeline still may be waiting.
@@ -80,14 +80,14 @@ impl Outage {
             .min(self.recovery.pause_max);
         self.attempts = self.attempts.saturating_add(1);
         let asked = Duration::from_millis(why.retry_after_ms().unwrap_or_default());
-        let pause = whole.mul_f64(chance()) + asked.min(RETRY_AFTER_MAX);
+        let pause = whole.mul_f64(random_fraction()) + asked.min(RETRY_AFTER_MAX);
         tracing::debug!(attempt = self.attempts, ?pause, "waiting: {why}");
         pause
     }
 
     /// Whether it is worth waiting for what failed so.
-    pub(super) fn bears(&self, why: &Error) -> bool {
-        heals(why) && (!why.awaits_keys() || self.since.elapsed() < KEYS_WAIT_MAX)
+    pub(super) fn tolerates(&self, why: &Error) -> bool {
+        is_transient(why) && (!why.awaits_keys() || self.since.elapsed() < KEYS_WAIT_MAX)
     }
 
     /// Waits until records flow again, or there is nothing left that could.
@@ -106,13 +106,13 @@ impl Outage {
 /// `Unavailable` heals by itself, and so does `Denied` for want of keys that others may follow. Of the others none does: what is `Invalid`, `Denied` or `Corrupt` stays so until
 /// somebody changes something, `Internal` and `Trap` are bugs that would be met again, and `Closed` means that the
 /// pipeline itself called in the wrong order.
-pub(super) fn heals(error: &Error) -> bool {
+pub(super) fn is_transient(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable || error.awaits_keys()
 }
 
 /// A number in [0, 1).
-fn chance() -> f64 {
-    // Each state has keys of its own, from the system's source of chance.
+fn random_fraction() -> f64 {
+    // Each state has keys of its own, from the system's source of randomness.
     let number = RandomState::new().hash_one(());
     (number >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_the_longest_and_are_cut_by_chance() {
+    fn pauses_grow_to_the_longest_and_are_cut_by_random_fraction() {
         let recovery = Recovery::default();
         let why = error(ErrorKind::Unavailable);
         let pauses = |n: usize| -> Vec<Duration> {
@@ -175,10 +175,10 @@ mod tests {
             ErrorKind::Internal,
             ErrorKind::Trap,
         ] {
-            assert!(!heals(&error(kind)), "{kind:?}");
+            assert!(!is_transient(&error(kind)), "{kind:?}");
         }
-        assert!(heals(&error(ErrorKind::Unavailable)));
-        assert!(heals(&error(ErrorKind::Denied).awaiting_keys()));
+        assert!(is_transient(&error(ErrorKind::Unavailable)));
+        assert!(is_transient(&error(ErrorKind::Denied).awaiting_keys()));
     }
 
     #[test]

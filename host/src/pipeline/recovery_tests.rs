@@ -13,7 +13,7 @@ use crate::state::{MemoryState, StateStore};
 
 /// What an end is connected to: it fails in some times, counted from its beginning.
 #[derive(Clone)]
-struct Store {
+struct FlakyStore {
     since: Instant,
     outages: Arc<Vec<(Duration, Duration, Error)>>,
     /// Numbers of the records that are stored, in the order in which they were.
@@ -26,7 +26,7 @@ fn unavailable() -> Error {
     Error::new(ErrorKind::Unavailable, "no answer from the store")
 }
 
-impl Store {
+impl FlakyStore {
     /// Fails with `error` from one second to another.
     fn failing(times: &[(u32, u32, Error)]) -> Self {
         let outages = times.iter().map(|(from, to, error)| (SECOND * *from, SECOND * *to, error.clone()));
@@ -64,7 +64,7 @@ fn number(position: &[u8]) -> u64 {
 
 /// Gives a record each half second.
 struct Slow {
-    store: Store,
+    store: FlakyStore,
     next: u64,
     last: u64,
 }
@@ -106,13 +106,13 @@ impl Input for Slow {
 
 /// Holds so many records before it stores them, and loses what it holds with each instance.
 struct Buffered {
-    store: Store,
+    store: FlakyStore,
     held: Vec<Record>,
     held_max: usize,
 }
 
 impl Buffered {
-    fn new(store: &Store, held_max: usize) -> Self {
+    fn new(store: &FlakyStore, held_max: usize) -> Self {
         Self { store: store.clone(), held: Vec::new(), held_max }
     }
 
@@ -156,7 +156,7 @@ fn options(records_max: u64) -> Options {
     Options { name: "copy".to_owned(), records_max: Some(records_max), ..Options::default() }
 }
 
-fn pipeline(input: &Store, output: &Store, options: Options) -> Pipeline<Slow, Buffered> {
+fn pipeline(input: &FlakyStore, output: &FlakyStore, options: Options) -> Pipeline<Slow, Buffered> {
     let input = Slow { store: input.clone(), next: u64::MAX, last: 1000 };
     Pipeline::new(input, Buffered::new(output, 3), options)
 }
@@ -202,7 +202,7 @@ fn numbers(last: u64) -> Vec<u64> {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
     for fails_reading in [true, false] {
-        let (flaky, well) = (Store::failing(&[(5, 700, unavailable())]), Store::failing(&[]));
+        let (flaky, well) = (FlakyStore::failing(&[(5, 700, unavailable())]), FlakyStore::failing(&[]));
         let (input, output) = match fails_reading {
             true => (flaky, well),
             false => (well, flaky),
@@ -233,7 +233,7 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
 async fn both_ends_may_fail_and_again() {
     // Far enough apart for the longest pause between two attempts.
     let times = [(3, 60, unavailable()), (200, 201, unavailable()), (300, 700, unavailable())];
-    let (input, output) = (Store::failing(&times), Store::failing(&times));
+    let (input, output) = (FlakyStore::failing(&times), FlakyStore::failing(&times));
     let summary = pipeline(&input, &output, options(800)).run(Stop::new()).await.unwrap();
     assert_eq!(output.stored(), numbers(800));
     assert_eq!(summary.counts.outages, 3);
@@ -243,8 +243,8 @@ async fn both_ends_may_fail_and_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_until_caught_up_outlasts_an_outage_too() {
-    let input = Store::failing(&[(5, 100, unavailable())]);
-    let output = Store::well();
+    let input = FlakyStore::failing(&[(5, 100, unavailable())]);
+    let output = FlakyStore::well();
     let mut pipeline = pipeline(&input, &output, Options { until_caught_up: true, ..Options::default() });
     pipeline.input.last = 20;
     let summary = pipeline.run(Stop::new()).await.unwrap();
@@ -254,8 +254,8 @@ async fn a_run_until_caught_up_outlasts_an_outage_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_in_which_nothing_was_due_is_over_when_the_source_has_caught_up() {
-    let input = Store::failing(&[(5, 100, unavailable())]);
-    let mut pipeline = pipeline(&input, &Store::well(), Options::default());
+    let input = FlakyStore::failing(&[(5, 100, unavailable())]);
+    let mut pipeline = pipeline(&input, &FlakyStore::well(), Options::default());
     pipeline.input.last = 0;
     let (stop, log) = (Stop::new(), Log::default());
     let _listening = log.listen();
@@ -268,8 +268,8 @@ async fn an_outage_in_which_nothing_was_due_is_over_when_the_source_has_caught_u
 
 #[tokio::test(start_paused = true)]
 async fn without_recovery_the_first_failure_ends_it() {
-    let input = Store::failing(&[(5, 6, unavailable())]);
-    let output = Store::well();
+    let input = FlakyStore::failing(&[(5, 6, unavailable())]);
+    let output = FlakyStore::well();
     let options = Options { recovery: None, ..options(30) };
     let done = pipeline(&input, &output, options).run(Stop::new()).await;
     assert_eq!(done.unwrap_err(), unavailable());
@@ -280,8 +280,8 @@ async fn without_recovery_the_first_failure_ends_it() {
 async fn what_was_never_open_fails_at_once() {
     let start = Instant::now();
     for (input, output) in [(0, 9), (9, 0)] {
-        let input = Store::failing(&[(input, 10, unavailable())]);
-        let output = Store::failing(&[(output, 10, unavailable())]);
+        let input = FlakyStore::failing(&[(input, 10, unavailable())]);
+        let output = FlakyStore::failing(&[(output, 10, unavailable())]);
         let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
         assert_eq!(done.unwrap_err(), unavailable());
     }
@@ -293,7 +293,7 @@ async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
     for kind in [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Corrupt, ErrorKind::Trap] {
         let error = Error::new(kind, "never again");
         for times in [&[(5, 1000, error.clone())][..], &[(5, 50, unavailable()), (50, 1000, error.clone())]] {
-            let (input, output) = (Store::failing(times), Store::well());
+            let (input, output) = (FlakyStore::failing(times), FlakyStore::well());
             let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
             assert_eq!(done.unwrap_err(), error);
             assert!(input.since.elapsed() < SECOND * 120);
@@ -305,8 +305,8 @@ async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
 async fn keys_that_others_may_follow_are_waited_for_but_not_for_ever() {
     let ended = Error::new(ErrorKind::Denied, "the keys have ended").awaiting_keys();
     for (until_s, is_outlasted) in [(40, true), (100_000, false)] {
-        let input = Store::failing(&[(5, until_s, ended.clone())]);
-        let output = Store::well();
+        let input = FlakyStore::failing(&[(5, until_s, ended.clone())]);
+        let output = FlakyStore::well();
         let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
         match is_outlasted {
             true => assert_eq!(output.stored(), numbers(30)),
@@ -318,8 +318,8 @@ async fn keys_that_others_may_follow_are_waited_for_but_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_the_waiting_at_once() {
-    let input = Store::failing(&[(5, 10_000, unavailable())]);
-    let output = Store::well();
+    let input = FlakyStore::failing(&[(5, 10_000, unavailable())]);
+    let output = FlakyStore::well();
     let pipeline = pipeline(&input, &output, options(30));
     let stop = Stop::new();
     let running = tokio::spawn(pipeline.run(stop.clone()));
@@ -336,16 +336,16 @@ async fn a_stop_ends_the_waiting_at_once() {
 async fn it_goes_on_behind_what_was_kept_and_not_behind_its_beginning() {
     let state = Arc::new(MemoryState::new());
     state.save_position(b"100").unwrap();
-    let input = Store::failing(&[(5, 60, unavailable())]);
-    let output = Store::well();
+    let input = FlakyStore::failing(&[(5, 60, unavailable())]);
+    let output = FlakyStore::well();
     let options = Options { state: Some(state.clone()), ..options(20) };
     pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
     assert_eq!(output.stored(), (101..=120).collect::<Vec<_>>());
     assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"120"[..]));
 
     // Nothing was acked before the outage: it begins where the run began.
-    let input = Store::failing(&[(1, 60, unavailable())]);
-    let output = Store::well();
+    let input = FlakyStore::failing(&[(1, 60, unavailable())]);
+    let output = FlakyStore::well();
     let options = Options { position: Some(b"7".to_vec()), ..options_without_name(3) };
     pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
     assert_eq!(output.stored(), [8, 9, 10]);
@@ -364,7 +364,7 @@ fn line(number: u64) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance() {
-    let output = Store::failing(&[(0, 0, unavailable()), (5, 600, unavailable()), (603, 700, unavailable())]);
+    let output = FlakyStore::failing(&[(0, 0, unavailable()), (5, 600, unavailable()), (603, 700, unavailable())]);
     let (mut sender, receiver) = duplex(100);
     let sending = tokio::spawn(async move {
         for n in 1..=1300 {
@@ -384,11 +384,11 @@ async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_stream_may_come_before_its_records_are_stored() {
     // All lines are there at once; only the last flush fails.
-    let output = Store::failing(&[(0, 0, unavailable()), (0, 0, unavailable())]);
+    let output = FlakyStore::failing(&[(0, 0, unavailable()), (0, 0, unavailable())]);
     let lines: String = (1..=5).map(line).collect();
     let lines: &'static [u8] = lines.into_bytes().leak();
     let failing = Buffered::new(
-        &Store {
+        &FlakyStore {
             since: Instant::now() - SECOND,
             outages: Arc::new(vec![(SECOND + SECOND / 1000, SECOND * 40, unavailable())]),
             stored: Arc::clone(&output.stored),
@@ -410,7 +410,7 @@ async fn the_end_of_a_stream_may_come_before_its_records_are_stored() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_what_can_be_read_only_once_the_grace_period() {
     for (until_s, stored) in [(1010, 4), (10_000, 0)] {
-        let output = Store::failing(&[(1, until_s, unavailable())]);
+        let output = FlakyStore::failing(&[(1, until_s, unavailable())]);
         let (mut sender, receiver) = duplex(1000);
         let lines: String = (1..=4).map(line).collect();
         let pipeline = Pipeline::new(
@@ -472,7 +472,7 @@ impl Output for Unlucky {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_whose_body_broke_off_is_read_again() {
-    let (input, output) = (Store::well(), Store::well());
+    let (input, output) = (FlakyStore::well(), FlakyStore::well());
     let pipeline = Pipeline::new(
         Slow { store: input, next: u64::MAX, last: 1000 },
         Unlucky { inner: Buffered::new(&output, 1), refuses: Some(4) },
@@ -485,7 +485,7 @@ async fn a_record_whose_body_broke_off_is_read_again() {
 
 /// Keeps nothing for a while.
 struct Full {
-    store: Store,
+    store: FlakyStore,
     kept: MemoryState,
 }
 
@@ -529,8 +529,8 @@ impl StateStore for Full {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_can_not_be_kept_is_kept_when_there_is_room_and_nothing_comes_twice() {
-    let (input, output) = (Store::well(), Store::well());
-    let state = Arc::new(Full { store: Store::failing(&[(3, 600, unavailable())]), kept: MemoryState::new() });
+    let (input, output) = (FlakyStore::well(), FlakyStore::well());
+    let state = Arc::new(Full { store: FlakyStore::failing(&[(3, 600, unavailable())]), kept: MemoryState::new() });
     let options = Options { state: Some(state.clone()), ..options(20) };
     let summary = pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
     assert_eq!((summary.counts.acked, summary.counts.outages), (20, 1));
@@ -540,10 +540,10 @@ async fn a_position_that_can_not_be_kept_is_kept_when_there_is_room_and_nothing_
 
 #[tokio::test(start_paused = true)]
 async fn a_state_that_is_damaged_is_no_outage() {
-    let (input, output) = (Store::well(), Store::well());
+    let (input, output) = (FlakyStore::well(), FlakyStore::well());
     let damaged = Error::new(ErrorKind::Corrupt, "damaged");
     let options = Options {
-        state: Some(Arc::new(Full { store: Store::failing(&[(3, 600, damaged)]), kept: MemoryState::new() })),
+        state: Some(Arc::new(Full { store: FlakyStore::failing(&[(3, 600, damaged)]), kept: MemoryState::new() })),
         ..options(20)
     };
     let done = pipeline(&input, &output, options).run(Stop::new()).await;

@@ -1,4 +1,4 @@
-//! One round of a pipeline: from both ends open to a reason to end, or to a failure. The tasks of a round are `parts`'s;
+//! One round of a pipeline: from both endpoints open to a reason to end, or to a failure. The tasks of a round are `tasks`'s;
 //! whether another round follows is the pipeline's to say.
 
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::ends::{Input, Output};
-use super::parts::{Keeper, Left, Reader, Writer, tear_down};
+use super::endpoint::{Input, Output};
+use super::tasks::{BatchReader, BatchWriter, Checkpointer, Leftover, tear_down};
 use super::{Counts, Ended, Options, QUEUE_BATCHES, Stop};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
 use crate::source::Progress;
 
-/// The ends of a pipeline between rounds.
-pub(super) struct Ends<I, O> {
+/// The endpoints of a pipeline between rounds.
+pub(super) struct Endpoints<I, O> {
     pub(super) input: I,
     pub(super) output: O,
     /// What must be written first, since it can't be read again.
-    pub(super) again: Vec<Record>,
+    pub(super) unacked: Vec<Record>,
 }
 
-impl<I: Input, O: Output> Ends<I, O> {
+impl<I: Input, O: Output> Endpoints<I, O> {
     /// Opens the destination first: there is no use in reading what can't be written.
     pub(super) async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
         self.output.open().await?;
         self.input.open(position).await
     }
 
-    /// Makes both ends anew and opens them; false where there is no going on.
+    /// Makes both endpoints anew and opens them; false where there is no going on.
     pub(super) async fn reopen(&mut self, position: Option<&[u8]>) -> Result<bool> {
         if !self.output.renew().await? {
             return Ok(false);
@@ -42,7 +42,7 @@ impl<I: Input, O: Output> Ends<I, O> {
         Ok(true)
     }
 
-    /// Tears both ends down after a failure, which is the one to report.
+    /// Tears both endpoints down after a failure, which is the one to report.
     pub(super) async fn give_up(&mut self) {
         let _ = tokio::join!(tear_down(self.input.teardown()), tear_down(self.output.teardown()));
     }
@@ -51,7 +51,7 @@ impl<I: Input, O: Output> Ends<I, O> {
 /// How a round ended.
 pub(super) struct Round<I, O> {
     /// What the next round may begin with; none where there can be none.
-    pub(super) ends: Option<Ends<I, O>>,
+    pub(super) endpoints: Option<Endpoints<I, O>>,
     /// The position that was acked last, if there was one. It is kept too, unless keeping it failed.
     pub(super) position: Option<Bytes>,
     /// Why it ended, or its first failure.
@@ -66,27 +66,27 @@ pub(super) struct Failure {
 }
 
 /// What came of one task.
-enum Part<I, O> {
+enum Finished<I, O> {
     Reader(I, Result<Ended>, Result<()>),
-    Writer(Left<O>, Result<()>, Result<()>),
-    Keeper(Result<()>),
+    Writer(Leftover<O>, Result<()>, Result<()>),
+    Checkpointer(Result<()>),
 }
 
-/// Runs a round. Dropping it half way ends its tasks.
+/// Runs a round. Dropping it halfway ends its tasks.
 pub(super) async fn run<I: Input, O: Output>(
-    ends: Ends<I, O>,
+    endpoints: Endpoints<I, O>,
     options: &Options,
     counts: &watch::Sender<Counts>,
     earlier: Progress,
     stop: &Stop,
 ) -> Round<I, O> {
-    let Ends { input, output, again } = ends;
+    let Endpoints { input, output, unacked } = endpoints;
     let (queue_in, queue_out) = mpsc::channel(QUEUE_BATCHES);
     let (acked_in, acked_out) = watch::channel(None::<Bytes>);
     let acked = acked_in.subscribe();
-    let (kept_in, kept_out) = watch::channel(None);
-    let writer = Writer::new(output, acked_in, counts.clone(), !input.is_repeatable());
-    let reader = Reader {
+    let (saved_in, saved_out) = watch::channel(None);
+    let writer = BatchWriter::new(output, acked_in, counts.clone(), !input.is_repeatable());
+    let reader = BatchReader {
         input,
         until_caught_up: options.until_caught_up,
         records_max: options.records_max,
@@ -94,41 +94,42 @@ pub(super) async fn run<I: Input, O: Output>(
         counts: counts.clone(),
         earlier,
     };
-    let keeper = Keeper { state: options.state.as_ref().map(Arc::clone), acked: acked_out, kept: kept_in };
-    let mut parts = JoinSet::new();
-    parts.spawn(async move {
-        let (input, ended, torn_down) = reader.run(queue_in, kept_out).await;
-        Part::Reader(input, ended, torn_down)
+    let checkpointer =
+        Checkpointer { state: options.state.as_ref().map(Arc::clone), acked: acked_out, saved: saved_in };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let (input, ended, torn_down) = reader.run(queue_in, saved_out).await;
+        Finished::Reader(input, ended, torn_down)
     });
-    parts.spawn(async move {
-        let (left, written, torn_down) = writer.run(again, queue_out).await;
-        Part::Writer(left, written, torn_down)
+    tasks.spawn(async move {
+        let (left, written, torn_down) = writer.run(unacked, queue_out).await;
+        Finished::Writer(left, written, torn_down)
     });
-    parts.spawn(async move { Part::Keeper(keeper.run().await) });
-    let round = join(parts).await;
+    tasks.spawn(async move { Finished::Checkpointer(checkpointer.run().await) });
+    let round = join(tasks).await;
     let position = acked.borrow().clone();
     Round { position: position.filter(|position| !position.is_empty()), ..round }
 }
 
 /// Waits for all tasks: one that fails makes the others end in good order. The first failure counts, and that of a
 /// teardown only where all else went well.
-async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O> {
+async fn join<I: Input, O: Output>(mut tasks: JoinSet<Finished<I, O>>) -> Round<I, O> {
     let mut ended = Ended::Stopped;
     let (mut input, mut left) = (None, None);
     let (mut failed, mut hanging) = (None, None);
-    while let Some(part) = parts.join_next().await {
-        let (done, is_at_work) = match part {
-            Ok(Part::Reader(back, read, torn_down)) => {
+    while let Some(finished) = tasks.join_next().await {
+        let (done, is_at_work) = match finished {
+            Ok(Finished::Reader(back, read, torn_down)) => {
                 input = Some(back);
                 hanging = hanging.or(torn_down.err());
                 (read.map(|why| ended = why), true)
             }
-            Ok(Part::Writer(back, written, torn_down)) => {
+            Ok(Finished::Writer(back, written, torn_down)) => {
                 left = Some(back);
                 hanging = hanging.or(torn_down.err());
                 (written, true)
             }
-            Ok(Part::Keeper(kept)) => (kept, true),
+            Ok(Finished::Checkpointer(saved)) => (saved, true),
             Err(panicked) => {
                 let message = format!("a task of the pipeline failed: {panicked}");
                 (Err(Error::new(ErrorKind::Internal, message)), false)
@@ -139,10 +140,11 @@ async fn join<I: Input, O: Output>(mut parts: JoinSet<Part<I, O>>) -> Round<I, O
         }
     }
     let failed = failed.or(hanging.map(|error| Failure { error, is_at_work: false }));
-    let ends =
-        input.zip(left).and_then(|(input, left)| Some(Ends { input, output: left.output, again: left.unacked? }));
+    let endpoints = input
+        .zip(left)
+        .and_then(|(input, left)| Some(Endpoints { input, output: left.output, unacked: left.unacked? }));
     Round {
-        ends,
+        endpoints,
         position: None,
         ended: match failed {
             Some(failure) => Err(failure),

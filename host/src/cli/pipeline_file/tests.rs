@@ -104,7 +104,7 @@ fn a_dead_letter_queue_has_conduits_plugins_and_defaults() {
     }
     let window = "      window-size: 10\n      window-nack-threshold: 2\n";
     let logged = dead_letters(window).unwrap();
-    assert_eq!(logged.window, Window::new(10, 2));
+    assert_eq!(logged.window, NackWindow::new(10, 2));
     assert_eq!(logged.destination.plugin, Plugin::Log);
     assert_eq!(logged.destination.settings["level"], "warn");
     assert_eq!(logged.destination.settings["message"], LOG_MESSAGE);
@@ -120,7 +120,7 @@ fn a_dead_letter_queue_has_conduits_plugins_and_defaults() {
     assert_eq!(s3.warnings.len(), 1, "{:?}", s3.warnings);
     let s3 = s3.pipelines[0].dead_letters.as_ref().unwrap();
     assert_eq!(s3.destination.plugin, Plugin::S3);
-    assert_eq!(s3.window, Window::new(0, 0), "a window of 0 bears everything");
+    assert_eq!(s3.window, NackWindow::new(0, 0), "a window of 0 bears everything");
 }
 
 #[test]

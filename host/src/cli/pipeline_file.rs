@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use s3_connector_host::Settings;
-use s3_connector_host::pipeline::Window;
+use s3_connector_host::pipeline::NackWindow;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 
@@ -66,7 +66,7 @@ pub(super) struct DeadLetterConfig {
     /// Where they go.
     pub(super) destination: ConnectorConfig,
     /// How many there may be.
-    pub(super) window: Window,
+    pub(super) window: NackWindow,
 }
 
 /// One end of a pipeline.
@@ -386,7 +386,7 @@ impl Reader<'_> {
         let plugin = plugin?;
         let settings = queue.settings.unwrap_or_default();
         let settings = self.settings(&below(path, "settings"), plugin, settings);
-        let window = Window::new(size, nacks_max);
+        let window = NackWindow::new(size, nacks_max);
         (!window.is_closed()).then(|| DeadLetterConfig {
             destination: ConnectorConfig { id: DEAD_LETTER_QUEUE.to_owned(), plugin, settings },
             window,

@@ -1,7 +1,7 @@
 //! The three tasks of a running pipeline: one reads, one writes, one keeps positions. Each owns its end alone, so
 //! that no call is ever cut off, and gives it back; they talk over channels. Starting and joining them is `round`'s.
 //!
-//! Invariant: a position travels writer → keeper → reader, and leaves the keeper only once it is durable.
+//! Invariant: a position travels writer → checkpointer → reader, and leaves the checkpointer only once it is durable.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::ends::{Input, Output};
+use super::endpoint::{Input, Output};
 use super::recovery;
 use super::stop::Stop;
 use super::{Counts, Ended, TEARDOWN_TIMEOUT};
@@ -35,10 +35,10 @@ const TICK: Duration = Duration::from_millis(20);
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 
 /// Bytes of records that are written again at a time.
-const AGAIN_BYTES: u64 = 8 << 20;
+const REWRITE_BYTES: u64 = 8 << 20;
 
-/// Reads batches, and acks what was kept.
-pub(super) struct Reader<I> {
+/// Reads batches, and acks what was saved.
+pub(super) struct BatchReader<I> {
     pub(super) input: I,
     pub(super) until_caught_up: bool,
     pub(super) records_max: Option<u64>,
@@ -48,18 +48,18 @@ pub(super) struct Reader<I> {
     pub(super) earlier: Progress,
 }
 
-impl<I: Input> Reader<I> {
-    /// Reads until there is a reason to end, then waits for the last position to be kept. Gives the input back, why it
+impl<I: Input> BatchReader<I> {
+    /// Reads until there is a reason to end, then waits for the last position to be saved. Gives the input back, why it
     /// ended, and what became of its teardown.
     pub(super) async fn run(
         mut self,
         queue: mpsc::Sender<Vec<Record>>,
-        mut kept: watch::Receiver<Option<Bytes>>,
+        mut saved: watch::Receiver<Option<Bytes>>,
     ) -> (I, Result<Ended>, Result<()>) {
-        let read = self.read(&queue, &mut kept).await;
+        let read = self.read(&queue, &mut saved).await;
         // The writer flushes when it finds the queue closed.
         drop(queue);
-        let acked = self.ack_rest(&mut kept).await;
+        let acked = self.ack_rest(&mut saved).await;
         // What can be read only once may be needed again.
         let torn_down = if self.input.is_repeatable() { tear_down(self.input.teardown()).await } else { Ok(()) };
         let ended = read.and_then(|ended| acked.map(|()| ended));
@@ -69,7 +69,7 @@ impl<I: Input> Reader<I> {
     async fn read(
         &mut self,
         queue: &mpsc::Sender<Vec<Record>>,
-        kept: &mut watch::Receiver<Option<Bytes>>,
+        saved: &mut watch::Receiver<Option<Bytes>>,
     ) -> Result<Ended> {
         let records_max = self.records_max.unwrap_or(u64::MAX);
         let mut left = records_max.saturating_sub(self.counts.borrow().read);
@@ -78,11 +78,11 @@ impl<I: Input> Reader<I> {
             let room = tokio::select! {
                 biased;
                 () = self.stop.stopped() => return Ok(Ended::Stopped),
-                changed = kept.changed() => {
+                changed = saved.changed() => {
                     if changed.is_err() {
                         return Ok(Ended::Stopped);
                     }
-                    self.ack(kept).await?;
+                    self.ack(saved).await?;
                     continue;
                 }
                 room = queue.reserve() => match room {
@@ -113,15 +113,15 @@ impl<I: Input> Reader<I> {
         Ok(Ended::RecordsMax)
     }
 
-    async fn ack_rest(&mut self, kept: &mut watch::Receiver<Option<Bytes>>) -> Result<()> {
-        while kept.changed().await.is_ok() {
-            self.ack(kept).await?;
+    async fn ack_rest(&mut self, saved: &mut watch::Receiver<Option<Bytes>>) -> Result<()> {
+        while saved.changed().await.is_ok() {
+            self.ack(saved).await?;
         }
         Ok(())
     }
 
-    async fn ack(&mut self, kept: &mut watch::Receiver<Option<Bytes>>) -> Result<()> {
-        let position = kept.borrow_and_update().clone();
+    async fn ack(&mut self, saved: &mut watch::Receiver<Option<Bytes>>) -> Result<()> {
+        let position = saved.borrow_and_update().clone();
         match position {
             Some(position) => self.input.ack(&position).await,
             None => Ok(()),
@@ -141,14 +141,14 @@ struct Outstanding {
 }
 
 /// What a writer leaves behind.
-pub(super) struct Left<O> {
+pub(super) struct Leftover<O> {
     pub(super) output: O,
     /// Of an input that can't be repeated: all that was read and not acked, in order, if copies could be kept of it.
     pub(super) unacked: Option<Vec<Record>>,
 }
 
 /// Writes batches, keeps the output going, and says how far it acked.
-pub(super) struct Writer<O> {
+pub(super) struct BatchWriter<O> {
     pub(super) output: O,
     pub(super) acked: watch::Sender<Option<Bytes>>,
     pub(super) counts: watch::Sender<Counts>,
@@ -159,7 +159,7 @@ pub(super) struct Writer<O> {
     outstanding: VecDeque<Outstanding>,
 }
 
-impl<O: Output> Writer<O> {
+impl<O: Output> BatchWriter<O> {
     pub(super) fn new(
         output: O,
         acked: watch::Sender<Option<Bytes>>,
@@ -169,19 +169,19 @@ impl<O: Output> Writer<O> {
         Self { output, acked, counts, keeps_copies, outstanding: VecDeque::new() }
     }
 
-    /// Writes `again`, and what comes from the queue until it ends, then flushes. Dropping what it holds tells the
+    /// Writes `rewrite`, and what comes from the queue until it ends, then flushes. Dropping what it holds tells the
     /// others that it is done. Gives back what it leaves, and what became of writing and of the teardown.
     pub(super) async fn run(
         mut self,
-        again: Vec<Record>,
+        rewrite: Vec<Record>,
         mut queue: mpsc::Receiver<Vec<Record>>,
-    ) -> (Left<O>, Result<()>, Result<()>) {
-        let mut again = again.into_iter();
-        let written = self.write(&mut again, &mut queue).await;
-        let unacked = self.unacked(written.is_err(), again, &mut queue).await;
+    ) -> (Leftover<O>, Result<()>, Result<()>) {
+        let mut rewrite = rewrite.into_iter();
+        let written = self.write(&mut rewrite, &mut queue).await;
+        let unacked = self.unacked(written.is_err(), rewrite, &mut queue).await;
         drop(queue);
         let torn_down = tear_down(self.output.teardown()).await;
-        let left = Left { output: self.output, unacked };
+        let left = Leftover { output: self.output, unacked };
         (left, written, torn_down)
     }
 
@@ -189,7 +189,7 @@ impl<O: Output> Writer<O> {
     async fn unacked(
         &mut self,
         has_failed: bool,
-        again: std::vec::IntoIter<Record>,
+        rewrite: std::vec::IntoIter<Record>,
         queue: &mut mpsc::Receiver<Vec<Record>>,
     ) -> Option<Vec<Record>> {
         if !has_failed || !self.keeps_copies {
@@ -197,7 +197,7 @@ impl<O: Output> Writer<O> {
         }
         let copies = self.outstanding.drain(..).map(|outstanding| outstanding.copy);
         let mut unacked = copies.collect::<Option<Vec<_>>>()?;
-        unacked.extend(again);
+        unacked.extend(rewrite);
         queue.close();
         while let Some(records) = queue.recv().await {
             unacked.extend(records);
@@ -207,14 +207,14 @@ impl<O: Output> Writer<O> {
 
     async fn write(
         &mut self,
-        again: &mut std::vec::IntoIter<Record>,
+        rewrite: &mut std::vec::IntoIter<Record>,
         queue: &mut mpsc::Receiver<Vec<Record>>,
     ) -> Result<()> {
-        while again.len() > 0 {
+        while rewrite.len() > 0 {
             // As small as they come from a queue.
             let (mut records, mut bytes) = (Vec::new(), 0);
-            while bytes < AGAIN_BYTES && records.len() < READ_RECORDS_MAX as usize {
-                let Some(record) = again.next() else { break };
+            while bytes < REWRITE_BYTES && records.len() < READ_RECORDS_MAX as usize {
+                let Some(record) = rewrite.next() else { break };
                 bytes += payload_bytes(&record);
                 records.push(record);
             }
@@ -276,7 +276,7 @@ impl<O: Output> Writer<O> {
             count += 1;
             last = Some(ack.position);
         }
-        if failed.as_ref().is_some_and(|error| !recovery::heals(error)) {
+        if failed.as_ref().is_some_and(|error| !recovery::is_transient(error)) {
             count += acks.filter(|ack| ack.error.is_none()).count() as u64;
         }
         self.counts.send_modify(|counts| counts.acked += count);
@@ -298,13 +298,13 @@ fn refused(number: u64, position: &[u8]) -> String {
 }
 
 /// Makes positions durable; what was acked meanwhile is kept by one write.
-pub(super) struct Keeper {
+pub(super) struct Checkpointer {
     pub(super) state: Option<Arc<dyn StateStore>>,
     pub(super) acked: watch::Receiver<Option<Bytes>>,
-    pub(super) kept: watch::Sender<Option<Bytes>>,
+    pub(super) saved: watch::Sender<Option<Bytes>>,
 }
 
-impl Keeper {
+impl Checkpointer {
     /// Keeps positions until the writer is done.
     pub(super) async fn run(mut self) -> Result<()> {
         while self.acked.changed().await.is_ok() {
@@ -315,7 +315,7 @@ impl Keeper {
             if let Some(state) = &self.state {
                 save(Arc::clone(state), position.clone()).await?;
             }
-            self.kept.send_replace(Some(position));
+            self.saved.send_replace(Some(position));
         }
         Ok(())
     }
