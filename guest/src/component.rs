@@ -1,7 +1,5 @@
-//! The component: what the world exports, in terms of the core. The only place that sees generated types.
-//!
-//! Here are conversions and the resources that hold the core's sources and destinations; every decision is the
-//! core's.
+//! Owns what the world exports, in terms of the core: conversions, and the resources that hold the core's sources and
+//! destinations. Leaves every decision to the core, and what the world imports to `wasi`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,8 +8,8 @@ use std::time::Duration;
 use ::wasi::http::types::IncomingBody;
 use bytes::Bytes;
 
-use self::bindings::exports::opencdc::connector::{destination, source, specifier};
-use self::bindings::opencdc::connector::types;
+use crate::bindings::exports::opencdc::connector::{destination, source, specifier};
+use crate::bindings::opencdc::connector::types;
 use crate::config::{self, ParameterType, Settings, Validation};
 use crate::destination::Destination;
 use crate::error::{Error, ErrorKind};
@@ -19,28 +17,29 @@ use crate::record::{Change, Data, Operation, Record};
 use crate::source::Source;
 use crate::wasi::{Body, WasiPorts, block_on};
 
+/// The functions that the world's exports are found by.
 #[expect(unsafe_code, reason = "generated: the canonical ABI hands memory over by address")]
-pub(crate) mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "connector",
-        with: {
-            "wasi:clocks/monotonic-clock@0.2.12": ::wasi::clocks::monotonic_clock,
-            "wasi:clocks/wall-clock@0.2.12": ::wasi::clocks::wall_clock,
-            "wasi:http/outgoing-handler@0.2.12": ::wasi::http::outgoing_handler,
-            "wasi:http/types@0.2.12": ::wasi::http::types,
-            "wasi:io/error@0.2.12": ::wasi::io::error,
-            "wasi:io/poll@0.2.12": ::wasi::io::poll,
-            "wasi:io/streams@0.2.12": ::wasi::io::streams,
-            "wasi:random/random@0.2.12": ::wasi::random::random,
-        },
-        generate_all,
-    });
+mod exports {
     use super::Component;
-    export!(Component);
+    crate::bindings::export!(Component with_types_in crate::bindings);
 }
 
 struct Component;
+
+/// What a host must sign, and where it finds what it needs for that.
+const LABELS: [(&str, &str); 4] =
+    [("auth", "aws-sigv4"), ("auth.service", "s3"), ("auth.region", "aws.region"), ("auth.endpoint", "aws.endpoint")];
+
+/// The labels of settings: which of them a host signs with.
+const PARAMETER_LABELS: [(&str, (&str, &str)); 3] = [
+    ("aws.accessKeyId", ("auth.role", "access-key-id")),
+    ("aws.secretAccessKey", ("auth.role", "secret-access-key")),
+    ("aws.sessionToken", ("auth.role", "session-token")),
+];
+
+fn labels<'a>(labels: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Vec<(String, String)> {
+    labels.into_iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
 
 impl specifier::Guest for Component {
     fn specify() -> specifier::Specification {
@@ -54,6 +53,7 @@ impl specifier::Guest for Component {
             author: "The s3-connector authors".to_owned(),
             source_parameters: config::source_parameters().map(parameter).collect(),
             destination_parameters: config::destination_parameters().map(parameter).collect(),
+            labels: labels(&LABELS),
         }
     }
 }
@@ -83,6 +83,7 @@ fn parameter(parameter: config::Parameter) -> specifier::Parameter {
                 Validation::Regex(pattern) => specifier::Validation::Regex(pattern),
             })
             .collect(),
+        labels: labels(PARAMETER_LABELS.iter().filter(|(name, _)| *name == parameter.name).map(|(_, label)| label)),
     }
 }
 
@@ -91,8 +92,14 @@ struct SourceResource(RefCell<SourceState>);
 
 struct SourceState {
     source: Source<WasiPorts>,
-    /// For each unacked record, the body that its stream is a part of: it must outlive the stream.
+    /// For each unacked record, the body that its stream is a part of: it must outlive the stream, which nothing
+    /// here can see the end of. Dropping it earlier traps, so the contract has hosts drop the stream before they
+    /// ack, and before they drop this. Bodies could outlive this too, by never being dropped; but each of them would
+    /// hold its connection for as long as the instance lives, and nobody would notice.
     bodies: VecDeque<Option<IncomingBody>>,
+    /// Bodies of records that the latest call acked. They are dropped in the next one, for hosts that ack first and
+    /// drop their streams right after it.
+    acked: Vec<IncomingBody>,
 }
 
 impl source::Guest for Component {
@@ -102,7 +109,7 @@ impl source::Guest for Component {
 impl source::GuestSource for SourceResource {
     fn configure(settings: types::Settings) -> Result<source::Source, types::Error> {
         let source = Source::configure(WasiPorts, &read_settings(settings)).map_err(write_error)?;
-        let state = SourceState { source, bodies: VecDeque::new() };
+        let state = SourceState { source, bodies: VecDeque::new(), acked: Vec::new() };
         Ok(source::Source::new(Self(RefCell::new(state))))
     }
 
@@ -111,10 +118,12 @@ impl source::GuestSource for SourceResource {
         block_on(state.source.open(position.as_deref())).map_err(write_error)
     }
 
-    fn read(&self, records_max: u32, wait_ms: u64) -> Result<Vec<types::Record>, types::Error> {
+    fn read(&self, records_max: u32, bytes_max: u64, wait_ms: u64) -> Result<Vec<types::Record>, types::Error> {
         let mut state = self.0.borrow_mut();
+        state.acked.clear();
         let wait = Duration::from_millis(wait_ms);
-        let records = block_on(state.source.read(records_max as usize, wait)).map_err(write_error)?;
+        let read = block_on(state.source.read(records_max as usize, bytes_max, wait));
+        let records = read.map_err(write_error)?;
         Ok(records
             .into_iter()
             .map(|record| {
@@ -126,9 +135,10 @@ impl source::GuestSource for SourceResource {
     }
 
     fn ack(&self, position: types::Position) -> Result<(), types::Error> {
-        let mut state = self.0.borrow_mut();
-        let acked = state.source.ack(&position).map_err(write_error)?;
-        state.bodies.drain(..acked);
+        let SourceState { source, bodies, acked } = &mut *self.0.borrow_mut();
+        acked.clear();
+        let count = source.ack(&position).map_err(write_error)?;
+        acked.extend(bodies.drain(..count).flatten());
         Ok(())
     }
 

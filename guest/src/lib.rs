@@ -5,6 +5,8 @@
 //! drive over a model. Signing, sockets, TLS and secrets are the host's.
 
 #[cfg(target_family = "wasm")]
+mod bindings;
+#[cfg(target_family = "wasm")]
 mod component;
 pub mod config;
 pub mod destination;

@@ -97,9 +97,38 @@ impl<B> Data<B> {
     }
 }
 
+impl<B> Record<B> {
+    /// Bytes that cross with the record itself, not by handle.
+    pub fn inline_bytes(&self) -> u64 {
+        let data = [&self.key, &self.payload.before, &self.payload.after];
+        let data = data.into_iter().flatten().map(|data| match data {
+            Data::Raw(bytes) => bytes.len(),
+            Data::Structured(text) => text.len(),
+            Data::Body { .. } => 0,
+        });
+        let metadata = self.metadata.iter().map(|(name, value)| name.len() + value.len());
+        (self.position.len() + metadata.sum::<usize>() + data.sum::<usize>()) as u64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_by_handle_are_not_in_the_record() {
+        let record = Record {
+            position: Bytes::from_static(b"12"),
+            operation: Operation::Update,
+            metadata: [("345".to_owned(), "6789".to_owned())].into(),
+            key: Some(Data::Structured("01".to_owned())),
+            payload: Change {
+                before: Some(Data::Raw(Bytes::from_static(b"234"))),
+                after: Some(Data::Body { length: Some(1000), bytes: () }),
+            },
+        };
+        assert_eq!(record.inline_bytes(), 14);
+    }
 
     #[test]
     fn a_length_is_known_where_nothing_must_be_read_for_it() {

@@ -140,7 +140,8 @@ impl<P: Ports> Source<P> {
         Ok(())
     }
 
-    /// Reads at most `records_max` records, waiting at most `wait` for a first one. None may be ready by then.
+    /// Reads at most `records_max` records with at most `bytes_max` bytes in them, waiting at most `wait` for a first
+    /// one. None may be ready by then. One record may leave whatever it holds.
     ///
     /// Records whose bodies are streams wait for acks once [`limits::STREAMS_UNACKED_MAX`] of them are unacked.
     ///
@@ -148,9 +149,10 @@ impl<P: Ports> Source<P> {
     ///
     /// `closed` before `open` and after `teardown`; else what stopped the worker, again at each further call: a
     /// new source may then go on at the last acked position.
-    pub async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Vec<Record<P::Body>>> {
+    pub async fn read(&mut self, records_max: usize, bytes_max: u64, wait: Duration) -> Result<Vec<Record<P::Body>>> {
         let read_limits = ReadLimits {
             records_max: records_max.max(1),
+            bytes_max,
             streams_max: limits::STREAMS_UNACKED_MAX.saturating_sub(self.streams_unacked),
         };
         let failed = match &mut self.lifecycle {

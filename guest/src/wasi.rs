@@ -20,8 +20,7 @@ use ::wasi::io::poll::{self, Pollable};
 use ::wasi::io::streams::{InputStream, OutputStream, StreamError};
 use bytes::Bytes;
 
-use crate::component::bindings::opencdc::connector::{state, types};
-use crate::component::bindings::wasi::logging::logging;
+use crate::bindings::opencdc::connector::{log, state, types};
 use crate::payload::Payload;
 use crate::ports::{self, Level, Method, Request, Response, StateError, TransportError};
 use crate::time::Timestamp;
@@ -36,7 +35,7 @@ pub(crate) struct WasiPorts;
 /// A body that comes in: from the store, or with a record.
 #[derive(Debug)]
 pub(crate) struct Body {
-    // Dropped in front of what it is a part of.
+    // Dropped before what it is a part of.
     stream: InputStream,
     parent: Option<http::IncomingBody>,
 }
@@ -125,17 +124,17 @@ fn state_error(error: types::Error) -> StateError {
 impl ports::Log for WasiPorts {
     fn log(&self, level: Level, message: &str) {
         let level = match level {
-            Level::Debug => logging::Level::Debug,
-            Level::Info => logging::Level::Info,
-            Level::Warn => logging::Level::Warn,
+            Level::Debug => log::Level::Debug,
+            Level::Info => log::Level::Info,
+            Level::Warn => log::Level::Warn,
         };
-        logging::log(level, "s3", message);
+        log::log(level, "s3", message);
     }
 
     fn skipped(&self, key: &str, reason: &str) {
         // The host splits at the last line's end: a key may hold one, a reason may not.
         let reason = reason.replace(['\n', '\r'], " ");
-        logging::log(logging::Level::Warn, "skipped", &format!("{key}\n{reason}"));
+        log::log(log::Level::Warn, "skipped", &format!("{key}\n{reason}"));
     }
 }
 

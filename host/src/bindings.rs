@@ -20,6 +20,5 @@ mod generated {
 
 pub(crate) use generated::exports::opencdc::connector::destination;
 pub use generated::exports::opencdc::connector::specifier;
-pub(crate) use generated::opencdc::connector::{state, types};
-pub(crate) use generated::wasi::logging::logging;
+pub(crate) use generated::opencdc::connector::{log, state, types};
 pub(crate) use generated::{Connector, ConnectorPre};

@@ -270,8 +270,9 @@ fn check_size(specification: &Specification) -> Result<()> {
         &specification.version,
         &specification.author,
     ];
-    let bytes =
-        texts.into_iter().map(String::len).sum::<usize>() + sides.into_iter().flatten().map(bytes).sum::<usize>();
+    let bytes = texts.into_iter().map(String::len).sum::<usize>()
+        + label_bytes(&specification.labels)
+        + sides.into_iter().flatten().map(bytes).sum::<usize>();
     if bytes > SPECIFICATION_BYTES_MAX {
         return refuse("bytes", bytes, SPECIFICATION_BYTES_MAX);
     }
@@ -289,6 +290,12 @@ fn bytes(parameter: &Parameter) -> usize {
         + parameter.description.len()
         + parameter.default.as_ref().map_or(0, String::len)
         + validations.sum::<usize>()
+        + label_bytes(&parameter.labels)
+}
+
+/// Bytes of labels; each of them takes at least one.
+fn label_bytes(labels: &[(String, String)]) -> usize {
+    labels.iter().map(|(name, value)| name.len() + value.len() + 1).sum()
 }
 
 /// Compiles, or takes what was compiled before.

@@ -26,7 +26,7 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
-use crate::bindings::{Connector, ConnectorPre, logging, state, types};
+use crate::bindings::{Connector, ConnectorPre, log as logging, state, types};
 use crate::egress::Egress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::printable;

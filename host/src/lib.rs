@@ -33,4 +33,4 @@ pub use instance::{COMPUTE_MAX, MEMORY_BYTES_MAX};
 pub use record::Record;
 pub use settings::Settings;
 pub use skipped::{OBJECTS_MAX as SKIPPED_OBJECTS_MAX, Skipped, SkippedObject};
-pub use source::{Progress, Source};
+pub use source::{Progress, READ_BYTES_MAX, Source};

@@ -186,6 +186,18 @@ pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<R
     })
 }
 
+/// Bytes of a record of an instance that came with it, not by stream.
+pub(crate) fn inline_bytes(record: &types::Record) -> u64 {
+    let data = [&record.key, &record.payload.before, &record.payload.after];
+    let data = data.into_iter().flatten().map(|data| match data {
+        types::Data::Raw(bytes) => bytes.len(),
+        types::Data::Structured(text) => text.len(),
+        types::Data::Body(_) => 0,
+    });
+    let metadata = record.metadata.iter().map(|(name, value)| name.len() + value.len());
+    (record.position.len() + metadata.sum::<usize>() + data.sum::<usize>()) as u64
+}
+
 /// Raw bytes of a payload above this go by handle, so that the instance takes them in as it has room for them.
 const RAW_BYTES_MAX: usize = 1 << 20;
 

@@ -213,6 +213,7 @@ mod tests {
             default: None,
             secret,
             validations: Vec::new(),
+            labels: Vec::new(),
         }
     }
 

@@ -20,6 +20,10 @@ use crate::record::{self, Record};
 use crate::settings::{Prepared, Reach};
 use crate::skipped::Skipped;
 
+/// Bytes of the records that one read hands over, without those of bodies: 256 records of the largest payload that
+/// travels in its record.
+pub const READ_BYTES_MAX: u64 = 16 << 20;
+
 /// Bytes of a position. The connector's own hold a key of at most 1 KiB, escaped, and some numbers.
 const POSITION_BYTES_MAX: usize = 64 << 10;
 
@@ -112,17 +116,28 @@ impl Source {
     ///
     /// Whatever stopped the source; a new one may go on at the last acked position.
     pub async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Vec<Record>> {
+        self.read_at_most(records_max, READ_BYTES_MAX, wait).await
+    }
+
+    /// Reads as [`read`](Self::read) does, and at most `bytes_max` bytes: positions, metadata, keys and payloads, but
+    /// not what comes by stream. One record may always come, however large it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub async fn read_at_most(&mut self, records_max: u32, bytes_max: u64, wait: Duration) -> Result<Vec<Record>> {
         let resource = self.resource;
+        let records_max = records_max.max(1);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let read = self
             .instance
             .call(async |exports, store| {
                 let source = exports.opencdc_connector_source().source();
-                source.call_read(store, resource, records_max, wait_ms).await
+                source.call_read(store, resource, records_max, bytes_max, wait_ms).await
             })
             .await?;
         let records = self.reach.explain(read).await?;
-        if let Some(why) = broken_rule(&records, records_max) {
+        if let Some(why) = broken_rule(&records, records_max, bytes_max) {
             return Err(self.instance.break_off(&why));
         }
         let table = self.instance.table();
@@ -238,10 +253,14 @@ impl Source {
 }
 
 /// What is wrong with the records of a read, if anything is.
-fn broken_rule(records: &[types::Record], records_max: u32) -> Option<String> {
+fn broken_rule(records: &[types::Record], records_max: u32, bytes_max: u64) -> Option<String> {
     if records.len() > records_max as usize {
         let count = records.len();
         return Some(format!("it handed out {count} records where {records_max} were asked for"));
+    }
+    let bytes: u64 = records.iter().map(record::inline_bytes).sum();
+    if records.len() > 1 && bytes > bytes_max {
+        return Some(format!("it handed out records of {bytes} bytes where {bytes_max} were asked for"));
     }
     let longest = records.iter().map(|record| record.position.len()).max()?;
     (longest > POSITION_BYTES_MAX)
@@ -264,12 +283,20 @@ mod tests {
 
     #[test]
     fn as_many_records_as_were_asked_for_and_positions_of_bounded_length_pass() {
-        assert_eq!(broken_rule(&[], 0), None);
+        assert_eq!(broken_rule(&[], 0, 0), None);
         let longest = [record(POSITION_BYTES_MAX), record(1)];
-        assert_eq!(broken_rule(&longest, 2), None);
-        let why = broken_rule(&longest, 1).unwrap();
+        assert_eq!(broken_rule(&longest, 2, u64::MAX), None);
+        let why = broken_rule(&longest, 1, u64::MAX).unwrap();
         assert_eq!(why, "it handed out 2 records where 1 were asked for");
-        let why = broken_rule(&[record(1), record(POSITION_BYTES_MAX + 1)], 2).unwrap();
+        let why = broken_rule(&[record(1), record(POSITION_BYTES_MAX + 1)], 2, u64::MAX).unwrap();
         assert!(why.starts_with("a position has 65537 bytes"), "{why}");
+    }
+
+    #[test]
+    fn more_bytes_than_were_asked_for_come_with_one_record_alone() {
+        assert_eq!(broken_rule(&[record(11)], 2, 10), None);
+        assert_eq!(broken_rule(&[record(4), record(6)], 2, 10), None);
+        let why = broken_rule(&[record(5), record(6)], 2, 10).unwrap();
+        assert_eq!(why, "it handed out records of 11 bytes where 10 were asked for");
     }
 }

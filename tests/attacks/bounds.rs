@@ -92,6 +92,15 @@ async fn records_positions_and_counters_are_as_many_and_as_long_as_they_may_be()
     rule(read(&[("count", "11"), greedy]).await, "11 records where 10 were asked for");
     assert_eq!(read(&[("count", "1"), ("bytes", "65536")]).await, Ok(1));
     rule(read(&[("count", "1"), ("bytes", "65537")]).await, "a position has 65537 bytes");
+    let read_at_most = async |count: &str, bytes_max| -> Result<usize> {
+        let mut source = siege.source(&[("attack", "records"), ("count", count), ("bytes", "92")]).await?;
+        source.open(None).await?;
+        Ok(source.read_at_most(10, bytes_max, Duration::from_millis(1)).await?.len())
+    };
+    // Each has a key of seven bytes and a payload of one beside its position.
+    assert_eq!(read_at_most("3", 300).await, Ok(3));
+    assert_eq!(read_at_most("1", 0).await, Ok(1));
+    rule(read_at_most("3", 299).await, "records of 300 bytes where 299 were asked for");
     let counters = async |count, bytes| -> Result<usize> {
         let settings = [("counters", count), ("counter-name-bytes", bytes)];
         let mut source = siege.source(&settings).await?;

@@ -10,6 +10,7 @@ use s3_connector_tests::world::{Place, State, World, payload, read_all};
 
 in_every_world! {
     bodies_of_every_size_are_whole,
+    a_read_stays_within_its_bytes,
 }
 
 async fn bodies_of_every_size_are_whole(place: &Place) {
@@ -27,6 +28,26 @@ async fn bodies_of_every_size_are_whole(place: &Place) {
         assert_eq!(record.metadata["s3.size"], size.to_string());
     }
     assert_eq!(records.len(), sizes.len());
+}
+
+async fn a_read_stays_within_its_bytes(place: &Place) {
+    let bucket = place.plain().await;
+    for index in 0..12 {
+        bucket.put(&format!("k{index:02}"), vec![b'x'; 1000]).await;
+    }
+    for bytes_max in [0, 1, 1000, 5000, 9999, u64::MAX] {
+        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let (mut count, mut polls) = (0, 0);
+        while count < 12 && polls < 1000 {
+            let records = source.read_at_most(10, bytes_max, Duration::from_secs(1)).await.expect("reads");
+            let bytes: u64 = records.iter().map(s3_connector::record::Record::inline_bytes).sum();
+            assert!(records.len() <= 1 || bytes <= bytes_max, "{} records of {bytes} bytes: {bytes_max}", records.len());
+            // One record may leave whatever it holds, and a body's bytes are some of it.
+            assert!(bytes_max > 1000 || records.len() <= 1);
+            (count, polls) = (count + records.len(), polls + 1);
+        }
+        assert_eq!(count, 12, "{bytes_max}");
+    }
 }
 
 /// Many more records than an instance may hold resources.

@@ -420,7 +420,7 @@ async fn read_by_handle(source: &mut AnySource) -> (usize, bool) {
     let wait = Duration::from_secs(1);
     match source {
         AnySource::Native(source, _) => {
-            let records = source.read(100, wait).await.expect("reads");
+            let records = source.read(100, u64::MAX, wait).await.expect("reads");
             let by_handle = |r: &s3_connector::record::Record<_>| matches!(r.payload.after, Some(AnyData::Body { .. }));
             (records.len(), records.iter().all(by_handle))
         }

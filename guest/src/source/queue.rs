@@ -37,6 +37,8 @@ impl<B> Ready<B> {
 pub struct ReadLimits {
     /// Records.
     pub records_max: usize,
+    /// Bytes in them, without those that come by handle. The first record counts for none.
+    pub bytes_max: u64,
     /// Records among them whose bodies are streams.
     pub streams_max: usize,
 }
@@ -62,7 +64,8 @@ pub struct Counts {
 
 #[derive(Debug)]
 struct Inner<B> {
-    ready: VecDeque<Ready<B>>,
+    /// Each with the bytes that cross with it.
+    ready: VecDeque<(u64, Ready<B>)>,
     bytes: u64,
     worker: Option<Waker>,
     counts: Counts,
@@ -108,31 +111,31 @@ impl<B> ReadyQueue<B> {
         let mut inner = self.0.borrow_mut();
         inner.bytes += ready.size;
         inner.caught_up = false;
-        inner.ready.push_back(ready);
+        inner.ready.push_back((ready.record.inline_bytes(), ready));
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.take(ReadLimits { records_max: usize::MAX, streams_max: usize::MAX });
+        self.take(ReadLimits { records_max: usize::MAX, bytes_max: u64::MAX, streams_max: usize::MAX });
     }
 
     /// How many records are ready and wanted.
     pub fn count_ready(&self, limits: ReadLimits) -> usize {
         let inner = self.0.borrow();
-        let mut streams = 0;
-        let fits = |ready: &&Ready<B>| {
+        let (mut streams, mut bytes) = (0, 0_u64);
+        let fits = |(index, (inline, ready)): &(usize, &(u64, Ready<B>))| {
             streams += usize::from(ready.has_stream());
-            streams <= limits.streams_max
+            bytes = bytes.saturating_add(*inline);
+            streams <= limits.streams_max && (*index == 0 || bytes <= limits.bytes_max)
         };
-        let first = inner.ready.iter().take(limits.records_max);
-        first.take_while(fits).count()
+        inner.ready.iter().take(limits.records_max).enumerate().take_while(fits).count()
     }
 
     /// Takes what is ready and wanted.
     pub fn take(&self, limits: ReadLimits) -> Vec<Ready<B>> {
         let count = self.count_ready(limits);
         let mut inner = self.0.borrow_mut();
-        let taken: Vec<_> = inner.ready.drain(..count).collect();
+        let taken: Vec<_> = inner.ready.drain(..count).map(|(_, ready)| ready).collect();
         let bytes: u64 = taken.iter().map(|ready| ready.size).sum();
         inner.bytes -= bytes;
         inner.counts.read += count as u64;

@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     fn read(&mut self) -> Result<Vec<Record<crate::model::Pieces>>> {
-        self.model.block_on(self.source.read(10_000, SECOND))
+        self.model.block_on(self.source.read(10_000, u64::MAX, SECOND))
     }
 
     /// Everything up to the first poll that finds nothing, as `operation key`.

@@ -1,7 +1,7 @@
 //! Owns what reaches the log of what a component says: levels, and a bounded number of lines of bounded length. Leaves
 //! where the log goes to whoever runs the host.
 
-use crate::bindings::logging::Level;
+use crate::bindings::log::Level;
 use crate::flood::{Admission, Flood, LINES_MAX, one_line};
 
 /// The log of one instance.
@@ -20,7 +20,7 @@ macro_rules! log_at {
             Level::Debug => tracing::debug!($($rest)*),
             Level::Info => tracing::info!($($rest)*),
             Level::Warn => tracing::warn!($($rest)*),
-            Level::Error | Level::Critical => tracing::error!($($rest)*),
+            Level::Error => tracing::error!($($rest)*),
         }
     };
 }
@@ -64,6 +64,6 @@ fn is_seen(level: Level) -> bool {
         Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
         Level::Info => tracing::enabled!(tracing::Level::INFO),
         Level::Warn => tracing::enabled!(tracing::Level::WARN),
-        Level::Error | Level::Critical => tracing::enabled!(tracing::Level::ERROR),
+        Level::Error => tracing::enabled!(tracing::Level::ERROR),
     }
 }

@@ -4,9 +4,9 @@
 
 use crate::bounds;
 use crate::component::Settings;
+use crate::component::bindings::opencdc::connector::log as logging;
 use crate::component::bindings::opencdc::connector::state;
 use crate::component::bindings::opencdc::connector::types::{Change, Data, Error, ErrorKind, Operation, Record};
-use crate::component::bindings::wasi::logging::logging;
 use crate::request;
 use crate::specification::ESCAPES;
 

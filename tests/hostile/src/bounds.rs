@@ -6,9 +6,9 @@ use ::wasi::io::streams::InputStream;
 
 use crate::attacks::{Loot, error, record, text};
 use crate::component::Settings;
+use crate::component::bindings::opencdc::connector::log as logging;
 use crate::component::bindings::opencdc::connector::state;
 use crate::component::bindings::opencdc::connector::types::{Body, Data, Error, ErrorKind};
-use crate::component::bindings::wasi::logging::logging;
 use crate::request;
 use ::wasi::clocks::monotonic_clock;
 use ::wasi::random::random::get_random_bytes;

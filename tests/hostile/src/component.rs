@@ -91,7 +91,7 @@ impl source::GuestSource for SourceResource {
         self.strike("open")
     }
 
-    fn read(&self, records_max: u32, wait_ms: u64) -> Result<Vec<Record>, Error> {
+    fn read(&self, records_max: u32, _bytes_max: u64, wait_ms: u64) -> Result<Vec<Record>, Error> {
         self.strike("read")?;
         let mut records = self.records.borrow_mut();
         if records.is_empty() {

@@ -28,6 +28,7 @@ fn parameter(name: &str, description: &str, secret: bool) -> Parameter {
         default: None,
         secret,
         validations: Vec::new(),
+        labels: Vec::new(),
     }
 }
 
@@ -62,6 +63,7 @@ pub(crate) fn specify() -> Specification {
         author: format!("Nobody{text}"),
         source_parameters: parameters.clone(),
         destination_parameters: parameters,
+        labels: Vec::new(),
     }
 }
 

@@ -11,7 +11,8 @@ use s3_connector::ports::Body as _;
 use s3_connector::record::Change;
 use s3_connector::source::Source as CoreSource;
 use s3_connector_host::{
-    Ack, Destination as HostDestination, Error, ErrorKind, Progress, Result, Source as HostSource, record,
+    Ack, Destination as HostDestination, Error, ErrorKind, Progress, READ_BYTES_MAX, Result, Source as HostSource,
+    record,
 };
 
 use super::native::{NativeBody, NativePorts};
@@ -56,15 +57,25 @@ impl Source {
     ///
     /// The connector's, or a body's that broke off.
     pub async fn read(&mut self, records_max: u32, wait: Duration) -> Result<Vec<Record>> {
+        self.read_at_most(records_max, READ_BYTES_MAX, wait).await
+    }
+
+    /// As [`HostSource::read_at_most`], and reads the bodies too.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub async fn read_at_most(&mut self, records_max: u32, bytes_max: u64, wait: Duration) -> Result<Vec<Record>> {
         let mut whole = Vec::new();
         match self {
             Self::Native(source, _) => {
-                for record in source.read(records_max as usize, wait).await.map_err(lift_error)? {
+                let records = source.read(records_max as usize, bytes_max, wait).await.map_err(lift_error)?;
+                for record in records {
                     whole.push(collect(record).await?);
                 }
             }
             Self::Component(source) => {
-                for record in source.read(records_max, wait).await? {
+                for record in source.read_at_most(records_max, bytes_max, wait).await? {
                     whole.push(record::collect(record).await?);
                 }
             }
@@ -165,7 +176,7 @@ impl Destination {
     pub async fn write_from(&mut self, source: &mut Source, wait: Duration) -> Result<(usize, Vec<Ack>)> {
         match (self, source) {
             (Self::Native(destination), Source::Native(source, _)) => {
-                let records = source.read(100, wait).await.map_err(lift_error)?;
+                let records = source.read(100, READ_BYTES_MAX, wait).await.map_err(lift_error)?;
                 Ok((records.len(), lift_acks(destination.write(records).await)?))
             }
             (Self::Component(destination), Source::Component(source)) => {
