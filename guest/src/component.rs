@@ -26,19 +26,8 @@ mod exports {
 
 struct Component;
 
-/// What a host must sign, and where it finds what it needs for that.
-const LABELS: [(&str, &str); 4] =
-    [("auth", "aws-sigv4"), ("auth.service", "s3"), ("auth.region", "aws.region"), ("auth.endpoint", "aws.endpoint")];
-
-/// The labels of settings: which of them a host signs with.
-const PARAMETER_LABELS: [(&str, (&str, &str)); 3] = [
-    ("aws.accessKeyId", ("auth.role", "access-key-id")),
-    ("aws.secretAccessKey", ("auth.role", "secret-access-key")),
-    ("aws.sessionToken", ("auth.role", "session-token")),
-];
-
-fn labels<'a>(labels: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Vec<(String, String)> {
-    labels.into_iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 impl specifier::Guest for Component {
@@ -53,7 +42,7 @@ impl specifier::Guest for Component {
             author: "The s3-connector authors".to_owned(),
             source_parameters: config::source_parameters().map(parameter).collect(),
             destination_parameters: config::destination_parameters().map(parameter).collect(),
-            labels: labels(&LABELS),
+            labels: labels(config::LABELS),
         }
     }
 }
@@ -83,7 +72,7 @@ fn parameter(parameter: config::Parameter) -> specifier::Parameter {
                 Validation::Regex(pattern) => specifier::Validation::Regex(pattern),
             })
             .collect(),
-        labels: labels(PARAMETER_LABELS.iter().filter(|(name, _)| *name == parameter.name).map(|(_, label)| label)),
+        labels: labels(parameter.labels),
     }
 }
 
