@@ -41,7 +41,11 @@ async fn a_read_stays_within_its_bytes(place: &Place) {
         while count < 12 && polls < 1000 {
             let records = source.read_at_most(10, bytes_max, Duration::from_secs(1)).await.expect("reads");
             let bytes: u64 = records.iter().map(s3_connector::record::Record::inline_bytes).sum();
-            assert!(records.len() <= 1 || bytes <= bytes_max, "{} records of {bytes} bytes: {bytes_max}", records.len());
+            assert!(
+                records.len() <= 1 || bytes <= bytes_max,
+                "{} records of {bytes} bytes: {bytes_max}",
+                records.len()
+            );
             // One record may leave whatever it holds, and a body's bytes are some of it.
             assert!(bytes_max > 1000 || records.len() <= 1);
             (count, polls) = (count + records.len(), polls + 1);
