@@ -18,7 +18,7 @@ mod generated {
     });
 }
 
-pub(crate) use generated::exports::opencdc::connector::destination;
 pub use generated::exports::opencdc::connector::specifier;
+pub(crate) use generated::exports::opencdc::connector::{destination, source};
 pub(crate) use generated::opencdc::connector::{log, state, types};
 pub(crate) use generated::{Connector, ConnectorPre};

@@ -15,17 +15,17 @@ use std::time::Duration;
 use s3_connector::s3::{self, ObjectEntry, Patience};
 use tokio::time::{Instant, timeout};
 
-use crate::component::{Connector, Given};
+use crate::connector::Connector;
+use crate::connector::destination::Destination;
+use crate::connector::instance::InstanceOptions;
+use crate::connector::source::Source;
 use crate::credentials::{Credentials, Loaded};
-use crate::destination::Destination;
-use crate::egress::Role;
-use crate::egress::upstream::describe;
 use crate::environment::Filled;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, with_causes};
+use crate::role::Role;
 use crate::settings::{Reach, Settings};
-use crate::source::Source;
 
-pub use report::{Progress, Report, Status, Step};
+pub use report::{Report, Status, Step, StepEvent};
 
 use probe::Probe;
 use requests::{Client, Ports};
@@ -96,7 +96,7 @@ impl Connector {
         role: Role,
         settings: Settings,
         options: Options,
-        watch: impl FnMut(Progress<'_>),
+        watch: impl FnMut(StepEvent<'_>),
     ) -> Report {
         let steps = match role {
             Role::Source => SOURCE_STEPS,
@@ -120,15 +120,17 @@ enum Side {
 impl Side {
     async fn configure(connector: &Connector, role: Role, settings: Settings) -> Result<Self> {
         match role {
-            Role::Source => connector.source(settings, Given::default()).await.map(Self::Source),
-            Role::Destination => connector.destination(settings, Given::default()).await.map(Self::Destination),
+            Role::Source => connector.source(settings, InstanceOptions::default()).await.map(Self::Source),
+            Role::Destination => {
+                connector.destination(settings, InstanceOptions::default()).await.map(Self::Destination)
+            }
         }
     }
 
-    fn reach(&self) -> &Reach {
+    fn target(&self) -> &Reach {
         match self {
-            Self::Source(source) => source.reach(),
-            Self::Destination(destination) => destination.reach(),
+            Self::Source(source) => source.target(),
+            Self::Destination(destination) => destination.target(),
         }
     }
 
@@ -149,16 +151,16 @@ struct Check<W> {
     options: Options,
 }
 
-impl<W: FnMut(Progress<'_>)> Check<W> {
+impl<W: FnMut(StepEvent<'_>)> Check<W> {
     fn note(&mut self, step: Step) {
-        (self.watch)(Progress::Done(&step));
+        (self.watch)(StepEvent::Done(&step));
         self.report.steps.push(step);
         self.begin_next();
     }
 
     fn begin_next(&mut self) {
         if let Some(name) = self.steps.get(self.report.steps.len()) {
-            (self.watch)(Progress::Begun(name));
+            (self.watch)(StepEvent::Begun(name));
         }
     }
 
@@ -179,30 +181,30 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
     /// Goes through the steps; none if it stopped at a failure.
     async fn run(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<()> {
         let mut side = self.configure(connector, role, settings).await?;
-        let reach = side.reach();
-        self.go_there(connector, reach).await?;
-        self.pass(load(&reach.credentials).await)?;
-        let ports = Ports::new(reach.egress.clone());
-        let client = s3::Client::new(ports.clone(), reach.bucket.clone());
+        let target = side.target();
+        self.go_there(connector, target).await?;
+        self.pass(load(&target.credentials).await)?;
+        let ports = Ports::new(target.egress.clone());
+        let client = s3::Client::new(ports.clone(), target.bucket.clone());
         let client = client.with_patience(PATIENCE);
         let (step, reached) = permissions::bucket(&client).await;
         let is_there = self.pass(step);
         // A clock that is wrong may be why it was refused.
         self.note(clock(&ports));
         is_there?;
-        self.pass(permissions::region(&reach.bucket, &reached))?;
+        self.pass(permissions::region(&target.bucket, &reached))?;
         let (step, first) = permissions::list(&client, role).await;
         self.note(step);
         let step = match &mut side {
             Side::Source(source) => {
                 self.look(&client, first.as_ref()).await;
                 // What the check's own requests met is no reason of the component's errors.
-                source.reach().egress.take_reasons();
+                source.target().egress.take_reasons();
                 read(source, connector).await
             }
             Side::Destination(destination) => {
-                self.write(&client, destination.reach()).await;
-                destination.reach().egress.take_reasons();
+                self.write(&client, destination.target()).await;
+                destination.target().egress.take_reasons();
                 open(destination, connector).await
             }
         };
@@ -214,7 +216,7 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
         let step = Step::new("settings", "read the settings");
         match Side::configure(connector, role, settings).await {
             Ok(side) => {
-                self.note(step.passed(found(side.reach(), side.filled())));
+                self.note(step.passed(found(side.target(), side.filled())));
                 Some(side)
             }
             Err(error) => {
@@ -230,8 +232,8 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
     }
 
     /// The way to the endpoint.
-    async fn go_there(&mut self, connector: &Connector, reach: &Reach) -> Option<()> {
-        let endpoint = &reach.bucket.endpoint;
+    async fn go_there(&mut self, connector: &Connector, target: &Reach) -> Option<()> {
+        let endpoint = &target.bucket.endpoint;
         self.pass(network::name(connector.upstream().as_ref(), endpoint).await)?;
         let skipped = |name| Step::new(name, "").skipped("requests do not go over the network");
         let connected = network::connect(connector.upstream().as_ref(), endpoint).await;
@@ -251,15 +253,15 @@ impl<W: FnMut(Progress<'_>)> Check<W> {
     }
 
     /// What a destination needs, which only a write can tell.
-    async fn write(&mut self, client: &Client, reach: &Reach) {
+    async fn write(&mut self, client: &Client, target: &Reach) {
         if self.options.read_only {
             for name in probe::STEPS {
                 self.note(Step::new(name, "").skipped("nothing may be written"));
             }
             return;
         }
-        let cleaner = Ports::new(reach.egress.cleaner(&probe::key(&reach.bucket)));
-        let cleaner = s3::Client::new(cleaner, reach.bucket.clone());
+        let cleaner = Ports::new(target.egress.for_cleanup(&probe::key(&target.bucket)));
+        let cleaner = s3::Client::new(cleaner, target.bucket.clone());
         let cleaner = cleaner.with_patience(PATIENCE);
         let mut probe = Probe::new(client, &cleaner);
         self.note(probe.put().await);
@@ -273,8 +275,8 @@ const SETTINGS_ADVICE: &str = "`s3-connector spec` lists all settings";
 const CREDENTIALS_ADVICE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 
 /// What the settings name, and where those that were left out are from.
-fn found(reach: &Reach, filled: &[Filled]) -> String {
-    let bucket = &reach.bucket;
+fn found(target: &Reach, filled: &[Filled]) -> String {
+    let bucket = &target.bucket;
     let mut text = format!("bucket `{}`", bucket.bucket);
     if !bucket.prefix.is_empty() {
         text.push_str(&format!(", prefix `{}`", bucket.prefix));
@@ -302,7 +304,7 @@ async fn load(credentials: &Credentials) -> Step {
             }
             step.passed(found)
         }
-        Err(error) => step.failed(describe(&error), CREDENTIALS_ADVICE),
+        Err(error) => step.failed(with_causes(&error), CREDENTIALS_ADVICE),
     }
 }
 

@@ -219,7 +219,7 @@ async fn load(options: Options) -> Result<Connector, Failure> {
 fn open_state(folder: &std::path::Path) -> Result<Arc<dyn StateStore>, Failure> {
     match FileState::open(folder) {
         Ok(state) => Ok(Arc::new(state)),
-        Err(error) => Err(Failure::Failed(terminal::with_causes(&error))),
+        Err(error) => Err(Failure::Failed(s3_connector_host::with_causes(&error))),
     }
 }
 

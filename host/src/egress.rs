@@ -2,11 +2,11 @@
 //! Leaves retries to the guest, which knows S3's meanings; only what needs the host's knowledge is asked again
 //! here: a clock that is wrong, keys that have ended, a body that broke half way.
 
+mod body;
 mod budget;
 mod checksum;
 mod condition;
-mod connector;
-mod counters;
+mod denial;
 mod failure;
 mod hyper_upstream;
 mod operation;
@@ -15,9 +15,11 @@ mod proxy;
 mod reasons;
 mod redaction;
 mod redirect;
-mod resume;
+mod resolver;
+mod route;
 pub mod sign;
 mod silence;
+mod traffic;
 mod trust;
 pub mod upstream;
 
@@ -34,26 +36,32 @@ use tracing::Instrument as _;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use crate::credentials::{Credentials, Loaded};
+use crate::error::with_causes;
 use crate::flood::{Admission, Flood, LINES_MAX, one_line};
 
 pub use self::budget::{HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT};
-pub use self::counters::{OperationCounts, Snapshot};
-pub use self::policy::{Operation, Policy, PolicyInput, Role};
+pub use self::denial::Denial;
+pub use self::hyper_upstream::{HyperUpstream, SetupError};
+pub use self::operation::S3Operation;
+pub use self::policy::{Policy, PolicyInput};
+pub use self::proxy::ProxyError;
 pub(crate) use self::reasons::Reasons;
 pub use self::sign::Signer;
-pub use self::upstream::{HyperUpstream, Upstream};
+pub use self::traffic::{OperationCounts, Traffic};
+pub use self::trust::{Distrust, TrustError};
+pub use self::upstream::Upstream;
 
+use self::body::Reader;
 use self::budget::{Budget, Room};
 use self::checksum::Checksums;
 use self::condition::{find_text, is_conditional, refuses_condition};
-use self::counters::Counters;
 use self::failure::Failure;
 use self::reasons::LastReasons;
 use self::redaction::Secrets;
-use self::resume::Reader;
 use self::sign::PayloadHash;
 use self::silence::Silence;
-use self::upstream::{UpstreamBody, describe};
+use self::traffic::Counters;
+use self::upstream::UpstreamBody;
 
 /// A request's body is held whole, since its hash stands before it. Four times the largest part that a
 /// destination makes (64 MiB), and what two of them may take of a small machine.
@@ -132,7 +140,7 @@ struct Inner {
 /// A request that may leave, collected.
 #[derive(Debug, Clone)]
 struct Outgoing {
-    operation: Operation,
+    operation: S3Operation,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -189,9 +197,9 @@ impl Egress {
 
     /// Another way out, by the same means, that lets the host remove one object of its own and nothing else.
     #[must_use]
-    pub(crate) fn cleaner(&self, key: &str) -> Self {
+    pub(crate) fn for_cleanup(&self, key: &str) -> Self {
         let inner = &self.inner;
-        let cleaner = Self::with_clock(
+        let other = Self::with_clock(
             inner.policy.removal_of(key),
             inner.signer.clone(),
             inner.credentials.clone(),
@@ -199,8 +207,8 @@ impl Egress {
             Arc::clone(&inner.clock),
         );
         let skew_ms = inner.skew_ms.load(Ordering::Relaxed);
-        cleaner.inner.skew_ms.store(skew_ms, Ordering::Relaxed);
-        cleaner
+        other.inner.skew_ms.store(skew_ms, Ordering::Relaxed);
+        other
     }
 
     /// Sends a request of the guest, if it is permitted, and gives the answer: a short one whole, a long one
@@ -226,10 +234,10 @@ impl Egress {
         })
     }
 
-    /// The counters as they stand.
+    /// What went over the wire so far.
     #[must_use]
-    pub fn counters(&self) -> Snapshot {
-        self.inner.counters.snapshot()
+    pub fn traffic(&self) -> Traffic {
+        self.inner.counters.traffic()
     }
 
     /// Why the last request that this host kept in was kept in, in words for the user.
@@ -261,9 +269,9 @@ impl Egress {
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
         let is_refused = self.inner.refuses_conditions.load(Ordering::Relaxed);
-        if permit.operation == Operation::PutObject && !is_refused && !is_conditional(&parts.headers) {
+        if permit.operation == S3Operation::PutObject && !is_refused && !is_conditional(&parts.headers) {
             let operation = permit.operation;
-            return Err(policy::Denial::Condition { operation }.into());
+            return Err(Denial::Condition { operation: operation.name() }.into());
         }
         let slot = self.inner.budget.request().await?;
         let outgoing = Outgoing::collect(permit, parts, body, &self.inner.budget).await?;
@@ -273,7 +281,7 @@ impl Egress {
 
     /// Keeps and logs why a request failed.
     fn note(&self, failure: &Failure) {
-        let reason = one_line(&describe(failure)).into_owned();
+        let reason = one_line(&with_causes(failure)).into_owned();
         if matches!(failure, Failure::Credentials(_)) && self.inner.credentials.is_refreshable() {
             self.inner.awaits_keys.store(true, Ordering::Relaxed);
         }
@@ -461,7 +469,7 @@ impl Egress {
             Ok(other) => other,
             Err(error) => {
                 // S3's own answer says more to the guest than this does.
-                tracing::warn!(reason = %describe(&error), "refused credentials can't be replaced");
+                tracing::warn!(reason = %with_causes(&error), "refused credentials can't be replaced");
                 None
             }
         }
@@ -488,7 +496,7 @@ impl Egress {
         if is_bodiless {
             return Ok(Response::from_parts(parts, whole(Bytes::new())));
         }
-        let tries_condition = outgoing.operation == Operation::PutObject && is_conditional(&outgoing.headers);
+        let tries_condition = outgoing.operation == S3Operation::PutObject && is_conditional(&outgoing.headers);
         let reader = Reader::new(self.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
             None => reader.into_body(&mut parts.headers).await?,
@@ -533,7 +541,7 @@ impl Outgoing {
         // A server or proxy that passes over such a body takes it for the next request, which nobody signed
         // (<https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1>).
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
-        let denial = || policy::Denial::Body { operation: permit.operation };
+        let denial = || Denial::Body { operation: permit.operation.name() };
         if reads && announced.is_some_and(|announced| announced > 0) {
             return Err(denial().into());
         }
@@ -653,7 +661,7 @@ fn is_judged(status: StatusCode) -> bool {
 async fn read_refusal(response: Response<UpstreamBody>) -> Result<(Response<UpstreamBody>, Option<String>), Failure> {
     let (parts, mut body) = response.into_parts();
     let mut read = BytesMut::new();
-    while let Some(data) = resume::next_data(&mut body).await? {
+    while let Some(data) = body::next_data(&mut body).await? {
         read.extend_from_slice(&data);
         if read.len() > REFUSAL_BYTES_MAX {
             // No document of S3's: nothing that could be corrected, nor worth holding.
@@ -685,6 +693,8 @@ fn whole(bytes: Bytes) -> WasiBody {
 }
 
 #[cfg(test)]
+mod body_tests;
+#[cfg(test)]
 mod budget_tests;
 #[cfg(test)]
 mod condition_tests;
@@ -694,8 +704,6 @@ mod echo_tests;
 mod policy_tests;
 #[cfg(test)]
 mod redirect_tests;
-#[cfg(test)]
-mod resume_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

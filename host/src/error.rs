@@ -127,20 +127,31 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error and its causes in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+/// An error of whatever type, as the cause of another.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error and its causes on one line. A cause that the line already holds, word for word, is left out:
+/// many errors repeat theirs.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
     let mut cause = error.source();
-    while let Some(next) = cause {
-        let more = next.to_string();
-        // Some errors repeat their cause.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !holds(&line, &text) {
+            line.push_str(": ");
+            line.push_str(&text);
         }
-        cause = next.source();
+        cause = error.source();
     }
-    text
+    line
+}
+
+/// Whether a line holds a text that is no part of a longer word.
+fn holds(line: &str, text: &str) -> bool {
+    let is_free = |neighbour: Option<char>| !neighbour.is_some_and(char::is_alphanumeric);
+    line.match_indices(text)
+        .any(|(at, _)| is_free(line[..at].chars().next_back()) && is_free(line[at + text.len()..].chars().next()))
 }
 
 #[cfg(test)]
@@ -152,5 +163,28 @@ mod tests {
         let longest = "x".repeat(MESSAGE_BYTES_MAX);
         assert_eq!(cut(&longest), longest);
         assert_eq!(cut(&format!("{longest}y")), format!("{longest}… (1 bytes more)"));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn a_line_holds_every_cause_once() {
+        let chain = |texts: &[&'static str]| {
+            let link = |source, text: &&'static str| Some(Box::new(Link { text, source }));
+            with_causes(&*texts.iter().rev().fold(None, link).unwrap())
+        };
+        assert_eq!(chain(&["it failed"]), "it failed");
+        assert_eq!(chain(&["it failed", "the cause", "the root"]), "it failed: the cause: the root");
+        assert_eq!(chain(&["it failed: the cause", "the cause", "the root"]), "it failed: the cause: the root");
+        assert_eq!(chain(&["it failed: the root (7)", "the root"]), "it failed: the root (7)");
+        assert_eq!(chain(&["it failed", "it"]), "it failed");
+        assert_eq!(chain(&["it failed", "fail"]), "it failed: fail", "a part of a word is another");
+        let error = crate::egress::upstream::Error::Terminated("the cause".into());
+        assert_eq!(with_causes(&error), "the connection was ended early: the cause");
     }
 }

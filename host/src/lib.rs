@@ -7,30 +7,29 @@
 
 mod bindings;
 pub mod check;
-mod component;
+mod connector;
 pub mod credentials;
-mod destination;
 pub mod egress;
 pub mod environment;
 mod error;
 mod flood;
-mod instance;
 pub mod pipeline;
 pub mod printable;
 pub mod record;
+mod role;
 mod settings;
 mod skipped;
-mod source;
 pub mod state;
 
-pub use component::{
-    COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Given, Options, Parameter, ParameterType, Specification,
+pub use connector::destination::{Ack, Destination};
+pub use connector::instance::{COMPUTE_MAX, InstanceOptions, MEMORY_BYTES_MAX};
+pub use connector::source::{Progress, READ_BYTES_MAX, Source};
+pub use connector::{
+    COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Options, Parameter, ParameterType, Specification,
     Validation, blame,
 };
-pub use destination::{Ack, Destination};
-pub use error::{Error, ErrorKind, Result};
-pub use instance::{COMPUTE_MAX, MEMORY_BYTES_MAX};
+pub use error::{BoxError, Error, ErrorKind, Result, with_causes};
 pub use record::Record;
+pub use role::Role;
 pub use settings::Settings;
 pub use skipped::{OBJECTS_MAX as SKIPPED_OBJECTS_MAX, Skipped, SkippedObject};
-pub use source::{Progress, READ_BYTES_MAX, Source};

@@ -16,21 +16,21 @@
 //!
 //! use s3_connector_host::pipeline::{Options, Pipeline, Stop};
 //! use s3_connector_host::state::FileState;
-//! use s3_connector_host::{Connector, Given, Settings};
+//! use s3_connector_host::{Connector, InstanceOptions, Settings};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let connector = Connector::load(Default::default()).await?;
 //! let state: Arc<FileState> = Arc::new(FileState::open("state")?);
 //!
 //! let settings = Settings::from([("aws.bucket".into(), "photos".into())]);
-//! let given = Given { name: "photos".into(), state: Some(state.clone()) };
-//! let source = connector.source(settings, given).await?;
+//! let options = InstanceOptions { name: "photos".into(), state: Some(state.clone()) };
+//! let source = connector.source(settings, options).await?;
 //!
 //! let settings = Settings::from([
 //!     ("aws.bucket".into(), "lake".into()),
 //!     ("format".into(), "parquet".into()),
 //! ]);
-//! let destination = connector.destination(settings, Given::default()).await?;
+//! let destination = connector.destination(settings, InstanceOptions::default()).await?;
 //!
 //! let stop = Stop::new();
 //! let ends = stop.clone();
@@ -92,8 +92,8 @@ pub use self::stop::Stop;
 use self::recovery::Outage;
 use self::round::{Endpoints, Round};
 use self::tasks::on_disk;
+use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
-use crate::source::Progress;
 use crate::state::StateStore;
 
 /// How long a pipeline that was stopped goes on writing what it has read, unless it is told otherwise. Kubernetes

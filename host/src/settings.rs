@@ -9,14 +9,17 @@ use std::sync::Arc;
 use s3_connector::config::{ACCESS_KEY_ID, BucketConfig, ENDPOINT, SECRET_ACCESS_KEY, SESSION_TOKEN};
 
 use crate::bindings::{specifier, types};
-use crate::component::REDACTED;
 use crate::credentials::{ChainInput, Credentials};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
-use crate::egress::{Egress, Policy, PolicyInput, Reasons, Role, Signer};
+use crate::egress::{Egress, Policy, PolicyInput, Signer};
 use crate::environment::{self, EndpointError, Environment, Filled};
 use crate::error::{Error, ErrorKind, Result, with_causes};
+use crate::role::Role;
 use crate::state::LastPlace;
+
+/// The text that a component gets in the place of a secret.
+const REDACTED: &str = "redacted";
 
 /// Every setting that this host takes credentials from. No component gets their values, whatever its specification
 /// says of them.
@@ -72,7 +75,7 @@ pub(crate) struct Reach {
     pub(crate) egress: Egress,
     /// What requests are signed with.
     pub(crate) credentials: Credentials,
-    state_place: LastPlace,
+    pub(crate) state_place: LastPlace,
 }
 
 impl Prepared {
@@ -151,52 +154,6 @@ fn without_user(url: &str) -> String {
 
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Invalid, message)
-}
-
-impl Reach {
-    /// Says in an error of the component what only the host knows: why a request was kept in or failed, whose
-    /// credentials were refused, and where state could not be kept.
-    pub(crate) async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
-        // What failed in an earlier call is no reason of this one.
-        let (place, reasons) = (self.state_place.take(), self.egress.take_reasons());
-        match (result, place) {
-            (Ok(value), _) => Ok(value),
-            (Err(error), Some(place)) => {
-                let message = format!("{}; {place}", error.message);
-                Err(Error::from(error).with_message(message))
-            }
-            (Err(error), None) => Err(explain(error.into(), reasons, &self.egress, &self.credentials).await),
-        }
-    }
-}
-
-async fn explain(error: Error, reasons: Reasons, egress: &Egress, credentials: &Credentials) -> Error {
-    match error.kind() {
-        ErrorKind::Denied => {
-            let error = if egress.awaits_keys() { error.awaiting_keys() } else { error };
-            if error.message().contains("the host did not let the request out") {
-                return match reasons.denial {
-                    Some(denial) => error.with_message(denial),
-                    None => error,
-                };
-            }
-            match credentials.load().await {
-                Ok(loaded) => {
-                    let message = format!("{}; credentials are from {}", error.message(), loaded.origin);
-                    error.with_message(message)
-                }
-                Err(_) => error,
-            }
-        }
-        ErrorKind::Unavailable => match reasons.failure {
-            Some(failure) if !error.message().contains(&failure) => {
-                let message = format!("{} ({failure})", error.message());
-                error.with_message(message)
-            }
-            _ => error,
-        },
-        _ => error,
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use embedded_s3::{Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
+use s3_connector_host::Role;
 use s3_connector_host::check;
-use s3_connector_host::egress::{Operation, Role};
+use s3_connector_host::egress::S3Operation;
 use s3_connector_tests::samples::samples;
 use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, State, World, flush, read_all, read_some};
 
@@ -13,11 +14,11 @@ const HOSTS_HEADERS: [&str; 7] =
     ["authorization", "content-length", "host", "range", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
 
 /// Parameters and headers of each operation.
-type Uses = BTreeMap<Operation, (BTreeSet<String>, BTreeSet<String>)>;
+type Uses = BTreeMap<S3Operation, (BTreeSet<String>, BTreeSet<String>)>;
 
 fn note(uses: &mut Uses, request: &LoggedRequest) {
     let name = request.operation.to_string();
-    let mut all = Operation::ALL.into_iter();
+    let mut all = S3Operation::ALL.into_iter();
     let operation = all.find(|operation| operation.name() == name);
     let operation = operation.unwrap_or_else(|| panic!("{request:?} is none of the policy's"));
     let (parameters, headers) = uses.entry(operation).or_default();
@@ -34,7 +35,7 @@ fn note(uses: &mut Uses, request: &LoggedRequest) {
 
 /// All that a role may send.
 fn permitted(role: Role) -> Uses {
-    let operations = Operation::ALL.into_iter();
+    let operations = S3Operation::ALL.into_iter();
     let owned = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
     operations
         .filter(|operation| operation.is_permitted(role))
@@ -119,7 +120,7 @@ async fn what_is_permitted_is_what_is_sent() {
     for (role, uses) in [(Role::Source, uses_of_source().await), (Role::Destination, uses_of_destination().await)] {
         let permitted = permitted(role);
         // The host removes what a check has stored, which no component may.
-        let operations: Vec<_> = uses.keys().filter(|operation| **operation != Operation::DeleteObject).collect();
+        let operations: Vec<_> = uses.keys().filter(|operation| **operation != S3Operation::DeleteObject).collect();
         assert_eq!(operations, permitted.keys().collect::<Vec<_>>(), "{role:?}");
         for (all, some) in [(&mut sent, uses), (&mut may_send, permitted)] {
             for (operation, (parameters, headers)) in some {
@@ -129,6 +130,6 @@ async fn what_is_permitted_is_what_is_sent() {
             }
         }
     }
-    sent.remove(&Operation::DeleteObject);
+    sent.remove(&S3Operation::DeleteObject);
     assert_eq!(sent, may_send, "an unused permit, or a new use");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use embedded_s3::{Fault, Operation, Rule};
-use s3_connector_host::Given;
+use s3_connector_host::InstanceOptions;
 use s3_connector_host::record::Data;
 use s3_connector_host::state::{Error, StateStore};
 use s3_connector_tests::world::BUCKET;
@@ -168,9 +168,9 @@ impl StateStore for Failing {
 #[tokio::test]
 async fn a_folder_of_the_host_is_told_to_people_and_not_to_the_component() {
     let siege = Siege::of("plain").await;
-    let given = || Given { state: Some(Arc::new(Failing)), ..Given::default() };
+    let options = || InstanceOptions { state: Some(Arc::new(Failing)), ..InstanceOptions::default() };
     let attack = siege.world.settings(&[("attack", "save"), ("text", "name")]);
-    let mut source = siege.hostile.source(attack, given()).await.expect("it is made");
+    let mut source = siege.hostile.source(attack, options()).await.expect("it is made");
     source.open(None).await.expect("it opens");
     let read = source.read(1, Duration::ZERO).await.expect("it reads");
     let Some(Data::Raw(told)) = &read[0].payload.after else { panic!("loot is text, not {read:?}") };
@@ -179,7 +179,7 @@ async fn a_folder_of_the_host_is_told_to_people_and_not_to_the_component() {
 
     let honest = &siege.world.connector;
     siege.world.put("a", "1");
-    let mut source = honest.source(siege.settings(&[]), given()).await.expect("it is made");
+    let mut source = honest.source(siege.settings(&[]), options()).await.expect("it is made");
     let failed = match source.open(None).await {
         Ok(()) => source.read(1, Duration::from_secs(10)).await.map(drop),
         Err(error) => Err(error),

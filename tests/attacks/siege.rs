@@ -8,7 +8,7 @@ use embedded_s3::AccessKey;
 use s3_connector::record::{Change, Operation};
 use s3_connector_host::record::{Data, Record};
 use s3_connector_host::state::StateStore;
-use s3_connector_host::{Connector, Destination, Given, Result, Source};
+use s3_connector_host::{Connector, Destination, InstanceOptions, Result, Source};
 use s3_connector_tests::hostile;
 use s3_connector_tests::world::World;
 
@@ -46,13 +46,13 @@ impl Siege {
     /// A source that is not open yet.
     pub async fn source(&self, settings: Settings<'_>) -> Result<Source> {
         let settings = self.settings(settings);
-        self.hostile.source(settings, Given::default()).await
+        self.hostile.source(settings, InstanceOptions::default()).await
     }
 
     /// A destination that is not open yet.
     pub async fn destination(&self, settings: Settings<'_>) -> Result<Destination> {
         let settings = self.settings(settings);
-        self.hostile.destination(settings, Given::default()).await
+        self.hostile.destination(settings, InstanceOptions::default()).await
     }
 
     /// What an attack of a source got, in the call that `settings` name.
@@ -62,9 +62,9 @@ impl Siege {
 
     /// The same, with state that is kept there.
     pub async fn loot_of_source_with(&self, settings: Settings<'_>, state: Arc<dyn StateStore>) -> Result<String> {
-        let given = Given { state: Some(state), ..Given::default() };
+        let options = InstanceOptions { state: Some(state), ..InstanceOptions::default() };
         let settings = self.settings(settings);
-        loot_of(self.hostile.source(settings, given).await?).await
+        loot_of(self.hostile.source(settings, options).await?).await
     }
 
     /// What an attack of a destination's `write` got.

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use s3_connector_host::egress::Signer;
 use s3_connector_host::egress::sign::PayloadHash;
-use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
+use s3_connector_host::egress::{HyperUpstream, Upstream as _};
 use s3_connector_host::record;
 use s3_connector_tests::world::{BUCKET, State, World};
 

@@ -2,8 +2,8 @@
 //!
 //! What it says of what is not well is tried on the command, where stores can be made to fail.
 
+use s3_connector_host::Role;
 use s3_connector_host::check::{Report, Status};
-use s3_connector_host::egress::Role;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::Place;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use embedded_s3::AccessKey;
-use s3_connector_host::Given;
+use s3_connector_host::InstanceOptions;
 use s3_connector_tests::world::{AnySource, State, World, read_all};
 
 const SECRET: &str = "kept-secret-5e3f1a9b7c";
@@ -47,7 +47,7 @@ async fn a_secret_is_nowhere_but_in_the_host() {
     let wrong = [&secret[..1], &[("aws.secretAccessKey", "wrong-5e3f1a9b7c"), secret[2]]].concat();
     let Err(error) = world.source(&wrong, &State::none(), None).await else { panic!("a wrong secret opened") };
     let unknown = [&secret[..], &[("aws.secretAccesKey", SECRET)]].concat();
-    let configured = world.connector.source(world.settings(&unknown), Given::default()).await;
+    let configured = world.connector.source(world.settings(&unknown), InstanceOptions::default()).await;
     let Err(misspelt) = configured else { panic!("a misspelt setting was taken") };
     let log = String::from_utf8_lossy(&log.0.lock().expect("nobody panicked")).into_owned();
     assert!(log.contains("GetObject"), "the log was captured");

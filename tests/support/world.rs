@@ -18,7 +18,9 @@ use bytes::Bytes;
 use s3_connector_host::environment::Environment;
 use s3_connector_host::record::NoBody;
 use s3_connector_host::state::{MemoryState, StateStore};
-use s3_connector_host::{Ack, Connector, Destination, Error, Given, Options as LoadOptions, Result, Settings, Source};
+use s3_connector_host::{
+    Ack, Connector, Destination, Error, InstanceOptions, Options as LoadOptions, Result, Settings, Source,
+};
 use tokio::sync::OnceCell;
 
 use embedded_s3::{EmbeddedS3, Versioning};
@@ -88,16 +90,16 @@ impl World {
     pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
         // Cases look often, so that they end soon.
         let quick = [&[("pollingPeriod", "10ms")], more].concat();
-        let given = Given { state: state.0.clone(), ..Given::default() };
-        let mut source = self.connector.source(self.settings(&quick), given).await?;
+        let options = InstanceOptions { state: state.0.clone(), ..InstanceOptions::default() };
+        let mut source = self.connector.source(self.settings(&quick), options).await?;
         source.open(position).await?;
         Ok(source)
     }
 
     /// A destination that is open.
     pub async fn destination(&self, more: &[(&str, &str)]) -> Result<Destination> {
-        let given = Given::default();
-        let mut destination = self.connector.destination(self.settings(more), given).await?;
+        let options = InstanceOptions::default();
+        let mut destination = self.connector.destination(self.settings(more), options).await?;
         destination.open().await?;
         Ok(destination)
     }

@@ -7,7 +7,9 @@ use s3_connector::config::endpoint::Endpoint;
 
 use super::STEP_MAX;
 use super::report::Step;
-use crate::egress::upstream::{Connection, Distrust, Error, Upstream, describe};
+use crate::egress::Distrust;
+use crate::egress::upstream::{Connection, Error, Upstream};
+use crate::error::with_causes;
 
 /// Addresses that are shown; S3 gives eight, some stores dozens.
 const ADDRESSES_SHOWN: usize = 4;
@@ -86,7 +88,7 @@ pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Opt
         }
         Ok(Connection { peer, tls: None, .. }) => (connection.passed(of_peer(peer)), without_tls(peer)),
         Err(error) => {
-            let found = describe(&error);
+            let found = with_causes(&error);
             match error {
                 Error::Certificate(why) => {
                     (connection.passed("it is there"), tls.failed(found, certificate_advice(&why)))

@@ -7,7 +7,7 @@ use s3_connector::s3::{Error, ListStart, ObjectEntry, Pin, VersionEntry, Version
 
 use super::report::Step;
 use super::requests::Client;
-use crate::egress::Role;
+use crate::role::Role;
 
 /// A step that asks one operation, which one permission governs.
 pub(super) fn asking(name: &'static str, operation: &str, action: &str) -> Step {

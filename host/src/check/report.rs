@@ -82,9 +82,9 @@ impl Step {
     }
 }
 
-/// How far a check has come.
+/// A step that begins or ends, as a check goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress<'c> {
+pub enum StepEvent<'c> {
     /// The step of this name has begun; it may be skipped.
     Begun(&'static str),
     /// A step is done.

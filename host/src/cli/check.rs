@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use s3_connector_host::check::{Options as CheckOptions, Progress, Report, Step};
-use s3_connector_host::egress::upstream::SetupError;
-use s3_connector_host::egress::{HyperUpstream, Role};
+use s3_connector_host::Role;
+use s3_connector_host::check::{Options as CheckOptions, Report, Step, StepEvent};
+use s3_connector_host::egress::{HyperUpstream, SetupError};
 use s3_connector_host::environment::Environment;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
-use s3_connector_host::{Connector, Options, Settings};
+use s3_connector_host::{Connector, Options, Settings, with_causes};
 use serde_json::{Value, json};
 
 use super::pipeline_file::{self, PipelineConfig, Plugin};
-use super::terminal::{Terminal, print_data, with_causes};
+use super::terminal::{Terminal, print_data};
 use super::{Failure, SettingArguments, load};
 
 /// Says what works and what doesn't, before a pipeline does
@@ -103,9 +103,9 @@ pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &
         let mut report = match &connector {
             Some(connector) => {
                 let options = CheckOptions { read_only: arguments.read_only };
-                let watch = |progress: Progress<'_>| match progress {
-                    Progress::Begun(name) => begin(name),
-                    Progress::Done(step) => show(as_text(step)),
+                let watch = |event: StepEvent<'_>| match event {
+                    StepEvent::Begun(name) => begin(name),
+                    StepEvent::Done(step) => show(as_text(step)),
                 };
                 connector.check(subject.role, subject.settings.clone(), options, watch).await
             }

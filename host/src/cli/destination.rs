@@ -3,7 +3,7 @@
 use clap::Args;
 use rustix::fs::FileType;
 use s3_connector_host::pipeline::{Ended, IgnoredFields, JsonLinesInput, Options, Pipeline};
-use s3_connector_host::{Given, Options as ConnectorOptions};
+use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
@@ -57,7 +57,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
-    let destination = connector.destination(settings, Given::default()).await;
+    let destination = connector.destination(settings, InstanceOptions::default()).await;
     let destination = destination.map_err(|error| Failure::configuring(&error))?;
 
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;

@@ -9,7 +9,7 @@ use s3_connector_host::pipeline::{
     Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline, WithDeadLetters,
 };
 use s3_connector_host::state::StateStore;
-use s3_connector_host::{Connector, Given, Options as ConnectorOptions};
+use s3_connector_host::{Connector, InstanceOptions, Options as ConnectorOptions};
 use tokio::task::JoinSet;
 
 use super::endpoints::{AnyInput, AnyOutput, NamedInput, NamedOutput};
@@ -114,8 +114,8 @@ async fn prepare(
     let PipelineConfig { id, source, destination, dead_letters } = config;
     let input = match source.plugin {
         Plugin::S3 => {
-            let given = Given { name: format!("{id}:{}", source.id), state: Some(Arc::clone(&state)) };
-            let made = connector.source(source.settings.clone(), given).await;
+            let options = InstanceOptions { name: format!("{id}:{}", source.id), state: Some(Arc::clone(&state)) };
+            let made = connector.source(source.settings.clone(), options).await;
             AnyInput::S3(made.map_err(|error| configuring(&id, &named(&source), &error))?)
         }
         // A pipeline that is to end must not wait for the last line's newline. Nothing is read from a log: files say
@@ -159,8 +159,8 @@ async fn output(
 ) -> Result<NamedOutput, Failure> {
     let output = match config.plugin {
         Plugin::S3 => {
-            let given = Given { name: format!("{pipeline_id}:{}", config.id), state: None };
-            let made = connector.destination(config.settings.clone(), given).await;
+            let options = InstanceOptions { name: format!("{pipeline_id}:{}", config.id), state: None };
+            let made = connector.destination(config.settings.clone(), options).await;
             AnyOutput::S3(made.map_err(|error| configuring(pipeline_id, &name, &error))?)
         }
         Plugin::File => AnyOutput::File(FileOutput::new(path(config))),

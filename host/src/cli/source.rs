@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use s3_connector_host::pipeline::{Ended, JsonLinesOutput, Options, Pipeline};
-use s3_connector_host::{Given, Options as ConnectorOptions};
+use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
@@ -71,8 +71,8 @@ pub(super) async fn run(
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
     let state = arguments.state.as_deref().map(open_state).transpose()?;
-    let given = Given { name: String::new(), state: state.clone() };
-    let source = connector.source(settings, given).await;
+    let options = InstanceOptions { name: String::new(), state: state.clone() };
+    let source = connector.source(settings, options).await;
     let source = source.map_err(|error| Failure::configuring(&error))?;
 
     let output = JsonLinesOutput::new(tokio::io::stdout());

@@ -157,18 +157,6 @@ pub(crate) fn report(message: &str) {
     }
 }
 
-/// An error and its causes in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
-}
-
 /// Prints data. A reader that has gone, such as `head`, is no failure.
 pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
     let mut stdout = io::stdout().lock();

@@ -11,9 +11,8 @@ use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use super::budget::Room;
 use super::tests::{Reply, Script, egress, get, read, request};
-use super::{
-    ANSWER_HEADER_BYTES_MAX, DRAIN_BYTES_MAX, Egress, HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT, Role, whole,
-};
+use super::{ANSWER_HEADER_BYTES_MAX, DRAIN_BYTES_MAX, Egress, HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT, whole};
+use crate::role::Role;
 
 const MOMENT: Duration = Duration::from_secs(1);
 

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::operation::Operation;
+use super::operation::S3Operation;
 
 /// The header that carries it.
 pub(super) const X_AMZ_CHECKSUM_CRC32C: HeaderName = HeaderName::from_static("x-amz-checksum-crc32c");
@@ -58,7 +58,7 @@ impl Checksums {
 }
 
 /// The checksum of a body, where the operation carries one and the guest set none itself.
-pub(super) fn of(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue> {
+pub(super) fn of(operation: S3Operation, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue> {
     let is_set = |name: &HeaderName| name.as_str().starts_with(CHECKSUM_FAMILY) || name.as_str() == "content-md5";
     if !carries(operation) || headers.keys().any(is_set) {
         return None;
@@ -69,8 +69,8 @@ pub(super) fn of(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Opti
     Some(HeaderValue::try_from(text).expect("base64 is ASCII"))
 }
 
-fn carries(operation: Operation) -> bool {
-    matches!(operation, Operation::PutObject)
+fn carries(operation: S3Operation) -> bool {
+    matches!(operation, S3Operation::PutObject)
 }
 
 /// Whether an answer may be the refusal of a checksum: whether it is shows when the same request is sent without.
@@ -91,22 +91,22 @@ mod tests {
     fn a_write_has_the_checksum_of_its_body() {
         let none = HeaderMap::new();
         // The check value of CRC-32C, 0xe3069283, in big-endian base64.
-        let sum = of(Operation::PutObject, &none, b"123456789").expect("carries one");
+        let sum = of(S3Operation::PutObject, &none, b"123456789").expect("carries one");
         assert_eq!(sum, "4waSgw==");
-        let empty = of(Operation::PutObject, &none, b"").expect("carries one");
+        let empty = of(S3Operation::PutObject, &none, b"").expect("carries one");
         assert_eq!(empty, "AAAAAA==");
     }
 
     #[test]
     fn only_a_write_without_one_gets_one() {
-        for operation in Operation::ALL {
+        for operation in S3Operation::ALL {
             let sum = of(operation, &HeaderMap::new(), b"x");
             assert_eq!(sum.is_some(), carries(operation), "{operation:?}");
         }
         for name in ["x-amz-checksum-sha256", "content-md5"] {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static("eA=="));
-            assert_eq!(of(Operation::PutObject, &headers, b"x"), None, "{name}");
+            assert_eq!(of(S3Operation::PutObject, &headers, b"x"), None, "{name}");
         }
     }
 

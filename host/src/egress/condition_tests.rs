@@ -2,8 +2,8 @@
 
 use http::HeaderValue;
 
-use super::Role;
 use super::tests::{Script, egress, overwrite};
+use crate::role::Role;
 
 #[tokio::test]
 async fn a_condition_that_lets_something_be_written_over_is_none() {

@@ -2,6 +2,7 @@
 
 use super::tests::{Reply, Script, egress, get, overwrite, put, read, request};
 use super::*;
+use crate::role::Role;
 
 /// The token of the egress of tests.
 const TOKEN: &str = "t0ken";

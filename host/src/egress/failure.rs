@@ -3,14 +3,15 @@
 
 use wasmtime_wasi_http::Error as WasiError;
 
-use super::{policy, sign, upstream};
+use super::denial::Denial;
+use super::{sign, upstream};
 use crate::credentials;
 
 /// Why a request brought no answer, or no more of one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the request is not permitted")]
-    Denied(#[from] policy::Denial),
+    Denied(#[from] Denial),
     #[error("there are no credentials to sign with")]
     Credentials(#[from] credentials::Error),
     #[error("the request can't be signed")]

@@ -6,7 +6,6 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,18 +18,19 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tower_service::Service;
 
 use crate::environment::Environment;
+use crate::error::{BoxError, with_causes};
 
-use super::connector::{ProxyFailure, Ways};
 use super::proxy::{Proxies, ProxyError};
+use super::resolver::{LookupError, Resolver};
+use super::route::{ProxyFailure, Routes};
 use super::trust::{self, Distrust, TrustError};
-use super::upstream::{Connection, Error, Source, Upstream, UpstreamBody, describe};
+use super::upstream::{Connection, Error, Upstream, UpstreamBody};
 
 /// Time for the TCP connection; hyper-util divides it among the host's addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ const IDLE_PER_HOST_MAX: usize = 512;
 const RESPONSE_HEADERS_MAX: usize = 512;
 
 /// Connections on all ways, with a time limit.
-type Connector = Limited<Ways>;
+type Connector = Limited<Routes>;
 
 /// Why no client can be made of the variables.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +102,12 @@ impl HyperUpstream {
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
 
-        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let proxies = Arc::new(proxies);
-        let connector = Limited(Ways::new(tcp, tls, Arc::clone(&proxies)));
+        let connector = Limited(Routes::new(tcp, tls, Arc::clone(&proxies)));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -150,38 +150,14 @@ impl Upstream for HyperUpstream {
     fn connect(&self, to: &Uri) -> Option<BoxFuture<'static, Result<Connection, Error>>> {
         let connecting = self.connector.clone().call(to.clone());
         let connected = async move {
-            let way = connecting.await.map_err(classify_connecting)?;
-            Ok(way.describe())
+            let route = connecting.await.map_err(classify_connecting)?;
+            Ok(route.describe())
         };
         Some(connected.boxed())
     }
 
     fn proxy(&self, to: &Uri) -> Option<String> {
         self.proxies.for_address(to).map(ToString::to_string)
-    }
-}
-
-/// Looks names up as the system does, and marks its failures so that they can be told from others.
-#[derive(Debug, Clone)]
-pub(super) struct Resolver(GaiResolver);
-
-/// A failed look-up.
-#[derive(Debug, thiserror::Error)]
-#[error("name look-up failed")]
-pub(super) struct LookupError(#[source] io::Error);
-
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = LookupError;
-    type Future = BoxFuture<'static, Result<Self::Response, LookupError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LookupError>> {
-        self.0.poll_ready(context).map_err(LookupError)
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let found = self.0.call(name);
-        async move { Ok(found.await.map_err(LookupError)?.collect::<Vec<_>>().into_iter()) }.boxed()
     }
 }
 
@@ -196,14 +172,14 @@ struct TooLate;
 
 impl<C> Service<Uri> for Limited<C>
 where
-    C: Service<Uri, Error = Source>,
+    C: Service<Uri, Error = BoxError>,
     C::Future: Send + 'static,
 {
     type Response = C::Response;
-    type Error = Source;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, Source>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Source>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.0.poll_ready(context)
     }
 
@@ -219,12 +195,12 @@ where
 }
 
 /// What a failure is by the first of its causes that tells.
-fn classify(error: Source) -> Error {
+fn classify(error: BoxError) -> Error {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error.as_ref());
     while let Some(current) = cause {
         // Whatever is behind it is the proxy's, not the store's.
         if let Some(ProxyFailure { proxy, source }) = current.downcast_ref() {
-            return Error::Proxy { proxy: proxy.clone(), source: describe(source.as_ref()).into() };
+            return Error::Proxy { proxy: proxy.clone(), source: with_causes(source.as_ref()).into() };
         }
         if current.is::<LookupError>() {
             return Error::Dns(error);
@@ -256,7 +232,7 @@ fn classify(error: Source) -> Error {
     Error::Terminated(error)
 }
 
-fn classify_io(kind: io::ErrorKind, code: Option<i32>, error: Source) -> Error {
+fn classify_io(kind: io::ErrorKind, code: Option<i32>, error: BoxError) -> Error {
     use rustix::io::Errno;
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL];
     if exhausted.iter().any(|errno| code == Some(errno.raw_os_error())) {
@@ -286,7 +262,7 @@ fn classify_client(error: ClientError) -> Error {
     }
 }
 
-fn classify_connecting(error: Source) -> Error {
+fn classify_connecting(error: BoxError) -> Error {
     match classify(error) {
         // The handshake ended with neither alert nor reason: a port that speaks no TLS closes like that.
         Error::Terminated(source) if is_unexpected_end(source.as_ref()) => Error::Tls(source),
@@ -328,10 +304,10 @@ mod tests {
     #[test]
     fn causes_are_found_through_their_wrappers() {
         let io = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
-        let wrapped = |inner: Source| -> Source { Box::new(io::Error::other(inner)) };
-        let of = |source: Source| format!("{:?}", classify(wrapped(wrapped(source))));
+        let wrapped = |inner: BoxError| -> BoxError { Box::new(io::Error::other(inner)) };
+        let of = |source: BoxError| format!("{:?}", classify(wrapped(wrapped(source))));
         for (source, name) in [
-            (Box::new(LookupError(io(Errno::NOENT))) as Source, "Dns"),
+            (Box::new(LookupError(io(Errno::NOENT))) as BoxError, "Dns"),
             (Box::new(TooLate), "ConnectTimeout"),
             (Box::new(io(Errno::CONNREFUSED)), "Refused"),
             (Box::new(io(Errno::TIMEDOUT)), "ConnectTimeout"),
@@ -357,10 +333,10 @@ mod tests {
 
     impl Service<Uri> for Silent {
         type Response = ();
-        type Error = Source;
-        type Future = BoxFuture<'static, Result<(), Source>>;
+        type Error = BoxError;
+        type Future = BoxFuture<'static, Result<(), BoxError>>;
 
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Source>> {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
             Poll::Ready(Ok(()))
         }
 

@@ -6,12 +6,13 @@ use std::fmt;
 
 use http::Method;
 
-use super::policy::{Denial, Role};
+use super::denial::{Denial, printable};
+use crate::role::Role;
 
 /// An S3 operation, by S3's own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names are S3's and documented there")]
-pub enum Operation {
+pub enum S3Operation {
     HeadBucket,
     GetBucketVersioning,
     ListObjectsV2,
@@ -23,7 +24,7 @@ pub enum Operation {
     DeleteObject,
 }
 
-impl Operation {
+impl S3Operation {
     /// Every operation, in the order of the counters.
     pub const ALL: [Self; 9] = [
         Self::HeadBucket,
@@ -166,17 +167,17 @@ impl Operation {
             let name = parameter.name.as_str();
             let known = self.parameters().iter().find(|(known, _)| *known == name);
             let Some((_, value)) = known else {
-                return Err(Denial::Parameter { operation: self, name: printable(name) });
+                return Err(Denial::Parameter { operation: self.name(), name: printable(name) });
             };
             if !value.admits(&parameter.value) {
-                return Err(Denial::ParameterValue { operation: self, name: printable(&parameter.name) });
+                return Err(Denial::ParameterValue { operation: self.name(), name: printable(&parameter.name) });
             }
         }
         Ok(())
     }
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for S3Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -277,37 +278,32 @@ fn decode_text(text: &str) -> Option<String> {
     String::from_utf8(decode(text)?).ok()
 }
 
-/// A name a guest made up, cut and cleaned so that it can stand in a log line.
-pub(crate) fn printable(name: &str) -> String {
-    name.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn recognise(method: &str, has_key: bool, query: &str) -> Result<Operation, Denial> {
+    fn recognise(method: &str, has_key: bool, query: &str) -> Result<S3Operation, Denial> {
         let query = if query.is_empty() { Query::default() } else { Query::parse(query)? };
-        Operation::recognise(&method.parse().unwrap(), has_key, &query)
+        S3Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
-    const CASES: [(&str, bool, &str, Operation); 11] = [
-        ("HEAD", false, "", Operation::HeadBucket),
-        ("GET", false, "versioning=", Operation::GetBucketVersioning),
+    const CASES: [(&str, bool, &str, S3Operation); 11] = [
+        ("HEAD", false, "", S3Operation::HeadBucket),
+        ("GET", false, "versioning=", S3Operation::GetBucketVersioning),
         (
             "GET",
             false,
             "list-type=2&prefix=a%2Fb&max-keys=1000&start-after=x&encoding-type=url",
-            Operation::ListObjectsV2,
+            S3Operation::ListObjectsV2,
         ),
-        ("GET", false, "versions&prefix=&key-marker=a&version-id-marker=b", Operation::ListObjectVersions),
-        ("GET", false, "uploads&max-uploads=9&upload-id-marker=x", Operation::ListMultipartUploads),
-        ("GET", true, "", Operation::GetObject),
-        ("GET", true, "versionId=v", Operation::GetObject),
-        ("HEAD", true, "", Operation::HeadObject),
-        ("PUT", true, "", Operation::PutObject),
-        ("DELETE", true, "", Operation::DeleteObject),
-        ("DELETE", true, "versionId=v", Operation::DeleteObject),
+        ("GET", false, "versions&prefix=&key-marker=a&version-id-marker=b", S3Operation::ListObjectVersions),
+        ("GET", false, "uploads&max-uploads=9&upload-id-marker=x", S3Operation::ListMultipartUploads),
+        ("GET", true, "", S3Operation::GetObject),
+        ("GET", true, "versionId=v", S3Operation::GetObject),
+        ("HEAD", true, "", S3Operation::HeadObject),
+        ("PUT", true, "", S3Operation::PutObject),
+        ("DELETE", true, "", S3Operation::DeleteObject),
+        ("DELETE", true, "versionId=v", S3Operation::DeleteObject),
     ];
 
     #[test]
@@ -316,7 +312,7 @@ mod tests {
             assert_eq!(recognise(method, has_key, query).unwrap(), wanted, "{method} {query}");
         }
         let told: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.3).collect();
-        assert_eq!(told.len(), Operation::ALL.len(), "a case for each operation");
+        assert_eq!(told.len(), S3Operation::ALL.len(), "a case for each operation");
     }
 
     #[test]
@@ -453,11 +449,11 @@ mod tests {
 
     #[test]
     fn only_a_destination_writes() {
-        for operation in Operation::ALL {
-            let writes = operation == Operation::PutObject;
+        for operation in S3Operation::ALL {
+            let writes = operation == S3Operation::PutObject;
             assert!(!(writes && operation.is_permitted(Role::Source)));
             assert!(!writes || operation.is_permitted(Role::Destination));
-            let deletes = operation == Operation::DeleteObject;
+            let deletes = operation == S3Operation::DeleteObject;
             let is_permitted = [Role::Source, Role::Destination].map(|r| operation.is_permitted(r));
             assert!(!(deletes && is_permitted.contains(&true)), "no connector deletes");
         }

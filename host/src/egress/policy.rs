@@ -10,11 +10,9 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-pub use super::operation::Operation;
-use super::operation::{Query, decode, printable};
-
-/// A key has at most 1,024 bytes, 3,072 once escaped; a listing can carry three of them (prefix, start, token).
-pub(super) const URI_BYTES_MAX: usize = 16 * 1024;
+use super::denial::{Denial, URI_BYTES_MAX, printable};
+use super::operation::{Query, S3Operation, decode};
+use crate::role::Role;
 
 /// User metadata is at most 2 KB and S3 refuses more than 8 KB of headers in all
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>); twice that leaves clones room.
@@ -32,15 +30,6 @@ const QUERY: &AsciiSet = &PATH.add(b'/');
 
 /// Headers that the runtime sets, or the egress anew, on every request.
 const RUNTIME_HEADERS: [HeaderName; 1] = [header::CONTENT_LENGTH];
-
-/// The side of a pipeline a connector is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It reads the bucket.
-    Source,
-    /// It writes to the bucket.
-    Destination,
-}
 
 /// Where the bucket's name stands in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,49 +61,6 @@ pub enum Error {
         /// The address, or the part of it that is at fault.
         endpoint: String,
     },
-}
-
-/// Why a request was not let out. Names what is at fault, never a value that the guest sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum Denial {
-    #[error("the request goes to another scheme or address than the endpoint")]
-    Address,
-    #[error("the request names another bucket, or none")]
-    Bucket,
-    #[error("the request's path can't be read without doubt")]
-    Path,
-    #[error("the request's query can't be read without doubt")]
-    Query,
-    #[error("the request's address is too long; bytes=`{bytes}`, bytes_max=`{URI_BYTES_MAX}`")]
-    Length { bytes: usize },
-    #[error("a query parameter is there twice; name=`{name}`")]
-    Duplicate { name: String },
-    #[error("no operation of a connector; method=`{method}`, resource=`{resource}`")]
-    Operation { method: String, resource: &'static str },
-    #[error("this side of a pipeline may not do this; operation=`{operation}`")]
-    Role { operation: Operation },
-    #[error("the query parameter is not permitted; operation=`{operation}`, name=`{name}`")]
-    Parameter { operation: Operation, name: String },
-    #[error("the query parameter's value is not permitted; operation=`{operation}`, name=`{name}`")]
-    ParameterValue { operation: Operation, name: String },
-    #[error("the key or listing is outside the configured prefix; operation=`{operation}`")]
-    Prefix { operation: Operation },
-    #[error("the header is not a guest's to set; name=`{name}`")]
-    Header { name: String },
-    #[error("the header is there twice; name=`{name}`")]
-    HeaderTwice { name: String },
-    #[error(
-        "the header's value must be printable ASCII, without blanks at its ends and without two in a row; \
-         name=`{name}`"
-    )]
-    HeaderValue { name: String },
-    #[error("a write must carry `if-none-match: *`, unless the store has refused that; operation=`{operation}`")]
-    Condition { operation: Operation },
-    #[error("a request that reads has no body; operation=`{operation}`")]
-    Body { operation: Operation },
-    #[error("too many or too large headers; count=`{count}`, bytes=`{bytes}`")]
-    HeadersSize { count: usize, bytes: usize },
 }
 
 /// What a policy is made of.
@@ -176,14 +122,14 @@ impl PolicyInput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     /// What it asks of S3.
-    pub operation: Operation,
+    pub operation: S3Operation,
     /// Where it goes, written anew in S3's canonical escapes: sign and send this one.
     pub uri: Uri,
 }
 
 /// Whose requests a policy judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Duty {
+enum Grant {
     /// A connector's.
     Connector(Role),
     /// The host's own, which removes the one object whose key is the policy's prefix.
@@ -193,7 +139,7 @@ enum Duty {
 /// Decides which requests of one instance may leave.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    duty: Duty,
+    grant: Grant,
     scheme: Scheme,
     authority: Authority,
     /// The path before the slash that precedes a key: base path, and the bucket in path style.
@@ -238,13 +184,13 @@ impl Policy {
                 }
             }
         }
-        Ok(Self { duty: Duty::Connector(role), scheme, authority: authority_, root, prefix })
+        Ok(Self { grant: Grant::Connector(role), scheme, authority: authority_, root, prefix })
     }
 
     /// A policy that lets one object of the same bucket be removed, and nothing else.
     #[must_use]
     pub(crate) fn removal_of(&self, key: &str) -> Self {
-        Self { duty: Duty::Removal, prefix: key.to_owned(), ..self.clone() }
+        Self { grant: Grant::Removal, prefix: key.to_owned(), ..self.clone() }
     }
 
     /// Decides about one request.
@@ -259,13 +205,13 @@ impl Policy {
             None => Query::default(),
             Some(query) => Query::parse(query)?,
         };
-        let operation = Operation::recognise(method, !path.key.is_empty(), &query)?;
-        let is_permitted = match self.duty {
-            Duty::Connector(role) => operation.is_permitted(role),
-            Duty::Removal => operation == Operation::DeleteObject,
+        let operation = S3Operation::recognise(method, !path.key.is_empty(), &query)?;
+        let is_permitted = match self.grant {
+            Grant::Connector(role) => operation.is_permitted(role),
+            Grant::Removal => operation == S3Operation::DeleteObject,
         };
         if !is_permitted {
-            return Err(Denial::Role { operation });
+            return Err(Denial::Role { operation: operation.name() });
         }
         self.check_prefix(operation, &path.key, &query)?;
         self.check_headers(operation, headers)?;
@@ -298,24 +244,24 @@ impl Policy {
         }
     }
 
-    fn check_prefix(&self, operation: Operation, key: &[u8], query: &Query) -> Result<(), Denial> {
-        let within = if self.duty == Duty::Removal {
+    fn check_prefix(&self, operation: S3Operation, key: &[u8], query: &Query) -> Result<(), Denial> {
+        let within = if self.grant == Grant::Removal {
             !key.is_empty() && key == self.prefix.as_bytes()
         } else if !key.is_empty() {
             key.starts_with(self.prefix.as_bytes())
         } else if operation.lists_by_prefix() {
             query.get("prefix").unwrap_or_default().starts_with(&self.prefix)
-        } else if operation == Operation::ListMultipartUploads {
+        } else if operation == S3Operation::ListMultipartUploads {
             // It may ask for all, and for nothing less: MinIO takes a prefix for a whole key, so the guest has to
             // choose. What leaks is names of uploads in progress, no more.
             true
         } else {
             true
         };
-        if within { Ok(()) } else { Err(Denial::Prefix { operation }) }
+        if within { Ok(()) } else { Err(Denial::Prefix { operation: operation.name() }) }
     }
 
-    fn check_headers(&self, operation: Operation, headers: &HeaderMap) -> Result<(), Denial> {
+    fn check_headers(&self, operation: S3Operation, headers: &HeaderMap) -> Result<(), Denial> {
         let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let count = headers.len();
         if count > HEADERS_COUNT_MAX || bytes > HEADERS_BYTES_MAX {
@@ -338,7 +284,7 @@ impl Policy {
         Ok(())
     }
 
-    fn is_permitted_header(&self, operation: Operation, name: &HeaderName, value: &HeaderValue) -> bool {
+    fn is_permitted_header(&self, operation: S3Operation, name: &HeaderName, value: &HeaderValue) -> bool {
         if name == header::HOST {
             // The runtime adds it from the authority; any other value was smuggled in.
             let named = Authority::try_from(value.as_bytes()).ok();

@@ -3,10 +3,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use super::policy::{
-    Addressing, Denial, HEADERS_BYTES_MAX, HEADERS_COUNT_MAX, Operation, Permit, Policy, PolicyInput, Role,
-    URI_BYTES_MAX,
-};
+use super::denial::{Denial, URI_BYTES_MAX};
+use super::operation::S3Operation;
+use super::policy::{Addressing, HEADERS_BYTES_MAX, HEADERS_COUNT_MAX, Permit, Policy, PolicyInput};
+use crate::role::Role;
 
 fn policy(role: Role, prefix: &str) -> Policy {
     let input = PolicyInput::from_endpoint(role, "http://127.0.0.1:9000", Addressing::Path, "bucket", prefix);
@@ -41,14 +41,14 @@ fn check_header(name: &str, value: &[u8]) -> Result<Permit, Denial> {
 fn a_source_reads_within_its_prefix() {
     let policy = policy(Role::Source, "in/");
     for (method, uri, operation) in [
-        ("HEAD", "/bucket", Operation::HeadBucket),
-        ("HEAD", "/bucket/", Operation::HeadBucket),
-        ("GET", "/bucket?list-type=2&prefix=in%2F", Operation::ListObjectsV2),
-        ("GET", "/bucket/?versions&prefix=in/a", Operation::ListObjectVersions),
-        ("GET", "/bucket?uploads", Operation::ListMultipartUploads),
-        ("GET", "/bucket/in/a?versionId=null", Operation::GetObject),
-        ("GET", "/bucket/in/", Operation::GetObject),
-        ("GET", "/bucket/in%2Fa", Operation::GetObject),
+        ("HEAD", "/bucket", S3Operation::HeadBucket),
+        ("HEAD", "/bucket/", S3Operation::HeadBucket),
+        ("GET", "/bucket?list-type=2&prefix=in%2F", S3Operation::ListObjectsV2),
+        ("GET", "/bucket/?versions&prefix=in/a", S3Operation::ListObjectVersions),
+        ("GET", "/bucket?uploads", S3Operation::ListMultipartUploads),
+        ("GET", "/bucket/in/a?versionId=null", S3Operation::GetObject),
+        ("GET", "/bucket/in/", S3Operation::GetObject),
+        ("GET", "/bucket/in%2Fa", S3Operation::GetObject),
     ] {
         let permit = check(&policy, method, &format!("http://127.0.0.1:9000{uri}"));
         assert_eq!(permit.unwrap().operation, operation, "{uri}");
@@ -107,7 +107,7 @@ fn a_removal_is_of_one_object_and_nothing_else() {
         };
         for path in ["/out/mine", "/out/mine?versionId=v"] {
             let permit = check("DELETE", path).unwrap();
-            assert_eq!(permit.operation, Operation::DeleteObject);
+            assert_eq!(permit.operation, S3Operation::DeleteObject);
         }
         for path in ["/out/mine2", "/out/min", "/out/", "/out/mine/", "", "/", "/other"] {
             assert!(check("DELETE", path).is_err(), "{path}");

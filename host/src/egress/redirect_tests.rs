@@ -1,8 +1,8 @@
 //! Follows redirects through an egress over a script. What is followed is `redirect`'s.
 
-use super::Role;
 use super::redirect::REDIRECTS_MAX;
 use super::tests::{Reply, Script, egress, get, put};
+use crate::role::Role;
 
 #[tokio::test]
 async fn a_request_that_is_sent_on_within_the_store_is_signed_anew_for_there() {

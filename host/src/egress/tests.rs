@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 
 use super::policy::Addressing;
 use super::*;
+use crate::role::Role;
 
 /// What an answer's body does.
 #[derive(Clone)]
@@ -213,9 +214,9 @@ async fn a_body_is_collected_measured_and_hashed() {
         "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
     );
     assert_eq!(seen[1].headers()["content-length"], "0", "S3 wants a length on an empty PUT");
-    let counters = egress.counters();
+    let counters = egress.traffic();
     assert_eq!((counters.requests, counters.bytes_out), (2, 21));
-    assert_eq!(counters.by_operation[&Operation::PutObject].requests, 2);
+    assert_eq!(counters.by_operation[&S3Operation::PutObject].requests, 2);
 }
 
 #[tokio::test]
@@ -346,8 +347,8 @@ async fn what_is_not_permitted_never_leaves_and_says_why() {
     assert!(matches!(error, WasiError::HttpRequestDenied));
     assert!(egress.last_denial().unwrap().ends_with("name=`authorization`"));
     assert_eq!(script.seen().len(), 0);
-    assert_eq!(egress.counters().denied, 2);
-    assert_eq!(egress.counters().requests, 0);
+    assert_eq!(egress.traffic().denied, 2);
+    assert_eq!(egress.traffic().requests, 0);
 }
 
 /// Gives `key-1`, `key-2`, … or nothing.
@@ -554,7 +555,7 @@ async fn an_answer_that_never_begins_is_given_up() {
     let error = egress.send(get("/a")).await.unwrap_err();
     assert!(matches!(error, WasiError::HttpResponseTimeout));
     assert_eq!(started.elapsed().as_secs(), ANSWER_TIMEOUT.as_secs());
-    assert_eq!(egress.counters().errors, 1);
+    assert_eq!(egress.traffic().errors, 1);
 }
 
 #[tokio::test]
@@ -578,7 +579,7 @@ async fn failures_of_the_connection_keep_their_names() {
         (|| upstream::Error::Unreachable("x".into()), "DestinationIpUnroutable"),
         (|| upstream::Error::Exhausted("x".into()), "ConnectionLimitReached"),
         (|| upstream::Error::Proxy { proxy: "http://p".to_owned(), source: "x".into() }, "DestinationUnavailable"),
-        (|| upstream::Error::Certificate(upstream::Distrust::Other("x")), "TlsCertificateError"),
+        (|| upstream::Error::Certificate(Distrust::Other("x")), "TlsCertificateError"),
         (|| upstream::Error::Alert { alert: 40, source: "x".into() }, "TlsAlertReceived"),
         (|| upstream::Error::Tls("x".into()), "TlsProtocolError"),
         (|| upstream::Error::Terminated("x".into()), "ConnectionTerminated"),
@@ -602,12 +603,12 @@ async fn counters_tell_operations_and_errors_apart() {
     egress.send(get("/a")).await.unwrap();
     egress.send(get("/b")).await.unwrap();
     egress.send(get("?list-type=2")).await.unwrap();
-    let counters = egress.counters();
+    let counters = egress.traffic();
     assert_eq!((counters.requests, counters.errors, counters.bytes_in), (3, 1, 3));
-    let objects = counters.by_operation[&Operation::GetObject];
+    let objects = counters.by_operation[&S3Operation::GetObject];
     assert_eq!((objects.requests, objects.errors), (2, 1));
-    assert_eq!(counters.by_operation[&Operation::ListObjectsV2].errors, 0);
-    assert!(!counters.by_operation.contains_key(&Operation::PutObject));
+    assert_eq!(counters.by_operation[&S3Operation::ListObjectsV2].errors, 0);
+    assert!(!counters.by_operation.contains_key(&S3Operation::PutObject));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::upstream::Source;
+use crate::error::BoxError;
 
 /// The variable that names the bundle.
 pub(crate) const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
@@ -31,7 +31,7 @@ pub enum TrustError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: Source,
+        source: BoxError,
     },
 }
 

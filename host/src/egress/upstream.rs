@@ -1,9 +1,8 @@
 //! Owns the port through which signed requests reach S3, and the failures that can come back. Leaves the real
-//! client to [`HyperUpstream`] and the choice of requests to `egress`.
+//! client to `hyper_upstream` and the choice of requests to `egress`.
 //!
 //! A test or a simulation puts a server in this process in the client's place by implementing [`Upstream`].
 
-use std::error::Error as StdError;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -12,9 +11,8 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 
-pub use super::hyper_upstream::{HyperUpstream, SetupError};
-pub use super::proxy::ProxyError;
-pub use super::trust::{Distrust, TrustError};
+use super::trust::Distrust;
+use crate::error::BoxError;
 
 /// The body of an answer.
 pub type UpstreamBody = UnsyncBoxBody<Bytes, Error>;
@@ -49,27 +47,24 @@ pub struct Connection {
     pub proxy: Option<String>,
 }
 
-/// The cause of a failure, for the log.
-pub type Source = Box<dyn StdError + Send + Sync>;
-
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The host's name has no address.
     #[error("the host's name can't be resolved")]
-    Dns(#[source] Source),
+    Dns(#[source] BoxError),
     /// Nobody listens there.
     #[error("the connection was refused")]
-    Refused(#[source] Source),
+    Refused(#[source] BoxError),
     /// No connection within the time limit.
     #[error("no connection within the time limit")]
-    ConnectTimeout(#[source] Source),
+    ConnectTimeout(#[source] BoxError),
     /// There is no route to the host.
     #[error("the host can't be reached")]
-    Unreachable(#[source] Source),
+    Unreachable(#[source] BoxError),
     /// This process has no ports or descriptors left.
     #[error("no more connections can be opened")]
-    Exhausted(#[source] Source),
+    Exhausted(#[source] BoxError),
     /// The proxy is not there, or does as it likes.
     #[error("the proxy `{proxy}` makes no connection")]
     Proxy {
@@ -77,7 +72,7 @@ pub enum Error {
         proxy: String,
         /// Why not.
         #[source]
-        source: Source,
+        source: BoxError,
     },
     /// The server's certificate is not one to trust.
     #[error("the server's certificate is not trusted")]
@@ -89,43 +84,15 @@ pub enum Error {
         alert: u8,
         /// What came with it.
         #[source]
-        source: Source,
+        source: BoxError,
     },
     /// The server speaks no TLS that we speak, or none at all.
     #[error("the TLS connection failed")]
-    Tls(#[source] Source),
+    Tls(#[source] BoxError),
     /// The connection was there, and ended too early.
     #[error("the connection was ended early")]
-    Terminated(#[source] Source),
+    Terminated(#[source] BoxError),
     /// The answer is not HTTP/1.1 as we know it.
     #[error("the answer is not valid HTTP")]
-    Protocol(#[source] Source),
-}
-
-/// An error and all that caused it, on one line.
-pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let message = error.to_string();
-        // Many wrappers repeat what they wrap.
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        source = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_description_holds_every_cause_once() {
-        let inner = std::io::Error::other("the cause");
-        let error = Error::Terminated(Box::new(inner));
-        assert_eq!(describe(&error), "the connection was ended early: the cause");
-    }
+    Protocol(#[source] BoxError),
 }

@@ -21,8 +21,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::hyper_upstream::HyperUpstream;
-use super::upstream::{Connection, Distrust, Error, TrustError, Upstream as _, UpstreamBody};
+use super::trust::{Distrust, TrustError};
+use super::upstream::{Connection, Error, Upstream as _, UpstreamBody};
 use crate::environment::Environment;
+use crate::error::with_causes;
 
 /// A certificate for `localhost` that nobody vouches for, and its key. Both are for these tests alone.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
@@ -480,7 +482,7 @@ async fn tls_goes_through_a_tunnel_and_is_verified_as_ever() {
     assert!(matches!(error, Error::Certificate(_)), "{error:?}");
 
     let error = by("user:wrong@", none).send(request(address(1))).await.unwrap_err();
-    let text = super::upstream::describe(&error);
+    let text = with_causes(&error);
     assert_eq!(text, format!("the proxy `http://{proxy}` makes no connection: proxy authorization required"));
 
     let before = heads.lock().unwrap().len();
@@ -499,7 +501,7 @@ async fn a_proxy_that_is_not_there_is_named() {
         let environment = Environment::of([(variable, url.as_str())]);
         let upstream = HyperUpstream::from_environment(&environment).unwrap();
         let error = upstream.send(request(to)).await.unwrap_err();
-        let text = super::upstream::describe(&error);
+        let text = with_causes(&error);
         assert!(text.starts_with(&format!("the proxy `http://{address}` makes no connection")), "{text}");
         assert!(!text.contains("s3cret") && !format!("{upstream:?}").contains("s3cret"));
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 use super::endpoint::Output;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Change, Data, Metadata, NoBody, Operation, Record, json};
 use s3_connector::record as plain;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::destination::{Ack, Destination};
+use crate::connector::destination::{Ack, Destination};
+use crate::connector::source::{Progress, Source};
 use crate::error::Result;
 use crate::record::Record;
-use crate::source::{Progress, Source};
 
 /// Where records come from.
 ///

@@ -14,10 +14,10 @@ use super::endpoint::{Input, Output};
 use super::followed::{self, Followed, Line};
 use super::json_lines::{JsonLinesOutput, Sink, unavailable};
 use super::lines;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
+use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Data, Operation, Record};
-use crate::source::Progress;
 
 /// Bytes of lines in a batch.
 const BATCH_BYTES_MAX: usize = 8 << 20;

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
 use crate::record::Record;
 
 /// An end that has nothing and takes nothing, and hangs where it is told to.

@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::endpoint::{Input, Output};
 use super::lines::{self, Lines, Next};
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
+use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::printable;
 use crate::record::{Body, Data, NoBody, Record, from_memory, json};
-use crate::source::Progress;
 
 /// The longest line. A destination takes records of 64 MiB, which are 86 MiB in base64; half as much again is for
 /// escapes.

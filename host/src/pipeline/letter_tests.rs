@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use super::*;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
 use crate::record::{self, Body, Change, Data, Operation, Record, json};
 use crate::state::MemoryState;
 

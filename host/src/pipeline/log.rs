@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::endpoint::Output;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
 use crate::error::Result;
 use crate::record::Record;
 

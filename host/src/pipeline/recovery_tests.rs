@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
 
 use super::*;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
 use crate::record::{Change, Data, Operation, Record};
 use crate::state::{MemoryState, StateStore};
 

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use super::endpoint::{Input, Output};
 use super::tasks::{BatchReader, BatchWriter, Checkpointer, Leftover, tear_down};
 use super::{Counts, Ended, Options, QUEUE_BATCHES, Stop};
+use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
-use crate::source::Progress;
 
 /// The endpoints of a pipeline between rounds.
 pub(super) struct Endpoints<I, O> {

@@ -15,10 +15,10 @@ use super::endpoint::{Input, Output};
 use super::recovery;
 use super::stop::Stop;
 use super::{Counts, Ended, TEARDOWN_TIMEOUT};
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
+use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::record::{self, Record};
-use crate::source::Progress;
 use crate::state::StateStore;
 
 /// Records that are read at a time.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio::time::Instant;
 
 use super::*;
-use crate::destination::Ack;
+use crate::connector::destination::Ack;
 use crate::record::{Change, Data, Operation, Record};
 use crate::state::MemoryState;
 

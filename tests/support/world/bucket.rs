@@ -9,9 +9,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use s3_connector::destination::Destination as CoreDestination;
 use s3_connector::source::Source as CoreSource;
+use s3_connector_host::Role;
 use s3_connector_host::check::{self, Report};
-use s3_connector_host::egress::Role;
-use s3_connector_host::{Connector, Given, Result, Settings};
+use s3_connector_host::{Connector, InstanceOptions, Result, Settings};
 
 use super::State;
 use super::handles::{Destination, Source, lift_error};
@@ -342,8 +342,8 @@ impl Bucket {
                 Ok(Source::Native(source, ports))
             }
             Ground::Component { connector, .. } | Ground::Real { connector, .. } => {
-                let given = Given { state: state.store(), ..Given::default() };
-                Ok(Source::Component(Box::new(connector.source(settings, given).await?)))
+                let options = InstanceOptions { state: state.store(), ..InstanceOptions::default() };
+                Ok(Source::Component(Box::new(connector.source(settings, options).await?)))
             }
         }
     }
@@ -373,7 +373,7 @@ impl Bucket {
                 Ok(Destination::Native(Box::new(configured.map_err(lift_error)?)))
             }
             Ground::Component { connector, .. } | Ground::Real { connector, .. } => {
-                let destination = connector.destination(settings, Given::default()).await?;
+                let destination = connector.destination(settings, InstanceOptions::default()).await?;
                 Ok(Destination::Component(Box::new(destination)))
             }
         }

@@ -8,7 +8,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
-use s3_connector_host::egress::upstream::{Connection, Error, HyperUpstream, Upstream, UpstreamBody};
+use s3_connector_host::egress::HyperUpstream;
+use s3_connector_host::egress::upstream::{Connection, Error, Upstream, UpstreamBody};
 use s3s::{Body, StdError};
 
 use embedded_s3::{Closed, Wire};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use s3_connector_host::egress::upstream::{HyperUpstream, Upstream as _};
+use s3_connector_host::egress::{HyperUpstream, Upstream as _};
 use s3_connector_host::environment::Environment;
 
 use super::signed::{Keys, Plain};

@@ -15,8 +15,10 @@ use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use super::budget::Room;
 use super::failure::Failure;
-use super::upstream::{UpstreamBody, describe};
-use super::{DRAIN_BYTES_MAX, Egress, Operation, Outgoing, STALL_TIMEOUT, parse, whole};
+use super::operation::S3Operation;
+use super::upstream::UpstreamBody;
+use super::{DRAIN_BYTES_MAX, Egress, Outgoing, STALL_TIMEOUT, parse, whole};
+use crate::error::with_causes;
 
 /// Attempts to take a body up, before the guest hears of it.
 const RESUMES_MAX: u32 = 5;
@@ -79,7 +81,7 @@ impl Reader {
         // Its room is for others: only requests without a body are asked again from here.
         outgoing.body = Bytes::new();
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(parse);
-        let is_object = outgoing.operation == Operation::GetObject;
+        let is_object = outgoing.operation == S3Operation::GetObject;
         Self {
             egress,
             outgoing,
@@ -200,7 +202,7 @@ impl Reader {
                 received = self.received,
                 length,
                 attempt = self.resumes,
-                cause = %describe(&cause),
+                cause = %with_causes(&cause),
                 "a body broke and is taken up"
             );
             tokio::time::sleep(BACKOFF * 2_u32.pow(self.resumes - 1)).await;

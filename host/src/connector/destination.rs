@@ -1,34 +1,29 @@
-//! A destination of records: a typed handle on the component's resource.
+//! Owns a destination of records: the contract's calls, typed. Leaves when to flush and what to do with acks to
+//! `pipeline` or to the program that embeds this library.
 //!
-//! Calls go one after the other, since an instance runs one at a time. When to flush and what to do with acks is
-//! `pipeline`'s business, or that of whoever embeds.
+//! Calls go one after the other, since an instance runs one at a time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::ResourceAny;
 
-use crate::bindings::destination;
-use crate::component::Origin;
+use crate::bindings::{Connector as Exports, destination};
+use crate::connector::Connector;
+use crate::connector::handle::{Handle, Origin};
+use crate::connector::instance::InstanceOptions;
 use crate::credentials::Credentials;
-use crate::egress::upstream::Upstream;
-use crate::egress::{Role, Snapshot};
+use crate::egress::Traffic;
 use crate::environment::Filled;
 use crate::error::{Error, Result};
-use crate::instance::Instance;
 use crate::record::{self, Record};
-use crate::settings::{Prepared, Reach};
+use crate::role::Role;
+use crate::settings::{Reach, Settings};
 
 /// A destination of records.
 pub struct Destination {
-    instance: Instance,
-    resource: ResourceAny,
-    reach: Reach,
-    filled: Vec<Filled>,
+    handle: Handle,
     /// What a call failed with whose records were given in several, after acks that had to be returned first.
     failed: Option<Error>,
-    origin: Origin,
 }
 
 /// Bytes of records that the component gets in one call, beside one record: each call is in its memory as it came.
@@ -43,23 +38,24 @@ pub struct Ack {
     pub error: Option<Error>,
 }
 
+impl Connector {
+    /// Makes a destination: as [`source`](Self::source).
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, naming every setting that is unknown, missing or malformed.
+    pub async fn destination(&self, settings: Settings, options: InstanceOptions) -> Result<Destination> {
+        Destination::configure(Origin { connector: self.clone(), settings, options }).await
+    }
+}
+
 impl Destination {
-    pub(crate) async fn configure(
-        mut instance: Instance,
-        prepared: Prepared,
-        upstream: Arc<dyn Upstream>,
-        origin: Origin,
-    ) -> Result<Self> {
-        let settings = prepared.redacted();
-        let resource = instance
-            .call(async |exports, store| {
-                let destination = exports.opencdc_connector_destination().destination();
-                destination.call_configure(store, &settings).await
-            })
-            .await??;
-        let reach = prepared.reach(Role::Destination, upstream)?;
-        instance.set_egress(reach.egress.clone());
-        Ok(Self { instance, resource, reach, filled: prepared.filled, failed: None, origin })
+    async fn configure(origin: Origin) -> Result<Self> {
+        let configure = async |exports: &Exports, store: &mut _, settings: &_| {
+            exports.opencdc_connector_destination().destination().call_configure(store, settings).await
+        };
+        let handle = Handle::configure(origin, Role::Destination, configure).await?;
+        Ok(Self { handle, failed: None })
     }
 
     /// Checks the bucket.
@@ -69,14 +65,10 @@ impl Destination {
     /// `Invalid` where the bucket does not exist, `Denied` where credentials are refused, `Unavailable` where
     /// the store does not answer.
     pub async fn open(&mut self) -> Result<()> {
-        let resource = self.resource;
-        let opened = self
-            .instance
-            .call(async |exports, store| {
-                exports.opencdc_connector_destination().destination().call_open(store, resource).await
-            })
-            .await?;
-        self.reach.explain(opened).await
+        let open = async |exports: &Exports, store: &mut _, destination| {
+            exports.opencdc_connector_destination().destination().call_open(store, destination).await
+        };
+        self.handle.call(open).await
     }
 
     /// Takes records, sends batches that are full or old enough, and returns the acks that are there: in order,
@@ -102,17 +94,12 @@ impl Destination {
     }
 
     async fn write_in_one_call(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
-        let resource = self.resource;
-        let table = self.instance.table();
+        let table = self.handle.table();
         let records = records.into_iter().map(|r| record::lower(r, table)).collect::<Result<Vec<_>>>()?;
-        let written = self
-            .instance
-            .call(async |exports, store| {
-                let destination = exports.opencdc_connector_destination().destination();
-                destination.call_write(store, resource, &records).await
-            })
-            .await?;
-        self.reach.explain(written).await.map(lift)
+        let write = async |exports: &Exports, store: &mut _, destination| {
+            exports.opencdc_connector_destination().destination().call_write(store, destination, &records).await
+        };
+        self.handle.call(write).await.map(lift)
     }
 
     /// Sends what is buffered and waits at most `wait` for acks; call again while some are missing.
@@ -122,48 +109,42 @@ impl Destination {
     /// As [`write`](Self::write).
     pub async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
         self.check_health()?;
-        let resource = self.resource;
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let flushed = self
-            .instance
-            .call(async |exports, store| {
-                let destination = exports.opencdc_connector_destination().destination();
-                destination.call_flush(store, resource, wait_ms).await
-            })
-            .await?;
-        self.reach.explain(flushed).await.map(lift)
+        let flush = async |exports: &Exports, store: &mut _, destination| {
+            exports.opencdc_connector_destination().destination().call_flush(store, destination, wait_ms).await
+        };
+        self.handle.call(flush).await.map(lift)
     }
 
-    /// Takes a new instance in the place of this one, made from the same settings, as if it had never been opened. The
-    /// environment is read and credentials are looked up again; saved state stays.
+    /// Replaces this destination by a new one, made from the same settings, as if it had never been opened. The
+    /// environment is read and credentials are looked up again; what was not acked must be written again.
     ///
     /// # Errors
     ///
-    /// As [`Connector::destination`](crate::Connector::destination). This one stays as it is.
+    /// As [`Connector::destination`]. This one stays as it is.
     pub async fn renew(&mut self) -> Result<()> {
-        let Origin { connector, settings, given } = self.origin.clone();
-        *self = connector.destination(settings, given).await?;
+        *self = Self::configure(self.handle.origin().clone()).await?;
         Ok(())
     }
 
     /// The keys that requests are signed with.
     pub fn credentials(&self) -> &Credentials {
-        &self.reach.credentials
+        self.handle.credentials()
     }
 
     /// Settings that were left out, and where they were found.
     pub fn filled(&self) -> &[Filled] {
-        &self.filled
+        self.handle.inferred()
     }
 
-    /// How long the store has given no answer that is of use; none where its last one was.
+    /// How long the store has given no answer that is of use; `None` where its last one was.
     pub fn failing_for(&self) -> Option<Duration> {
-        self.reach.egress.failing_for()
+        self.handle.failing_for()
     }
 
     /// What went over the wire so far.
-    pub fn traffic(&self) -> Snapshot {
-        self.reach.egress.counters()
+    pub fn traffic(&self) -> Traffic {
+        self.handle.traffic()
     }
 
     /// Ends the destination; what was not flushed is dropped, unacked.
@@ -172,15 +153,10 @@ impl Destination {
     ///
     /// Only if the instance is gone.
     pub async fn teardown(&mut self) -> Result<()> {
-        let resource = self.resource;
-        let ended = self
-            .instance
-            .call(async |exports, store| {
-                let destination = exports.opencdc_connector_destination().destination();
-                destination.call_teardown(store, resource).await
-            })
-            .await?;
-        self.reach.explain(ended).await
+        let teardown = async |exports: &Exports, store: &mut _, destination| {
+            exports.opencdc_connector_destination().destination().call_teardown(store, destination).await
+        };
+        self.handle.call(teardown).await
     }
 
     fn check_health(&self) -> Result<()> {
@@ -191,8 +167,8 @@ impl Destination {
     }
 
     /// Where its settings lead.
-    pub(crate) fn reach(&self) -> &Reach {
-        &self.reach
+    pub(crate) fn target(&self) -> &Reach {
+        self.handle.target()
     }
 }
 

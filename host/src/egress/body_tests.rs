@@ -7,7 +7,8 @@ use wasmtime_wasi_http::Error as WasiError;
 
 use super::tests::{Piece, Reply, Script, egress, get, read, request};
 use super::upstream;
-use super::{DRAIN_BYTES_MAX, Role, STALL_TIMEOUT};
+use super::{DRAIN_BYTES_MAX, STALL_TIMEOUT};
+use crate::role::Role;
 
 /// An object that is streamed: larger than what is read at once.
 const LARGE: usize = 3 * 1024 * 1024;
@@ -56,7 +57,7 @@ async fn a_body_that_breaks_ends_early_or_stalls_is_taken_up() {
             assert_eq!(headers["if-match"], "\"tag\"");
             let authorization = headers["authorization"].to_str().unwrap();
             assert!(authorization.contains("if-match;range;"), "signed anew");
-            let counters = egress.counters();
+            let counters = egress.traffic();
             assert_eq!((counters.resumed, counters.bytes_in), (1, size as u64));
         }
     }
@@ -113,7 +114,7 @@ async fn a_body_that_goes_on_has_its_attempts_back() {
     let egress = egress(Role::Source, &script);
     let response = egress.send(get("/key")).await.unwrap();
     assert_eq!(read(response).await.unwrap(), object);
-    assert_eq!(egress.counters().resumed, 9, "more often than five times");
+    assert_eq!(egress.traffic().resumed, 9, "more often than five times");
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,9 +222,9 @@ async fn a_long_body_is_not_read_ahead_of_the_guest() {
     let script = Script::of([start(&object, LARGE)]);
     let egress = egress(Role::Source, &script);
     let mut body = egress.send(get("/key")).await.unwrap().into_body();
-    assert_eq!(egress.counters().bytes_in, 0);
+    assert_eq!(egress.traffic().bytes_in, 0);
     body.frame().await.unwrap().unwrap();
-    assert_eq!(egress.counters().bytes_in, LARGE as u64 / 2);
+    assert_eq!(egress.traffic().bytes_in, LARGE as u64 / 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Owns the ways on which connections to a store are made: there directly, to a proxy that passes plain requests on, or
+//! Owns the routes on which connections to a store are made: there directly, to a proxy that passes plain requests on, or
 //! through a proxy's tunnel. Leaves the choice of a proxy to `proxy`, the pool to `hyper_upstream`.
 
 use std::io;
@@ -19,15 +19,16 @@ use rustls::{ClientConfig, ClientConnection};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::hyper_upstream::Resolver;
 use super::proxy::{Proxies, Proxy};
-use super::upstream::{Connection, Source, describe};
+use super::resolver::Resolver;
+use super::upstream::Connection;
+use crate::error::{BoxError, with_causes};
 
 type Direct = HttpsConnector<HttpConnector<Resolver>>;
 type DirectStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connection, by the way on which it was made.
-pub(super) enum Way {
+pub(super) enum Route {
     /// To the store.
     Direct(DirectStream),
     /// To a proxy that reads the requests and passes them on.
@@ -42,49 +43,49 @@ pub(super) enum Way {
 pub(super) struct ProxyFailure {
     pub(super) proxy: String,
     #[source]
-    pub(super) source: Source,
+    pub(super) source: BoxError,
 }
 
 impl ProxyFailure {
-    fn new(proxy: &Proxy, source: Source) -> Self {
+    fn new(proxy: &Proxy, source: BoxError) -> Self {
         Self { proxy: proxy.to_string(), source }
     }
 }
 
 /// Makes connections, each on its way.
 #[derive(Debug, Clone)]
-pub(super) struct Ways {
+pub(super) struct Routes {
     direct: Direct,
     tls: Arc<ClientConfig>,
     proxies: Arc<Proxies>,
 }
 
-impl Ways {
+impl Routes {
     pub(super) fn new(tcp: HttpConnector<Resolver>, tls: ClientConfig, proxies: Arc<Proxies>) -> Self {
         let tls = Arc::new(tls);
         Self { direct: HttpsConnector::from((tcp, Arc::clone(&tls))), tls, proxies }
     }
 }
 
-impl Service<Uri> for Ways {
-    type Response = Way;
-    type Error = Source;
-    type Future = BoxFuture<'static, Result<Way, Source>>;
+impl Service<Uri> for Routes {
+    type Response = Route;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Route, BoxError>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Source>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.direct.poll_ready(context)
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let Some(proxy) = self.proxies.for_address(&to).cloned() else {
             let connecting = self.direct.call(to);
-            return async move { Ok(Way::Direct(connecting.await?)) }.boxed();
+            return async move { Ok(Route::Direct(connecting.await?)) }.boxed();
         };
         if to.scheme_str() != Some("https") {
             let connecting = self.direct.call(proxy.uri.clone());
             return async move {
                 match connecting.await {
-                    Ok(stream) => Ok(Way::Forward(stream, proxy)),
+                    Ok(stream) => Ok(Route::Forward(stream, proxy)),
                     Err(error) => Err(ProxyFailure::new(&proxy, error).into()),
                 }
             }
@@ -96,7 +97,7 @@ impl Service<Uri> for Ways {
         }
         let named = Named { tunnel, proxy: proxy.clone() };
         let connecting = HttpsConnector::from((named, Arc::clone(&self.tls))).call(to);
-        async move { Ok(Way::Tunnel(Box::new(connecting.await?), proxy)) }.boxed()
+        async move { Ok(Route::Tunnel(Box::new(connecting.await?), proxy)) }.boxed()
     }
 }
 
@@ -123,7 +124,7 @@ impl Service<Uri> for Named {
         async move {
             connecting.await.map_err(|error| {
                 // The crate keeps the kind to itself, and leads its words with the name of the thing.
-                let words = describe(&error);
+                let words = with_causes(&error);
                 let words = words.trim_start_matches("tunnel error: ").to_owned();
                 ProxyFailure::new(&proxy, words.into())
             })
@@ -132,7 +133,7 @@ impl Service<Uri> for Named {
     }
 }
 
-impl Way {
+impl Route {
     /// What the connection is like.
     pub(super) fn describe(&self) -> Connection {
         match self {
@@ -174,7 +175,7 @@ fn agreed(session: &ClientConnection) -> String {
     [version, suite].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-impl hyper_util::client::legacy::connect::Connection for Way {
+impl hyper_util::client::legacy::connect::Connection for Route {
     fn connected(&self) -> Connected {
         match self {
             Self::Direct(stream) => stream.connected(),
@@ -185,7 +186,7 @@ impl hyper_util::client::legacy::connect::Connection for Way {
     }
 }
 
-impl Read for Way {
+impl Read for Route {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Direct(stream) | Self::Forward(stream, _) => Pin::new(stream).poll_read(context, buffer),
@@ -194,7 +195,7 @@ impl Read for Way {
     }
 }
 
-impl Write for Way {
+impl Write for Route {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Direct(stream) | Self::Forward(stream, _) => Pin::new(stream).poll_write(context, bytes),

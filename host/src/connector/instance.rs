@@ -31,7 +31,7 @@ use crate::egress::Egress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::printable;
 use crate::skipped::{self, Skipped};
-use crate::state::{self as storage, StateStore};
+use crate::state::{self as storage, LastPlace, StateStore, Watched};
 
 pub use self::compute::COMPUTE_MAX;
 pub use self::memory::MEMORY_BYTES_MAX;
@@ -60,14 +60,34 @@ const CHUNK_BYTES: usize = 32 << 10;
 /// that one that is too large is refused and not a trap. Batches of records are a fraction of it.
 const COPY_BYTES_MAX: usize = storage::VALUE_BYTES_MAX + (1 << 20);
 
-/// What an instance is given besides the fixed parts.
-pub(crate) struct Means {
-    /// Whom log lines name.
-    pub(crate) name: String,
-    /// Where its state is kept; none where nothing is.
-    pub(crate) state: Option<Arc<dyn StateStore>>,
-    /// How long it may compute in one call.
-    pub(crate) compute_max: Duration,
+/// What an instance is given besides its settings.
+#[derive(Clone, Default)]
+pub struct InstanceOptions {
+    /// What log lines call it; `source` or `destination` where it is empty.
+    pub name: String,
+    /// Where its state is kept. A source without one keeps it in memory, for as long as it exists: one that is renewed
+    /// repeats nothing, and one that another process makes delivers its lookback window again.
+    pub state: Option<Arc<dyn StateStore>>,
+}
+
+impl InstanceOptions {
+    /// The same, with a name where there was none.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        if self.name.is_empty() {
+            name.clone_into(&mut self.name);
+        }
+        self
+    }
+
+    /// The same, with a note of where its state fails.
+    pub(crate) fn watched(self, last: &LastPlace) -> Self {
+        let watched = |store| -> Arc<dyn StateStore> {
+            let last = last.clone();
+            Arc::new(Watched { store, last })
+        };
+        let state = self.state.map(watched);
+        Self { state, ..self }
+    }
 }
 
 /// What belongs to an instance on the host's side.
@@ -86,8 +106,8 @@ pub(crate) struct Context {
 
 /// An instance, and whether it may be called.
 pub(crate) struct Instance {
-    pub(crate) store: Store<Context>,
-    pub(crate) exports: Connector,
+    store: Store<Context>,
+    exports: Connector,
     health: Health,
     stderr: MemoryOutputPipe,
 }
@@ -105,13 +125,17 @@ enum Health {
 
 impl Instance {
     /// Makes an instance.
-    pub(crate) async fn new(pre: &ConnectorPre<Context>, means: Means) -> Result<Self> {
+    pub(crate) async fn new(
+        pre: &ConnectorPre<Context>,
+        options: InstanceOptions,
+        compute_max: Duration,
+    ) -> Result<Self> {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELD_BYTES_MAX);
-        let meter = Arc::new(Meter::new(means.compute_max));
+        let meter = Arc::new(Meter::new(compute_max));
         let context = Context {
             table,
             wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
@@ -119,8 +143,8 @@ impl Instance {
             hooks: Hooks { egress: None },
             limiter: Limiter::default(),
             meter: Arc::clone(&meter),
-            state: means.state,
-            log: Log::new(means.name),
+            state: options.state,
+            log: Log::new(options.name),
             skipped: Skipped::default(),
         };
         let mut store = Store::new(pre.engine(), context);

@@ -1,24 +1,28 @@
-//! A source of records: a typed handle on the component's resource.
+//! Owns a source of records: the contract's calls, typed. Leaves reading, acking and stopping in the right order to
+//! `pipeline` or to the program that embeds this library.
 //!
-//! Calls go one after the other, since an instance runs one at a time. Reading, acking and stopping in the right
-//! order is `pipeline`'s business, or that of whoever embeds.
+//! Calls go one after the other, since an instance runs one at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use crate::bindings::types;
-use crate::component::Origin;
+use crate::bindings::{Connector as Exports, source, types};
+use crate::connector::Connector;
+use crate::connector::handle::{Handle, Origin};
+use crate::connector::instance::{Context, InstanceOptions};
 use crate::credentials::Credentials;
-use crate::egress::upstream::Upstream;
-use crate::egress::{Role, Snapshot};
+use crate::egress::Traffic;
 use crate::environment::Filled;
 use crate::error::Result;
-use crate::instance::Instance;
 use crate::record::{self, Record};
-use crate::settings::{Prepared, Reach};
+use crate::role::Role;
+use crate::settings::{Reach, Settings};
 use crate::skipped::Skipped;
+use crate::state::MemoryState;
 
 /// Bytes of the records that one read hands over, without those of bodies: 256 records of the largest payload that
 /// travels in its record.
@@ -33,11 +37,7 @@ const COUNTER_NAME_BYTES_MAX: usize = 64;
 
 /// A source of records.
 pub struct Source {
-    instance: Instance,
-    resource: ResourceAny,
-    reach: Reach,
-    filled: Vec<Filled>,
-    origin: Origin,
+    handle: Handle,
 }
 
 /// How far a source has come.
@@ -47,7 +47,7 @@ pub struct Progress {
     pub caught_up: bool,
     /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `polls`, `due`, `retries`,
     /// `caught-up-ms`.
-    pub counters: std::collections::BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
     /// Objects that were passed over, and why.
     pub skipped: Skipped,
 }
@@ -74,40 +74,39 @@ impl Progress {
     }
 }
 
+impl Connector {
+    /// Makes a source: fills what the environment has, checks the settings, chooses credentials. No request is
+    /// sent before `open`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, naming every setting that is unknown, missing or malformed.
+    pub async fn source(&self, settings: Settings, mut options: InstanceOptions) -> Result<Source> {
+        options.state.get_or_insert_with(|| Arc::new(MemoryState::default()));
+        Source::configure(Origin { connector: self.clone(), settings, options }).await
+    }
+}
+
 impl Source {
-    pub(crate) async fn configure(
-        mut instance: Instance,
-        prepared: Prepared,
-        upstream: Arc<dyn Upstream>,
-        origin: Origin,
-    ) -> Result<Self> {
-        let settings = prepared.redacted();
-        let resource = instance
-            .call(async |exports, store| {
-                exports.opencdc_connector_source().source().call_configure(store, &settings).await
-            })
-            .await??;
-        let reach = prepared.reach(Role::Source, upstream)?;
-        instance.set_egress(reach.egress.clone());
-        Ok(Self { instance, resource, reach, filled: prepared.filled, origin })
+    async fn configure(origin: Origin) -> Result<Self> {
+        let configure = async |exports: &Exports, store: &mut _, settings: &_| {
+            exports.opencdc_connector_source().source().call_configure(store, settings).await
+        };
+        Ok(Self { handle: Handle::configure(origin, Role::Source, configure).await? })
     }
 
-    /// Checks the bucket and goes on behind `position`, or begins with a snapshot.
+    /// Checks the bucket and goes on after `position`, or begins with a snapshot.
     ///
     /// # Errors
     ///
     /// `Corrupt` where the position or its state can't be read, `Invalid` where the bucket does not exist,
     /// `Denied` where it may not be listed, `Unavailable` where the store does not answer.
     pub async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
-        let (resource, position) = (self.resource, position.map(<[u8]>::to_vec));
-        let opened = self
-            .instance
-            .call(async |exports, store| {
-                let source = exports.opencdc_connector_source().source();
-                source.call_open(store, resource, position.as_ref()).await
-            })
-            .await?;
-        self.reach.explain(opened).await
+        let position = position.map(<[u8]>::to_vec);
+        let open = async |exports: &Exports, store: &mut _, source| {
+            exports.opencdc_connector_source().source().call_open(store, source, position.as_ref()).await
+        };
+        self.handle.call(open).await
     }
 
     /// Reads at most `records_max` records; waits at most `wait` for the first. None may have come by then.
@@ -126,21 +125,16 @@ impl Source {
     ///
     /// As [`read`](Self::read).
     pub async fn read_at_most(&mut self, records_max: u32, bytes_max: u64, wait: Duration) -> Result<Vec<Record>> {
-        let resource = self.resource;
         let records_max = records_max.max(1);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let read = self
-            .instance
-            .call(async |exports, store| {
-                let source = exports.opencdc_connector_source().source();
-                source.call_read(store, resource, records_max, bytes_max, wait_ms).await
-            })
-            .await?;
-        let records = self.reach.explain(read).await?;
+        let read = async |exports: &Exports, store: &mut _, source| {
+            exports.opencdc_connector_source().source().call_read(store, source, records_max, bytes_max, wait_ms).await
+        };
+        let records = self.handle.call(read).await?;
         if let Some(why) = broken_rule(&records, records_max, bytes_max) {
-            return Err(self.instance.break_off(&why));
+            return Err(self.handle.break_off(&why));
         }
-        let table = self.instance.table();
+        let table = self.handle.table();
         records.into_iter().map(|record| record::lift(record, table)).collect()
     }
 
@@ -150,15 +144,11 @@ impl Source {
     ///
     /// `Invalid` where no unacked record has that position.
     pub async fn ack(&mut self, position: &[u8]) -> Result<()> {
-        let (resource, position) = (self.resource, position.to_vec());
-        let acked = self
-            .instance
-            .call(async |exports, store| {
-                let source = exports.opencdc_connector_source().source();
-                source.call_ack(store, resource, &position).await
-            })
-            .await?;
-        self.reach.explain(acked).await
+        let position = position.to_vec();
+        let ack = async |exports: &Exports, store: &mut _, source| {
+            exports.opencdc_connector_source().source().call_ack(store, source, &position).await
+        };
+        self.handle.call(ack).await
     }
 
     /// How far the source has come.
@@ -167,57 +157,50 @@ impl Source {
     ///
     /// Only if the instance is gone.
     pub async fn progress(&mut self) -> Result<Progress> {
-        let resource = self.resource;
-        let progress = self
-            .instance
-            .call(async |exports, store| {
-                exports.opencdc_connector_source().source().call_progress(store, resource).await
-            })
-            .await?;
+        let progress = self.handle.call_infallible(progress).await?;
         let is_long = |(name, _): &(String, u64)| name.len() > COUNTER_NAME_BYTES_MAX;
         if progress.counters.len() > COUNTERS_MAX || progress.counters.iter().any(is_long) {
             let why = format!(
                 "its progress has more than {COUNTERS_MAX} counters, or names of more than {COUNTER_NAME_BYTES_MAX} bytes"
             );
-            return Err(self.instance.break_off(&why));
+            return Err(self.handle.break_off(&why));
         }
         Ok(Progress {
             caught_up: progress.caught_up,
             counters: progress.counters.into_iter().collect(),
-            skipped: self.instance.skipped(),
+            skipped: self.handle.skipped(),
         })
     }
 
-    /// Takes a new instance in the place of this one, made from the same settings, as if it had never been opened. The
-    /// environment is read and credentials are looked up again; saved state stays.
+    /// Replaces this source by a new one, made from the same settings, as if it had never been opened. The environment
+    /// is read and credentials are looked up again; saved state stays.
     ///
     /// # Errors
     ///
-    /// As [`Connector::source`](crate::Connector::source). This one stays as it is.
+    /// As [`Connector::source`]. This one stays as it is.
     pub async fn renew(&mut self) -> Result<()> {
-        let Origin { connector, settings, given } = self.origin.clone();
-        *self = connector.source(settings, given).await?;
+        *self = Self::configure(self.handle.origin().clone()).await?;
         Ok(())
     }
 
     /// The keys that requests are signed with.
     pub fn credentials(&self) -> &Credentials {
-        &self.reach.credentials
+        self.handle.credentials()
     }
 
     /// Settings that were left out, and where they were found.
     pub fn filled(&self) -> &[Filled] {
-        &self.filled
+        self.handle.inferred()
     }
 
-    /// How long the store has given no answer that is of use; none where its last one was.
+    /// How long the store has given no answer that is of use; `None` where its last one was.
     pub fn failing_for(&self) -> Option<Duration> {
-        self.reach.egress.failing_for()
+        self.handle.failing_for()
     }
 
     /// What went over the wire so far.
-    pub fn traffic(&self) -> Snapshot {
-        self.reach.egress.counters()
+    pub fn traffic(&self) -> Traffic {
+        self.handle.traffic()
     }
 
     /// Ends the source and its work in flight.
@@ -226,30 +209,30 @@ impl Source {
     ///
     /// Only if the instance is gone.
     pub async fn teardown(&mut self) -> Result<()> {
-        let resource = self.resource;
-        let ended = self
-            .instance
-            .call(async |exports, store| {
-                exports.opencdc_connector_source().source().call_teardown(store, resource).await
-            })
-            .await?;
-        self.reach.explain(ended).await
+        let teardown = async |exports: &Exports, store: &mut _, source| {
+            exports.opencdc_connector_source().source().call_teardown(store, source).await
+        };
+        self.handle.call(teardown).await
     }
 
     /// All of the component's memory as it stands, for proving what is not in it. Ends the source. Nothing unless
     /// the component was loaded with [`core_dumps`](crate::Options::core_dumps).
     pub async fn memory(self) -> Vec<u8> {
-        let resource = self.resource;
-        let call = async |exports: &crate::bindings::Connector, store: &mut _| {
-            exports.opencdc_connector_source().source().call_progress(store, resource).await
-        };
-        self.instance.dump(call).await
+        self.handle.dump(progress).await
     }
 
     /// Where its settings lead.
-    pub(crate) fn reach(&self) -> &Reach {
-        &self.reach
+    pub(crate) fn target(&self) -> &Reach {
+        self.handle.target()
     }
+}
+
+async fn progress(
+    exports: &Exports,
+    store: &mut Store<Context>,
+    source: ResourceAny,
+) -> wasmtime::Result<source::Progress> {
+    exports.opencdc_connector_source().source().call_progress(store, source).await
 }
 
 /// What is wrong with the records of a read, if anything is.

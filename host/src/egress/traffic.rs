@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::operation::Operation;
+use super::operation::S3Operation;
 
 /// Counts as requests go by.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    by_operation: [PerOperation; Operation::ALL.len()],
+    by_operation: [PerOperation; S3Operation::ALL.len()],
     denied: AtomicU64,
     resumed: AtomicU64,
     bytes_in: AtomicU64,
@@ -22,12 +22,12 @@ struct PerOperation {
 }
 
 impl Counters {
-    pub(crate) fn sent(&self, operation: Operation, bytes: usize) {
+    pub(crate) fn sent(&self, operation: S3Operation, bytes: usize) {
         self.of(operation).requests.fetch_add(1, Ordering::Relaxed);
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn failed(&self, operation: Operation) {
+    pub(crate) fn failed(&self, operation: S3Operation) {
         self.of(operation).errors.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -43,28 +43,28 @@ impl Counters {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn traffic(&self) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut snapshot = Snapshot {
+        let mut traffic = Traffic {
             denied: read(&self.denied),
             resumed: read(&self.resumed),
             bytes_in: read(&self.bytes_in),
             bytes_out: read(&self.bytes_out),
-            ..Snapshot::default()
+            ..Traffic::default()
         };
-        for operation in Operation::ALL {
+        for operation in S3Operation::ALL {
             let counter = self.of(operation);
             let counts = OperationCounts { requests: read(&counter.requests), errors: read(&counter.errors) };
             if counts.requests > 0 {
-                snapshot.requests += counts.requests;
-                snapshot.errors += counts.errors;
-                snapshot.by_operation.insert(operation, counts);
+                traffic.requests += counts.requests;
+                traffic.errors += counts.errors;
+                traffic.by_operation.insert(operation, counts);
             }
         }
-        snapshot
+        traffic
     }
 
-    fn of(&self, operation: Operation) -> &PerOperation {
+    fn of(&self, operation: S3Operation) -> &PerOperation {
         &self.by_operation[operation as usize]
     }
 }
@@ -72,7 +72,7 @@ impl Counters {
 /// The counters as they stood at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct Traffic {
     /// Requests sent, each attempt for itself.
     pub requests: u64,
     /// Requests without an answer, or with a status of 400 and above.
@@ -86,7 +86,7 @@ pub struct Snapshot {
     /// Bytes of requests' bodies.
     pub bytes_out: u64,
     /// Requests by what they asked; operations that never were are left out.
-    pub by_operation: BTreeMap<Operation, OperationCounts>,
+    pub by_operation: BTreeMap<S3Operation, OperationCounts>,
 }
 
 /// The counters of one operation.
@@ -106,15 +106,15 @@ mod tests {
     #[test]
     fn every_operation_has_its_own_counter() {
         let counters = Counters::default();
-        for (index, operation) in Operation::ALL.into_iter().enumerate() {
+        for (index, operation) in S3Operation::ALL.into_iter().enumerate() {
             assert_eq!(operation as usize, index);
             counters.sent(operation, 1);
         }
-        counters.failed(Operation::PutObject);
-        let snapshot = counters.snapshot();
-        assert_eq!(snapshot.requests, Operation::ALL.len() as u64);
-        assert_eq!(snapshot.bytes_out, snapshot.requests);
-        assert_eq!(snapshot.errors, 1);
-        assert_eq!(snapshot.by_operation[&Operation::PutObject].errors, 1);
+        counters.failed(S3Operation::PutObject);
+        let traffic = counters.traffic();
+        assert_eq!(traffic.requests, S3Operation::ALL.len() as u64);
+        assert_eq!(traffic.bytes_out, traffic.requests);
+        assert_eq!(traffic.errors, 1);
+        assert_eq!(traffic.by_operation[&S3Operation::PutObject].errors, 1);
     }
 }

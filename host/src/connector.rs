@@ -1,7 +1,14 @@
-//! The component: found, compiled once, kept compiled, described, and made into sources and destinations.
+//! Owns the component: it is found, compiled once, kept compiled, and described. Leaves what an instance may do to
+//! `instance`, and its use to `source` and `destination`.
 //!
 //! Compiled code is kept by wasmtime's own cache under the digest of the component, the compiler and its
-//! settings, in the user's cache folder. What an instance may do is `instance`'s.
+//! settings, in the user's cache folder.
+
+pub(crate) mod destination;
+mod explain;
+pub(crate) mod handle;
+pub(crate) mod instance;
+pub(crate) mod source;
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,14 +19,11 @@ use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
 use crate::bindings::ConnectorPre;
-use crate::destination::Destination;
-use crate::egress::upstream::{HyperUpstream, Upstream};
+use crate::egress::{HyperUpstream, Upstream};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result, cut, with_causes};
-use crate::instance::{self, COMPUTE_MAX, Context, Instance, Means};
-use crate::settings::{self, Settings};
-use crate::source::Source;
-use crate::state::{LastPlace, MemoryState, StateStore, Watched};
+
+use self::instance::{COMPUTE_MAX, Context, Instance, InstanceOptions};
 
 /// The component that this library was built with.
 pub const EMBEDDED: &[u8] = include_bytes!(env!("S3_CONNECTOR_COMPONENT"));
@@ -56,7 +60,7 @@ pub struct Options {
     pub compute_max: Option<Duration>,
     /// How long compiling a component that was given may take; none for [`COMPILE_MAX`].
     pub compile_max: Option<Duration>,
-    /// Whether a component's memory can be looked at, by [`Source::memory`].
+    /// Whether a component's memory can be looked at, by [`Source::memory`](crate::Source::memory).
     pub core_dumps: bool,
 }
 
@@ -73,37 +77,6 @@ struct Inner {
     environment: Environment,
     /// The file of a component that was given; none for the one that is built in.
     given: Option<PathBuf>,
-}
-
-/// What a source or destination is given besides its settings.
-#[derive(Clone, Default)]
-pub struct Given {
-    /// What log lines call it; `source` or `destination` where it is empty.
-    pub name: String,
-    /// Where its state is kept. Without one it is kept in memory, for as long as the source itself: a source that is
-    /// renewed repeats nothing, and one that is made by another process delivers its lookback window again.
-    pub state: Option<Arc<dyn StateStore>>,
-}
-
-impl Given {
-    /// The same, with a note of where its state fails.
-    fn watched(self, last: &LastPlace) -> Self {
-        let watched = |store| -> Arc<dyn StateStore> {
-            let last = last.clone();
-            Arc::new(Watched { store, last })
-        };
-        let state = self.state.map(watched);
-        Self { state, ..self }
-    }
-}
-
-/// What a source or destination was made from, to make another one like it.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    pub(crate) connector: Connector,
-    /// As they were given, secrets included. Never shown.
-    pub(crate) settings: Settings,
-    pub(crate) given: Given,
 }
 
 impl Connector {
@@ -143,8 +116,8 @@ impl Connector {
             Error::new(ErrorKind::Invalid, message)
         })?;
         let compute_max = options.compute_max.unwrap_or(COMPUTE_MAX);
-        let means = Means { name: "specify".to_owned(), state: None, compute_max };
-        let mut instance = Instance::new(&pre, means).await?;
+        let options = InstanceOptions { name: "specify".to_owned(), state: None };
+        let mut instance = Instance::new(&pre, options, compute_max).await?;
         let specification = instance
             .call(async |exports, store| exports.opencdc_connector_specifier().call_specify(store).await)
             .await?;
@@ -167,39 +140,9 @@ impl Connector {
         &self.0.environment
     }
 
-    /// Makes a source: fills what the environment has, checks the settings, chooses credentials. No request is
-    /// sent before `open`.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`, naming every setting that is unknown, missing or malformed.
-    pub async fn source(&self, settings: Settings, mut given: Given) -> Result<Source> {
-        given.state.get_or_insert_with(|| Arc::new(MemoryState::default()));
-        let origin = Origin { connector: self.clone(), settings: settings.clone(), given: given.clone() };
-        let parameters = &self.0.specification.source_parameters;
-        let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
-        let given = given.watched(&prepared.state_place);
-        let instance = self.instance(given, "source").await?;
-        Source::configure(instance, prepared, self.upstream(), origin).await
-    }
-
-    /// Makes a destination: as [`source`](Self::source).
-    ///
-    /// # Errors
-    ///
-    /// `Invalid`, naming every setting that is unknown, missing or malformed.
-    pub async fn destination(&self, settings: Settings, given: Given) -> Result<Destination> {
-        let origin = Origin { connector: self.clone(), settings: settings.clone(), given: given.clone() };
-        let parameters = &self.0.specification.destination_parameters;
-        let prepared = settings::prepare(settings, parameters, &self.0.environment).await;
-        let given = given.watched(&prepared.state_place);
-        let instance = self.instance(given, "destination").await?;
-        Destination::configure(instance, prepared, self.upstream(), origin).await
-    }
-
-    async fn instance(&self, given: Given, role: &str) -> Result<Instance> {
-        let name = if given.name.is_empty() { role.to_owned() } else { given.name };
-        Instance::new(&self.0.pre, Means { name, state: given.state, compute_max: self.0.compute_max }).await
+    /// A new instance of the component.
+    pub(crate) async fn instance(&self, options: InstanceOptions) -> Result<Instance> {
+        Instance::new(&self.0.pre, options, self.0.compute_max).await
     }
 
     pub(crate) fn upstream(&self) -> Arc<dyn Upstream> {
@@ -343,6 +286,3 @@ fn cache_folder() -> Option<PathBuf> {
     let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(folder.join("s3-connector"))
 }
-
-/// The text that a component gets in the place of a secret.
-pub(crate) const REDACTED: &str = "redacted";

@@ -1,0 +1,141 @@
+//! Owns what a source and a destination have in common: an instance, the component's resource in it, and where its
+//! settings lead. Leaves the calls of the contract to `source` and `destination`, and what the host adds to an error
+//! to `explain`.
+
+use std::time::Duration;
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::bindings::{self, types};
+use crate::connector::Connector;
+use crate::connector::instance::{Context, Instance, InstanceOptions};
+use crate::credentials::Credentials;
+use crate::egress::Traffic;
+use crate::environment::Filled;
+use crate::error::{Error, Result};
+use crate::role::Role;
+use crate::settings::{self, Reach, Settings};
+use crate::skipped::Skipped;
+
+/// A source or a destination that was configured.
+pub(crate) struct Handle {
+    instance: Instance,
+    resource: ResourceAny,
+    target: Reach,
+    inferred: Vec<Filled>,
+    origin: Origin,
+}
+
+/// What a handle is made from; another one like it can be made from the same.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) connector: Connector,
+    /// As they were given, secrets included. Never shown.
+    pub(crate) settings: Settings,
+    pub(crate) options: InstanceOptions,
+}
+
+impl Handle {
+    /// Fills what the environment has, makes an instance, has it check the settings, and opens its way out.
+    pub(crate) async fn configure(
+        origin: Origin,
+        role: Role,
+        configure: impl AsyncFnOnce(
+            &bindings::Connector,
+            &mut Store<Context>,
+            &types::Settings,
+        ) -> wasmtime::Result<Result<ResourceAny, types::Error>>,
+    ) -> Result<Self> {
+        let connector = &origin.connector;
+        let (name, parameters) = match role {
+            Role::Source => ("source", &connector.specification().source_parameters),
+            Role::Destination => ("destination", &connector.specification().destination_parameters),
+        };
+        let prepared = settings::prepare(origin.settings.clone(), parameters, connector.environment()).await;
+        let options = origin.options.clone().named(name).watched(&prepared.state_place);
+        let mut instance = connector.instance(options).await?;
+        let settings = prepared.redacted();
+        let resource = instance.call(async |exports, store| configure(exports, store, &settings).await).await??;
+        let target = prepared.reach(role, connector.upstream())?;
+        instance.set_egress(target.egress.clone());
+        Ok(Self { instance, resource, target, inferred: prepared.filled, origin })
+    }
+
+    /// Makes a call of the component whose error says what only the host knows of it.
+    pub(crate) async fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(
+            &bindings::Connector,
+            &mut Store<Context>,
+            ResourceAny,
+        ) -> wasmtime::Result<Result<T, types::Error>>,
+    ) -> Result<T> {
+        let resource = self.resource;
+        let outcome = self.instance.call(async |exports, store| call(exports, store, resource).await).await?;
+        self.target.explain(outcome).await
+    }
+
+    /// Makes a call of the component that can't fail.
+    pub(crate) async fn call_infallible<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&bindings::Connector, &mut Store<Context>, ResourceAny) -> wasmtime::Result<T>,
+    ) -> Result<T> {
+        let resource = self.resource;
+        self.instance.call(async |exports, store| call(exports, store, resource).await).await
+    }
+
+    /// Interrupts the instance in a call and returns what its memories hold.
+    pub(crate) async fn dump<T>(
+        self,
+        call: impl AsyncFnOnce(&bindings::Connector, &mut Store<Context>, ResourceAny) -> wasmtime::Result<T>,
+    ) -> Vec<u8> {
+        let resource = self.resource;
+        self.instance.dump(async |exports, store| call(exports, store, resource).await).await
+    }
+
+    /// Ends an instance that broke a rule of the contract.
+    pub(crate) fn break_off(&mut self, why: &str) -> Error {
+        self.instance.break_off(why)
+    }
+
+    /// The instance's resources.
+    pub(crate) fn table(&mut self) -> &mut wasmtime::component::ResourceTable {
+        self.instance.table()
+    }
+
+    /// What the component has said that it passed over.
+    pub(crate) fn skipped(&self) -> Skipped {
+        self.instance.skipped()
+    }
+
+    /// What this was made from.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Where its settings lead.
+    pub(crate) fn target(&self) -> &Reach {
+        &self.target
+    }
+
+    /// Settings that were left out, and where they were found.
+    pub(crate) fn inferred(&self) -> &[Filled] {
+        &self.inferred
+    }
+
+    /// The keys that requests are signed with.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.target.credentials
+    }
+
+    /// How long the store has given no answer that is of use; `None` where its last one was.
+    pub(crate) fn failing_for(&self) -> Option<Duration> {
+        self.target.egress.failing_for()
+    }
+
+    /// What went over the wire so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.target.egress.traffic()
+    }
+}
