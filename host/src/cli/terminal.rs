@@ -32,7 +32,7 @@ impl Terminal {
             _ if is_quiet => EnvFilter::new("error"),
             _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
             // An operator must see when a pipeline goes on, not only when it was interrupted.
-            _ => EnvFilter::new("warn,s3_connector_host::pipeline=info,s3_connector_host::instance=info"),
+            _ => EnvFilter::new("warn,s3_connector_host::pipeline=info,s3_connector_host::connector=info"),
         };
         let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
         let filter = FilterExt::<tracing_subscriber::Registry>::and(filter, keeps_keys);
