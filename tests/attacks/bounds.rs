@@ -9,7 +9,7 @@ use s3_connector_host::pipeline::{JsonLinesOutput, Options as PipelineOptions, P
 use s3_connector_host::state::{MemoryState, Quota, StateStore, VALUE_BYTES_MAX};
 use s3_connector_host::{COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result};
 use s3_connector_tests::hostile;
-use s3_connector_tests::world::{BUCKET, State, World};
+use s3_connector_tests::world::{BUCKET, SavedState, World};
 
 use crate::siege::Siege;
 
@@ -189,7 +189,7 @@ async fn the_shipped_component_stays_within_its_bounds_at_its_widest() {
         store.put(BUCKET, &key, content.clone()).expect("stored");
     }
     let settings = [("concurrency", "512")];
-    let source = world.source(&settings, &State::memory(), None).await;
+    let source = world.source(&settings, &SavedState::memory(), None).await;
     let mut source = source.expect("it opens");
     let (mut records, mut held) = (0, Vec::new());
     while records < 600 {

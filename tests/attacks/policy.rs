@@ -7,7 +7,7 @@ use s3_connector_host::Role;
 use s3_connector_host::check;
 use s3_connector_host::egress::S3Operation;
 use s3_connector_tests::samples::samples;
-use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, State, World, flush, read_all, read_some};
+use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, SavedState, World, flush, read_all, read_some};
 
 /// Headers of every request that the host sets itself: signature, checksum, length, range of a body that is taken up.
 const HOSTS_HEADERS: [&str; 7] =
@@ -60,7 +60,7 @@ async fn uses_of_source() -> Uses {
             let headers = ObjectHeaders::default();
             store.begin_upload(BUCKET, "b", headers).expect("it begins");
         }
-        let state = State::memory();
+        let state = SavedState::memory();
         let source = world.source(&[], &state, None).await.expect("opens");
         let mut source = AnySource::Component(Box::new(source));
         let read = read_some(&mut source, 4).await.expect("reads");
@@ -94,7 +94,7 @@ async fn uses_of_destination() -> Uses {
             world.put(&stored.key, stored.body);
         }
         if round == 1 {
-            let denied = Rule::new(embedded_s3::Operation::HeadBucket, Fault::access_denied());
+            let denied = Rule::new(embedded_s3::S3Operation::HeadBucket, Fault::access_denied());
             world.server.faults().add(denied.times(1));
         }
         let destination = world.destination(&[("format", "json")]).await;

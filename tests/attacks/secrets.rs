@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use embedded_s3::{Fault, Operation, Rule};
+use embedded_s3::{Fault, Rule, S3Operation};
 use s3_connector_host::InstanceOptions;
 use s3_connector_host::record::Data;
 use s3_connector_host::state::{Error, StateStore};
@@ -106,7 +106,7 @@ async fn a_refusal_that_repeats_what_was_signed_tells_the_component_nothing() {
     let path = format!("/{BUCKET}/key");
     for status in [403, 404, 500] {
         let refusal = Fault::answer(status, "SignatureDoesNotMatch", message.clone());
-        let rule = Rule::new(Operation::GetObject, refusal).times(1);
+        let rule = Rule::new(S3Operation::GetObject, refusal).times(1);
         siege.world.server.faults().add(rule);
         let attack = [("attack", "request"), ("request.path", path.as_str())];
         let answer = siege.loot_of_source(&attack).await.expect("it reads");

@@ -13,7 +13,7 @@ use s3_connector_host::egress::Signer;
 use s3_connector_host::egress::sign::PayloadHash;
 use s3_connector_host::egress::{HyperUpstream, Upstream as _};
 use s3_connector_host::record;
-use s3_connector_tests::world::{BUCKET, State, World};
+use s3_connector_tests::world::{BUCKET, SavedState, World};
 
 const OBJECTS: usize = 6000;
 const OBJECT_BYTES: usize = 4096;
@@ -55,7 +55,7 @@ async fn run() {
 /// Objects a second through the component, all of them, bodies read.
 async fn component(world: &World) -> f64 {
     let in_flight = IN_FLIGHT.to_string();
-    let mut source = world.source(&[("concurrency", &in_flight)], &State::none(), None).await.expect("opens");
+    let mut source = world.source(&[("concurrency", &in_flight)], &SavedState::none(), None).await.expect("opens");
     let (started, mut count) = (Instant::now(), 0);
     while count < OBJECTS {
         let records = source.read(1000, Duration::from_secs(10)).await.expect("reads");

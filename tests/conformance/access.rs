@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use embedded_s3::{ACCESS_KEY, Access, AccessKey, Operation as S3Operation, SECRET_KEY};
+use embedded_s3::{ACCESS_KEY, Access, AccessKey, S3Operation, SECRET_KEY};
 use s3_connector::record::{Change, Operation};
 use s3_connector_host::{Error, ErrorKind};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    AnySource, Bucket, Kind, Place, Record, State, acked, flush, key, read_all, read_some, summary,
+    AnySource, Bucket, Env, Record, SavedState, WorldKind, acked, flush, key, read_all, read_some, summary,
 };
 
 in_every_world! {
@@ -26,23 +26,23 @@ in_every_world! {
 
 /// Why a source does not open.
 async fn refused(bucket: &Bucket, settings: &[(&str, &str)]) -> (ErrorKind, String) {
-    let Err(error) = bucket.source(settings, &State::none(), None).await else { panic!("{settings:?} opened") };
+    let Err(error) = bucket.source(settings, &SavedState::none(), None).await else { panic!("{settings:?} opened") };
     (error.kind(), error.message().to_owned())
 }
 
-async fn wrong_credentials_are_said_to_be_wrong(place: &Place) {
-    let bucket = place.plain().await;
+async fn wrong_credentials_are_said_to_be_wrong(env: &Env) {
+    let bucket = env.plain().await;
     for name in ["aws.secretAccessKey", "aws.accessKeyId"] {
         let (kind, message) = refused(&bucket, &[(name, "wrong-5e3f1a9b7c")]).await;
         assert_eq!(kind, ErrorKind::Denied, "{message}");
         assert!(message.contains("refused the credentials"), "{message}");
-        let is_origin_known = place.kind() == Kind::Native || message.contains("aws.accessKeyId");
+        let is_origin_known = env.kind() == WorldKind::Native || message.contains("aws.accessKeyId");
         assert!(is_origin_known && !message.contains("wrong-5e3f1a9b7c"), "{message}");
     }
 }
 
-async fn a_password_in_the_endpoint_is_refused_and_not_repeated(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_password_in_the_endpoint_is_refused_and_not_repeated(env: &Env) {
+    let bucket = env.plain().await;
     for url in [
         "http://user:kept-5e3f1a9b7c@store:9000",
         "https://kept-5e3f1a9b7c@store",
@@ -51,7 +51,7 @@ async fn a_password_in_the_endpoint_is_refused_and_not_repeated(place: &Place) {
         "http://user:kept-5e3f1a9b7c@at@store",
     ] {
         let settings = bucket.settings(&[("aws.endpoint", url)]);
-        let configured = bucket.configured_source(settings, &State::none()).await;
+        let configured = bucket.configured_source(settings, &SavedState::none()).await;
         let Err(error) = configured else { panic!("{url} was taken") };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.message().contains("`aws.endpoint`"), "{error}");
@@ -59,13 +59,13 @@ async fn a_password_in_the_endpoint_is_refused_and_not_repeated(place: &Place) {
     }
 }
 
-async fn half_a_pair_of_keys_is_none(place: &Place) {
-    let bucket = place.plain().await;
+async fn half_a_pair_of_keys_is_none(env: &Env) {
+    let bucket = env.plain().await;
     let pair = ["aws.accessKeyId", "aws.secretAccessKey"];
     for missing in pair {
         let mut settings = bucket.settings(&[]);
         settings.remove(missing);
-        let configured = bucket.configured_source(settings, &State::none()).await;
+        let configured = bucket.configured_source(settings, &SavedState::none()).await;
         let Err(error) = configured else { panic!("half a pair was taken") };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.message().contains(missing), "{error}");
@@ -73,20 +73,20 @@ async fn half_a_pair_of_keys_is_none(place: &Place) {
     // Without both, and with nothing in the environment, there are none to sign with.
     let mut settings = bucket.settings(&[]);
     settings.retain(|name, _| !pair.contains(&name.as_str()) && name != "aws.sessionToken");
-    let configured = bucket.configured_source(settings, &State::none()).await;
+    let configured = bucket.configured_source(settings, &SavedState::none()).await;
     let error = configured.expect("configures").open(None).await.expect_err("nobody signs");
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.message().contains("aws.accessKeyId"), "{error}");
 }
 
-async fn temporary_keys_are_enough(place: &Place) {
-    let bucket = place.versioned().await;
+async fn temporary_keys_are_enough(env: &Env) {
+    let bucket = env.versioned().await;
     let Some(temporary) = bucket.temporary_keys().await else {
         return;
     };
     bucket.put("in/a", "1").await;
     let settings = temporary.with(&[("prefix", "in/")]);
-    let mut source = bucket.source(&settings, &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&settings, &SavedState::memory(), None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     bucket.put("in/a", "2").await;
     records.extend(read_all(&mut source).await.expect("reads"));
@@ -128,14 +128,14 @@ fn end(access: &Access, key: &str, code: &str) {
     }
 }
 
-async fn keys_that_end_stop_the_source_and_others_go_on(place: &Place) {
+async fn keys_that_end_stop_the_source_and_others_go_on(env: &Env) {
     for code in ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"] {
-        let bucket = place.versioned().await;
+        let bucket = env.versioned().await;
         let keys: Vec<String> = (0..20).map(|n| format!("k{n:02}")).collect();
         bucket.put_all(&keys, |_| "1".to_owned()).await;
         let access = bucket.server().access();
         access.add_key(AccessKey::new("other-key", SECRET_KEY));
-        let state = State::memory();
+        let state = SavedState::memory();
         let slowly = [("concurrency", "1")];
         let mut source = bucket.source(&slowly, &state, None).await.expect("opens");
         let mut records = read_some(&mut source, 3).await.expect("reads");
@@ -166,8 +166,8 @@ async fn keys_that_end_stop_the_source_and_others_go_on(place: &Place) {
     }
 }
 
-async fn a_denied_list_is_named(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_denied_list_is_named(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let Some(allowed) = bucket.deny(S3Operation::ListObjectsV2, None).await else {
         return;
@@ -178,10 +178,10 @@ async fn a_denied_list_is_named(place: &Place) {
     assert!(message.contains(bucket.name()), "{message}");
 }
 
-async fn a_denied_list_of_versions_is_named(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_denied_list_of_versions_is_named(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     bucket.deny(S3Operation::ListObjectVersions, None).await;
     let error = read_all(&mut source).await.expect_err("is denied");
@@ -189,15 +189,15 @@ async fn a_denied_list_of_versions_is_named(place: &Place) {
     assert!(error.message().contains("ListObjectVersions was denied"), "{error}");
 }
 
-async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_denied_object_stops_the_source_and_is_named(env: &Env) {
+    let bucket = env.versioned().await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
     let Some(allowed) = bucket.deny(S3Operation::GetObject, Some("b")).await else {
         return;
     };
-    let mut source = bucket.source(&allowed.with(&[]), &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&allowed.with(&[]), &SavedState::memory(), None).await.expect("opens");
     let error = read_all(&mut source).await.expect_err("may not be read");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(error.message().contains("object `b`"), "{error}");
@@ -205,12 +205,12 @@ async fn a_denied_object_stops_the_source_and_is_named(place: &Place) {
     let again = read_all(&mut source).await.expect_err("has failed");
     assert_eq!(again.kind(), ErrorKind::Denied);
     bucket.allow_all();
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 3);
 }
 
-async fn a_denied_upload_is_named(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_denied_upload_is_named(env: &Env) {
+    let bucket = env.plain().await;
     let Some(allowed) = bucket.deny(S3Operation::PutObject, None).await else {
         return;
     };

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Versioning};
+use embedded_s3::{Fault, Filter, ObjectHeaders, Rule, S3Operation, Versioning};
 use s3_connector::record::Operation;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Bucket, Place, Record, State, key, payload, read_all, read_some, summary};
+use s3_connector_tests::world::{Bucket, Env, Record, SavedState, key, payload, read_all, read_some, summary};
 
 in_every_world! {
     an_answer_that_is_not_the_object_is_asked_for_again,
@@ -22,10 +22,10 @@ in_every_world! {
 }
 
 /// A bucket that keeps versions or doesn't, with three objects.
-async fn three(place: &Place, versioning: Option<Versioning>) -> Bucket {
+async fn three(env: &Env, versioning: Option<Versioning>) -> Bucket {
     let bucket = match versioning {
-        Some(_) => place.versioned().await,
-        None => place.plain().await,
+        Some(_) => env.versioned().await,
+        None => env.plain().await,
     };
     for key in ["a", "m", "z"] {
         bucket.put(key, format!("body-{key}")).await;
@@ -62,11 +62,11 @@ fn wrong_answers() -> Vec<Fault> {
     ]
 }
 
-async fn an_answer_that_is_not_the_object_is_asked_for_again(place: &Place) {
+async fn an_answer_that_is_not_the_object_is_asked_for_again(env: &Env) {
     for versioning in [None, Some(Versioning::Enabled)] {
-        let bucket = three(place, versioning).await;
+        let bucket = three(env, versioning).await;
         let faults = bucket.wire().faults();
-        let state = State::memory();
+        let state = SavedState::memory();
         for fault in wrong_answers() {
             let rule = faults.add(of_m(fault.clone()).times(1));
             let mut source = bucket.source(&[], &state, None).await.expect("opens");
@@ -97,14 +97,14 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(place: &Place) {
     }
 }
 
-async fn an_object_that_cannot_be_read_yet_is_waited_for(place: &Place) {
+async fn an_object_that_cannot_be_read_yet_is_waited_for(env: &Env) {
     for fault in [
         Fault::answer(404, "NoSuchKey", "The specified key does not exist."),
         Fault::answer(404, "NoSuchVersion", "The version does not exist."),
         Fault::precondition_failed(),
     ] {
-        let bucket = three(place, None).await;
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let bucket = three(env, None).await;
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         // As a replica that lags for a second or two; a `null` version is asked for in two ways.
         let faults = bucket.wire().faults();
@@ -122,14 +122,14 @@ fn gets(bucket: &Bucket) -> Vec<(String, bool)> {
     gets.map(|request| (request.query, request.headers.contains_key("if-match"))).collect()
 }
 
-async fn etags_that_differ_from_the_listing_are_read_without_the_condition(place: &Place) {
-    let bucket = three(place, None).await;
+async fn etags_that_differ_from_the_listing_are_read_without_the_condition(env: &Env) {
+    let bucket = three(env, None).await;
     let other = "&quot;00000000000000000000000000000000&quot;";
     for listing in [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions] {
         let rule = Rule::new(listing, Fault::Element("ETag", other));
         bucket.wire().faults().add(rule);
     }
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     let expected = ["snapshot a body-a", "snapshot m body-m", "snapshot z body-z"];
     assert_eq!(summary(&records), expected);
@@ -143,9 +143,9 @@ async fn etags_that_differ_from_the_listing_are_read_without_the_condition(place
     assert!(gets(&bucket).iter().any(|(_, has_condition)| !has_condition));
 }
 
-async fn a_version_is_never_asked_for_with_a_condition(place: &Place) {
-    let bucket = three(place, Some(Versioning::Enabled)).await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+async fn a_version_is_never_asked_for_with_a_condition(env: &Env) {
+    let bucket = three(env, Some(Versioning::Enabled)).await;
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     bucket.wire().clear_requests();
     // Though the listing tells another ETag than the version has.
@@ -160,9 +160,9 @@ async fn a_version_is_never_asked_for_with_a_condition(place: &Place) {
     assert!(gets[0].0.contains("versionId=") && !gets[0].1, "{gets:?}");
 }
 
-async fn a_null_version_under_a_delete_marker_is_asked_for_by_name(place: &Place) {
-    let bucket = three(place, None).await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+async fn a_null_version_under_a_delete_marker_is_asked_for_by_name(env: &Env) {
+    let bucket = three(env, None).await;
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     let mut asked = bucket.wire().pause(Filter::from(S3Operation::GetObject).key("n"));
     bucket.put("n", "new").await;
@@ -178,8 +178,8 @@ async fn a_null_version_under_a_delete_marker_is_asked_for_by_name(place: &Place
     assert_eq!(records, ["create n new", "delete n -"]);
 }
 
-async fn the_same_bytes_stored_again_come_once_and_with_their_time(place: &Place) {
-    let bucket = three(place, Some(Versioning::Enabled)).await;
+async fn the_same_bytes_stored_again_come_once_and_with_their_time(env: &Env) {
+    let bucket = three(env, Some(Versioning::Enabled)).await;
     bucket.advance(Duration::from_secs(10)).await;
     let mut asked = bucket.wire().pause(Filter::from(S3Operation::GetObject).key("m"));
     let again = async {
@@ -191,7 +191,7 @@ async fn the_same_bytes_stored_again_come_once_and_with_their_time(place: &Place
     let read = async {
         // What was stored first lies behind the window.
         let settings = [("lookback", "1s")];
-        let mut source = bucket.source(&settings, &State::memory(), None).await?;
+        let mut source = bucket.source(&settings, &SavedState::memory(), None).await?;
         let records = read_all(&mut source).await?;
         // Once more, so that the first pass is over.
         let more = read_all(&mut source).await?;
@@ -211,8 +211,8 @@ async fn the_same_bytes_stored_again_come_once_and_with_their_time(place: &Place
     assert!(created(&records[1]) >= created(&records[0]) + 10);
 }
 
-async fn what_the_answer_says_stands_in_the_metadata(place: &Place) {
-    let bucket = place.versioned().await;
+async fn what_the_answer_says_stands_in_the_metadata(env: &Env) {
+    let bucket = env.versioned().await;
     let text = |text: &str| Some(text.to_owned());
     let headers = ObjectHeaders {
         cache_control: text("max-age=60"),
@@ -234,7 +234,7 @@ async fn what_the_answer_says_stands_in_the_metadata(place: &Place) {
         let fault = Fault::Header(name, Bytes::from_static(value.as_bytes()));
         // Only the first rule that fires decides, so each has a read of its own.
         let rule = bucket.wire().faults().add(Rule::new(of_a(), fault));
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         let records = read_some(&mut source, 2).await.expect("reads");
         let expected = match name {
             "x-amz-storage-class" => "s3.header.storageClass",
@@ -259,8 +259,8 @@ async fn what_the_answer_says_stands_in_the_metadata(place: &Place) {
     }
 }
 
-async fn metadata_is_text_whatever_its_encoding(place: &Place) {
-    let bucket = place.versioned().await;
+async fn metadata_is_text_whatever_its_encoding(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     for (value, expected) in [
         (&b"caf\xe9"[..], "café"),
@@ -273,7 +273,7 @@ async fn metadata_is_text_whatever_its_encoding(place: &Place) {
         let fault = Fault::Header("x-amz-meta-name", Bytes::from_static(value));
         let rule = Rule::new(S3Operation::GetObject, fault);
         let rule = bucket.wire().faults().add(rule);
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         let records = read_some(&mut source, 1).await.expect("reads");
         assert_eq!(records[0].operation, Operation::Snapshot);
         assert_eq!(records[0].metadata["name"], expected);

@@ -6,22 +6,22 @@ use bytes::Bytes;
 use s3_connector::limits;
 use s3_connector::record::Data;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Place, State, World, payload, read_all};
+use s3_connector_tests::world::{Env, SavedState, World, payload, read_all};
 
 in_every_world! {
     bodies_of_every_size_are_whole,
     a_read_stays_within_its_bytes,
 }
 
-async fn bodies_of_every_size_are_whole(place: &Place) {
-    let bucket = place.plain().await;
+async fn bodies_of_every_size_are_whole(env: &Env) {
+    let bucket = env.plain().await;
     let most = usize::try_from(limits::WHOLE_BODY_BYTES_MAX).expect("small");
     let sizes = [0, 1, most - 1, most, most + 1, 4 * most];
     let body = |size: usize| -> Vec<u8> { (0..size).map(|n| n as u8).collect() };
     for (index, size) in sizes.into_iter().enumerate() {
         bucket.put(&format!("k{index}"), body(size)).await;
     }
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     for (record, size) in records.iter().zip(sizes) {
         assert!(payload(record).expect("a body") == body(size), "{size}");
@@ -63,7 +63,7 @@ async fn records_with_small_bodies_hold_nothing_until_they_are_acked() {
     for number in 0..UNACKED {
         world.put(&format!("{number:06}"), Bytes::from_static(b"small"));
     }
-    let mut source = world.source(&[("concurrency", "256")], &State::none(), None).await.expect("opens");
+    let mut source = world.source(&[("concurrency", "256")], &SavedState::none(), None).await.expect("opens");
     let (mut count, mut last) = (0, None);
     while count < UNACKED {
         let records = source.read(10_000, Duration::from_secs(60)).await;
@@ -85,7 +85,7 @@ async fn records_with_streams_wait_for_acks_rather_than_end_the_instance() {
     for number in 0..most + 3 {
         world.put(&format!("{number:06}"), body.clone());
     }
-    let mut source = world.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = world.source(&[], &SavedState::none(), None).await.expect("opens");
     let mut positions = Vec::new();
     while positions.len() < most {
         let records = source.read(10_000, Duration::from_secs(60)).await;

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use embedded_s3::{Fault, ObjectHeaders, Operation, PutOptions, Rule, Versioning};
+use embedded_s3::{Fault, ObjectHeaders, PutOptions, Rule, S3Operation, Versioning};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{AnySource, Bucket, Conditions, Kind, Place, State, read_all, summary};
+use s3_connector_tests::world::{AnySource, Bucket, Conditions, Env, SavedState, WorldKind, read_all, summary};
 
 in_every_world! {
     changes_come_as_they_happened,
@@ -35,7 +35,7 @@ in_every_world! {
 
 /// A source that has caught up with what is there.
 async fn following(bucket: &Bucket) -> AnySource {
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     source
 }
@@ -48,10 +48,10 @@ fn of_key(key: &str, changes: &[String]) -> Vec<String> {
     changes.iter().filter(|c| c.split(' ').nth(1) == Some(key)).cloned().collect()
 }
 
-async fn changes_come_as_they_happened(place: &Place) {
-    let bucket = place.versioned().await;
+async fn changes_come_as_they_happened(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("b", "1").await;
     bucket.put("a", "2").await;
@@ -66,8 +66,8 @@ async fn changes_come_as_they_happened(place: &Place) {
     assert_eq!(next(&mut source).await, ["delete a -"]);
 }
 
-async fn a_bucket_without_versions_tells_what_is_there(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_bucket_without_versions_tells_what_is_there(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
     bucket.put("b", "1").await;
@@ -88,8 +88,8 @@ async fn a_bucket_without_versions_tells_what_is_there(place: &Place) {
     assert_eq!(next(&mut source).await, ["create a 333"]);
 }
 
-async fn a_suspended_bucket_reuses_its_null_version(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_suspended_bucket_reuses_its_null_version(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.set_versioning(Versioning::Suspended).await;
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
@@ -101,8 +101,8 @@ async fn a_suspended_bucket_reuses_its_null_version(place: &Place) {
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
 
-async fn a_delete_in_a_suspended_bucket_is_told(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_delete_in_a_suspended_bucket_is_told(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.set_versioning(Versioning::Suspended).await;
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
@@ -126,9 +126,9 @@ async fn a_delete_in_a_suspended_bucket_is_told(place: &Place) {
     assert_eq!(next(&mut source).await, ["delete b -"]);
 }
 
-async fn versioning_may_be_switched_while_a_source_follows(place: &Place) {
+async fn versioning_may_be_switched_while_a_source_follows(env: &Env) {
     use Versioning::{Enabled, Suspended};
-    let bucket = place.plain().await;
+    let bucket = env.plain().await;
     bucket.put("a", "off").await;
     let mut source = following(&bucket).await;
     for (versioning, body, expected) in [
@@ -151,8 +151,8 @@ async fn versioning_may_be_switched_while_a_source_follows(place: &Place) {
     }
 }
 
-async fn many_changes_go_over_many_pages(place: &Place) {
-    let bucket = place.versioned().await;
+async fn many_changes_go_over_many_pages(env: &Env) {
+    let bucket = env.versioned().await;
     let keys: Vec<String> = (0..1100).map(|n| format!("k{n:05}")).collect();
     let mut source = following(&bucket).await;
     bucket.put_all(&keys, |_| "1".to_owned()).await;
@@ -167,11 +167,11 @@ async fn many_changes_go_over_many_pages(place: &Place) {
     assert!(changes == expected, "{} changes", changes.len());
 }
 
-async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Place) {
+async fn versions_that_straddle_pages_keep_their_order_and_operation(env: &Env) {
     for page_size_max in 1..=4 {
         let store = embedded_s3::Options { page_size_max, ..embedded_s3::Options::default() };
         let versioning = Some(Versioning::Enabled);
-        let bucket = place.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await;
+        let bucket = env.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await;
         let mut source = following(&bucket).await;
         for n in 1..=3 {
             bucket.put("a", n.to_string()).await;
@@ -186,8 +186,8 @@ async fn versions_that_straddle_pages_keep_their_order_and_operation(place: &Pla
     }
 }
 
-async fn hundreds_of_versions_of_few_keys_go_over_pages(place: &Place) {
-    let bucket = place.versioned().await;
+async fn hundreds_of_versions_of_few_keys_go_over_pages(env: &Env) {
+    let bucket = env.versioned().await;
     let mut source = following(&bucket).await;
     // The page ends amid the versions of `b`.
     let count = 600;
@@ -207,10 +207,10 @@ async fn hundreds_of_versions_of_few_keys_go_over_pages(place: &Place) {
     assert!(next(&mut source).await.is_empty());
 }
 
-async fn every_change_of_one_second_is_delivered(place: &Place) {
-    let bucket = place.within_a_second().await;
+async fn every_change_of_one_second_is_delivered(env: &Env) {
+    let bucket = env.within_a_second().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     for key in ["c", "b", "d"] {
         bucket.put(key, "1").await;
@@ -221,12 +221,12 @@ async fn every_change_of_one_second_is_delivered(place: &Place) {
     assert_eq!(next(&mut source).await, ["create b 2"]);
 }
 
-async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(place: &Place) {
-    let bucket = place.versioned().await;
+async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let mut upload = bucket.begin_upload("in parts").await;
     bucket.upload_part(&mut upload, "whole").await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
@@ -239,14 +239,14 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(pla
     assert_eq!(next(&mut source).await, ["update in parts again"]);
 }
 
-async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(place: &Place) {
+async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(env: &Env) {
     for versioning in [Versioning::Enabled, Versioning::Off] {
         let bucket =
-            place.bucket(Conditions { versioning: Some(versioning), is_stopped: true, ..Conditions::default() }).await;
+            env.bucket(Conditions { versioning: Some(versioning), is_stopped: true, ..Conditions::default() }).await;
         bucket.put("a", "1").await;
         let mut upload = bucket.begin_upload("big").await;
         bucket.upload_part(&mut upload, "whole").await;
-        let (state, briefly) = (State::memory(), [("lookback", "1s")]);
+        let (state, briefly) = (SavedState::memory(), [("lookback", "1s")]);
         let mut source = bucket.source(&briefly, &state, None).await.expect("opens");
         assert_eq!(next(&mut source).await, ["snapshot a 1"]);
         bucket.advance(Duration::from_secs(3600)).await;
@@ -268,8 +268,8 @@ async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(place: &P
     }
 }
 
-async fn an_upload_that_is_given_up_is_no_change(place: &Place) {
-    let bucket = place.versioned().await;
+async fn an_upload_that_is_given_up_is_no_change(env: &Env) {
+    let bucket = env.versioned().await;
     let mut upload = bucket.begin_upload("a").await;
     bucket.upload_part(&mut upload, "part").await;
     let mut source = following(&bucket).await;
@@ -278,8 +278,8 @@ async fn an_upload_that_is_given_up_is_no_change(place: &Place) {
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
 
-async fn a_replica_with_an_older_stamp_is_delivered_within_the_window(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_replica_with_an_older_stamp_is_delivered_within_the_window(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
     for (key, minutes) in [("late", 4), ("later", 2)] {
@@ -295,13 +295,13 @@ fn put_stamped(bucket: &Bucket, key: &str, time: SystemTime) {
     store.put_with(bucket.name(), key, options).expect("stores");
 }
 
-async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place) {
+async fn an_object_that_is_stamped_in_the_future_is_delivered_once(env: &Env) {
     let conditions = Conditions { versioning: Some(Versioning::Enabled), is_stopped: true, ..Conditions::default() };
-    let bucket = place.bucket(conditions).await;
+    let bucket = env.bucket(conditions).await;
     let hour = Duration::from_secs(3600);
     let ahead = bucket.server().clock().now() + hour;
     put_stamped(&bucket, "a", ahead);
-    let state = State::memory();
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     put_stamped(&bucket, "b", ahead);
@@ -323,15 +323,15 @@ async fn an_object_that_is_stamped_in_the_future_is_delivered_once(place: &Place
     assert_eq!(next(&mut source).await, ["update c 2"]);
 }
 
-async fn milliseconds_repeat_nothing(place: &Place) {
+async fn milliseconds_repeat_nothing(env: &Env) {
     // Whether a real store has them is its own business; the suite's has.
     let milliseconds = embedded_s3::Options { milliseconds: true, ..embedded_s3::Options::default() };
-    let store = (place.kind() != Kind::Real).then_some(milliseconds);
-    let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
+    let store = (env.kind() != WorldKind::Real).then_some(milliseconds);
+    let bucket = env.bucket(Conditions { store, ..Conditions::default() }).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
     bucket.advance(Duration::from_millis(500)).await;
     bucket.put("a", "1").await;
-    let state = State::memory();
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     for key in ["b", "c"] {
@@ -344,8 +344,8 @@ async fn milliseconds_repeat_nothing(place: &Place) {
     assert!(next(&mut source).await.is_empty());
 }
 
-async fn removing_old_versions_for_good_is_no_change(place: &Place) {
-    let bucket = place.versioned().await;
+async fn removing_old_versions_for_good_is_no_change(env: &Env) {
+    let bucket = env.versioned().await;
     for n in 1..=3 {
         bucket.put("a", n.to_string()).await;
     }
@@ -358,8 +358,8 @@ async fn removing_old_versions_for_good_is_no_change(place: &Place) {
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
 
-async fn what_is_removed_for_good_leaves_no_trace_and_misleads_nobody(place: &Place) {
-    let bucket = place.versioned().await;
+async fn what_is_removed_for_good_leaves_no_trace_and_misleads_nobody(env: &Env) {
+    let bucket = env.versioned().await;
     for n in 1..=2 {
         bucket.put("a", n.to_string()).await;
     }
@@ -388,8 +388,8 @@ async fn what_is_removed_for_good_leaves_no_trace_and_misleads_nobody(place: &Pl
     assert_eq!(next(&mut source).await, ["create a 4"]);
 }
 
-async fn a_delete_of_what_is_not_there_is_no_change(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_delete_of_what_is_not_there_is_no_change(env: &Env) {
+    let bucket = env.versioned().await;
     let mut source = following(&bucket).await;
     bucket.delete("never").await;
     bucket.delete("never").await;
@@ -399,8 +399,8 @@ async fn a_delete_of_what_is_not_there_is_no_change(place: &Place) {
     assert_eq!(next(&mut source).await, ["create never 1"]);
 }
 
-async fn the_same_bytes_again_are_a_change(place: &Place) {
-    let bucket = place.versioned().await;
+async fn the_same_bytes_again_are_a_change(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
     bucket.put("a", "1").await;
@@ -413,12 +413,12 @@ async fn the_same_bytes_again_are_a_change(place: &Place) {
     assert_eq!(records[0].metadata.get("colour").map(String::as_str), Some("blue"));
 }
 
-async fn a_store_without_versions_is_followed_by_its_objects(place: &Place) {
+async fn a_store_without_versions_is_followed_by_its_objects(env: &Env) {
     let without = embedded_s3::Options { versions_api: false, uploads_api: false, ..embedded_s3::Options::default() };
-    let store = (place.kind() != Kind::Real).then_some(without);
-    let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
-    if place.kind() == Kind::Real {
-        for unknown in [Operation::ListObjectVersions, Operation::ListMultipartUploads] {
+    let store = (env.kind() != WorldKind::Real).then_some(without);
+    let bucket = env.bucket(Conditions { store, ..Conditions::default() }).await;
+    if env.kind() == WorldKind::Real {
+        for unknown in [S3Operation::ListObjectVersions, S3Operation::ListMultipartUploads] {
             let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
             bucket.wire().faults().add(Rule::new(unknown, refusal));
         }
@@ -433,13 +433,13 @@ async fn a_store_without_versions_is_followed_by_its_objects(place: &Place) {
     assert!(next(&mut source).await.is_empty());
 }
 
-async fn an_unknown_list_of_uploads_is_no_reason_to_stop(place: &Place) {
-    let bucket = place.versioned().await;
-    let Some(allowed) = bucket.deny(Operation::ListMultipartUploads, None).await else {
+async fn an_unknown_list_of_uploads_is_no_reason_to_stop(env: &Env) {
+    let bucket = env.versioned().await;
+    let Some(allowed) = bucket.deny(S3Operation::ListMultipartUploads, None).await else {
         return;
     };
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&allowed.with(&[]), &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&allowed.with(&[]), &SavedState::memory(), None).await.expect("opens");
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("a", "2").await;
     assert_eq!(next(&mut source).await, ["update a 2"]);

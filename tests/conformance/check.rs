@@ -5,7 +5,7 @@
 use s3_connector_host::Role;
 use s3_connector_host::check::{Report, Status};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::Place;
+use s3_connector_tests::world::Env;
 
 in_every_world! {
     a_check_finds_a_source_that_can_run except(Native, HOST),
@@ -23,8 +23,8 @@ fn all_passed(report: &Report) {
     }
 }
 
-async fn a_check_finds_a_source_that_can_run(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_check_finds_a_source_that_can_run(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let report = bucket.check(Role::Source, &[]).await;
     all_passed(&report);
@@ -32,9 +32,9 @@ async fn a_check_finds_a_source_that_can_run(place: &Place) {
     assert!(versioning.found.starts_with("on"), "{versioning:?}");
 }
 
-async fn a_check_finds_a_destination_that_can_run_and_leaves_nothing(place: &Place) {
+async fn a_check_finds_a_destination_that_can_run_and_leaves_nothing(env: &Env) {
     for versioned in [false, true] {
-        let bucket = if versioned { place.versioned().await } else { place.plain().await };
+        let bucket = if versioned { env.versioned().await } else { env.plain().await };
         let settings = [("format", "json"), ("prefix", "out/ü +")];
         let report = bucket.check(Role::Destination, &settings).await;
         all_passed(&report);

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{self, Fault, Filter, ObjectHeaders, Operation as S3Operation, Rule, Stage, Versioning};
+use embedded_s3::{self, Fault, Filter, ObjectHeaders, Rule, S3Operation, Stage, Versioning};
 use s3_connector::record::{Change, Data as AnyData, Operation, json};
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    AnySource, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush, key, payload, read_all, read_some,
-    summary,
+    AnySource, Bucket, Conditions, Data, Env, Record, SavedState, WorldKind, acked, flush, key, payload, read_all,
+    read_some, summary,
 };
 
 in_every_world! {
@@ -38,10 +38,10 @@ in_every_world! {
 const JSON: (&str, &str) = ("format", "json");
 
 /// A bucket that keeps versions, on a store with small pages.
-async fn paged(place: &Place, page_size_max: usize) -> Bucket {
+async fn paged(env: &Env, page_size_max: usize) -> Bucket {
     let store = embedded_s3::Options { page_size_max, ..embedded_s3::Options::default() };
     let versioning = Some(Versioning::Enabled);
-    place.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await
+    env.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await
 }
 
 async fn put_each(bucket: &Bucket, keys: &[&str]) {
@@ -54,9 +54,9 @@ fn keys(records: &[Record]) -> Vec<String> {
     records.iter().map(key).collect()
 }
 
-async fn defect_01_a_list_error_ends_the_snapshot_silently(place: &Place) {
-    let (bucket, expected, _) = place.paged().await;
-    let state = State::memory();
+async fn defect_01_a_list_error_ends_the_snapshot_silently(env: &Env) {
+    let (bucket, expected, _) = env.paged().await;
+    let state = SavedState::memory();
     let faults = bucket.wire().faults();
     // The check of the bucket and the first page pass.
     let denied = faults.add(Rule::new(S3Operation::ListObjectsV2, Fault::access_denied()).skip(2));
@@ -70,9 +70,9 @@ async fn defect_01_a_list_error_ends_the_snapshot_silently(place: &Place) {
     assert_eq!(keys(&read_all(&mut source).await.expect("outlives it")), expected);
 }
 
-async fn defect_02_objects_of_the_same_second_are_lost(place: &Place) {
-    let bucket = place.within_a_second().await;
-    let state = State::memory();
+async fn defect_02_objects_of_the_same_second_are_lost(env: &Env) {
+    let bucket = env.within_a_second().await;
+    let state = SavedState::memory();
     bucket.put("m", "1").await;
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
@@ -86,15 +86,15 @@ async fn defect_02_objects_of_the_same_second_are_lost(place: &Place) {
     let position = records[2].position.clone();
     let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     records.extend(read_all(&mut source).await.expect("reads"));
-    if place.kind() == Kind::Real {
+    if env.kind() == WorldKind::Real {
         // It may tell times within a second apart.
         records[3..].sort_by_key(key);
     }
     assert_eq!(keys(&records), ["m", "z", "a", "b", "y"]);
 }
 
-async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(place: &Place) {
-    let (bucket, mut expected, _) = place.paged().await;
+async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(env: &Env) {
+    let (bucket, mut expected, _) = env.paged().await;
     let mut listed = bucket.wire().pause(S3Operation::ListObjectsV2);
     let behind = async {
         for _ in 0..2 {
@@ -109,7 +109,7 @@ async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(place: &Pl
         drop(listed);
     };
     let read = async {
-        let mut source = bucket.source(&[], &State::memory(), None).await?;
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await?;
         read_all(&mut source).await
     };
     let (records, ()) = tokio::join!(read, behind);
@@ -117,10 +117,10 @@ async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(place: &Pl
     assert_eq!(keys(&records.expect("reads")), expected);
 }
 
-async fn defect_04_uploads_that_outlast_a_poll_are_lost(place: &Place) {
-    let bucket = place.versioned().await;
+async fn defect_04_uploads_that_outlast_a_poll_are_lost(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[("lookback", "1s")], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[("lookback", "1s")], &SavedState::memory(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     let mut upload = bucket.begin_upload("late").await;
     bucket.upload_part(&mut upload, "whole").await;
@@ -132,13 +132,13 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(place: &Place) {
     bucket.complete_upload(upload).await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create late whole"]);
     // Behind the cursor of the snapshot, too.
-    let bucket = place.versioned().await;
+    let bucket = env.versioned().await;
     let mut upload = bucket.begin_upload("a").await;
     bucket.upload_part(&mut upload, "whole").await;
     bucket.advance(Duration::from_secs(4)).await;
     put_each(&bucket, &["b", "c"]).await;
     let mut fetched = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket.source(&[("lookback", "1s")], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[("lookback", "1s")], &SavedState::memory(), None).await.expect("opens");
     let land = async {
         let held = fetched.arrived().await;
         bucket.complete_upload(upload).await;
@@ -149,21 +149,21 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(place: &Place) {
     assert_eq!(summary(&records.expect("reads")), ["snapshot b 1", "snapshot c 1", "create a whole"]);
 }
 
-async fn defect_05_an_empty_bucket_starts_from_the_local_clock(place: &Place) {
+async fn defect_05_an_empty_bucket_starts_from_the_local_clock(env: &Env) {
     for ahead_seconds in [24 * 3600, -24 * 3600] {
-        let bucket = place.bucket(Conditions { ahead_seconds, ..Conditions::default() }).await;
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let bucket = env.bucket(Conditions { ahead_seconds, ..Conditions::default() }).await;
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         assert!(read_all(&mut source).await.expect("reads").is_empty());
         bucket.put("a", "1").await;
         assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create a 1"]);
     }
 }
 
-async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills(env: &Env) {
+    let bucket = env.plain().await;
     put_each(&bucket, &["a", "b", "c"]).await;
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket.source(&[("concurrency", "1")], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[("concurrency", "1")], &SavedState::memory(), None).await.expect("opens");
     let delete = async {
         let held = pause.arrived().await;
         bucket.delete("b").await;
@@ -191,8 +191,8 @@ async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create e 1"]);
 }
 
-async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("a", "1").await;
     // A listing that says no more of the object than it must, of a store that gives it no Content-Type.
     let document = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size></Contents>\
@@ -206,7 +206,7 @@ async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(pl
                     <DeleteMarker><Key>b</Key></DeleteMarker></ListVersionsResult>";
     let fault = Fault::Document(Bytes::from_static(document.as_bytes()));
     let bare = faults.add(Rule::new(S3Operation::ListObjectVersions, fault));
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let records = read_some(&mut source, 1).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1"]);
     for absent in ["s3.header.contentType", "s3.lastModified", "opencdc.createdAt"] {
@@ -220,24 +220,24 @@ async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(pl
     assert!(keys(&records).contains(&"b".to_owned()));
     for period in ["0", "0s", "-1s"] {
         let settings = bucket.settings(&[("pollingPeriod", period)]);
-        let Err(error) = bucket.configured_source(settings, &State::none()).await else {
+        let Err(error) = bucket.configured_source(settings, &SavedState::none()).await else {
             panic!("a period of {period} was taken")
         };
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
     for position in [&b"a_"[..], b"_", b"a_s", b"a"] {
-        let Err(error) = bucket.source(&[], &State::none(), Some(position)).await else {
+        let Err(error) = bucket.source(&[], &SavedState::none(), Some(position)).await else {
             panic!("{position:?} was taken")
         };
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 }
 
-async fn defect_08_versions_that_straddle_a_page_are_mislabelled(place: &Place) {
+async fn defect_08_versions_that_straddle_a_page_are_mislabelled(env: &Env) {
     for page_size_max in 1..=3 {
-        let bucket = paged(place, page_size_max).await;
+        let bucket = paged(env, page_size_max).await;
         bucket.put("a", "0").await;
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         for n in 1..=4 {
             bucket.put("a", n.to_string()).await;
@@ -248,8 +248,8 @@ async fn defect_08_versions_that_straddle_a_page_are_mislabelled(place: &Place) 
     }
 }
 
-async fn defect_09_user_metadata_overwrites_ours(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_09_user_metadata_overwrites_ours(env: &Env) {
+    let bucket = env.plain().await;
     let forged = [
         "s3.header.contentType",
         "s3.etag",
@@ -263,7 +263,7 @@ async fn defect_09_user_metadata_overwrites_ours(place: &Place) {
         ..ObjectHeaders::default()
     };
     assert!(bucket.try_put("a", "1", headers).await);
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let record = read_all(&mut source).await.expect("reads").remove(0);
     for (name, value) in &record.metadata {
         assert_eq!(name.starts_with("s3.metadata."), value == "forged", "{name}={value}");
@@ -271,10 +271,10 @@ async fn defect_09_user_metadata_overwrites_ours(place: &Place) {
     assert_eq!(record.metadata.values().filter(|value| *value == "forged").count(), forged.len());
 }
 
-async fn defect_10_a_restart_in_the_snapshot_starts_over(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_10_a_restart_in_the_snapshot_starts_over(env: &Env) {
+    let bucket = env.plain().await;
     put_each(&bucket, &["a", "b", "c", "d"]).await;
-    let state = State::memory();
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let first = read_some(&mut source, 2).await.expect("reads");
     source.ack(&first[1].position).await.expect("acks");
@@ -284,15 +284,15 @@ async fn defect_10_a_restart_in_the_snapshot_starts_over(place: &Place) {
     assert_eq!(summary(&rest), ["snapshot c 1", "snapshot d 1"]);
 }
 
-async fn defect_11_stores_with_milliseconds_deliver_the_newest_objects_twice(place: &Place) {
+async fn defect_11_stores_with_milliseconds_deliver_the_newest_objects_twice(env: &Env) {
     // The real store of the suite has them by itself.
     let milliseconds = embedded_s3::Options { milliseconds: true, ..embedded_s3::Options::default() };
-    let store = (place.kind() != Kind::Real).then_some(milliseconds);
-    let bucket = place.bucket(Conditions { store, ..Conditions::default() }).await;
+    let store = (env.kind() != WorldKind::Real).then_some(milliseconds);
+    let bucket = env.bucket(Conditions { store, ..Conditions::default() }).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
     bucket.advance(Duration::from_millis(500)).await;
     put_each(&bucket, &["a", "b"]).await;
-    let state = State::memory();
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     bucket.put("c", "1").await;
@@ -330,8 +330,8 @@ fn lines(object: &Bytes) -> Vec<Record> {
     lines.map(|line| json::decode_line(line).expect("reads back")).collect()
 }
 
-async fn defect_12_payloads_that_are_no_utf8_are_corrupted_in_json(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_12_payloads_that_are_no_utf8_are_corrupted_in_json(env: &Env) {
+    let bucket = env.plain().await;
     let mut odd = created("p1");
     odd.position = Bytes::from_static(b"\xfe\xff");
     odd.payload.before = odd.payload.after.clone();
@@ -339,9 +339,9 @@ async fn defect_12_payloads_that_are_no_utf8_are_corrupted_in_json(place: &Place
     assert_eq!(lines(&bucket.objects().await[0].1), [odd]);
 }
 
-async fn defect_13_a_delete_record_crashes_the_destination(place: &Place) {
+async fn defect_13_a_delete_record_crashes_the_destination(env: &Env) {
     for format in ["json", "parquet"] {
-        let bucket = place.plain().await;
+        let bucket = env.plain().await;
         let mut keyless = record("p4", Operation::Delete, None);
         keyless.key = None;
         let records = [created("p1"), record("p2", Operation::Delete, None), created("p3"), keyless];
@@ -355,8 +355,8 @@ async fn defect_13_a_delete_record_crashes_the_destination(place: &Place) {
     }
 }
 
-async fn defect_14_object_names_come_from_the_clock_and_can_collide(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_14_object_names_come_from_the_clock_and_can_collide(env: &Env) {
+    let bucket = env.plain().await;
     // Many at once do not meet, and the same ones later are no others.
     let batches: Vec<_> = ["p1", "p2", "p3", "p4", "p5", "p6"].map(created).into();
     store(&bucket, &[JSON, ("bufferSize", "1")], &batches).await;
@@ -366,18 +366,18 @@ async fn defect_14_object_names_come_from_the_clock_and_can_collide(place: &Plac
     assert_eq!(bucket.objects().await.len(), 6);
 }
 
-async fn defect_15_a_prefix_goes_through_path_joining(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_15_a_prefix_goes_through_path_joining(env: &Env) {
+    let bucket = env.plain().await;
     store(&bucket, &[JSON, ("prefix", "conduit-")], &[created("p1")]).await;
     let name = bucket.keys().await.remove(0);
     assert!(name.starts_with("conduit-") && !name.contains('/'), "{name}");
     bucket.put("conduit/other", "1").await;
-    let mut source = bucket.source(&[("prefix", "conduit-")], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[("prefix", "conduit-")], &SavedState::none(), None).await.expect("opens");
     assert_eq!(keys(&read_all(&mut source).await.expect("reads")), [name]);
     // Not every real store has such keys.
-    if place.kind() != Kind::Real {
+    if env.kind() != WorldKind::Real {
         for prefix in ["a//b/", "/c-", "d/../e-", "./"] {
-            let bucket = place.plain().await;
+            let bucket = env.plain().await;
             store(&bucket, &[JSON, ("prefix", prefix)], &[created("p1")]).await;
             let name = bucket.keys().await.remove(0);
             assert!(name.starts_with(prefix), "{name}");
@@ -385,8 +385,8 @@ async fn defect_15_a_prefix_goes_through_path_joining(place: &Place) {
     }
 }
 
-async fn defect_16_a_private_acl_is_always_sent(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_16_a_private_acl_is_always_sent(env: &Env) {
+    let bucket = env.plain().await;
     store(&bucket, &[JSON], &[created("p1")]).await;
     let requests = bucket.wire().requests();
     assert!(requests.iter().any(|request| request.operation == S3Operation::PutObject));
@@ -396,12 +396,12 @@ async fn defect_16_a_private_acl_is_always_sent(place: &Place) {
     }
 }
 
-async fn defect_17_keys_with_control_characters_break_the_listing(place: &Place) {
-    let bucket = place.versioned().await;
+async fn defect_17_keys_with_control_characters_break_the_listing(env: &Env) {
+    let bucket = env.versioned().await;
     let odd = ["a\u{1}b", "a\u{8}", "a\u{1f}z", "plain"];
     put_each(&bucket, &odd).await;
     let expected: BTreeSet<String> = odd.map(str::to_owned).into();
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let found = read_all(&mut source).await.expect("reads");
     assert_eq!(found.iter().map(key).collect::<BTreeSet<_>>(), expected);
     put_each(&bucket, &odd).await;
@@ -432,8 +432,8 @@ async fn read_by_handle(source: &mut AnySource) -> (usize, bool) {
     }
 }
 
-async fn defect_18_whole_objects_are_read_into_memory_one_at_a_time(place: &Place) {
-    let bucket = place.plain().await;
+async fn defect_18_whole_objects_are_read_into_memory_one_at_a_time(env: &Env) {
+    let bucket = env.plain().await;
     let names: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
     let mut source = None;
     // In the snapshot, then in a pass.
@@ -442,7 +442,7 @@ async fn defect_18_whole_objects_are_read_into_memory_one_at_a_time(place: &Plac
         let gets = Filter::from(S3Operation::GetObject);
         let mut pause = bucket.wire().hooks().pause(Stage::BeforeAct, gets);
         if source.is_none() {
-            let opened = bucket.source(&[], &State::none(), None).await;
+            let opened = bucket.source(&[], &SavedState::none(), None).await;
             source = Some(opened.expect("opens"));
         }
         let source = source.as_mut().expect("is open");

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{
-    self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Operation as S3Operation, Reset, Rule, Versioning,
-};
+use embedded_s3::{self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Reset, Rule, S3Operation, Versioning};
 use s3_connector::config;
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{Ack, ErrorKind};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::parquet;
 use s3_connector_tests::samples::{raw, samples};
-use s3_connector_tests::world::{AnyDestination, Bucket, Conditions, Data, Kind, Place, Record, State, acked, flush};
+use s3_connector_tests::world::{
+    AnyDestination, Bucket, Conditions, Data, Env, Record, SavedState, WorldKind, acked, flush,
+};
 
 use crate::refusals::{SHARED, cover};
 
@@ -90,9 +90,9 @@ async fn store(destination: &mut AnyDestination, records: &[Record]) -> Vec<Ack>
     acks
 }
 
-async fn both_formats_read_back_to_the_records_that_went_in(place: &Place) {
+async fn both_formats_read_back_to_the_records_that_went_in(env: &Env) {
     for format in ["json", "parquet"] {
-        let bucket = place.plain().await;
+        let bucket = env.plain().await;
         let settings = [("format", format), ("prefix", "out-")];
         let mut destination = bucket.destination(&settings).await.expect("opens");
         let records = samples();
@@ -105,8 +105,8 @@ async fn both_formats_read_back_to_the_records_that_went_in(place: &Place) {
     }
 }
 
-async fn batches_are_cut_by_count_and_acked_in_order(place: &Place) {
-    let bucket = place.plain().await;
+async fn batches_are_cut_by_count_and_acked_in_order(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON, ("bufferSize", "2")]).await.expect("opens");
     let records = samples();
     let mut acks = Vec::new();
@@ -121,8 +121,8 @@ async fn batches_are_cut_by_count_and_acked_in_order(place: &Place) {
     assert_eq!(sizes, [1, 2, 2, 2]);
 }
 
-async fn batches_are_cut_by_bytes(place: &Place) {
-    let bucket = place.plain().await;
+async fn batches_are_cut_by_bytes(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON, ("bufferBytes", "1KiB")]).await.expect("opens");
     let records = numbered(40);
     let acks = store(&mut destination, &records).await;
@@ -134,8 +134,8 @@ async fn batches_are_cut_by_bytes(place: &Place) {
     assert_eq!(all, records);
 }
 
-async fn age_sends_a_batch_that_does_not_fill(place: &Place) {
-    let bucket = place.plain().await;
+async fn age_sends_a_batch_that_does_not_fill(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON, ("bufferDelay", "20ms")]).await.expect("opens");
     let mut acks = destination.write(&samples()).await.expect("takes them");
     let ticks = async {
@@ -149,8 +149,8 @@ async fn age_sends_a_batch_that_does_not_fill(place: &Place) {
     assert_eq!(acked(&acks), positions(&samples()));
 }
 
-async fn a_flush_sends_what_is_left_and_then_nothing(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_flush_sends_what_is_left_and_then_nothing(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
     assert!(destination.flush(Duration::from_secs(10)).await.expect("has nothing to do").is_empty());
     store(&mut destination, &numbered(3)).await;
@@ -158,17 +158,17 @@ async fn a_flush_sends_what_is_left_and_then_nothing(place: &Place) {
     assert_eq!(stored(&bucket).await.len(), 1);
 }
 
-async fn a_teardown_without_a_flush_stores_nothing(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_teardown_without_a_flush_stores_nothing(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
     assert!(destination.write(&numbered(3)).await.expect("takes them").is_empty());
     destination.teardown().await.expect("ends");
     assert!(stored(&bucket).await.is_empty(), "what was not acked may come again");
 }
 
-async fn a_prefix_leads_every_name_as_it_is(place: &Place) {
+async fn a_prefix_leads_every_name_as_it_is(env: &Env) {
     for prefix in ["conduit-", "a/b/", "späße +%20/", "no/slash"] {
-        let bucket = place.plain().await;
+        let bucket = env.plain().await;
         let mut destination = bucket.destination(&[JSON, ("prefix", prefix)]).await.expect("opens");
         store(&mut destination, &numbered(2)).await;
         let key = stored(&bucket).await.remove(0).0;
@@ -177,9 +177,9 @@ async fn a_prefix_leads_every_name_as_it_is(place: &Place) {
     }
 }
 
-async fn the_same_records_make_no_second_object(place: &Place) {
+async fn the_same_records_make_no_second_object(env: &Env) {
     for format in ["json", "parquet"] {
-        let bucket = place.plain().await;
+        let bucket = env.plain().await;
         for again in 0..3 {
             let mut records = samples();
             // A replay reads at another time.
@@ -192,8 +192,8 @@ async fn the_same_records_make_no_second_object(place: &Place) {
     }
 }
 
-async fn other_records_make_another_object(place: &Place) {
-    let bucket = place.plain().await;
+async fn other_records_make_another_object(env: &Env) {
+    let bucket = env.plain().await;
     for n in 0..3 {
         let mut records = numbered(2);
         records[1].metadata.insert("other".to_owned(), n.to_string());
@@ -203,8 +203,8 @@ async fn other_records_make_another_object(place: &Place) {
     assert_eq!(stored(&bucket).await.len(), 3);
 }
 
-async fn a_strangers_object_under_our_name_is_not_overwritten(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_strangers_object_under_our_name_is_not_overwritten(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
     store(&mut destination, &samples()).await;
     let name = stored(&bucket).await.remove(0).0;
@@ -218,8 +218,8 @@ async fn a_strangers_object_under_our_name_is_not_overwritten(place: &Place) {
     assert_eq!(bucket.objects().await, [(name, Bytes::from_static(b"a stranger's"))]);
 }
 
-async fn an_answer_that_is_lost_makes_no_second_object(place: &Place) {
-    let bucket = place.versioned().await;
+async fn an_answer_that_is_lost_makes_no_second_object(env: &Env) {
+    let bucket = env.versioned().await;
     let fault = Fault::Reset(Reset::AfterAct);
     bucket.wire().faults().add(Rule::new(S3Operation::PutObject, fault).times(1));
     let mut destination = bucket.destination(&[JSON]).await.expect("opens");
@@ -229,7 +229,7 @@ async fn an_answer_that_is_lost_makes_no_second_object(place: &Place) {
     assert_eq!(stored(&bucket).await.remove(0).1, samples());
 }
 
-async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
+async fn passing_failures_of_an_upload_are_outlived(env: &Env) {
     let faults = [
         (Fault::slow_down(None), false),
         (Fault::internal_error(), false),
@@ -240,7 +240,7 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
         (Fault::error_in_ok("InternalError", "We encountered an internal error."), true),
     ];
     for (fault, acts) in faults {
-        let bucket = place.versioned().await;
+        let bucket = env.versioned().await;
         let rule = Rule::new(S3Operation::PutObject, fault.clone()).times(2);
         bucket.wire().faults().add(if acts { rule.acting() } else { rule });
         let mut destination = bucket.destination(&[JSON]).await.expect("opens");
@@ -251,15 +251,18 @@ async fn passing_failures_of_an_upload_are_outlived(place: &Place) {
     }
 }
 
-async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
+async fn a_store_without_conditional_writes_is_written_to(env: &Env) {
     let store_kind =
         embedded_s3::Options { conditional_writes: ConditionalWrites::Refused, ..embedded_s3::Options::default() };
     let versioning = Some(Versioning::Enabled);
-    let conditions =
-        Conditions { versioning, store: (place.kind() != Kind::Real).then_some(store_kind), ..Conditions::default() };
-    let bucket = place.bucket(conditions).await;
+    let conditions = Conditions {
+        versioning,
+        store: (env.kind() != WorldKind::Real).then_some(store_kind),
+        ..Conditions::default()
+    };
+    let bucket = env.bucket(conditions).await;
     for _ in 0..2 {
-        if place.kind() == Kind::Real {
+        if env.kind() == WorldKind::Real {
             let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
             let once = Rule::new(S3Operation::PutObject, refusal).times(1);
             bucket.wire().faults().add(once);
@@ -272,15 +275,15 @@ async fn a_store_without_conditional_writes_is_written_to(place: &Place) {
 }
 
 /// A bucket on a store of its own kind.
-async fn on_store(place: &Place, options: embedded_s3::Options) -> Bucket {
+async fn on_store(env: &Env, options: embedded_s3::Options) -> Bucket {
     let conditions = Conditions { store: Some(options), ..Conditions::default() };
-    place.bucket(conditions).await
+    env.bucket(conditions).await
 }
 
-async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
+async fn a_store_that_wants_a_checksum_gets_one(env: &Env) {
     for checksums in [Checksums::Verified, Checksums::Required, Checksums::Ignored] {
         let options = embedded_s3::Options { checksums, ..embedded_s3::Options::default() };
-        let bucket = on_store(place, options).await;
+        let bucket = on_store(env, options).await;
         // One that is hashed at once, and one that is hashed elsewhere.
         for payload_bytes in [10, 3 << 20] {
             let mut destination = bucket.destination(&[JSON]).await.expect("opens");
@@ -299,11 +302,11 @@ async fn a_store_that_wants_a_checksum_gets_one(place: &Place) {
     }
 }
 
-async fn a_store_that_refuses_checksums_is_written_to_without(place: &Place) {
+async fn a_store_that_refuses_checksums_is_written_to_without(env: &Env) {
     for checksums in [Checksums::Unknown, Checksums::Invalid] {
         for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
             let options = embedded_s3::Options { checksums, conditional_writes, ..embedded_s3::Options::default() };
-            let bucket = on_store(place, options).await;
+            let bucket = on_store(env, options).await;
             let settings = [JSON, ("bufferSize", "1")];
             let mut destination = bucket.destination(&settings).await.expect("opens");
             let records = numbered(9);
@@ -318,8 +321,8 @@ async fn a_store_that_refuses_checksums_is_written_to_without(place: &Place) {
     }
 }
 
-async fn the_same_line_without_a_position_is_stored_on_another_day(place: &Place) {
-    let bucket = place.plain().await;
+async fn the_same_line_without_a_position_is_stored_on_another_day(env: &Env) {
+    let bucket = env.plain().await;
     let mut records = numbered(1);
     records[0].position = Bytes::new();
     for days in 1..=3 {
@@ -347,14 +350,14 @@ fn noise(count: usize) -> Bytes {
 /// How long a call that goes on may take on a busy machine: longer ones only make a case of the others.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(place: &Place) {
+async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(env: &Env) {
     const MIB: usize = 1 << 20;
     let payload = noise(63 * MIB);
     for format in ["json", "parquet"] {
         for (buffer_bytes, count, payload_bytes) in
             [("64MiB", 60, 7 * MIB), ("64MiB", 12, 31 * MIB), ("16MiB", 8, 63 * MIB)]
         {
-            let bucket = place.plain().await;
+            let bucket = env.plain().await;
             let settings = [("format", format), ("bufferBytes", buffer_bytes)];
             let mut destination = bucket.destination(&settings).await.expect("opens");
             let mut pause = bucket.wire().pause(S3Operation::PutObject);
@@ -387,8 +390,8 @@ async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(place: &
     }
 }
 
-async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(env: &Env) {
+    let bucket = env.plain().await;
     // The first batch passes, the second is refused.
     bucket.wire().faults().add(Rule::new(S3Operation::PutObject, Fault::access_denied()).skip(1));
     let mut destination = bucket.destination(&[JSON, ("bufferSize", "2")]).await.expect("opens");
@@ -415,9 +418,9 @@ async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(place: &Place) {
     assert_eq!(all, records);
 }
 
-async fn a_record_that_no_object_can_hold_is_refused_in_its_place(place: &Place) {
+async fn a_record_that_no_object_can_hold_is_refused_in_its_place(env: &Env) {
     for format in ["json", "parquet"] {
-        let bucket = place.plain().await;
+        let bucket = env.plain().await;
         let mut destination = bucket.destination(&[("format", format)]).await.expect("opens");
         let mut records = numbered(5);
         records[0].key = Some(Data::Structured("[1]".to_owned()));
@@ -432,8 +435,8 @@ async fn a_record_that_no_object_can_hold_is_refused_in_its_place(place: &Place)
     }
 }
 
-async fn a_versioned_bucket_gets_one_version_of_each_object(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_versioned_bucket_gets_one_version_of_each_object(env: &Env) {
+    let bucket = env.versioned().await;
     for _ in 0..2 {
         let mut destination = bucket.destination(&[JSON, ("bufferSize", "3")]).await.expect("opens");
         store(&mut destination, &numbered(9)).await;
@@ -441,8 +444,8 @@ async fn a_versioned_bucket_gets_one_version_of_each_object(place: &Place) {
     assert_eq!(bucket.versions().await.len(), 3);
 }
 
-async fn what_is_wrong_with_the_bucket_is_said_when_opening(place: &Place) {
-    let bucket = place.plain().await;
+async fn what_is_wrong_with_the_bucket_is_said_when_opening(env: &Env) {
+    let bucket = env.plain().await;
     let refused = async |more: (&str, &str)| {
         let Err(error) = bucket.destination(&[JSON, more]).await else { panic!("{more:?} opened") };
         (error.kind(), error.message().to_owned())
@@ -455,8 +458,8 @@ async fn what_is_wrong_with_the_bucket_is_said_when_opening(place: &Place) {
     assert!(message.contains("refused the credentials"), "{message}");
 }
 
-async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
-    let bucket = place.plain().await;
+async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
+    let bucket = env.plain().await;
     let too_long = "x".repeat(1024);
     let own = [
         ("format", "csv"),
@@ -491,8 +494,8 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
     }
 }
 
-async fn calls_out_of_order_are_refused(place: &Place) {
-    let bucket = place.plain().await;
+async fn calls_out_of_order_are_refused(env: &Env) {
+    let bucket = env.plain().await;
     let configured = bucket.configured_destination(bucket.settings(&[JSON])).await;
     let mut destination = configured.expect("configures");
     let error = destination.write(&numbered(1)).await.expect_err("is not open");
@@ -516,12 +519,12 @@ fn words(count: u32) -> Bytes {
     (0..count).flat_map(u32::to_le_bytes).collect::<Vec<u8>>().into()
 }
 
-async fn bodies_of_a_source_go_to_a_destination_by_handle(place: &Place) {
-    let bucket = place.plain().await;
+async fn bodies_of_a_source_go_to_a_destination_by_handle(env: &Env) {
+    let bucket = env.plain().await;
     let body = words(1_000_000);
     bucket.put("in/big", body.clone()).await;
     bucket.put("in/small", "x").await;
-    let mut source = bucket.source(&[("prefix", "in/")], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[("prefix", "in/")], &SavedState::none(), None).await.expect("opens");
     let settings = [("format", "parquet"), ("prefix", "out/")];
     let mut destination = bucket.destination(&settings).await.expect("opens");
     let (mut moved, mut acks) = (0, Vec::new());
@@ -536,11 +539,11 @@ async fn bodies_of_a_source_go_to_a_destination_by_handle(place: &Place) {
     let records = stored(&bucket).await.remove(0).1;
     assert!(records[0].payload.after == raw(body));
     assert_eq!(records[1].payload.after, raw("x"));
-    assert!(place.kind() == Kind::Native || records[0].metadata.contains_key("s3.etag"));
+    assert!(env.kind() == WorldKind::Native || records[0].metadata.contains_key("s3.etag"));
 }
 
-async fn large_records_come_through(place: &Place) {
-    let bucket = place.plain().await;
+async fn large_records_come_through(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&[JSON, ("bufferBytes", "4MiB")]).await.expect("opens");
     let mut records = numbered(4);
     for record in &mut records {

@@ -2,7 +2,7 @@
 
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Kind, Place, State, read_all, read_some, summary};
+use s3_connector_tests::world::{Env, SavedState, WorldKind, read_all, read_some, summary};
 
 in_every_world! {
     a_position_of_another_store_is_refused except(Real, "there is one store"),
@@ -11,20 +11,20 @@ in_every_world! {
     a_position_that_names_no_store_goes_on,
 }
 
-async fn a_position_of_another_store_is_refused(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_position_of_another_store_is_refused(env: &Env) {
+    let bucket = env.versioned().await;
     for key in ["a", "b"] {
         bucket.put(key, "1").await;
     }
-    let state = State::memory();
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let position = read_some(&mut source, 2).await.expect("reads").remove(1);
     let position = Some(&*position.position);
     // A bucket of the same name, on a server of its own.
-    let other = place.versioned().await;
+    let other = env.versioned().await;
     other.put("a", "another").await;
-    let elsewhere = match place.kind() {
-        Kind::Native => &[("aws.endpoint", "http://elsewhere.test:9000")][..],
+    let elsewhere = match env.kind() {
+        WorldKind::Native => &[("aws.endpoint", "http://elsewhere.test:9000")][..],
         _ => &[],
     };
     let Err(error) = other.source(elsewhere, &state, position).await else {
@@ -39,10 +39,10 @@ async fn a_position_of_another_store_is_refused(place: &Place) {
     assert!(read_all(&mut source).await.expect("reads").is_empty());
 }
 
-async fn another_name_of_the_same_store_goes_on(place: &Place) {
-    let bucket = place.versioned().await;
+async fn another_name_of_the_same_store_goes_on(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let state = State::memory();
+    let state = SavedState::memory();
     let https = ("aws.endpoint", "https://embedded.test");
     let mut source = bucket.source(&[https], &state, None).await.expect("opens");
     let position = read_some(&mut source, 1).await.expect("reads").remove(0);
@@ -56,15 +56,15 @@ async fn another_name_of_the_same_store_goes_on(place: &Place) {
     }
 }
 
-async fn a_position_that_names_no_store_goes_on(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_position_that_names_no_store_goes_on(env: &Env) {
+    let bucket = env.versioned().await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_some(&mut source, 2).await.expect("reads");
     let position = records[0].position.split(|byte| *byte == b'~').next();
-    let mut source = bucket.source(&[], &State::none(), position).await.expect("goes on");
+    let mut source = bucket.source(&[], &SavedState::none(), position).await.expect("goes on");
     let records = read_some(&mut source, 2).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot b 1", "snapshot c 1"]);
 }

@@ -4,7 +4,9 @@
 use embedded_s3::ObjectHeaders;
 use s3_connector::record::Operation;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Bucket, Kind, Place, Record, State, key, payload, read_all, read_some, summary};
+use s3_connector_tests::world::{
+    Bucket, Env, Record, SavedState, WorldKind, key, payload, read_all, read_some, summary,
+};
 
 in_every_world! {
     odd_keys_arrive_as_they_are,
@@ -66,17 +68,17 @@ fn keys(records: &[Record]) -> Vec<String> {
 }
 
 /// Stores the odd keys, each as its own body; gives those that the store has made of them, in their order.
-async fn put_odd(place: &Place, bucket: &Bucket) -> Vec<String> {
+async fn put_odd(env: &Env, bucket: &Bucket) -> Vec<String> {
     // As many bytes as a key may have.
     let longest = "ü".repeat(512);
     let odd = [&ODD[..], &[&longest]].concat();
     for key in &odd {
         let taken = bucket.try_put(key, (*key).to_owned(), ObjectHeaders::default()).await;
-        assert!(taken || place.kind() == Kind::Real, "{key:?}");
+        assert!(taken || env.kind() == WorldKind::Real, "{key:?}");
     }
     let stored = bucket.keys().await;
     // Some stores have no such keys, or make others of them.
-    let is_whole = stored.len() == odd.len() || place.kind() == Kind::Real;
+    let is_whole = stored.len() == odd.len() || env.kind() == WorldKind::Real;
     assert!(stored.len() >= 25 && is_whole, "{stored:?}");
     let strange = stored.iter().find(|key| {
         let plain = key.trim_start_matches('/');
@@ -86,10 +88,10 @@ async fn put_odd(place: &Place, bucket: &Bucket) -> Vec<String> {
     stored
 }
 
-async fn odd_keys_arrive_as_they_are(place: &Place) {
-    let bucket = place.versioned().await;
-    let expected = put_odd(place, &bucket).await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+async fn odd_keys_arrive_as_they_are(env: &Env) {
+    let bucket = env.versioned().await;
+    let expected = put_odd(env, &bucket).await;
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(keys(&records), expected);
     for record in &records {
@@ -106,7 +108,7 @@ async fn odd_keys_arrive_as_they_are(place: &Place) {
     // MinIO keeps no versions of folders.
     let versions = bucket.versions().await;
     let is_kept = |key: &str| versions.iter().filter(|v| v.key == key).count() == 2;
-    let may_vary = |key: &str| place.kind() == Kind::Real && key.ends_with('/');
+    let may_vary = |key: &str| env.kind() == WorldKind::Real && key.ends_with('/');
     assert!(expected.iter().all(|key| may_vary(key) || is_kept(key)));
     for record in &records {
         let key = key(record);
@@ -124,36 +126,36 @@ async fn odd_keys_arrive_as_they_are(place: &Place) {
     assert!(records.iter().all(|r| r.operation == Operation::Delete));
 }
 
-async fn odd_keys_are_prefixes_as_they_are(place: &Place) {
-    let bucket = place.plain().await;
-    let stored = put_odd(place, &bucket).await;
+async fn odd_keys_are_prefixes_as_they_are(env: &Env) {
+    let bucket = env.plain().await;
+    let stored = put_odd(env, &bucket).await;
     for prefix in &stored {
         // MinIO takes a prefix for a path, and refuses some or drops a leading slash, as it does with keys.
         let begins = |key: &&String| key.starts_with(prefix.as_str());
         let expected: Vec<_> = stored.iter().filter(begins).cloned().collect();
         let settings = [("prefix", prefix.as_str())];
-        let mut source = bucket.source(&settings, &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&settings, &SavedState::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await.expect("reads");
         assert_eq!(keys(&records), expected, "{prefix:?}");
     }
 }
 
-async fn a_restart_behind_any_odd_key_goes_on_with_the_next(place: &Place) {
-    let bucket = place.plain().await;
-    let stored = put_odd(place, &bucket).await;
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+async fn a_restart_behind_any_odd_key_goes_on_with_the_next(env: &Env) {
+    let bucket = env.plain().await;
+    let stored = put_odd(env, &bucket).await;
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_some(&mut source, stored.len()).await.expect("reads");
     for (index, record) in records.iter().enumerate().take(stored.len() - 1) {
         let position = Some(&*record.position);
-        let mut source = bucket.source(&[], &State::none(), position).await.expect("goes on");
+        let mut source = bucket.source(&[], &SavedState::none(), position).await.expect("goes on");
         let rest = stored.len() - index - 1;
         let next = read_some(&mut source, rest).await.expect("reads");
         assert_eq!(keys(&next), stored[index + 1..], "behind {:?}", key(record));
     }
 }
 
-async fn a_prefix_is_a_plain_string(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_prefix_is_a_plain_string(env: &Env) {
+    let bucket = env.plain().await;
     // No key is the folder of another: MinIO does not list what is below an object.
     for key in ["a/1", "aa", "ab/2", "b", "a b"] {
         bucket.put(key, "x").await;
@@ -162,13 +164,13 @@ async fn a_prefix_is_a_plain_string(place: &Place) {
         [("a", &["a b", "a/1", "aa", "ab/2"][..]), ("a/", &["a/1"]), ("a ", &["a b"]), ("a/1", &["a/1"]), ("z", &[])]
     {
         let settings = [("prefix", prefix)];
-        let mut source = bucket.source(&settings, &State::none(), None).await.expect("opens");
+        let mut source = bucket.source(&settings, &SavedState::none(), None).await.expect("opens");
         assert_eq!(keys(&read_all(&mut source).await.expect("reads")), expected, "{prefix:?}");
     }
 }
 
-async fn what_happens_outside_the_prefix_is_not_seen(place: &Place) {
-    let bucket = place.versioned().await;
+async fn what_happens_outside_the_prefix_is_not_seen(env: &Env) {
+    let bucket = env.versioned().await;
     for key in ["in-1", "im", "io", "other/in-1"] {
         bucket.put(key, "1").await;
     }
@@ -178,7 +180,7 @@ async fn what_happens_outside_the_prefix_is_not_seen(place: &Place) {
         bucket.upload_part(&mut upload, "whole").await;
         uploads.push(upload);
     }
-    let mut source = bucket.source(&[("prefix", "in-")], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[("prefix", "in-")], &SavedState::memory(), None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
     for upload in uploads {
         bucket.complete_upload(upload).await;

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{Fault, Operation as S3Operation, Reset, Rule};
+use embedded_s3::{Fault, Reset, Rule, S3Operation};
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Bucket, Kind, Place, State, read_all, read_some, summary};
+use s3_connector_tests::world::{Bucket, Env, SavedState, WorldKind, read_all, read_some, summary};
 
 in_every_world! {
     every_kind_of_broken_listing_is_asked_for_again,
@@ -22,7 +22,7 @@ in_every_world! {
     a_key_that_is_not_utf8_is_named,
 }
 
-async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
+async fn every_kind_of_broken_listing_is_asked_for_again(env: &Env) {
     let faults = [
         Fault::internal_error(),
         Fault::slow_down(None),
@@ -36,7 +36,7 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
         Fault::error_in_ok("InternalError", "We encountered an internal error."),
     ];
     for fault in faults {
-        let bucket = place.versioned().await;
+        let bucket = env.versioned().await;
         bucket.put("a", "1").await;
         // The first request of each kind is answered so.
         for operation in
@@ -44,7 +44,7 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
         {
             bucket.wire().faults().add(Rule::new(operation, fault.clone()).times(1));
         }
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(summary(&records), ["snapshot a 1"], "{fault:?}");
         bucket.put("a", "2").await;
@@ -53,12 +53,12 @@ async fn every_kind_of_broken_listing_is_asked_for_again(place: &Place) {
     }
 }
 
-async fn a_listing_that_fails_for_good_ends_the_source_with_an_error(place: &Place) {
-    let (bucket, ..) = place.paged().await;
+async fn a_listing_that_fails_for_good_ends_the_source_with_an_error(env: &Env) {
+    let (bucket, ..) = env.paged().await;
     // The bucket's check and the first page pass; the second page is refused.
     let refusal = Fault::answer(400, "InvalidArgument", "The continuation token is wrong.");
     bucket.wire().faults().add(Rule::new(S3Operation::ListObjectsV2, refusal).skip(2));
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let error = read_all(&mut source).await.expect_err("half a snapshot is none");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.message().contains("InvalidArgument"), "{error}");
@@ -75,8 +75,8 @@ const OBJECTS: &str = "ListBucketResult";
 const VERSIONS: &str = "ListVersionsResult";
 const UPLOADS: &str = "ListMultipartUploadsResult";
 
-async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
-    let bucket = place.versioned().await;
+async fn an_empty_page_in_the_middle_is_not_the_end(env: &Env) {
+    let bucket = env.versioned().await;
     for key in ["a", "b"] {
         bucket.put(key, "1").await;
     }
@@ -88,7 +88,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
         Rule::new(S3Operation::ListMultipartUploads, empty_page(UPLOADS, marker)),
         Rule::new(S3Operation::ListObjectVersions, empty_page(VERSIONS, marker)),
     ];
-    if place.kind() != Kind::Real {
+    if env.kind() != WorldKind::Real {
         // Only of the embedded server it is known what a token looks like. The first one checks the bucket.
         let token = "<NextContinuationToken>1=</NextContinuationToken>";
         let page = empty_page(OBJECTS, token);
@@ -96,7 +96,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
     }
     let faults = bucket.wire().faults();
     let rules: Vec<_> = rules.into_iter().map(|rule| faults.add(rule.times(1))).collect();
-    let mut source = bucket.source(&[("lookback", "1ms")], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[("lookback", "1ms")], &SavedState::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);
     assert!(rules.iter().all(|rule| faults.fired(*rule) == 1));
@@ -114,7 +114,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(place: &Place) {
 /// Why a source stops once a listing is answered so.
 async fn stopped_by(bucket: &Bucket, rule: Rule) -> (ErrorKind, String) {
     bucket.wire().faults().add(rule);
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let error = read_all(&mut source).await.expect_err("goes round in circles");
     let progress = source.progress().await.expect("answers");
     assert!(!progress.caught_up, "{error}");
@@ -122,8 +122,8 @@ async fn stopped_by(bucket: &Bucket, rule: Rule) -> (ErrorKind, String) {
     (error.kind(), error.message().to_owned())
 }
 
-async fn a_page_that_leads_to_itself_is_an_error(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_page_that_leads_to_itself_is_an_error(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let token = "<NextContinuationToken>again</NextContinuationToken>";
     let marker = "<NextKeyMarker>a</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>\
@@ -141,8 +141,8 @@ async fn a_page_that_leads_to_itself_is_an_error(place: &Place) {
     }
 }
 
-async fn a_page_that_leads_nowhere_is_an_error(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_page_that_leads_nowhere_is_an_error(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     for (operation, root, skips) in [
         (S3Operation::ListObjectsV2, OBJECTS, 1),
@@ -156,9 +156,9 @@ async fn a_page_that_leads_nowhere_is_an_error(place: &Place) {
     }
 }
 
-async fn a_change_on_a_page_that_failed_before_is_not_lost(place: &Place) {
-    let (bucket, keys, page_size_max) = place.paged().await;
-    let state = State::memory();
+async fn a_change_on_a_page_that_failed_before_is_not_lost(env: &Env) {
+    let (bucket, keys, page_size_max) = env.paged().await;
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let records = read_some(&mut source, keys.len()).await.expect("reads");
     let position = Some(records[keys.len() - 1].position.clone());
@@ -190,21 +190,21 @@ fn first_pages(fault: &Fault) -> [Rule; 2] {
     ]
 }
 
-async fn whether_there_is_more_is_read_as_go_reads_it(place: &Place) {
+async fn whether_there_is_more_is_read_as_go_reads_it(env: &Env) {
     for text in ["True", "TRUE", "t", "1", " true "] {
-        let (bucket, keys, _) = place.paged().await;
+        let (bucket, keys, _) = env.paged().await;
         let faults = bucket.wire().faults();
         let rules = first_pages(&Fault::Element("IsTruncated", text)).map(|rule| faults.add(rule));
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await.expect("reads");
         assert_eq!(records.len(), keys.len(), "{text:?}");
         assert!(rules.iter().all(|rule| faults.fired(*rule) == 1), "{text:?}");
     }
 }
 
-async fn a_last_page_that_names_a_next_one_is_an_error(place: &Place) {
+async fn a_last_page_that_names_a_next_one_is_an_error(env: &Env) {
     for text in ["false", "False", "0"] {
-        let (bucket, ..) = place.paged().await;
+        let (bucket, ..) = env.paged().await;
         for (operation, skips) in [(S3Operation::ListObjectsV2, 1), (S3Operation::ListObjectVersions, 0)] {
             let rule = Rule::new(operation, Fault::Element("IsTruncated", text)).skip(skips);
             let (kind, message) = stopped_by(&bucket, rule).await;
@@ -215,16 +215,16 @@ async fn a_last_page_that_names_a_next_one_is_an_error(place: &Place) {
     }
 }
 
-async fn a_time_that_cannot_be_read_stops_nothing(place: &Place) {
+async fn a_time_that_cannot_be_read_stops_nothing(env: &Env) {
     for text in ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "", "yesterday"] {
-        let bucket = place.versioned().await;
+        let bucket = env.versioned().await;
         for key in ["a", "b"] {
             bucket.put(key, "1").await;
         }
         let faults = bucket.wire().faults();
         let rules = [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions]
             .map(|listing| faults.add(Rule::new(listing, Fault::Element("LastModified", text))));
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         let records = read_all(&mut source).await;
         let records = records.unwrap_or_else(|error| panic!("{text:?}: {error}"));
         assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);
@@ -237,8 +237,8 @@ async fn a_time_that_cannot_be_read_stops_nothing(place: &Place) {
     }
 }
 
-async fn a_key_that_is_not_utf8_is_named(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_key_that_is_not_utf8_is_named(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     for operation in [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions] {
         let skips = u64::from(operation == S3Operation::ListObjectsV2);

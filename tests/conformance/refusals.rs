@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use embedded_s3::{Fault, Filter, Operation as S3Operation, Reset, Rule};
+use embedded_s3::{Fault, Filter, Reset, Rule, S3Operation};
 use s3_connector::config::{self, Parameter};
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Bucket, Conditions, Kind, Place, State, read_all, summary};
+use s3_connector_tests::world::{Bucket, Conditions, Env, SavedState, WorldKind, read_all, summary};
 
 in_every_world! {
     a_missing_bucket_is_named,
@@ -24,12 +24,12 @@ in_every_world! {
 
 /// Why a source does not open.
 async fn refused(bucket: &Bucket, settings: &[(&str, &str)]) -> (ErrorKind, String) {
-    let Err(error) = bucket.source(settings, &State::none(), None).await else { panic!("{settings:?} opened") };
+    let Err(error) = bucket.source(settings, &SavedState::none(), None).await else { panic!("{settings:?} opened") };
     (error.kind(), error.message().to_owned())
 }
 
-async fn a_missing_bucket_is_named(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_missing_bucket_is_named(env: &Env) {
+    let bucket = env.plain().await;
     let settings = bucket.settings(&[]);
     let (kind, message) = refused(&bucket, &[("aws.bucket", "missing-5e3f1a9b7c")]).await;
     assert_eq!(kind, ErrorKind::Invalid, "{message}");
@@ -64,8 +64,8 @@ pub(crate) fn cover(parameters: impl Iterator<Item = Parameter>, malformed: &[(&
     }
 }
 
-async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
-    let bucket = place.plain().await;
+async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
+    let bucket = env.plain().await;
     let own = [
         ("pollingPeriod", "0"),
         ("pollingPeriod", "-1s"),
@@ -88,7 +88,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
     let malformed = [&SHARED[..], &own].concat();
     cover(config::source_parameters(), &malformed);
     for setting in malformed {
-        let Err(error) = bucket.configured_source(bucket.settings(&[setting]), &State::none()).await else {
+        let Err(error) = bucket.configured_source(bucket.settings(&[setting]), &SavedState::none()).await else {
             panic!("{setting:?} was taken")
         };
         assert_eq!(error.kind(), ErrorKind::Invalid, "{setting:?}: {error}");
@@ -98,7 +98,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
         let mut absent = bucket.settings(&[]);
         absent.remove(name);
         for settings in [absent, bucket.settings(&[(name, "")])] {
-            let Err(error) = bucket.configured_source(settings, &State::none()).await else {
+            let Err(error) = bucket.configured_source(settings, &SavedState::none()).await else {
                 panic!("{name} was not needed")
             };
             assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -107,26 +107,26 @@ async fn each_setting_that_is_missing_or_malformed_is_named(place: &Place) {
         }
     }
     let misspelt = bucket.settings(&[("pollingPeriode", "1s")]);
-    let Err(error) = bucket.configured_source(misspelt, &State::none()).await else {
+    let Err(error) = bucket.configured_source(misspelt, &SavedState::none()).await else {
         panic!("a misspelt setting was taken")
     };
     assert!(error.message().contains("`pollingPeriod`"), "{error}");
     // All at once, so that nobody mends one after the other.
     let both = [("pollingPeriod", "0"), ("concurrency", "0")];
-    let Err(error) = bucket.configured_source(bucket.settings(&both), &State::none()).await else {
+    let Err(error) = bucket.configured_source(bucket.settings(&both), &SavedState::none()).await else {
         panic!("{both:?} were taken")
     };
     assert!(both.iter().all(|(name, _)| error.message().contains(name)), "{error}");
 }
 
-async fn a_wrong_clock_changes_nothing(place: &Place) {
+async fn a_wrong_clock_changes_nothing(env: &Env) {
     // Up to a quarter of an hour stores take as it is; the host corrects what is more.
     for ahead_seconds in [14 * 60, -14 * 60, 16 * 60, -16 * 60, 24 * 3600, -24 * 3600] {
         let conditions = Conditions { ahead_seconds, ..Conditions::default() };
-        let bucket = place.bucket(conditions).await;
+        let bucket = env.bucket(conditions).await;
         bucket.set_versioning(embedded_s3::Versioning::Enabled).await;
         bucket.put("a", "1").await;
-        let state = State::memory();
+        let state = SavedState::memory();
         let mut source = bucket.source(&[], &state, None).await.expect("opens");
         let mut records = read_all(&mut source).await.expect("reads");
         bucket.put("b", "1").await;
@@ -142,21 +142,21 @@ async fn a_wrong_clock_changes_nothing(place: &Place) {
     }
 }
 
-async fn throttling_and_broken_connections_are_outlived(place: &Place) {
-    let bucket = place.plain().await;
+async fn throttling_and_broken_connections_are_outlived(env: &Env) {
+    let bucket = env.plain().await;
     let keys: Vec<String> = (0..20).map(|n| format!("k{n:02}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
     let faults = bucket.wire().faults();
     faults.add(Rule::new(Filter::any(), Fault::slow_down(None)).chance(0.15, 1));
     faults.add(Rule::new(Filter::any(), Fault::internal_error()).chance(0.1, 2));
     faults.add(Rule::new(Filter::any(), Fault::Reset(Reset::BeforeAct)).chance(0.1, 3));
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 20);
     assert!(source.progress().await.expect("answers").counter("retries") > 0);
 }
 
-async fn an_outage_that_all_fetches_meet_is_outlived(place: &Place) {
-    let bucket = place.plain().await;
+async fn an_outage_that_all_fetches_meet_is_outlived(env: &Env) {
+    let bucket = env.plain().await;
     let keys: Vec<String> = (0..600).map(|n| format!("k{n:03}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
     for (concurrency, fault) in [("64", Fault::Reset(Reset::BeforeAct)), ("512", Fault::slow_down(Some(1)))] {
@@ -177,7 +177,7 @@ async fn an_outage_that_all_fetches_meet_is_outlived(place: &Place) {
         };
         let read = async {
             let settings = [("concurrency", concurrency)];
-            let mut source = bucket.source(&settings, &State::none(), None).await?;
+            let mut source = bucket.source(&settings, &SavedState::none(), None).await?;
             let records = read_all(&mut source).await?;
             Ok::<_, s3_connector_host::Error>((records, source.progress().await?))
         };
@@ -191,11 +191,11 @@ async fn an_outage_that_all_fetches_meet_is_outlived(place: &Place) {
     }
 }
 
-async fn a_store_that_never_answers_is_given_up_when_it_is_opened(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_store_that_never_answers_is_given_up_when_it_is_opened(env: &Env) {
+    let bucket = env.plain().await;
     let never = Fault::Latency(Duration::from_secs(24 * 3600));
     bucket.wire().faults().add(Rule::new(Filter::any(), never));
-    let (kind, state) = (place.kind(), State::none());
+    let (kind, state) = (env.kind(), SavedState::none());
     let started = tokio::time::Instant::now();
     let settings = [("format", "json")];
     let (source, destination) = tokio::join!(bucket.source(&[], &state, None), bucket.destination(&settings),);
@@ -211,13 +211,13 @@ async fn a_store_that_never_answers_is_given_up_when_it_is_opened(place: &Place)
     }
 }
 
-async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_source_that_failed_goes_on_from_its_last_ack(env: &Env) {
+    let bucket = env.plain().await;
     let keys: Vec<String> = (0..10).map(|n| format!("k{n}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
     let outage = Rule::new(Filter::from(S3Operation::GetObject).key("k6"), Fault::access_denied());
     let outage = bucket.wire().faults().add(outage);
-    let state = State::memory();
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let (mut records, mut position) = (Vec::new(), None);
     let failure = loop {
@@ -241,7 +241,7 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(place: &Place) {
     assert_eq!(summary(&records), expected);
 }
 
-async fn a_bucket_that_is_elsewhere_is_named_with_its_place(place: &Place) {
+async fn a_bucket_that_is_elsewhere_is_named_with_its_place(env: &Env) {
     let moved = |endpoint: &str| {
         let document = format!(
             "<Error><Code>PermanentRedirect</Code><Message>It is elsewhere.</Message>\
@@ -249,8 +249,8 @@ async fn a_bucket_that_is_elsewhere_is_named_with_its_place(place: &Place) {
         );
         Fault::foreign(301, &[("content-type", "application/xml")], document)
     };
-    let by_name = match place.kind() {
-        Kind::Real => "is in region `eu-west-3`: set `aws.region` to it",
+    let by_name = match env.kind() {
+        WorldKind::Real => "is in region `eu-west-3`: set `aws.region` to it",
         // The server's header names its own region, which counts for more than the name.
         _ => "`photos.s3-eu-west-3.amazonaws.com`, which is not followed",
     };
@@ -262,7 +262,7 @@ async fn a_bucket_that_is_elsewhere_is_named_with_its_place(place: &Place) {
             "`http://portal.example`, which is not followed",
         ),
     ] {
-        let bucket = place.plain().await;
+        let bucket = env.plain().await;
         let rule = Rule::new(S3Operation::ListObjectsV2, fault);
         bucket.wire().faults().add(rule);
         let (_, message) = refused(&bucket, &[]).await;
@@ -272,8 +272,8 @@ async fn a_bucket_that_is_elsewhere_is_named_with_its_place(place: &Place) {
     }
 }
 
-async fn a_request_that_is_sent_on_within_the_store_arrives(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_request_that_is_sent_on_within_the_store_arrives(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("a", "1").await;
     let settings = bucket.settings(&[]);
     let there = format!("{}/{}/a", settings["aws.endpoint"].trim_end_matches('/'), settings["aws.bucket"]);
@@ -281,7 +281,7 @@ async fn a_request_that_is_sent_on_within_the_store_arrives(place: &Place) {
     let sent_on = Fault::foreign(307, &[("location", there.leak())], "");
     let rule = Rule::new(S3Operation::GetObject, sent_on).times(2);
     let rule = bucket.wire().faults().add(rule);
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1"]);
     assert_eq!(bucket.wire().faults().fired(rule), 2);

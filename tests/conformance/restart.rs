@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use embedded_s3::Versioning;
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Bucket, Conditions, Kind, Place, Record, State, key, read_all, read_some, summary};
+use s3_connector_tests::world::{
+    Bucket, Conditions, Env, Record, SavedState, WorldKind, key, read_all, read_some, summary,
+};
 
 in_every_world! {
     a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing,
@@ -30,7 +32,7 @@ in_every_world! {
 }
 
 /// Goes on behind the last of `first` and returns the keys of both, in order.
-async fn keys_with_restart(bucket: &Bucket, first: &[Record], state: &State) -> Vec<String> {
+async fn keys_with_restart(bucket: &Bucket, first: &[Record], state: &SavedState) -> Vec<String> {
     let position = first.last().expect("something was read").position.clone();
     let mut source = bucket.source(&[], state, Some(&position)).await.expect("goes on");
     let rest = read_all(&mut source).await.expect("reads");
@@ -41,12 +43,12 @@ fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("k{n:02}")).collect()
 }
 
-async fn a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing(env: &Env) {
+    let bucket = env.versioned().await;
     let keys = numbered(12);
     bucket.put_all(&keys, str::to_owned).await;
     for stop in 1..=keys.len() {
-        let state = State::memory();
+        let state = SavedState::memory();
         let mut source = bucket.source(&[], &state, None).await.expect("opens");
         let first = read_some(&mut source, stop).await.expect("reads");
         drop(source);
@@ -54,27 +56,27 @@ async fn a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing(plac
     }
 }
 
-async fn a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state(env: &Env) {
+    let bucket = env.versioned().await;
     let keys = numbered(6);
     bucket.put_all(&keys, str::to_owned).await;
     for stop in 1..=keys.len() {
-        let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
         let first = read_some(&mut source, stop).await.expect("reads");
         drop(source);
-        let all = keys_with_restart(&bucket, &first, &State::none()).await;
+        let all = keys_with_restart(&bucket, &first, &SavedState::none()).await;
         // The snapshot goes on where it stood; what lies in the window may come again.
         assert_eq!(all[..keys.len()], keys, "stopped after {stop}");
         assert!(all.len() <= 2 * keys.len(), "{all:?}");
     }
 }
 
-async fn a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("seed", "1").await;
     let keys = numbered(8);
     for stop in 1..=keys.len() {
-        let state = State::memory();
+        let state = SavedState::memory();
         let mut source = bucket.source(&[], &state, None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         bucket.put_all(&keys, |_| stop.to_string()).await;
@@ -86,18 +88,18 @@ async fn a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing(place: &Pla
     }
 }
 
-async fn a_restart_in_the_middle_of_a_pass_loses_nothing_without_state(place: &Place) {
-    let bucket = place.versioned().await;
+async fn a_restart_in_the_middle_of_a_pass_loses_nothing_without_state(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("seed", "1").await;
     let keys = numbered(5);
     for stop in 1..=keys.len() {
-        let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
         read_all(&mut source).await.expect("reads");
         bucket.put_all(&keys, |_| stop.to_string()).await;
         let first = read_some(&mut source, stop).await.expect("reads");
         let position = first[stop - 1].position.clone();
         drop(source);
-        let mut source = bucket.source(&[], &State::none(), Some(&position)).await.expect("goes on");
+        let mut source = bucket.source(&[], &SavedState::none(), Some(&position)).await.expect("goes on");
         let rest = read_all(&mut source).await.expect("reads");
         let newest = |record: &&Record| summary(std::slice::from_ref(*record))[0].ends_with(&format!(" {stop}"));
         let seen: BTreeSet<_> = first.iter().chain(&rest).filter(newest).map(key).collect();
@@ -140,11 +142,11 @@ const STORY: [&str; 11] = [
 const FIRST: usize = STORY.len() - HISTORY.len();
 
 /// A bucket with `a`, `b` and `c`.
-async fn before_history(place: &Place) -> Bucket {
-    let bucket = place
+async fn before_history(env: &Env) -> Bucket {
+    let bucket = env
         .bucket(Conditions {
             versioning: Some(Versioning::Enabled),
-            is_stopped: place.kind() != Kind::Real,
+            is_stopped: env.kind() != WorldKind::Real,
             ..Conditions::default()
         })
         .await;
@@ -155,9 +157,9 @@ async fn before_history(place: &Place) -> Bucket {
 }
 
 /// Lets a part of [`HISTORY`] happen.
-async fn happen(place: &Place, bucket: &Bucket, history: &[Happening]) {
+async fn happen(env: &Env, bucket: &Bucket, history: &[Happening]) {
     for (key, body) in history {
-        if place.kind() != Kind::Real {
+        if env.kind() != WorldKind::Real {
             // A listing that has versions and delete markers apart tells no order within a second.
             bucket.advance(Duration::from_secs(1)).await;
         }
@@ -179,11 +181,11 @@ fn by_key<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, Vec
 }
 
 /// Stops behind the record of that number and goes on with another source; returns all that both said.
-async fn story_with_restart(place: &Place, state: &State, stop: usize) -> Vec<String> {
-    let bucket = before_history(place).await;
+async fn story_with_restart(env: &Env, state: &SavedState, stop: usize) -> Vec<String> {
+    let bucket = before_history(env).await;
     let mut source = bucket.source(&[], state, None).await.expect("opens");
     let mut records = read_some(&mut source, FIRST).await.expect("reads");
-    happen(place, &bucket, &HISTORY).await;
+    happen(env, &bucket, &HISTORY).await;
     records.extend(read_some(&mut source, stop - FIRST).await.expect("reads"));
     drop(source);
     let position = records[stop - 1].position.clone();
@@ -192,17 +194,17 @@ async fn story_with_restart(place: &Place, state: &State, stop: usize) -> Vec<St
     summary(&records)
 }
 
-async fn a_restart_behind_any_change_of_a_mixed_history_loses_and_repeats_nothing(place: &Place) {
+async fn a_restart_behind_any_change_of_a_mixed_history_loses_and_repeats_nothing(env: &Env) {
     for stop in FIRST..=STORY.len() {
-        let lines = story_with_restart(place, &State::memory(), stop).await;
+        let lines = story_with_restart(env, &SavedState::memory(), stop).await;
         let told = by_key(lines.iter().map(String::as_str));
         assert_eq!(told, by_key(STORY), "stopped after {stop}");
     }
 }
 
-async fn a_restart_behind_any_change_of_a_mixed_history_loses_nothing_without_state(place: &Place) {
+async fn a_restart_behind_any_change_of_a_mixed_history_loses_nothing_without_state(env: &Env) {
     for stop in FIRST..=STORY.len() {
-        let lines = story_with_restart(place, &State::none(), stop).await;
+        let lines = story_with_restart(env, &SavedState::none(), stop).await;
         let told = by_key(lines.iter().map(String::as_str));
         // Everything in its order, and then perhaps once more.
         for (key, expected) in by_key(STORY) {
@@ -214,13 +216,13 @@ async fn a_restart_behind_any_change_of_a_mixed_history_loses_nothing_without_st
     }
 }
 
-async fn restarts_behind_every_record_in_turn_lose_and_repeat_nothing(place: &Place) {
-    let bucket = before_history(place).await;
-    let state = State::memory();
+async fn restarts_behind_every_record_in_turn_lose_and_repeat_nothing(env: &Env) {
+    let bucket = before_history(env).await;
+    let state = SavedState::memory();
     let mut records: Vec<Record> = Vec::new();
     // The rest of the snapshot, then two passes; what is acked, and what isn't.
     for (history, count) in [(&[][..], FIRST), (&HISTORY[..5], 5), (&HISTORY[5..], 3)] {
-        happen(place, &bucket, history).await;
+        happen(env, &bucket, history).await;
         for _ in 0..count {
             let position = records.last().map(|record| record.position.clone());
             let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
@@ -238,25 +240,25 @@ async fn restarts_behind_every_record_in_turn_lose_and_repeat_nothing(place: &Pl
     assert!(read_all(&mut source).await.expect("reads").is_empty());
 }
 
-async fn without_saved_state_a_restart_repeats_the_window_and_loses_nothing(place: &Place) {
-    let bucket = place.versioned().await;
+async fn without_saved_state_a_restart_repeats_the_window_and_loses_nothing(env: &Env) {
+    let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     read_all(&mut source).await.expect("reads");
     bucket.put("b", "1").await;
     let records = read_all(&mut source).await.expect("reads");
     drop(source);
     bucket.put("c", "1").await;
     let position = records[0].position.clone();
-    let mut source = bucket.source(&[], &State::none(), Some(&position)).await.expect("goes on");
+    let mut source = bucket.source(&[], &SavedState::none(), Some(&position)).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     assert_eq!(changes, ["create a 1", "create b 1", "create c 1"]);
 }
 
-async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(place: &Place) {
-    let bucket = place.within_a_second().await;
-    let state = State::memory();
+async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(env: &Env) {
+    let bucket = env.within_a_second().await;
+    let state = SavedState::memory();
     bucket.put("b", "1").await;
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
@@ -272,9 +274,9 @@ async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(plac
     assert_eq!(records.iter().map(key).collect::<Vec<_>>(), ["b", "c", "d", "a"]);
 }
 
-async fn what_happens_while_nothing_runs_is_delivered(place: &Place) {
-    let bucket = place.versioned().await;
-    let state = State::memory();
+async fn what_happens_while_nothing_runs_is_delivered(env: &Env) {
+    let bucket = env.versioned().await;
+    let state = SavedState::memory();
     bucket.put("a", "1").await;
     bucket.put("b", "1").await;
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
@@ -292,9 +294,9 @@ async fn what_happens_while_nothing_runs_is_delivered(place: &Place) {
     assert_eq!(changes, ["create b 1", "delete b -", "update a 2"]);
 }
 
-async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(place: &Place) {
-    let bucket = place.versioned().await;
-    let state = State::memory();
+async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(env: &Env) {
+    let bucket = env.versioned().await;
+    let state = SavedState::memory();
     bucket.put("a", "0").await;
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let mut records = read_all(&mut source).await.expect("reads");
@@ -313,38 +315,38 @@ async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(place: &P
     }
 }
 
-async fn bare_positions_of_the_go_connector_mean_what_they_meant(place: &Place) {
-    let bucket = place.versioned().await;
+async fn bare_positions_of_the_go_connector_mean_what_they_meant(env: &Env) {
+    let bucket = env.versioned().await;
     let keys = ["a", "b_s1", "c"];
     for key in keys {
         bucket.put(key, "1").await;
     }
     // In a snapshot: behind the key, which may look like a position itself.
     for (position, expected) in [("a_s0", &keys[1..]), ("b_s1_s0", &keys[2..])] {
-        let mut source = bucket.source(&[], &State::memory(), Some(position.as_bytes())).await.expect("goes on");
+        let mut source = bucket.source(&[], &SavedState::memory(), Some(position.as_bytes())).await.expect("goes on");
         let records = read_some(&mut source, expected.len()).await.expect("reads");
         assert_eq!(records.iter().map(key).collect::<Vec<_>>(), expected, "{position}");
     }
     // In CDC: from that second on, and a window before it.
-    let now = match place.kind() {
-        Kind::Real => SystemTime::now(),
+    let now = match env.kind() {
+        WorldKind::Real => SystemTime::now(),
         _ => bucket.server().clock().now(),
     };
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).expect("past 1970").as_secs();
     let position = format!("a_c{seconds}");
-    let mut source = bucket.source(&[], &State::memory(), Some(position.as_bytes())).await.expect("goes on");
+    let mut source = bucket.source(&[], &SavedState::memory(), Some(position.as_bytes())).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     assert_eq!(changes, ["create a 1", "create b_s1 1", "create c 1"]);
     bucket.put("a", "2").await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["update a 2"]);
     let far = format!("a_c{}", seconds + 3600);
-    let mut source = bucket.source(&[], &State::memory(), Some(far.as_bytes())).await.expect("goes on");
+    let mut source = bucket.source(&[], &SavedState::memory(), Some(far.as_bytes())).await.expect("goes on");
     assert!(read_all(&mut source).await.expect("reads").is_empty(), "all of that was before");
 }
 
-async fn a_position_that_is_garbage_is_corrupt(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_position_that_is_garbage_is_corrupt(env: &Env) {
+    let bucket = env.plain().await;
     let garbage = [
         &b"nothing"[..],
         b"a_",
@@ -364,21 +366,21 @@ async fn a_position_that_is_garbage_is_corrupt(place: &Place) {
         b"a_c1 ",
     ];
     for position in garbage {
-        let Err(error) = bucket.source(&[], &State::memory(), Some(position)).await else {
+        let Err(error) = bucket.source(&[], &SavedState::memory(), Some(position)).await else {
             panic!("{:?} was taken", String::from_utf8_lossy(position))
         };
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     }
 }
 
-async fn a_damaged_or_foreign_position_is_corrupt(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_damaged_or_foreign_position_is_corrupt(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let position = read_some(&mut source, 1).await.expect("reads").remove(0).position;
     let extension = position.iter().position(|byte| *byte == b'~').expect("it has an extension") + 1;
     let refused = async |position: &[u8], settings: &[(&str, &str)]| {
-        let Err(error) = bucket.source(settings, &State::memory(), Some(position)).await else {
+        let Err(error) = bucket.source(settings, &SavedState::memory(), Some(position)).await else {
             panic!("{:?} was taken", String::from_utf8_lossy(position))
         };
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -400,15 +402,15 @@ async fn a_damaged_or_foreign_position_is_corrupt(place: &Place) {
         let message = refused(&position, &[elsewhere]).await;
         assert!(message.contains("another bucket or prefix"), "{message}");
     }
-    bucket.source(&[], &State::memory(), Some(&position)).await.expect("undamaged, it is taken");
+    bucket.source(&[], &SavedState::memory(), Some(&position)).await.expect("undamaged, it is taken");
 }
 
-async fn acks_go_in_order_and_name_records_that_are_out(place: &Place) {
-    let bucket = place.plain().await;
+async fn acks_go_in_order_and_name_records_that_are_out(env: &Env) {
+    let bucket = env.plain().await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let records = read_some(&mut source, 3).await.expect("reads");
     source.ack(&records[1].position).await.expect("acks the first two");
     let error = source.ack(&records[0].position).await.expect_err("acked before");
@@ -418,10 +420,10 @@ async fn acks_go_in_order_and_name_records_that_are_out(place: &Place) {
     source.ack(&records[2].position).await.expect("acks the last one");
 }
 
-async fn calls_out_of_order_are_refused(place: &Place) {
-    let bucket = place.plain().await;
+async fn calls_out_of_order_are_refused(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("a", "1").await;
-    let configured = bucket.configured_source(bucket.settings(&[]), &State::memory()).await;
+    let configured = bucket.configured_source(bucket.settings(&[]), &SavedState::memory()).await;
     let mut source = configured.expect("configures");
     let error = source.read(1, Duration::ZERO).await.expect_err("is not open");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use embedded_s3::AccessKey;
 use s3_connector_host::InstanceOptions;
-use s3_connector_tests::world::{AnySource, State, World, read_all};
+use s3_connector_tests::world::{AnySource, SavedState, World, read_all};
 
 const SECRET: &str = "kept-secret-5e3f1a9b7c";
 const TOKEN: &str = "kept-token-77d0c2e4aa";
@@ -38,14 +38,14 @@ async fn a_secret_is_nowhere_but_in_the_host() {
     let world = World::with(embedded_s3::Options { keys, ..embedded_s3::Options::default() }).await;
     world.put("a", "1");
     let secret = [("aws.accessKeyId", "AKIATEST"), ("aws.secretAccessKey", SECRET), ("aws.sessionToken", TOKEN)];
-    let source = world.source(&secret, &State::memory(), None).await.expect("opens");
+    let source = world.source(&secret, &SavedState::memory(), None).await.expect("opens");
     let mut source = AnySource::Component(Box::new(source));
     let records = read_all(&mut source).await.expect("reads");
     let AnySource::Component(source) = source else { panic!("it is the component's") };
     let seen = format!("{records:?} {:?}", source.traffic());
     let memory = source.memory().await;
     let wrong = [&secret[..1], &[("aws.secretAccessKey", "wrong-5e3f1a9b7c"), secret[2]]].concat();
-    let Err(error) = world.source(&wrong, &State::none(), None).await else { panic!("a wrong secret opened") };
+    let Err(error) = world.source(&wrong, &SavedState::none(), None).await else { panic!("a wrong secret opened") };
     let unknown = [&secret[..], &[("aws.secretAccesKey", SECRET)]].concat();
     let configured = world.connector.source(world.settings(&unknown), InstanceOptions::default()).await;
     let Err(misspelt) = configured else { panic!("a misspelt setting was taken") };

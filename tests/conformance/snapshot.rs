@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{ObjectHeaders, Operation as S3Operation, Stage, Versioning};
+use embedded_s3::{ObjectHeaders, S3Operation, Stage, Versioning};
 use s3_connector::record::Operation;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    Bucket, Conditions, Kind, Place, Record, State, key, payload, read_all, read_some, summary,
+    Bucket, Conditions, Env, Record, SavedState, WorldKind, key, payload, read_all, read_some, summary,
 };
 
 in_every_world! {
@@ -41,44 +41,44 @@ fn keys(records: &[Record]) -> Vec<String> {
 /// Takes a snapshot of a bucket where each object's body is its key.
 async fn snapshot_of(bucket: &Bucket, keys: &[String]) -> Vec<Record> {
     bucket.put_all(keys, str::to_owned).await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert!(records.iter().all(|r| r.operation == Operation::Snapshot));
     assert!(records.iter().all(|r| payload(r).expect("a body") == key(r)));
     records
 }
 
-async fn an_empty_bucket_gives_nothing_and_then_its_first_object(place: &Place) {
-    let bucket = place.versioned().await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+async fn an_empty_bucket_gives_nothing_and_then_its_first_object(env: &Env) {
+    let bucket = env.versioned().await;
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     assert!(read_all(&mut source).await.expect("reads").is_empty());
     bucket.put("a", "1").await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create a 1"]);
 }
 
-async fn a_bucket_of_one_object_ends_its_snapshot_with_it(place: &Place) {
-    let records = snapshot_of(&place.plain().await, &numbered(1)).await;
+async fn a_bucket_of_one_object_ends_its_snapshot_with_it(env: &Env) {
+    let records = snapshot_of(&env.plain().await, &numbered(1)).await;
     assert_eq!(keys(&records), ["k00000"]);
     assert!(records[0].position.starts_with(b"k00000_c"), "the last one stands in CDC");
 }
 
-async fn a_snapshot_of_exactly_one_page_is_whole(place: &Place) {
+async fn a_snapshot_of_exactly_one_page_is_whole(env: &Env) {
     let expected = numbered(1000);
-    let records = snapshot_of(&place.plain().await, &expected).await;
+    let records = snapshot_of(&env.plain().await, &expected).await;
     assert_eq!(keys(&records), expected);
 }
 
-async fn a_snapshot_goes_through_all_pages_in_the_order_of_keys(place: &Place) {
+async fn a_snapshot_goes_through_all_pages_in_the_order_of_keys(env: &Env) {
     let expected = numbered(2500);
-    let records = snapshot_of(&place.plain().await, &expected).await;
+    let records = snapshot_of(&env.plain().await, &expected).await;
     assert_eq!(keys(&records), expected);
     assert!(records[2498].position.starts_with(b"k02498_s"));
     assert!(records[2499].position.starts_with(b"k02499_c"), "the last one stands in CDC");
 }
 
-async fn history_before_the_snapshot_stays_there(place: &Place) {
-    let conditions = Conditions { is_stopped: place.kind() != Kind::Real, ..Conditions::default() };
-    let bucket = place.bucket(conditions).await;
+async fn history_before_the_snapshot_stays_there(env: &Env) {
+    let conditions = Conditions { is_stopped: env.kind() != WorldKind::Real, ..Conditions::default() };
+    let bucket = env.bucket(conditions).await;
     bucket.set_versioning(Versioning::Enabled).await;
     bucket.put("gone", "1").await;
     bucket.delete("gone").await;
@@ -86,14 +86,14 @@ async fn history_before_the_snapshot_stays_there(place: &Place) {
     bucket.put("kept", "2").await;
     // In the very second of the cut nobody could tell what was before it.
     bucket.advance(Duration::from_secs(2)).await;
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["snapshot kept 2"]);
     bucket.put("gone", "2").await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create gone 2"]);
 }
 
-async fn a_key_that_appears_behind_the_cursor_is_not_lost(place: &Place) {
-    let (bucket, keys, _) = place.paged().await;
+async fn a_key_that_appears_behind_the_cursor_is_not_lost(env: &Env) {
+    let (bucket, keys, _) = env.paged().await;
     let mut listed = bucket.wire().pause(S3Operation::ListObjectsV2);
     let mut fetched = bucket.wire().hooks().pause(Stage::AfterAct, S3Operation::GetObject);
     let behind = async {
@@ -116,7 +116,7 @@ async fn a_key_that_appears_behind_the_cursor_is_not_lost(place: &Place) {
         drop(listed);
     };
     let read = async {
-        let mut source = bucket.source(&[], &State::memory(), None).await?;
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await?;
         read_all(&mut source).await
     };
     let (records, ()) = tokio::join!(read, behind);
@@ -128,13 +128,13 @@ async fn a_key_that_appears_behind_the_cursor_is_not_lost(place: &Place) {
     assert_eq!(changes, ["create a behind", "delete k0001 -", "update k0000 behind"]);
 }
 
-async fn what_changes_on_either_side_of_the_reader_is_not_lost(place: &Place) {
-    let bucket = place.versioned().await;
+async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
+    let bucket = env.versioned().await;
     // More than may wait for the reader: those at the end are fetched only once it goes on.
     let keys = numbered(1100);
     bucket.put_all(&keys, |_| "1".to_owned()).await;
     let one_at_a_time = [("concurrency", "1")];
-    let mut source = bucket.source(&one_at_a_time, &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&one_at_a_time, &SavedState::memory(), None).await.expect("opens");
     let mut records = read_some(&mut source, 2).await.expect("reads");
     bucket.put("a", "behind").await;
     bucket.put("k00000", "behind").await;
@@ -154,16 +154,16 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(place: &Place) {
     assert_eq!(changes, expected);
 }
 
-async fn an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_trouble(place: &Place) {
+async fn an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_trouble(env: &Env) {
     let versioning = Some(Versioning::Enabled);
     let bucket =
-        place.bucket(Conditions { versioning, is_stopped: place.kind() != Kind::Real, ..Conditions::default() }).await;
+        env.bucket(Conditions { versioning, is_stopped: env.kind() != WorldKind::Real, ..Conditions::default() }).await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
     let one_at_a_time = [("concurrency", "1")];
-    let mut source = bucket.source(&one_at_a_time, &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&one_at_a_time, &SavedState::memory(), None).await.expect("opens");
     let changes = async {
         let held = pause.arrived().await;
         bucket.delete("b").await;
@@ -177,8 +177,8 @@ async fn an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_tro
     assert_eq!(summary(&records.expect("reads")), expected);
 }
 
-async fn metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours(place: &Place) {
-    let bucket = place.versioned().await;
+async fn metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours(env: &Env) {
+    let bucket = env.versioned().await;
     let user = [
         ("colour", "blue"),
         ("s3.etag", "forged"),
@@ -191,7 +191,7 @@ async fn metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours(place
         ..ObjectHeaders::default()
     };
     assert!(bucket.try_put("a", "hello", headers).await);
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     let of = |name: &str| records[0].metadata.get(name).map(String::as_str);
     assert_eq!(of("opencdc.collection"), Some(bucket.name()));
@@ -210,20 +210,20 @@ async fn metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours(place
     assert_eq!(of("s3.versionId"), Some(&*version));
 }
 
-async fn an_object_without_content_type_has_none(place: &Place) {
-    let bucket = place.plain().await;
+async fn an_object_without_content_type_has_none(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(records[0].metadata.get("s3.header.contentType"), None);
     assert_eq!(records[0].metadata.get("s3.versionId"), None, "nor a version where none is kept");
 }
 
-async fn an_empty_object_and_a_folder_object_are_objects(place: &Place) {
-    let bucket = place.plain().await;
+async fn an_empty_object_and_a_folder_object_are_objects(env: &Env) {
+    let bucket = env.plain().await;
     bucket.put("empty", "").await;
     bucket.put("folder/", "").await;
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot empty ", "snapshot folder/ "]);
 }
@@ -233,17 +233,17 @@ fn words(count: u32) -> Bytes {
     (0..count).flat_map(u32::to_le_bytes).collect::<Vec<u8>>().into()
 }
 
-async fn a_body_comes_whole_though_its_connection_breaks(place: &Place) {
+async fn a_body_comes_whole_though_its_connection_breaks(env: &Env) {
     // Small ones are drained by the host at once, large ones are streamed.
     for words_count in [3, 100_000, 3_000_000] {
-        let (bucket, body) = (place.plain().await, words(words_count));
+        let (bucket, body) = (env.plain().await, words(words_count));
         bucket.put("body", body.clone()).await;
         let length = body.len() as u64;
         for body_bytes in [0, 1, length / 2, length - 1] {
             let fault = embedded_s3::Fault::Truncate { body_bytes };
             let broken = embedded_s3::Rule::new(S3Operation::GetObject, fault).times(2);
             let broken = bucket.wire().faults().add(broken);
-            let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+            let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
             let records = read_all(&mut source).await.expect("reads");
             assert!(
                 payload(&records[0]).expect("a body") == body,
@@ -255,8 +255,8 @@ async fn a_body_comes_whole_though_its_connection_breaks(place: &Place) {
     }
 }
 
-async fn an_archived_object_is_passed_over_and_counted(place: &Place) {
-    let bucket = place.versioned().await;
+async fn an_archived_object_is_passed_over_and_counted(env: &Env) {
+    let bucket = env.versioned().await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
@@ -268,7 +268,7 @@ async fn an_archived_object_is_passed_over_and_counted(place: &Place) {
         embedded_s3::Rule::new(gets, archived.clone())
     };
     bucket.wire().faults().add(archived("b"));
-    let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records)[..2], ["snapshot a 1", "snapshot c 1"]);
     let skipped = source.progress().await.expect("answers");
@@ -279,13 +279,13 @@ async fn an_archived_object_is_passed_over_and_counted(place: &Place) {
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["update b 1"]);
 }
 
-async fn many_large_bodies_come_whole(place: &Place) {
-    let bucket = place.plain().await;
+async fn many_large_bodies_come_whole(env: &Env) {
+    let bucket = env.plain().await;
     let body = words(500_000);
     for n in 0..8 {
         bucket.put(&format!("k{n}"), body.clone()).await;
     }
-    let mut source = bucket.source(&[], &State::none(), None).await.expect("opens");
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(records.len(), 8);
     assert!(records.iter().all(|record| payload(record).expect("a body") == body));

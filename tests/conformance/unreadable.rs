@@ -2,10 +2,10 @@
 //! delivered, or is passed over, counted and listed.
 
 use bytes::Bytes;
-use embedded_s3::{Fault, Filter, Operation as S3Operation, Rule};
+use embedded_s3::{Fault, Filter, Rule, S3Operation};
 use s3_connector_host::{Error, ErrorKind};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{AnySource, Bucket, Place, Record, State, read_all, summary};
+use s3_connector_tests::world::{AnySource, Bucket, Env, Record, SavedState, read_all, summary};
 
 in_every_world! {
     an_unreadable_object_stops_the_source_behind_all_before_it,
@@ -33,8 +33,8 @@ fn reasons() -> [(Fault, ErrorKind, &'static str); 4] {
     ]
 }
 
-async fn four(place: &Place) -> Bucket {
-    let bucket = place.versioned().await;
+async fn four(env: &Env) -> Bucket {
+    let bucket = env.versioned().await;
     for key in ["a", "b", "m", "z"] {
         bucket.put(key, "1").await;
     }
@@ -57,11 +57,11 @@ async fn until_stopped(source: &mut AnySource) -> (Vec<String>, Error) {
     }
 }
 
-async fn an_unreadable_object_stops_the_source_behind_all_before_it(place: &Place) {
+async fn an_unreadable_object_stops_the_source_behind_all_before_it(env: &Env) {
     for (fault, kind, says) in reasons() {
-        let bucket = four(place).await;
+        let bucket = four(env).await;
         refuse(&bucket, &fault);
-        let state = State::memory();
+        let state = SavedState::memory();
         let mut source = bucket.source(&[], &state, None).await.expect("opens");
         let (records, error) = until_stopped(&mut source).await;
         assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
@@ -71,17 +71,17 @@ async fn an_unreadable_object_stops_the_source_behind_all_before_it(place: &Plac
         }
         // Once it may be read, what is left comes, and nothing comes again.
         bucket.wire().faults().clear();
-        let mut source = bucket.source(&[], &State::memory(), None).await;
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await;
         let source = source.as_mut().expect("opens");
         assert_eq!(read_all(source).await.expect("reads").len(), 4);
     }
 }
 
-async fn unreadable_objects_are_skipped_counted_and_listed(place: &Place) {
+async fn unreadable_objects_are_skipped_counted_and_listed(env: &Env) {
     for (fault, _, says) in reasons() {
-        let bucket = four(place).await;
+        let bucket = four(env).await;
         refuse(&bucket, &fault);
-        let mut source = bucket.source(&[SKIP], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[SKIP], &SavedState::memory(), None).await.expect("opens");
         let records = summary(&read_all(&mut source).await.expect("goes on"));
         assert_eq!(records, ["snapshot a 1", "snapshot b 1", "snapshot z 1"]);
         let progress = source.progress().await.expect("answers");
@@ -92,9 +92,9 @@ async fn unreadable_objects_are_skipped_counted_and_listed(place: &Place) {
     }
 }
 
-async fn an_unreadable_change_stops_or_is_skipped(place: &Place) {
-    let bucket = four(place).await;
-    let state = State::memory();
+async fn an_unreadable_change_stops_or_is_skipped(env: &Env) {
+    let bucket = four(env).await;
+    let state = SavedState::memory();
     let mut source = bucket.source(&[], &state, None).await.expect("opens");
     let last = read_all(&mut source).await.expect("reads").pop();
     refuse(&bucket, &Fault::access_denied());
@@ -114,11 +114,11 @@ async fn an_unreadable_change_stops_or_is_skipped(place: &Place) {
     assert_eq!(progress.skipped.objects()[0].key, "m");
 }
 
-async fn an_archived_object_is_always_skipped(place: &Place) {
+async fn an_archived_object_is_always_skipped(env: &Env) {
     for settings in [&[][..], &[SKIP]] {
-        let bucket = four(place).await;
+        let bucket = four(env).await;
         refuse(&bucket, &Fault::archived());
-        let mut source = bucket.source(settings, &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(settings, &SavedState::memory(), None).await.expect("opens");
         let records = summary(&read_all(&mut source).await.expect("goes on"));
         assert_eq!(records, ["snapshot a 1", "snapshot b 1", "snapshot z 1"]);
         let progress = source.progress().await.expect("answers");
@@ -129,20 +129,20 @@ async fn an_archived_object_is_always_skipped(place: &Place) {
     }
 }
 
-async fn an_object_larger_than_wanted_is_unreadable_and_not_asked_for(place: &Place) {
-    let bucket = place.versioned().await;
+async fn an_object_larger_than_wanted_is_unreadable_and_not_asked_for(env: &Env) {
+    let bucket = env.versioned().await;
     for (key, bytes) in [("a", 1024), ("m", 1025), ("z", 0)] {
         bucket.put(key, Bytes::from(vec![7; bytes])).await;
     }
     let limit = ("objectBytes", "1KiB");
-    let mut source = bucket.source(&[limit], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[limit], &SavedState::memory(), None).await.expect("opens");
     let (records, error) = until_stopped(&mut source).await;
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for part in ["object `m`", "1025 bytes", "`objectBytes`"] {
         assert!(error.message().contains(part), "{error}");
     }
-    let mut source = bucket.source(&[limit, SKIP], &State::memory(), None).await.expect("opens");
+    let mut source = bucket.source(&[limit, SKIP], &SavedState::memory(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("goes on").len(), 2);
     let progress = source.progress().await.expect("answers");
     assert_eq!(progress.skipped.objects()[0].key, "m");
@@ -151,7 +151,7 @@ async fn an_object_larger_than_wanted_is_unreadable_and_not_asked_for(place: &Pl
     assert!(!requests.iter().any(|request| is_of_m(&request.key)));
 }
 
-async fn what_is_no_object_of_the_store_is_never_skipped(place: &Place) {
+async fn what_is_no_object_of_the_store_is_never_skipped(env: &Env) {
     for (fault, kind) in [
         // The keys, not the object.
         (Fault::answer(403, "InvalidAccessKeyId", "Who?"), ErrorKind::Denied),
@@ -159,9 +159,9 @@ async fn what_is_no_object_of_the_store_is_never_skipped(place: &Place) {
         // The store, not the object.
         (Fault::answer(501, "NotImplemented", "No."), ErrorKind::Invalid),
     ] {
-        let bucket = four(place).await;
+        let bucket = four(env).await;
         refuse(&bucket, &fault);
-        let mut source = bucket.source(&[SKIP], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[SKIP], &SavedState::memory(), None).await.expect("opens");
         let (records, error) = until_stopped(&mut source).await;
         assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
         assert_eq!(error.kind(), kind, "{error}");
@@ -170,7 +170,7 @@ async fn what_is_no_object_of_the_store_is_never_skipped(place: &Place) {
     }
 }
 
-async fn an_object_that_is_shown_but_never_given_is_never_skipped(place: &Place) {
+async fn an_object_that_is_shown_but_never_given_is_never_skipped(env: &Env) {
     for (fault, says) in [
         (Fault::proxy_page(404), "a listing shows it"),
         (Fault::empty(), "0 bytes where 1 were listed"),
@@ -179,11 +179,11 @@ async fn an_object_that_is_shown_but_never_given_is_never_skipped(place: &Place)
         (Fault::proxy_page(403), "a listing shows it"),
         (Fault::foreign(204, &[], Bytes::new()), "its status is 204"),
     ] {
-        let bucket = four(place).await;
+        let bucket = four(env).await;
         refuse(&bucket, &fault);
         // It is no property of the object: passed over, it would be lost once the proxy is gone.
         for settings in [&[][..], &[SKIP]] {
-            let mut source = bucket.source(settings, &State::memory(), None).await.expect("opens");
+            let mut source = bucket.source(settings, &SavedState::memory(), None).await.expect("opens");
             let (records, error) = until_stopped(&mut source).await;
             assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
             // It may pass, so that whoever runs the source may try again.

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{Fault, Operation as S3Operation, Rule};
+use embedded_s3::{Fault, Rule, S3Operation};
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{ErrorKind, Result};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{AnyDestination, Bucket, Data, Place, Record, acked, flush};
+use s3_connector_tests::world::{AnyDestination, Bucket, Data, Env, Record, acked, flush};
 
 in_every_world! {
     every_ack_is_of_a_record_that_is_stored,
@@ -62,8 +62,8 @@ async fn send(destination: &mut AnyDestination, records: &[Record]) -> Result<Ve
     Ok(acked(&acks))
 }
 
-async fn every_ack_is_of_a_record_that_is_stored(place: &Place) {
-    let bucket = place.plain().await;
+async fn every_ack_is_of_a_record_that_is_stored(env: &Env) {
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&settings("3")).await.expect("opens");
     let records = numbered(20);
     let mut answered = Vec::new();
@@ -84,8 +84,8 @@ async fn every_ack_is_of_a_record_that_is_stored(place: &Place) {
     assert_eq!(stored(&bucket).await, positions(&records));
 }
 
-async fn an_ack_waits_for_its_object(place: &Place) {
-    let bucket = place.plain().await;
+async fn an_ack_waits_for_its_object(env: &Env) {
+    let bucket = env.plain().await;
     let mut pause = bucket.wire().pause(S3Operation::PutObject);
     let mut destination = bucket.destination(&settings("2")).await.expect("opens");
     let records = numbered(2);
@@ -103,14 +103,14 @@ async fn an_ack_waits_for_its_object(place: &Place) {
     assert_eq!(stored(&bucket).await, positions(&records));
 }
 
-async fn acks_are_in_order_whichever_upload_ends_first(place: &Place) {
+async fn acks_are_in_order_whichever_upload_ends_first(env: &Env) {
     let records = numbered(3);
     // What the first record's object is called.
-    let bucket = place.plain().await;
+    let bucket = env.plain().await;
     let mut destination = bucket.destination(&settings("1")).await.expect("opens");
     send(&mut destination, &records[..1]).await.expect("stores");
     let first = bucket.keys().await.remove(0);
-    let bucket = place.plain().await;
+    let bucket = env.plain().await;
     let mut pause = bucket.wire().pause(S3Operation::PutObject);
     let mut destination = bucket.destination(&settings("1")).await.expect("opens");
     let early = destination.write(&records).await.expect("takes them");
@@ -137,8 +137,8 @@ async fn acks_are_in_order_whichever_upload_ends_first(place: &Place) {
     assert_eq!(acked(&acks), positions(&records));
 }
 
-async fn an_outage_acks_nothing_and_loses_nothing(place: &Place) {
-    let bucket = place.plain().await;
+async fn an_outage_acks_nothing_and_loses_nothing(env: &Env) {
+    let bucket = env.plain().await;
     // Asked to come back at once, so that patience ends soon.
     let outage = Fault::slow_down(Some(0));
     let faults = bucket.wire().faults();
@@ -167,8 +167,8 @@ async fn an_outage_acks_nothing_and_loses_nothing(place: &Place) {
     assert_eq!(stored(&bucket).await, positions(&records), "each once");
 }
 
-async fn an_error_in_an_answer_of_200_is_one(place: &Place) {
-    let bucket = place.plain().await;
+async fn an_error_in_an_answer_of_200_is_one(env: &Env) {
+    let bucket = env.plain().await;
     let fault = Fault::error_in_ok("AccessDenied", "Access Denied");
     bucket.wire().faults().add(Rule::new(S3Operation::PutObject, fault));
     let mut destination = bucket.destination(&settings("1")).await.expect("opens");
@@ -178,11 +178,11 @@ async fn an_error_in_an_answer_of_200_is_one(place: &Place) {
     assert!(bucket.keys().await.is_empty());
 }
 
-async fn a_lost_race_against_ourselves_is_won(place: &Place) {
+async fn a_lost_race_against_ourselves_is_won(env: &Env) {
     // A store may say in a 200 that the condition does not hold, and it is our own object that is in the way.
     let precondition = || Fault::error_in_ok("PreconditionFailed", "It did not hold.");
     for fault in [precondition(), Fault::conflict()] {
-        let bucket = place.versioned().await;
+        let bucket = env.versioned().await;
         let rule = Rule::new(S3Operation::PutObject, fault.clone());
         bucket.wire().faults().add(rule.times(1).acting());
         let mut destination = bucket.destination(&settings("2")).await.expect("opens");

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use embedded_s3::{Clock, ConditionalWrites, Filter, Operation, Options, Versioning};
+use embedded_s3::{Clock, ConditionalWrites, Filter, Options, S3Operation, Versioning};
 use s3_connector_tests::process::{Ended, Invocation};
 use serde_json::Value;
 
-use crate::site::{LAKE, PHOTOS, Site};
+use crate::sandbox::{LAKE, PHOTOS, Sandbox};
 
 const SOURCE: &[&str] = &["check", "--set", "aws.bucket=photos"];
 const DESTINATION: &[&str] =
@@ -46,9 +46,9 @@ fn all_ok(names: &[&str]) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn a_source_that_can_run_passes_every_step() {
-    let site = Site::new().await;
-    site.fill(2);
-    let report = report(site.command(SOURCE), 0).await;
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(2);
+    let report = report(sandbox.command(SOURCE), 0).await;
     let steps = [
         "component",
         "settings",
@@ -87,9 +87,9 @@ async fn a_source_that_can_run_passes_every_step() {
 
 #[tokio::test]
 async fn a_bucket_without_objects_is_not_waited_for() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let started = Instant::now();
-    let report = report(site.command(SOURCE), 0).await;
+    let report = report(sandbox.command(SOURCE), 0).await;
     assert_eq!(field(&report, "read", "found"), "nothing to read yet");
     // As long as a step may take.
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -97,8 +97,8 @@ async fn a_bucket_without_objects_is_not_waited_for() {
 
 #[tokio::test]
 async fn a_destination_that_can_run_passes_every_step_and_nothing_is_left() {
-    let site = Site::new().await;
-    let report = report(site.command(DESTINATION), 0).await;
+    let sandbox = Sandbox::new().await;
+    let report = report(sandbox.command(DESTINATION), 0).await;
     let steps = [
         "component",
         "settings",
@@ -117,7 +117,7 @@ async fn a_destination_that_can_run_passes_every_step_and_nothing_is_left() {
         "open",
     ];
     assert_eq!(statuses(&report), all_ok(&steps), "{report:#}");
-    let store = site.server.store();
+    let store = sandbox.server.store();
     assert!(store.versions(LAKE).unwrap().is_empty(), "no marker either");
     assert!(store.uploads(LAKE).unwrap().is_empty());
     assert!(field(&report, "conditional", "found").contains("honoured"));
@@ -125,19 +125,19 @@ async fn a_destination_that_can_run_passes_every_step_and_nothing_is_left() {
 
 #[tokio::test]
 async fn a_bucket_without_versions_is_checked_and_left_as_it_was_too() {
-    let site = Site::new().await;
-    let store = site.server.store();
+    let sandbox = Sandbox::new().await;
+    let store = sandbox.server.store();
     for bucket in ["plain", "suspended"] {
         store.create_bucket(bucket).unwrap();
         let set = |name: &str| ["--set".to_owned(), format!("aws.bucket={name}")];
         if bucket == "suspended" {
             store.set_versioning(bucket, Versioning::Suspended).unwrap();
         }
-        let source = site.command(&["check"]).args(&set(bucket));
+        let source = sandbox.command(&["check"]).args(&set(bucket));
         let seen = report(source, 0).await;
         assert_eq!(field(&seen, "versioning", "status"), "warning");
         assert!(field(&seen, "versioning", "advice").contains("switch versioning on"));
-        let destination = site.command(&["check", "--destination", "--set", "format=parquet"]);
+        let destination = sandbox.command(&["check", "--destination", "--set", "format=parquet"]);
         let seen = report(destination.args(&set(bucket)), 0).await;
         assert_eq!(field(&seen, "remove", "status"), "ok");
         assert!(store.list(bucket, "").unwrap().is_empty(), "{bucket}");
@@ -146,10 +146,10 @@ async fn a_bucket_without_versions_is_checked_and_left_as_it_was_too() {
 
 /// What one missing permission leads to: in a destination's check or a source's, what is denied, the step that tells,
 /// its status, words of its advice, and the exit code.
-type Denied = (bool, Operation, &'static str, &'static str, &'static str, i32);
+type Denied = (bool, S3Operation, &'static str, &'static str, &'static str, i32);
 
 const DENIED: &[Denied] = {
-    use Operation as Op;
+    use S3Operation as Op;
     &[
         (false, Op::HeadBucket, "bucket", "ok", "", 0),
         (false, Op::ListObjectsV2, "list", "failed", "s3:ListBucket", 1),
@@ -169,13 +169,13 @@ const DENIED: &[Denied] = {
 
 #[tokio::test]
 async fn each_permission_that_is_missing_is_told_with_what_to_allow() {
-    let site = Site::new().await;
-    site.fill(2);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(2);
     for (is_destination, operation, step, status, advice, code) in DENIED {
-        site.server.access().deny(*operation);
+        sandbox.server.access().deny(*operation);
         let command = if *is_destination { DESTINATION } else { SOURCE };
-        let report = report(site.command(command), *code).await;
-        site.server.access().allow_all();
+        let report = report(sandbox.command(command), *code).await;
+        sandbox.server.access().allow_all();
         let found = field(&report, step, "status");
         assert_eq!(found, *status, "{operation}: {report:#}");
         let found = field(&report, step, "advice");
@@ -185,10 +185,10 @@ async fn each_permission_that_is_missing_is_told_with_what_to_allow() {
 
 #[tokio::test]
 async fn an_object_that_cannot_be_removed_stays_once_and_is_named() {
-    let site = Site::new().await;
-    site.server.access().deny(Operation::DeleteObject);
+    let sandbox = Sandbox::new().await;
+    sandbox.server.access().deny(S3Operation::DeleteObject);
     for _ in 0..3 {
-        let report = report(site.command(DESTINATION), 0).await;
+        let report = report(sandbox.command(DESTINATION), 0).await;
         assert_eq!(field(&report, "put", "status"), "ok");
         assert_eq!(field(&report, "conditional", "status"), "ok");
         assert_eq!(field(&report, "remove", "status"), "warning");
@@ -196,21 +196,21 @@ async fn an_object_that_cannot_be_removed_stays_once_and_is_named() {
         let advice = field(&report, "remove", "advice");
         let by_hand = format!("aws s3api delete-object --bucket {LAKE} --key '{PROBE}' --version-id '");
         assert!(advice.contains(&by_hand) || advice.contains(&format!("aws s3 rm 's3://{LAKE}/{PROBE}'")), "{advice}");
-        assert_eq!(site.server.store().versions(LAKE).unwrap().len(), 1);
+        assert_eq!(sandbox.server.store().versions(LAKE).unwrap().len(), 1);
     }
-    site.server.access().allow_all();
-    let report = report(site.command(DESTINATION), 0).await;
+    sandbox.server.access().allow_all();
+    let report = report(sandbox.command(DESTINATION), 0).await;
     assert_eq!(field(&report, "remove", "status"), "ok");
-    assert!(site.server.store().list(LAKE, "").unwrap().is_empty());
+    assert!(sandbox.server.store().list(LAKE, "").unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn somebody_elses_object_under_the_name_is_left_as_it_is() {
     for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
-        let site = Site::with(Options { conditional_writes, ..Options::default() }).await;
-        let store = site.server.store();
+        let sandbox = Sandbox::with(Options { conditional_writes, ..Options::default() }).await;
+        let store = sandbox.server.store();
         store.put(LAKE, PROBE, "a stranger's").unwrap();
-        let report = report(site.command(DESTINATION), 0).await;
+        let report = report(sandbox.command(DESTINATION), 0).await;
         assert_eq!(field(&report, "remove", "status"), "skipped");
         assert_eq!(store.versions(LAKE).unwrap().len(), 1);
         assert_eq!(store.get(LAKE, PROBE).unwrap().body, "a stranger's");
@@ -219,22 +219,22 @@ async fn somebody_elses_object_under_the_name_is_left_as_it_is() {
 
 #[tokio::test]
 async fn nothing_is_written_where_that_is_forbidden() {
-    let site = Site::new().await;
-    let report = report(site.command(DESTINATION).args(&["--read-only"]), 0).await;
+    let sandbox = Sandbox::new().await;
+    let report = report(sandbox.command(DESTINATION).args(&["--read-only"]), 0).await;
     for step in ["put", "conditional", "get", "remove"] {
         assert_eq!(field(&report, step, "status"), "skipped");
     }
     assert_eq!(field(&report, "open", "status"), "ok");
-    let writes = |operation| !matches!(operation, Operation::HeadBucket | Operation::ListObjectsV2);
-    let written = site.server.requests();
+    let writes = |operation| !matches!(operation, S3Operation::HeadBucket | S3Operation::ListObjectsV2);
+    let written = sandbox.server.requests();
     assert!(!written.iter().any(|request| writes(request.operation)), "{written:?}");
 }
 
 #[tokio::test]
 async fn what_a_store_cannot_do_is_told() {
-    let site = Site::with(Options { versions_api: false, uploads_api: false, ..Options::default() }).await;
-    site.fill(1);
-    let seen = report(site.command(SOURCE), 0).await;
+    let sandbox = Sandbox::with(Options { versions_api: false, uploads_api: false, ..Options::default() }).await;
+    sandbox.fill(1);
+    let seen = report(sandbox.command(SOURCE), 0).await;
     assert_eq!(field(&seen, "versions", "status"), "warning");
     assert!(field(&seen, "versions", "advice").contains("deletes are not seen"));
     assert_eq!(field(&seen, "uploads", "status"), "warning");
@@ -242,23 +242,23 @@ async fn what_a_store_cannot_do_is_told() {
 
     for (conditional_writes, word) in [(ConditionalWrites::Refused, "refuses"), (ConditionalWrites::Ignored, "ignores")]
     {
-        let site = Site::with(Options { conditional_writes, ..Options::default() }).await;
-        let seen = report(site.command(DESTINATION), 0).await;
+        let sandbox = Sandbox::with(Options { conditional_writes, ..Options::default() }).await;
+        let seen = report(sandbox.command(DESTINATION), 0).await;
         assert_eq!(field(&seen, "put", "status"), "ok", "{seen:#}");
         assert_eq!(field(&seen, "conditional", "status"), "warning");
         assert!(field(&seen, "conditional", "found").contains(word), "{seen:#}");
-        assert!(site.server.store().versions(LAKE).unwrap().is_empty());
+        assert!(sandbox.server.store().versions(LAKE).unwrap().is_empty());
     }
 }
 
 #[tokio::test]
 async fn a_wrong_region_is_told_with_the_right_one() {
-    let site = Site::with(Options { region: Some("eu-west-1".to_owned()), ..Options::default() }).await;
+    let sandbox = Sandbox::with(Options { region: Some("eu-west-1".to_owned()), ..Options::default() }).await;
     for command in [SOURCE, DESTINATION] {
-        let wrong = report(site.command(command), 1).await;
+        let wrong = report(sandbox.command(command), 1).await;
         assert_eq!(field(&wrong, "region", "status"), "failed");
         assert!(field(&wrong, "region", "advice").contains("set aws.region to `eu-west-1`"));
-        let right = site.command(command).set("aws.region", "eu-west-1");
+        let right = sandbox.command(command).set("aws.region", "eu-west-1");
         assert_eq!(field(&report(right, 0).await, "region", "status"), "ok");
     }
 }
@@ -268,10 +268,10 @@ async fn a_wrong_clock_is_told_and_no_obstacle() {
     let minutes = |n: u64| Duration::from_secs(60 * n);
     let now = SystemTime::now();
     for (theirs, word) in [(now + minutes(20), "behind"), (now - minutes(20), "ahead of")] {
-        let site = Site::with(Options { clock: Clock::manual(theirs), ..Options::default() }).await;
-        site.fill(1);
+        let sandbox = Sandbox::with(Options { clock: Clock::manual(theirs), ..Options::default() }).await;
+        sandbox.fill(1);
         for command in [SOURCE, DESTINATION] {
-            let seen = report(site.command(command), 0).await;
+            let seen = report(sandbox.command(command), 0).await;
             assert_eq!(field(&seen, "clock", "status"), "warning");
             assert!(field(&seen, "clock", "found").contains(word), "{seen:#}");
             assert!(field(&seen, "clock", "advice").contains("NTP"));
@@ -293,21 +293,21 @@ fn failure(ended: &Ended) -> (String, String) {
 
 #[tokio::test]
 async fn the_first_thing_in_the_way_is_told_with_what_to_do() {
-    let site = Site::new().await;
-    let port = site.server.endpoint().rsplit(':').next().unwrap().to_owned();
-    let at = |endpoint: &str| site.command(SOURCE).env("AWS_ENDPOINT_URL_S3", endpoint);
-    let gone = Site::new().await.server.endpoint();
+    let sandbox = Sandbox::new().await;
+    let port = sandbox.server.endpoint().rsplit(':').next().unwrap().to_owned();
+    let at = |endpoint: &str| sandbox.command(SOURCE).env("AWS_ENDPOINT_URL_S3", endpoint);
+    let gone = Sandbox::new().await.server.endpoint();
     let cases = [
         (at("http://nowhere.invalid"), "name", "-> look at aws.endpoint"),
         (at(&gone), "connection", "-> look at the port"),
         (at(&format!("https://127.0.0.1:{port}")), "tls", "-> if the store speaks no TLS"),
-        (site.command(SOURCE).env("AWS_ACCESS_KEY_ID", ""), "credentials", "-> set AWS_ACCESS_KEY_ID"),
+        (sandbox.command(SOURCE).env("AWS_ACCESS_KEY_ID", ""), "credentials", "-> set AWS_ACCESS_KEY_ID"),
         (
-            site.command(SOURCE).secret_key("wrong-secret-of-a-check"),
+            sandbox.command(SOURCE).secret_key("wrong-secret-of-a-check"),
             "bucket",
             "-> look whether these are the right keys",
         ),
-        (site.command(&["check", "--set", "aws.bucket=nowhere"]), "bucket", "-> create it"),
+        (sandbox.command(&["check", "--set", "aws.bucket=nowhere"]), "bucket", "-> create it"),
     ];
     for (invocation, step, advice) in cases {
         let ended = invocation.run().await.with_code(1);
@@ -316,31 +316,31 @@ async fn the_first_thing_in_the_way_is_told_with_what_to_do() {
         assert!(text.contains(advice), "{text}");
         assert_eq!(ended.stderr, "");
     }
-    let wrong = site.command(&["check", "--set", "aws.bukcet=x"]).run().await;
+    let wrong = sandbox.command(&["check", "--set", "aws.bukcet=x"]).run().await;
     let (failed, text) = failure(&wrong.with_code(2));
     assert_eq!(failed, "settings");
     assert!(text.contains("did you mean `aws.bucket`"), "{text}");
-    let component = site.file("no.wasm", "not a component");
-    let wrong = site.command(SOURCE).args(&["--component", &component]).run().await;
+    let component = sandbox.file("no.wasm", "not a component");
+    let wrong = sandbox.command(SOURCE).args(&["--component", &component]).run().await;
     assert!(wrong.with_code(1).printed().starts_with("failed   component"));
 }
 
 #[tokio::test]
 async fn a_denied_object_is_found_before_a_pipeline_finds_it() {
-    let site = Site::new().await;
-    site.fill(3);
-    site.server.access().deny(Filter::from(Operation::GetObject).key("0000"));
-    let seen = report(site.command(SOURCE), 1).await;
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    sandbox.server.access().deny(Filter::from(S3Operation::GetObject).key("0000"));
+    let seen = report(sandbox.command(SOURCE), 1).await;
     assert_eq!(field(&seen, "get", "status"), "failed");
     assert_eq!(field(&seen, "read", "status"), "failed");
     assert!(field(&seen, "read", "found").contains("object `0000`"));
-    assert_eq!(site.server.store().objects(PHOTOS).unwrap().len(), 3);
+    assert_eq!(sandbox.server.store().objects(PHOTOS).unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn both_ends_of_a_pipeline_file_are_checked() {
-    let site = Site::new().await;
-    site.fill(1);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(1);
     let yaml = "\
 version: 2.2
 pipelines:
@@ -353,8 +353,8 @@ pipelines:
       - {id: from, type: source, plugin: s3, settings: {aws.bucket: nowhere}}
       - {id: to, type: destination, plugin: file, settings: {path: out.jsonl}}
 ";
-    let file = site.file("pipelines.yaml", yaml);
-    let check = || site.command(&["check", &file]);
+    let file = sandbox.file("pipelines.yaml", yaml);
+    let check = || sandbox.command(&["check", &file]);
     let ended = check().args(&["--json"]).run().await.with_code(1);
     let seen: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(seen["ok"], false);
@@ -367,22 +367,22 @@ pipelines:
     assert_eq!(is_ok, [true, true, false]);
     let text = check().run().await.with_code(1).printed();
     assert!(text.contains("pipeline `copy`, connector `out`\nok "), "{text}");
-    assert!(!site.path("out.jsonl").exists(), "nothing is run");
+    assert!(!sandbox.path("out.jsonl").exists(), "nothing is run");
 
-    let wrong = site.file("wrong.yaml", yaml.replace("format: json", "format: jsom"));
-    let _ = site.command(&["check", &wrong]).run().await.with_code(2);
-    let both = site.command(&["check", &file, "--set", "aws.bucket=photos"]);
+    let wrong = sandbox.file("wrong.yaml", yaml.replace("format: json", "format: jsom"));
+    let _ = sandbox.command(&["check", &wrong]).run().await.with_code(2);
+    let both = sandbox.command(&["check", &file, "--set", "aws.bucket=photos"]);
     let _ = both.run().await.with_code(2).saying(&["--set"]);
 }
 
 #[tokio::test]
 async fn a_store_that_never_answers_is_given_up_after_ten_seconds() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     // Connections are made by the system; nobody ever takes one.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let started = Instant::now();
-    let ended = site.command(SOURCE).env("AWS_ENDPOINT_URL_S3", &endpoint).run().await.with_code(1);
+    let ended = sandbox.command(SOURCE).env("AWS_ENDPOINT_URL_S3", &endpoint).run().await.with_code(1);
     let took = started.elapsed();
     assert!((10..25).contains(&took.as_secs()), "{took:?}");
     let (failed, text) = failure(&ended);

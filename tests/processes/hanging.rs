@@ -6,7 +6,7 @@ use std::time::Duration;
 use s3_connector_tests::hostile;
 use s3_connector_tests::process::{Invocation, Running, Signal};
 
-use crate::site::{PHOTOS, Site};
+use crate::sandbox::{PHOTOS, Sandbox};
 
 /// The grace that the tests leave, and how long the end may take on a machine that is busy with other tests. It is a
 /// fraction of what a component takes that is stopped by its time for computing.
@@ -14,9 +14,10 @@ const GRACE: &str = "200ms";
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// A command on the component that attacks.
-fn hostile(site: &Site, command: &str, grace: &str, settings: &[(&str, &str)]) -> Invocation {
+fn hostile(sandbox: &Sandbox, command: &str, grace: &str, settings: &[(&str, &str)]) -> Invocation {
     let component = hostile::file("plain").display().to_string();
-    let mut hostile = site.command(&[command, "--component", &component, "--grace", grace]).set("aws.bucket", PHOTOS);
+    let mut hostile =
+        sandbox.command(&[command, "--component", &component, "--grace", grace]).set("aws.bucket", PHOTOS);
     for (name, value) in settings {
         hostile = hostile.set(name, value);
     }
@@ -37,9 +38,9 @@ async fn ended(mut running: Running) -> Option<i32> {
 #[tokio::test]
 async fn a_call_that_never_returns_ends_with_the_grace() {
     for call in ["open", "read", "progress"] {
-        let site = Site::new().await;
+        let sandbox = Sandbox::new().await;
         let attack = [("attack", "hang"), ("at", call)];
-        let mut running = hostile(&site, "source", GRACE, &attack).start();
+        let mut running = hostile(&sandbox, "source", GRACE, &attack).start();
         running.says("it hangs").await;
         running.signal(Signal::Terminate).await;
         let code = ended(running).await;
@@ -52,9 +53,9 @@ async fn a_teardown_that_never_returns_ends_with_the_grace() {
     let after_all = ("attack.configure", "settings");
     let after_failure = ("attack.open", "fail");
     for (command, first) in [("source", after_all), ("source", after_failure), ("destination", after_failure)] {
-        let site = Site::new().await;
+        let sandbox = Sandbox::new().await;
         let attack = [first, ("attack.teardown", "hang"), ("text", "it fails to open")];
-        let invocation = hostile(&site, command, GRACE, &attack);
+        let invocation = hostile(&sandbox, command, GRACE, &attack);
         let mut running = match command {
             "source" => invocation.args(&["--until-caught-up"]).start(),
             _ => invocation.start(),
@@ -70,9 +71,9 @@ async fn a_teardown_that_never_returns_ends_with_the_grace() {
 async fn a_component_that_keeps_the_only_worker_busy_ends_with_the_grace() {
     for attack in ["spin", "fill", "busy"] {
         for at in ["open", "read"] {
-            let site = Site::new().await;
+            let sandbox = Sandbox::new().await;
             let settings = [("attack", attack), ("at", at)];
-            let mut running = hostile(&site, "source", GRACE, &settings).env("TOKIO_WORKER_THREADS", "1").start();
+            let mut running = hostile(&sandbox, "source", GRACE, &settings).env("TOKIO_WORKER_THREADS", "1").start();
             running.says("it computes").await;
             running.signal(Signal::Terminate).await;
             let code = ended(running).await;
@@ -83,9 +84,9 @@ async fn a_component_that_keeps_the_only_worker_busy_ends_with_the_grace() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_component_that_keeps_the_only_worker_busy() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let settings = [("attack", "busy"), ("at", "read")];
-    let mut running = hostile(&site, "source", "1h", &settings).env("TOKIO_WORKER_THREADS", "1").start();
+    let mut running = hostile(&sandbox, "source", "1h", &settings).env("TOKIO_WORKER_THREADS", "1").start();
     running.says("it computes").await;
     running.signal(Signal::Terminate).await;
     // Two that arrive together are one to a process.
@@ -97,13 +98,13 @@ async fn a_second_signal_ends_a_component_that_keeps_the_only_worker_busy() {
 
 #[tokio::test]
 async fn few_descriptors_are_raised_to_what_the_system_permits() {
-    let site = Site::new().await;
-    site.fill(300);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(300);
     let script = "ulimit -S -n 40 && exec s3-connector source --state ./state --until-caught-up \
                   --set aws.bucket=photos --set concurrency=256";
     // They are all asked for at once, over as many connections.
-    let mut pause = site.server.pause(embedded_s3::Operation::GetObject);
-    let mut source = Invocation::script(script).at(&site.server).within(&site.path("")).start();
+    let mut pause = sandbox.server.pause(embedded_s3::S3Operation::GetObject);
+    let mut source = Invocation::script(script).at(&sandbox.server).within(&sandbox.path("")).start();
     let mut held = Vec::new();
     while held.len() < 100 {
         held.push(pause.arrived().await);
@@ -115,9 +116,9 @@ async fn few_descriptors_are_raised_to_what_the_system_permits() {
 
 #[tokio::test]
 async fn a_flood_of_lines_is_dropped_and_counted_and_none_is_forged() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let flood = [("attack", "flood"), ("count", "100000"), ("bytes", "5000")];
-    let ended = hostile(&site, "source", GRACE, &flood)
+    let ended = hostile(&sandbox, "source", GRACE, &flood)
         .args(&["--until-caught-up"])
         .run()
         .await
@@ -136,9 +137,9 @@ async fn a_flood_of_lines_is_dropped_and_counted_and_none_is_forged() {
 
 #[tokio::test]
 async fn refused_requests_are_logged_as_few_times_and_counted() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let refused = [("attack", "ask"), ("count", "5000"), ("request.path", "/elsewhere/key")];
-    let ended = hostile(&site, "source", GRACE, &refused)
+    let ended = hostile(&sandbox, "source", GRACE, &refused)
         .args(&["--until-caught-up"])
         .run()
         .await
@@ -149,10 +150,11 @@ async fn refused_requests_are_logged_as_few_times_and_counted() {
 
 #[tokio::test]
 async fn quiet_holds_what_a_component_says_below_an_error() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     for (level, is_seen) in [("warn", false), ("error", true)] {
         let lines = [("attack", "flood"), ("count", "1000"), ("bytes", "1"), ("level", level)];
-        let ended = hostile(&site, "source", GRACE, &lines).args(&["--until-caught-up", "--quiet"]).run().await.well();
+        let ended =
+            hostile(&sandbox, "source", GRACE, &lines).args(&["--until-caught-up", "--quiet"]).run().await.well();
         assert_eq!(ended.stderr.contains("line 0"), is_seen, "{}", ended.stderr);
     }
 }

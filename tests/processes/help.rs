@@ -2,7 +2,7 @@
 
 use s3_connector_tests::process::Invocation;
 
-use crate::site::{Site, encode_lines, records};
+use crate::sandbox::{Sandbox, encode_lines, records};
 
 const COMMANDS: [&str; 6] = ["", "source", "destination", "run", "check", "spec"];
 
@@ -81,12 +81,12 @@ async fn every_example_that_comes_to_an_end_works_as_pasted() {
             if !ends || is_elsewhere || (example.contains("jq ") && !has_jq) {
                 continue;
             }
-            let site = Site::new().await;
-            site.fill(3);
-            let _ = site.file("photos.jsonl", encode_lines(&records(0..3)));
-            let _ = site.file("photos.yaml", pipeline_of_help().await);
-            let script = Invocation::script(&example).at(&site.server);
-            let folder = site.path(".");
+            let sandbox = Sandbox::new().await;
+            sandbox.fill(3);
+            let _ = sandbox.file("photos.jsonl", encode_lines(&records(0..3)));
+            let _ = sandbox.file("photos.yaml", pipeline_of_help().await);
+            let script = Invocation::script(&example).at(&sandbox.server);
+            let folder = sandbox.path(".");
             let ended = script.within(&folder).run().await.well();
             assert!(!ended.stderr.contains("error"), "{example}: {}", ended.stderr);
             count += 1;
@@ -106,9 +106,9 @@ async fn pipeline_of_help() -> String {
 
 #[tokio::test]
 async fn the_pipeline_in_the_help_runs_as_it_stands_there() {
-    let site = Site::new().await;
-    site.fill(3);
-    let file = site.file("photos.yaml", pipeline_of_help().await);
-    let ended = site.command(&["run", "--until-caught-up", &file]).run().await.well();
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let file = sandbox.file("photos.yaml", pipeline_of_help().await);
+    let ended = sandbox.command(&["run", "--until-caught-up", &file]).run().await.well();
     let _ = ended.saying(&["3 records were stored"]);
 }

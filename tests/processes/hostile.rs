@@ -1,10 +1,10 @@
 //! What reaches a terminal: nothing that it would obey, and no key, whatever a component, a store or a file says.
 
-use embedded_s3::{ACCESS_KEY, Fault, Operation, Rule};
+use embedded_s3::{ACCESS_KEY, Fault, Rule, S3Operation};
 use s3_connector_tests::hostile;
 use s3_connector_tests::process::{Ended, Invocation};
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// What a terminal would obey. NUL can't stand in an argument; the component has it in its own.
 const ESCAPES: &str = "\u{1b}[31m\u{7}\r\u{8}\u{9b}2J\u{202e}\u{2028}";
@@ -22,8 +22,9 @@ fn is_plain(ended: &Ended) {
 }
 
 /// The command with the hostile component, whose attack strikes in this call.
-fn hostile(site: &Site, command: &str, attack: &str, at: &str) -> Invocation {
-    site.command(&[command, "--component"])
+fn hostile(sandbox: &Sandbox, command: &str, attack: &str, at: &str) -> Invocation {
+    sandbox
+        .command(&[command, "--component"])
         .args(&[hostile::file("plain")])
         .set("aws.bucket", "photos")
         .set("attack", attack)
@@ -33,9 +34,9 @@ fn hostile(site: &Site, command: &str, attack: &str, at: &str) -> Invocation {
 
 #[tokio::test]
 async fn what_a_component_says_of_itself_is_printed_as_text() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     for arguments in [&["spec", "--component"][..], &["spec", "--json", "--component"]] {
-        let spec = site.command(arguments).args(&[hostile::file("escapes")]);
+        let spec = sandbox.command(arguments).args(&[hostile::file("escapes")]);
         let ended = spec.run().await.well();
         is_plain(&ended);
         assert!(ended.printed().contains("title"), "{}", ended.printed());
@@ -44,14 +45,14 @@ async fn what_a_component_says_of_itself_is_printed_as_text() {
 
 #[tokio::test]
 async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     for (command, call) in [("source", "open"), ("source", "read"), ("destination", "open")] {
-        let ended = hostile(&site, command, "fail", call).set("kind", "corrupt");
+        let ended = hostile(&sandbox, command, "fail", call).set("kind", "corrupt");
         let ended = ended.run().await.with_code(1);
         is_plain(&ended);
         assert!(ended.stderr.contains("\\u{1b}"), "{}", ended.stderr);
         for attack in ["fail", "trap"] {
-            let internal = hostile(&site, command, attack, call).set("kind", "internal");
+            let internal = hostile(&sandbox, command, attack, call).set("kind", "internal");
             let ended = internal.run().await.with_code(1);
             is_plain(&ended);
             let file = hostile::file("plain").display().to_string();
@@ -63,9 +64,9 @@ async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
          {{aws.bucket: nowhere}}}}, {{id: out, type: destination, plugin: file, settings: {{path: x}}}}]}}]",
         ESCAPES = r#"\e[31m\a\r\b\x9B2J\u202E\L"#
     );
-    let file = site.file("hostile.yaml", yaml);
+    let file = sandbox.file("hostile.yaml", yaml);
     for arguments in [["run", &file], ["check", &file]] {
-        let ended = site.command(&arguments).run().await;
+        let ended = sandbox.command(&arguments).run().await;
         assert_ne!(ended.code, Some(0), "{ended:?}");
         is_plain(&ended);
     }
@@ -73,8 +74,8 @@ async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
 
 #[tokio::test]
 async fn records_of_a_component_are_printed_as_text() {
-    let site = Site::new().await;
-    let ended = hostile(&site, "source", "positions", "open").args(&["--until-caught-up"]);
+    let sandbox = Sandbox::new().await;
+    let ended = hostile(&sandbox, "source", "positions", "open").args(&["--until-caught-up"]);
     let ended = ended.run().await.well();
     is_plain(&ended);
     let records = ended.records();
@@ -85,11 +86,11 @@ async fn records_of_a_component_are_printed_as_text() {
 
 #[tokio::test]
 async fn a_check_blames_a_component_that_was_given_on_whoever_made_it() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     for side in ["--source", "--destination"] {
         for call in ["configure", "open"] {
             for (attack, kind) in [("trap", "internal"), ("fail", "internal")] {
-                let check = hostile(&site, "check", attack, call).set("kind", kind);
+                let check = hostile(&sandbox, "check", attack, call).set("kind", kind);
                 let ended = check.args(&[side]).run().await.with_code(1);
                 let file = hostile::file("plain").display().to_string();
                 let blame = format!("-> the component {file} is at fault");
@@ -100,17 +101,17 @@ async fn a_check_blames_a_component_that_was_given_on_whoever_made_it() {
             }
         }
         // Settings that a component refuses are for their author to correct.
-        let check = hostile(&site, "check", "fail", "configure").args(&[side]);
+        let check = hostile(&sandbox, "check", "fail", "configure").args(&[side]);
         let _ = check.run().await.with_code(2);
     }
 }
 
 #[tokio::test]
 async fn what_an_earlier_call_met_is_no_reason_of_a_later_error() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let said = "the host did not let the request out";
     // A request that is kept in, then an error that only says so.
-    let source = site
+    let source = sandbox
         .command(&["source", "--component"])
         .args(&[hostile::file("plain")])
         .set("aws.bucket", "photos")
@@ -130,8 +131,8 @@ async fn what_an_earlier_call_met_is_no_reason_of_a_later_error() {
 
 #[tokio::test]
 async fn a_log_line_of_a_component_forges_no_other() {
-    let site = Site::new().await;
-    let ended = hostile(&site, "source", "log", "open").args(&["--until-caught-up"]);
+    let sandbox = Sandbox::new().await;
+    let ended = hostile(&sandbox, "source", "log", "open").args(&["--until-caught-up"]);
     let ended = ended.run().await.well();
     is_plain(&ended);
     let lines: Vec<_> = ended.stderr.lines().filter(|line| line.contains("forged")).collect();
@@ -141,15 +142,15 @@ async fn a_log_line_of_a_component_forges_no_other() {
 
 #[tokio::test]
 async fn what_a_store_says_is_printed_as_text() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let refusal = Fault::answer(403, format!("Code{ESCAPES}"), format!("Message{ESCAPES}"));
-    site.server.faults().add(Rule::new(Operation::ListObjectsV2, refusal));
+    sandbox.server.faults().add(Rule::new(S3Operation::ListObjectsV2, refusal));
     for arguments in [
         &["source", "--set", "aws.bucket=photos"][..],
         &["check", "--set", "aws.bucket=photos"],
         &["check", "--json", "--set", "aws.bucket=photos"],
     ] {
-        let ended = site.command(arguments).run().await.with_code(1);
+        let ended = sandbox.command(arguments).run().await.with_code(1);
         is_plain(&ended);
         let text = format!("{}{}", ended.printed(), ended.stderr);
         assert!(text.contains("Message"), "{text}");
@@ -158,10 +159,10 @@ async fn what_a_store_says_is_printed_as_text() {
 
 #[tokio::test]
 async fn a_log_at_trace_shows_no_key() {
-    let site = Site::new().await;
-    site.put("a", "1");
+    let sandbox = Sandbox::new().await;
+    sandbox.put("a", "1");
     for filter in ["trace", "aws_sigv4=trace,aws_config=trace,info", "aws_sigv4::http_request::sign=trace"] {
-        let source = site.source().args(&["--until-caught-up"]).secret(ACCESS_KEY);
+        let source = sandbox.source().args(&["--until-caught-up"]).secret(ACCESS_KEY);
         let ended = source.env("S3_CONNECTOR_LOG", filter).run().await.well();
         assert_eq!(ended.records().len(), 1);
     }
@@ -170,10 +171,10 @@ async fn a_log_at_trace_shows_no_key() {
         format!("[profile other]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = embedded-secret-key\n");
     let source = Invocation::new(&["source", "--until-caught-up", "--set", "aws.bucket=photos"])
         .secret(ACCESS_KEY)
-        .env("AWS_CONFIG_FILE", site.file("config", profile))
+        .env("AWS_CONFIG_FILE", sandbox.file("config", profile))
         .env("AWS_PROFILE", "other")
         .env("AWS_REGION", "us-east-1")
-        .env("AWS_ENDPOINT_URL_S3", site.server.endpoint())
+        .env("AWS_ENDPOINT_URL_S3", sandbox.server.endpoint())
         .env("S3_CONNECTOR_LOG", "trace");
     let ended = source.run().await.well();
     assert!(ended.stderr.contains("GetObject"), "the log was captured");
@@ -181,11 +182,11 @@ async fn a_log_at_trace_shows_no_key() {
 
 #[tokio::test]
 async fn no_core_file_is_written() {
-    let site = Site::new().await;
-    site.put("a", "1");
+    let sandbox = Sandbox::new().await;
+    sandbox.put("a", "1");
     // As many cores as the system lets us have: the command takes that back.
     let script = "ulimit -c unlimited; exec s3-connector source --set aws.bucket=photos";
-    let mut source = Invocation::script(script).at(&site.server).start();
+    let mut source = Invocation::script(script).at(&sandbox.server).start();
     source.lines(1).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", source.id())).unwrap();
     let cores = limits.lines().find(|line| line.starts_with("Max core file size"));

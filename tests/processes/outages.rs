@@ -5,7 +5,7 @@
 use embedded_s3::{AccessKey, EmbeddedS3, Options, Versioning};
 use s3_connector_tests::process::{Ended, Invocation, Running, Signal};
 
-use crate::site::{PHOTOS, Site, decode_lines, encode_lines, keys, numbered, records};
+use crate::sandbox::{PHOTOS, Sandbox, decode_lines, encode_lines, keys, numbered, records};
 
 /// What a command says once its pipeline is interrupted.
 const INTERRUPTED: &str = "interrupted: ";
@@ -15,8 +15,8 @@ const GOING_ON: &str = "going on after an interruption of ";
 
 #[tokio::test]
 async fn keys_that_have_ended_are_waited_for_until_others_are_there() {
-    let site = Site::new().await;
-    site.fill(3);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let key = |n: u8| AccessKey {
         access_key: format!("temporary-{n}"),
         secret_key: format!("secret-of-the-key-{n}"),
@@ -28,12 +28,12 @@ async fn keys_that_have_ended_are_waited_for_until_others_are_there() {
             "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {token}\n",
             key.access_key, key.secret_key
         );
-        site.file("credentials", profile)
+        sandbox.file("credentials", profile)
     };
     let (old, new) = (key(1), key(2));
-    site.server.access().add_key(old.clone());
+    sandbox.server.access().add_key(old.clone());
     let credentials = write(&old);
-    let mut source = hastily(site.source())
+    let mut source = hastily(sandbox.source())
         .env("AWS_ACCESS_KEY_ID", "")
         .env("AWS_SECRET_ACCESS_KEY", "")
         .env("AWS_SHARED_CREDENTIALS_FILE", &credentials)
@@ -41,10 +41,10 @@ async fn keys_that_have_ended_are_waited_for_until_others_are_there() {
         .secret(&new.secret_key)
         .start();
     source.lines(3).await;
-    site.server.access().expire_key(&old.access_key);
-    site.put("0003", "while there were no keys");
+    sandbox.server.access().expire_key(&old.access_key);
+    sandbox.put("0003", "while there were no keys");
     source.says(INTERRUPTED).await;
-    site.server.access().add_key(new.clone());
+    sandbox.server.access().add_key(new.clone());
     write(&new);
     source.lines(4).await;
     source.says(GOING_ON).await;
@@ -97,41 +97,41 @@ fn said_once(ended: &Ended) {
 
 async fn a_source_goes_on_and_prints_each_record_once() {
     for has_state in [false, true] {
-        let mut site = Site::new().await;
-        site.fill(20);
+        let mut sandbox = Sandbox::new().await;
+        sandbox.fill(20);
         let source = match has_state {
-            true => site.source_with_state(),
-            false => site.source(),
+            true => sandbox.source_with_state(),
+            false => sandbox.source(),
         };
         let mut source = hastily(source).start();
         source.lines(20).await;
-        site.server.unplug();
+        sandbox.server.unplug();
         for n in 20..40 {
-            site.put(&format!("{n:04}"), "while nobody looked");
+            sandbox.put(&format!("{n:04}"), "while nobody looked");
         }
         source.says(INTERRUPTED).await;
-        site.server.plug().await.unwrap();
+        sandbox.server.plug().await.unwrap();
         source.lines(40).await;
         source.says(GOING_ON).await;
-        site.put("0040", "afterwards");
+        sandbox.put("0040", "afterwards");
         source.lines(41).await;
         source.signal(Signal::Terminate).await;
         let ended = source.ended().await.well();
         assert_eq!(keys(&ended.records()), numbered(0..41));
         said_once(&ended);
         if has_state {
-            assert!(site.rest().await.is_empty());
+            assert!(sandbox.rest().await.is_empty());
         }
     }
 }
 
 async fn a_source_goes_on_until_it_has_caught_up() {
-    let mut site = Site::new().await;
-    site.fill(2000);
-    let source = site.source_with_state().set("concurrency", "2");
+    let mut sandbox = Sandbox::new().await;
+    sandbox.fill(2000);
+    let source = sandbox.source_with_state().set("concurrency", "2");
     let mut source = hastily(source).args(&["--until-caught-up"]).start();
     source.lines(50).await;
-    interrupt(&mut source, &mut site.server).await;
+    interrupt(&mut source, &mut sandbox.server).await;
     let ended = source.ended().await.well();
     assert_eq!(keys(&ended.records()), numbered(0..2000));
     said_once(&ended);
@@ -140,14 +140,14 @@ async fn a_source_goes_on_until_it_has_caught_up() {
 async fn a_store_that_is_soon_back_is_waited_for_by_the_same_instance() {
     const AWAY: &str = "the store does not answer";
     const BACK: &str = "the store answers again";
-    let mut site = Site::new().await;
-    site.fill(3);
-    let mut source = hastily(site.source()).start();
+    let mut sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let mut source = hastily(sandbox.source()).start();
     source.lines(3).await;
-    site.server.unplug();
+    sandbox.server.unplug();
     source.says(AWAY).await;
-    site.put("0003", "while nobody looked");
-    site.server.plug().await.unwrap();
+    sandbox.put("0003", "while nobody looked");
+    sandbox.server.plug().await.unwrap();
     source.lines(4).await;
     source.says(BACK).await;
     source.signal(Signal::Terminate).await;
@@ -160,28 +160,28 @@ async fn a_store_that_is_soon_back_is_waited_for_by_the_same_instance() {
 }
 
 async fn a_source_that_is_killed_in_an_outage_goes_on_at_the_next_start() {
-    let mut site = Site::new().await;
-    site.fill(20);
-    let mut source = hastily(site.source_with_state()).start();
+    let mut sandbox = Sandbox::new().await;
+    sandbox.fill(20);
+    let mut source = hastily(sandbox.source_with_state()).start();
     source.lines(20).await;
-    site.server.unplug();
+    sandbox.server.unplug();
     source.says(INTERRUPTED).await;
     let printed = source.kill().await.records();
-    site.server.plug().await.unwrap();
-    site.put("0020", "new");
+    sandbox.server.plug().await.unwrap();
+    sandbox.put("0020", "new");
     assert_eq!(keys(&printed), numbered(0..20));
-    assert_eq!(keys(&site.rest().await), ["0020"]);
+    assert_eq!(keys(&sandbox.rest().await), ["0020"]);
 }
 
 async fn a_source_that_is_stopped_in_an_outage_ends_at_once() {
     for (asked, code) in [(&[][..], 0), (&["--limit", "100"], 143)] {
-        let mut site = Site::new().await;
-        site.fill(3);
+        let mut sandbox = Sandbox::new().await;
+        sandbox.fill(3);
         // Of a pause of a minute nothing is waited for.
-        let source = site.source().args(&["--retry-pause", "1h"]).args(asked);
+        let source = sandbox.source().args(&["--retry-pause", "1h"]).args(asked);
         let mut source = source.start();
         source.lines(3).await;
-        site.server.unplug();
+        sandbox.server.unplug();
         source.says(INTERRUPTED).await;
         source.signal(Signal::Terminate).await;
         let ended = source.ended().await.with_code(code);
@@ -190,15 +190,15 @@ async fn a_source_that_is_stopped_in_an_outage_ends_at_once() {
 }
 
 async fn a_source_whose_bucket_is_gone_after_an_outage_ends() {
-    let mut site = Site::new().await;
-    site.fill(3);
+    let mut sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let other = EmbeddedS3::start(Options::default()).await.unwrap();
-    let mut source = hastily(site.source()).start();
+    let mut source = hastily(sandbox.source()).start();
     source.lines(3).await;
-    site.server.unplug();
+    sandbox.server.unplug();
     source.says(INTERRUPTED).await;
     // Another server in its place, which has no such bucket.
-    let address = site.server.address().unwrap();
+    let address = sandbox.server.address().unwrap();
     drop(other);
     let options = Options { port: address.port(), ..Options::default() };
     let _other = EmbeddedS3::start(options).await.unwrap();
@@ -207,31 +207,31 @@ async fn a_source_whose_bucket_is_gone_after_an_outage_ends() {
 }
 
 async fn a_destination_goes_on_and_stores_each_line_once() {
-    let mut site = Site::new().await;
+    let mut sandbox = Sandbox::new().await;
     let input = records(0..75);
-    let mut destination = hastily(site.destination("json", 10)).start();
+    let mut destination = hastily(sandbox.destination("json", 10)).start();
     destination.write(&encode_lines(&input[..25])).await;
-    while site.stored().len() < 20 {
+    while sandbox.stored().len() < 20 {
         tokio::task::yield_now().await;
     }
-    site.server.unplug();
+    sandbox.server.unplug();
     destination.write(&encode_lines(&input[25..50])).await;
     destination.says(INTERRUPTED).await;
-    site.server.plug().await.unwrap();
+    sandbox.server.plug().await.unwrap();
     destination.says(GOING_ON).await;
     destination.write(&encode_lines(&input[50..])).await;
     destination.close_input();
     let ended = destination.ended().await.well();
-    assert_eq!(site.stored(), input, "once each");
+    assert_eq!(sandbox.stored(), input, "once each");
     said_once(&ended);
     let _ = ended.saying(&["75 records were stored"]);
 }
 
 async fn a_pipeline_of_two_stores_goes_on_when_its_destination_does() {
-    let mut site = Site::new().await;
+    let mut sandbox = Sandbox::new().await;
     let lake = other_store().await;
     let mut lake = lake;
-    site.fill(50);
+    sandbox.fill(50);
     let yaml = format!(
         "pipelines: [{{id: copy, connectors: [
             {{id: in, type: source, plugin: s3, settings: {{aws.bucket: photos, pollingPeriod: 20ms}}}},
@@ -239,20 +239,20 @@ async fn a_pipeline_of_two_stores_goes_on_when_its_destination_does() {
                 {{aws.bucket: photos, aws.endpoint: '{}', format: json, bufferSize: 10, bufferDelay: 1h}}}}]}}]",
         lake.endpoint()
     );
-    let file = site.file("copy.yaml", yaml);
+    let file = sandbox.file("copy.yaml", yaml);
     let stored = |lake: &EmbeddedS3| -> Vec<String> {
         let objects = lake.store().objects(PHOTOS).unwrap();
         let mut stored: Vec<_> = objects.iter().flat_map(|object| keys(&decode_lines(&object.body))).collect();
         stored.sort();
         stored
     };
-    let mut running = hastily(site.command(&["run", &file])).start();
+    let mut running = hastily(sandbox.command(&["run", &file])).start();
     while stored(&lake).len() < 50 {
         tokio::task::yield_now().await;
     }
     lake.unplug();
     for n in 50..70 {
-        site.put(&format!("{n:04}"), "new");
+        sandbox.put(&format!("{n:04}"), "new");
     }
     running.says(INTERRUPTED).await;
     lake.plug().await.unwrap();
@@ -261,7 +261,7 @@ async fn a_pipeline_of_two_stores_goes_on_when_its_destination_does() {
         tokio::task::yield_now().await;
     }
     // Its source may go as well.
-    site.server.unplug();
+    sandbox.server.unplug();
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.well();
     assert_eq!(stored(&lake), numbered(0..70), "once each");
@@ -277,8 +277,8 @@ async fn other_store() -> EmbeddedS3 {
     server
 }
 
-/// Two pipelines into files, from the site's server and another one.
-fn two_pipelines(site: &Site, other: &EmbeddedS3) -> String {
+/// Two pipelines into files, from the sandbox's server and another one.
+fn two_pipelines(sandbox: &Sandbox, other: &EmbeddedS3) -> String {
     let yaml = format!(
         "pipelines:
   - id: here
@@ -293,13 +293,13 @@ fn two_pipelines(site: &Site, other: &EmbeddedS3) -> String {
 ",
         other.endpoint()
     );
-    site.file("two.yaml", yaml)
+    sandbox.file("two.yaml", yaml)
 }
 
 /// Waits until a file has so many lines.
-async fn has_lines(site: &Site, name: &str, count: usize) {
+async fn has_lines(sandbox: &Sandbox, name: &str, count: usize) {
     let lines = || {
-        let bytes = std::fs::read(site.path(name)).unwrap_or_default();
+        let bytes = std::fs::read(sandbox.path(name)).unwrap_or_default();
         bytes.iter().filter(|byte| **byte == b'\n').count()
     };
     while lines() < count {
@@ -308,21 +308,21 @@ async fn has_lines(site: &Site, name: &str, count: usize) {
 }
 
 async fn one_of_two_pipelines_waits_while_the_other_goes_on() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let mut other = other_store().await;
-    site.fill(5);
+    sandbox.fill(5);
     other.store().put(PHOTOS, "0000", "there").unwrap();
-    let file = two_pipelines(&site, &other);
-    let mut running = hastily(site.command(&["run", &file])).start();
-    has_lines(&site, "here.jsonl", 5).await;
-    has_lines(&site, "there.jsonl", 1).await;
+    let file = two_pipelines(&sandbox, &other);
+    let mut running = hastily(sandbox.command(&["run", &file])).start();
+    has_lines(&sandbox, "here.jsonl", 5).await;
+    has_lines(&sandbox, "there.jsonl", 1).await;
     other.unplug();
     running.says(INTERRUPTED).await;
-    site.put("0005", "meanwhile");
-    has_lines(&site, "here.jsonl", 6).await;
+    sandbox.put("0005", "meanwhile");
+    has_lines(&sandbox, "here.jsonl", 6).await;
     other.plug().await.unwrap();
     other.store().put(PHOTOS, "0001", "again").unwrap();
-    has_lines(&site, "there.jsonl", 2).await;
+    has_lines(&sandbox, "there.jsonl", 2).await;
     running.says(GOING_ON).await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.well();
@@ -332,38 +332,38 @@ async fn one_of_two_pipelines_waits_while_the_other_goes_on() {
         "pipeline `here`: 6 records were stored; stopped",
         "pipeline `there`: 2 records were stored; interrupted once; stopped",
     ]);
-    let there = std::fs::read(site.path("there.jsonl")).unwrap();
+    let there = std::fs::read(sandbox.path("there.jsonl")).unwrap();
     assert_eq!(keys(&decode_lines(&there)), numbered(0..2));
 }
 
 async fn a_command_that_shall_fail_fast_does() {
-    let mut site = Site::new().await;
-    site.fill(3);
-    let mut source = site.source().args(&["--fail-fast"]).start();
+    let mut sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let mut source = sandbox.source().args(&["--fail-fast"]).start();
     source.lines(3).await;
-    site.server.unplug();
+    sandbox.server.unplug();
     let ended = source.ended().await.with_code(1);
     assert!(!ended.stderr.contains(INTERRUPTED), "{}", ended.stderr);
     let _ = ended.saying(&["error: no answer from "]);
 
     // So does what was never there.
-    let source = hastily(site.source()).run().await.with_code(1);
+    let source = hastily(sandbox.source()).run().await.with_code(1);
     assert!(!source.stderr.contains(INTERRUPTED), "{}", source.stderr);
 }
 
 async fn one_of_two_pipelines_fails_fast_and_the_other_goes_on() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let mut other = other_store().await;
-    site.fill(5);
+    sandbox.fill(5);
     other.store().put(PHOTOS, "0000", "there").unwrap();
-    let file = two_pipelines(&site, &other);
-    let mut running = site.command(&["run", "--fail-fast", &file]).start();
-    has_lines(&site, "here.jsonl", 5).await;
-    has_lines(&site, "there.jsonl", 1).await;
+    let file = two_pipelines(&sandbox, &other);
+    let mut running = sandbox.command(&["run", "--fail-fast", &file]).start();
+    has_lines(&sandbox, "here.jsonl", 5).await;
+    has_lines(&sandbox, "there.jsonl", 1).await;
     other.unplug();
     running.says("error: pipeline `there`: ").await;
-    site.put("0005", "meanwhile");
-    has_lines(&site, "here.jsonl", 6).await;
+    sandbox.put("0005", "meanwhile");
+    has_lines(&sandbox, "here.jsonl", 6).await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.with_code(1);
     let _ = ended.saying(&[

@@ -1,14 +1,14 @@
 //! `run` with pipeline files in Conduit's form.
 
-use embedded_s3::{Operation, SECRET_KEY};
+use embedded_s3::{S3Operation, SECRET_KEY};
 
-use crate::site::{Site, decode_lines, keys, numbered};
+use crate::sandbox::{Sandbox, decode_lines, keys, numbered};
 
 #[tokio::test]
 async fn a_bucket_goes_to_a_bucket() {
     for format in ["json", "parquet"] {
-        let site = Site::new().await;
-        site.fill(50);
+        let sandbox = Sandbox::new().await;
+        sandbox.fill(50);
         let yaml = "\
 version: 2.2
 pipelines:
@@ -34,27 +34,27 @@ pipelines:
           bufferSize: 20
           bufferDelay: 1h
 ";
-        let file = site.file("pipeline.yaml", yaml);
+        let file = sandbox.file("pipeline.yaml", yaml);
         let run =
-            || site.command(&["run", "--until-caught-up", &file]).env("FORMAT", format).env("PREFIX", "from photos");
+            || sandbox.command(&["run", "--until-caught-up", &file]).env("FORMAT", format).env("PREFIX", "from photos");
         let ended = run().run().await.well();
         let _ = ended.saying(&["pipeline `photos-to-lake`: 50 records were stored"]);
-        assert_eq!(keys(&site.stored()), numbered(0..50));
-        let objects = site.server.store().list("lake", "from photos/").unwrap();
+        assert_eq!(keys(&sandbox.stored()), numbered(0..50));
+        let objects = sandbox.server.store().list("lake", "from photos/").unwrap();
         assert_eq!(objects.len(), 3, "of twenty, twenty and ten");
 
         // The next run goes on where this one ended.
-        site.put("0050", "new");
+        sandbox.put("0050", "new");
         let ended = run().run().await.well();
         let _ = ended.saying(&["1 records were stored"]);
-        assert_eq!(site.stored().len(), 51);
+        assert_eq!(sandbox.stored().len(), 51);
     }
 }
 
 #[tokio::test]
 async fn a_bucket_goes_to_a_file_and_the_file_to_a_bucket() {
-    let site = Site::new().await;
-    site.fill(30);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(30);
     let yaml = "\
 version: 2.2
 pipelines:
@@ -63,9 +63,9 @@ pipelines:
       - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
       - {id: out, type: destination, plugin: file, settings: {path: photos.jsonl}}
 ";
-    let down = site.file("down.yaml", yaml);
-    let _ = site.command(&["run", "--until-caught-up", &down]).run().await.well();
-    let lines = std::fs::read(site.path("photos.jsonl")).unwrap();
+    let down = sandbox.file("down.yaml", yaml);
+    let _ = sandbox.command(&["run", "--until-caught-up", &down]).run().await.well();
+    let lines = std::fs::read(sandbox.path("photos.jsonl")).unwrap();
     assert_eq!(keys(&decode_lines(&lines)), numbered(0..30));
 
     let yaml = "\
@@ -76,22 +76,22 @@ pipelines:
       - {id: in, type: source, plugin: file, settings: {path: photos.jsonl}}
       - {id: out, type: destination, plugin: s3, settings: {aws.bucket: lake, format: json, bufferDelay: 1h}}
 ";
-    let up = site.file("up.yaml", yaml);
+    let up = sandbox.file("up.yaml", yaml);
     for _ in 0..2 {
         // The second time there is nothing new.
-        let _ = site.command(&["run", "--until-caught-up", &up]).run().await.well();
+        let _ = sandbox.command(&["run", "--until-caught-up", &up]).run().await.well();
     }
-    let mut stored = site.stored();
-    stored.sort_by_key(|record| crate::site::key(record).parse::<usize>().unwrap());
+    let mut stored = sandbox.stored();
+    stored.sort_by_key(|record| crate::sandbox::key(record).parse::<usize>().unwrap());
     let contents: Vec<u8> =
-        stored.iter().flat_map(|record| [&crate::site::payload(record).unwrap()[..], b"\n"].concat()).collect();
+        stored.iter().flat_map(|record| [&crate::sandbox::payload(record).unwrap()[..], b"\n"].concat()).collect();
     assert_eq!(contents, lines, "a record a line, as it stands there");
 }
 
 #[tokio::test]
 async fn pipelines_that_are_stopped_are_not_run_and_others_are() {
-    let site = Site::new().await;
-    site.fill(3);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let pipeline = |id: &str, status: &str| {
         format!(
             "pipelines: [{{id: {id}, status: {status}, connectors: [
@@ -99,21 +99,21 @@ async fn pipelines_that_are_stopped_are_not_run_and_others_are() {
                {{id: out, type: destination, plugin: file, settings: {{path: {id}.jsonl}}}}]}}]"
         )
     };
-    let one = site.file("one.yaml", pipeline("one", "stopped"));
-    let two = site.file("two.yaml", pipeline("two", "running"));
-    let ended = site.command(&["run", "--until-caught-up", &one, &two]).run().await.well();
+    let one = sandbox.file("one.yaml", pipeline("one", "stopped"));
+    let two = sandbox.file("two.yaml", pipeline("two", "running"));
+    let ended = sandbox.command(&["run", "--until-caught-up", &one, &two]).run().await.well();
     let _ = ended.saying(&["pipeline `one` is stopped, and is not run", "pipeline `two`: 3 records"]);
-    assert!(!site.path("one.jsonl").exists());
-    assert!(site.path("two.jsonl").exists());
+    assert!(!sandbox.path("one.jsonl").exists());
+    assert!(sandbox.path("two.jsonl").exists());
 
-    let ended = site.command(&["run", &one]).run().await.well();
+    let ended = sandbox.command(&["run", &one]).run().await.well();
     let _ = ended.saying(&["no pipeline is to be run"]);
 }
 
 #[tokio::test]
 async fn a_pipeline_that_fails_is_named_and_others_go_on() {
-    let site = Site::new().await;
-    site.fill(3);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let yaml = "\
 pipelines:
   - id: broken
@@ -125,8 +125,8 @@ pipelines:
       - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
       - {id: out, type: destination, plugin: file, settings: {path: whole.jsonl}}
 ";
-    let file = site.file("two.yaml", yaml);
-    let ended = site.command(&["run", "--until-caught-up", &file]).run().await;
+    let file = sandbox.file("two.yaml", yaml);
+    let ended = sandbox.command(&["run", "--until-caught-up", &file]).run().await;
     let _ = ended.with_code(1).saying(&[
         "error: pipeline `broken`: connector `in`: bucket \"nowhere\" does not exist",
         "pipeline `whole`: 3 records were stored",
@@ -135,8 +135,8 @@ pipelines:
 
 #[tokio::test]
 async fn keys_may_stand_in_a_file_by_variables_and_are_not_told() {
-    let site = Site::new().await;
-    site.fill(3);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let yaml = "\
 version: 2.2
 pipelines:
@@ -148,9 +148,10 @@ pipelines:
         settings: {aws.bucket: photos, aws.accessKeyId: '${MY_KEY}', aws.secretAccessKey: '${MY_SECRET}'}
       - {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}
 ";
-    let file = site.file("p.yaml", yaml);
+    let file = sandbox.file("p.yaml", yaml);
     let run = |secret: &str| {
-        site.command(&["run", "--until-caught-up", "--verbose", &file])
+        sandbox
+            .command(&["run", "--until-caught-up", "--verbose", &file])
             .env("MY_KEY", "embedded-access-key")
             .env("MY_SECRET", secret)
             .secret(secret)
@@ -180,23 +181,23 @@ async fn every_problem_of_a_file_is_told_at_once_with_its_line() {
             "`sideways`",
         ),
     ];
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     for (yaml, place, what) in cases {
-        let file = site.file("bad.yaml", yaml);
-        let ended = site.command(&["run", &file]).run().await.with_code(2);
+        let file = sandbox.file("bad.yaml", yaml);
+        let ended = sandbox.command(&["run", &file]).run().await.with_code(2);
         let _ = ended.saying(&["error: ", &format!("{file}{place}"), what]);
     }
     let several = "version: 9.9\npipelines:\n  - id: a\n    status: asleep\n  - id: ''\n";
-    let file = site.file("bad.yaml", several);
-    let ended = site.command(&["run", &file]).run().await.with_code(2);
+    let file = sandbox.file("bad.yaml", several);
+    let ended = sandbox.command(&["run", &file]).run().await.with_code(2);
     let _ = ended.saying(&["bad.yaml:1: ", "bad.yaml:4: ", "bad.yaml:5: "]);
-    assert_eq!(site.server.requests_count(Operation::ListObjectsV2), 0);
-    assert!(!site.path("s3-connector-state").exists(), "nothing was begun");
+    assert_eq!(sandbox.server.requests_count(S3Operation::ListObjectsV2), 0);
+    assert!(!sandbox.path("s3-connector-state").exists(), "nothing was begun");
 }
 
 #[tokio::test]
 async fn a_wrong_setting_is_told_with_its_pipeline_and_nothing_is_run() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let yaml = "\
 pipelines:
   - id: p
@@ -204,16 +205,16 @@ pipelines:
       - {id: in, type: source, plugin: s3, settings: {aws.bukket: photos}}
       - {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}
 ";
-    let file = site.file("p.yaml", yaml);
-    let ended = site.command(&["run", &file]).run().await.with_code(2);
+    let file = sandbox.file("p.yaml", yaml);
+    let ended = sandbox.command(&["run", &file]).run().await.with_code(2);
     let _ = ended.saying(&["pipeline `p`: connector `in`: ", "`aws.bukket`", "`aws.bucket`"]);
-    assert!(!site.path("out.jsonl").exists());
+    assert!(!sandbox.path("out.jsonl").exists());
 }
 
 #[tokio::test]
 async fn what_a_file_has_of_conduit_alone_is_passed_over_with_a_word() {
-    let site = Site::new().await;
-    site.fill(3);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let yaml = "\
 version: 2.2
 pipelines:
@@ -223,8 +224,8 @@ pipelines:
       - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, sdk.batch.size: 10, prefix: '${NOWHERE}'}}
       - {id: out, type: destination, plugin: file, settings: {path: out.jsonl}}
 ";
-    let file = site.file("p.yaml", yaml);
-    let ended = site.command(&["run", "--until-caught-up", &file]).run().await.well();
+    let file = sandbox.file("p.yaml", yaml);
+    let ended = sandbox.command(&["run", "--until-caught-up", &file]).run().await.well();
     let line = |n: u8, what: &str| format!("warning: {file}:{n}: {what}");
     let _ = ended.saying(&[
         &line(4, "unknown field `owner`"),

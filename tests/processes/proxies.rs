@@ -4,7 +4,7 @@
 use s3_connector_tests::process::Invocation;
 use s3_connector_tests::proxy::Proxy;
 
-use crate::site::{Site, keys, numbered};
+use crate::sandbox::{Sandbox, keys, numbered};
 
 const USER: &str = "user:pass-of-a-proxy";
 
@@ -14,31 +14,31 @@ fn through(invocation: Invocation, variable: &str, proxy: &Proxy, user: &str) ->
 
 #[tokio::test]
 async fn plain_requests_go_through_the_proxy_that_a_variable_names() {
-    let site = Site::new().await;
-    site.fill(3);
-    let endpoint = site.server.endpoint();
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let endpoint = sandbox.server.endpoint();
     for (variable, user) in [("HTTP_PROXY", ""), ("http_proxy", "user:pass-of-a-proxy@")] {
         let wanted = (!user.is_empty()).then_some(USER);
         let proxy = Proxy::start(wanted).await.unwrap();
-        let source = site.source().args(&["--until-caught-up"]);
+        let source = sandbox.source().args(&["--until-caught-up"]);
         let read = through(source, variable, &proxy, user).run().await.well();
         assert_eq!(keys(&read.records()), numbered(0..3));
         let passed = proxy.passed();
         let is_whole = |asked: &String| asked.contains(&format!(" {endpoint}/photos"));
         assert!(passed.iter().all(is_whole), "{passed:?}");
         // What the server has seen came through the proxy, all of it.
-        assert_eq!(passed.len(), site.server.requests().len());
-        site.server.clear_requests();
+        assert_eq!(passed.len(), sandbox.server.requests().len());
+        sandbox.server.clear_requests();
     }
 }
 
 #[tokio::test]
 async fn hosts_that_need_no_proxy_are_reached_without_it() {
-    let site = Site::new().await;
-    site.fill(1);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(1);
     let proxy = Proxy::start(None).await.unwrap();
     for bypass in ["127.0.0.1", "*", "10.0.0.0/8, 127.0.0.0/8"] {
-        let source = site.source().args(&["--until-caught-up"]);
+        let source = sandbox.source().args(&["--until-caught-up"]);
         let source = through(source, "HTTP_PROXY", &proxy, "").env("NO_PROXY", bypass);
         assert_eq!(source.run().await.well().records().len(), 1, "{bypass}");
     }
@@ -47,10 +47,10 @@ async fn hosts_that_need_no_proxy_are_reached_without_it() {
 
 #[tokio::test]
 async fn a_proxy_that_wants_another_password_is_named_without_it() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let proxy = Proxy::start(Some(USER)).await.unwrap();
     let address = proxy.address();
-    let source = site.source().args(&["--until-caught-up"]);
+    let source = sandbox.source().args(&["--until-caught-up"]);
     let ended = through(source, "HTTP_PROXY", &proxy, "user:wrong-pass@").run().await;
     let ended = ended.with_code(1);
     let expected = format!("the proxy `http://{address}` makes no connection: proxy authorization required");
@@ -60,10 +60,10 @@ async fn a_proxy_that_wants_another_password_is_named_without_it() {
 
 #[tokio::test]
 async fn a_check_shows_the_proxy() {
-    let site = Site::new().await;
-    site.fill(1);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(1);
     let proxy = Proxy::start(Some(USER)).await.unwrap();
-    let check = || site.command(&["check", "--set", "aws.bucket=photos"]);
+    let check = || sandbox.command(&["check", "--set", "aws.bucket=photos"]);
     let address = proxy.address();
     let good = through(check(), "HTTP_PROXY", &proxy, "user:pass-of-a-proxy@");
     let text = good.run().await.well().printed();
@@ -77,8 +77,8 @@ async fn a_check_shows_the_proxy() {
 
 #[tokio::test]
 async fn a_bundle_that_is_not_there_is_not_the_components_fault() {
-    let site = Site::new().await;
-    let check = site.command(&["check", "--set", "aws.bucket=photos"]);
+    let sandbox = Sandbox::new().await;
+    let check = sandbox.command(&["check", "--set", "aws.bucket=photos"]);
     let ended = check.env("AWS_CA_BUNDLE", "/nowhere.pem").run().await;
     let text = ended.with_code(1).printed();
     assert!(text.starts_with("failed   certificates"), "{text}");

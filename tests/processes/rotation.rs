@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use s3_connector_tests::process::Signal;
 
-use crate::site::{Site, payload};
+use crate::sandbox::{Sandbox, payload};
 
 const YAML: &str = "\
 version: 2.2
@@ -18,8 +18,8 @@ pipelines:
 ";
 
 /// The lines that are stored, sorted.
-fn lines(site: &Site) -> Vec<String> {
-    let mut lines: Vec<_> = site
+fn lines(sandbox: &Sandbox) -> Vec<String> {
+    let mut lines: Vec<_> = sandbox
         .batches()
         .concat()
         .iter()
@@ -31,22 +31,22 @@ fn lines(site: &Site) -> Vec<String> {
 
 #[tokio::test]
 async fn another_file_between_two_runs_is_read_from_its_beginning() {
-    let site = Site::new().await;
-    let file = site.file("log.yaml", YAML);
-    let run = || site.command(&["run", "--until-caught-up", &file]).run();
-    site.file("log", "one\ntwo\nthree\n");
+    let sandbox = Sandbox::new().await;
+    let file = sandbox.file("log.yaml", YAML);
+    let run = || sandbox.command(&["run", "--until-caught-up", &file]).run();
+    sandbox.file("log", "one\ntwo\nthree\n");
     let _ = run().await.well();
-    assert_eq!(lines(&site), ["one", "three", "two"]);
+    assert_eq!(lines(&sandbox), ["one", "three", "two"]);
     // Longer than what was read, and shorter.
     for other in ["an entirely different and longer file\nsecond line\n", "short\n"] {
-        let before = lines(&site);
-        site.file("log", other);
+        let before = lines(&sandbox);
+        sandbox.file("log", other);
         let ended = run().await.well();
         let _ = ended.saying(&["the file is read from its beginning"]);
         let mut expected = before;
         expected.extend(other.lines().map(str::to_owned));
         expected.sort();
-        assert_eq!(lines(&site), expected);
+        assert_eq!(lines(&sandbox), expected);
     }
     // Nothing has changed since then.
     let ended = run().await.well();
@@ -55,13 +55,13 @@ async fn another_file_between_two_runs_is_read_from_its_beginning() {
 
 #[tokio::test]
 async fn a_file_that_is_rotated_while_it_is_read_loses_nothing() {
-    let site = Site::new().await;
-    let file = site.file("log.yaml", YAML);
-    site.file("log", "one\n");
-    let running = site.command(&["run", &file]).start();
+    let sandbox = Sandbox::new().await;
+    let file = sandbox.file("log.yaml", YAML);
+    sandbox.file("log", "one\n");
+    let running = sandbox.command(&["run", &file]).start();
     let stored = async |count: usize| {
         let wait = async {
-            while lines(&site).len() < count {
+            while lines(&sandbox).len() < count {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -69,15 +69,15 @@ async fn a_file_that_is_rotated_while_it_is_read_loses_nothing() {
         tokio::time::timeout(patience, wait).await.expect("the lines are stored");
     };
     stored(1).await;
-    std::fs::rename(site.path("log"), site.path("log.1")).unwrap();
+    std::fs::rename(sandbox.path("log"), sandbox.path("log.1")).unwrap();
     // Who wrote to it does not know yet.
-    let mut old = OpenOptions::new().append(true).open(site.path("log.1"));
+    let mut old = OpenOptions::new().append(true).open(sandbox.path("log.1"));
     old.as_mut().unwrap().write_all(b"late\n").unwrap();
-    site.file("log", "two\n");
+    sandbox.file("log", "two\n");
     stored(3).await;
-    site.file("log", "three\n");
+    sandbox.file("log", "three\n");
     stored(4).await;
     running.signal(Signal::Terminate).await;
     let _ = running.ended().await.well();
-    assert_eq!(lines(&site), ["late", "one", "three", "two"]);
+    assert_eq!(lines(&sandbox), ["late", "one", "three", "two"]);
 }

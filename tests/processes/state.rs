@@ -5,38 +5,38 @@ use std::process::Command;
 
 use s3_connector_tests::process::{Running, Signal};
 
-use crate::site::{Site, decode_lines, keys, numbered};
+use crate::sandbox::{Sandbox, decode_lines, keys, numbered};
 
 #[tokio::test]
 async fn a_second_process_on_a_state_folder_is_told_who_has_it() {
-    let site = Site::new().await;
-    site.fill(3);
-    let mut first = site.source_with_state().start();
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let mut first = sandbox.source_with_state().start();
     first.lines(3).await;
-    let second = site.source_with_state().args(&["--until-caught-up"]);
+    let second = sandbox.source_with_state().args(&["--until-caught-up"]);
     let second = second.run().await.with_code(1);
     assert_eq!(second.stdout, b"");
     let pid = first.id().to_string();
-    let _ = second.saying(&["error: ", "in use", &site.text_path("state"), &pid]);
+    let _ = second.saying(&["error: ", "in use", &sandbox.text_path("state"), &pid]);
 
     // The first one never noticed.
-    site.put("0003", "new");
+    sandbox.put("0003", "new");
     first.lines(4).await;
     let _ = first.kill().await;
-    assert!(site.rest().await.len() <= 1, "a lock ends with its process");
+    assert!(sandbox.rest().await.len() <= 1, "a lock ends with its process");
 }
 
 #[tokio::test]
 async fn a_second_process_on_a_pipeline_is_told_who_has_it() {
-    let site = Site::new().await;
-    site.fill(3);
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
     let yaml = "pipelines: [{id: copy, connectors: [
         {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}},
         {id: out, type: destination, plugin: file, settings: {path: /dev/stdout}}]}]";
-    let file = site.file("copy.yaml", yaml);
-    let mut first = site.command(&["run", &file]).start();
+    let file = sandbox.file("copy.yaml", yaml);
+    let mut first = sandbox.command(&["run", &file]).start();
     first.lines(3).await;
-    let second = site.command(&["run", &file]).run().await.with_code(1);
+    let second = sandbox.command(&["run", &file]).run().await.with_code(1);
     let pid = first.id().to_string();
     let _ = second.saying(&["in use", "s3-connector-state/copy", &pid]);
     let _ = first.kill().await;
@@ -44,24 +44,24 @@ async fn a_second_process_on_a_pipeline_is_told_who_has_it() {
 
 #[tokio::test]
 async fn a_state_folder_that_cannot_be_made_is_named() {
-    let site = Site::new().await;
-    let file = site.file("a-file", "");
+    let sandbox = Sandbox::new().await;
+    let file = sandbox.file("a-file", "");
     let state = format!("{file}/state");
-    let source = site.source().args(&["--until-caught-up", "--state", &state]);
+    let source = sandbox.source().args(&["--until-caught-up", "--state", &state]);
     let ended = source.run().await.with_code(1);
     let _ = ended.saying(&["error: ", &state]);
 }
 
 #[tokio::test]
 async fn a_state_that_was_damaged_is_named_and_left_as_it_is() {
-    let site = Site::new().await;
-    site.fill(3);
-    assert_eq!(site.rest().await.len(), 3);
-    let position = site.path("state/position");
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    assert_eq!(sandbox.rest().await.len(), 3);
+    let position = sandbox.path("state/position");
     let mut bytes = std::fs::read(&position).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&position, &bytes).unwrap();
-    let ended = site.source_with_state().args(&["--until-caught-up"]);
+    let ended = sandbox.source_with_state().args(&["--until-caught-up"]);
     let ended = ended.run().await.with_code(1);
     assert_eq!(ended.stdout, b"", "it does not begin anew by itself");
     let _ = ended.saying(&["corrupt", &position.display().to_string()]);
@@ -110,19 +110,19 @@ fn skip(why: &str) {
 
 #[tokio::test]
 async fn a_disk_that_fills_up_ends_a_source_that_shall_fail_fast_and_loses_no_acked_position() {
-    let site = Site::new().await;
-    let Some(disk) = SmallDisk::mount(&site.path("disk")) else {
+    let sandbox = Sandbox::new().await;
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk")) else {
         return skip("a disk that fills up, since this user may not mount one");
     };
-    site.fill(20);
-    let state = site.text_path("disk/state");
-    let source = || site.source().args(&["--fail-fast", "--state", &state]);
+    sandbox.fill(20);
+    let state = sandbox.text_path("disk/state");
+    let source = || sandbox.source().args(&["--fail-fast", "--state", &state]);
     let mut running = source().start();
     running.lines(20).await;
-    is_kept(&running, &site.path("disk/state/position")).await;
+    is_kept(&running, &sandbox.path("disk/state/position")).await;
     disk.fill(0);
     for n in 20..40 {
-        site.put(&format!("{n:04}"), "new");
+        sandbox.put(&format!("{n:04}"), "new");
     }
     let ended = running.ended().await.with_code(1);
     let printed = keys(&ended.records());
@@ -145,25 +145,25 @@ async fn a_disk_that_fills_up_ends_a_source_that_shall_fail_fast_and_loses_no_ac
 
 #[tokio::test]
 async fn a_disk_that_fills_up_is_waited_for() {
-    let site = Site::new().await;
-    let Some(disk) = SmallDisk::mount(&site.path("disk")) else {
+    let sandbox = Sandbox::new().await;
+    let Some(disk) = SmallDisk::mount(&sandbox.path("disk")) else {
         return skip("a disk that fills up, since this user may not mount one");
     };
-    site.fill(20);
-    let state = site.text_path("disk/state");
-    let source = || site.source().args(&["--state", &state]);
+    sandbox.fill(20);
+    let state = sandbox.text_path("disk/state");
+    let source = || sandbox.source().args(&["--state", &state]);
     let mut running = source().args(&["--retry-pause", "50ms"]).start();
     running.lines(20).await;
-    is_kept(&running, &site.path("disk/state/position")).await;
+    is_kept(&running, &sandbox.path("disk/state/position")).await;
     disk.fill(0);
     for n in 20..40 {
-        site.put(&format!("{n:04}"), "new");
+        sandbox.put(&format!("{n:04}"), "new");
     }
     running.says("interrupted: ").await;
     disk.free();
     running.lines(40).await;
     running.says("going on after an interruption of ").await;
-    is_kept(&running, &site.path("disk/state/position")).await;
+    is_kept(&running, &sandbox.path("disk/state/position")).await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.well();
     assert_eq!(keys(&ended.records()), numbered(0..40), "once each");
@@ -174,20 +174,20 @@ async fn a_disk_that_fills_up_is_waited_for() {
 
 #[tokio::test]
 async fn a_position_that_cannot_be_written_ends_a_source_that_shall_fail_fast_with_the_folder_named() {
-    let site = Site::new().await;
-    site.fill(3);
-    let mut source = site.source_with_state().args(&["--fail-fast"]).start();
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let mut source = sandbox.source_with_state().args(&["--fail-fast"]).start();
     source.lines(3).await;
-    is_kept(&source, &site.path("state/position")).await;
+    is_kept(&source, &sandbox.path("state/position")).await;
     // Stands where the position is written to before it takes its place: fails for every user.
-    let obstacle = site.path("state/position.new");
+    let obstacle = sandbox.path("state/position.new");
     std::fs::create_dir(&obstacle).unwrap();
-    site.put("0003", "new");
+    sandbox.put("0003", "new");
     let ended = source.ended().await.with_code(1);
     assert_eq!(keys(&ended.records()), numbered(0..4));
-    let _ = ended.saying(&["error: ", "write", &site.text_path("state")]);
+    let _ = ended.saying(&["error: ", "write", &sandbox.text_path("state")]);
     std::fs::remove_dir(&obstacle).unwrap();
-    assert_eq!(keys(&site.rest().await), ["0003"], "it was not acked");
+    assert_eq!(keys(&sandbox.rest().await), ["0003"], "it was not acked");
 }
 
 /// Waits until the position of the last line is kept.

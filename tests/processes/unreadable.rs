@@ -1,10 +1,10 @@
 //! Objects that may not be read: what `source` prints before one, and what it says of those that it passes over.
 
-use embedded_s3::{Filter, Operation};
+use embedded_s3::{Filter, S3Operation};
 use s3_connector::record::Data;
 use s3_connector_tests::process::{Ended, Record};
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 fn keys(ended: &Ended) -> Vec<String> {
     let key = |record: &Record| match &record.key {
@@ -15,47 +15,47 @@ fn keys(ended: &Ended) -> Vec<String> {
 }
 
 /// A bucket of four objects, one of which is denied.
-async fn site() -> Site {
-    let site = Site::new().await;
-    site.fill(4);
-    let denied = Filter::from(Operation::GetObject).key("0002");
-    site.server.access().deny(denied);
-    site
+async fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(4);
+    let denied = Filter::from(S3Operation::GetObject).key("0002");
+    sandbox.server.access().deny(denied);
+    sandbox
 }
 
 #[tokio::test]
 async fn what_is_readable_before_a_denied_object_is_printed() {
-    let site = site().await;
-    let source = site.source_with_state().args(&["--until-caught-up"]);
+    let sandbox = sandbox().await;
+    let source = sandbox.source_with_state().args(&["--until-caught-up"]);
     let says = ["object `0002`", "GetObject was denied", "`unreadable`"];
     let ended = source.run().await.with_code(1).saying(&says);
     assert_eq!(keys(&ended), ["0000", "0001"]);
     // The next run goes on behind them, with a way past it.
-    let source = site.source_with_state().set("unreadable", "skip");
+    let source = sandbox.source_with_state().set("unreadable", "skip");
     let ended = source.args(&["--until-caught-up"]).run().await.well();
     assert_eq!(keys(&ended), ["0003"]);
 }
 
 #[tokio::test]
 async fn quiet_commands_say_how_many_were_skipped() {
-    let site = site().await;
-    let source = site.source().set("unreadable", "skip");
+    let sandbox = sandbox().await;
+    let source = sandbox.source().set("unreadable", "skip");
     let ended = source.args(&["--until-caught-up", "--quiet"]).run().await;
     assert_eq!(ended.well().stderr, "passed over: 1 object\n");
     let yaml = "pipelines: [{id: p, connectors: [\
                 {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, unreadable: skip}}, \
                 {id: out, type: destination, plugin: file, settings: {path: PATH}}]}]";
-    let path = site.text_path("out.jsonl");
-    let file = site.file("quiet.yaml", yaml.replace("PATH", &path));
-    let ended = site.command(&["run", "--quiet", "--until-caught-up", &file]);
+    let path = sandbox.text_path("out.jsonl");
+    let file = sandbox.file("quiet.yaml", yaml.replace("PATH", &path));
+    let ended = sandbox.command(&["run", "--quiet", "--until-caught-up", &file]);
     let ended = ended.run().await.well();
     assert_eq!(ended.stderr, "pipeline `p`: passed over: 1 object\n");
 }
 
 #[tokio::test]
 async fn what_was_skipped_is_listed_at_the_end() {
-    let site = site().await;
-    let source = site.source().set("unreadable", "skip");
+    let sandbox = sandbox().await;
+    let source = sandbox.source().set("unreadable", "skip");
     let ended = source.args(&["--until-caught-up"]).run().await.well();
     assert_eq!(keys(&ended), ["0000", "0001", "0003"]);
     let ended = ended.saying(&["passed over: `0002`", "GetObject was denied"]);

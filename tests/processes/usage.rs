@@ -3,14 +3,14 @@
 use embedded_s3::REGION_DEFAULT;
 use s3_connector_tests::process::Invocation;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// Arguments with the exit code and words that must be said of them.
 type Case<'c> = (&'c [&'c str], i32, &'c [&'c str]);
 
-async fn all_end_so(site: &Site, cases: &[Case<'_>]) {
+async fn all_end_so(sandbox: &Sandbox, cases: &[Case<'_>]) {
     for (arguments, code, words) in cases {
-        let ended = site.command(arguments).run().await.with_code(*code).saying(words);
+        let ended = sandbox.command(arguments).run().await.with_code(*code).saying(words);
         if *code != 0 {
             assert_eq!(ended.stdout, b"", "{arguments:?}: stdout is for data");
         }
@@ -19,7 +19,7 @@ async fn all_end_so(site: &Site, cases: &[Case<'_>]) {
 
 #[tokio::test]
 async fn usages_end_with_their_codes() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let photos = "aws.bucket=photos";
     let missing = "nowhere/pipeline.yaml";
     let cases: &[Case] = &[
@@ -47,12 +47,12 @@ async fn usages_end_with_their_codes() {
         (&["run", missing], 2, &["error: ", missing]),
         (&["spec", "--component", "nowhere.wasm"], 2, &["error: ", "nowhere.wasm"]),
     ];
-    all_end_so(&site, cases).await;
+    all_end_so(&sandbox, cases).await;
 }
 
 #[tokio::test]
 async fn wrong_settings_are_told_by_name_with_what_is_allowed_and_what_is_near() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let source = |setting: &'static str| ["source", "--set", "aws.bucket=photos", "--set", setting];
     let destination = |setting: &'static str| ["destination", "--set", "aws.bucket=photos", "--set", setting];
     let cases: &[Case] = &[
@@ -70,19 +70,19 @@ async fn wrong_settings_are_told_by_name_with_what_is_allowed_and_what_is_near()
         (&destination("format=jsom"), 2, &["`format`", "jsom", "json", "parquet"]),
         (&destination("format=json,"), 2, &["`format`"]),
     ];
-    all_end_so(&site, cases).await;
+    all_end_so(&sandbox, cases).await;
 
     // All that is wrong, not only the first of it.
-    let ended = site.command(&["source"]).set("aws.bukcet", "x").set("concurrency", "0");
+    let ended = sandbox.command(&["source"]).set("aws.bukcet", "x").set("concurrency", "0");
     let ended = ended.run().await.with_code(2);
     let _ = ended.saying(&["`aws.bukcet`", "`concurrency`", "`aws.bucket`"]);
 }
 
 #[tokio::test]
 async fn a_position_that_is_none_is_refused() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     for position in ["garbage", "a_s", "_x12", "a_c12~AAAA"] {
-        let source = site.source().args(&["--until-caught-up", "--position", position]);
+        let source = sandbox.source().args(&["--until-caught-up", "--position", position]);
         let ended = source.run().await;
         assert!(matches!(ended.code, Some(1 | 2)), "{position}: {ended:?}");
         let _ = ended.saying(&["error: ", "position"]);
@@ -91,28 +91,28 @@ async fn a_position_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn a_missing_bucket_is_named_with_region_and_endpoint() {
-    let site = Site::new().await;
-    let endpoint = site.server.endpoint();
+    let sandbox = Sandbox::new().await;
+    let endpoint = sandbox.server.endpoint();
     let words = ["error: ", "bucket \"nowhere\" does not exist", REGION_DEFAULT, &endpoint];
     let bucket = "aws.bucket=nowhere";
     let cases: &[Case] = &[
         (&["source", "--set", bucket], 1, &words),
         (&["destination", "--set", bucket, "--set", "format=json"], 1, &words),
     ];
-    all_end_so(&site, cases).await;
-    let check = site.command(&["check", "--set", bucket]).run().await.with_code(1);
+    all_end_so(&sandbox, cases).await;
+    let check = sandbox.command(&["check", "--set", bucket]).run().await.with_code(1);
     assert!(check.printed().contains("bucket \"nowhere\" does not exist"), "{}", check.printed());
 }
 
 #[tokio::test]
 async fn a_wrong_secret_is_told_with_where_it_came_from() {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let wrong = "this-is-not-the-secret";
     let photos = ["source", "--set", "aws.bucket=photos"];
-    let by_variable = site.command(&photos).secret_key(wrong).run().await;
+    let by_variable = sandbox.command(&photos).secret_key(wrong).run().await;
     let _ = by_variable.with_code(1).saying(&["error: ", "refused", "AWS_ACCESS_KEY_ID in the environment"]);
 
-    let by_setting = site
+    let by_setting = sandbox
         .command(&photos)
         .set("aws.accessKeyId", "embedded-access-key")
         .set("aws.secretAccessKey", wrong)
@@ -120,15 +120,15 @@ async fn a_wrong_secret_is_told_with_where_it_came_from() {
     let by_setting = by_setting.args(&["--verbose"]).run().await;
     let _ = by_setting.with_code(1).saying(&["error: ", "refused", "setting aws.accessKeyId"]);
 
-    let check = site.command(&["check", "--set", "aws.bucket=photos"]).secret_key(wrong);
+    let check = sandbox.command(&["check", "--set", "aws.bucket=photos"]).secret_key(wrong);
     let check = check.run().await.with_code(1);
     assert!(check.printed().contains("refused"), "{}", check.printed());
 }
 
 #[tokio::test]
 async fn missing_keys_and_regions_are_told_with_what_to_set() {
-    let site = Site::new().await;
-    let endpoint = site.server.endpoint();
+    let sandbox = Sandbox::new().await;
+    let endpoint = sandbox.server.endpoint();
     let bare = || Invocation::new(&["source", "--set", "aws.bucket=photos"]).env("AWS_ENDPOINT_URL_S3", &endpoint);
     let no_keys = bare().env("AWS_REGION", REGION_DEFAULT).run().await;
     let _ = no_keys.with_code(1).saying(&["error: ", "AWS_ACCESS_KEY_ID"]);
@@ -139,9 +139,9 @@ async fn missing_keys_and_regions_are_told_with_what_to_set() {
 #[tokio::test]
 async fn a_store_that_is_not_there_is_told_with_its_address() {
     // A port that was free a moment ago.
-    let endpoint = Site::new().await.server.endpoint();
-    let site = Site::new().await;
-    let source = site.source().env("AWS_ENDPOINT_URL_S3", &endpoint);
+    let endpoint = Sandbox::new().await.server.endpoint();
+    let sandbox = Sandbox::new().await;
+    let source = sandbox.source().env("AWS_ENDPOINT_URL_S3", &endpoint);
     let ended = source.run().await.with_code(1);
     let _ = ended.saying(&["error: ", endpoint.trim_start_matches("http://")]);
 }

@@ -28,7 +28,7 @@ use embedded_s3::{EmbeddedS3, Versioning};
 pub use bucket::{Allowed, Bucket, Upload, Version};
 pub use handles::{Destination as AnyDestination, Source as AnySource, acked};
 pub use native::{NativeBody, NativePorts};
-pub use suite::{Case, Conditions, Kind, Place, run, table};
+pub use suite::{Case, Conditions, Env, WorldKind, run, table};
 
 /// A record whose data are all in memory.
 pub type Record = s3_connector::record::Record<NoBody>;
@@ -87,7 +87,7 @@ impl World {
     }
 
     /// A source that is open.
-    pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
+    pub async fn source(&self, more: &[(&str, &str)], state: &SavedState, position: Option<&[u8]>) -> Result<Source> {
         // Cases look often, so that they end soon.
         let quick = [&[("pollingPeriod", "10ms")], more].concat();
         let options = InstanceOptions { state: state.0.clone(), ..InstanceOptions::default() };
@@ -120,9 +120,9 @@ const FLUSHES_MAX: u32 = 6;
 
 /// Saved state that outlives a source, or none.
 #[derive(Clone, Default)]
-pub struct State(Option<Arc<dyn StateStore>>);
+pub struct SavedState(Option<Arc<dyn StateStore>>);
 
-impl State {
+impl SavedState {
     /// A host that keeps nothing.
     pub fn none() -> Self {
         Self(None)

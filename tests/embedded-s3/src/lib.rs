@@ -36,5 +36,5 @@ pub use wire::fault::{Fault, Faults, Foreign, Reset, Rule, RuleId};
 pub use wire::filter::Filter;
 pub use wire::hook::{Held, Hook, Hooks, Pause, Seen, Stage};
 pub use wire::journal::LoggedRequest;
-pub use wire::operation::Operation;
+pub use wire::operation::S3Operation;
 pub use wire::{Closed, Wire};

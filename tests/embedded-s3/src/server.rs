@@ -25,7 +25,7 @@ use crate::wire::fault::Faults;
 use crate::wire::filter::Filter;
 use crate::wire::hook::{Hook, Hooks, Pause, Seen};
 use crate::wire::journal::LoggedRequest;
-use crate::wire::operation::Operation;
+use crate::wire::operation::S3Operation;
 use crate::wire::{Closed, Wire};
 use dispatch::Dispatch;
 
@@ -173,7 +173,7 @@ impl EmbeddedS3 {
     }
 
     /// Tells how many requests for an operation have arrived since the start or the last clearing.
-    pub fn requests_count(&self, operation: Operation) -> u64 {
+    pub fn requests_count(&self, operation: S3Operation) -> u64 {
         self.wire().requests_count(operation)
     }
 

@@ -26,7 +26,7 @@ use fault::{Fault, Faults, Foreign, Reset, Verdict};
 use filter::Filter;
 use hook::{Hook, Hooks, Pause, Seen, Stage};
 use journal::{Journal, LoggedRequest};
-use operation::{Operation, Target};
+use operation::{S3Operation, Target};
 
 const APPLICATION_XML: HeaderValue = HeaderValue::from_static("application/xml");
 
@@ -85,7 +85,7 @@ impl Wire {
     }
 
     /// Tells how many requests for an operation have arrived since the start or the last clearing.
-    pub fn requests_count(&self, operation: Operation) -> u64 {
+    pub fn requests_count(&self, operation: S3Operation) -> u64 {
         self.journal.count(operation)
     }
 

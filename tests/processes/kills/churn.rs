@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use embedded_s3::{Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Operation, Options, Stage, Store, StoredVersion};
+use embedded_s3::{Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Options, S3Operation, Stage, Store, StoredVersion};
 
 use crate::chance::Dice;
-use crate::site::PHOTOS;
+use crate::sandbox::PHOTOS;
 
 /// Objects at the start.
 const OBJECTS: usize = 120;
@@ -72,11 +72,11 @@ impl Churn {
             })
         };
         let hooks = vec![
-            on(Stage::AfterAct, Operation::ListObjectsV2, Hand::wake),
-            on(Stage::AfterAct, Operation::ListObjectVersions, Hand::wake),
-            on(Stage::BeforeAct, Operation::GetObject, Hand::sometimes),
-            on(Stage::AfterAct, Operation::GetObject, Hand::sometimes),
-            on(Stage::BeforeAct, Operation::ListObjectVersions, Hand::often),
+            on(Stage::AfterAct, S3Operation::ListObjectsV2, Hand::wake),
+            on(Stage::AfterAct, S3Operation::ListObjectVersions, Hand::wake),
+            on(Stage::BeforeAct, S3Operation::GetObject, Hand::sometimes),
+            on(Stage::AfterAct, S3Operation::GetObject, Hand::sometimes),
+            on(Stage::BeforeAct, S3Operation::ListObjectVersions, Hand::often),
         ];
         Self { hand, _hooks: hooks }
     }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use embedded_s3::{Operation, Stage};
+use embedded_s3::{S3Operation, Stage};
 
 use super::trigger::Doom;
 use crate::chance::Dice;
-use crate::site::{LAKE, Site, encode_lines, records};
+use crate::sandbox::{LAKE, Sandbox, encode_lines, records};
 
 /// Kills in a round.
 const KILLS: usize = 8;
 
 /// Lines that are fed until they are all stored.
 pub async fn round(mut dice: Dice) -> usize {
-    let site = Site::new().await;
+    let sandbox = Sandbox::new().await;
     let input = records(0..1 + dice.below(400));
     let lines = encode_lines(&input);
     let size = 1 + dice.below(30);
@@ -26,36 +26,36 @@ pub async fn round(mut dice: Dice) -> usize {
             // Without an end of the input only full batches go out, and one of them must.
             let stage = *dice.pick(&[Stage::BeforeAct, Stage::AfterAct]);
             let skipped = dice.below(input.len() / size);
-            Doom::at(&site.server, stage, Operation::PutObject.into(), skipped)
+            Doom::at(&sandbox.server, stage, S3Operation::PutObject.into(), skipped)
         } else {
-            Doom::random(&site.server, &mut dice, &[(Operation::PutObject, batches)], batches + 2)
+            Doom::random(&sandbox.server, &mut dice, &[(S3Operation::PutObject, batches)], batches + 2)
         };
-        let mut running = site.destination(format, size).start();
+        let mut running = sandbox.destination(format, size).start();
         running.feed(lines.clone(), !is_open);
         let ended = doom.kill(running).await;
         kills += usize::from(ended.signal == Some(9));
         // Where it had fewer requests to send than that, it came to its end.
         assert!(ended.signal == Some(9) || ended.code == Some(0), "{}", ended.stderr);
         // Whatever is there is whole, and nothing of it is there twice.
-        is_once(&site, size);
+        is_once(&sandbox, size);
     }
-    let _ = site.destination(format, size).feed(&lines).await.well();
-    assert_eq!(site.stored(), input);
-    assert_eq!(site.batches().len(), batches);
-    is_once(&site, size);
+    let _ = sandbox.destination(format, size).feed(&lines).await.well();
+    assert_eq!(sandbox.stored(), input);
+    assert_eq!(sandbox.batches().len(), batches);
+    is_once(&sandbox, size);
     kills
 }
 
 /// Fails if a record is in two objects, or an object was written twice.
-fn is_once(site: &Site, size: usize) {
+fn is_once(sandbox: &Sandbox, size: usize) {
     let mut seen = BTreeSet::new();
-    for batch in site.batches() {
+    for batch in sandbox.batches() {
         assert!((1..=size).contains(&batch.len()));
         for record in batch {
             assert!(seen.insert(record.position.clone()), "stored twice");
         }
     }
-    let versions = site.server.store().versions(LAKE).unwrap();
+    let versions = sandbox.server.store().versions(LAKE).unwrap();
     let keys: BTreeSet<&str> = versions.iter().map(|v| v.key.as_str()).collect();
     assert_eq!(keys.len(), versions.len(), "written over");
 }

@@ -9,7 +9,7 @@ use s3_connector::record::Operation;
 use s3_connector_tests::process::Record;
 
 use super::churn::Line;
-use crate::site::{PHOTOS, key, payload};
+use crate::sandbox::{PHOTOS, key, payload};
 
 /// A version by key and id.
 type Version = (String, String);

@@ -1,12 +1,12 @@
 //! `run` from one bucket to the other, with state.
 
-use embedded_s3::Operation;
+use embedded_s3::S3Operation;
 
 use super::churn::{self, Churn, Line};
 use super::ledger::Ledger;
 use super::trigger::Doom;
 use crate::chance::Dice;
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// Kills in a round.
 const KILLS: usize = 8;
@@ -15,35 +15,35 @@ const STATE: &str = "s3-connector-state/copy";
 
 /// A bucket that changes, and a pipeline that is killed and started again.
 pub async fn round(mut dice: Dice) -> usize {
-    let site = Site::with(churn::options(&mut dice)).await;
-    let churn = Churn::start(&site.server, &mut dice);
+    let sandbox = Sandbox::with(churn::options(&mut dice)).await;
+    let churn = Churn::start(&sandbox.server, &mut dice);
     let format = dice.pick(&["json", "parquet"]);
-    let file = site.file("copy.yaml", yaml(format, 1 + dice.below(20)));
+    let file = sandbox.file("copy.yaml", yaml(format, 1 + dice.below(20)));
     let mut line = Line::new();
     for _ in 0..KILLS {
-        if site.position(STATE).is_none() {
+        if sandbox.position(STATE).is_none() {
             line = churn.line();
         }
-        let operations = [(Operation::PutObject, 8), (Operation::GetObject, 30)];
-        let doom = Doom::random(&site.server, &mut dice, &operations, 160);
-        let running = site.command(&["run", &file]).start();
+        let operations = [(S3Operation::PutObject, 8), (S3Operation::GetObject, 30)];
+        let doom = Doom::random(&sandbox.server, &mut dice, &operations, 160);
+        let running = sandbox.command(&["run", &file]).start();
         let ended = doom.kill(running).await;
         churn.rest();
         assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
         // What the position says to be done is in the bucket, and every object there is whole.
-        let stored = site.stored();
-        if let Some(position) = site.position(STATE) {
+        let stored = sandbox.stored();
+        if let Some(position) = sandbox.position(STATE) {
             assert!(stored.iter().any(|record| record.position == position), "the position is ahead of what is stored");
         }
     }
-    if site.position(STATE).is_none() {
+    if sandbox.position(STATE).is_none() {
         line = churn.line();
     }
     churn.end();
-    let last = site.command(&["run", "--until-caught-up", &file]);
+    let last = sandbox.command(&["run", "--until-caught-up", &file]);
     let _ = last.run().await.well();
-    let stored = site.stored();
-    let ledger = Ledger::of(site.server.store());
+    let stored = sandbox.stored();
+    let ledger = Ledger::of(sandbox.server.store());
     for record in &stored {
         ledger.is_true(record);
     }

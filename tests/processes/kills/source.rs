@@ -1,6 +1,6 @@
 //! `source --state`, whose stdout is read to where the kill cut it off.
 
-use embedded_s3::Operation;
+use embedded_s3::S3Operation;
 use s3_connector::record::json;
 use s3_connector_tests::process::{Ended, Record};
 
@@ -8,7 +8,7 @@ use super::churn::{self, Churn, Line};
 use super::ledger::Ledger;
 use super::trigger::Doom;
 use crate::chance::Dice;
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// Kills in a round.
 const KILLS: usize = 12;
@@ -45,31 +45,31 @@ impl Delivered {
 
 /// A bucket that changes, and a source that is killed and started again until it has had enough.
 pub async fn round(mut dice: Dice) -> usize {
-    let site = Site::with(churn::options(&mut dice)).await;
-    let churn = Churn::start(&site.server, &mut dice);
+    let sandbox = Sandbox::with(churn::options(&mut dice)).await;
+    let churn = Churn::start(&sandbox.server, &mut dice);
     let mut delivered = Delivered::default();
     let mut line = Line::new();
     for _ in 0..KILLS {
         if delivered.acked.is_empty() {
             line = churn.line();
         }
-        let ended = run_and_kill(&site, &mut dice).await;
+        let ended = run_and_kill(&sandbox, &mut dice).await;
         churn.rest();
         assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
-        let position = site.position("state");
+        let position = sandbox.position("state");
         delivered.take(&ended, position.as_deref());
     }
     if delivered.acked.is_empty() {
         line = churn.line();
     }
     churn.end();
-    let last = site.source_with_state().args(&["--until-caught-up"]);
+    let last = sandbox.source_with_state().args(&["--until-caught-up"]);
     let last = last.run().await.well();
     assert!(last.lines().1.is_empty());
-    let position = site.position("state");
+    let position = sandbox.position("state");
     delivered.take(&last, position.as_deref());
 
-    let ledger = Ledger::of(site.server.store());
+    let ledger = Ledger::of(sandbox.server.store());
     for record in delivered.all.iter().chain(&delivered.unended) {
         ledger.is_true(record);
     }
@@ -79,22 +79,22 @@ pub async fn round(mut dice: Dice) -> usize {
     KILLS
 }
 
-async fn run_and_kill(site: &Site, dice: &mut Dice) -> Ended {
+async fn run_and_kill(sandbox: &Sandbox, dice: &mut Dice) -> Ended {
     let concurrency = 1 + dice.below(16);
-    let source = site.source_with_state().set("concurrency", &concurrency.to_string());
+    let source = sandbox.source_with_state().set("concurrency", &concurrency.to_string());
     if dice.one_in(2) {
         let mut running = source.start();
         running.lines(dice.below(120)).await;
         return running.kill().await;
     }
     // The bucket is looked at first, and a snapshot is listed once.
-    let has_begun = site.path("state/position").exists();
+    let has_begun = sandbox.path("state/position").exists();
     let operations = [
-        (Operation::ListObjectsV2, 2 - usize::from(has_begun)),
-        (Operation::ListObjectVersions, 20),
-        (Operation::ListMultipartUploads, 10),
-        (Operation::GetObject, 30),
+        (S3Operation::ListObjectsV2, 2 - usize::from(has_begun)),
+        (S3Operation::ListObjectVersions, 20),
+        (S3Operation::ListMultipartUploads, 10),
+        (S3Operation::GetObject, 30),
     ];
-    let doom = Doom::random(&site.server, dice, &operations, 160);
+    let doom = Doom::random(&sandbox.server, dice, &operations, 160);
     doom.kill(source.start()).await
 }

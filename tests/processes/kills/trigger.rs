@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use embedded_s3::{EmbeddedS3, Filter, Hook, Operation, Stage};
+use embedded_s3::{EmbeddedS3, Filter, Hook, S3Operation, Stage};
 use s3_connector_tests::process::{Ended, Running};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -43,7 +43,7 @@ impl Doom {
     }
 
     /// Some request of all, or one of these, of which so many come at least.
-    pub fn random(server: &EmbeddedS3, dice: &mut Dice, operations: &[(Operation, usize)], requests: usize) -> Self {
+    pub fn random(server: &EmbeddedS3, dice: &mut Dice, operations: &[(S3Operation, usize)], requests: usize) -> Self {
         let stage = *dice.pick(&[Stage::BeforeAct, Stage::AfterAct]);
         if dice.one_in(2) {
             return Self::at(server, stage, Filter::any(), dice.below(requests));

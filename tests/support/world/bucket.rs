@@ -13,12 +13,12 @@ use s3_connector_host::Role;
 use s3_connector_host::check::{self, Report};
 use s3_connector_host::{Connector, InstanceOptions, Result, Settings};
 
-use super::State;
+use super::SavedState;
 use super::handles::{Destination, Source, lift_error};
 use super::native::{NativePorts, Shared};
 use super::remote::Remote;
 use super::signed::Keys;
-use embedded_s3::{AccessKey, EmbeddedS3, Filter, ObjectHeaders, Operation, PutOptions, Versioning, Wire};
+use embedded_s3::{AccessKey, EmbeddedS3, Filter, ObjectHeaders, PutOptions, S3Operation, Versioning, Wire};
 
 /// Requests that a real server gets at a time when many objects are stored.
 const PUTS_AT_A_TIME: usize = 32;
@@ -272,7 +272,7 @@ impl Bucket {
 impl Bucket {
     /// Denies an operation, on one object or on all, and gives the settings under which it is denied: those of
     /// temporary keys on a real server. Nothing where such a server gives out none, which is said.
-    pub async fn deny(&self, operation: Operation, key: Option<&str>) -> Option<Allowed> {
+    pub async fn deny(&self, operation: S3Operation, key: Option<&str>) -> Option<Allowed> {
         let Ground::Real { remote, .. } = &self.ground else {
             let filter = Filter::from(operation);
             let filter = key.map_or(filter.clone(), |key| filter.key(key));
@@ -333,7 +333,7 @@ impl Bucket {
     /// # Errors
     ///
     /// The connector's.
-    pub async fn configured_source(&self, settings: Settings, state: &State) -> Result<Source> {
+    pub async fn configured_source(&self, settings: Settings, state: &SavedState) -> Result<Source> {
         match &self.ground {
             Ground::Native(shared) => {
                 let ports = native_ports(shared, &settings, state);
@@ -353,7 +353,7 @@ impl Bucket {
     /// # Errors
     ///
     /// The connector's.
-    pub async fn source(&self, more: &[(&str, &str)], state: &State, position: Option<&[u8]>) -> Result<Source> {
+    pub async fn source(&self, more: &[(&str, &str)], state: &SavedState, position: Option<&[u8]>) -> Result<Source> {
         let quick = [&[("pollingPeriod", "10ms")], more].concat();
         let mut source = self.configured_source(self.settings(&quick), state).await?;
         source.open(position).await?;
@@ -368,7 +368,7 @@ impl Bucket {
     pub async fn configured_destination(&self, settings: Settings) -> Result<Destination> {
         match &self.ground {
             Ground::Native(shared) => {
-                let ports = native_ports(shared, &settings, &State::none());
+                let ports = native_ports(shared, &settings, &SavedState::none());
                 let configured = CoreDestination::configure(ports, &redacted(settings));
                 Ok(Destination::Native(Box::new(configured.map_err(lift_error)?)))
             }
@@ -411,7 +411,7 @@ fn embedded_keys() -> Keys {
 }
 
 /// Ports that sign as the host would: with what the settings hold.
-fn native_ports(shared: &Rc<Shared>, settings: &Settings, state: &State) -> NativePorts {
+fn native_ports(shared: &Rc<Shared>, settings: &Settings, state: &SavedState) -> NativePorts {
     let get = |name: &str| settings.get(name).cloned();
     let keys = get("aws.accessKeyId").zip(get("aws.secretAccessKey")).map(|(access_key, secret_key)| Keys {
         access_key,

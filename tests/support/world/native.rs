@@ -16,7 +16,7 @@ use s3_connector::time::Timestamp;
 use s3_connector_host::Skipped;
 use tokio::time::Instant;
 
-use super::State;
+use super::SavedState;
 use super::signed::{Keys, Plain};
 use embedded_s3::EmbeddedS3;
 
@@ -86,13 +86,13 @@ pub struct NativePorts(Rc<Inner>);
 struct Inner {
     shared: Rc<Shared>,
     keys: Option<Keys>,
-    state: State,
+    state: SavedState,
     started: Instant,
     skipped: RefCell<Skipped>,
 }
 
 impl NativePorts {
-    pub(super) fn new(shared: Rc<Shared>, keys: Option<Keys>, state: State) -> Self {
+    pub(super) fn new(shared: Rc<Shared>, keys: Option<Keys>, state: SavedState) -> Self {
         Self(Rc::new(Inner { shared, keys, state, started: Instant::now(), skipped: RefCell::default() }))
     }
 

@@ -12,7 +12,7 @@ use s3_connector_host::egress::{HyperUpstream, Upstream as _};
 use s3_connector_host::environment::Environment;
 
 use super::signed::{Keys, Plain};
-use embedded_s3::{ObjectHeaders, Operation, Versioning};
+use embedded_s3::{ObjectHeaders, S3Operation, Versioning};
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
@@ -26,7 +26,7 @@ pub(super) struct Remote {
 
 /// An answer whose body was read.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -41,7 +41,7 @@ pub(super) struct Version {
     pub(super) is_marker: bool,
 }
 
-impl Answer {
+impl Reply {
     /// The texts of all elements of that name.
     fn all(&self, name: &str) -> Vec<String> {
         elements(&String::from_utf8_lossy(&self.body), name).map(str::to_owned).collect()
@@ -86,7 +86,7 @@ impl Remote {
         query: &[(&str, &str)],
         headers: Vec<(String, String)>,
         body: Bytes,
-    ) -> Answer {
+    ) -> Reply {
         let mut path_with_query = format!("/{}", path.0);
         if let Some(key) = path.1 {
             path_with_query.push('/');
@@ -100,12 +100,12 @@ impl Remote {
         self.exchange(plain).await
     }
 
-    async fn exchange(&self, plain: Plain) -> Answer {
+    async fn exchange(&self, plain: Plain) -> Reply {
         let request = self.keys.sign(plain, SystemTime::now());
         let answer = self.client.send(request).await;
         let (parts, body) = answer.expect("the server answers").into_parts();
         let body = body.collect().await.expect("the answer is whole").to_bytes();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
     async fn call(
@@ -114,7 +114,7 @@ impl Remote {
         path: (&str, Option<&str>),
         query: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Answer {
+    ) -> Reply {
         let answer = self.send(method, path, query, Vec::new(), body.into()).await;
         answer.expect_success(&format!("{method} {path:?} {query:?}"))
     }
@@ -271,7 +271,11 @@ impl Remote {
     /// Temporary keys that may do everything in the bucket but an operation, on one object or on all. Nothing
     /// where the server gives out no such keys: MinIO does, at its own address; AWS elsewhere, and for a role.
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
-    pub(super) async fn temporary_keys(&self, bucket: &str, denied: Option<(Operation, Option<&str>)>) -> Option<Keys> {
+    pub(super) async fn temporary_keys(
+        &self,
+        bucket: &str,
+        denied: Option<(S3Operation, Option<&str>)>,
+    ) -> Option<Keys> {
         let statement = |effect: &str, actions: &str, key: &str| {
             format!(
                 r#"{{"Effect":"{effect}","Action":[{actions}],
@@ -318,12 +322,12 @@ impl Remote {
 }
 
 /// IAM's names of what an operation takes, in JSON.
-fn actions(operation: Operation) -> &'static str {
+fn actions(operation: S3Operation) -> &'static str {
     match operation {
-        Operation::GetObject => r#""s3:GetObject","s3:GetObjectVersion""#,
-        Operation::ListMultipartUploads => r#""s3:ListBucketMultipartUploads""#,
-        Operation::ListObjectsV2 => r#""s3:ListBucket""#,
-        Operation::PutObject => r#""s3:PutObject""#,
+        S3Operation::GetObject => r#""s3:GetObject","s3:GetObjectVersion""#,
+        S3Operation::ListMultipartUploads => r#""s3:ListBucketMultipartUploads""#,
+        S3Operation::ListObjectsV2 => r#""s3:ListBucket""#,
+        S3Operation::PutObject => r#""s3:PutObject""#,
         other => panic!("no case denies {other}"),
     }
 }

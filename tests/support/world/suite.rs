@@ -29,7 +29,7 @@ const REQUESTS_LOGGED_MAX: usize = 10_000;
 
 /// A world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum WorldKind {
     /// The native core on an embedded S3 in the same process, in virtual time.
     Native,
     /// The shipped component in its host, on an embedded S3 over HTTP.
@@ -39,7 +39,7 @@ pub enum Kind {
     Real,
 }
 
-impl Kind {
+impl WorldKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Native, Self::Component, Self::Real];
 }
@@ -50,12 +50,12 @@ pub struct Case {
     /// Its name, module and all.
     pub name: &'static str,
     /// Where it does not run, and why.
-    pub except: &'static [(Kind, &'static str)],
+    pub except: &'static [(WorldKind, &'static str)],
 }
 
 impl Case {
     /// Why it does not run in a world, if it doesn't.
-    pub fn exception(&self, kind: Kind) -> Option<&'static str> {
+    pub fn exception(&self, kind: WorldKind) -> Option<&'static str> {
         self.except.iter().find(|(excepted, _)| *excepted == kind).map(|(_, why)| *why)
     }
 }
@@ -67,25 +67,25 @@ macro_rules! in_every_world {
         /// The cases of this module.
         pub(crate) const CASES: &[$crate::world::Case] = &[$( $crate::world::Case {
             name: concat!(module_path!(), "::", stringify!($case)),
-            except: &[$( ($crate::world::Kind::$world, $why) ),*],
+            except: &[$( ($crate::world::WorldKind::$world, $why) ),*],
         } ),+];
         $(
             mod $case {
-                use $crate::world::{Kind, run};
+                use $crate::world::{WorldKind, run};
 
                 #[tokio::test(start_paused = true)]
                 async fn native() {
-                    run(Kind::Native, super::CASES, module_path!(), super::$case).await;
+                    run(WorldKind::Native, super::CASES, module_path!(), super::$case).await;
                 }
 
                 #[tokio::test]
                 async fn component() {
-                    run(Kind::Component, super::CASES, module_path!(), super::$case).await;
+                    run(WorldKind::Component, super::CASES, module_path!(), super::$case).await;
                 }
 
                 #[tokio::test]
                 async fn real() {
-                    run(Kind::Real, super::CASES, module_path!(), super::$case).await;
+                    run(WorldKind::Real, super::CASES, module_path!(), super::$case).await;
                 }
             }
         )+
@@ -105,16 +105,16 @@ pub struct Conditions {
     pub store: Option<embedded_s3::Options>,
 }
 
-/// The place in a world where a case runs.
-pub struct Place {
-    kind: Kind,
+/// What a case gets of its world: buckets, each with connectors on it.
+pub struct Env {
+    kind: WorldKind,
     remote: Option<Rc<Remote>>,
     made: RefCell<Vec<String>>,
 }
 
-impl Place {
+impl Env {
     /// Which world it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> WorldKind {
         self.kind
     }
 
@@ -131,7 +131,7 @@ impl Place {
 
     /// A plain bucket at whose store the clock stands. On a real one it goes on, from the beginning of a second.
     pub async fn within_a_second(&self) -> Bucket {
-        let is_stopped = self.kind != Kind::Real;
+        let is_stopped = self.kind != WorldKind::Real;
         let bucket = self.bucket(Conditions { is_stopped, ..Conditions::default() }).await;
         bucket.advance(Duration::ZERO).await;
         bucket
@@ -140,7 +140,7 @@ impl Place {
     /// A bucket that keeps versions and holds a page of objects and two more, each of which says `1`; with their
     /// keys and the size of a page, which is small where the store can be told so.
     pub async fn paged(&self) -> (Bucket, Vec<String>, usize) {
-        let (page_size_max, store) = if self.kind == Kind::Real {
+        let (page_size_max, store) = if self.kind == WorldKind::Real {
             (1000, None)
         } else {
             let store = embedded_s3::Options { page_size_max: 2, ..embedded_s3::Options::default() };
@@ -157,9 +157,9 @@ impl Place {
     pub async fn bucket(&self, conditions: Conditions) -> Bucket {
         let mut name = BUCKET.to_owned();
         let ground = match (self.kind, &self.remote) {
-            (Kind::Native, _) => native(&conditions),
-            (Kind::Component, _) => component(&conditions).await,
-            (Kind::Real, remote) => {
+            (WorldKind::Native, _) => native(&conditions),
+            (WorldKind::Component, _) => component(&conditions).await,
+            (WorldKind::Real, remote) => {
                 let is_usual = conditions.store.is_none() && conditions.ahead_seconds == 0;
                 assert!(is_usual && !conditions.is_stopped, "a case that changes the store excepts the real world");
                 let remote = Rc::clone(remote.as_ref().expect("`run` has made it"));
@@ -219,27 +219,27 @@ fn unique_name() -> String {
 /// # Panics
 ///
 /// If the case does, once what it made on a real server is removed.
-pub async fn run(kind: Kind, cases: &[Case], name: &str, body: impl AsyncFnOnce(&Place)) {
+pub async fn run(kind: WorldKind, cases: &[Case], name: &str, body: impl AsyncFnOnce(&Env)) {
     let case = cases.iter().find(|case| case.name == name).expect("the macro lists every case");
     if let Some(why) = case.exception(kind) {
         println!("{} does not run in the {kind:?} world: {why}", case.name);
         return;
     }
     let remote = match kind {
-        Kind::Real => match Remote::from_environment() {
+        WorldKind::Real => match Remote::from_environment() {
             Ok(remote) => Some(Rc::new(remote)),
             Err(why) => return say_skipped(&why),
         },
-        Kind::Native | Kind::Component => None,
+        WorldKind::Native | WorldKind::Component => None,
     };
-    let place = Place { kind, remote, made: RefCell::default() };
+    let env = Env { kind, remote, made: RefCell::default() };
     let patient = async {
-        let outcome = tokio::time::timeout(PATIENCE, body(&place)).await;
+        let outcome = tokio::time::timeout(PATIENCE, body(&env)).await;
         outcome.expect("a case waits for what never comes");
     };
     let outcome = AssertUnwindSafe(patient).catch_unwind().await;
-    if let Some(remote) = &place.remote {
-        for bucket in place.made.take() {
+    if let Some(remote) = &env.remote {
+        for bucket in env.made.take() {
             let left = remote.remove_bucket(&bucket).await;
             // What a case found is told first.
             assert!(left.is_empty() || outcome.is_err(), "{bucket} could not be emptied: {left:?}");
@@ -277,14 +277,14 @@ pub fn table(cases: &[Case]) -> String {
         let mark = |kind| {
             if case.exception(kind).is_none() { "yes" } else { "-" }
         };
-        let [native, component, real] = Kind::ALL.map(mark);
+        let [native, component, real] = WorldKind::ALL.map(mark);
         let why: Vec<_> = case.except.iter().map(|(kind, why)| format!("{kind:?}: {why}")).collect();
         let name = short(case.name);
         let line = format!("{name:width$}  {native:6} {component:9} {real:4}  {}", why.join("; "));
         writeln!(text, "{}", line.trim_end()).expect("a string takes all");
     }
     let count = |kind| cases.iter().filter(|case| case.exception(kind).is_none()).count();
-    let [native, component, real] = Kind::ALL.map(count);
+    let [native, component, real] = WorldKind::ALL.map(count);
     writeln!(text, "{:width$}  {native:<6} {component:<9} {real:<4}", format!("{} cases", cases.len()))
         .expect("a string takes all");
     text

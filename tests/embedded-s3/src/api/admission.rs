@@ -14,7 +14,7 @@ use s3s::crypto::{Checksum, Sha256};
 use crate::model::options::{Checksums, Options};
 use crate::model::refusal::Refusal;
 use crate::model::version::{hex, md5_of};
-use crate::wire::operation::Operation;
+use crate::wire::operation::S3Operation;
 
 /// How far a request's time may be from ours.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
@@ -101,11 +101,11 @@ fn check_signed_headers(headers: &HeaderMap, fields: &str) -> Result<(), Refusal
 }
 
 /// Checks whether the headers with checksums are such as this store takes.
-pub(crate) fn check_sums(headers: &HeaderMap, operation: Operation, checksums: Checksums) -> Result<(), Refusal> {
+pub(crate) fn check_sums(headers: &HeaderMap, operation: S3Operation, checksums: Checksums) -> Result<(), Refusal> {
     let is_sum = |name: &http::HeaderName| name.as_str().starts_with("x-amz-checksum-");
     let has_sum = headers.keys().any(is_sum);
     match (operation, checksums) {
-        (Operation::PutObject, Checksums::Required) if !has_sum && !headers.contains_key("content-md5") => {
+        (S3Operation::PutObject, Checksums::Required) if !has_sum && !headers.contains_key("content-md5") => {
             let message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with \
                            Object Lock parameters";
             Err(Refusal::new(400, "InvalidRequest", message))
@@ -119,7 +119,7 @@ pub(crate) fn check_sums(headers: &HeaderMap, operation: Operation, checksums: C
 }
 
 /// Checks a body against the hashes that came with it.
-pub(crate) fn check_body(headers: &HeaderMap, operation: Operation, body: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn check_body(headers: &HeaderMap, operation: S3Operation, body: &[u8]) -> Result<(), Refusal> {
     if let Some(md5) = text(headers, "content-md5") {
         let expected = STANDARD.decode(md5).ok().filter(|md5| md5.len() == 16);
         let message = "The Content-MD5 you specified was invalid.";
@@ -130,7 +130,7 @@ pub(crate) fn check_body(headers: &HeaderMap, operation: Operation, body: &[u8])
     }
     // The bodies of these pass through a check of `s3s`, whose failure the API names; it passes no
     // other body through, and would answer 500 for a document.
-    if matches!(operation, Operation::PutObject | Operation::UploadPart) {
+    if matches!(operation, S3Operation::PutObject | S3Operation::UploadPart) {
         return Ok(());
     }
     let Some(sha256) = text(headers, "x-amz-content-sha256") else {
@@ -191,14 +191,14 @@ mod tests {
     fn body_is_held_against_its_hashes() {
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-content-sha256", EMPTY_SHA256.parse().unwrap());
-        check_body(&headers, Operation::GetObject, b"").unwrap();
-        let refusal = check_body(&headers, Operation::DeleteObjects, b"x").unwrap_err();
+        check_body(&headers, S3Operation::GetObject, b"").unwrap();
+        let refusal = check_body(&headers, S3Operation::DeleteObjects, b"x").unwrap_err();
         assert_eq!(refusal.code, "XAmzContentSHA256Mismatch");
         headers.insert("x-amz-content-sha256", sha256_of(b"x").parse().unwrap());
-        check_body(&headers, Operation::DeleteObjects, b"x").unwrap();
+        check_body(&headers, S3Operation::DeleteObjects, b"x").unwrap();
         headers.insert("content-md5", "XUFAKrxLKna5cZ2REBfFkg==".parse().unwrap());
-        let refusal = check_body(&headers, Operation::PutObject, b"x").unwrap_err();
+        let refusal = check_body(&headers, S3Operation::PutObject, b"x").unwrap_err();
         assert_eq!(refusal.code, "BadDigest");
-        check_body(&headers, Operation::PutObject, b"hello").unwrap();
+        check_body(&headers, S3Operation::PutObject, b"hello").unwrap();
     }
 }

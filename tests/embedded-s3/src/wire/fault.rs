@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::filter::Filter;
-use super::operation::Operation;
+use super::operation::S3Operation;
 use crate::model::refusal::Refusal;
 
 /// When a connection is closed without an answer.
@@ -226,7 +226,7 @@ impl Rule {
         self
     }
 
-    fn fires(&mut self, operation: Operation, subject: &str) -> bool {
+    fn fires(&mut self, operation: S3Operation, subject: &str) -> bool {
         if !self.filter.matches(operation, subject) {
             return false;
         }
@@ -311,7 +311,7 @@ impl Faults {
         state.rules.iter().find(|(other, _)| *other == id).map_or(0, |(_, rule)| rule.fired)
     }
 
-    pub(crate) fn judge(&self, operation: Operation, subject: &str) -> Verdict {
+    pub(crate) fn judge(&self, operation: S3Operation, subject: &str) -> Verdict {
         let mut state = self.lock();
         let mut verdict = Verdict { latency: state.latency, ..Verdict::default() };
         for (_, rule) in &mut state.rules {
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     fn firings(faults: &Faults, count: usize) -> Vec<bool> {
-        let judged = (0..count).map(|_| faults.judge(Operation::GetObject, "a/k"));
+        let judged = (0..count).map(|_| faults.judge(S3Operation::GetObject, "a/k"));
         judged.map(|verdict| verdict.fault.is_some()).collect()
     }
 
@@ -367,16 +367,16 @@ mod tests {
     #[test]
     fn latency_adds_up_and_the_first_other_fault_decides() {
         let faults = Faults::new(Duration::from_millis(1));
-        faults.add(Rule::new(Operation::GetObject, Fault::Latency(Duration::from_millis(2))));
-        faults.add(Rule::new(Operation::PutObject, Fault::internal_error()));
+        faults.add(Rule::new(S3Operation::GetObject, Fault::Latency(Duration::from_millis(2))));
+        faults.add(Rule::new(S3Operation::PutObject, Fault::internal_error()));
         let decides = faults.add(Rule::new(Filter::any().key_prefix("a/"), Fault::conflict()));
         let never = faults.add(Rule::new(Filter::any(), Fault::access_denied()));
-        let verdict = faults.judge(Operation::GetObject, "a/k");
+        let verdict = faults.judge(S3Operation::GetObject, "a/k");
         assert_eq!(verdict.latency, Duration::from_millis(3));
         assert!(matches!(verdict.fault, Some(Fault::Answer { refusal, .. }) if refusal.status == 409));
         assert_eq!((faults.fired(decides), faults.fired(never)), (1, 0));
         faults.remove(decides);
         faults.clear();
-        assert!(faults.judge(Operation::GetObject, "a/k").fault.is_none());
+        assert!(faults.judge(S3Operation::GetObject, "a/k").fault.is_none());
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! It leaves to them what happens to the requests it matches.
 
-use super::operation::Operation;
+use super::operation::S3Operation;
 
 /// Requests by operation and key; the default matches all.
 ///
 /// The key of a listing is the prefix it asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    operations: Vec<Operation>,
+    operations: Vec<S3Operation>,
     key: Option<String>,
     key_prefix: Option<String>,
 }
@@ -22,7 +22,7 @@ impl Filter {
 
     /// Matches this operation too; without any, all operations match.
     #[must_use]
-    pub fn operation(mut self, operation: Operation) -> Self {
+    pub fn operation(mut self, operation: S3Operation) -> Self {
         self.operations.push(operation);
         self
     }
@@ -41,15 +41,15 @@ impl Filter {
         self
     }
 
-    pub(crate) fn matches(&self, operation: Operation, subject: &str) -> bool {
+    pub(crate) fn matches(&self, operation: S3Operation, subject: &str) -> bool {
         (self.operations.is_empty() || self.operations.contains(&operation))
             && self.key.as_deref().is_none_or(|key| key == subject)
             && self.key_prefix.as_deref().is_none_or(|prefix| subject.starts_with(prefix))
     }
 }
 
-impl From<Operation> for Filter {
-    fn from(operation: Operation) -> Self {
+impl From<S3Operation> for Filter {
+    fn from(operation: S3Operation) -> Self {
         Self::any().operation(operation)
     }
 }
@@ -60,11 +60,11 @@ mod tests {
 
     #[test]
     fn filter_narrows_by_operation_key_and_prefix() {
-        let filter = Filter::from(Operation::GetObject).key_prefix("a/");
-        assert!(filter.matches(Operation::GetObject, "a/b"));
-        assert!(!filter.matches(Operation::GetObject, "b"));
-        assert!(!filter.matches(Operation::PutObject, "a/b"));
-        assert!(Filter::any().matches(Operation::Other, ""));
-        assert!(!Filter::any().key("a").matches(Operation::Other, "a/b"));
+        let filter = Filter::from(S3Operation::GetObject).key_prefix("a/");
+        assert!(filter.matches(S3Operation::GetObject, "a/b"));
+        assert!(!filter.matches(S3Operation::GetObject, "b"));
+        assert!(!filter.matches(S3Operation::PutObject, "a/b"));
+        assert!(Filter::any().matches(S3Operation::Other, ""));
+        assert!(!Filter::any().key("a").matches(S3Operation::Other, "a/b"));
     }
 }

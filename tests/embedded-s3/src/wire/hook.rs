@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::filter::Filter;
-use super::operation::Operation;
+use super::operation::S3Operation;
 
 /// Where on its way a request is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// What it asks for.
-    pub operation: Operation,
+    pub operation: S3Operation,
     /// The bucket, if it names one.
     pub bucket: Option<String>,
     /// The key, if it names one.

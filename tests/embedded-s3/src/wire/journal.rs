@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 
-use super::operation::Operation;
+use super::operation::S3Operation;
 
 /// A request as it arrived, and how it was answered.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct LoggedRequest {
     /// Its place among all requests, from 0, in the order in which they arrived.
     pub number: u64,
     /// What it asks for.
-    pub operation: Operation,
+    pub operation: S3Operation,
     /// The bucket, if it names one.
     pub bucket: Option<String>,
     /// The key, if it names one.
@@ -41,7 +41,7 @@ impl LoggedRequest {
 struct Log {
     requests: VecDeque<LoggedRequest>,
     arrived: u64,
-    counts: BTreeMap<Operation, u64>,
+    counts: BTreeMap<S3Operation, u64>,
 }
 
 /// The log of a server. A clone is a handle on the same log.
@@ -90,7 +90,7 @@ impl Journal {
         self.lock().requests.iter().cloned().collect()
     }
 
-    pub(crate) fn count(&self, operation: Operation) -> u64 {
+    pub(crate) fn count(&self, operation: S3Operation) -> u64 {
         self.lock().counts.get(&operation).copied().unwrap_or_default()
     }
 
@@ -109,7 +109,7 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn request(operation: Operation) -> LoggedRequest {
+    fn request(operation: S3Operation) -> LoggedRequest {
         LoggedRequest {
             number: 0,
             operation,
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn log_keeps_the_latest_and_counts_all() {
         let journal = Journal::new(2);
-        let numbers: Vec<u64> = (0..3).map(|_| journal.arrived(request(Operation::GetObject))).collect();
+        let numbers: Vec<u64> = (0..3).map(|_| journal.arrived(request(S3Operation::GetObject))).collect();
         assert_eq!(numbers, [0, 1, 2]);
         journal.answered(0, 200, None);
         journal.answered(2, 404, Some("key"));
         let statuses: Vec<_> = journal.requests().iter().map(|request| request.status).collect();
         assert_eq!(statuses, [None, Some(404)]);
-        assert_eq!(journal.count(Operation::GetObject), 3);
-        assert_eq!(journal.count(Operation::PutObject), 0);
+        assert_eq!(journal.count(S3Operation::GetObject), 3);
+        assert_eq!(journal.count(S3Operation::PutObject), 0);
     }
 }

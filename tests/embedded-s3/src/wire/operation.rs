@@ -1,7 +1,7 @@
 //! Which S3 operation a request asks for, and on what.
 //!
 //! The table follows the one by which `s3s` dispatches; what it has no name for is
-//! [`Operation::Other`]. It leaves to `s3s` the reading of everything else in a request.
+//! [`S3Operation::Other`]. It leaves to `s3s` the reading of everything else in a request.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 /// An operation of S3, by its name in the API reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names are those of the S3 API reference")]
-pub enum Operation {
+pub enum S3Operation {
     AbortMultipartUpload,
     CompleteMultipartUpload,
     CopyObject,
@@ -39,7 +39,7 @@ pub enum Operation {
     Other,
 }
 
-impl fmt::Display for Operation {
+impl fmt::Display for S3Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Operation {
 /// What a request is about.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    pub(crate) operation: Operation,
+    pub(crate) operation: S3Operation,
     pub(crate) bucket: Option<String>,
     pub(crate) key: Option<String>,
     /// The key, or for a listing the prefix it asks for.
@@ -71,8 +71,8 @@ impl Target {
     }
 }
 
-fn root_operation(method: &Method) -> Operation {
-    if method == Method::GET { Operation::ListBuckets } else { Operation::Other }
+fn root_operation(method: &Method) -> S3Operation {
+    if method == Method::GET { S3Operation::ListBuckets } else { S3Operation::Other }
 }
 
 /// Sub-resources that we do not serve, so that they are not taken for the operation without them.
@@ -95,48 +95,48 @@ const BUCKET_OTHERS: [&str; 14] = [
 const OBJECT_OTHERS: [&str; 8] =
     ["acl", "attributes", "legal-hold", "restore", "retention", "select", "tagging", "torrent"];
 
-fn bucket_operation(method: &Method, query: &str, has: impl Fn(&str) -> bool) -> Operation {
+fn bucket_operation(method: &Method, query: &str, has: impl Fn(&str) -> bool) -> S3Operation {
     if BUCKET_OTHERS.iter().any(|name| has(name)) {
-        return Operation::Other;
+        return S3Operation::Other;
     }
     match *method {
-        Method::HEAD => Operation::HeadBucket,
-        Method::GET if has("location") => Operation::GetBucketLocation,
-        Method::GET if has("versioning") => Operation::GetBucketVersioning,
-        Method::GET if has("uploads") => Operation::ListMultipartUploads,
-        Method::GET if has("versions") => Operation::ListObjectVersions,
-        Method::GET if parameter(query, "list-type").as_deref() == Some("2") => Operation::ListObjectsV2,
-        Method::GET => Operation::ListObjects,
-        Method::POST if has("delete") => Operation::DeleteObjects,
-        Method::PUT if has("versioning") => Operation::PutBucketVersioning,
-        Method::PUT => Operation::CreateBucket,
-        Method::DELETE => Operation::DeleteBucket,
-        _ => Operation::Other,
+        Method::HEAD => S3Operation::HeadBucket,
+        Method::GET if has("location") => S3Operation::GetBucketLocation,
+        Method::GET if has("versioning") => S3Operation::GetBucketVersioning,
+        Method::GET if has("uploads") => S3Operation::ListMultipartUploads,
+        Method::GET if has("versions") => S3Operation::ListObjectVersions,
+        Method::GET if parameter(query, "list-type").as_deref() == Some("2") => S3Operation::ListObjectsV2,
+        Method::GET => S3Operation::ListObjects,
+        Method::POST if has("delete") => S3Operation::DeleteObjects,
+        Method::PUT if has("versioning") => S3Operation::PutBucketVersioning,
+        Method::PUT => S3Operation::CreateBucket,
+        Method::DELETE => S3Operation::DeleteBucket,
+        _ => S3Operation::Other,
     }
 }
 
-fn object_operation(method: &Method, headers: &HeaderMap, has: impl Fn(&str) -> bool) -> Operation {
+fn object_operation(method: &Method, headers: &HeaderMap, has: impl Fn(&str) -> bool) -> S3Operation {
     if OBJECT_OTHERS.iter().any(|name| has(name)) {
-        return Operation::Other;
+        return S3Operation::Other;
     }
     match *method {
-        Method::HEAD => Operation::HeadObject,
-        Method::GET if has("uploadId") => Operation::ListParts,
-        Method::GET => Operation::GetObject,
-        Method::POST if has("uploads") => Operation::CreateMultipartUpload,
-        Method::POST if has("uploadId") => Operation::CompleteMultipartUpload,
+        Method::HEAD => S3Operation::HeadObject,
+        Method::GET if has("uploadId") => S3Operation::ListParts,
+        Method::GET => S3Operation::GetObject,
+        Method::POST if has("uploads") => S3Operation::CreateMultipartUpload,
+        Method::POST if has("uploadId") => S3Operation::CompleteMultipartUpload,
         Method::PUT if has("partNumber") && has("uploadId") => {
             if headers.contains_key("x-amz-copy-source") {
-                Operation::Other
+                S3Operation::Other
             } else {
-                Operation::UploadPart
+                S3Operation::UploadPart
             }
         }
-        Method::PUT if headers.contains_key("x-amz-copy-source") => Operation::CopyObject,
-        Method::PUT => Operation::PutObject,
-        Method::DELETE if has("uploadId") => Operation::AbortMultipartUpload,
-        Method::DELETE => Operation::DeleteObject,
-        _ => Operation::Other,
+        Method::PUT if headers.contains_key("x-amz-copy-source") => S3Operation::CopyObject,
+        Method::PUT => S3Operation::PutObject,
+        Method::DELETE if has("uploadId") => S3Operation::AbortMultipartUpload,
+        Method::DELETE => S3Operation::DeleteObject,
+        _ => S3Operation::Other,
     }
 }
 
@@ -186,15 +186,15 @@ mod tests {
     #[test]
     fn path_and_query_tell_the_operation() {
         let cases = [
-            (Method::GET, "/", "", Operation::ListBuckets),
-            (Method::GET, "/b", "list-type=2", Operation::ListObjectsV2),
-            (Method::GET, "/b/", "", Operation::ListObjects),
-            (Method::GET, "/b", "versions&prefix=a", Operation::ListObjectVersions),
-            (Method::GET, "/b", "uploads", Operation::ListMultipartUploads),
-            (Method::PUT, "/b/k", "partNumber=1&uploadId=u", Operation::UploadPart),
-            (Method::POST, "/b/k", "uploadId=u", Operation::CompleteMultipartUpload),
-            (Method::DELETE, "/b/k", "versionId=1", Operation::DeleteObject),
-            (Method::GET, "/b/k", "tagging", Operation::Other),
+            (Method::GET, "/", "", S3Operation::ListBuckets),
+            (Method::GET, "/b", "list-type=2", S3Operation::ListObjectsV2),
+            (Method::GET, "/b/", "", S3Operation::ListObjects),
+            (Method::GET, "/b", "versions&prefix=a", S3Operation::ListObjectVersions),
+            (Method::GET, "/b", "uploads", S3Operation::ListMultipartUploads),
+            (Method::PUT, "/b/k", "partNumber=1&uploadId=u", S3Operation::UploadPart),
+            (Method::POST, "/b/k", "uploadId=u", S3Operation::CompleteMultipartUpload),
+            (Method::DELETE, "/b/k", "versionId=1", S3Operation::DeleteObject),
+            (Method::GET, "/b/k", "tagging", S3Operation::Other),
         ];
         for (method, path, query, operation) in cases {
             assert_eq!(target(method, path, query).operation, operation, "{path}?{query}");

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use crate::client::{Call, Client, collect, get, put, server_with};
-use embedded_s3::{AccessKey, Clock, EmbeddedS3, Filter, Operation, Options, Versioning};
+use crate::client::{Call, SigningClient, collect, get, put, server_with};
+use embedded_s3::{AccessKey, Clock, EmbeddedS3, Filter, Options, S3Operation, Versioning};
 
 fn list() -> Call {
     get("bkt", "").query("list-type", "2")
@@ -61,8 +61,8 @@ async fn denials_go_by_operation_and_key() {
     let (server, client) = server_with(Options::default(), Versioning::Off).await;
     server.store().put("bkt", "secret/k", "x").unwrap();
     server.store().put("bkt", "k", "x").unwrap();
-    server.access().deny(Filter::from(Operation::GetObject).key_prefix("secret/"));
-    server.access().deny(Filter::from(Operation::ListObjectVersions));
+    server.access().deny(Filter::from(S3Operation::GetObject).key_prefix("secret/"));
+    server.access().deny(Filter::from(S3Operation::ListObjectVersions));
     let denied = (403, "AccessDenied".to_owned());
     assert_eq!(client.send(get("bkt", "secret/k")).await.code(), denied);
     assert_eq!(client.send(get("bkt", "k")).await.status, 200);
@@ -144,16 +144,16 @@ async fn log_shows_what_was_sent_and_answered() {
     let requests = server.requests();
     let seen = requests.iter().map(|request| (request.operation, request.status));
     let expected = [
-        (Operation::PutObject, Some(200)),
-        (Operation::ListObjectVersions, Some(200)),
-        (Operation::GetObject, Some(404)),
+        (S3Operation::PutObject, Some(200)),
+        (S3Operation::ListObjectVersions, Some(200)),
+        (S3Operation::GetObject, Some(404)),
     ];
     assert!(seen.eq(expected));
     assert_eq!(requests[0].header("if-none-match"), Some("*"));
     assert_eq!(requests[0].access_key.as_deref(), Some(embedded_s3::ACCESS_KEY));
     assert_eq!(requests[1].query, "versions=&prefix=none");
     assert_eq!((requests[2].bucket.as_deref(), requests[2].key.as_deref()), (Some("bkt"), Some("none")));
-    assert_eq!(server.requests_count(Operation::GetObject), 1);
+    assert_eq!(server.requests_count(S3Operation::GetObject), 1);
     server.clear_requests();
     assert!(server.requests().is_empty());
 }
@@ -161,7 +161,7 @@ async fn log_shows_what_was_sent_and_answered() {
 #[tokio::test]
 async fn server_without_a_socket_answers_in_process() {
     let server = EmbeddedS3::start(Options::default()).await.unwrap();
-    let client = Client::new(&server);
+    let client = SigningClient::new(&server);
     let unbound = EmbeddedS3::unbound(Options::default());
     unbound.store().create_bucket("bkt").unwrap();
     unbound.store().put("bkt", "k", "x").unwrap();

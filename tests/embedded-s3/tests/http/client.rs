@@ -122,7 +122,7 @@ pub(crate) fn put(bucket: &str, key: &str, body: impl Into<Bytes>) -> Call {
 }
 
 /// Somebody who sends requests to a server.
-pub(crate) struct Client {
+pub(crate) struct SigningClient {
     pub(crate) host: String,
     pub(crate) address: String,
     pub(crate) access_key: String,
@@ -133,7 +133,7 @@ pub(crate) struct Client {
     http: HyperClient<HttpConnector, Full<Bytes>>,
 }
 
-impl Client {
+impl SigningClient {
     pub(crate) fn new(server: &EmbeddedS3) -> Self {
         let address = server.address().unwrap().to_string();
         Self {
@@ -216,11 +216,11 @@ impl Client {
 }
 
 /// Starts a server with the bucket `bkt`.
-pub(crate) async fn server_with(options: Options, versioning: Versioning) -> (EmbeddedS3, Client) {
+pub(crate) async fn server_with(options: Options, versioning: Versioning) -> (EmbeddedS3, SigningClient) {
     let server = EmbeddedS3::start(options).await.unwrap();
     server.store().create_bucket("bkt").unwrap();
     server.store().set_versioning("bkt", versioning).unwrap();
-    let client = Client::new(&server);
+    let client = SigningClient::new(&server);
     (server, client)
 }
 

@@ -1,14 +1,14 @@
 //! Pages over HTTP: of objects, versions and uploads.
 
-use crate::client::{Call, Client, Reply, get, server_with};
+use crate::client::{Call, Reply, SigningClient, get, server_with};
 use embedded_s3::{EmbeddedS3, ObjectHeaders, Options, Versioning};
 
-async fn paged(page_size_max: usize) -> (EmbeddedS3, Client) {
+async fn paged(page_size_max: usize) -> (EmbeddedS3, SigningClient) {
     server_with(Options { page_size_max, ..Options::default() }, Versioning::Off).await
 }
 
 /// Goes through all pages, taking over from each answer what `next` names.
-async fn pages(client: &Client, call: Call, next: &[(&str, &str)]) -> Vec<Reply> {
+async fn pages(client: &SigningClient, call: Call, next: &[(&str, &str)]) -> Vec<Reply> {
     let mut answers = Vec::new();
     let mut following = call.clone();
     loop {

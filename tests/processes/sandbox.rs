@@ -8,6 +8,7 @@ use s3_connector::record::{Change, Data, Operation, json};
 use s3_connector_host::state::{FileState, StateStore as _};
 use s3_connector_tests::parquet;
 use s3_connector_tests::process::{Invocation, Record};
+pub use s3_connector_tests::world::{key, payload};
 use tempfile::TempDir;
 
 /// The bucket that sources read; it keeps versions.
@@ -16,12 +17,12 @@ pub const PHOTOS: &str = "photos";
 pub const LAKE: &str = "lake";
 
 /// A server and a folder, which end with the test.
-pub struct Site {
+pub struct Sandbox {
     pub server: EmbeddedS3,
     folder: TempDir,
 }
 
-impl Site {
+impl Sandbox {
     pub async fn new() -> Self {
         Self::with(Options::default()).await
     }
@@ -133,23 +134,6 @@ pub fn encode_lines(records: &[Record]) -> Vec<u8> {
         json::encode_line(record, &mut lines);
     }
     lines
-}
-
-/// The key of a source's record.
-pub fn key(record: &Record) -> String {
-    match &record.key {
-        Some(Data::Raw(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
-        other => panic!("{other:?} is no object's key"),
-    }
-}
-
-/// The payload of a source's record; none for a delete.
-pub fn payload(record: &Record) -> Option<Bytes> {
-    match &record.payload.after {
-        Some(Data::Raw(bytes)) => Some(bytes.clone()),
-        None => None,
-        other => panic!("{other:?} is no object's content"),
-    }
 }
 
 /// The keys of records.
