@@ -30,13 +30,13 @@ async fn bodies_of_every_size_are_whole(env: &Env) {
     assert_eq!(records.len(), sizes.len());
 }
 
-async fn a_read_stays_within_its_bytes(place: &Place) {
-    let bucket = place.plain().await;
+async fn a_read_stays_within_its_bytes(env: &Env) {
+    let bucket = env.plain().await;
     for index in 0..12 {
         bucket.put(&format!("k{index:02}"), vec![b'x'; 1000]).await;
     }
     for bytes_max in [0, 1, 1000, 5000, 9999, u64::MAX] {
-        let mut source = bucket.source(&[], &State::memory(), None).await.expect("opens");
+        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
         let (mut count, mut polls) = (0, 0);
         while count < 12 && polls < 1000 {
             let records = source.read_at_most(10, bytes_max, Duration::from_secs(1)).await.expect("reads");
