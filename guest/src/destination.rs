@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::record::Record;
-use crate::s3::{Client, ListStart, Patience};
+use crate::s3::{Client, Patience};
 use buffer::{Batch, Bounds, Buffer, Checked};
 use upload::Uploader;
 
@@ -104,7 +104,7 @@ impl<P: Ports> Destination<P> {
         })
     }
 
-    /// Looks whether the bucket is there and lets us in.
+    /// Checks that the bucket is there and may be used.
     ///
     /// # Errors
     ///
@@ -199,31 +199,21 @@ impl<P: Ports> Destination<P> {
 
     async fn check_bucket(&self) -> Result<()> {
         let client = self.client.with_patience(Patience::OPENING);
-        let Err(refusal) = client.head_bucket().await else {
-            return Ok(());
-        };
-        let explain = |error: crate::s3::Error| Err(error.explain(self.client.config()));
-        if !matches!(refusal.status(), Some(301 | 400 | 403 | 405 | 501)) {
-            return explain(refusal);
-        }
-        // A HEAD has no body, hence no code: a listing is refused for the same reason, and says for
-        // which. A gateway may know neither.
-        let prefix = &client.config().prefix;
-        let start = ListStart::After(String::new());
-        match client.list_objects_v2(prefix, &start, 1).await {
+        match client.probe_bucket().await {
             Ok(_) => Ok(()),
+            // A gateway may know neither operation, and a destination can do without both permissions.
             Err(error)
                 if matches!(error.status(), Some(405 | 501))
                     || (error.status() == Some(403) && matches!(error.code(), "AccessDenied" | "")) =>
             {
                 let line = format!(
-                    "the bucket cannot be looked at, so whether it can be written to shows at the \
-                     first write; allow s3:ListBucket to know at the start; why=`{error}`"
+                    "cannot check the bucket before the first write; allow s3:ListBucket to check it when opening; \
+                     why=`{error}`"
                 );
                 self.ports.log(Level::Warn, &line);
                 Ok(())
             }
-            Err(error) => explain(error),
+            Err(error) => Err(error.explain(self.client.config())),
         }
     }
 

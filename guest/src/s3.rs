@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-pub use document::{ObjectEntry, UploadEntry, VersionEntry};
+pub use document::{ErrorDocument, ObjectEntry, UploadEntry, VersionEntry};
 pub use error::Error;
 pub use object::{Content, Object, Pin};
 pub use trail::Trail;
@@ -74,10 +74,12 @@ pub struct Page<T, M> {
     pub greatest: Option<String>,
 }
 
-/// Where a listing by `ListObjectsV2` goes on.
+/// Where a listing by `ListObjectsV2` begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListStart {
-    /// At the first key, or behind this one.
+    /// At the first key.
+    First,
+    /// After this key.
     After(String),
     /// Where the previous page ended.
     Token(String),
@@ -108,6 +110,15 @@ pub struct ObjectHead {
 pub struct BucketHead {
     /// Its region, where the store says so.
     pub region: Option<String>,
+}
+
+/// How a bucket was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BucketProbe {
+    /// By HeadBucket.
+    Found(BucketHead),
+    /// By a listing, after HeadBucket was refused.
+    Listed,
 }
 
 /// Whether a bucket keeps versions.
@@ -175,12 +186,31 @@ impl<P: Ports> Client<P> {
     }
 
     /// [HeadBucket](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html): whether the bucket is
-    /// there. A refusal has no body, hence no code: ask with a one-key listing to learn why.
+    /// there. [`Self::probe_bucket`] also learns why it is refused.
     pub async fn head_bucket(&self) -> Result<BucketHead> {
         let request = self.request(Method::Head, None).build();
         let response = self.answer("HeadBucket", &request).await?;
         let region = response.header("x-amz-bucket-region").map(str::to_owned);
         Ok(BucketHead { region })
+    }
+
+    /// Asks whether the bucket is there: by HeadBucket, and where that is refused by a listing of one key. The answer to a
+    /// HEAD has no body, hence no code; the listing is refused for the same reason, and reports which.
+    pub async fn probe_bucket(&self) -> Result<BucketProbe> {
+        match self.head_bucket().await {
+            Ok(head) => Ok(BucketProbe::Found(head)),
+            // The other two are gateways' answers to an operation that they do not know.
+            Err(refusal) if matches!(refusal.status(), Some(301 | 307 | 400 | 403 | 405 | 501)) => {
+                self.probe_listing().await.map(|_| BucketProbe::Listed)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Asks whether the bucket may be listed; the first key with the bucket's prefix.
+    pub async fn probe_listing(&self) -> Result<Option<ObjectEntry>> {
+        let page = self.list_objects_v2(&self.config.prefix, &ListStart::First, 1).await?;
+        Ok(page.entries.into_iter().next())
     }
 
     /// [GetBucketVersioning](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html): whether
@@ -207,7 +237,7 @@ impl<P: Ports> Client<P> {
             .query("max-keys", &keys_max.to_string())
             .query("prefix", prefix);
         builder = match start {
-            ListStart::After(key) if key.is_empty() => builder,
+            ListStart::First => builder,
             ListStart::After(key) => builder.query("start-after", key),
             ListStart::Token(token) => builder.query("continuation-token", token),
         };
@@ -356,8 +386,8 @@ impl<P: Ports> Client<P> {
             let stored = Stored { etag: etag.unwrap_or_default(), version_id };
             // Some stores answer 200 and put the error into the body.
             let body = read_document(operation, &mut response.body).await?;
-            match error::in_document(&body) {
-                Some(found) => Err(found.of_document(operation, 200)),
+            match ErrorDocument::read(&body) {
+                Some(found) => Err(Error::of_document(operation, 200, found)),
                 None => Ok(stored),
             }
         })
@@ -394,8 +424,8 @@ impl<P: Ports> Client<P> {
             let mut response = self.exchange(operation, request).await?;
             let date = response.header("date").and_then(Timestamp::parse_http_date);
             let body = read_document(operation, &mut response.body).await?;
-            if let Some(found) = error::in_document(&body) {
-                return Err(found.of_document(operation, response.status));
+            if let Some(found) = ErrorDocument::read(&body) {
+                return Err(Error::of_document(operation, response.status, found));
             }
             let value = parse(&body).map_err(|e| Error::malformed(operation, e))?;
             // Stamps of objects may be whole seconds, as the store's own date is: none may lie in front of it.

@@ -9,7 +9,7 @@ use std::str::Utf8Error;
 
 use percent_encoding::percent_decode_str;
 
-use super::xml::{self, Error};
+use super::xml::{self, Error, Node};
 use super::{Marker, Versioning};
 use crate::time::Timestamp;
 
@@ -50,6 +50,48 @@ pub struct UploadEntry {
     pub initiated: Timestamp,
 }
 
+/// An error document. Stores send one with refusals, and some with status 200.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorDocument {
+    /// S3's code.
+    pub code: String,
+    /// S3's message.
+    pub message: String,
+    /// The request ID to quote to the store's support.
+    pub request_id: String,
+    /// The bucket's region, where the document names it.
+    pub region: Option<String>,
+    /// The address at which the bucket is, where the document names it.
+    pub endpoint: Option<String>,
+}
+
+impl ErrorDocument {
+    /// Reads an error document as far as it goes: one that is cut short still has the elements before the cut. `None`
+    /// where the document is not an error.
+    pub fn read(document: &[u8]) -> Option<Self> {
+        let document = whole_characters(document);
+        if !xml::is_root(document, "Error") {
+            return None;
+        }
+        let mut found = Self::default();
+        let _ = xml::visit(document, |path, node| {
+            let (["Error", field], Node::Leaf(text)) = (path, node) else {
+                return Ok(());
+            };
+            match *field {
+                "Code" => found.code = text.into_owned(),
+                "Message" => found.message = text.into_owned(),
+                "RequestId" => found.request_id = text.into_owned(),
+                "Region" => found.region = Some(text.into_owned()),
+                "Endpoint" => found.endpoint = Some(text.into_owned()),
+                _ => {}
+            }
+            Ok(())
+        });
+        Some(found)
+    }
+}
+
 /// A page of a listing, and where the next one begins.
 #[derive(Debug)]
 pub(super) struct Listed<T, N> {
@@ -78,7 +120,7 @@ impl OddTimes {
         })
     }
 
-    /// Ends an entry, whose key may have stood behind its time.
+    /// Ends an entry, whose key may have come after its time.
     fn close(&mut self, key: &str) {
         if let Some(text) = self.pending.take() {
             self.count += 1;
@@ -92,15 +134,17 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, Str
     let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), ObjectEntry::default());
     let (mut truncated, mut next, mut odd_times) = (None, None, OddTimes::default());
-    xml::leaves(document, |path, text| {
-        match path {
-            [ROOT, "Contents", ""] => {
+    xml::visit(document, |path, node| {
+        match (path, node) {
+            ([ROOT, "Contents"], Node::End) => {
                 odd_times.close(&entry.key);
                 entries.push(std::mem::take(&mut entry));
             }
-            [ROOT, "Contents", field] => read_object(&mut entry, field, text, encoded, &mut odd_times)?,
-            [ROOT, "IsTruncated"] => truncated = Some(read_bool(&text)?),
-            [ROOT, "NextContinuationToken"] => {
+            ([ROOT, "Contents", field], Node::Leaf(text)) => {
+                read_object(&mut entry, field, text, encoded, &mut odd_times)?
+            }
+            ([ROOT, "IsTruncated"], Node::Leaf(text)) => truncated = Some(read_bool(&text)?),
+            ([ROOT, "NextContinuationToken"], Node::Leaf(text)) => {
                 next = Some(text.into_owned()).filter(|token| !token.is_empty());
             }
             _ => {}
@@ -121,9 +165,9 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
     let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), VersionEntry::default());
     let (mut end, mut odd_times) = (End::default(), OddTimes::default());
-    xml::leaves(document, |path, text| {
-        match path {
-            [ROOT, kind @ ("Version" | "DeleteMarker"), ""] => {
+    xml::visit(document, |path, node| {
+        match (path, node) {
+            ([ROOT, kind @ ("Version" | "DeleteMarker")], Node::End) => {
                 entry.is_delete_marker = *kind == "DeleteMarker";
                 if entry.version_id.is_empty() {
                     "null".clone_into(&mut entry.version_id);
@@ -131,14 +175,14 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
                 odd_times.close(&entry.object.key);
                 entries.push(std::mem::take(&mut entry));
             }
-            [ROOT, "Version" | "DeleteMarker", "VersionId"] => entry.version_id = text.into_owned(),
-            [ROOT, "Version" | "DeleteMarker", "IsLatest"] => {
+            ([ROOT, "Version" | "DeleteMarker", "VersionId"], Node::Leaf(text)) => entry.version_id = text.into_owned(),
+            ([ROOT, "Version" | "DeleteMarker", "IsLatest"], Node::Leaf(text)) => {
                 entry.is_latest = read_bool(&text)?;
             }
-            [ROOT, "Version" | "DeleteMarker", field] => {
+            ([ROOT, "Version" | "DeleteMarker", field], Node::Leaf(text)) => {
                 read_object(&mut entry.object, field, text, encoded, &mut odd_times)?
             }
-            [ROOT, field] => end.read(field, text, "NextVersionIdMarker", encoded)?,
+            ([ROOT, field], Node::Leaf(text)) => end.read(field, text, "NextVersionIdMarker", encoded)?,
             _ => {}
         }
         Ok(())
@@ -155,16 +199,16 @@ pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Listed<UploadEnt
     let encoded = Encoding::of(document, ROOT)?;
     let (mut entries, mut entry) = (Vec::new(), UploadEntry::default());
     let (mut end, mut odd_times) = (End::default(), OddTimes::default());
-    xml::leaves(document, |path, text| {
-        match path {
-            [ROOT, "Upload", ""] => {
+    xml::visit(document, |path, node| {
+        match (path, node) {
+            ([ROOT, "Upload"], Node::End) => {
                 odd_times.close(&entry.key);
                 entries.push(std::mem::take(&mut entry));
             }
-            [ROOT, "Upload", "Key"] => entry.key = encoded.decode(text)?,
-            [ROOT, "Upload", "UploadId"] => entry.upload_id = text.into_owned(),
-            [ROOT, "Upload", "Initiated"] => entry.initiated = odd_times.read(text),
-            [ROOT, field] => end.read(field, text, "NextUploadIdMarker", encoded)?,
+            ([ROOT, "Upload", "Key"], Node::Leaf(text)) => entry.key = encoded.decode(text)?,
+            ([ROOT, "Upload", "UploadId"], Node::Leaf(text)) => entry.upload_id = text.into_owned(),
+            ([ROOT, "Upload", "Initiated"], Node::Leaf(text)) => entry.initiated = odd_times.read(text),
+            ([ROOT, field], Node::Leaf(text)) => end.read(field, text, "NextUploadIdMarker", encoded)?,
             _ => {}
         }
         Ok(())
@@ -178,8 +222,8 @@ pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
     const ROOT: &str = "VersioningConfiguration";
     expect_root(document, ROOT)?;
     let mut versioning = Versioning::Never;
-    xml::leaves(document, |path, text| {
-        if path == [ROOT, "Status"] {
+    xml::visit(document, |path, node| {
+        if let ([ROOT, "Status"], Node::Leaf(text)) = (path, node) {
             versioning = match &*text {
                 "Enabled" => Versioning::Enabled,
                 "Suspended" => Versioning::Suspended,
@@ -262,7 +306,7 @@ fn expect_root(document: &[u8], root: &str) -> Result<(), Error> {
 struct Encoding(bool);
 
 impl Encoding {
-    /// The element may stand behind the first key, so it is looked for beforehand. A literal `<` cannot stand
+    /// The element may come after the first key, so it is searched for beforehand. A literal `<` cannot stand
     /// in a key of XML, hence a plain search finds the element and nothing else.
     ///
     /// A document of another name, or none, is no empty page: what is not listed would be taken for gone.
@@ -282,6 +326,14 @@ impl Encoding {
             let bytes: Vec<u8> = percent_decode_str(&spaced).collect();
             Error::Key(bytes.escape_ascii().to_string())
         })
+    }
+}
+
+/// The document without a character that is cut off at its end.
+fn whole_characters(document: &[u8]) -> &[u8] {
+    match std::str::from_utf8(document) {
+        Err(error) if error.error_len().is_none() => &document[..error.valid_up_to()],
+        _ => document,
     }
 }
 
@@ -376,6 +428,26 @@ mod tests {
         assert_eq!(read("<Status>Suspended</Status>").expect("reads"), Versioning::Suspended);
         assert!(read("<Status>Perhaps</Status>").is_err());
         assert!(bucket_versioning(b"<html/>").is_err());
+    }
+
+    #[test]
+    fn an_error_document_is_read_as_far_as_it_goes() {
+        let whole = "<?xml version=\"1.0\"?><Error><Code>PermanentRedirect</Code><Message>Nürnberg</Message>\
+                     <RequestId>7</RequestId><Region>eu-central-1</Region><Endpoint>b.s3.example</Endpoint></Error>";
+        let read = ErrorDocument::read(whole.as_bytes()).expect("is one");
+        let expected = ErrorDocument {
+            code: "PermanentRedirect".to_owned(),
+            message: "Nürnberg".to_owned(),
+            request_id: "7".to_owned(),
+            region: Some("eu-central-1".to_owned()),
+            endpoint: Some("b.s3.example".to_owned()),
+        };
+        assert_eq!(read, expected);
+        let within_the_umlaut = whole.find('ü').expect("is there") + 1;
+        let cut = ErrorDocument::read(&whole.as_bytes()[..within_the_umlaut]).expect("is one");
+        assert_eq!(cut, ErrorDocument { code: expected.code, ..ErrorDocument::default() });
+        assert_eq!(ErrorDocument::read(b"<ListBucketResult/>"), None);
+        assert_eq!(ErrorDocument::read(b"Error"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::xml;
+use super::{ErrorDocument, xml};
 use crate::config::{BucketConfig, endpoint};
 use crate::error::{Error as ConnectorError, ErrorKind};
 use crate::ports::{Response, TransportError};
@@ -114,13 +114,10 @@ impl Error {
     /// Reads an answer that is no success.
     pub(super) fn of_response<B>(operation: &'static str, response: &Response<B>, body: &[u8]) -> Self {
         let header = |name| response.header(name).map(str::to_owned);
-        let (code, message, region, endpoint) = match in_document(body) {
-            Some(Self::Service { code, message, region, elsewhere, .. }) => (code, message, region, elsewhere),
-            _ => (String::new(), String::new(), None, None),
-        };
+        let document = ErrorDocument::read(body).unwrap_or_default();
         let is_redirect = (300..400).contains(&response.status);
         let location = header("location").filter(|_| is_redirect);
-        let elsewhere = endpoint.or(location);
+        let elsewhere = document.endpoint.or(location);
         let of_elsewhere = elsewhere.as_deref().and_then(|place| {
             let host = without_path(place);
             let host = host.rsplit('/').next().unwrap_or_default();
@@ -131,21 +128,19 @@ impl Error {
         Self::Service {
             operation,
             status: response.status,
-            code,
-            message,
+            code: document.code,
+            message: document.message,
             request_id: header("x-amz-request-id").unwrap_or_default(),
-            region: header("x-amz-bucket-region").or(region).or(of_elsewhere),
+            region: header("x-amz-bucket-region").or(document.region).or(of_elsewhere),
             elsewhere,
             retry_after,
         }
     }
 
-    /// Says of an error in a document what came with it.
-    pub(super) fn of_document(mut self, name: &'static str, found: u16) -> Self {
-        if let Self::Service { operation, status, .. } = &mut self {
-            (*operation, *status) = (name, found);
-        }
-        self
+    /// The error that came in the document of an answer, whatever its status.
+    pub(super) fn of_document(operation: &'static str, status: u16, document: ErrorDocument) -> Self {
+        let ErrorDocument { code, message, request_id, region, endpoint } = document;
+        Self::Service { operation, status, code, message, request_id, region, elsewhere: endpoint, retry_after: None }
     }
 
     pub(super) fn after_attempts(self, attempts: u32, took: Duration) -> Self {
@@ -405,26 +400,4 @@ fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
     let at = Timestamp::parse_http_date(text)?;
     let now = Timestamp::parse_http_date(date?)?;
     Some(Duration::from_secs(at.seconds().saturating_sub(now.seconds())))
-}
-
-/// The error that a document carries, whatever the status said.
-pub(super) fn in_document(document: &[u8]) -> Option<Error> {
-    if !xml::is_root(document, "Error") {
-        return None;
-    }
-    let (mut code, mut message, mut request_id) = (String::new(), String::new(), String::new());
-    let (mut region, mut elsewhere) = (None, None);
-    // A document that breaks off still says what it said.
-    let _ = xml::leaves(document, |path, text| {
-        match path {
-            ["Error", "Code"] => code = text.into_owned(),
-            ["Error", "Message"] => message = text.into_owned(),
-            ["Error", "RequestId"] => request_id = text.into_owned(),
-            ["Error", "Region"] => region = Some(text.into_owned()),
-            ["Error", "Endpoint"] => elsewhere = Some(text.into_owned()),
-            _ => {}
-        }
-        Ok(())
-    });
-    Some(Error::Service { operation: "", status: 0, code, message, request_id, region, elsewhere, retry_after: None })
 }

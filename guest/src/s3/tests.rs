@@ -98,7 +98,7 @@ fn a_document_comes_in_any_pieces() {
             b"\xa9</Key></Contents></ListBucketResult>",
         ])
     });
-    let start = ListStart::After(String::new());
+    let start = ListStart::First;
     let page = model.block_on(client.list_objects_v2("in/", &start, 1000));
     let page = page.expect("lists");
     assert_eq!(page.entries[0].key, "in/é");
@@ -112,7 +112,7 @@ fn a_document_larger_than_any_is_not_read_to_its_end() {
         // Whoever read on would find that it breaks off.
         Reply::status(200).body(&[&piece[..]; 6]).broken()
     });
-    let start = ListStart::After(String::new());
+    let start = ListStart::First;
     let error = model.block_on(client.list_objects_v2("in/", &start, 1000));
     let error = error.expect_err("too large").explain(client.config());
     assert!(error.message.contains("larger than any of S3's"), "{error}");
@@ -259,7 +259,7 @@ fn a_client_that_opens_gives_up_sooner_and_never_waits_for_an_answer_that_does_n
 #[test]
 fn an_answer_that_is_no_document_is_asked_for_again_and_then_unavailable() {
     let (model, client) = client(|_| Reply::status(200).body(&[b"<html>\xff</html>"]));
-    let start = ListStart::After(String::new());
+    let start = ListStart::First;
     let error = model.block_on(client.list_objects_v2("in/", &start, 1000));
     let error = error.expect_err("cannot be read").explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
@@ -316,7 +316,7 @@ fn a_bucket_tells_its_region_and_whether_it_keeps_versions() {
 fn refusals_are_told_apart() {
     let of = |reply: fn() -> Reply| {
         let (model, client) = client(move |_| reply());
-        let start = ListStart::After(String::new());
+        let start = ListStart::First;
         let listed = model.block_on(client.list_objects_v2("", &start, 1));
         listed.expect_err("is refused")
     };
@@ -364,7 +364,7 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
     ];
     for (reply, place, kind, words) in cases {
         let (model, client) = client(move |_| reply(place));
-        let start = ListStart::After(String::new());
+        let start = ListStart::First;
         let error = model.block_on(client.list_objects_v2("in/", &start, 1));
         let error = error.expect_err("is elsewhere").explain(client.config());
         assert_eq!(error.kind, kind, "{error}");
@@ -385,7 +385,7 @@ fn plain_http_on_a_port_of_tls_is_answered_with_what_to_set() {
 fn a_store_that_tells_no_time_is_taken_to_be_at_a_whole_second() {
     let (model, client) = client(|_| document("ListBucketResult", ""));
     model.advance(Duration::from_millis(1999));
-    let start = ListStart::After(String::new());
+    let start = ListStart::First;
     let page = model.block_on(client.list_objects_v2("in/", &start, 1));
     let expected = Timestamp(START.0 + 1000);
     assert_eq!(page.expect("lists").date, expected);

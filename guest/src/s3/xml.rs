@@ -1,6 +1,6 @@
-//! Walks an XML document leaf by leaf, without building a tree.
+//! Owns the walk over an XML document, node by node, without building a tree. Leaves names and meanings to `document`.
 //!
-//! S3's documents are shallow: containers hold leaves, leaves hold text. Names and meanings are `document`'s.
+//! S3's documents are shallow: containers hold leaves, leaves hold text.
 
 use std::borrow::Cow;
 
@@ -27,9 +27,17 @@ pub enum Error {
 /// Elements nested in each other at most; S3 nests four deep.
 const DEPTH_MAX: usize = 16;
 
-/// Calls `visit` with the path and the text of every element that holds no other, and of every container at its
-/// end, with the path ending in an empty name.
-pub fn leaves(document: &[u8], mut visit: impl FnMut(&[&str], Cow<'_, str>) -> Result<(), Error>) -> Result<(), Error> {
+/// What is visited of an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node<'a> {
+    /// The text of an element that holds no other.
+    Leaf(Cow<'a, str>),
+    /// The end of an element that holds others.
+    End,
+}
+
+/// Calls `visit` with the path and the node of every element, in the order of their ends.
+pub fn visit(document: &[u8], mut visit: impl FnMut(&[&str], Node<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let text = std::str::from_utf8(document).map_err(|_| Error::Shape("the document is not UTF-8"))?;
     let mut reader = Reader::from_str(text);
     let mut path: Vec<&str> = Vec::new();
@@ -48,7 +56,7 @@ pub fn leaves(document: &[u8], mut visit: impl FnMut(&[&str], Cow<'_, str>) -> R
             }
             Event::Empty(empty) => {
                 path.push(local_name(text, empty.name().as_ref())?);
-                visit(&path, Cow::Borrowed(""))?;
+                visit(&path, Node::Leaf(Cow::Borrowed("")))?;
                 path.pop();
                 is_leaf = false;
             }
@@ -64,13 +72,7 @@ pub fn leaves(document: &[u8], mut visit: impl FnMut(&[&str], Cow<'_, str>) -> R
                 append(&mut content, &character);
             }
             Event::End(_) => {
-                if is_leaf {
-                    visit(&path, std::mem::replace(&mut content, Cow::Borrowed("")))?;
-                } else {
-                    path.push("");
-                    visit(&path, Cow::Borrowed(""))?;
-                    path.pop();
-                }
+                visit(&path, if is_leaf { Node::Leaf(std::mem::take(&mut content)) } else { Node::End })?;
                 path.pop();
                 is_leaf = false;
             }
@@ -113,10 +115,15 @@ fn append(content: &mut Cow<'_, str>, more: &str) {
 mod tests {
     use super::*;
 
-    fn collect(document: &str) -> Result<Vec<(String, String)>, Error> {
+    /// Path and text of every leaf, path and nothing of every container.
+    fn collect(document: &str) -> Result<Vec<(String, Option<String>)>, Error> {
         let mut found = Vec::new();
-        leaves(document.as_bytes(), |path, text| {
-            found.push((path.join("/"), text.into_owned()));
+        visit(document.as_bytes(), |path, node| {
+            let text = match node {
+                Node::Leaf(text) => Some(text.into_owned()),
+                Node::End => None,
+            };
+            found.push((path.join("/"), text));
             Ok(())
         })?;
         Ok(found)
@@ -125,8 +132,8 @@ mod tests {
     #[test]
     fn leaves_come_with_their_paths_and_containers_end() {
         let found = collect("<?xml version=\"1.0\"?><a xmlns=\"x\"><b>1 &amp; &#50;</b><s:c/><d><e>x</e></d></a>");
-        let expected = [("a/b", "1 & 2"), ("a/c", ""), ("a/d/e", "x"), ("a/d/", ""), ("a/", "")];
-        let expected: Vec<_> = expected.map(|(p, t)| (p.to_owned(), t.to_owned())).into();
+        let expected = [("a/b", Some("1 & 2")), ("a/c", Some("")), ("a/d/e", Some("x")), ("a/d", None), ("a", None)];
+        let expected: Vec<_> = expected.map(|(p, t)| (p.to_owned(), t.map(str::to_owned))).into();
         assert_eq!(found.expect("reads"), expected);
     }
 
@@ -135,13 +142,13 @@ mod tests {
         for document in ["<a><b>1</b>", "<a></b>", "<a>&unknown;</a>", "<a", "<a>\u{1}<b></a>"] {
             assert!(collect(document).is_err(), "{document}");
         }
-        assert!(leaves(b"<a>\xff</a>", |_, _| Ok(())).is_err());
+        assert!(visit(b"<a>\xff</a>", |_, _| Ok(())).is_err());
     }
 
     #[test]
     fn marked_up_text_is_text() {
         let found = collect("<a><b>1 <![CDATA[<&amp;>]]> 2</b></a>").expect("reads");
-        assert_eq!(found[0], ("a/b".to_owned(), "1 <&amp;> 2".to_owned()));
+        assert_eq!(found[0], ("a/b".to_owned(), Some("1 <&amp;> 2".to_owned())));
     }
 
     #[test]
@@ -153,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_found_behind_a_declaration() {
+    fn the_root_is_found_after_a_declaration() {
         assert!(is_root(b"<?xml version=\"1.0\"?>\n<Error><Code/></Error>", "Error"));
         assert!(!is_root(b"<ListBucketResult/>", "Error"));
         assert!(is_root(b"<ListBucketResult/>", "ListBucketResult"));

@@ -3,7 +3,7 @@
 //! Nothing is written here: that is `probe`'s.
 
 use s3_connector::config::{self, BucketConfig};
-use s3_connector::s3::{Error, ListStart, ObjectEntry, Pin, VersionEntry, Versioning};
+use s3_connector::s3::{BucketProbe, Error, ObjectEntry, Pin, VersionEntry, Versioning};
 
 use super::report::Step;
 use super::requests::Client;
@@ -63,26 +63,16 @@ pub(super) struct Reached {
 pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
     let config = client.config();
     let step = Step::new("bucket", format!("HeadBucket of `{}`", config.bucket));
-    let refusal = match client.head_bucket().await {
-        Ok(head) => {
+    let error = match client.probe_bucket().await {
+        Ok(BucketProbe::Found(head)) => {
             let reached = Reached { region: head.region, goes_on: true };
             return (step.passed("it is there, and the credentials are accepted"), reached);
         }
-        Err(refusal) => refusal,
-    };
-    // The answer to a HEAD has no body, hence no code: a listing is refused for the same reason, and says for which.
-    let error = match refusal.status() {
-        Some(301 | 307 | 400 | 403) => {
-            let start = ListStart::After(String::new());
-            match client.list_objects_v2(&config.prefix, &start, 1).await {
-                Ok(_) => {
-                    let reached = Reached { region: None, goes_on: true };
-                    return (step.passed("it can be listed"), reached);
-                }
-                Err(error) => error,
-            }
+        Ok(BucketProbe::Listed) => {
+            let reached = Reached { region: None, goes_on: true };
+            return (step.passed("it can be listed"), reached);
         }
-        _ => refusal,
+        Err(error) => error,
     };
     let region = error.region().map(str::to_owned);
     if region.as_ref().is_some_and(|region| *region != config.region) {
@@ -120,10 +110,8 @@ pub(super) fn region(config: &BucketConfig, reached: &Reached) -> Step {
 pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEntry>) {
     let bucket = client.config();
     let step = asking("list", "ListObjectsV2", "s3:ListBucket");
-    let start = ListStart::After(String::new());
-    match client.list_objects_v2(&bucket.prefix, &start, 1).await {
-        Ok(page) => {
-            let first = page.entries.into_iter().next();
+    match client.probe_listing().await {
+        Ok(first) => {
             let found = match &first {
                 Some(entry) => format!("the first key is {:?}", entry.key),
                 None if bucket.prefix.is_empty() => "the bucket is empty".to_owned(),
