@@ -1,6 +1,5 @@
-//! Reads the bodies that a record holds by handle, and checks that they are whole.
-//!
-//! What a record may hold besides is `buffer`'s to check.
+//! Owns the reading of bodies that a record holds by handle, and the check that they are whole. Leaves all other checks of
+//! a record to `buffer`.
 
 use bytes::Bytes;
 
@@ -9,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::payload::Writer;
 use crate::ports::Body;
-use crate::record::{Change, Data, NoBody, Record};
+use crate::record::{NoBody, Record};
 
 /// Reads what a record holds by handle.
 ///
@@ -18,29 +17,10 @@ use crate::record::{Change, Data, NoBody, Record};
 /// `invalid` for more bytes than a destination takes, `corrupt` for another count than was
 /// declared, `unavailable` where a body breaks off.
 pub(super) async fn read<B: Body>(record: Record<B>) -> Result<Record<NoBody>> {
-    let Record { position, operation, metadata, key, payload } = record;
-    Ok(Record {
-        position,
-        operation,
-        metadata,
-        key: read_data("key", key).await?,
-        payload: Change {
-            before: read_data("payload.before", payload.before).await?,
-            after: read_data("payload.after", payload.after).await?,
-        },
-    })
+    record.read_bodies(|field, length, mut body| async move { read_body(field, length, &mut body).await }).await
 }
 
-async fn read_data<B: Body>(field: &str, data: Option<Data<B>>) -> Result<Option<Data<NoBody>>> {
-    Ok(match data {
-        None => None,
-        Some(Data::Raw(bytes)) => Some(Data::Raw(bytes)),
-        Some(Data::Structured(text)) => Some(Data::Structured(text)),
-        Some(Data::Body { length, mut bytes }) => Some(Data::Raw(read_body(field, length, &mut bytes).await?)),
-    })
-}
-
-async fn read_body<B: Body>(field: &str, length: Option<u64>, body: &mut B) -> Result<Bytes> {
+async fn read_body<B: Body>(field: &'static str, length: Option<u64>, body: &mut B) -> Result<Bytes> {
     let max = limits::RECORD_BYTES_MAX;
     if let Some(length) = length.filter(|length| *length > max) {
         return Err(buffer::too_large(length));
@@ -117,7 +97,7 @@ impl Joined {
 mod tests {
     use super::*;
     use crate::model::{Model, Pieces};
-    use crate::record::{Metadata, Operation};
+    use crate::record::{Change, Data, Metadata, Operation};
 
     fn body(length: Option<u64>, pieces: &[&[u8]]) -> Option<Data<Pieces>> {
         Some(Data::Body { length, bytes: Pieces::of(pieces) })
@@ -128,7 +108,14 @@ mod tests {
     }
 
     fn read_one(data: Option<Data<Pieces>>) -> Result<Option<Data<NoBody>>> {
-        Model::new(1).block_on(read_data("payload.after", data))
+        let record = Record {
+            position: Bytes::new(),
+            operation: Operation::Create,
+            metadata: Metadata::new(),
+            key: None,
+            payload: Change { before: None, after: data },
+        };
+        Model::new(1).block_on(read(record)).map(|record| record.payload.after)
     }
 
     #[test]
