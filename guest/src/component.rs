@@ -133,20 +133,9 @@ impl source::GuestSource for SourceResource {
 
     fn progress(&self) -> source::Progress {
         let progress = self.0.borrow().source.progress();
-        let counts = progress.counts;
-        let counters = [
-            ("listed", counts.listed),
-            ("read", counts.read),
-            ("bytes", counts.bytes),
-            ("skipped", counts.skipped),
-            ("polls", counts.polls),
-            ("due", counts.due),
-            ("caught-up-ms", counts.caught_up_ms),
-            ("retries", progress.retries),
-        ];
         source::Progress {
             caught_up: progress.is_caught_up,
-            counters: counters.map(|(name, value)| (name.to_owned(), value)).into(),
+            counters: progress.counts.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         }
     }
 

@@ -1,9 +1,33 @@
-//! The source: a bucket's objects and their changes, as records.
+//! Owns the calls of a source: `configure`, `open`, `read`, `ack`, `teardown`. Leaves the work between them to `worker`.
 //!
-//! Calls come in here: `configure`, `open`, `read`, `ack`, `teardown`. Leaves what goes on between them to
-//! `worker`, and the meaning of positions to `resume`. Nothing is handed out before what a restart needs is saved.
+//! # The life of a record
+//!
+//! ```text
+//!  position ─► resume ─► worker: snapshot, then polls ─► prefetch: many fetches ─► queue ─► read ─► ack
+//!                 ▲         │           │                          │                         │       │
+//!                 │      list pages   changes ◄─ seen      retrieval: GET, compare           │       │
+//!                 └──────────────────── checkpoint ◄────────────────────────────────────────┴───────┘
+//! ```
+//!
+//! `resume` reads the position and the saved state that goes with it, and decides where to go on: within the snapshot, or
+//! with a poll, whose plan may be half delivered. All that follows is one future, the worker. It runs only while `read`
+//! polls it: there are no threads, and between calls nothing happens but what the host does with sockets.
+//!
+//! 1. The `snapshot` lists current objects page by page, in the order of keys. A `poll` lists all versions, and gives each
+//!    to `changes`, a pure function of the listing and of what was delivered before (`seen`): it keeps the *due* ones.
+//! 2. What a poll found is saved as a *plan* before its first record leaves, so that a restart repeats the same records in
+//!    the same order instead of deciding again.
+//! 3. `prefetch` holds many fetches, bounded by count and bytes, and yields them in the order of the plan. A fetch asks
+//!    `retrieval` for the object, pinned to what was listed; where answer and listing disagree, it asks both again.
+//! 4. The worker gives the record its position (run, poll, index) and puts it into the `queue`. A full queue suspends the
+//!    worker, which is all the backpressure there is.
+//! 5. `read` takes records out. What the snapshot delivers within the window of the first poll is saved at this moment,
+//!    since only the GET told which version it was. Small bodies are in the record, large ones go along as handles.
+//! 6. `ack` removes the plans and the snapshot's state that no restart can need any more.
+//!
+//! **Invariant:** no record is handed out before what a restart needs is saved.
 
-pub mod changes;
+mod changes;
 mod checkpoint;
 mod fetch;
 mod poll;
@@ -11,7 +35,7 @@ mod prefetch;
 mod queue;
 mod resume;
 mod retrieval;
-pub mod seen;
+mod seen;
 mod snapshot;
 mod worker;
 
@@ -31,22 +55,20 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::record::Record;
-use crate::s3::{Client, Error as S3Error, ListStart, Patience};
+use crate::s3::{Client, Patience};
 use checkpoint::CheckpointStore;
 pub use queue::Counts;
 use queue::{ReadLimits, ReadyQueue};
 use seen::Seen;
 use worker::Worker;
 
-/// How far a source has come.
+/// The progress of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Whether the latest poll found nothing due and everything before it was read.
+    /// Whether the latest poll found nothing due, and everything before it was read.
     pub is_caught_up: bool,
     /// What was counted.
     pub counts: Counts,
-    /// Attempts that were made again.
-    pub retries: u64,
 }
 
 /// A source of records.
@@ -61,8 +83,6 @@ pub struct Source<P: Ports> {
     unacked: VecDeque<Unacked>,
     /// How many of them have streams.
     streams_unacked: usize,
-    /// What the worker remembers of the snapshot, to be saved when pieces of it are merged.
-    seen: Rc<RefCell<Seen>>,
 }
 
 /// A record that was handed out.
@@ -87,7 +107,6 @@ impl<P: Ports> Source<P> {
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn configure(ports: P, settings: &Settings) -> Result<Self> {
         let config = Rc::new(SourceConfig::parse(settings)?);
-        let keys = (ports.random(), ports.random());
         Ok(Self {
             client: Client::new(ports.clone(), config.bucket.clone()),
             checkpoints: Rc::new(RefCell::new(CheckpointStore::new(ports.clone()))),
@@ -95,13 +114,12 @@ impl<P: Ports> Source<P> {
             lifecycle: Lifecycle::Configured,
             unacked: VecDeque::new(),
             streams_unacked: 0,
-            seen: Rc::new(RefCell::new(Seen::new(keys))),
             config,
             ports,
         })
     }
 
-    /// Checks that the bucket can be listed, and takes up where `position` stands.
+    /// Checks that the bucket can be listed, and prepares to go on after `position`.
     ///
     /// # Errors
     ///
@@ -115,20 +133,22 @@ impl<P: Ports> Source<P> {
         }
         let position = position.filter(|p| !p.is_empty());
         let resumption = resume::load(position, &self.config, &mut self.checkpoints.borrow_mut())?;
-        check_bucket(&self.client.with_patience(Patience::OPENING))
-            .await
-            .map_err(|e| e.explain(&self.config.bucket))?;
+        // The source needs to list, so that HeadBucket would be one request more.
+        let probe = self.client.with_patience(Patience::OPENING);
+        probe.probe_listing().await.map_err(|e| e.explain(&self.config.bucket))?;
         if let Some(doubt) = doubt_prefix(&self.config.bucket.prefix) {
             self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
-        let point = resumption.resolve(&self.ports, &self.config, &self.seen);
+        let seen = Seen::new((self.ports.random(), self.ports.random()));
+        let seen = Rc::new(RefCell::new(seen));
+        let point = resumption.resolve(&self.ports, &self.config, &seen);
         let worker = Worker {
             ports: self.ports.clone(),
             client: self.client.clone(),
             config: Rc::clone(&self.config),
             queue: self.queue.clone(),
             checkpoints: Rc::clone(&self.checkpoints),
-            seen: Rc::clone(&self.seen),
+            seen,
             run: point.run,
             has_versions: true,
             has_uploads: true,
@@ -147,8 +167,8 @@ impl<P: Ports> Source<P> {
     ///
     /// # Errors
     ///
-    /// `closed` before `open` and after `teardown`; else what stopped the worker, again at each further call: a
-    /// new source may then go on at the last acked position.
+    /// `closed` after `teardown`, `invalid` before `open`; otherwise what stopped the worker, again at each further call: a
+    /// new source may then go on after the last acked position.
     pub async fn read(&mut self, records_max: usize, bytes_max: u64, wait: Duration) -> Result<Vec<Record<P::Body>>> {
         let read_limits = ReadLimits {
             records_max: records_max.max(1),
@@ -178,7 +198,7 @@ impl<P: Ports> Source<P> {
         let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
         let saved = self.checkpoints.borrow_mut().save_seen(&chunk);
         if let Err(error) = saved {
-            // What was taken is lost to this instance, hence the instance is lost; a new one goes on.
+            // What was taken is lost to this instance, so the instance is of no further use; a new one goes on.
             self.lifecycle = Lifecycle::Failed(error.clone());
             return Err(error);
         }
@@ -192,8 +212,8 @@ impl<P: Ports> Source<P> {
         Ok(records)
     }
 
-    /// Takes note that the record at `position`, and all before it, are dealt with and that the position is
-    /// kept. Returns how many records that were.
+    /// Acknowledges the record at `position` and all before it: they were processed, and the position is kept. Returns how
+    /// many records that were.
     ///
     /// # Errors
     ///
@@ -214,12 +234,11 @@ impl<P: Ports> Source<P> {
         Ok(index + 1)
     }
 
-    /// How far the source has come.
+    /// The source's progress.
     pub fn progress(&self) -> Progress {
         Progress {
             is_caught_up: self.queue.is_caught_up(),
-            counts: self.queue.counts(),
-            retries: self.client.retries(),
+            counts: Counts { retries: self.client.retries(), ..self.queue.counts() },
         }
     }
 
@@ -231,7 +250,7 @@ impl<P: Ports> Source<P> {
     }
 }
 
-/// Ready with none when records are or time is over, with what stopped the worker if it stopped.
+/// Ready with `None` when there are records or time is over, with the error of the worker if it stopped.
 fn poll_ready<B>(
     worker: &mut Fuse<LocalBoxFuture<'static, Result<()>>>,
     queue: &ReadyQueue<B>,
@@ -249,12 +268,6 @@ fn poll_ready<B>(
         return Poll::Ready(None);
     }
     Poll::Pending
-}
-
-/// HeadBucket has no body to say why it refuses, and a one-key listing needs what the source needs anyway.
-async fn check_bucket<P: Ports>(client: &Client<P>) -> std::result::Result<(), S3Error> {
-    let start = ListStart::After(String::new());
-    client.list_objects_v2(&client.config().prefix, &start, 1).await.map(drop)
 }
 
 fn closed() -> Error {

@@ -19,14 +19,14 @@ use crate::time::Timestamp;
 
 /// Multipart uploads in progress at a cut: keys and the times at which they were started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uploads(BTreeMap<String, Vec<Timestamp>>);
+pub(super) struct Uploads(BTreeMap<String, Vec<Timestamp>>);
 
 /// How far the stamp of an upload's object may be from its start: stores round differently.
 const UPLOAD_STAMP_SLACK_MS: u64 = 1000;
 
 impl Uploads {
     /// Remembers an upload.
-    pub fn insert(&mut self, upload: UploadEntry) {
+    pub(super) fn insert(&mut self, upload: UploadEntry) {
         let times = self.0.entry(upload.key).or_default();
         if !times.contains(&upload.initiated) {
             times.push(upload.initiated);
@@ -34,7 +34,7 @@ impl Uploads {
     }
 
     /// Adds all uploads of `other`.
-    pub fn extend(&mut self, other: &Self) {
+    pub(super) fn extend(&mut self, other: &Self) {
         for (key, times) in &other.0 {
             for initiated in times {
                 let (key, initiated) = (key.clone(), *initiated);
@@ -44,7 +44,7 @@ impl Uploads {
     }
 
     /// Whether an upload to `key` is remembered.
-    pub fn contains_key(&self, key: &str) -> bool {
+    pub(super) fn contains_key(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
@@ -60,30 +60,30 @@ impl Uploads {
 
 /// A change that a poll delivers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Due {
+pub(super) struct Due {
     /// The time by which it is ordered: its own, or that of an older change of the same key, if that is later.
     order: Timestamp,
     /// The key.
-    pub key: String,
+    pub(super) key: String,
     /// Its place among the changes of its key: older ones first.
     age: u32,
     /// When the store says that it was made.
-    pub last_modified: Timestamp,
+    pub(super) last_modified: Timestamp,
     /// The version.
-    pub version_id: String,
+    pub(super) version_id: String,
     /// Whether it was what a plain GET finds.
-    pub is_latest: bool,
+    pub(super) is_latest: bool,
     /// The ETag without quotes; empty for a delete.
-    pub etag: String,
+    pub(super) etag: String,
     /// Bytes.
-    pub size: u64,
+    pub(super) size: u64,
     /// 0 create, 1 update, 2 delete.
     operation: u8,
 }
 
 impl Due {
     /// What happened.
-    pub fn operation(&self) -> Operation {
+    pub(super) fn operation(&self) -> Operation {
         match self.operation {
             0 => Operation::Create,
             1 => Operation::Update,
@@ -114,36 +114,36 @@ impl Ord for Due {
 
 /// What a poll looks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
+pub(super) struct Rules<'a> {
     /// Entries older than this were dealt with, unless they are uploads that completed late.
-    pub low_watermark: Timestamp,
+    pub(super) low_watermark: Timestamp,
     /// In the first poll after a snapshot, the snapshot's cut: of what is older, only the state at the cut
     /// counts, and that was the snapshot's to deliver.
-    pub history: Option<Timestamp>,
+    pub(super) history: Option<Timestamp>,
     /// Uploads that were in progress at this or the previous cut.
-    pub uploads: &'a Uploads,
+    pub(super) uploads: &'a Uploads,
     /// Bytes of due entries to keep.
-    pub bytes_max: usize,
+    pub(super) bytes_max: usize,
 }
 
 /// What a poll found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(super) struct Found {
     /// What is due, in the order of delivery, with where it is remembered.
-    pub due: Vec<Due>,
+    pub(super) due: Vec<Due>,
     /// What to remember: everything in the window but what was left for the next poll.
-    pub marks: Vec<(Slot, Mark)>,
+    pub(super) marks: Vec<(Slot, Mark)>,
     /// Where uploads that completed late are remembered: their stamps may lie before every window.
-    pub completed: BTreeSet<Slot>,
+    pub(super) completed: BTreeSet<Slot>,
     /// The time of the oldest change that is left for the next poll, if there are too many for this one.
-    pub left_since: Option<Timestamp>,
+    pub(super) left_since: Option<Timestamp>,
     /// Versions superseded by a newer one that was delivered before them.
-    pub superseded: u64,
+    pub(super) superseded: u64,
 }
 
 /// Takes a listing of versions, in the order of keys, and finds what is due.
 #[derive(Debug)]
-pub struct Detector<'a> {
+pub(super) struct Detector<'a> {
     rules: Rules<'a>,
     seen: &'a Seen,
     /// Entries of the key that is being listed: versions and delete markers, each newest first.
@@ -156,7 +156,7 @@ pub struct Detector<'a> {
 
 impl<'a> Detector<'a> {
     /// Starts a poll.
-    pub fn new(rules: Rules<'a>, seen: &'a Seen) -> Self {
+    pub(super) fn new(rules: Rules<'a>, seen: &'a Seen) -> Self {
         Self {
             rules,
             seen,
@@ -169,7 +169,7 @@ impl<'a> Detector<'a> {
     }
 
     /// Takes the next entry of the listing.
-    pub fn push(&mut self, entry: VersionEntry) {
+    pub(super) fn push(&mut self, entry: VersionEntry) {
         let current = self.versions.first().or(self.markers.first());
         if current.is_some_and(|current| current.object.key != entry.object.key) {
             self.close_key();
@@ -185,7 +185,7 @@ impl<'a> Detector<'a> {
     }
 
     /// Ends the poll.
-    pub fn finish(mut self) -> Found {
+    pub(super) fn finish(mut self) -> Found {
         self.close_key();
         for due in std::mem::take(&mut self.heap).into_sorted_vec() {
             self.remember(&due.as_entry());

@@ -25,6 +25,16 @@ struct Scan {
     uploads: Uploads,
 }
 
+/// What follows from a scan.
+struct Judged {
+    /// What the poll delivers.
+    due: Vec<Due>,
+    /// Where the next poll begins.
+    next: Checkpoint,
+    /// Whether nothing is left for the next poll.
+    is_whole: bool,
+}
+
 impl<P: Ports> Worker<P> {
     /// Lists once and delivers what is due; returns the next poll's checkpoint.
     pub(super) async fn poll(
@@ -37,7 +47,7 @@ impl<P: Ports> Worker<P> {
         // From where a restart without the plan must poll, so that its window is this poll's.
         let since = Timestamp(checkpoint.low_watermark.0 + millis(self.config.lookback));
         let scan = self.scan(&checkpoint, history).await?;
-        let (due, next, is_whole) = self.next_checkpoint(checkpoint, scan);
+        let Judged { due, next, is_whole } = self.judge(checkpoint, scan);
         let mut plan = Plan { run: self.run, poll, due, cut: since, next };
         if !plan.due.is_empty() {
             self.checkpoints.borrow_mut().save_plan(&plan)?;
@@ -167,7 +177,7 @@ impl<P: Ports> Worker<P> {
                 Err(error) => return Err(error.explain(&self.config.bucket)),
             }
         }
-        let start = if let EntryCursor::Object(start) = start { start } else { ListStart::After(String::new()) };
+        let start = if let EntryCursor::Object(start) = start { start } else { ListStart::First };
         let page = self.client.list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS).await;
         let page = page.map_err(|e| e.explain(&self.config.bucket))?;
         let as_version = |object| VersionEntry {
@@ -184,8 +194,8 @@ impl<P: Ports> Worker<P> {
         })
     }
 
-    /// What is due, the next poll's checkpoint, and whether nothing was left for it.
-    fn next_checkpoint(&self, checkpoint: Checkpoint, scan: Scan) -> (Vec<Due>, Checkpoint, bool) {
+    /// Decides what the poll delivers and where the next one begins.
+    fn judge(&self, checkpoint: Checkpoint, scan: Scan) -> Judged {
         let Scan { found, cut, uploads } = scan;
         if found.superseded > 0 {
             let line = format!("versions were superseded before they were seen; count=`{}`", found.superseded);
@@ -207,7 +217,7 @@ impl<P: Ports> Worker<P> {
                 counts.caught_up_ms = cut.0;
             }
         });
-        (found.due, Checkpoint { low_watermark, uploads, seen }, is_whole)
+        Judged { due: found.due, next: Checkpoint { low_watermark, uploads, seen }, is_whole }
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use crate::limits;
 
 /// Fetches in flight, and those that are done and wait for an earlier one.
-pub struct Prefetch<T> {
+pub(super) struct Prefetch<T> {
     in_flight: FuturesUnordered<LocalBoxFuture<'static, (u64, T)>>,
     done: BTreeMap<u64, T>,
     sizes: VecDeque<u64>,
@@ -25,7 +25,7 @@ pub struct Prefetch<T> {
 
 impl<T: 'static> Prefetch<T> {
     /// Fetches at most `concurrency` at a time.
-    pub fn new(concurrency: usize) -> Self {
+    pub(super) fn new(concurrency: usize) -> Self {
         Self {
             in_flight: FuturesUnordered::new(),
             done: BTreeMap::new(),
@@ -37,7 +37,7 @@ impl<T: 'static> Prefetch<T> {
     }
 
     /// Whether another fetch of `size` bytes may begin. One always may, whatever its size.
-    pub fn has_room(&self, size: u64) -> bool {
+    pub(super) fn has_room(&self, size: u64) -> bool {
         self.sizes.is_empty()
             || (self.in_flight.len() < self.concurrency
                 && self.sizes.len() < self.concurrency * limits::PREFETCH_AHEAD_PER_FETCH
@@ -45,7 +45,7 @@ impl<T: 'static> Prefetch<T> {
     }
 
     /// Begins a fetch of `size` bytes.
-    pub fn push(&mut self, size: u64, fetch: impl Future<Output = T> + 'static) {
+    pub(super) fn push(&mut self, size: u64, fetch: impl Future<Output = T> + 'static) {
         let number = self.first + self.sizes.len() as u64;
         self.sizes.push_back(size);
         self.bytes += size;
@@ -53,12 +53,12 @@ impl<T: 'static> Prefetch<T> {
     }
 
     /// Whether nothing is in flight or waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.sizes.is_empty()
     }
 
     /// Polls for the result of the earliest fetch; pending while there is none.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<T> {
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<T> {
         while let Poll::Ready(Some((number, result))) = self.in_flight.poll_next_unpin(context) {
             self.done.insert(number, result);
         }

@@ -1,6 +1,5 @@
-//! What is ready to be read: a bounded queue between the worker, which fills it, and `read`, which empties it.
-//!
-//! It also counts, for whoever asks how far the source has come.
+//! Owns the records that are ready to be read: a bounded queue between the worker, which fills it, and `read`, which
+//! empties it; and the source's counts. Leaves positions to `worker`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,36 +13,36 @@ use crate::record::{Data, Record};
 
 /// A record that may leave.
 #[derive(Debug)]
-pub struct Ready<B> {
+pub(super) struct Ready<B> {
     /// The record, position and all.
-    pub record: Record<B>,
+    pub(super) record: Record<B>,
     /// What must be saved before it leaves.
-    pub remembered: Option<HandedOut>,
+    pub(super) remembered: Option<HandedOut>,
     /// The poll that it belongs to; 0 is the snapshot.
-    pub poll: u64,
+    pub(super) poll: u64,
     /// Bytes of its body.
-    pub size: u64,
+    pub(super) size: u64,
 }
 
 impl<B> Ready<B> {
     /// Whether its body is a stream.
-    pub fn has_stream(&self) -> bool {
+    pub(super) fn has_stream(&self) -> bool {
         matches!(self.record.payload.after, Some(Data::Body { .. }))
     }
 }
 
 /// What a reader takes at most.
 #[derive(Clone, Copy, Debug)]
-pub struct ReadLimits {
+pub(super) struct ReadLimits {
     /// Records.
-    pub records_max: usize,
+    pub(super) records_max: usize,
     /// Bytes in them, without those that come by handle. The first record counts for none.
-    pub bytes_max: u64,
+    pub(super) bytes_max: u64,
     /// Records among them whose bodies are streams.
-    pub streams_max: usize,
+    pub(super) streams_max: usize,
 }
 
-/// How far the source has come.
+/// What a source has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Entries in all listings so far.
@@ -60,6 +59,26 @@ pub struct Counts {
     pub due: u64,
     /// The server's time at the start of the latest poll that found everything delivered; 0 before.
     pub caught_up_ms: u64,
+    /// Retried attempts.
+    pub retries: u64,
+}
+
+impl Counts {
+    /// The counts by name, as the contract reports them.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let Self { listed, read, bytes, skipped, polls, due, caught_up_ms, retries } = *self;
+        let counts = [
+            ("listed", listed),
+            ("read", read),
+            ("bytes", bytes),
+            ("skipped", skipped),
+            ("polls", polls),
+            ("due", due),
+            ("caught-up-ms", caught_up_ms),
+            ("retries", retries),
+        ];
+        counts.into_iter()
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +93,7 @@ struct Inner<B> {
 
 /// The queue; clones are the same queue.
 #[derive(Debug)]
-pub struct ReadyQueue<B>(Rc<RefCell<Inner<B>>>);
+pub(super) struct ReadyQueue<B>(Rc<RefCell<Inner<B>>>);
 
 impl<B> Clone for ReadyQueue<B> {
     fn clone(&self) -> Self {
@@ -84,7 +103,7 @@ impl<B> Clone for ReadyQueue<B> {
 
 impl<B> ReadyQueue<B> {
     /// Makes an empty queue.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Rc::new(RefCell::new(Inner {
             ready: VecDeque::new(),
             bytes: 0,
@@ -95,7 +114,7 @@ impl<B> ReadyQueue<B> {
     }
 
     /// Adds a record as soon as there is room.
-    pub async fn push(&self, ready: Ready<B>) {
+    pub(super) async fn push(&self, ready: Ready<B>) {
         future::poll_fn(|context| {
             let mut inner = self.0.borrow_mut();
             let has_room = inner.ready.is_empty()
@@ -115,12 +134,12 @@ impl<B> ReadyQueue<B> {
     }
 
     /// Forgets everything.
-    pub fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.take(ReadLimits { records_max: usize::MAX, bytes_max: u64::MAX, streams_max: usize::MAX });
     }
 
     /// How many records are ready and wanted.
-    pub fn count_ready(&self, limits: ReadLimits) -> usize {
+    pub(super) fn count_ready(&self, limits: ReadLimits) -> usize {
         let inner = self.0.borrow();
         let (mut streams, mut bytes) = (0, 0_u64);
         let fits = |(index, (inline, ready)): &(usize, &(u64, Ready<B>))| {
@@ -132,7 +151,7 @@ impl<B> ReadyQueue<B> {
     }
 
     /// Takes what is ready and wanted.
-    pub fn take(&self, limits: ReadLimits) -> Vec<Ready<B>> {
+    pub(super) fn take(&self, limits: ReadLimits) -> Vec<Ready<B>> {
         let count = self.count_ready(limits);
         let mut inner = self.0.borrow_mut();
         let taken: Vec<_> = inner.ready.drain(..count).map(|(_, ready)| ready).collect();
@@ -149,28 +168,28 @@ impl<B> ReadyQueue<B> {
     }
 
     /// Whether nothing is ready.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().ready.is_empty()
     }
 
     /// Notes that a poll found everything delivered, or did not.
-    pub fn set_caught_up(&self, caught_up: bool) {
+    pub(super) fn set_caught_up(&self, caught_up: bool) {
         self.0.borrow_mut().caught_up = caught_up;
     }
 
     /// Whether the last poll found everything delivered and all of that was read.
-    pub fn is_caught_up(&self) -> bool {
+    pub(super) fn is_caught_up(&self) -> bool {
         let inner = self.0.borrow();
         inner.caught_up && inner.ready.is_empty()
     }
 
     /// Changes the counts.
-    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.0.borrow_mut().counts);
     }
 
     /// The counts.
-    pub fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Counts {
         self.0.borrow().counts
     }
 }

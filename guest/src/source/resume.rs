@@ -78,7 +78,7 @@ impl Resumption {
         });
         let at = match position.phase {
             Phase::Snapshot => ResumeAt::Snapshot(SnapshotCursor {
-                after: position.key,
+                after: Some(position.key),
                 index: index + u64::from(position.extension.is_some()),
                 seconds: position.seconds,
                 cut: Some(cut),

@@ -17,18 +17,18 @@ use crate::time::Timestamp;
 
 /// What is wanted: an object as it was listed.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(super) struct Wanted {
     /// The entry of the listing.
-    pub entry: ObjectEntry,
+    pub(super) entry: ObjectEntry,
     /// The version that was listed; none where current objects are, one of which may replace another.
-    pub version_id: Option<String>,
+    pub(super) version_id: Option<String>,
     /// Whether it is what a plain GET finds.
-    pub is_latest: bool,
+    pub(super) is_latest: bool,
 }
 
 /// What became of it.
 #[derive(Debug)]
-pub enum Retrieved<B> {
+pub(super) enum Retrieved<B> {
     /// It is there. The entry is that of the latest listing that was needed.
     Object(ObjectEntry, Object<B>),
     /// It was deleted, and no listing shows it any more.
@@ -44,7 +44,7 @@ pub enum Retrieved<B> {
 
 /// What a source says once, whatever the number of objects.
 #[derive(Debug, Default)]
-pub struct Oddities {
+pub(super) struct Oddities {
     /// Objects of which the store, after all patience, lists another ETag than they have.
     etags_differ: Cell<u32>,
     /// The store lists other times than objects have.
@@ -52,17 +52,17 @@ pub struct Oddities {
 }
 
 /// Retrieves objects.
-pub struct Retrieval<P: Ports> {
+pub(super) struct Retrieval<P: Ports> {
     /// The world.
-    pub ports: P,
+    pub(super) ports: P,
     /// The bucket.
-    pub client: Client<P>,
+    pub(super) client: Client<P>,
     /// The source's settings.
-    pub config: Rc<SourceConfig>,
+    pub(super) config: Rc<SourceConfig>,
     /// What is known of the store's ways.
-    pub oddities: Rc<Oddities>,
+    pub(super) oddities: Rc<Oddities>,
     /// Whether the store lists versions.
-    pub has_versions: bool,
+    pub(super) has_versions: bool,
 }
 
 /// Why an answer is not believed.
@@ -86,7 +86,7 @@ impl<P: Ports> Retrieval<P> {
     /// # Errors
     ///
     /// What concerns more than this object: the bucket, the credentials, a store that does not answer.
-    pub async fn retrieve(&self, mut wanted: Wanted) -> Result<Retrieved<P::Body>> {
+    pub(super) async fn retrieve(&self, mut wanted: Wanted) -> Result<Retrieved<P::Body>> {
         if let Some(bytes_max) = self.config.object_bytes_max
             && wanted.entry.size > bytes_max
         {
@@ -152,7 +152,7 @@ impl<P: Ports> Retrieval<P> {
 
     /// What a refusal means that asking again would not change.
     fn refused(&self, wanted: &Wanted, error: &s3::Error) -> Result<Retrieved<P::Body>> {
-        let mut explained = error.explain(self.client.config());
+        let mut explained = self.explain(error);
         let version_id = wanted.version_id.as_deref();
         if error.is_denied() && version_id.is_some_and(|id| id != NULL_VERSION) {
             explained.message.push_str("; allow s3:GetObjectVersion");
@@ -162,6 +162,10 @@ impl<P: Ports> Retrieval<P> {
         } else {
             Err(explained.context(format!("object `{}`", wanted.entry.key)))
         }
+    }
+
+    fn explain(&self, error: &s3::Error) -> Error {
+        error.explain(self.client.config())
     }
 
     fn tell_again(&self, key: &str, doubt: &Doubt) {
@@ -197,7 +201,7 @@ impl<P: Ports> Retrieval<P> {
             _ => 0,
         };
         let object = self.client.get_object(&wanted.entry.key, pin, whole_max).await.map_err(Doubt::Refusal)?;
-        match disagreement(wanted, &object, is_pinned) {
+        match Comparison::new(wanted, &object, is_pinned).disagreement() {
             Some(why) => Err(Doubt::Answer(why)),
             None => Ok(object),
         }
@@ -236,7 +240,7 @@ impl<P: Ports> Retrieval<P> {
                     // It was deleted by a marker of the same name.
                     Ok(found) => found.filter(|f| !f.is_delete_marker).map(|f| f.object),
                     Err(error) if error.is_not_implemented() => self.find(&listed.key).await?,
-                    Err(error) => return Err(error.explain(self.client.config())),
+                    Err(error) => return Err(self.explain(&error)),
                 }
             }
             _ => self.find(&listed.key).await?,
@@ -250,9 +254,7 @@ impl<P: Ports> Retrieval<P> {
 
     async fn find(&self, key: &str) -> Result<Option<ObjectEntry>> {
         // In the order of keys, the key itself comes first of all that begin with it.
-        let start = ListStart::After(String::new());
-        let page = self.client.list_objects_v2(key, &start, 1).await;
-        let page = page.map_err(|error| error.explain(self.client.config()))?;
+        let page = self.client.list_objects_v2(key, &ListStart::First, 1).await.map_err(|e| self.explain(&e))?;
         let first = page.entries.into_iter().next();
         Ok(first.filter(|now| now.key == key))
     }
@@ -290,7 +292,7 @@ impl<P: Ports> Retrieval<P> {
         let times = limits::ANSWERS_MAX;
         match doubt {
             Doubt::Refusal(error) => {
-                let mut explained = error.explain(self.client.config());
+                let mut explained = self.explain(&error);
                 // What happens between store and connector may pass, and so may a refusal that does not come from S3.
                 if explained.kind == ErrorKind::Invalid || error.is_anonymous() {
                     explained.kind = ErrorKind::Unavailable;
@@ -337,56 +339,87 @@ fn is_final(error: &s3::Error) -> bool {
     !is_passing
 }
 
-/// What an answer has that the wanted object has not, and what it lacks to be known for it: the version, the ETag, or
-/// where there is none the time, each beside the length.
-fn disagreement<B>(wanted: &Wanted, object: &Object<B>, is_pinned: bool) -> Option<String> {
-    if object.status != 200 {
-        return Some(format!("its status is {} where 200 was wanted", object.status));
+/// An answer beside the object that was wanted.
+struct Comparison<'a, B> {
+    wanted: &'a Wanted,
+    object: &'a Object<B>,
+    /// Whether the request had the condition that the ETag be the listed one.
+    is_pinned: bool,
+    /// Whether the answer names the very version that was wanted. It has one content: the answer is that content,
+    /// whatever ETag the listing has.
+    is_named: bool,
+}
+
+impl<'a, B> Comparison<'a, B> {
+    fn new(wanted: &'a Wanted, object: &'a Object<B>, is_pinned: bool) -> Self {
+        let version = wanted.version_id.as_deref().filter(|id| *id != NULL_VERSION);
+        let is_named = version.is_some() && object.version_id.as_deref() == version;
+        Self { wanted, object, is_pinned, is_named }
     }
-    let answered = object.version_id.as_deref();
-    let is_real = |id: &str| id != NULL_VERSION;
-    let version = wanted.version_id.as_deref();
-    if let (Some(wanted), Some(answered)) = (version, answered)
-        && wanted != answered
-    {
-        return Some(format!("its version is `{answered}` where `{wanted}` was wanted"));
+
+    /// Why the answer is not the object that was wanted, or can't be told to be it: by its version, its ETag, or without
+    /// one its time, each together with its length.
+    fn disagreement(&self) -> Option<String> {
+        let checks = [Self::status, Self::version, Self::etag, Self::age, Self::length, Self::identity];
+        checks.into_iter().find_map(|check| check(self))
     }
-    // A version has one content: what answers by its name is it, whatever ETag the listing tells.
-    let is_named = version.is_some_and(|id| is_real(id) && answered == Some(id));
-    let listed = &wanted.entry;
-    let etag = object.etag.as_deref().filter(|tag| !tag.is_empty());
-    let has_etag = etag == Some(listed.etag.as_str()) && !object.has_weak_etag;
-    if let Some(etag) = etag
-        && etag != listed.etag
-        && !listed.etag.is_empty()
-        && is_pinned
-        && !is_named
-    {
-        return Some(format!("its ETag is `{etag}` where `{}` was listed", listed.etag));
+
+    fn status(&self) -> Option<String> {
+        let status = self.object.status;
+        (status != 200).then(|| format!("its status is {status} where 200 was wanted"))
     }
-    let seconds = |time: Timestamp| i64::try_from(time.seconds()).unwrap_or(i64::MAX);
-    let newer_s = object
-        .last_modified
-        .filter(|_| listed.last_modified != Timestamp::default())
-        .map(|time| seconds(time) - seconds(listed.last_modified));
-    // Without the condition nothing else tells it from what it replaced, which a replica that lags may still have.
-    if !is_pinned && !is_named && newer_s.is_some_and(|newer_s| newer_s < -1) {
-        return Some("it is older than what was listed".to_owned());
+
+    fn version(&self) -> Option<String> {
+        let (wanted, answered) = (self.wanted.version_id.as_deref()?, self.object.version_id.as_deref()?);
+        (wanted != answered).then(|| format!("its version is `{answered}` where `{wanted}` was wanted"))
     }
-    let is_known = is_named || listed.etag.is_empty() || etag.is_some();
-    let length = match &object.content {
-        Content::Whole(bytes) => Some(bytes.len() as u64),
-        Content::Stream(_) => object.length,
-    };
-    match length {
-        Some(length) if length != listed.size => {
-            Some(format!("it has {length} bytes where {} were listed", listed.size))
+
+    fn etag(&self) -> Option<String> {
+        let (listed, etag) = (&self.wanted.entry.etag, self.answered_etag()?);
+        let is_other = etag != listed.as_str() && !listed.is_empty() && self.is_pinned && !self.is_named;
+        is_other.then(|| format!("its ETag is `{etag}` where `{listed}` was listed"))
+    }
+
+    /// Without the condition nothing else distinguishes it from what it replaced, which a replica that lags may still have.
+    fn age(&self) -> Option<String> {
+        let is_older = !self.is_pinned && !self.is_named && self.newer_s().is_some_and(|newer_s| newer_s < -1);
+        is_older.then(|| "it is older than what was listed".to_owned())
+    }
+
+    fn length(&self) -> Option<String> {
+        let listed = &self.wanted.entry;
+        let length = match &self.object.content {
+            Content::Whole(bytes) => Some(bytes.len() as u64),
+            Content::Stream(_) => self.object.length,
+        };
+        let has_etag = self.answered_etag() == Some(listed.etag.as_str()) && !self.object.has_weak_etag;
+        match length {
+            Some(length) if length != listed.size => {
+                Some(format!("it has {length} bytes where {} were listed", listed.size))
+            }
+            None if !has_etag && !self.is_named => {
+                Some("it has neither the ETag that was listed nor a length".to_owned())
+            }
+            _ => None,
         }
-        None if !has_etag && !is_named => Some("it has neither the ETag that was listed nor a length".to_owned()),
-        _ if !is_known && newer_s.is_none_or(|newer_s| newer_s.abs() > 1) => {
-            Some("it has neither an ETag nor the time that was listed".to_owned())
-        }
-        _ => None,
+    }
+
+    fn identity(&self) -> Option<String> {
+        let is_known = self.is_named || self.wanted.entry.etag.is_empty() || self.answered_etag().is_some();
+        let is_other = !is_known && self.newer_s().is_none_or(|newer_s| newer_s.abs() > 1);
+        is_other.then(|| "it has neither an ETag nor the time that was listed".to_owned())
+    }
+
+    fn answered_etag(&self) -> Option<&str> {
+        self.object.etag.as_deref().filter(|etag| !etag.is_empty())
+    }
+
+    /// By how many seconds the answer is newer than the listed object, where both have a time.
+    fn newer_s(&self) -> Option<i64> {
+        let listed = self.wanted.entry.last_modified;
+        let seconds = |time: Timestamp| i64::try_from(time.seconds()).unwrap_or(i64::MAX);
+        let answered = self.object.last_modified.filter(|_| listed != Timestamp::default())?;
+        Some(seconds(answered) - seconds(listed))
     }
 }
 

@@ -13,37 +13,37 @@ use crate::s3::{ObjectEntry, VersionEntry};
 use crate::time::Timestamp;
 
 /// The version of an object where the store keeps none, or kept none when it was written.
-pub const NULL_VERSION: &str = "null";
+pub(super) const NULL_VERSION: &str = "null";
 
 /// Where an entry is remembered: a digest of key and version. Keyed at random for each run, so that nobody who
 /// may write to the bucket can make two entries meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Slot(u128);
+pub(super) struct Slot(u128);
 
 /// What is remembered of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub(super) struct Mark {
     /// Tells what was overwritten under the same version (`null`) from what replaced it.
     content: u64,
     /// When the store says that it was modified.
-    pub time: Timestamp,
+    pub(super) time: Timestamp,
 }
 
 /// Entries that were handed out, or passed over for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub(super) struct Seen {
     keys: (u64, u64),
     marks: BTreeMap<Slot, Mark>,
 }
 
 impl Seen {
     /// Remembers nothing yet.
-    pub fn new(keys: (u64, u64)) -> Self {
+    pub(super) fn new(keys: (u64, u64)) -> Self {
         Self { keys, marks: BTreeMap::new() }
     }
 
     /// Where and as what the object is remembered under this version.
-    pub fn identify(&self, object: &ObjectEntry, version_id: &str, is_marker: bool) -> (Slot, Mark) {
+    pub(super) fn identify(&self, object: &ObjectEntry, version_id: &str, is_marker: bool) -> (Slot, Mark) {
         let time = object.last_modified;
         // A version is written once. The null version is overwritten: A, then B, then A again are three changes.
         let content = if version_id == NULL_VERSION { self.content(&object.etag, time, is_marker) } else { 0 };
@@ -60,25 +60,25 @@ impl Seen {
     }
 
     /// Whether this very entry is remembered.
-    pub fn contains(&self, entry: &VersionEntry) -> bool {
+    pub(super) fn contains(&self, entry: &VersionEntry) -> bool {
         let (slot, mark) = self.identify(&entry.object, &entry.version_id, entry.is_delete_marker);
         self.marks.get(&slot).is_some_and(|known| known.content == mark.content)
     }
 
     /// Whether what is remembered of the key's null version is a delete marker.
-    pub fn has_marker(&self, key: &str) -> bool {
+    pub(super) fn has_marker(&self, key: &str) -> bool {
         self.marks
             .get(&self.slot(key, NULL_VERSION))
             .is_some_and(|known| known.content == self.content("", known.time, true))
     }
 
     /// Remembers.
-    pub fn insert(&mut self, slot: Slot, mark: Mark) {
+    pub(super) fn insert(&mut self, slot: Slot, mark: Mark) {
         self.marks.insert(slot, mark);
     }
 
     /// Forgets what no later poll will look at.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Slot, &Mark) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Slot, &Mark) -> bool) {
         self.marks.retain(|slot, mark| keep(slot, mark));
     }
 

@@ -24,17 +24,17 @@ use crate::time::Timestamp;
 
 /// Where a snapshot begins, or goes on.
 #[derive(Clone, Debug, Default)]
-pub struct SnapshotCursor {
-    /// The last key that was delivered; empty at the beginning.
-    pub after: String,
+pub(super) struct SnapshotCursor {
+    /// The last key that was delivered; `None` at the beginning.
+    pub(super) after: Option<String>,
     /// The number of the next record.
-    pub index: u64,
+    pub(super) index: u64,
     /// The newest modification that was delivered, in seconds.
-    pub seconds: u64,
+    pub(super) seconds: u64,
     /// The cut, where the snapshot is under way.
-    pub cut: Option<Timestamp>,
+    pub(super) cut: Option<Timestamp>,
     /// Uploads in progress at the cut; `None` where they are not known.
-    pub uploads: Option<Uploads>,
+    pub(super) uploads: Option<Uploads>,
 }
 
 type Listing = LocalBoxFuture<'static, s3::Result<Page<ObjectEntry, ListStart>>>;
@@ -72,8 +72,9 @@ impl<P: Ports> Worker<P> {
                 run.uploads = uploads;
             }
         }
-        let is_whole = cursor.after.is_empty();
-        let cut = self.deliver_objects(&mut run, ListStart::After(cursor.after)).await?;
+        let is_whole = cursor.after.is_none();
+        let start = cursor.after.map_or(ListStart::First, ListStart::After);
+        let cut = self.deliver_objects(&mut run, start).await?;
         if is_whole {
             self.doubt_prefix();
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::checkpoint::{Checkpoint, CheckpointStore, HandedOut, Plan};
-use super::fetch::{self, Fetched, Item, Outcome, Skipped};
+use super::fetch::{Fetched, Fetcher, Item, Outcome, Skipped};
 use super::poll::EarlyEntries;
 use super::prefetch::Prefetch;
 use super::queue::{Ready, ReadyQueue};
@@ -28,7 +28,7 @@ use bytes::Bytes;
 
 /// Where a worker begins.
 #[derive(Debug)]
-pub enum ResumeAt {
+pub(super) enum ResumeAt {
     /// In a snapshot: at its beginning or in the middle.
     Snapshot(SnapshotCursor),
     /// With a poll.
@@ -45,7 +45,7 @@ pub enum ResumeAt {
 }
 
 /// Everything that a source does between calls.
-pub struct Worker<P: Ports> {
+pub(super) struct Worker<P: Ports> {
     pub(super) ports: P,
     pub(super) client: Client<P>,
     pub(super) config: Rc<SourceConfig>,
@@ -70,7 +70,7 @@ type Fetch<P> = Result<Outcome<<P as crate::ports::Transport>::Body>>;
 
 impl<P: Ports> Worker<P> {
     /// Runs until something fails permanently.
-    pub async fn run(mut self, at: ResumeAt) -> Result<()> {
+    pub(super) async fn run(mut self, at: ResumeAt) -> Result<()> {
         let (plan, mut checkpoint, mut poll, mut history) = match at {
             ResumeAt::Snapshot(cursor) => {
                 let (checkpoint, cut) = self.snapshot(cursor).await?;
@@ -101,7 +101,7 @@ impl<P: Ports> Worker<P> {
             oddities: Rc::clone(&self.oddities),
             has_versions: self.has_versions,
         };
-        prefetch.push(item.size(), fetch::fetch(Rc::new(retrieval), item));
+        prefetch.push(item.size(), Fetcher { retrieval }.fetch(item));
     }
 
     /// Counts and reports an item that is skipped, in its turn.

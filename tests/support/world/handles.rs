@@ -104,21 +104,10 @@ impl Source {
         match self {
             Self::Native(source, ports) => {
                 let progress = source.progress();
-                let counts = progress.counts;
-                let counters = [
-                    ("listed", counts.listed),
-                    ("read", counts.read),
-                    ("bytes", counts.bytes),
-                    ("skipped", counts.skipped),
-                    ("polls", counts.polls),
-                    ("due", counts.due),
-                    ("caught-up-ms", counts.caught_up_ms),
-                    ("retries", progress.retries),
-                ];
                 Ok(Progress {
                     caught_up: progress.is_caught_up,
                     skipped: ports.skipped(),
-                    counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
+                    counters: progress.counts.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
                 })
             }
             Self::Component(source) => source.progress().await,
