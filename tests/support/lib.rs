@@ -4,7 +4,7 @@
 //! May use both crates of the connector; neither ever uses this one.
 
 pub mod hostile;
-pub mod parquet;
+pub use s3_connector::testing::parquet;
 pub mod process;
 pub mod proxy;
 pub mod samples;

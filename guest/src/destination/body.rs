@@ -96,8 +96,8 @@ impl Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Model, Pieces};
     use crate::record::{Change, Data, Metadata, Operation};
+    use crate::testing::{Pieces, TestPorts};
 
     fn body(length: Option<u64>, pieces: &[&[u8]]) -> Option<Data<Pieces>> {
         Some(Data::Body { length, bytes: Pieces::of(pieces) })
@@ -115,7 +115,7 @@ mod tests {
             key: None,
             payload: Change { before: None, after: data },
         };
-        Model::new(1).block_on(read(record)).map(|record| record.payload.after)
+        TestPorts::new(1).block_on(read(record)).map(|record| record.payload.after)
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
             key: body(None, &[b"key"]),
             payload: Change { before: body(None, &[b"before"]), after: body(None, &[b"after"]) },
         };
-        let read = Model::new(1).block_on(read(record)).expect("reads");
+        let read = TestPorts::new(1).block_on(read(record)).expect("reads");
         assert_eq!(read.key, raw(b"key"));
         assert_eq!(read.payload, Change { before: raw(b"before"), after: raw(b"after") });
     }
@@ -162,7 +162,7 @@ mod tests {
         let piece = Bytes::from(vec![0; 1 << 20]);
         let pieces = (0..100).map(|_| Ok(piece.clone())).collect();
         let mut endless = Pieces { left: pieces, late: None };
-        let error = Model::new(1).block_on(read_body("key", None, &mut endless));
+        let error = TestPorts::new(1).block_on(read_body("key", None, &mut endless));
         assert!(error.expect_err("too large").message.contains("dead-letter"));
         assert_eq!(endless.left.len(), 100 - 65);
         let declared = read_one(body(Some(limits::RECORD_BYTES_MAX + 1), &[b"a"]));

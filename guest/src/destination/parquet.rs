@@ -208,13 +208,10 @@ fn properties() -> Arc<WriterProperties> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/parquet.rs"]
-mod reader;
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::destination::format::samples;
+    use crate::testing::parquet as reader;
 
     fn encode(records: Vec<Record<NoBody>>) -> Bytes {
         let mut encoder = Encoder::default();

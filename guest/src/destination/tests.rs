@@ -4,9 +4,9 @@
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::model::{Bucket, Model, Pieces, Reply, Stored};
 use crate::ports::{Clock as _, Level, Method, Random as _, Request};
 use crate::record::{Change, Data, Metadata, Operation, json};
+use crate::testing::{Bucket, Pieces, Reply, Stored, TestPorts};
 
 type Incoming = Record<Pieces>;
 
@@ -24,36 +24,36 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 
 /// A destination over a store of which `server` answers what it wants to, and a bucket the rest.
 struct Fixture {
-    model: Model,
+    ports: TestPorts,
     bucket: Bucket,
-    destination: Destination<Model>,
+    destination: Destination<TestPorts>,
 }
 
 impl Fixture {
     fn new(pairs: &[(&str, &str)], mut server: impl FnMut(&Request) -> Option<Reply> + 'static) -> Self {
-        let (model, bucket) = (Model::new(7), Bucket::default());
+        let (ports, bucket) = (TestPorts::new(7), Bucket::default());
         let inner = bucket.clone();
-        model.serve(move |request| server(request).unwrap_or_else(|| inner.answer(request)));
-        let configured = Destination::configure(model.clone(), &settings(pairs));
-        Self { destination: configured.expect("configures"), model, bucket }
+        ports.serve(move |request| server(request).unwrap_or_else(|| inner.answer(request)));
+        let configured = Destination::configure(ports.clone(), &settings(pairs));
+        Self { destination: configured.expect("configures"), ports, bucket }
     }
 
     fn open(pairs: &[(&str, &str)], server: impl FnMut(&Request) -> Option<Reply> + 'static) -> Self {
         let mut fixture = Self::new(pairs, server);
-        fixture.model.block_on(fixture.destination.open()).expect("opens");
+        fixture.ports.block_on(fixture.destination.open()).expect("opens");
         fixture
     }
 
     fn write(&mut self, records: Vec<Incoming>) -> Result<Vec<Ack>> {
-        self.model.block_on(self.destination.write(records))
+        self.ports.block_on(self.destination.write(records))
     }
 
     fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
-        self.model.block_on(self.destination.flush(wait))
+        self.ports.block_on(self.destination.flush(wait))
     }
 
     fn puts(&self) -> usize {
-        self.model.requests().iter().filter(|r| r.method == Method::Put).count()
+        self.ports.requests().iter().filter(|r| r.method == Method::Put).count()
     }
 
     /// The positions in each object, sorted.
@@ -109,16 +109,16 @@ fn a_full_batch_is_stored_and_the_rest_waits_for_a_flush() {
     assert_eq!(fixture.stored(), [vec!["a", "b"], vec!["c"]]);
     assert!(fixture.bucket.objects().keys().all(|k| k.starts_with("out-") && k.ends_with(".json")));
     assert!(fixture.flush(SECOND).expect("nothing is left").is_empty());
-    assert_eq!(fixture.model.elapsed(), Duration::ZERO, "nothing waited");
+    assert_eq!(fixture.ports.elapsed(), Duration::ZERO, "nothing waited");
 }
 
 #[test]
 fn a_batch_is_stored_when_its_first_record_is_old() {
     let mut fixture = Fixture::open(&[("bufferDelay", "3s")], |_| None);
     assert!(fixture.write(records(&["a"])).expect("writes").is_empty());
-    fixture.model.advance(Duration::from_millis(2999));
+    fixture.ports.advance(Duration::from_millis(2999));
     assert!(fixture.write(vec![]).expect("ticks").is_empty());
-    fixture.model.advance(Duration::from_millis(1));
+    fixture.ports.advance(Duration::from_millis(1));
     assert_eq!(positions(&fixture.write(vec![]).expect("ticks")), ["a"]);
     assert_eq!(fixture.stored(), [["a"]]);
 }
@@ -129,12 +129,12 @@ fn writing_does_not_wait_for_uploads_until_too_many_are_on_their_way() {
     for position in ["a", "b", "c", "d"] {
         assert!(fixture.write(records(&[position])).expect("writes").is_empty());
     }
-    assert_eq!((fixture.puts(), fixture.model.elapsed()), (4, Duration::ZERO));
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (4, Duration::ZERO));
     assert!(fixture.write(records(&["e"])).expect("writes").is_empty(), "the buffer takes one more");
-    assert_eq!((fixture.puts(), fixture.model.elapsed()), (4, Duration::ZERO));
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (4, Duration::ZERO));
     let acks = fixture.write(records(&["f"])).expect("waits");
     assert_eq!(positions(&acks), ["a", "b", "c", "d"]);
-    assert_eq!((fixture.puts(), fixture.model.elapsed()), (6, SECOND));
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (6, SECOND));
     assert_eq!(positions(&fixture.flush(SECOND).expect("flushes")), ["e", "f"]);
 }
 
@@ -149,13 +149,13 @@ fn uploads_go_on_while_a_body_is_on_its_way() {
             _ => None,
         }
     });
-    let late = Pieces { late: Some(fixture.model.timer(5 * SECOND)), ..Pieces::of(&[b"payload"]) };
+    let late = Pieces { late: Some(fixture.ports.timer(5 * SECOND)), ..Pieces::of(&[b"payload"]) };
     let mut all = records(&["a", "b", "c"]);
     all.push(record("d", body(None, late)));
     let acks = fixture.write(all).expect("writes");
     // The second attempt began and ended meanwhile.
     assert_eq!(positions(&acks), ["a", "b"]);
-    assert_eq!((fixture.puts(), fixture.model.elapsed()), (3, 5 * SECOND));
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (3, 5 * SECOND));
     assert_eq!(positions(&fixture.flush(SECOND).expect("flushes")), ["c", "d"]);
 }
 
@@ -167,9 +167,9 @@ fn acks_keep_the_order_of_records_when_uploads_end_in_another() {
     });
     assert!(fixture.write(records(&["a", "b", "c"])).expect("writes").is_empty());
     assert!(fixture.flush(4 * SECOND).expect("waits").is_empty(), "the first is not there yet");
-    assert_eq!(fixture.model.elapsed(), 4 * SECOND);
+    assert_eq!(fixture.ports.elapsed(), 4 * SECOND);
     assert_eq!(positions(&fixture.flush(4 * SECOND).expect("flushes")), ["a", "b", "c"]);
-    assert_eq!(fixture.model.elapsed(), 5 * SECOND);
+    assert_eq!(fixture.ports.elapsed(), 5 * SECOND);
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn a_flush_without_patience_only_starts_what_waits() {
     let mut fixture = Fixture::open(&[], slow_puts(SECOND));
     assert!(fixture.write(records(&["a"])).expect("writes").is_empty());
     assert!(fixture.flush(Duration::ZERO).expect("flushes").is_empty());
-    assert_eq!((fixture.puts(), fixture.model.elapsed()), (1, Duration::ZERO));
-    fixture.model.advance(SECOND);
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (1, Duration::ZERO));
+    fixture.ports.advance(SECOND);
     assert_eq!(positions(&fixture.write(vec![]).expect("ticks")), ["a"]);
 }
 
@@ -188,7 +188,7 @@ fn a_flush_finds_a_slot_for_what_waits_behind_full_ones() {
     assert!(fixture.write(records(&["a", "b", "c", "d", "e"])).expect("writes").is_empty());
     let acks = fixture.flush(10 * SECOND).expect("flushes");
     assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
-    assert_eq!(fixture.model.elapsed(), 2 * SECOND);
+    assert_eq!(fixture.ports.elapsed(), 2 * SECOND);
 }
 
 #[test]
@@ -246,9 +246,9 @@ fn a_failed_upload_ends_the_destination_and_answers_nothing_of_its_batch() {
     let puts = fixture.puts();
     fixture.write(vec![]).expect_err("stays failed");
     assert_eq!(fixture.puts(), puts, "and asks no more");
-    let opened = fixture.model.block_on(fixture.destination.open());
+    let opened = fixture.ports.block_on(fixture.destination.open());
     assert_eq!(opened.expect_err("stays failed"), error);
-    fixture.model.block_on(fixture.destination.teardown()).expect("tears down");
+    fixture.ports.block_on(fixture.destination.teardown()).expect("tears down");
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_failure_waits_for_the_answers_to_earlier_batches() {
     });
     assert!(fixture.write(records(&["a", "b"])).expect("writes").is_empty());
     assert_eq!(positions(&fixture.flush(5 * SECOND).expect("the first")), ["a"]);
-    assert!(fixture.model.elapsed() == SECOND);
+    assert!(fixture.ports.elapsed() == SECOND);
     assert_eq!(fixture.flush(SECOND).expect_err("failed").kind, ErrorKind::Invalid);
 }
 
@@ -273,7 +273,7 @@ fn a_replay_writes_the_same_names_and_leaves_what_is_there() {
     let replay = |bucket: &Bucket, read_at: &str| {
         let mut fixture = Fixture::open(&[], |_| None);
         let inner = bucket.clone();
-        fixture.model.serve(move |request| inner.answer(request));
+        fixture.ports.serve(move |request| inner.answer(request));
         let mut incoming = records(&["a", "b", "c", "d", "e"]);
         for record in &mut incoming {
             record.metadata.insert("opencdc.readAt".to_owned(), read_at.to_owned());
@@ -306,9 +306,9 @@ fn other_records_with_the_same_positions_are_stored_beside() {
 fn write_alone(bucket: &Bucket, seed: u64, positions: &[&str]) {
     let mut fixture = Fixture::open(&[("bufferSize", "1")], |_| None);
     let inner = bucket.clone();
-    fixture.model.serve(move |request| inner.answer(request));
+    fixture.ports.serve(move |request| inner.answer(request));
     for _ in 0..seed {
-        let _ = fixture.model.random();
+        let _ = fixture.ports.random();
     }
     let acks = fixture.write(records(positions)).expect("writes");
     assert_eq!(acks.len(), positions.len());
@@ -337,7 +337,7 @@ fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
     let mut puts = 0;
     let mut fixture = Fixture::open(&[], |_| None);
     let bucket = fixture.bucket.clone();
-    fixture.model.serve(move |request| {
+    fixture.ports.serve(move |request| {
         puts += i32::from(request.method == Method::Put);
         let answer = bucket.answer(request);
         // It is stored, but nobody hears of it.
@@ -356,7 +356,7 @@ fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
 fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
     const MIB: usize = 1 << 20;
     // Nothing that Parquet could make shorter.
-    let random = Model::new(3);
+    let random = TestPorts::new(3);
     let words = (0..63 * MIB / 8).flat_map(|_| random.random().to_le_bytes());
     let payload: Bytes = words.collect::<Vec<u8>>().into();
     for format in ["json", "parquet"] {
@@ -369,7 +369,7 @@ fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
                 let records = vec![record(&number.to_string(), payload)];
                 acks.extend(fixture.write(records).expect("waits for room"));
                 held_max = held_max.max(fixture.destination.held_bytes());
-                fixture.model.forget_requests();
+                fixture.ports.forget_requests();
             }
             acks.extend(fixture.flush(60 * SECOND).expect("flushes"));
             assert_eq!(acks.len(), count as usize);
@@ -391,9 +391,9 @@ fn a_record_that_grows_by_its_escapes_fits_by_itself() {
         record.metadata.insert(number.to_string(), controls);
         fixture.write(vec![record]).expect("waits for room");
         assert!(fixture.destination.held_bytes() <= limits::HELD_BYTES_MAX);
-        fixture.model.forget_requests();
+        fixture.ports.forget_requests();
     }
-    assert_eq!(fixture.model.elapsed(), SECOND, "one after the other");
+    assert_eq!(fixture.ports.elapsed(), SECOND, "one after the other");
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn a_store_that_knows_no_head_is_written_to() {
             Method::Get => Some(Reply::error(list, "AccessDenied", "No.")),
             _ => None,
         });
-        assert_eq!(fixture.model.lines(Level::Warn).len(), 1, "{head}, {list}");
+        assert_eq!(fixture.ports.lines(Level::Warn).len(), 1, "{head}, {list}");
         assert_eq!(fixture.write(records(&["a", "b"])).expect("writes").len(), 2);
     }
 }
@@ -439,8 +439,8 @@ fn opening_says_why_the_bucket_cannot_be_used() {
             Method::Head => Some(Reply::status(head)),
             _ => Some(Reply::error(status, code, "Because.")),
         });
-        let result = fixture.model.block_on(fixture.destination.open());
-        (result.map_err(|e| (e.kind, e.message)), fixture.model.lines(Level::Warn).len())
+        let result = fixture.ports.block_on(fixture.destination.open());
+        (result.map_err(|e| (e.kind, e.message)), fixture.ports.lines(Level::Warn).len())
     };
     let (missing, _) = message(404, 500, "");
     let (kind, text) = missing.expect_err("is missing");
@@ -465,7 +465,7 @@ fn opening_says_where_the_bucket_is() {
         let reply = Reply::error(301, "PermanentRedirect", "Elsewhere.");
         Some(reply.header("x-amz-bucket-region", "eu-west-1"))
     });
-    let error = fixture.model.block_on(fixture.destination.open()).expect_err("is elsewhere");
+    let error = fixture.ports.block_on(fixture.destination.open()).expect_err("is elsewhere");
     assert!(error.message.contains("is in region `eu-west-1`"), "{error}");
 }
 
@@ -481,23 +481,23 @@ fn a_refused_look_at_the_bucket_is_no_matter_where_it_can_be_listed() {
 fn calls_out_of_order_are_refused() {
     let mut fixture = Fixture::new(&[], |_| None);
     assert!(fixture.write(vec![]).expect_err("not open").message.contains("call `open` first"));
-    fixture.model.block_on(fixture.destination.open()).expect("opens");
+    fixture.ports.block_on(fixture.destination.open()).expect("opens");
     fixture.write(records(&["a"])).expect("writes");
-    fixture.model.block_on(fixture.destination.teardown()).expect("tears down");
-    assert_eq!(fixture.model.lines(Level::Warn).len(), 1, "a record was not answered");
+    fixture.ports.block_on(fixture.destination.teardown()).expect("tears down");
+    assert_eq!(fixture.ports.lines(Level::Warn).len(), 1, "a record was not answered");
     assert_eq!(fixture.write(vec![]).expect_err("torn down").kind, ErrorKind::Closed);
     assert_eq!(fixture.flush(SECOND).expect_err("torn down").kind, ErrorKind::Closed);
-    let reopened = fixture.model.block_on(fixture.destination.open());
+    let reopened = fixture.ports.block_on(fixture.destination.open());
     assert_eq!(reopened.expect_err("torn down").kind, ErrorKind::Closed);
-    fixture.model.block_on(fixture.destination.teardown()).expect("does no harm");
-    assert_eq!(fixture.model.lines(Level::Warn).len(), 1, "and says nothing more");
+    fixture.ports.block_on(fixture.destination.teardown()).expect("does no harm");
+    assert_eq!(fixture.ports.lines(Level::Warn).len(), 1, "and says nothing more");
 }
 
 #[test]
 fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
     let configure = |bytes: usize| {
         let prefix = "p".repeat(bytes);
-        Destination::configure(Model::new(1), &settings(&[("prefix", &prefix)])).map(drop)
+        Destination::configure(TestPorts::new(1), &settings(&[("prefix", &prefix)])).map(drop)
     };
     assert!(configure(952).is_ok());
     let error = configure(953).expect_err("too long");
@@ -508,10 +508,10 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
 /// the failure, if it came to one.
 fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixture) {
     let mut fixture = Fixture::open(&[("bufferSize", "3"), ("bufferDelay", "2s")], |_| None);
-    let (random, bucket) = (Model::new(seed), fixture.bucket.clone());
+    let (random, bucket) = (TestPorts::new(seed), fixture.bucket.clone());
     let draw = move |bound: u64| random.random() % bound;
     let fault = draw.clone();
-    fixture.model.serve(move |request| {
+    fixture.ports.serve(move |request| {
         let delay = Duration::from_millis(fault(2000));
         if fault(100) >= percent {
             return bucket.answer(request).after(delay);
@@ -542,7 +542,7 @@ fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixt
             Ok(more) => acks.extend(more),
             Err(error) => return (acks, Some(error), fixture),
         }
-        fixture.model.advance(Duration::from_millis(draw(1500)));
+        fixture.ports.advance(Duration::from_millis(draw(1500)));
     }
     while acks.len() < next {
         match fixture.flush(Duration::from_millis(draw(3000))) {
@@ -583,7 +583,7 @@ fn whatever_the_store_does_answers_are_in_order_and_true() {
 #[test]
 fn a_prefix_that_is_a_path_is_doubted_when_the_destination_opens() {
     let fixture = Fixture::open(&[("prefix", "/out/")], |_| None);
-    let lines = fixture.model.lines(Level::Warn);
+    let lines = fixture.ports.lines(Level::Warn);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].ends_with("`out/` was probably meant"), "{lines:?}");
 }

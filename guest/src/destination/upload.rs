@@ -200,9 +200,9 @@ mod tests {
 
     use super::*;
     use crate::config::BucketConfig;
-    use crate::model::{Bucket, Model, Reply, Stored};
     use crate::ports::Clock;
     use crate::ports::{Method, Request};
+    use crate::testing::{Bucket, Reply, Stored, TestPorts};
 
     const KEY: &str = "a/00ff.json";
     const BODY: &[u8] = b"one\ntwo\n";
@@ -231,7 +231,7 @@ mod tests {
         Stored { headers: headers.map(header).into(), ..plain(body) }
     }
 
-    fn uploader(model: &Model) -> Uploader<Model> {
+    fn uploader(ports: &TestPorts) -> Uploader<TestPorts> {
         let settings = [
             ("aws.bucket", "b1x"),
             ("aws.region", "us-east-1"),
@@ -240,7 +240,7 @@ mod tests {
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let config = BucketConfig::parse(&settings).expect("good settings");
-        Uploader::new(model.clone(), Client::new(model.clone(), config))
+        Uploader::new(ports.clone(), Client::new(ports.clone(), config))
     }
 
     fn is_conditional(request: &Request) -> bool {
@@ -248,23 +248,23 @@ mod tests {
     }
 
     /// Stores the object in a bucket whose answers `change` may replace by its own.
-    fn store(bucket: &Bucket, mut change: impl FnMut(&Request, Reply) -> Reply + 'static) -> (Model, Result<()>) {
-        let (model, inner) = (Model::new(1), bucket.clone());
-        model.serve(move |request| change(request, inner.answer(request)));
-        let result = model.block_on(uploader(&model).store(object()));
-        (model, result)
+    fn store(bucket: &Bucket, mut change: impl FnMut(&Request, Reply) -> Reply + 'static) -> (TestPorts, Result<()>) {
+        let (ports, inner) = (TestPorts::new(1), bucket.clone());
+        ports.serve(move |request| change(request, inner.answer(request)));
+        let result = ports.block_on(uploader(&ports).store(object()));
+        (ports, result)
     }
 
-    fn methods(model: &Model) -> Vec<Method> {
-        model.requests().iter().map(|request| request.method).collect()
+    fn methods(ports: &TestPorts) -> Vec<Method> {
+        ports.requests().iter().map(|request| request.method).collect()
     }
 
     #[test]
     fn an_object_is_written_once_and_says_what_it_is() {
         let bucket = Bucket::default();
-        let (model, result) = store(&bucket, |_, reply| reply);
+        let (ports, result) = store(&bucket, |_, reply| reply);
         result.expect("stores");
-        let [request] = &model.requests()[..] else { panic!("one request is enough") };
+        let [request] = &ports.requests()[..] else { panic!("one request is enough") };
         assert!(is_conditional(request));
         let found = &bucket.objects()[KEY];
         assert_eq!(found.body, BODY);
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_write_whose_answer_was_lost_is_found_to_be_ours() {
         let mut is_first = true;
-        let (model, result) =
+        let (ports, result) =
             store(
                 &Bucket::default(),
                 move |_, reply| {
@@ -294,7 +294,7 @@ mod tests {
                 },
             );
         result.expect("stores");
-        assert_eq!(methods(&model), [Method::Put, Method::Put, Method::Head]);
+        assert_eq!(methods(&ports), [Method::Put, Method::Put, Method::Head]);
     }
 
     #[test]
@@ -302,10 +302,10 @@ mod tests {
         let bucket = Bucket::default();
         let other = b"read at another time";
         bucket.insert(KEY, stored(other, "00ff", other));
-        let (model, result) = store(&bucket, |_, reply| reply);
+        let (ports, result) = store(&bucket, |_, reply| reply);
         result.expect("is stored");
         assert_eq!(bucket.objects()[KEY].body, &other[..]);
-        assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
+        assert_eq!(methods(&ports), [Method::Put, Method::Head, Method::Get]);
     }
 
     #[test]
@@ -332,12 +332,12 @@ mod tests {
             for (body, is_ours) in [(BODY, true), (b"one\ntwO\n", false), (b"one", false)] {
                 let bucket = Bucket::default();
                 bucket.insert(KEY, plain(body));
-                let (model, result) = store(&bucket, move |request, reply| match request.method {
+                let (ports, result) = store(&bucket, move |request, reply| match request.method {
                     Method::Head => Reply::status(status),
                     _ => reply,
                 });
                 assert_eq!(result.is_ok(), is_ours, "{body:?}: {result:?}");
-                assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
+                assert_eq!(methods(&ports), [Method::Put, Method::Head, Method::Get]);
                 assert_eq!(bucket.objects()[KEY].body, body);
             }
         }
@@ -347,13 +347,13 @@ mod tests {
     fn a_store_that_lets_nobody_look_is_not_written_to_unseen() {
         let bucket = Bucket::default();
         bucket.insert(KEY, plain(b"stranger"));
-        let (model, inner) = (Model::new(1), bucket.clone());
-        model.serve(move |request| match request.method {
+        let (ports, inner) = (TestPorts::new(1), bucket.clone());
+        ports.serve(move |request| match request.method {
             Method::Put if is_conditional(request) => Reply::error(501, "NotImplemented", "No."),
             Method::Put => inner.answer(request),
             _ => Reply::status(405),
         });
-        let stored = model.block_on(uploader(&model).store(object()));
+        let stored = ports.block_on(uploader(&ports).store(object()));
         let error = stored.expect_err("cannot tell");
         assert!(error.message.contains("cannot tell whether the object"), "{error}");
         assert_eq!(bucket.objects()[KEY].body, "stranger");
@@ -363,9 +363,9 @@ mod tests {
     fn the_same_bytes_are_ours_where_the_store_keeps_no_metadata() {
         let bucket = Bucket::default();
         bucket.insert(KEY, plain(BODY));
-        let (model, result) = store(&bucket, |_, reply| reply);
+        let (ports, result) = store(&bucket, |_, reply| reply);
         result.expect("is stored");
-        assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Get]);
+        assert_eq!(methods(&ports), [Method::Put, Method::Head, Method::Get]);
     }
 
     #[test]
@@ -390,18 +390,18 @@ mod tests {
 
     #[test]
     fn a_conflict_is_tried_again() {
-        let (model, bucket, mut left) = (Model::new(1), Bucket::default(), 2);
+        let (ports, bucket, mut left) = (TestPorts::new(1), Bucket::default(), 2);
         let inner = bucket.clone();
-        model.serve(move |request| {
+        ports.serve(move |request| {
             left -= 1;
             if left >= 0 {
                 return Reply::error(409, "ConditionalRequestConflict", "At the same time.");
             }
             inner.answer(request)
         });
-        model.block_on(uploader(&model).store(object())).expect("stores");
-        assert_eq!(methods(&model), [Method::Put; 3]);
-        assert!(model.requests().iter().all(is_conditional));
+        ports.block_on(uploader(&ports).store(object())).expect("stores");
+        assert_eq!(methods(&ports), [Method::Put; 3]);
+        assert!(ports.requests().iter().all(is_conditional));
         assert_eq!(bucket.objects()[KEY].body, BODY);
     }
 
@@ -422,7 +422,7 @@ mod tests {
         let bucket = Bucket::default();
         bucket.insert(KEY, plain(b"stranger"));
         let (inner, mut is_first) = (bucket.clone(), true);
-        let (model, result) = store(&bucket, move |_, reply| {
+        let (ports, result) = store(&bucket, move |_, reply| {
             if std::mem::take(&mut is_first) {
                 inner.clear();
             }
@@ -430,7 +430,7 @@ mod tests {
         });
         // The HEAD was answered after the object had gone.
         result.expect("stores");
-        assert_eq!(methods(&model), [Method::Put, Method::Head, Method::Put]);
+        assert_eq!(methods(&ports), [Method::Put, Method::Head, Method::Put]);
         assert_eq!(bucket.objects()[KEY].body, BODY);
     }
 
@@ -439,7 +439,7 @@ mod tests {
         let bucket = Bucket::default();
         bucket.insert(KEY, plain(BODY));
         let (inner, mut is_first) = (bucket.clone(), true);
-        let (model, result) = store(&bucket, move |request, reply| {
+        let (ports, result) = store(&bucket, move |request, reply| {
             if request.method == Method::Get && std::mem::take(&mut is_first) {
                 inner.clear();
                 return Reply::error(404, "NoSuchKey", "Gone.");
@@ -448,7 +448,7 @@ mod tests {
         });
         result.expect("stores");
         let expected = [Method::Put, Method::Head, Method::Get, Method::Put];
-        assert_eq!(methods(&model), expected);
+        assert_eq!(methods(&ports), expected);
         assert_eq!(bucket.objects()[KEY].body, BODY);
     }
 
@@ -470,52 +470,52 @@ mod tests {
             (400, "InvalidArgument", "If-None-Match is not supported"),
         ] {
             let bucket = Bucket::default();
-            let (model, inner) = (Model::new(1), bucket.clone());
-            model.serve(move |request| {
+            let (ports, inner) = (TestPorts::new(1), bucket.clone());
+            ports.serve(move |request| {
                 if is_conditional(request) {
                     return Reply::error(status, code, message);
                 }
                 inner.answer(request)
             });
-            let uploader = uploader(&model);
-            model.block_on(uploader.clone().store(object())).expect("stores");
-            model.block_on(uploader.clone().store(object())).expect("is stored");
+            let uploader = uploader(&ports);
+            ports.block_on(uploader.clone().store(object())).expect("stores");
+            ports.block_on(uploader.clone().store(object())).expect("is stored");
             let expected = [Method::Put, Method::Head, Method::Put, Method::Head];
-            assert_eq!(methods(&model), expected);
-            assert_eq!(model.lines(Level::Warn).len(), 1, "is said once");
+            assert_eq!(methods(&ports), expected);
+            assert_eq!(ports.lines(Level::Warn).len(), 1, "is said once");
             bucket.insert(KEY, plain(b"stranger"));
-            model.block_on(uploader.store(object())).expect_err("is taken");
+            ports.block_on(uploader.store(object())).expect_err("is taken");
             assert_eq!(bucket.objects()[KEY].body, "stranger");
         }
     }
 
     #[test]
     fn uploads_that_find_at_once_that_there_are_no_conditions_say_so_once() {
-        let (model, bucket) = (Model::new(1), Bucket::default());
+        let (ports, bucket) = (TestPorts::new(1), Bucket::default());
         let inner = bucket.clone();
-        model.serve(move |request| {
+        ports.serve(move |request| {
             if is_conditional(request) {
                 let refusal = Reply::error(501, "NotImplemented", "A header is not known.");
                 return refusal.after(Duration::from_secs(1));
             }
             inner.answer(request)
         });
-        let uploader = uploader(&model);
+        let uploader = uploader(&ports);
         let other = Object { digest: "11ee".to_owned(), ..object() };
         let both = future::join(uploader.clone().store(object()), uploader.clone().store(other));
-        let (one, other) = model.block_on(both);
+        let (one, other) = ports.block_on(both);
         one.and(other).expect("both are stored");
-        assert_eq!(methods(&model)[..2], [Method::Put; 2], "both at once");
+        assert_eq!(methods(&ports)[..2], [Method::Put; 2], "both at once");
         assert_eq!(bucket.objects().len(), 2);
-        assert_eq!(model.lines(Level::Warn).len(), 1);
+        assert_eq!(ports.lines(Level::Warn).len(), 1);
     }
 
     #[test]
     fn other_refusals_do_not_weaken_the_write() {
-        let (model, result) =
+        let (ports, result) =
             store(&Bucket::default(), |_, _| Reply::error(400, "InvalidRequest", "The content type is wrong."));
         assert_eq!(result.expect_err("fails").kind, ErrorKind::Invalid);
-        assert!(model.requests().iter().all(is_conditional));
+        assert!(ports.requests().iter().all(is_conditional));
     }
 
     #[test]
@@ -537,8 +537,8 @@ mod tests {
 
     #[test]
     fn an_outage_ends_as_unavailable() {
-        let (model, result) = store(&Bucket::default(), |_, _| Reply::error(503, "SlowDown", "Later."));
+        let (ports, result) = store(&Bucket::default(), |_, _| Reply::error(503, "SlowDown", "Later."));
         assert_eq!(result.expect_err("fails").kind, ErrorKind::Unavailable);
-        assert_eq!(Clock::elapsed(&model), limits::RETRIES_MAX);
+        assert_eq!(Clock::elapsed(&ports), limits::RETRIES_MAX);
     }
 }

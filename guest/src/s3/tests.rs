@@ -7,47 +7,47 @@ use futures_util::future;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::model::{Model, Reply, START};
 use crate::ports::{Clock as _, Level};
+use crate::testing::{Reply, START, TestPorts};
 
 const UPLOADS: &str = "ListMultipartUploadsResult";
 
 /// A client of a store that answers the requests as `server` says, given how many came before.
-fn client(mut server: impl FnMut(usize) -> Reply + 'static) -> (Model, Client<Model>) {
-    let model = Model::new(3);
+fn client(mut server: impl FnMut(usize) -> Reply + 'static) -> (TestPorts, Client<TestPorts>) {
+    let ports = TestPorts::new(3);
     let mut count = 0;
-    model.serve(move |_| {
+    ports.serve(move |_| {
         count += 1;
         server(count - 1)
     });
     let settings =
         [("aws.bucket", "b1x"), ("aws.region", "us-east-1"), ("aws.endpoint", "http://store:9000"), ("prefix", "in/")];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    (model.clone(), Client::new(model, BucketConfig::parse(&settings).expect("good settings")))
+    (ports.clone(), Client::new(ports, BucketConfig::parse(&settings).expect("good settings")))
 }
 
 fn document(root: &str, content: &str) -> Reply {
     Reply::status(200).body(&[format!("<{root}>{content}</{root}>").as_bytes()])
 }
 
-fn queries(model: &Model) -> Vec<String> {
+fn queries(ports: &TestPorts) -> Vec<String> {
     let query = |request: Request| {
         let (_, query) = request.path_with_query.split_once('?').unwrap_or_default();
         query.to_owned()
     };
-    model.requests().into_iter().map(query).collect()
+    ports.requests().into_iter().map(query).collect()
 }
 
 #[test]
 fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
-    let (model, client) = client(|_| {
+    let (ports, client) = client(|_| {
         let upload = |key| format!("<Upload><Key>{key}</Key><UploadId>u</UploadId></Upload>");
         let next = "<NextKeyMarker>in/m</NextKeyMarker><NextUploadIdMarker>u/1</NextUploadIdMarker>";
         let uploads = [upload("elsewhere"), upload("in/a"), upload("in")].concat();
         document(UPLOADS, &format!("<IsTruncated>true</IsTruncated>{next}{uploads}"))
     });
     let list = |marker: Option<Marker>| {
-        let page = model.block_on(client.list_multipart_uploads(marker.as_ref()));
+        let page = ports.block_on(client.list_multipart_uploads(marker.as_ref()));
         page.expect("lists")
     };
     let page = list(None);
@@ -60,7 +60,7 @@ fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
     let other = Marker { key: "in/l".to_owned(), ..marker };
     list(Some(other));
     assert_eq!(
-        queries(&model),
+        queries(&ports),
         [
             "uploads=&encoding-type=url&max-uploads=1000",
             "uploads=&encoding-type=url&max-uploads=1000&key-marker=in%2Fm",
@@ -76,12 +76,12 @@ fn a_listing_that_would_never_end_is_an_error() {
         ("<NextContinuationToken>here</NextContinuationToken>", "the page leads to itself"),
     ];
     for (next, expected) in listings {
-        let (model, client) = client(move |_| {
+        let (ports, client) = client(move |_| {
             let content = format!("<IsTruncated>true</IsTruncated>{next}");
             document("ListBucketResult", &content)
         });
         let start = ListStart::Token("here".to_owned());
-        let listed = model.block_on(client.list_objects_v2("in/", &start, 1000));
+        let listed = ports.block_on(client.list_objects_v2("in/", &start, 1000));
         let error = listed.expect_err(expected).explain(client.config());
         assert_eq!(error.kind, ErrorKind::Corrupt);
         assert!(error.message.contains(expected), "{error}");
@@ -90,7 +90,7 @@ fn a_listing_that_would_never_end_is_an_error() {
 
 #[test]
 fn a_document_comes_in_any_pieces() {
-    let (model, client) = client(|_| {
+    let (ports, client) = client(|_| {
         Reply::status(200).body(&[
             b"<ListBucketResult><Contents><Key>in",
             b"",
@@ -99,21 +99,21 @@ fn a_document_comes_in_any_pieces() {
         ])
     });
     let start = ListStart::First;
-    let page = model.block_on(client.list_objects_v2("in/", &start, 1000));
+    let page = ports.block_on(client.list_objects_v2("in/", &start, 1000));
     let page = page.expect("lists");
     assert_eq!(page.entries[0].key, "in/é");
-    assert_eq!(model.requests().len(), 1);
+    assert_eq!(ports.requests().len(), 1);
 }
 
 #[test]
 fn a_document_larger_than_any_is_not_read_to_its_end() {
     let piece = vec![b' '; limits::DOCUMENT_BYTES_MAX / 4];
-    let (model, client) = client(move |_| {
+    let (ports, client) = client(move |_| {
         // Whoever read on would find that it breaks off.
         Reply::status(200).body(&[&piece[..]; 6]).broken()
     });
     let start = ListStart::First;
-    let error = model.block_on(client.list_objects_v2("in/", &start, 1000));
+    let error = ports.block_on(client.list_objects_v2("in/", &start, 1000));
     let error = error.expect_err("too large").explain(client.config());
     assert!(error.message.contains("larger than any of S3's"), "{error}");
 }
@@ -121,15 +121,15 @@ fn a_document_larger_than_any_is_not_read_to_its_end() {
 #[test]
 fn what_the_host_refuses_is_denied_and_not_asked_again() {
     let why = "the host `elsewhere` is not allowed";
-    let (model, client) = client(move |_| Reply::refused(why));
-    let error = model.block_on(client.head_bucket()).expect_err("refused");
+    let (ports, client) = client(move |_| Reply::refused(why));
+    let error = ports.block_on(client.head_bucket()).expect_err("refused");
     assert_eq!(
         error.to_string(),
         format!("no answer from s3: the host's policy refused the request: {why}; operation=`HeadBucket`")
     );
     let explained = error.explain(client.config());
     assert_eq!((explained.kind, &*explained.message), (ErrorKind::Denied, why));
-    assert_eq!((model.requests().len(), client.retries()), (1, 0));
+    assert_eq!((ports.requests().len(), client.retries()), (1, 0));
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn a_store_that_names_a_pause_is_not_asked_before_it_is_over() {
         (503, "0", 0),
         (503, "soon", 0),
     ] {
-        let (model, client) = client(move |count| match count {
+        let (ports, client) = client(move |count| match count {
             0 => Reply::error(status, "SlowDown", "Later.").header("retry-after", pause).header("date", date),
             _ => Reply::status(200),
         });
-        model.block_on(client.head_bucket()).expect("answers");
-        let waited = model.elapsed();
+        ports.block_on(client.head_bucket()).expect("answers");
+        let waited = ports.elapsed();
         let least = Duration::from_secs(least);
         assert!(waited > least, "{pause}: {waited:?}");
         assert!(waited <= least + limits::RETRY_AFTER_SPREAD_MIN, "{pause}: {waited:?}");
@@ -159,16 +159,16 @@ fn a_store_that_names_a_pause_is_not_asked_before_it_is_over() {
 
 #[test]
 fn requests_that_were_told_the_same_pause_do_not_come_back_together() {
-    let (model, client) = client(|count| match count {
+    let (ports, client) = client(|count| match count {
         0..64 => Reply::error(503, "SlowDown", "Later.").header("retry-after", "3"),
         _ => Reply::status(200),
     });
     let times = Rc::new(RefCell::new(Vec::new()));
     let heads = (0..64).map(|_| async {
         client.head_bucket().await.expect("answers");
-        times.borrow_mut().push(model.elapsed());
+        times.borrow_mut().push(ports.elapsed());
     });
-    model.block_on(future::join_all(heads));
+    ports.block_on(future::join_all(heads));
     let times = times.borrow();
     let (first, last) = (times[0], times[63]);
     assert!(first >= Duration::from_secs(3), "{first:?}");
@@ -176,22 +176,22 @@ fn requests_that_were_told_the_same_pause_do_not_come_back_together() {
 }
 
 /// As many requests at once as a source may have, to a store that is down for `down` and then well.
-fn outage(requests: usize, down: Duration) -> (Model, Client<Model>, Vec<Result<BucketHead>>) {
-    let (model, client) = client(|_| Reply::status(200));
-    let world = model.clone();
-    model.serve(move |_| if world.elapsed() < down { Reply::reset() } else { Reply::status(200) });
+fn outage(requests: usize, down: Duration) -> (TestPorts, Client<TestPorts>, Vec<Result<BucketHead>>) {
+    let (ports, client) = client(|_| Reply::status(200));
+    let world = ports.clone();
+    ports.serve(move |_| if world.elapsed() < down { Reply::reset() } else { Reply::status(200) });
     let heads = (0..requests).map(|_| client.head_bucket());
-    let answers = model.block_on(future::join_all(heads));
-    (model, client, answers)
+    let answers = ports.block_on(future::join_all(heads));
+    (ports, client, answers)
 }
 
 #[test]
 fn many_requests_that_fail_at_once_outlast_the_store() {
     let down = Duration::from_secs(10);
     for requests in [1, 64, 512] {
-        let (model, client, answers) = outage(requests, down);
+        let (ports, client, answers) = outage(requests, down);
         assert!(answers.iter().all(Result::is_ok), "{requests}");
-        let back = model.elapsed() - down;
+        let back = ports.elapsed() - down;
         assert!(back <= limits::BACKOFF_MAX.max(limits::PROBE_EVERY * 3), "{requests}: {back:?} after its return");
         // What all of them may spend, and one per second that finds out.
         let storm = u64::from(limits::RETRY_TOKENS / limits::RETRY_COST) + down.as_secs() + 1;
@@ -201,7 +201,7 @@ fn many_requests_that_fail_at_once_outlast_the_store() {
             // Its pauses are longer than what is left of an outage.
             continue;
         }
-        let said = model.lines(Level::Info);
+        let said = ports.lines(Level::Info);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].starts_with("the store does not answer"), "{said:?}");
         assert!(said[1].starts_with("the store answers again; away_s=`"), "{said:?}");
@@ -210,10 +210,10 @@ fn many_requests_that_fail_at_once_outlast_the_store() {
 
 #[test]
 fn many_requests_come_back_one_after_another() {
-    let (model, client) = client(|_| Reply::status(200));
-    let (world, times) = (model.clone(), Rc::new(RefCell::new(Vec::new())));
+    let (ports, client) = client(|_| Reply::status(200));
+    let (world, times) = (ports.clone(), Rc::new(RefCell::new(Vec::new())));
     let seen = Rc::clone(&times);
-    model.serve(move |_| {
+    ports.serve(move |_| {
         if world.elapsed() < Duration::from_secs(10) {
             return Reply::reset();
         }
@@ -221,7 +221,7 @@ fn many_requests_come_back_one_after_another() {
         Reply::status(200)
     });
     let heads = (0..512).map(|_| client.head_bucket());
-    model.block_on(future::join_all(heads));
+    ports.block_on(future::join_all(heads));
     let times = times.borrow();
     let most = times.chunk_by(|a, b| a == b).map(<[_]>::len).max();
     // Evenly spread, each tenth of a second would see some 51 of them.
@@ -230,9 +230,9 @@ fn many_requests_come_back_one_after_another() {
 
 #[test]
 fn an_outage_that_outlasts_patience_is_unavailable_with_the_pause_that_was_asked_for() {
-    let (model, client) = client(|_| Reply::error(503, "SlowDown", "Later.").header("retry-after", "20"));
-    let error = model.block_on(client.head_bucket()).expect_err("is down");
-    assert_eq!(model.elapsed(), limits::RETRIES_MAX, "and not before");
+    let (ports, client) = client(|_| Reply::error(503, "SlowDown", "Later.").header("retry-after", "20"));
+    let error = ports.block_on(client.head_bucket()).expect_err("is down");
+    assert_eq!(ports.elapsed(), limits::RETRIES_MAX, "and not before");
     let error = error.explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert_eq!(error.retry_after_ms, Some(20_000));
@@ -241,16 +241,16 @@ fn an_outage_that_outlasts_patience_is_unavailable_with_the_pause_that_was_asked
 
 #[test]
 fn a_client_that_opens_gives_up_sooner_and_never_waits_for_an_answer_that_does_not_come() {
-    let (model, client) = client(|_| Reply::reset());
+    let (ports, client) = client(|_| Reply::reset());
     let opening = client.with_patience(Patience::OPENING);
-    let error = model.block_on(opening.head_bucket()).expect_err("is down");
+    let error = ports.block_on(opening.head_bucket()).expect_err("is down");
     assert_eq!(error.explain(client.config()).kind, ErrorKind::Unavailable);
-    assert_eq!(model.elapsed(), limits::RETRIES_TO_OPEN_MAX);
+    assert_eq!(ports.elapsed(), limits::RETRIES_TO_OPEN_MAX);
 
-    let started = model.elapsed();
-    model.serve(|_| Reply::status(200).after(Duration::from_secs(3600)));
-    let error = model.block_on(opening.head_bucket()).expect_err("is silent");
-    assert_eq!(model.elapsed() - started, limits::OPEN_STEP_MAX);
+    let started = ports.elapsed();
+    ports.serve(|_| Reply::status(200).after(Duration::from_secs(3600)));
+    let error = ports.block_on(opening.head_bucket()).expect_err("is silent");
+    assert_eq!(ports.elapsed() - started, limits::OPEN_STEP_MAX);
     let error = error.explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert_eq!(error.message, "no answer from http://store:9000 to HeadBucket: none came within 60 s");
@@ -258,23 +258,23 @@ fn a_client_that_opens_gives_up_sooner_and_never_waits_for_an_answer_that_does_n
 
 #[test]
 fn an_answer_that_is_no_document_is_asked_for_again_and_then_unavailable() {
-    let (model, client) = client(|_| Reply::status(200).body(&[b"<html>\xff</html>"]));
+    let (ports, client) = client(|_| Reply::status(200).body(&[b"<html>\xff</html>"]));
     let start = ListStart::First;
-    let error = model.block_on(client.list_objects_v2("in/", &start, 1000));
+    let error = ports.block_on(client.list_objects_v2("in/", &start, 1000));
     let error = error.expect_err("cannot be read").explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
-    let attempts = model.requests().len();
+    let attempts = ports.requests().len();
     let expected = format!("after {attempts} attempts in 60 s");
     assert!(attempts > 5 && error.message.ends_with(&expected), "{error}");
     assert_eq!(client.retries() as usize, attempts - 1);
     let retried = |line: &String| line.starts_with("asking again");
-    let lines = model.lines(Level::Debug);
+    let lines = ports.lines(Level::Debug);
     assert_eq!(lines.iter().filter(|line| retried(line)).count(), attempts - 1);
 }
 
 #[test]
 fn an_object_is_written_as_a_version_and_removed_by_it() {
-    let (model, client) = client(|count| match count {
+    let (ports, client) = client(|count| match count {
         0 => Reply::status(200).header("etag", "\"e\"").header("x-amz-version-id", "v+1"),
         _ => Reply::status(204),
     });
@@ -285,7 +285,7 @@ fn an_object_is_written_as_a_version_and_removed_by_it() {
         metadata: &[],
         if_none_match: false,
     };
-    model.block_on(async {
+    ports.block_on(async {
         let stored = client.put_object(&object).await.expect("stores");
         assert_eq!(stored.etag, "e");
         let version = stored.version_id.expect("the store keeps versions");
@@ -294,30 +294,30 @@ fn an_object_is_written_as_a_version_and_removed_by_it() {
             removed.expect("removes");
         }
     });
-    assert_eq!(queries(&model), ["", "versionId=v%2B1", ""]);
+    assert_eq!(queries(&ports), ["", "versionId=v%2B1", ""]);
 }
 
 #[test]
 fn a_bucket_tells_its_region_and_whether_it_keeps_versions() {
-    let (model, client) = client(|count| match count {
+    let (ports, client) = client(|count| match count {
         0 => Reply::status(200).header("x-amz-bucket-region", "eu-west-1"),
         _ => document("VersioningConfiguration", "<Status>Suspended</Status>"),
     });
-    model.block_on(async {
+    ports.block_on(async {
         let head = client.head_bucket().await.expect("is there");
         assert_eq!(head.region.as_deref(), Some("eu-west-1"));
         let versioning = client.get_bucket_versioning().await;
         assert_eq!(versioning.expect("answers"), Versioning::Suspended);
     });
-    assert_eq!(queries(&model), ["", "versioning="]);
+    assert_eq!(queries(&ports), ["", "versioning="]);
 }
 
 #[test]
 fn refusals_are_told_apart() {
     let of = |reply: fn() -> Reply| {
-        let (model, client) = client(move |_| reply());
+        let (ports, client) = client(move |_| reply());
         let start = ListStart::First;
-        let listed = model.block_on(client.list_objects_v2("", &start, 1));
+        let listed = ports.block_on(client.list_objects_v2("", &start, 1));
         listed.expect_err("is refused")
     };
     let denied = of(|| Reply::error(403, "AccessDenied", "Not you."));
@@ -363,30 +363,30 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
         ),
     ];
     for (reply, place, kind, words) in cases {
-        let (model, client) = client(move |_| reply(place));
+        let (ports, client) = client(move |_| reply(place));
         let start = ListStart::First;
-        let error = model.block_on(client.list_objects_v2("in/", &start, 1));
+        let error = ports.block_on(client.list_objects_v2("in/", &start, 1));
         let error = error.expect_err("is elsewhere").explain(client.config());
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(words), "{error}");
-        assert_eq!(model.requests().len(), 1, "{place}");
+        assert_eq!(ports.requests().len(), 1, "{place}");
     }
 }
 
 #[test]
 fn plain_http_on_a_port_of_tls_is_answered_with_what_to_set() {
-    let (model, client) = client(|_| Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"]));
-    let error = model.block_on(client.head_bucket()).expect_err("no S3");
+    let (ports, client) = client(|_| Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"]));
+    let error = ports.block_on(client.head_bucket()).expect_err("no S3");
     let error = error.explain(client.config());
     assert!(error.message.ends_with("begin `aws.endpoint` with https://"), "{error}");
 }
 
 #[test]
 fn a_store_that_tells_no_time_is_taken_to_be_at_a_whole_second() {
-    let (model, client) = client(|_| document("ListBucketResult", ""));
-    model.advance(Duration::from_millis(1999));
+    let (ports, client) = client(|_| document("ListBucketResult", ""));
+    ports.advance(Duration::from_millis(1999));
     let start = ListStart::First;
-    let page = model.block_on(client.list_objects_v2("in/", &start, 1));
+    let page = ports.block_on(client.list_objects_v2("in/", &start, 1));
     let expected = Timestamp(START.0 + 1000);
     assert_eq!(page.expect("lists").date, expected);
 }

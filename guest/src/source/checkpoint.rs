@@ -263,9 +263,9 @@ fn plan_name(poll: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Model;
     use crate::ports::State as _;
     use crate::s3::{ObjectEntry, VersionEntry};
+    use crate::testing::TestPorts;
 
     const RUN: u64 = 7;
 
@@ -294,8 +294,8 @@ mod tests {
     }
 
     /// A store whose snapshot has handed out `count` records, one at a time.
-    fn store(model: &Model, count: u64) -> CheckpointStore<Model> {
-        let mut store = CheckpointStore::new(model.clone());
+    fn store(ports: &TestPorts, count: u64) -> CheckpointStore<TestPorts> {
+        let mut store = CheckpointStore::new(ports.clone());
         store.begin_run(&start()).expect("begins");
         for index in 0..count {
             store.save_seen(&[handed_out(index)]).expect("saves");
@@ -304,8 +304,8 @@ mod tests {
     }
 
     /// Which of the first records a restart at `index` knows to be handed out.
-    fn known(model: &Model, index: u64, of: u64) -> Vec<u64> {
-        let mut store = CheckpointStore::new(model.clone());
+    fn known(ports: &TestPorts, index: u64, of: u64) -> Vec<u64> {
+        let mut store = CheckpointStore::new(ports.clone());
         let start = store.load_snapshot(RUN, index).expect("loads");
         let seen = start.expect("it is of this run").seen;
         (0..of).filter(|n| seen.contains(&entry(*n))).collect()
@@ -313,18 +313,18 @@ mod tests {
 
     #[test]
     fn many_pieces_become_one_and_nothing_in_them_is_lost() {
-        let model = Model::new(1);
-        let mut store = store(&model, 0);
+        let ports = TestPorts::new(1);
+        let mut store = store(&ports, 0);
         let most = limits::SEEN_CHUNKS_MAX as usize;
         let mut merged = 0;
         for index in 0..3 * u64::from(limits::SEEN_CHUNKS_MAX) {
-            let before = model.saved().len();
+            let before = ports.saved().len();
             store.save_seen(&[handed_out(index)]).expect("saves");
-            let names = model.saved();
+            let names = ports.saved();
             merged += u32::from(names.len() < before);
             assert!(names.len() <= 1 + most, "the snapshot's and its pieces");
             let all: Vec<_> = (0..=index).collect();
-            assert_eq!(known(&model, index, index + 1), all);
+            assert_eq!(known(&ports, index, index + 1), all);
         }
         assert_eq!(merged, 3 - 1);
     }
@@ -333,45 +333,45 @@ mod tests {
     fn a_crash_while_pieces_become_one_loses_nothing() {
         let count = u64::from(limits::SEEN_CHUNKS_MAX);
         for fails in ["seen-31", "seen-9", "seen-1"] {
-            let model = Model::new(1);
-            let mut store = store(&model, count);
-            let broken = model.clone();
+            let ports = TestPorts::new(1);
+            let mut store = store(&ports, count);
+            let broken = ports.clone();
             broken.refuse_state(move |name| (name == fails).then(|| StateError::Failed("disk full".to_owned())));
             let error = store.save_seen(&[handed_out(count)]).expect_err(fails);
             assert_eq!(error.kind, ErrorKind::Unavailable);
-            model.refuse_state(|_| None);
+            ports.refuse_state(|_| None);
             let all: Vec<_> = (0..=count).collect();
-            assert_eq!(known(&model, count, count + 1), all, "{fails}");
+            assert_eq!(known(&ports, count, count + 1), all, "{fails}");
         }
     }
 
     #[test]
     fn what_left_after_the_position_is_forgotten_permanently() {
-        let model = Model::new(1);
-        store(&model, 5);
-        assert_eq!(known(&model, 2, 9), [0, 1, 2]);
-        assert_eq!(known(&model, 8, 9), [0, 1, 2], "and does not come back");
+        let ports = TestPorts::new(1);
+        store(&ports, 5);
+        assert_eq!(known(&ports, 2, 9), [0, 1, 2]);
+        assert_eq!(known(&ports, 8, 9), [0, 1, 2], "and does not come back");
     }
 
     #[test]
     fn a_host_that_keeps_nothing_is_told_once_and_does_no_harm() {
-        let model = Model::new(1);
-        model.refuse_state(|_| Some(StateError::Absent));
-        let mut store = store(&model, 100);
+        let ports = TestPorts::new(1);
+        ports.refuse_state(|_| Some(StateError::Absent));
+        let mut store = store(&ports, 100);
         store.save_plan(&plan(1)).expect("goes on");
         store.acked(2).expect("goes on");
         assert_eq!(store.load_plan(RUN, 1), Ok(None));
         assert_eq!(store.load_snapshot(RUN, 1), Ok(None));
-        let lines = model.lines(Level::Debug);
+        let lines = ports.lines(Level::Debug);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("keeps no state"), "{lines:?}");
     }
 
     #[test]
     fn a_host_that_fails_to_keep_is_unavailable_and_names_what() {
-        let model = Model::new(1);
+        let ports = TestPorts::new(1);
         let refuse = |refused: &'static str| {
-            model.refuse_state(move |name| (name == refused).then(|| StateError::Failed("disk full".to_owned())));
+            ports.refuse_state(move |name| (name == refused).then(|| StateError::Failed("disk full".to_owned())));
         };
         let check = |name: &str, result: Result<()>| {
             let error = result.expect_err(name);
@@ -379,7 +379,7 @@ mod tests {
             let expected = format!("state: disk full; name=`{name}`");
             assert!(error.message.ends_with(&expected), "{error}");
         };
-        let mut store = store(&model, 1);
+        let mut store = store(&ports, 1);
         refuse("snapshot");
         check("snapshot", store.load_snapshot(RUN, 0).map(drop));
         check("snapshot", store.begin_run(&start()));
@@ -389,29 +389,29 @@ mod tests {
         check("plan-1", store.begin_run(&start()));
         // Whether an earlier run left pieces cannot be told.
         refuse("seen-0");
-        check("seen-0", CheckpointStore::new(model.clone()).begin_run(&start()));
+        check("seen-0", CheckpointStore::new(ports.clone()).begin_run(&start()));
         check("seen-0", store.save_seen(&[handed_out(1)]));
     }
 
     #[test]
     fn saved_state_that_is_damaged_or_newer_is_corrupt() {
-        let model = Model::new(1);
-        store(&model, 2).save_plan(&plan(1)).expect("saves");
-        let whole = model.saved();
+        let ports = TestPorts::new(1);
+        store(&ports, 2).save_plan(&plan(1)).expect("saves");
+        let whole = ports.saved();
         for name in ["snapshot", "seen-1", "plan-1"] {
             let value = &whole[name];
             let newer = [&[VERSION + 1], &value[1..]].concat();
             for damaged in [&[], &value[..1], &value[..value.len() - 1], &newer] {
-                model.save(name, damaged).expect("keeps it");
-                let mut store = CheckpointStore::new(model.clone());
+                ports.save(name, damaged).expect("keeps it");
+                let mut store = CheckpointStore::new(ports.clone());
                 let snapshot = store.load_snapshot(RUN, 9).map(drop);
                 let error = snapshot.and(store.load_plan(RUN, 1).map(drop));
                 let error = error.expect_err(name);
                 assert_eq!(error.kind, ErrorKind::Corrupt);
                 assert!(error.message.contains(&format!("name=`{name}`")), "{error}");
             }
-            model.save(name, value).expect("keeps it");
+            ports.save(name, value).expect("keeps it");
         }
-        assert_eq!(CheckpointStore::new(model).load_plan(RUN, 1), Ok(Some(plan(1))));
+        assert_eq!(CheckpointStore::new(ports).load_plan(RUN, 1), Ok(Some(plan(1))));
     }
 }

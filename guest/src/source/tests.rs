@@ -5,9 +5,9 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::limits;
-use crate::model::{Model, Reply, START};
 use crate::ports::{Clock as _, Level, Method, Request, StateError};
 use crate::record::Data;
+use crate::testing::{Reply, START, TestPorts};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,14 +33,14 @@ fn asked(request: &Request) -> Asked {
 
 /// A source over a store of which `server` answers what it wants to; all else is empty.
 struct Fixture {
-    model: Model,
-    source: Source<Model>,
+    ports: TestPorts,
+    source: Source<TestPorts>,
 }
 
 impl Fixture {
     fn open(pairs: &[(&str, &str)], mut server: impl FnMut(Asked, &Request) -> Option<Reply> + 'static) -> Self {
-        let model = Model::new(5);
-        model.serve(move |request| {
+        let ports = TestPorts::new(5);
+        ports.serve(move |request| {
             let asked = asked(request);
             server(asked, request).unwrap_or_else(|| match asked {
                 Asked::Object => object(request),
@@ -50,14 +50,14 @@ impl Fixture {
         let base = [("aws.region", "us-east-1"), ("aws.bucket", "b1x"), ("aws.endpoint", "http://store:9000")];
         let settings = base.iter().chain(pairs);
         let settings = settings.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        let configured = Source::configure(model.clone(), &settings.collect());
+        let configured = Source::configure(ports.clone(), &settings.collect());
         let mut source = configured.expect("configures");
-        model.block_on(source.open(None)).expect("opens");
-        Self { model, source }
+        ports.block_on(source.open(None)).expect("opens");
+        Self { ports, source }
     }
 
-    fn read(&mut self) -> Result<Vec<Record<crate::model::Pieces>>> {
-        self.model.block_on(self.source.read(10_000, u64::MAX, SECOND))
+    fn read(&mut self) -> Result<Vec<Record<crate::testing::Pieces>>> {
+        self.ports.block_on(self.source.read(10_000, u64::MAX, SECOND))
     }
 
     /// Everything up to the first poll that finds nothing, as `operation key`.
@@ -70,14 +70,14 @@ impl Fixture {
     }
 
     fn asked(&self, what: Asked) -> Vec<Request> {
-        let mut requests = self.model.requests();
+        let mut requests = self.ports.requests();
         requests.retain(|request| asked(request) == what);
         requests
     }
 
     /// The only warning.
     fn warning(&self) -> String {
-        let mut lines = self.model.lines(Level::Warn);
+        let mut lines = self.ports.lines(Level::Warn);
         assert_eq!(lines.len(), 1, "{lines:?}");
         lines.remove(0)
     }
@@ -271,7 +271,7 @@ fn uploads_that_cannot_be_listed_for_a_while_end_the_source() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("ListMultipartUploads"), "{error}");
     assert!(fixture.asked(Asked::Uploads).len() > 5, "asked again");
-    assert!(fixture.model.elapsed() >= limits::RETRIES_MAX);
+    assert!(fixture.ports.elapsed() >= limits::RETRIES_MAX);
 }
 
 #[test]
@@ -321,17 +321,17 @@ fn more_changes_than_a_pass_may_plan_come_at_once_in_the_next_ones() {
     let expected: Vec<_> = (0..count).map(|n| format!("create {}", key(n))).collect();
     assert!(keys == expected, "each once, and in order");
     assert!(fixture.source.progress().counts.polls >= 2);
-    assert!(fixture.model.elapsed() < HOUR, "without waiting for the period");
+    assert!(fixture.ports.elapsed() < HOUR, "without waiting for the period");
 }
 
 #[test]
 fn a_host_that_fails_to_keep_what_leaves_ends_the_source() {
     let mut fixture =
         Fixture::open(&[], |asked, _| (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], "")));
-    let kept = fixture.model.clone();
+    let kept = fixture.ports.clone();
     // Earlier it is asked for what another run may have left.
     let has_begun = move || kept.saved().contains_key("snapshot");
-    fixture.model.refuse_state(move |name| {
+    fixture.ports.refuse_state(move |name| {
         (name == "seen-0" && has_begun()).then(|| StateError::Failed("disk full".to_owned()))
     });
     let error = fixture.read_all().expect_err("it would come twice");
@@ -488,7 +488,7 @@ fn an_answer_of_another_time_is_looked_up_and_told_by_its_own() {
     assert_eq!(records.len(), 1);
     let time = START.before(SECOND);
     assert_eq!(records[0].metadata["s3.lastModified"], time.to_rfc3339());
-    assert!(fixture.model.lines(Level::Warn).is_empty());
+    assert!(fixture.ports.lines(Level::Warn).is_empty());
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_prefix_that_nothing_begins_with_is_said_once() {
 
     let mut fixture = Fixture::open(&[], |_, _| None);
     fixture.read_all().expect("reads");
-    let lines = fixture.model.lines(Level::Warn);
+    let lines = fixture.ports.lines(Level::Warn);
     assert_eq!(lines, [""; 0], "an empty bucket is no mistake");
 }
 

@@ -1,10 +1,10 @@
 //! The connector's core, compiled natively, over ports that end in an embedded S3 in the same process.
 //!
 //! Nothing here waits for real: time is tokio's, which a paused runtime moves on as soon as everything waits,
-//! and the server's clock follows it. Chance is seeded, state is the case's. What the host adds to the core
+//! and the server's clock follows it. Randomness is seeded, state is the case's. What the host adds to the core
 //! (policy, resumed bodies, corrected clocks) is left out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use s3_connector::ports::{self, Clock, Level, Log, Random, Request, Response, StateError, Transport, TransportError};
+use s3_connector::testing::SplitMix64;
 use s3_connector::time::Timestamp;
 use s3_connector_host::Skipped;
 use tokio::time::Instant;
@@ -63,13 +64,13 @@ pub(super) struct Shared {
     pub(super) timeline: Timeline,
     /// How far the connector's clock is ahead of the server's, in seconds.
     pub(super) ahead_seconds: i64,
-    chance: Cell<u64>,
+    random: RefCell<SplitMix64>,
 }
 
 impl Shared {
     pub(super) fn new(server: EmbeddedS3, timeline: Timeline, ahead_seconds: i64) -> Self {
         timeline.show(&server);
-        Self { server, timeline, ahead_seconds, chance: Cell::new(1) }
+        Self { server, timeline, ahead_seconds, random: RefCell::new(SplitMix64::new(1)) }
     }
 
     /// The time by the server's clock.
@@ -171,13 +172,8 @@ impl Clock for NativePorts {
 
 impl Random for NativePorts {
     fn random(&self) -> u64 {
-        // SplitMix64; shared by all connectors of a world, so that no two runs have the same name.
-        let chance = &self.0.shared.chance;
-        chance.set(chance.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mixed = chance.get();
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        // Shared by all connectors of a world, so that no two runs have the same name.
+        self.0.shared.random.borrow_mut().next()
     }
 }
 

@@ -1,20 +1,19 @@
-//! Reads the destination's Parquet objects back into records.
-//!
-//! Goes by column names through the row interface, and shares nothing with the writer.
+//! Owns the way back from the destination's Parquet objects to records. Leaves the writing to `destination/parquet`, with
+//! which it shares nothing: it goes by column names, through the row interface.
 
 use std::fmt;
 
+use crate::record::{Change, Data, NoBody, Operation, Record};
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::{Field, Row};
-use s3_connector::record::{Change, Data, NoBody, Operation, Record};
 
 /// The records of an object, in their order.
 ///
 /// # Errors
 ///
-/// Says what is not as the destination writes it.
+/// Names what is not as the destination writes it.
 pub fn read(object: &Bytes) -> Result<Vec<Record<NoBody>>> {
     let reader = SerializedFileReader::new(object.clone())?;
     reader.get_row_iter(None)?.map(|row| record(&row?)).collect()

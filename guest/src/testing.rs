@@ -1,8 +1,10 @@
-//! A world in memory for tests: virtual time, seeded chance, saved state, a log, and a transport
-//! that a closure answers. What a test expects of a store is the test's business; [`Bucket`] is one
-//! that keeps objects.
+//! Owns what tests of the connector need in place of the world: ports in memory with virtual time, seeded randomness, saved
+//! state, a log, and a transport that a closure answers; a small bucket; a reader of Parquet objects. Leaves what a store
+//! should answer to each test.
 //!
 //! Time stands still while anything can be done, and jumps to the next timer when everything waits.
+
+pub mod parquet;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,9 +23,9 @@ use crate::ports::{
 };
 use crate::time::Timestamp;
 
-/// The world. Clones are the same one.
+/// Ports in memory. Clones are the same ones.
 #[derive(Clone)]
-pub(crate) struct Model(Rc<RefCell<Inner>>);
+pub struct TestPorts(Rc<RefCell<Inner>>);
 
 type Server = Box<dyn FnMut(&Request) -> Reply>;
 type Refusal = Box<dyn Fn(&str) -> Option<StateError>>;
@@ -32,7 +34,7 @@ struct Inner {
     elapsed: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
     timers_made: u64,
-    random: u64,
+    random: SplitMix64,
     saved: BTreeMap<String, Vec<u8>>,
     refusal: Option<Refusal>,
     lines: Vec<(Level, String)>,
@@ -40,17 +42,17 @@ struct Inner {
     server: Option<Server>,
 }
 
-/// The time of day at which every model starts.
-pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
+/// The time of day at which all ports start.
+pub const START: Timestamp = Timestamp(1_700_000_000_000);
 
-impl Model {
-    /// Makes a world whose chance follows from `seed` and whose store answers nothing.
-    pub(crate) fn new(seed: u64) -> Self {
+impl TestPorts {
+    /// Makes ports whose randomness follows from `seed` and whose store answers nothing.
+    pub fn new(seed: u64) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             elapsed: Duration::ZERO,
             timers: BTreeMap::new(),
             timers_made: 0,
-            random: seed,
+            random: SplitMix64::new(seed),
             saved: BTreeMap::new(),
             refusal: None,
             lines: Vec::new(),
@@ -60,33 +62,33 @@ impl Model {
     }
 
     /// Has `server` answer every request from now on, at the moment it is sent.
-    pub(crate) fn serve(&self, server: impl FnMut(&Request) -> Reply + 'static) {
+    pub fn serve(&self, server: impl FnMut(&Request) -> Reply + 'static) {
         self.0.borrow_mut().server = Some(Box::new(server));
     }
 
     /// Every request so far.
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    pub fn requests(&self) -> Vec<Request> {
         self.0.borrow().requests.clone()
     }
 
-    /// Lets go of them, where their bodies are large.
-    pub(crate) fn forget_requests(&self) {
+    /// Drops the requests so far, for tests with large bodies.
+    pub fn forget_requests(&self) {
         self.0.borrow_mut().requests.clear();
     }
 
-    /// Every log line so far of `level` or graver.
-    pub(crate) fn lines(&self, level: Level) -> Vec<String> {
+    /// Every log line so far of `level` or more severe.
+    pub fn lines(&self, level: Level) -> Vec<String> {
         let inner = self.0.borrow();
         inner.lines.iter().filter(|(of, _)| *of >= level).map(|(_, line)| line.clone()).collect()
     }
 
     /// Every saved value by name.
-    pub(crate) fn saved(&self) -> BTreeMap<String, Vec<u8>> {
+    pub fn saved(&self) -> BTreeMap<String, Vec<u8>> {
         self.0.borrow().saved.clone()
     }
 
-    /// Has the host refuse whatever is asked of the names for which `refusal` gives an error.
-    pub(crate) fn refuse_state(&self, refusal: impl Fn(&str) -> Option<StateError> + 'static) {
+    /// Fails every access to saved values for whose names `refusal` gives an error.
+    pub fn refuse_state(&self, refusal: impl Fn(&str) -> Option<StateError> + 'static) {
         self.0.borrow_mut().refusal = Some(Box::new(refusal));
     }
 
@@ -99,14 +101,14 @@ impl Model {
     }
 
     /// Waits.
-    pub(crate) fn timer(&self, duration: Duration) -> Sleep {
+    pub fn timer(&self, duration: Duration) -> Sleep {
         let mut inner = self.0.borrow_mut();
         inner.timers_made += 1;
-        Sleep { model: self.clone(), key: (inner.elapsed + duration, inner.timers_made) }
+        Sleep { ports: self.clone(), key: (inner.elapsed + duration, inner.timers_made) }
     }
 
     /// Lets time pass.
-    pub(crate) fn advance(&self, duration: Duration) {
+    pub fn advance(&self, duration: Duration) {
         let wakers: Vec<Waker> = {
             let mut inner = self.0.borrow_mut();
             inner.elapsed += duration;
@@ -118,7 +120,7 @@ impl Model {
     }
 
     /// Runs `future` to its end. Panics if it waits for something that never comes.
-    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());
         loop {
@@ -135,7 +137,7 @@ impl Model {
 
     fn answer(&self, request: Request) -> Reply {
         let server = self.0.borrow_mut().server.take();
-        // The server is not in the world while it answers, so that it may use the world itself.
+        // The server is taken out while it answers, so that it may use the ports itself.
         let mut server = server.expect("a request was sent, but no server was set");
         let reply = server(&request);
         let mut inner = self.0.borrow_mut();
@@ -145,20 +147,20 @@ impl Model {
     }
 }
 
-impl Transport for Model {
+impl Transport for TestPorts {
     type Body = Pieces;
 
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Pieces>, TransportError>> + 'static {
-        let model = self.clone();
+        let ports = self.clone();
         async move {
-            let reply = model.answer(request);
-            model.sleep(reply.delay).await;
+            let reply = ports.answer(request);
+            ports.sleep(reply.delay).await;
             reply.answer
         }
     }
 }
 
-impl Clock for Model {
+impl Clock for TestPorts {
     fn now(&self) -> Timestamp {
         Timestamp(START.0 + self.elapsed().as_millis() as u64)
     }
@@ -172,9 +174,9 @@ impl Clock for Model {
     }
 }
 
-/// Waits for its moment; forgotten by the world once dropped.
-pub(crate) struct Sleep {
-    model: Model,
+/// Waits for its moment; a dropped one is forgotten.
+pub struct Sleep {
+    ports: TestPorts,
     key: (Duration, u64),
 }
 
@@ -188,7 +190,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.model.0.borrow_mut();
+        let mut inner = self.ports.0.borrow_mut();
         if inner.elapsed >= self.key.0 {
             return Poll::Ready(());
         }
@@ -199,22 +201,17 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.model.0.borrow_mut().timers.remove(&self.key);
+        self.ports.0.borrow_mut().timers.remove(&self.key);
     }
 }
 
-impl Random for Model {
+impl Random for TestPorts {
     fn random(&self) -> u64 {
-        // SplitMix64.
-        let mut inner = self.0.borrow_mut();
-        inner.random = inner.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (inner.random ^ (inner.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.borrow_mut().random.next()
     }
 }
 
-impl State for Model {
+impl State for TestPorts {
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         self.check_state(name)?;
         Ok(self.0.borrow().saved.get(name).cloned())
@@ -233,29 +230,50 @@ impl State for Model {
     }
 }
 
-impl Log for Model {
+impl Log for TestPorts {
     fn log(&self, level: Level, message: &str) {
         self.0.borrow_mut().lines.push((level, message.to_owned()));
     }
 }
 
+/// A generator of random numbers that follow from a seed ([SplitMix64](https://prng.di.unimi.it/splitmix64.c)).
+#[derive(Clone, Copy, Debug)]
+pub struct SplitMix64(u64);
+
+impl SplitMix64 {
+    /// Starts at `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends, so that an iterator would only add an unwrap")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 /// A body in pieces, the last of which may be a failure.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces {
-    pub(crate) left: VecDeque<Result<Bytes, TransportError>>,
-    /// What must be over before the first of them comes.
-    pub(crate) late: Option<Sleep>,
+pub struct Pieces {
+    /// The pieces that are left.
+    pub left: VecDeque<Result<Bytes, TransportError>>,
+    /// What ends before the first of them comes.
+    pub late: Option<Sleep>,
 }
 
 impl Pieces {
     /// A body of these pieces.
-    pub(crate) fn of(pieces: &[&[u8]]) -> Self {
+    pub fn of(pieces: &[&[u8]]) -> Self {
         let pieces = pieces.iter();
         Self { left: pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect(), late: None }
     }
 
     /// The same body, broken off at its end.
-    pub(crate) fn broken(mut self) -> Self {
+    pub fn broken(mut self) -> Self {
         self.left.push_back(Err(TransportError::Broken("connection reset".to_owned())));
         self
     }
@@ -272,37 +290,37 @@ impl Body for Pieces {
 
 /// What a server answers with, and how much later.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub struct Reply {
     delay: Duration,
     answer: Result<Response<Pieces>, TransportError>,
 }
 
 impl Reply {
     /// An answer without headers and body.
-    pub(crate) fn status(status: u16) -> Self {
+    pub fn status(status: u16) -> Self {
         let response = Response { status, headers: Vec::new(), body: Pieces::default() };
         Self { delay: Duration::ZERO, answer: Ok(response) }
     }
 
     /// A refusal with S3's document.
-    pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
         let document = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
         Self::status(status).body(&[document.as_bytes()])
     }
 
     /// No answer at all.
-    pub(crate) fn reset() -> Self {
+    pub fn reset() -> Self {
         let error = TransportError::Broken("connection reset".to_owned());
         Self { delay: Duration::ZERO, answer: Err(error) }
     }
 
-    /// No answer, since the host lets no such request out.
-    pub(crate) fn refused(why: &str) -> Self {
+    /// No answer, since the host denies the request.
+    pub fn refused(why: &str) -> Self {
         Self { delay: Duration::ZERO, answer: Err(TransportError::Refused(why.to_owned())) }
     }
 
     /// Adds a header, name in lower case.
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         if let Ok(response) = &mut self.answer {
             response.headers.push((name.to_owned(), value.to_owned()));
         }
@@ -310,7 +328,7 @@ impl Reply {
     }
 
     /// Sets the body.
-    pub(crate) fn body(mut self, pieces: &[&[u8]]) -> Self {
+    pub fn body(mut self, pieces: &[&[u8]]) -> Self {
         if let Ok(response) = &mut self.answer {
             response.body = Pieces::of(pieces);
         }
@@ -318,7 +336,7 @@ impl Reply {
     }
 
     /// Lets the body break off at its end.
-    pub(crate) fn broken(mut self) -> Self {
+    pub fn broken(mut self) -> Self {
         if let Ok(response) = &mut self.answer {
             response.body = std::mem::take(&mut response.body).broken();
         }
@@ -326,7 +344,7 @@ impl Reply {
     }
 
     /// Lets it come later.
-    pub(crate) fn after(mut self, delay: Duration) -> Self {
+    pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
@@ -336,35 +354,35 @@ impl Reply {
 ///
 /// Knows PutObject, GetObject, HeadObject and HeadBucket, addressed by path.
 #[derive(Clone, Default)]
-pub(crate) struct Bucket(Rc<RefCell<BTreeMap<String, Stored>>>);
+pub struct Bucket(Rc<RefCell<BTreeMap<String, Stored>>>);
 
 /// An object in a [`Bucket`].
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stored {
+pub struct Stored {
     /// The bytes.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
     /// Every header that was sent, but for the condition.
-    pub(crate) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
 }
 
 impl Bucket {
     /// Every object by key.
-    pub(crate) fn objects(&self) -> BTreeMap<String, Stored> {
+    pub fn objects(&self) -> BTreeMap<String, Stored> {
         self.0.borrow().clone()
     }
 
     /// Puts an object there, as another writer would.
-    pub(crate) fn insert(&self, key: &str, stored: Stored) {
+    pub fn insert(&self, key: &str, stored: Stored) {
         self.0.borrow_mut().insert(key.to_owned(), stored);
     }
 
     /// Removes every object.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         self.0.borrow_mut().clear();
     }
 
     /// Answers as S3 does.
-    pub(crate) fn answer(&self, request: &Request) -> Reply {
+    pub fn answer(&self, request: &Request) -> Reply {
         let path = request.path_with_query.split('?').next().unwrap_or_default();
         let path = percent_decode_str(path).decode_utf8_lossy();
         let Some((_, key)) = path[1..].split_once('/') else {
