@@ -1,15 +1,11 @@
-//! The destination: records in, objects out, and an ack for each record once its object is stored.
+//! Owns the calls of a destination: records in, objects out, and an ack for each record once its object is stored. Leaves
+//! the reading of bodies to `body`, the batch that is being filled to `buffer`, the form of objects to `format`, their names
+//! to `key`, and storing them to `upload`.
 //!
-//! How bodies are read is `body`'s business, what is in a batch `buffer`'s, what an object looks
-//! like `format`'s, its name `key`'s, and how it gets into the bucket `upload`'s. Here is the order
-//! of things:
-//!
-//! - Each record is answered exactly once, in the order in which records came, and not before its
-//!   object is stored. A record that can't be taken for its own fault is answered with an error in
-//!   its place.
+//! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A record
+//!   that is itself at fault is acked with an error in its place.
 //! - Uploads run while the next batch fills, but only while a call is under way to drive them.
-//! - Once a batch can't be stored, nothing behind it is answered and the destination is of no
-//!   further use.
+//! - Once a batch can't be stored, no later record is acked and the destination is of no further use.
 
 mod body;
 mod buffer;
@@ -37,12 +33,12 @@ use crate::s3::{Client, Patience};
 use buffer::{Batch, Bounds, Buffer, Checked};
 use upload::Uploader;
 
-/// The answer to one record.
+/// The ack of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
     /// The record's position, as it came.
     pub position: Bytes,
-    /// Why the record was not taken; none where its object is stored.
+    /// Why the record was refused; `None` where its object is stored.
     pub error: Option<Error>,
 }
 
@@ -56,13 +52,13 @@ pub struct Destination<P: Ports> {
     uploader: Uploader<P>,
     stage: Stage,
     buffer: Buffer,
-    /// Batches that are over, in their order.
+    /// Complete batches, in their order.
     uploads: VecDeque<Upload>,
-    /// Answers that wait for a call to return.
+    /// Acks for the next call to return.
     ready: Vec<Ack>,
 }
 
-/// How far a destination has come.
+/// The stage of a destination's life.
 enum Stage {
     Configured,
     Open,
@@ -70,10 +66,10 @@ enum Stage {
     TornDown,
 }
 
-/// A batch that is over, until it is answered.
+/// A complete batch, until it is acked.
 struct Upload {
     acks: Vec<Ack>,
-    /// Bytes of the object, for as long as it is in memory.
+    /// Bytes of the object while it is in memory.
     held_bytes: u64,
     status: UploadStatus,
 }
@@ -84,7 +80,7 @@ enum UploadStatus {
 }
 
 impl<P: Ports> Destination<P> {
-    /// Reads the settings. No I/O is done.
+    /// Makes a destination from settings; no I/O.
     ///
     /// # Errors
     ///
@@ -125,18 +121,17 @@ impl<P: Ports> Destination<P> {
         Ok(())
     }
 
-    /// Takes records, and returns the answers that are there by now: to these or to earlier ones.
+    /// Takes records, and returns the acks that are ready: of these or of earlier ones.
     ///
-    /// Waits for bodies to be read, and for an upload to end where a batch is over and
-    /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way, or where there is no room for the next
-    /// record in [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick,
-    /// which starts a batch that is old enough and drives uploads.
+    /// Waits for bodies to be read, and for an upload to end where a batch is complete and
+    /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way, or where there is no room for the next record in
+    /// [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick, which starts a batch that is old enough
+    /// and drives uploads.
     ///
     /// # Errors
     ///
-    /// Why a batch could not be stored, after all answers to earlier ones were returned; from then
-    /// on every call fails with it. Records that were not answered come to nothing: write them
-    /// again to another destination.
+    /// Why a batch could not be stored, after all acks of earlier ones were returned; from then on every call fails with it.
+    /// Records that were not acked are lost: write them again to another destination.
     pub async fn write(&mut self, records: Vec<Record<P::Body>>) -> Result<Vec<Ack>> {
         self.check_open()?;
         self.drive_once().await;
@@ -155,9 +150,8 @@ impl<P: Ports> Destination<P> {
         self.answer()
     }
 
-    /// Ends the batch that is being filled, waits at most `wait` for all answers, and returns those
-    /// that came. With nothing outstanding it returns at once. None may have come in time: as long
-    /// as answers are missing, call it again.
+    /// Ends the batch that is being filled, waits at most `wait` for all acks, and returns those that came, which may be
+    /// none. With nothing outstanding it returns at once. As long as acks are missing, call it again.
     ///
     /// # Errors
     ///
@@ -180,8 +174,8 @@ impl<P: Ports> Destination<P> {
         self.answer()
     }
 
-    /// Lets go of everything. Records that were not answered come to nothing. Other calls then fail
-    /// with `closed`; this one may be repeated.
+    /// Ends the destination. Records that were not acked are lost. Other calls then fail with `closed`; this one may be
+    /// repeated.
     ///
     /// # Errors
     ///
@@ -246,8 +240,8 @@ impl<P: Ports> Destination<P> {
         }
     }
 
-    /// Waits until there is room in memory for a record. With nothing on its way there is: one batch
-    /// and one record always fit.
+    /// Waits until there is room in memory for a record. With nothing in flight there is: one batch and one record always
+    /// fit.
     async fn make_room(&mut self, record: &Checked) {
         poll_fn(|context| {
             self.drive(context);
@@ -264,7 +258,7 @@ impl<P: Ports> Destination<P> {
         self.buffer.held_bytes() + uploads.sum::<u64>()
     }
 
-    /// Puts the answer to a record that can't be taken behind those to earlier ones.
+    /// Queues the ack of a refused record after those of earlier ones.
     fn refuse(&mut self, position: Bytes, error: Error) {
         self.buffer.refuse(position, error);
         let refusals = self.buffer.take_refusals();
@@ -274,7 +268,7 @@ impl<P: Ports> Destination<P> {
         }
     }
 
-    /// Runs `work`, and uploads beside it.
+    /// Runs `work`, and uploads at the same time.
     async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -300,7 +294,7 @@ impl<P: Ports> Destination<P> {
         .await;
     }
 
-    /// Drives uploads and takes in those that have ended, in their order.
+    /// Drives uploads and collects those that have ended, in their order.
     fn drive(&mut self, context: &mut Context<'_>) {
         for upload in &mut self.uploads {
             upload.drive(context);
@@ -332,15 +326,15 @@ impl<P: Ports> Destination<P> {
                 let storing = self.uploader.clone().store(object);
                 (acks, held_bytes, UploadStatus::Running(Box::pin(storing)))
             }
-            // No test reaches these two: callers look whether the batch holds anything, and there is no record that
-            // a format can't write.
+            // No test reaches these two: callers check that the batch holds anything, and there is no record that a format
+            // can't write.
             Ok(None) => return,
             Err(error) => (Vec::new(), 0, UploadStatus::Ended(Err(error))),
         };
         self.uploads.push_back(Upload { acks, held_bytes, status });
     }
 
-    /// Answers that are there; once they are all given, the failure that ended everything.
+    /// The acks that are ready; once all were returned, the failure that ended the destination.
     fn answer(&mut self) -> Result<Vec<Ack>> {
         match &self.stage {
             Stage::Failed(error) if self.ready.is_empty() => Err(error.clone()),

@@ -1,6 +1,6 @@
-//! The connector's error: what went wrong, and what a caller can do about it.
+//! Owns the connector's error: what went wrong, and what a caller can do about it. Leaves details to the errors of
+//! modules, which are converted into this one; this file knows none of them.
 //!
-//! Every module keeps its own detailed error and maps it here; this file knows none of them.
 //! Messages are lowercase, carry no payload and no secret, and name what to change.
 
 use std::fmt;
@@ -14,7 +14,7 @@ pub enum ErrorKind {
     Unavailable,
     /// Fix credentials or permissions.
     Denied,
-    /// Stop: data or a position is not what it should be.
+    /// Stop: data or a position is damaged.
     Corrupt,
     /// Start over with a new instance: this one was torn down.
     Closed,
@@ -42,7 +42,7 @@ impl Error {
         Self { kind, message: message.into(), retry_after_ms: None }
     }
 
-    /// Makes an error that a change of the input mends.
+    /// Makes an error that another input avoids.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }
@@ -62,7 +62,7 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Puts `context` in front of the message.
+    /// Prefixes the message with `context`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn context_stands_in_front_of_what_happened() {
+    fn context_comes_before_what_happened() {
         let error = Error::internal("it broke").context("writing").context("batch `7`");
         assert_eq!(error.kind, ErrorKind::Internal);
         assert_eq!(error.to_string(), "batch `7`: writing: it broke");

@@ -1,8 +1,8 @@
 //! An S3 source and destination connector that is a sandboxed WebAssembly component.
 //!
-//! This crate is the connector's logic: settings, positions, change detection, buffering and formats, over the
-//! ports of [`ports`]. Compiled for `wasm32-wasip2` it is the component; compiled natively it is what tests
-//! drive over ports in memory (module `testing`, with the feature of that name). Signing, sockets, TLS and secrets are the host's.
+//! Owns the connector's logic: settings, positions, change detection, buffering and formats, over the [`ports`]. Leaves
+//! signing, sockets, TLS and secrets to the host. Compiled for `wasm32-wasip2` it is the component; compiled natively,
+//! tests drive it over ports in memory (module `testing`, with the feature of that name).
 
 #[cfg(target_family = "wasm")]
 mod bindings;

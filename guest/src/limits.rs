@@ -1,14 +1,13 @@
-//! Every bound that the connector keeps, with the sum that led to it.
-//!
-//! Bounds that a user may choose are settings, in `config`.
+//! Owns every bound that the connector keeps, with the calculation behind it. Leaves bounds that a user may choose to
+//! `config`.
 
 use std::time::Duration;
 
-/// Keys on a page of a listing: the most that S3 gives.
+/// Keys on a page of a listing: S3's maximum.
 pub const LIST_PAGE_KEYS: u32 = 1000;
 
-/// Objects whose bodies are on their way or waiting ahead of the reader, for each fetch in flight.
-/// Four: one slow answer at the head then stalls the others only once three times as many are done behind it.
+/// Objects ahead of the reader, in flight or fetched, per fetch in flight. With four, one slow answer at the head stalls
+/// the others only once three times as many later ones are done.
 pub const PREFETCH_AHEAD_PER_FETCH: usize = 4;
 
 /// Bytes of objects that may be ahead of the reader. The host drains bodies up to 1 MiB into memory and leaves
@@ -21,9 +20,9 @@ pub const PLAN_BYTES_MAX: usize = 16 << 20;
 /// Saved pieces of what a snapshot has handed out, before they are merged into one.
 pub const SEEN_CHUNKS_MAX: u32 = 32;
 
-/// Time from the first failure of a request to its last attempt, while a connector runs. A store that is restarted, a
+/// Time from the first failure of a request to its last attempt, while a connector runs. The restart of a store, a
 /// failover and a name server's hiccup take 5 to 30 s; a minute covers them twice, and is far below the life of any
-/// credentials. What takes longer ends the instance, which its host may follow with a new one.
+/// credentials. What takes longer ends the instance, which its host may replace with a new one.
 pub const RETRIES_MAX: Duration = Duration::from_secs(60);
 
 /// The same while a connector opens: somebody waits, and a wrong address is likelier than an outage.
@@ -41,60 +40,59 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// The longest pause that a store can ask for by `Retry-After`: half of [`RETRIES_MAX`], so that another attempt follows.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
-/// Over how much time at the least requests come back that were all told the same `Retry-After`, which counts in whole
-/// seconds: 512 in a second are 5 in each of a store's 10 ms.
+/// The least time over which requests that got the same `Retry-After` are spread: it counts in whole seconds, and 512
+/// requests per second are 5 in each 10 ms.
 pub const RETRY_AFTER_SPREAD_MIN: Duration = Duration::from_secs(1);
 
-/// Tokens that all requests of an instance share for retries, as in the AWS SDKs' standard mode. Where they are
-/// spent, requests don't fail: they wait until one of them finds that the store is back.
+/// Tokens that all requests of an instance share for retries, as in the AWS SDKs' standard mode. Once they are spent,
+/// requests don't fail: they wait until one of them finds that the store is back.
 pub const RETRY_TOKENS: u32 = 500;
 
-/// What one retry costs of [`RETRY_TOKENS`]; a first attempt that succeeds gives one token back.
+/// The cost of a retry in [`RETRY_TOKENS`]; a first attempt that succeeds returns one token.
 pub const RETRY_COST: u32 = 5;
 
-/// Time between the requests that find out whether a store is back. One per second is no load to any store, and those
-/// that wait go on within two and a half seconds of its return.
+/// Interval between the requests that probe whether a store is back. One per second is no load for any store, and the
+/// requests that wait go on within two and a half seconds of its return.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// Time without any answer after which a connector says that the store is away.
+/// Time without any answer after which an outage is logged.
 pub const OUTAGE_SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// Bytes of a listing or error document. A page of 1000 keys of 1024 bytes, each percent-encoded, is 4 MiB.
 pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 
-/// Times that a listed object is asked for, while answers and listing contradict each other: a replica that lags, a
-/// proxy in between. With [`ANSWER_PAUSE_FIRST`] doubled each time these take 7.75 s; replicas need one or two.
+/// Requests for a listed object while answers and listing contradict each other: a replica that lags, a proxy in between. With [`ANSWER_PAUSE_FIRST`] doubled each time these take 7.75 s; replicas need one or two.
 pub const ANSWERS_MAX: u32 = 6;
 
-/// Objects whose ETag differs from the listed one after all patience, before that is taken for the store's way and the
-/// patience for others is saved: one may be a replica's fault, three in one run are not.
+/// Objects whose ETag still differs from the listed one after all retries, before that counts as a property of the store
+/// and others are no longer retried for it: one may be a replica's fault, three in one run are not.
 pub const ODD_ETAGS_MIN: u32 = 3;
 
 /// The pause before an object is asked for the second time.
 pub const ANSWER_PAUSE_FIRST: Duration = Duration::from_millis(250);
 
-/// Times that an object must be neither readable nor listed, one pause apart, before it is taken for deleted: one
-/// replica that lags may answer both requests.
+/// Times that an object must be neither readable nor listed, one pause apart, before it counts as deleted: one replica
+/// that lags may answer both requests.
 pub const GONE_LISTINGS_MIN: u32 = 2;
 
-/// Bytes of a body that is read into the component's memory and travels in its record, so that nothing needs to be
-/// held for it until the record is acked. At 64 KiB a crossing costs next to nothing, and the 2,048 and 1,024 bodies
-/// that are at most ahead of the reader and ready for it take 192 MiB of the sandbox's 1 GiB.
+/// Bytes of a body that is read into the component's memory and travels in its record, so that the host
+/// holds nothing for it until the record is acked. At 64 KiB a crossing costs next to nothing, and the 2,048 bodies at
+/// most ahead of the reader and 1,024 ready for it take 192 MiB of the sandbox's 1 GiB.
 pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
 
-/// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both find it: 3 MiB.
-/// Beyond that one may be reported twice.
+/// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both find
+/// it: 3 MiB. Beyond that an object may be reported twice.
 pub const SKIPPED_REMEMBERED_MAX: usize = 65_536;
 
 /// Records whose bodies are streams that may be read and not acked. Each holds a resource of the host, which permits
 /// 16,384: 512 fetches in flight take six each, 3,072 bodies ahead of the reader two each.
 pub const STREAMS_UNACKED_MAX: usize = 4096;
 
-/// Times that a snapshot asks anew for an object that changes under its hands, before it leaves it to CDC.
+/// Times that a snapshot retries an object that keeps changing, before it leaves the object to CDC.
 pub const OVERWRITE_CHASES_MAX: u32 = 5;
 
-/// Pages of a listing that may follow each other without an entry, before it is taken to go nowhere. Where all is
-/// delete markers S3 gives empty pages, each of which has skipped thousands.
+/// Consecutive pages of a listing without an entry, before the listing counts as endless. Where all entries are delete
+/// markers, S3 returns empty pages, each of which has skipped thousands.
 pub const EMPTY_PAGES_MAX: u64 = 1000;
 
 /// Bytes of a key: S3's own limit.
@@ -103,12 +101,12 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Batches on their way to the bucket while the next one fills.
 pub const UPLOADS_IN_FLIGHT_MAX: usize = 4;
 
-/// Bytes of one record that a destination takes, and of a batch at the most: one request body, held in memory
+/// Bytes of one record that a destination takes, and at most of a batch: one request body, held in memory
 /// until it is stored.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of an object that a batch becomes, which its host sends in one request: escapes may make text of a record's
-/// bytes that is six times as long.
+/// Bytes of the object that a batch becomes, which the host sends in one request: with escapes, the text may be six times
+/// as long as a record's bytes.
 pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of batches in memory, from their first record until they are stored: four of 64 MiB on their way and one
@@ -121,7 +119,7 @@ pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
 /// room for acks, for what an allocator can't use, and for the connector.
 pub const HELD_BYTES_MAX: u64 = 448 << 20;
 
-/// Answers in a batch. Refused records wait for it too, but must not fill the memory while it waits for others.
+/// Acks in a batch. Refused records wait for it too, but must not fill the memory while it waits for others.
 pub const BATCH_ACKS_MAX: usize = 200_000;
 
 /// Records that are fetched and wait to be read.
@@ -130,6 +128,6 @@ pub const READY_RECORDS_MAX: usize = 1024;
 /// Bytes of the objects of those records.
 pub const READY_BYTES_MAX: u64 = 64 << 20;
 
-/// Times that a batch is written anew because the object in its way was gone when looked at. Two are an expiry
-/// and the change to unconditional writes; more are another writer's doing.
+/// Times that a batch is written again because the object in its way was gone when it was read. Two are an expiry and the
+/// change to unconditional writes; more are another writer's doing.
 pub const STORE_ROUNDS_MAX: u32 = 4;

@@ -1,5 +1,5 @@
-//! Bytes of a request in pieces of bounded size: they grow without being moved, so that a large object is in memory
-//! once. What the bytes say is the writer's business.
+//! Owns the bytes of a request, in pieces of bounded size: they grow without being moved, so that a large object is in
+//! memory once. Leaves their content to the writer.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 /// need a hole of that size.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Bytes that are all there, in pieces. Clones share them.
+/// Complete bytes in pieces. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Payload {
     pieces: Vec<Bytes>,
@@ -22,12 +22,12 @@ impl Payload {
         Self { pieces: Vec::new(), length: 0 }
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -80,12 +80,12 @@ impl Writer {
         }
     }
 
-    /// How many bytes were added.
+    /// The number of bytes so far.
     pub fn len(&self) -> usize {
         self.full.len() * PIECE_BYTES + self.open.len()
     }
 
-    /// Whether none were.
+    /// Whether it is empty so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

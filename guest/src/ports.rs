@@ -1,8 +1,8 @@
-//! The ports of the connector: HTTP, clock, randomness, saved state and a log.
+//! Owns the ports of the connector: HTTP, clock, randomness, saved state and a log. Leaves what to request of S3, and when
+//! to retry, to `s3`.
 //!
-//! The connector reaches the world through these traits alone, which makes it deterministic: the same
-//! answers give the same records, bit for bit. The component implements them over WASI, tests over an environment in memory.
-//! What to ask S3, and when to ask again, is decided elsewhere.
+//! The connector reaches the outside through these traits alone, which makes it deterministic: the same answers give the
+//! same records, bit for bit. The component implements the traits over WASI, tests in memory.
 
 use std::fmt;
 use std::future::Future;
@@ -38,12 +38,12 @@ impl Method {
     }
 }
 
-/// A plain, unsigned HTTP request. The host signs it, if its policy lets it out.
+/// A plain, unsigned HTTP request. The host signs it, if its policy allows it.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// Whether TLS is spoken.
+    /// Whether to use TLS.
     pub tls: bool,
     /// Host and, where it isn't the scheme's own, port.
     pub authority: String,
@@ -51,13 +51,13 @@ pub struct Request {
     pub path_with_query: String,
     /// Header names in lower case, and their values.
     pub headers: Vec<(&'static str, String)>,
-    /// Headers whose names are not known beforehand, such as user metadata.
+    /// Headers whose names are made at run time, such as user metadata.
     pub extra_headers: Vec<(String, String)>,
-    /// The body; empty for none.
+    /// The body; empty where there is none.
     pub body: Payload,
 }
 
-/// An HTTP answer whose body may still be on its way.
+/// An HTTP response whose body may still be arriving.
 #[derive(Debug)]
 pub struct Response<B> {
     /// The status code.
@@ -75,8 +75,8 @@ impl<B> Response<B> {
     }
 }
 
-/// A header's value as text: UTF-8, which S3 and most stores send, or else ISO 8859-1, in which
-/// [browsers read them](https://fetch.spec.whatwg.org/#concept-header-value): no byte is lost.
+/// A header's value as text: UTF-8, which S3 and most stores send, otherwise ISO 8859-1, as
+/// [browsers read it](https://fetch.spec.whatwg.org/#concept-header-value), so that no byte is lost.
 pub fn header_text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(text) => text.to_owned(),
@@ -84,12 +84,12 @@ pub fn header_text(value: &[u8]) -> String {
     }
 }
 
-/// Why an exchange gave no usable answer.
+/// Why an exchange gave no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportError {
-    /// The host's policy did not let the request out; asking again changes nothing.
+    /// The host's policy denied the request; a retry changes nothing.
     Refused(String),
-    /// The network or the peer failed; asking again may help.
+    /// The network or the peer failed; a retry may help.
     Broken(String),
 }
 
@@ -104,22 +104,22 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
-/// Bytes that are on their way, held by handle.
+/// Arriving bytes, held by handle.
 pub trait Body: fmt::Debug + 'static {
-    /// Reads the next bytes, or none at the end. A body that ends early ends with an error.
+    /// Reads the next bytes; `None` at the end. A body that ends early ends with an error.
     fn read(&mut self) -> impl Future<Output = Result<Option<Bytes>, TransportError>>;
 }
 
-/// Gives HTTP exchanges.
+/// HTTP exchanges.
 pub trait Transport {
-    /// A body that comes in.
+    /// The body of a response.
     type Body: Body;
 
-    /// Sends a request and answers once the response's headers are there. A status is never an error.
+    /// Sends a request and returns once the response's headers are there. A status is never an error.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Self::Body>, TransportError>> + 'static;
 }
 
-/// Gives time.
+/// A clock.
 pub trait Clock {
     /// The time of day, as the host believes it to be. Never used to order changes.
     fn now(&self) -> Timestamp;
@@ -160,31 +160,30 @@ pub trait State {
     fn remove(&self, name: &str) -> Result<(), StateError>;
 }
 
-/// How grave a log line is.
+/// Log severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For whoever debugs the connector.
+    /// For debugging the connector.
     Debug,
-    /// What a user may want to know.
+    /// Information for users.
     Info,
-    /// Something was skipped, lost from sight or works worse than it could.
+    /// Something was skipped or missed, or works worse than it could.
     Warn,
 }
 
-/// Takes log lines.
+/// A log.
 pub trait Log {
     /// Emits one line.
     fn log(&self, level: Level, message: &str);
 
-    /// Tells of an object that was passed over although it is there: a warning, which the host also lists at the
-    /// end, where it can.
+    /// Reports an object that was skipped although it exists: a warning, which a host may also list at the end.
     fn skipped(&self, key: &str, reason: &str) {
         let line = format!("skipped an object: {reason}; key=`{key}`");
         self.log(Level::Warn, &line);
     }
 }
 
-/// Everything the world gives.
+/// All ports.
 pub trait Ports: Transport + Clock + Random + State + Log + Clone + 'static {}
 
 impl<T: Transport + Clock + Random + State + Log + Clone + 'static> Ports for T {}

@@ -1,8 +1,8 @@
-//! Positions as text: the Go connector's form, followed by what its whole seconds can't carry.
+//! Owns positions as text: the Go connector's form, followed by what its whole seconds can't carry. Leaves what a position
+//! means for the next poll to `source`.
 //!
-//! `KEY_s12345` in a snapshot and `KEY_c1634049397` in CDC, optionally followed by `~` and base64 (no padding) of
-//! a versioned extension. The last `_` separates: neither digits nor base64 contain one. What a position means
-//! for the next poll is decided in `source`.
+//! `KEY_s12345` in a snapshot and `KEY_c1634049397` in CDC, optionally followed by `~` and base64 (no padding) of a
+//! versioned extension. The last `_` separates: neither digits nor base64 contain one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -13,25 +13,25 @@ use std::hash::Hasher as _;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
-/// Where in its life a source stood.
+/// The phase of a source's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Going through the keys that were there at first.
+    /// Delivering the objects that were there at first.
     Snapshot,
     /// Following changes.
     Changes,
 }
 
-/// Where a source stands after a record.
+/// The point that a source has reached with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The key of the record.
     pub key: String,
-    /// The phase that the record ended in; the last record of a snapshot stands in `Changes`.
+    /// The phase after the record; `Changes` after the last record of a snapshot.
     pub phase: Phase,
     /// In a snapshot, the newest modification seen so far; in CDC, the record's own. Whole seconds survive.
     pub seconds: u64,
-    /// What the Go connector's form can't carry; none in its own positions.
+    /// What the Go connector's form can't carry; `None` in its own positions.
     pub extension: Option<Extension>,
 }
 
@@ -40,8 +40,7 @@ pub struct Position {
 pub struct Extension {
     /// Names the state that goes with this position.
     pub run: u64,
-    /// The server's time at the start of the snapshot, or the time from which a restart without saved state
-    /// must look again.
+    /// The server's time at the start of the snapshot, or the time from which a restart without saved state must poll.
     pub cut: Timestamp,
     /// The poll that the record belongs to; 0 is the snapshot.
     pub poll: u64,
@@ -56,9 +55,9 @@ pub struct Scope<'a> {
     pub bucket: &'a str,
     /// The prefix.
     pub prefix: &'a str,
-    /// The store's identity, whichever of its addresses is used.
+    /// The store's identity, the same for each of its addresses.
     pub store: &'a str,
-    /// What a user calls it.
+    /// The store's address as users know it.
     pub endpoint: &'a str,
 }
 
@@ -68,7 +67,7 @@ const VERSION: u8 = 2;
 /// The version before, which did not name the store.
 const VERSION_WITHOUT_STORE: u8 = 1;
 
-/// Bytes of a check sum: of the scope, of the store, and of the whole, in this order.
+/// Bytes of a checksum: of the scope, of the store, and of the whole, in this order.
 const SUM: usize = 4;
 
 impl Position {
@@ -96,8 +95,8 @@ impl Position {
     ///
     /// # Errors
     ///
-    /// `corrupt` where the bytes are no position of this connector, are damaged or belong to another bucket, prefix
-    /// or store. A position of the Go connector names none of them.
+    /// `corrupt` where the bytes are not a position of this connector, are damaged or belong to another bucket, prefix or
+    /// store. A position of the Go connector names none of these.
     pub fn decode(bytes: &[u8], scope: Scope<'_>) -> Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not UTF-8"))?;
         let (key, rest) = text.rsplit_once('_').ok_or_else(|| corrupt("it has no `_`"))?;
@@ -173,7 +172,7 @@ fn other_store(endpoint: &str) -> Error {
     ))
 }
 
-/// A check sum against damage, not against malice.
+/// A checksum against damage, not against malice.
 fn hash(parts: &[&[u8]]) -> u32 {
     let mut hasher = SipHasher13::new();
     for part in parts {
@@ -283,7 +282,7 @@ mod tests {
         for part in ["another store than http://other:9000", "`aws.endpoint`", "`~`"] {
             assert!(error.message.contains(part), "{error}");
         }
-        // What the message says: without the extension it is bound to nothing.
+        // As the message says: without the extension it is bound to nothing.
         let bare = encoded.split(|byte| *byte == b'~').next().expect("a part");
         let position = Position::decode(bare, elsewhere).expect("opens anywhere");
         assert_eq!((&*position.key, position.extension), ("key", None));

@@ -1,6 +1,6 @@
-//! OpenCDC records as the connector holds them, generic over how a body's bytes are held.
+//! Owns OpenCDC records as the connector holds them, generic over how a body's bytes are held. Leaves the text form to
+//! `json`, and the content of S3's records to `source`.
 //!
-//! The text form is in `json`; what goes into a record of S3 is the source's business.
 //! Field names and meanings are those of [OpenCDC](https://conduit.io/docs/using/opencdc-record).
 
 pub mod json;
@@ -16,13 +16,13 @@ pub type Metadata = BTreeMap<String, String>;
 /// What happened to the thing that a record describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// It came to be.
+    /// It was created.
     Create,
     /// It changed.
     Update,
-    /// It is gone.
+    /// It was deleted.
     Delete,
-    /// It was there when the source first looked.
+    /// It existed when the source began.
     Snapshot,
 }
 
@@ -54,7 +54,7 @@ pub enum Data<B> {
     Body {
         /// Bytes in the body, where the sender declared them.
         length: Option<u64>,
-        /// Whoever holds this may read it, once.
+        /// The handle: it can be read once.
         bytes: B,
     },
 }
@@ -71,13 +71,13 @@ pub struct Change<B> {
 /// One OpenCDC record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<B> {
-    /// Where the source stands after this record.
+    /// The point that the source has reached with this record.
     pub position: Bytes,
     /// What happened.
     pub operation: Operation,
-    /// What else is known.
+    /// Further properties.
     pub metadata: Metadata,
-    /// What the record is about.
+    /// The key of the thing that the record describes.
     pub key: Option<Data<B>>,
     /// The payload.
     pub payload: Change<B>,

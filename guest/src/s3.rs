@@ -1,8 +1,7 @@
-//! S3 as this connector uses it: one method for each operation, under S3's own names.
+//! Owns S3 as this connector uses it: one method per operation, under S3's own names. Leaves retries to `retry`, documents
+//! to `document`, errors to `error`, signing to the host, and records to the rest of the crate.
 //!
-//! Requests leave plain and unsigned; every answer is checked and read into values. When to ask again is in
-//! `retry`, what documents look like in `document`, and what went wrong in `error`. Nothing here knows of
-//! records.
+//! Requests are plain and unsigned; every answer is checked and read into values.
 
 pub mod document;
 mod encoded_word;
@@ -43,7 +42,7 @@ pub struct Client<P> {
     config: Rc<BucketConfig>,
     pace: Rc<Pace>,
     retries: Rc<Cell<u64>>,
-    /// Whether it was said that the store writes times that can't be read.
+    /// Whether a warning about times that can't be read was logged.
     has_odd_times: Rc<Cell<bool>>,
     patience: Patience,
 }
@@ -64,13 +63,13 @@ impl<P: Clone> Clone for Client<P> {
 /// A page of a listing.
 #[derive(Debug)]
 pub struct Page<T, M> {
-    /// What is on the page, in the order of the store.
+    /// The entries of the page, in the store's order.
     pub entries: Vec<T>,
-    /// What to ask the next page with; none on the last.
+    /// Where the next page begins; `None` on the last.
     pub next: Option<M>,
     /// The server's time when it answered.
     pub date: Timestamp,
-    /// The greatest key on the page, whether or not its entry was wanted.
+    /// The greatest key on the page, whether or not its entry is kept.
     pub greatest: Option<String>,
 }
 
@@ -96,7 +95,7 @@ pub struct Marker {
     pub id: String,
 }
 
-/// What is known of an object without its bytes.
+/// An object without its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectHead {
     /// Bytes in the object, where the store says so.
@@ -105,7 +104,7 @@ pub struct ObjectHead {
     pub metadata: Vec<(String, String)>,
 }
 
-/// What is known of a bucket.
+/// A bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BucketHead {
     /// Its region, where the store says so.
@@ -152,7 +151,7 @@ pub struct PutObject<'a> {
     pub content_type: &'a str,
     /// User metadata by name.
     pub metadata: &'a [(&'a str, &'a str)],
-    /// Whether to write only where no object of that key is.
+    /// Whether to write only where the key has no object.
     pub if_none_match: bool,
 }
 
@@ -169,7 +168,7 @@ impl<P: Ports> Client<P> {
         }
     }
 
-    /// A client with another patience than that of a connector that runs.
+    /// The same client with another patience.
     #[must_use]
     pub fn with_patience(&self, patience: Patience) -> Self {
         Self { patience, ..self.clone() }
@@ -180,7 +179,7 @@ impl<P: Ports> Client<P> {
         &self.config
     }
 
-    /// Attempts that were made again so far.
+    /// Retried attempts so far.
     pub fn retries(&self) -> u64 {
         self.retries.get()
     }
@@ -246,12 +245,12 @@ impl<P: Ports> Client<P> {
         let (date, page) = self.document(operation, &builder.build(), parse).await?;
         let next = page.next.map(ListStart::Token);
         self.progresses(operation, page.truncated, next.as_ref(), Some(start))?;
-        self.tell_odd_times(operation, &page.odd_times);
+        self.log_odd_times(operation, &page.odd_times);
         Ok(Page { greatest: greatest(&page.entries, |object| &object.key), entries: page.entries, next, date })
     }
 
     /// [ListObjectVersions](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html): a page
-    /// of versions and delete markers. Both markers are sent on: with the key alone, the other versions of a key
+    /// of versions and delete markers. Both markers are sent: with the key alone, the other versions of a key
     /// that straddles the page would be skipped.
     pub async fn list_object_versions(
         &self,
@@ -274,7 +273,7 @@ impl<P: Ports> Client<P> {
         let parse = document::list_object_versions;
         let (date, page) = self.document(operation, &builder.build(), parse).await?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
-        self.tell_odd_times(operation, &page.odd_times);
+        self.log_odd_times(operation, &page.odd_times);
         Ok(Page {
             greatest: greatest(&page.entries, |version| &version.object.key),
             entries: page.entries,
@@ -302,7 +301,7 @@ impl<P: Ports> Client<P> {
         let parse = document::list_multipart_uploads;
         let (date, page) = self.document(operation, &builder.build(), parse).await?;
         self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
-        self.tell_odd_times(operation, &page.odd_times);
+        self.log_odd_times(operation, &page.odd_times);
         let greatest = greatest(&page.entries, |upload| &upload.key);
         let mut entries = page.entries;
         entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
@@ -339,8 +338,9 @@ impl<P: Ports> Client<P> {
         .await
     }
 
-    /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object's bytes, taken in
-    /// by `start`'s value piece by piece. It starts anew where the body breaks off. Stops behind `bytes_max` bytes.
+    /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): folds the object's
+    /// bytes piece by piece, from `start`'s value, and again from there where the body breaks off. Stops after `bytes_max`
+    /// bytes.
     pub async fn fold_object<T>(
         &self,
         key: &str,
@@ -395,7 +395,7 @@ impl<P: Ports> Client<P> {
     }
 
     /// [DeleteObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html): removes the object, or
-    /// one version of it for good. The connector never does: this is for hosts that remove what they have written.
+    /// one version of it permanently. The connector never does: this is for hosts that remove what they have written.
     pub async fn delete_object(&self, key: &str, version_id: Option<&str>) -> Result<()> {
         let mut builder = self.request(Method::Delete, Some(key));
         if let Some(version_id) = version_id {
@@ -408,7 +408,7 @@ impl<P: Ports> Client<P> {
         Builder::new(&self.config, method, key)
     }
 
-    /// Exchanges until there is an answer to keep: a success whose body is still unread.
+    /// Exchanges until there is a success, whose body is still unread.
     async fn answer(&self, operation: &'static str, request: &Request) -> Result<Response<P::Body>> {
         self.retrying(operation, async || self.exchange(operation, request).await).await
     }
@@ -428,7 +428,7 @@ impl<P: Ports> Client<P> {
                 return Err(Error::of_document(operation, response.status, found));
             }
             let value = parse(&body).map_err(|e| Error::malformed(operation, e))?;
-            // Stamps of objects may be whole seconds, as the store's own date is: none may lie in front of it.
+            // Stamps of objects may be whole seconds, as the store's own date is: none may be before it.
             let now = || self.ports.now().floor_seconds();
             Ok((date.unwrap_or_else(now), value))
         })
@@ -445,15 +445,15 @@ impl<P: Ports> Client<P> {
         Err(Error::of_response(operation, &response, &body))
     }
 
-    /// Says once that times can't be read, and of each page how many.
-    fn tell_odd_times(&self, operation: &'static str, times: &OddTimes) {
+    /// Warns once of times that can't be read, and logs their number per page.
+    fn log_odd_times(&self, operation: &'static str, times: &OddTimes) {
         let Some((key, text)) = &times.first else {
             return;
         };
         if !self.has_odd_times.replace(true) {
             let line = format!(
-                "the store writes a time that cannot be read, which is taken for 1970: such an object is delivered by \
-                 the snapshot, but later changes of it may not be seen; key=`{key}`, time=`{text}`"
+                "the store writes a time that cannot be read and counts as 1970: the snapshot delivers such an object, but \
+                 later changes of it may be missed; key=`{key}`, time=`{text}`"
             );
             self.ports.log(Level::Warn, &line);
         }
@@ -464,7 +464,7 @@ impl<P: Ports> Client<P> {
         self.ports.log(Level::Debug, &line);
     }
 
-    /// Counts an attempt that was made again for a reason of the caller's.
+    /// Counts a retry that the caller decided on.
     pub(crate) fn note_retry(&self) {
         self.retries.set(self.retries.get() + 1);
     }
@@ -478,14 +478,14 @@ impl<P: Ports> Client<P> {
         start: Option<&M>,
     ) -> Result<()> {
         if truncated && next.is_none() {
-            return Err(Error::malformed(operation, xml::Error::Contradiction("a truncated page names no next one")));
-        }
-        // What is not listed would be taken for gone, so neither half of a contradiction is believed.
-        if !truncated && next.is_some() {
             return Err(Error::malformed(
                 operation,
-                xml::Error::Contradiction("the page is the last one, and yet names a next one"),
+                xml::Error::Contradiction("a truncated page does not name a next one"),
             ));
+        }
+        // What is not listed would count as deleted, so neither half of a contradiction is believed.
+        if !truncated && next.is_some() {
+            return Err(Error::malformed(operation, xml::Error::Contradiction("the last page names a next one")));
         }
         if next.is_some() && next == start {
             return Err(Error::malformed(operation, xml::Error::Contradiction("the page leads to itself")));
@@ -512,7 +512,10 @@ async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result
         let whole = whole.get_or_insert_with(|| first.to_vec());
         whole.extend_from_slice(&more);
         if whole.len() > limits::DOCUMENT_BYTES_MAX {
-            return Err(Error::malformed(operation, xml::Error::Shape("the document is larger than any of S3's")));
+            return Err(Error::malformed(
+                operation,
+                xml::Error::Shape("the document is larger than any that S3 sends"),
+            ));
         }
     }
     Ok(whole.map_or(first, Bytes::from))

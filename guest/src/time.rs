@@ -1,6 +1,4 @@
-//! A point in time, in milliseconds, and the text forms in which S3 writes it.
-//!
-//! Reading a clock is the ports' business.
+//! Owns points in time, in milliseconds, and the text forms in which S3 writes them. Leaves reading a clock to the ports.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -43,8 +41,8 @@ impl Timestamp {
         humantime::parse_rfc3339(text).ok().and_then(Self::from_system_time)
     }
 
-    /// Reads what stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone, which is
-    /// taken for UTC; or the form of headers. Nothing before the epoch, which servers in Go write for "unknown".
+    /// Reads the forms that stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone, which
+    /// counts as UTC; or the form of headers. `None` before the epoch, which servers in Go write for "unknown".
     pub fn parse_listed(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some(time) = Self::parse_rfc3339(text).or_else(|| Self::parse_http_date(text)) {
@@ -75,7 +73,7 @@ impl Timestamp {
         }
     }
 
-    /// Makes a timestamp of the standard library's time; none before the epoch.
+    /// Makes a timestamp of the standard library's time; `None` before the epoch.
     pub fn from_system_time(time: SystemTime) -> Option<Self> {
         let since = time.duration_since(UNIX_EPOCH).ok()?;
         u64::try_from(since.as_millis()).ok().map(Self)

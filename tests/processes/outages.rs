@@ -138,7 +138,7 @@ async fn a_source_goes_on_until_it_has_caught_up() {
 }
 
 async fn a_store_that_is_soon_back_is_waited_for_by_the_same_instance() {
-    const AWAY: &str = "the store does not answer";
+    const AWAY: &str = "the store is not answering";
     const BACK: &str = "the store answers again";
     let mut sandbox = Sandbox::new().await;
     sandbox.fill(3);

@@ -10,12 +10,12 @@ use crate::payload::Writer;
 use crate::ports::Body;
 use crate::record::{NoBody, Record};
 
-/// Reads what a record holds by handle.
+/// Reads the bodies that a record holds by handle.
 ///
 /// # Errors
 ///
-/// `invalid` for more bytes than a destination takes, `corrupt` for another count than was
-/// declared, `unavailable` where a body breaks off.
+/// `invalid` for more bytes than a destination takes, `corrupt` for another length than was declared, `unavailable` where a
+/// body breaks off.
 pub(super) async fn read<B: Body>(record: Record<B>) -> Result<Record<NoBody>> {
     record.read_bodies(|field, length, mut body| async move { read_body(field, length, &mut body).await }).await
 }
@@ -59,11 +59,11 @@ async fn read_body<B: Body>(field: &'static str, length: Option<u64>, body: &mut
     }
 }
 
-/// Pieces that become one, in no more memory than that takes.
+/// Pieces that become one, in no more memory than the whole takes.
 enum Joined {
     /// Of a length that was declared.
     Whole(Vec<u8>, usize),
-    /// Of a length that only shows at the end: a vector would double on its way there.
+    /// Of a length that is known at the end alone: a vector would double on its way there.
     Pieces(Writer),
 }
 

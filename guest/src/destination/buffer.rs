@@ -1,10 +1,8 @@
-//! The batch that is being filled: which records are in it, when it is full or due, and in which
-//! order its acks stand. No I/O: bodies were read before, and what becomes of a batch is left to
-//! `destination`.
+//! Owns the batch that is being filled: which records are in it, when it is full or due, and the order of its acks. Leaves
+//! all I/O to others: bodies were read before, and complete batches are stored by `destination`.
 //!
-//! Where batches are cut follows from the records alone, but for age: the same records give the
-//! same batches, hence the same objects, when a pipeline goes through them again. Refused records
-//! count for nothing.
+//! The bounds of batches follow from the records alone, except for age: the same records give the same batches, hence the
+//! same objects, when a pipeline repeats them. Refused records do not count.
 
 use std::time::Duration;
 
@@ -19,7 +17,7 @@ use crate::limits;
 use crate::payload::Payload;
 use crate::record::{Data, NoBody, Record, json};
 
-/// When a batch is over.
+/// When a batch is complete.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Records.
@@ -45,7 +43,7 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// What it takes of memory at the most, from when it is in a batch until that is stored.
+    /// The memory that it takes at most, from when it is in a batch until that is stored.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
@@ -56,7 +54,7 @@ impl Checked {
 pub(super) struct Object {
     /// The digest of its records.
     pub(super) digest: String,
-    /// The end of its name.
+    /// The extension of its name.
     pub(super) extension: &'static str,
     /// Its media type.
     pub(super) content_type: &'static str,
@@ -66,13 +64,12 @@ pub(super) struct Object {
     pub(super) body: Payload,
 }
 
-/// A batch that is over.
+/// A complete batch.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// What to store.
     pub(super) object: Object,
-    /// What to answer once it is stored: an ack for each record, and for each one refused among
-    /// them.
+    /// The acks to return once it is stored: one per record, refused ones included.
     pub(super) acks: Vec<Ack>,
 }
 
@@ -87,7 +84,7 @@ pub(super) struct Buffer {
     records: usize,
     bytes: u64,
     first_at: Duration,
-    /// What the batch may take of memory.
+    /// The memory that the batch may take.
     held_bytes: u64,
 }
 
@@ -124,11 +121,11 @@ impl Buffer {
             || (!self.is_empty() && self.acks.len() >= limits::BATCH_ACKS_MAX)
     }
 
-    /// Looks whether a record can be part of any object.
+    /// Checks that a record can be part of an object.
     ///
     /// # Errors
     ///
-    /// `invalid`, saying what about the record is not as it should be.
+    /// `invalid`, with what is wrong with the record.
     pub(super) fn check(&self, record: Record<NoBody>) -> Result<Checked> {
         check(self.format, record)
     }
@@ -141,18 +138,18 @@ impl Buffer {
         self.is_empty() || (fits && !self.is_full())
     }
 
-    /// Whether the batch is over: full, or its first record waited long enough.
+    /// Whether the batch is complete: full, or its first record has waited long enough.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         let aged = !self.is_empty() && now.saturating_sub(self.first_at) >= self.bounds.delay;
         aged || self.is_full()
     }
 
-    /// What it takes of memory, or will once it is encoded.
+    /// The memory that it takes, or will take once it is encoded.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
 
-    /// Takes a record. See to it that the buffer [has room](Self::has_room).
+    /// Takes a record. The buffer must [have room](Self::has_room).
     pub(super) fn push(&mut self, record: Checked, now: Duration) {
         let Checked { record, bytes, held_bytes } = record;
         self.held_bytes += held_bytes;
@@ -166,23 +163,23 @@ impl Buffer {
         self.encoder.push(record);
     }
 
-    /// Puts the answer to a record that can't be taken in its place.
+    /// Puts the ack of a refused record in its place.
     pub(super) fn refuse(&mut self, position: Bytes, error: Error) {
         self.acks.push(Ack { position, error: Some(error) });
     }
 
-    /// Takes out answers that wait for no record.
+    /// Takes out the acks that wait for no record.
     pub(super) fn take_refusals(&mut self) -> Vec<Ack> {
         if self.is_empty() { std::mem::take(&mut self.acks) } else { Vec::new() }
     }
 
-    /// Forgets everything in it.
+    /// Empties it.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.bounds, self.format);
     }
 
-    /// Ends the batch and starts the next one; none where there is no record. `random` gives what
-    /// its name needs of randomness.
+    /// Ends the batch and starts the next one; `None` where there is no record. `random` gives the random bits that its name
+    /// may need.
     ///
     /// # Errors
     ///
@@ -221,32 +218,31 @@ fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
     let held_bytes = format::held_bytes(format, &record);
     if held_bytes > limits::OBJECT_BYTES_MAX {
         return Err(Error::invalid(format!(
-            "the record becomes {held_bytes} bytes by its escapes, but an object may have {} at most: {LEAVE_OUT}",
+            "the record becomes {held_bytes} bytes with escapes, but an object may have at most {}: {LEAVE_OUT}",
             limits::OBJECT_BYTES_MAX
         )));
     }
     Ok(Checked { record, bytes, held_bytes })
 }
 
-/// What to do about a record that nobody can make smaller.
+/// Advice about a record that can't be made smaller.
 const LEAVE_OUT: &str = "have the source leave such objects out (setting `objectBytes` of an S3 source), or give the \
                          pipeline a dead-letter queue";
 
-/// The answer to a record of `bytes`, or more.
+/// The error for a record of `bytes` or more.
 pub(super) fn too_large(bytes: u64) -> Error {
     Error::invalid(format!(
-        "the record has {bytes} bytes or more, but a destination takes {} at most: {LEAVE_OUT}",
+        "the record has {bytes} bytes or more, but a destination takes at most {}: {LEAVE_OUT}",
         limits::RECORD_BYTES_MAX
     ))
 }
 
-/// Structured data stand in objects as they are: what is no JSON would make a whole object
-/// unreadable.
+/// Structured data are in objects as they are: text that is not JSON would make a whole object unreadable.
 fn check_object(name: &str, text: &str) -> Result<()> {
     if json::is_object(text) {
         return Ok(());
     }
-    Err(Error::invalid(format!("the record's `{name}` is structured, but no JSON object: send it as raw bytes")))
+    Err(Error::invalid(format!("the record's `{name}` is structured, but not a JSON object: send it as raw bytes")))
 }
 
 #[cfg(test)]
@@ -388,7 +384,7 @@ mod tests {
         let bounds = Bounds { bytes_max: u64::MAX, ..BOUNDS };
         let mut buffer = Buffer::new(bounds, FormatName::Json);
         let error = buffer.check(escaped(43 << 20)).expect_err("is too long");
-        assert!(error.message.contains("by its escapes"), "{error}");
+        assert!(error.message.contains("with escapes"), "{error}");
         let half = || buffer.check(escaped(22 << 20)).expect("fits by itself");
         let (one, other) = (half(), half());
         buffer.push(one, Duration::ZERO);
@@ -399,7 +395,7 @@ mod tests {
     fn what_no_object_can_hold_is_refused() {
         let too_large = record("a", limits::RECORD_BYTES_MAX as usize);
         let error = check(FormatName::Json, too_large).expect_err("must be refused");
-        assert!(error.message.contains("67108864 at most"), "{error}");
+        assert!(error.message.contains("at most 67108864"), "{error}");
         for text in ["", "[1]", "1", "null", "\"{}\"", "{", "{}}", "{\"a\":1,}", "{'a':1}"] {
             let mut bad = record("a", 1);
             bad.key = Some(Data::Structured(text.to_owned()));

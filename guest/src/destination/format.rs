@@ -1,4 +1,4 @@
-//! The formats of objects behind one face. How each is written is left to `json` and `parquet`.
+//! Owns the choice between the formats of objects. Leaves their encoding to `json` and `parquet`.
 
 use super::{json, parquet};
 use crate::config::FormatName;
@@ -36,7 +36,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// `internal`, where a format can't be written, which no record should be able to cause.
+    /// `internal` where a format can't be written, which no record should be able to cause.
     pub(super) fn finish(self) -> Result<Payload> {
         match self {
             Self::Json(encoder) => Ok(encoder.finish()),
@@ -45,7 +45,7 @@ impl Encoder {
     }
 }
 
-/// What a record takes of memory at the most, from when it is in a batch until that is stored.
+/// The memory that a record takes at most, from when it is in a batch until that is stored.
 pub(super) fn held_bytes(format: FormatName, record: &Record<NoBody>) -> u64 {
     match format {
         FormatName::Json => json::held_bytes(record),
@@ -53,7 +53,7 @@ pub(super) fn held_bytes(format: FormatName, record: &Record<NoBody>) -> u64 {
     }
 }
 
-/// What objects of the format end with, without the dot.
+/// The extension of objects of the format, without the dot.
 pub(super) fn extension(format: FormatName) -> &'static str {
     match format {
         FormatName::Json => "json",
@@ -70,7 +70,7 @@ pub(super) fn content_type(format: FormatName) -> &'static str {
     }
 }
 
-/// Records of every shape: what either format must give back as it was.
+/// Records of every shape, which must read back unchanged from each format.
 #[cfg(test)]
 pub(super) fn samples() -> Vec<Record<NoBody>> {
     use bytes::Bytes;

@@ -1,6 +1,4 @@
-//! Batches as OpenCDC JSON, one record a line.
-//!
-//! The form of a line is `record::json`'s. Any bytes survive it.
+//! Owns batches as OpenCDC JSON, one record per line. Leaves the form of a line to `record::json`. Any bytes survive it.
 
 use crate::payload::{Payload, Writer};
 use crate::record::{NoBody, Record, json};
@@ -21,7 +19,7 @@ impl Encoder {
     }
 }
 
-/// What a record takes of memory: its line alone, since it is let go of once that is written.
+/// The memory that a record takes: its line alone, since the record is dropped once that is written.
 pub(super) fn held_bytes(record: &Record<NoBody>) -> u64 {
     json::line_bytes(record)
 }

@@ -1,36 +1,32 @@
-//! Names of objects, made of the records in them.
+//! Owns the names of objects, which are made of their records. Leaves storing objects to `upload`.
 //!
-//! The same records give the same name on every run, machine and version, so a batch that is
-//! written twice is written once; any difference gives another name, so no batch ever stands in
-//! another's way. A clock in a name would turn every replay into a duplicate, and so would randomness:
-//! it is in the names of those batches alone that can't be known again, since a record of theirs
-//! has no position. Names outlive a release: what is hashed here may not change. Storing an object
-//! under its name is left to `upload`.
+//! The same records give the same name on every run, machine and version, so that a batch written twice is stored once; any
+//! difference gives another name, so that no batch is in the way of another. A clock in names would make every replay a
+//! duplicate, and so would randomness: only the names of batches that can't be recognised, since one of their records has
+//! no position, contain random bits. Names outlive a release: what is hashed here must not change.
 
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::record::{Data, NoBody, Operation, Record};
 
-/// Metadata that tells of the reading and not of the record: a replay reads at another time.
+/// Metadata about the reading instead of the record: a replay reads at another time.
 const VOLATILE: &str = "opencdc.readAt";
 
-/// What is hashed, for the hash: fixed, since names must not differ between runs, and of no other
-/// use anywhere.
+/// The context of the digest: fixed, since names must not differ between runs, and used for nothing else.
 const CONTEXT: &str = "s3-connector 2026-11-26 a batch of OpenCDC records";
 
-/// Bytes of a name behind its prefix: 64 digits, a dot and the longest extension.
+/// Bytes of a name after its prefix: 64 digits, a dot and the longest extension.
 const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
 
-/// Takes records in order and gives the digest of them all.
+/// Takes records in order and computes the digest of them all.
 ///
-/// The digest is BLAKE3 with a context of its own, over each record's fields in order. Every text
-/// is preceded by its length and every choice by its number, so that no two lists of records are
-/// hashed as the same bytes. Nobody can find two batches of one digest, not even who writes the
-/// records: the second would be taken for the first, and lost.
+/// The digest is BLAKE3 with a context of its own, over each record's fields in order. Every text is preceded by its length
+/// and every choice by its number, so that no two lists of records are hashed as the same bytes. Nobody can find two
+/// batches with one digest, not even an author of records: the second would be mistaken for the first, and lost.
 #[derive(Debug)]
 pub(super) struct Digester {
     hash: blake3::Hasher,
-    /// Whether nothing tells the batch from an equal one that is no replay of it.
+    /// Whether nothing distinguishes the batch from an equal one that is not its replay.
     is_ambiguous: bool,
 }
 
@@ -62,7 +58,7 @@ impl Digester {
     }
 
     /// The digest as 64 hexadecimal digits. Where a record has no position, 128 bits of randomness from
-    /// `random` go into it: the same line on another day is another one.
+    /// `random` go into it: the same line on another day is another record.
     pub(super) fn finish(mut self, mut random: impl FnMut() -> u64) -> String {
         if self.is_ambiguous {
             self.number(random());
@@ -96,13 +92,12 @@ impl Digester {
     }
 }
 
-/// The key of the object that holds the records of `digest`. The prefix is a plain string, never a
-/// path.
+/// The key of the object with the records of `digest`. The prefix is a plain string, never a path.
 pub(super) fn object_key(prefix: &str, digest: &str, extension: &str) -> String {
     format!("{prefix}{digest}.{extension}")
 }
 
-/// Looks whether names with this prefix fit into a key.
+/// Checks that names with this prefix fit into a key.
 ///
 /// # Errors
 ///
@@ -112,7 +107,7 @@ pub(super) fn check_prefix(prefix: &str) -> Result<()> {
     if prefix.len() <= max {
         return Ok(());
     }
-    let message = format!("setting `prefix` has {} bytes, but must have {max} at most", prefix.len());
+    let message = format!("setting `prefix` has {} bytes, but must have at most {max}", prefix.len());
     Err(Error::invalid(message))
 }
 

@@ -1,8 +1,8 @@
-//! Batches as [Parquet](https://parquet.apache.org/docs/), one row for each record.
+//! Owns batches as [Parquet](https://parquet.apache.org/docs/), one row per record. Leaves the choice of records to `buffer`.
 //!
-//! The columns mirror OpenCDC, so that null, nothing and no field at all stay apart, and any bytes
-//! survive. A batch is one row group. The same records give the same bytes. Values are held as they
-//! came until the batch ends, and let go of column by column.
+//! The columns mirror OpenCDC, so that null, empty and missing stay distinct, and any bytes survive. A batch is one row
+//! group. The same records give the same bytes. Values are held as they came until the batch ends, and dropped column by
+//! column.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::payload::{Payload, Writer};
 use crate::record::{Data, NoBody, Record};
 
-/// What the columns are. Readers know them by these names: a change needs a line in the changelog.
+/// The columns. Readers know them by these names: a change needs a line in the changelog.
 ///
-/// Structured data are not marked as JSON: DuckDB then refuses a whole file for one lone surrogate,
-/// which JSON allows. It takes JSON's operators on plain strings too.
+/// Structured data are not marked as JSON: DuckDB would refuse a whole file over one lone surrogate, which JSON allows. It
+/// offers JSON's operators on plain strings too.
 const SCHEMA: &str = "
 message record {
   REQUIRED BYTE_ARRAY position;
@@ -48,14 +48,13 @@ message record {
   }
 }";
 
-/// What a row takes besides its values: eight vectors of handles of 24 bytes and levels of 2.
+/// The memory of a row besides its values: eight vectors of handles of 24 bytes and levels of 2.
 const ROW_BYTES: u64 = 256;
 
-/// What an entry of the metadata takes besides its texts: two handles, allocated for themselves.
+/// The memory of an entry of the metadata besides its texts: two handles, each with an allocation.
 const ENTRY_BYTES: u64 = 96;
 
-/// Columns whose values come again and again. A dictionary of the others would only be a copy of
-/// them.
+/// Columns whose values repeat. A dictionary of the others would only be a copy of them.
 const REPETITIVE: [&str; 3] = ["operation", "metadata.key_value.key", "metadata.key_value.value"];
 
 /// Values of one column, with the
@@ -74,13 +73,13 @@ impl Column {
         self.values.push(ByteArray::from(value));
     }
 
-    /// A value, or how much of its path is there in its stead.
+    /// A value, or how much of its path there is instead.
     fn define(&mut self, value: Option<Bytes>, definition: i16) {
         self.values.extend(value.map(ByteArray::from));
         self.definitions.push(definition);
     }
 
-    /// An entry of a list, or the absence of any.
+    /// An entry of a list, or the absence of entries.
     fn repeat(&mut self, value: Option<Bytes>, is_first: bool) {
         self.repetitions.push(i16::from(!is_first));
         let definition = i16::from(value.is_some());
@@ -146,7 +145,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// `internal`: nothing in a record can make the writer fail.
+    /// `internal`, which nothing in a record can cause.
     pub(super) fn finish(self) -> Result<Payload> {
         let failed = |error| Error::internal(format!("cannot write parquet: {error}"));
         self.write().map_err(failed)
@@ -177,8 +176,8 @@ impl Encoder {
     }
 }
 
-/// What a record takes of memory: as it came, and as it is written, for which
-/// [Snappy](https://github.com/google/snappy/blob/main/snappy.cc) may need a sixth more than it got.
+/// The memory that a record takes: as it came, and as it is written, for which
+/// [Snappy](https://github.com/google/snappy/blob/main/snappy.cc) may need a sixth more than its input.
 pub(super) fn held_bytes(record: &Record<NoBody>) -> u64 {
     let payload = [&record.payload.before, &record.payload.after];
     let data = payload.into_iter().chain([&record.key]).flatten();

@@ -1,6 +1,5 @@
-//! What a destination promises, over a store in memory and in virtual time.
-//!
-//! Its parts are tested where they stand.
+//! Owns the tests of a destination's promises, over a store in memory and in virtual time. Leaves tests of its parts to their
+//! files.
 
 use super::*;
 use crate::error::ErrorKind;
@@ -22,7 +21,7 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
     base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
 }
 
-/// A destination over a store of which `server` answers what it wants to, and a bucket the rest.
+/// A destination over a store: `server` answers the requests that it wants to, and a bucket the others.
 struct Fixture {
     ports: TestPorts,
     bucket: Bucket,
@@ -207,7 +206,7 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
         record("i", Data::Structured("{".to_owned())),
     ];
     let first = fixture.write(incoming).expect("writes");
-    assert_eq!(positions(&first), ["a"], "nothing stands in front of it");
+    assert_eq!(positions(&first), ["a"], "nothing comes before it");
     let rest = fixture.flush(2 * SECOND).expect("flushes");
     assert_eq!(positions(&rest), ["b", "c", "d", "e", "f", "g", "h", "i"]);
     let errors: Vec<_> =
@@ -218,10 +217,10 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
         "`payload.after` is longer than its declared 2 bytes",
         "`payload.after` broke off: connection reset",
         "the record has 67108865 bytes",
-        "`payload.after` is structured, but no JSON object",
+        "`payload.after` is structured, but not a JSON object",
         "",
         "",
-        "no JSON object",
+        "not a JSON object",
     ]) {
         assert!(error.contains(expected) && error.is_empty() == expected.is_empty(), "{error}");
     }
@@ -302,7 +301,7 @@ fn other_records_with_the_same_positions_are_stored_beside() {
     assert_eq!(fixture.stored(), [["1", "2"], ["1", "2"]]);
 }
 
-/// Writes records one by one into a bucket, each a batch, by chance that follows from `seed`.
+/// Writes records one by one into a bucket, each a batch, with randomness that follows from `seed`.
 fn write_alone(bucket: &Bucket, seed: u64, positions: &[&str]) {
     let mut fixture = Fixture::open(&[("bufferSize", "1")], |_| None);
     let inner = bucket.clone();
@@ -340,7 +339,7 @@ fn a_batch_without_positions_keeps_its_name_while_it_is_tried() {
     fixture.ports.serve(move |request| {
         puts += i32::from(request.method == Method::Put);
         let answer = bucket.answer(request);
-        // It is stored, but nobody hears of it.
+        // It is stored, but the answer is lost.
         if puts < 3 && request.method == Method::Put {
             return Reply::reset();
         }
@@ -373,7 +372,7 @@ fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
             }
             acks.extend(fixture.flush(60 * SECOND).expect("flushes"));
             assert_eq!(acks.len(), count as usize);
-            assert_eq!(fixture.destination.held_bytes(), 0, "nothing is left behind");
+            assert_eq!(fixture.destination.held_bytes(), 0, "nothing is left over");
             let context = format!("{format}, {bytes_max}: {held_max} bytes");
             assert!(held_max <= limits::HELD_BYTES_MAX, "{context}");
             let batch_bytes = payload_bytes.min(64 * MIB) as u64;
@@ -504,8 +503,8 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
     assert!(error.message.contains("`prefix` has 953 bytes"), "{error}");
 }
 
-/// Writes numbered records into a store that fails as `seed` has it, and returns what was answered and
-/// the failure, if it came to one.
+/// Writes numbered records into a store that fails as `seed` determines, and returns the acks and the failure, if there
+/// was one.
 fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixture) {
     let mut fixture = Fixture::open(&[("bufferSize", "3"), ("bufferDelay", "2s")], |_| None);
     let (random, bucket) = (TestPorts::new(seed), fixture.bucket.clone());

@@ -1,9 +1,8 @@
-//! Stores one batch under its name, exactly once however often it is tried.
+//! Owns storing a batch under its name, exactly once however often it is tried. Leaves retries to `s3`, and what a stored
+//! or failed batch means for its records to `destination`.
 //!
-//! A name follows from the records, so an object that already stands there is this batch from an
-//! earlier try, or a stranger: told apart here, and never overwritten. When to ask the store again
-//! is `s3`'s knowledge; what a stored or failed batch means for its records is left to
-//! `destination`.
+//! A name follows from the records, so an object that is already there is this batch from an earlier try, or another
+//! writer's object: they are distinguished here, and neither is overwritten.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -37,7 +36,7 @@ pub(super) struct Uploader<P> {
     is_unconditional: Rc<Cell<bool>>,
 }
 
-/// What stands under a name.
+/// What a name is found to hold.
 enum Standing {
     Nothing,
     ThisBatch,
@@ -54,8 +53,7 @@ impl<P: Ports> Uploader<P> {
     ///
     /// # Errors
     ///
-    /// The store's, explained, once asking again is of no use; `invalid` where another object has
-    /// the name.
+    /// The store's, explained, once retries are exhausted; `invalid` where another object has the name.
     pub(super) async fn store(self, object: Object) -> Result<()> {
         let key = key::object_key(&self.client.config().prefix, &object.digest, object.extension);
         let content = digest(&object.body);
@@ -72,7 +70,7 @@ impl<P: Ports> Uploader<P> {
                 if self.is_stored(&key, &object, &content).await? {
                     return Ok(());
                 }
-                // It is gone again, by a lifecycle rule perhaps: the name is free.
+                // It is gone again, perhaps by a lifecycle rule: the name is free.
             } else if is_conditional && error.refuses_condition() {
                 self.go_unconditional(&error);
             } else {
@@ -99,7 +97,7 @@ impl<P: Ports> Uploader<P> {
         Ok(())
     }
 
-    /// Whether this batch stands under the key; an error where a stranger does.
+    /// Whether the key holds this batch; an error where it holds another writer's object.
     async fn is_stored(&self, key: &str, object: &Object, content: &str) -> Result<bool> {
         match self.standing(key, object, content).await {
             Ok(Standing::Nothing) => Ok(false),
@@ -108,7 +106,7 @@ impl<P: Ports> Uploader<P> {
                 Ok(true)
             }
             Ok(Standing::Stranger) => Err(Error::invalid(format!(
-                "another writer's object stands under the key `{key}` and was not overwritten: \
+                "the key `{key}` holds another writer's object, which was not overwritten: \
                  move it away or change the setting `prefix`"
             ))),
             Err(error) => {
@@ -122,12 +120,12 @@ impl<P: Ports> Uploader<P> {
         }
     }
 
-    /// Tells what stands under the key by its length and by digests, since a name can be taken by
-    /// anybody: of the records where it has one, otherwise of the bytes.
+    /// Finds out what the key holds, by length and by digests, since any writer can take a name: by the digest of the records
+    /// where the object has one, otherwise by that of the bytes.
     async fn standing(&self, key: &str, object: &Object, content: &str) -> s3::Result<Standing> {
         let head = match self.client.head_object(key).await {
             Ok(head) => head,
-            // A gateway that knows no HEAD may still know GET.
+            // A gateway that does not know HEAD may still know GET.
             Err(error) if matches!(error.status(), Some(405 | 501)) => ObjectHead::default(),
             Err(error) if is_missing(&error) => return Ok(Standing::Nothing),
             Err(error) => return Err(error),
@@ -136,8 +134,8 @@ impl<P: Ports> Uploader<P> {
             let mut metadata = head.metadata.iter();
             metadata.find_map(|(found, value)| (found == name).then_some(value.as_str()))
         };
-        // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records
-        // do not, and the bytes that were stored then are described by the object itself.
+        // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records do not, and the object
+        // itself describes the bytes that were stored then.
         let is_replay = said(BATCH) == Some(&object.digest);
         let (bytes, digest_of_bytes) = match (is_replay, said(BYTES), said(CONTENT)) {
             (true, Some(bytes), Some(content)) => (bytes.parse().ok(), content),
@@ -217,12 +215,12 @@ mod tests {
         }
     }
 
-    /// An object that says nothing of itself.
+    /// An object without metadata.
     fn plain(body: &'static [u8]) -> Stored {
         Stored { body: Bytes::from_static(body), headers: Vec::new() }
     }
 
-    /// An object that says it was made of the records of `digest`, and has the bytes of `content`.
+    /// An object whose metadata name the records of `digest` and the bytes of `content`.
     fn stored(body: &'static [u8], digest_of_records: &str, content: &'static [u8]) -> Stored {
         let content: Payload = Bytes::from_static(content).into();
         let headers =
@@ -373,7 +371,7 @@ mod tests {
         for object in [
             plain(b"stranger"),
             stored(b"stranger", "ff00", b"stranger"),
-            // Whoever copies what an object says of itself has other bytes all the same.
+            // A copy of an object's metadata does not make its bytes.
             stored(b"stranger", "00ff", BODY.split_at(4).0),
             plain(b"one\ntwo\nthree\n"),
             plain(b""),
@@ -383,7 +381,7 @@ mod tests {
             bucket.insert(KEY, object);
             let error = store(&bucket, |_, reply| reply).1.expect_err("is taken");
             assert_eq!(error.kind, ErrorKind::Invalid);
-            assert!(error.message.contains("`a/00ff.json` and was not overwritten"), "{error}");
+            assert!(error.message.contains("the key `a/00ff.json` holds another"), "{error}");
             assert_eq!(bucket.objects()[KEY].body, body);
         }
     }

@@ -1,9 +1,8 @@
-//! OpenCDC records as JSON lines, in Conduit's encoding.
+//! Owns OpenCDC records as JSON lines, in Conduit's encoding. Leaves reading lines to `decode`, and streams to the caller:
+//! a record whose `payload.after` is a body is written around it.
 //!
 //! `{"position":…,"operation":…,"metadata":{…},"key":…,"payload":{"before":…,"after":…}}`: positions and raw
 //! data are padded base64 strings, structured data are objects, nothing is null. Any bytes survive.
-//! Reading lines is `decode`'s. Reading streams is left to the caller: a record whose `payload.after` is a body is
-//! written around it.
 
 mod decode;
 
@@ -31,7 +30,7 @@ pub trait Text {
     }
 }
 
-/// Bytes that are encoded at a time: 4 KiB of text, which a stack has room for.
+/// Bytes that are encoded at a time: 4 KiB of text, which fits on a stack.
 const BASE64_BYTES: usize = 3 << 10;
 
 impl Text for Vec<u8> {
@@ -66,7 +65,7 @@ pub fn encode_line(record: &Record<NoBody>, out: &mut impl Text) {
     encode_tail(out);
 }
 
-/// Appends everything in front of the value of `payload.after`, which is left to the caller.
+/// Appends everything before the value of `payload.after`, which is left to the caller.
 ///
 /// Bodies elsewhere in the record are written as null: a key or a before-image is never a body.
 pub fn encode_head<B>(record: &Record<B>, out: &mut impl Text) {
@@ -77,7 +76,7 @@ pub fn encode_head<B>(record: &Record<B>, out: &mut impl Text) {
     out.put(AFTER);
 }
 
-/// What stands between the values of `key`, `payload.before` and `payload.after`.
+/// The text between the values of `key`, `payload.before` and `payload.after`.
 const BEFORE: &[u8] = b",\"payload\":{\"before\":";
 const AFTER: &[u8] = b",\"after\":";
 
@@ -108,8 +107,8 @@ pub fn encode_tail(out: &mut impl Text) {
 pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut impl Text) {
     match data {
         Some(Data::Raw(bytes)) => encode_bytes(bytes, out),
-        // A newline in JSON text can only stand between tokens, where a space means the same. What is escaped can only
-        // stand within strings, where the escape is the same value.
+        // A newline in JSON text can only be between tokens, where a space means the same. What is escaped can only be
+        // within strings, where the escape is the same value.
         Some(Data::Structured(text)) => {
             let mut pieces = text.split(['\n', '\r']);
             put_escaped(pieces.next().unwrap_or_default().as_bytes(), out);
@@ -122,7 +121,7 @@ pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut impl Text) {
     }
 }
 
-/// Whether the text is a JSON object, as structured data must be: text that is not would break the line that it stands in.
+/// Whether the text is a JSON object, as structured data must be: other text would break the line that it is in.
 #[must_use]
 pub fn is_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
@@ -141,14 +140,14 @@ pub fn encode_base64(bytes: &[u8], out: &mut impl Text) {
     out.put_base64(bytes);
 }
 
-/// How many bytes [`encode_line`] appends.
+/// The number of bytes that [`encode_line`] appends.
 pub fn line_bytes(record: &Record<NoBody>) -> u64 {
     let mut count = Count(0);
     encode_line(record, &mut count);
     count.0
 }
 
-/// Appends UTF-8 of JSON, with escapes for what JSON leaves as it is and a terminal obeys.
+/// Appends UTF-8 of JSON, with escapes for characters that JSON allows and a terminal obeys.
 fn put_escaped(text: &[u8], out: &mut impl Text) {
     let (mut put, mut at) = (0, 0);
     while let Some(skipped) = text[at..].iter().position(|byte| begins_obeyed(*byte)) {
@@ -165,7 +164,7 @@ fn put_escaped(text: &[u8], out: &mut impl Text) {
     out.put(&text[put..]);
 }
 
-/// Whether a character that begins with this byte may be one that a terminal obeys: few texts hold any.
+/// Whether a character that begins with this byte may be one that a terminal obeys: few texts have any.
 fn begins_obeyed(byte: u8) -> bool {
     matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
 }

@@ -1,8 +1,8 @@
-//! S3's answer documents, read into entries.
+//! Owns the reading of S3's documents into entries. Leaves the walk over XML to `xml`, and retries to `retry`.
 //!
 //! Keys arrive percent-encoded (`encoding-type=url`), because XML cannot hold control characters; a space may be
-//! `+`. Versions and delete markers come back in one list: their order across the two kinds means nothing,
-//! since stores write them in different orders; within a kind it is the order of storage, newest first.
+//! `+`. Versions and delete markers come in one list: their order across the two kinds means nothing, since
+//! stores write them in different orders; within a kind it is the order of storage, newest first.
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 pub struct ObjectEntry {
     /// The key.
     pub key: String,
-    /// When the store says that it was modified; the epoch where the store does not say.
+    /// When the object was modified, by the store's clock; the epoch where the store does not send it.
     pub last_modified: Timestamp,
     /// The ETag without quotes.
     pub etag: String,
@@ -33,18 +33,18 @@ pub struct VersionEntry {
     pub object: ObjectEntry,
     /// The version; `null` where the store made none.
     pub version_id: String,
-    /// Whether it is what a plain GET finds.
+    /// Whether a plain GET finds it.
     pub is_latest: bool,
-    /// Whether it marks a delete.
+    /// Whether it is a delete marker.
     pub is_delete_marker: bool,
 }
 
 /// A multipart upload in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UploadEntry {
-    /// The key that it will have.
+    /// The key of the object to come.
     pub key: String,
-    /// Its name.
+    /// The upload's ID.
     pub upload_id: String,
     /// When it was started.
     pub initiated: Timestamp,
@@ -101,12 +101,12 @@ pub(super) struct Listed<T, N> {
     pub(super) odd_times: OddTimes,
 }
 
-/// Times that can't be read, and stand for the epoch.
+/// Times that can't be read, and count as the epoch.
 #[derive(Debug, Default)]
 pub(super) struct OddTimes {
-    /// That of the entry that is being read.
+    /// The text in the entry that is being read.
     pending: Option<String>,
-    /// How many there are.
+    /// Their number.
     pub(super) count: u64,
     /// The key and the text of the first.
     pub(super) first: Option<(String, String)>,
@@ -153,7 +153,7 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, Str
     })?;
     Ok(Listed {
         entries,
-        // A store that leaves the element out says it by the token.
+        // A store that omits the element reports it by the token.
         truncated: truncated.unwrap_or(next.is_some()),
         next,
         odd_times,
@@ -193,7 +193,7 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
     Ok(Listed { entries, truncated, next, odd_times })
 }
 
-/// Here a marker beside the last page is no contradiction: AWS names the last upload of every page.
+/// Here a marker on the last page is not a contradiction: AWS names the last upload of every page.
 pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Listed<UploadEntry, Marker>, Error> {
     const ROOT: &str = "ListMultipartUploadsResult";
     let encoded = Encoding::of(document, ROOT)?;
@@ -235,7 +235,7 @@ pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
     Ok(versioning)
 }
 
-/// How a marked listing ends.
+/// The end of a listing with markers.
 #[derive(Default)]
 struct End {
     truncated: Option<bool>,
@@ -277,7 +277,7 @@ fn read_object(
     Ok(())
 }
 
-/// Reads a boolean as [Go does](https://pkg.go.dev/strconv#ParseBool), in which many stores and clients are written.
+/// Reads a boolean as [Go does](https://pkg.go.dev/strconv#ParseBool), since many stores are written in it.
 fn read_bool(text: &str) -> Result<bool, Error> {
     match text.trim() {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -294,11 +294,7 @@ pub(super) fn bare_etag(text: &str) -> String {
 }
 
 fn expect_root(document: &[u8], root: &str) -> Result<(), Error> {
-    if xml::is_root(document, root) {
-        Ok(())
-    } else {
-        Err(Error::Shape("the document is not the one that was asked for"))
-    }
+    if xml::is_root(document, root) { Ok(()) } else { Err(Error::Shape("the document is not the requested one")) }
 }
 
 /// Whether keys are percent-encoded, as the document itself says.
@@ -306,10 +302,10 @@ fn expect_root(document: &[u8], root: &str) -> Result<(), Error> {
 struct Encoding(bool);
 
 impl Encoding {
-    /// The element may come after the first key, so it is searched for beforehand. A literal `<` cannot stand
-    /// in a key of XML, hence a plain search finds the element and nothing else.
+    /// The element may come after the first key, so it is searched for beforehand. A literal `<` cannot be
+    /// in a key of XML, so that a plain search finds the element and nothing else.
     ///
-    /// A document of another name, or none, is no empty page: what is not listed would be taken for gone.
+    /// Another document, or an empty one, is not an empty page: what is not listed would count as deleted.
     fn of(document: &[u8], root: &str) -> Result<Self, Error> {
         let text = std::str::from_utf8(document).map_err(|error| not_utf8(document, error))?;
         expect_root(document, root)?;
@@ -337,12 +333,12 @@ fn whole_characters(document: &[u8]) -> &[u8] {
     }
 }
 
-/// Names the key that makes a document no UTF-8, if it is one.
+/// Names the key that makes a document invalid UTF-8, if a key does.
 fn not_utf8(document: &[u8], error: Utf8Error) -> Error {
     const KEY: &[u8] = b"<Key>";
     let (before, after) = document.split_at(error.valid_up_to());
     let key = || {
-        // A document that breaks off within a character is only short.
+        // A document that breaks off within a character is only cut short.
         error.error_len()?;
         let start = before.windows(KEY.len()).rposition(|w| w == KEY)? + KEY.len();
         let end = before.len() + after.iter().position(|byte| *byte == b'<')?;
@@ -492,14 +488,14 @@ mod tests {
             b"<ListVersionsResult><Version><Key>k</Key><IsLatest>True</IsLatest></Version></ListVersionsResult>",
         );
         assert!(latest.expect("reads").entries[0].is_latest);
-        // Not to say whether there is more, beside a token, is to say it.
+        // Without the element, a token means that there is more.
         let token =
             list_objects_v2(b"<ListBucketResult><NextContinuationToken>t</NextContinuationToken></ListBucketResult>");
         assert!(token.expect("reads").truncated);
     }
 
     #[test]
-    fn times_that_cannot_be_read_are_the_epoch_and_told() {
+    fn times_that_cannot_be_read_are_the_epoch_and_counted() {
         let page = list_objects_v2(
             b"<ListBucketResult><Contents><LastModified>0001-01-01T00:00:00Z</LastModified><Key>a</Key></Contents>\
               <Contents><Key>b</Key><LastModified>2009-10-12T19:50:30+02:00</LastModified></Contents>\
@@ -523,7 +519,7 @@ mod tests {
         let plain = b"<ListBucketResult><Contents><Key>z\xffz</Key></Contents></ListBucketResult>";
         let error = list_objects_v2(plain).expect_err("no text");
         assert!(error.to_string().contains("`z\\xffz`"), "{error}");
-        // What is only cut short within a character names no key.
+        // A document that is only cut short within a character does not name a key.
         let short = &b"<ListBucketResult><Contents><Key>z\xc3"[..];
         for document in [short, b"<ListBucketResult><Name>\xff</Name></ListBucketResult>"] {
             let error = list_objects_v2(document).expect_err("no text");

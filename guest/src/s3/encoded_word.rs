@@ -1,7 +1,6 @@
-//! Encoded words of [RFC 2047](https://www.rfc-editor.org/rfc/rfc2047): `=?UTF-8?Q?caf=C3=A9?=`, as S3 sends metadata
-//! that is not ASCII.
-//!
-//! What is no encoded word, or is one of a character set other than UTF-8, ASCII and ISO 8859-1, stays as it is.
+//! Owns encoded words of [RFC 2047](https://www.rfc-editor.org/rfc/rfc2047): `=?UTF-8?Q?caf=C3=A9?=`, as S3 sends
+//! metadata that is not ASCII. Leaves other text, and words of character sets other than UTF-8, ASCII and ISO 8859-1, as it
+//! is.
 
 use std::borrow::Cow;
 
@@ -19,14 +18,14 @@ pub(super) fn decode(text: &str) -> Cow<'_, str> {
     while let Some(start) = rest.find("=?") {
         let (before, from) = rest.split_at(start);
         let Some((word, after)) = Word::read(from) else {
-            // No word begins here: the characters stand for themselves.
+            // No word begins here: the characters are literal.
             run.end(&mut decoded);
             decoded.push_str(before);
             decoded.push_str("=?");
             rest = &from[2..];
             continue;
         };
-        // Blanks between two words are none (section 6.2): they only keep lines short.
+        // Blanks between two words are dropped (section 6.2): they only keep lines short.
         if run.is_empty() || !before.trim().is_empty() {
             run.end(&mut decoded);
             decoded.push_str(before);

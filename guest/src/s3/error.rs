@@ -1,4 +1,4 @@
-//! What can go wrong with a request to S3, whether to ask again, and what to tell a user.
+//! Owns what can go wrong with a request to S3, whether to retry, and the message for a user. Leaves the retries to `retry`.
 //!
 //! Codes are [S3's](https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
 
@@ -26,13 +26,13 @@ pub enum Error {
         code: String,
         /// S3's message.
         message: String,
-        /// Names the request to the store's support.
+        /// The request ID to quote to the store's support.
         request_id: String,
         /// The bucket's region, where the store named it.
         region: Option<String>,
-        /// Where the store says that the bucket is: a host, or an address.
+        /// The host or address at which the store says the bucket is.
         elsewhere: Option<String>,
-        /// When to ask again, where the store said so.
+        /// When to retry, where the store said so.
         retry_after: Option<Duration>,
     },
     /// There was no answer, or only part of one.
@@ -51,7 +51,7 @@ pub enum Error {
         /// What is wrong with it.
         error: xml::Error,
     },
-    /// Patience ended.
+    /// Retries are exhausted.
     #[error("{error}; attempts=`{attempts}`")]
     Exhausted {
         /// Attempts made.
@@ -63,20 +63,20 @@ pub enum Error {
     },
 }
 
-/// Whether to ask again.
+/// Whether to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Asking again changes nothing.
+    /// A retry changes nothing.
     No,
-    /// After a pause of our own choice.
+    /// After a pause of the client's choice.
     Backoff,
-    /// After the store's.
+    /// After the pause that the store asked for.
     After(Duration),
 }
 
-/// Codes that come with a status that says "don't", and yet pass.
+/// Codes whose status would forbid a retry, although they are transient.
 const TRANSIENT: [&str; 11] = [
-    // The bytes were damaged on their way.
+    // The bytes were damaged in transit.
     "BadDigest",
     "RequestTimeout",
     "RequestTimeTooSkewed",
@@ -95,7 +95,7 @@ const CREDENTIALS: [&str; 7] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "InvalidToken",
-    // MinIO's word for it.
+    // MinIO's name for it.
     "InvalidTokenId",
     "ExpiredToken",
     "TokenRefreshRequired",
@@ -111,7 +111,7 @@ impl Error {
         Self::Malformed { operation, error }
     }
 
-    /// Reads an answer that is no success.
+    /// Reads an answer that is not a success.
     pub(super) fn of_response<B>(operation: &'static str, response: &Response<B>, body: &[u8]) -> Self {
         let header = |name| response.header(name).map(str::to_owned);
         let document = ErrorDocument::read(body).unwrap_or_default();
@@ -192,7 +192,7 @@ impl Error {
         }
     }
 
-    /// Whether it is the credentials that the store refused, whatever they would permit.
+    /// Whether the store refused the credentials themselves.
     pub fn refuses_credentials(&self) -> bool {
         CREDENTIALS.contains(&self.code())
     }
@@ -215,8 +215,8 @@ impl Error {
         }
     }
 
-    /// Whether an answer to a GET speaks of the object: it may not be read, or not without keys that we lack. Not what
-    /// is said of the request, the credentials or the bucket's place, nor what passes.
+    /// Whether an answer to a GET is about the object: it may not be read, or not without keys that the connector lacks. Not
+    /// where it is about the request, the credentials or the bucket's place, nor where it is transient.
     pub fn refuses_object(&self) -> bool {
         let Self::Service { status, .. } = self else {
             return false;
@@ -227,7 +227,7 @@ impl Error {
             && self.retry() == Retry::No
     }
 
-    /// Whether somebody in between answered in the store's place: a refusal without S3's document.
+    /// Whether something between connector and store answered, such as a proxy: a refusal without S3's document.
     pub fn is_anonymous(&self) -> bool {
         matches!(self, Self::Service { code, .. } if code.is_empty())
     }
@@ -237,26 +237,26 @@ impl Error {
         self.code() == "InvalidObjectState"
     }
 
-    /// Whether to ask again.
+    /// Whether to retry.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Service { retry_after: Some(pause), status: 429 | 503, .. } => Retry::After(*pause),
             Self::Service { status, code, .. } => {
-                // 421 and 499 are proxies' words for a connection that went wrong, 520 to 530 those of Cloudflare for
-                // a store behind it. What the store does not know (501), it will not learn.
+                // Proxies send 421 and 499 for a connection that went wrong, and Cloudflare 520 to 530 for a store that it
+                // can't reach. What the store does not know (501), it will not learn.
                 let passing = matches!(status, 408 | 421 | 429 | 499 | 500 | 502..=599);
                 if passing || TRANSIENT.contains(&code.as_str()) { Retry::Backoff } else { Retry::No }
             }
             Self::Transport { error: TransportError::Broken(_), .. } => Retry::Backoff,
-            // No document that is cut short names a key or a page that it has not: another one will say the same.
+            // No document that is cut short names a key or a page that it does not have: another one would say the same.
             Self::Malformed { error: xml::Error::Key(_) | xml::Error::Contradiction(_), .. } => Retry::No,
-            // A document that was cut short parses no better than one that is wrong: ask again.
+            // A document that was cut short can't be distinguished from one that is wrong: retry.
             Self::Malformed { .. } => Retry::Backoff,
             Self::Transport { error: TransportError::Refused(_), .. } | Self::Exhausted { .. } => Retry::No,
         }
     }
 
-    /// What to tell a user, knowing the bucket.
+    /// The error for a user, with the bucket's settings.
     pub fn explain(&self, config: &BucketConfig) -> ConnectorError {
         let (bucket, region, endpoint) = (&config.bucket, &config.region, &config.endpoint.display);
         let place = format!("region `{region}`, endpoint {endpoint}");
@@ -298,15 +298,15 @@ impl Error {
     }
 }
 
-/// A refusal of S3's, to be told to a user.
+/// A refusal of S3, to be reported to a user.
 struct Refusal<'a> {
     operation: &'a str,
     status: u16,
     code: &'a str,
-    /// What S3 said of it.
+    /// S3's code, message and request ID.
     detail: String,
     bucket: &'a str,
-    /// Where the bucket was looked for.
+    /// The region and endpoint that were asked.
     place: String,
 }
 
@@ -325,20 +325,20 @@ impl Refusal<'_> {
                 "bucket \"{bucket}\" is in region `{found}`: set `aws.region` to it ({place})"
             )));
         }
-        // For good, or for now: a bucket that is new, or a portal that wants a sign-in.
+        // Permanent, or transient: a bucket that is new, or a portal that wants a sign-in.
         let kind = match status {
             302 | 303 | 307 => ErrorKind::Unavailable,
             _ => ErrorKind::Invalid,
         };
         let message = format!(
-            "{operation} was sent on to `{}`, which is not followed: set `aws.endpoint` or `aws.region` so that \
+            "{operation} was redirected to `{}`, which is not followed: set `aws.endpoint` or `aws.region` so that \
              they lead to bucket \"{bucket}\" ({place}): {detail}",
             without_path(elsewhere?)
         );
         Some(ConnectorError::new(kind, message))
     }
 
-    /// The keys are none, or may not do this.
+    /// The credentials are invalid, or may not do this.
     fn of_permissions(&self, endpoint: &str) -> Option<ConnectorError> {
         let Self { operation, detail, bucket, place, .. } = self;
         if CREDENTIALS.contains(&self.code) {
@@ -348,7 +348,7 @@ impl Refusal<'_> {
         if self.status != 403 && self.code != "AccessDenied" {
             return None;
         }
-        // The one permission that nobody has thought of who could list objects.
+        // Permission to list objects does not include it, which is easily overlooked.
         let advice = match *operation {
             "ListObjectVersions" => "; allow s3:ListBucketVersions",
             _ => "",
@@ -364,15 +364,15 @@ impl Refusal<'_> {
             Retry::Backoff | Retry::After(_) => ErrorKind::Unavailable,
         };
         let mut message = format!("{operation} failed on bucket \"{bucket}\" ({place}): {detail}");
-        // What servers answer to plain HTTP on a port of TLS; S3 itself gives a code.
+        // Servers answer so to plain HTTP on a port of TLS; S3 itself sends a code.
         if self.status == 400 && self.code.is_empty() && !tls {
-            message.push_str("; if the store speaks TLS there, begin `aws.endpoint` with https://");
+            message.push_str("; if the store uses TLS there, begin `aws.endpoint` with https://");
         }
         ConnectorError::new(kind, message)
     }
 }
 
-/// Scheme and host of an address, or the host that it is.
+/// Scheme and host of an address, or the host alone.
 fn without_path(place: &str) -> &str {
     let host_at = place.find("://").map_or(0, |at| at + 3);
     let end = place[host_at..].find(['/', '?', '#']);
@@ -390,7 +390,7 @@ fn detail(status: &u16, code: &str, message: &str, request_id: &str) -> String {
     detail
 }
 
-/// A `Retry-After`: seconds, or a time, which counts from the answer's own
+/// A `Retry-After`: seconds, or a time, relative to the answer's own
 /// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
 fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
     let text = text.trim();

@@ -1,6 +1,5 @@
-//! GetObject: what is asked of an object, and everything that the answer says of it.
-//!
-//! Whether the answer is the object that was wanted is for whoever wanted it to judge: here it is only read.
+//! Owns GetObject: the request, and everything in its answer. Leaves to the caller whether the answer is the object that
+//! was wanted.
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,8 +10,8 @@ use crate::time::Timestamp;
 /// Which content of an object a GET asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pin {
-    /// The version; none for what is current. A version is never asked for with a condition as well: it has one
-    /// content, and where a listing tells another ETag than the object has, the condition would never hold.
+    /// The version; `None` for the current one. A version is never requested with a condition as well: it has one content,
+    /// and where a listing has another ETag than the object, the condition would never hold.
     pub version_id: Option<String>,
     /// The ETag that it must have, without quotes.
     pub etag: Option<String>,
@@ -23,17 +22,17 @@ pub struct Pin {
 pub struct Object<B> {
     /// The status: 200 for a whole object.
     pub status: u16,
-    /// The bytes, or the way to them.
+    /// The bytes, or a handle of them.
     pub content: Content<B>,
     /// Bytes in the body, where the store says so.
     pub length: Option<u64>,
     /// The ETag without quotes, where the store has one.
     pub etag: Option<String>,
-    /// Whether the ETag is a weak one, as proxies make them: the bytes may be other ones of the same meaning.
+    /// Whether the ETag is a weak one, as proxies make them: the bytes may be others with the same meaning.
     pub has_weak_etag: bool,
     /// When it was modified, where the store says so.
     pub last_modified: Option<Timestamp>,
-    /// The version that was answered with; none or `null` where there are no versions.
+    /// The version in the answer; `None` or `null` where there are no versions.
     pub version_id: Option<String>,
     /// Headers of the object, by the name that they have in the metadata of a record.
     pub headers: Vec<(&'static str, String)>,
@@ -46,11 +45,11 @@ pub struct Object<B> {
 pub enum Content<B> {
     /// All of them.
     Whole(Bytes),
-    /// By handle: they stay with the host until somebody reads them.
+    /// By handle: they stay with the host until they are read.
     Stream(B),
 }
 
-/// Headers of an object that say something of it, and the names under which they are known.
+/// Headers that describe an object, and their names in records.
 pub const HEADERS: [(&str, &str); 8] = [
     ("content-type", "contentType"),
     ("content-encoding", "contentEncoding"),
@@ -64,8 +63,8 @@ pub const HEADERS: [(&str, &str); 8] = [
 
 impl<P: Ports> Client<P> {
     /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object. A body of at most
-    /// `whole_bytes_max`, or one of a length that the store does not tell, is read; a longer one stays with the host
-    /// until somebody reads it. Nothing is read where that is 0.
+    /// `whole_bytes_max`, or of unknown length, is read; a longer one stays with the host until it is read. Nothing is read
+    /// where `whole_bytes_max` is 0.
     pub async fn get_object(&self, key: &str, pin: &Pin, whole_bytes_max: u64) -> Result<Object<P::Body>> {
         let mut builder = self.request(Method::Get, Some(key));
         if let Some(version_id) = &pin.version_id {
@@ -105,7 +104,7 @@ async fn read<B: Body>(operation: &'static str, response: Response<B>, whole_byt
     Ok(object)
 }
 
-/// All bytes of a body that should be small; of one that turns out not to be, a few more than it should have.
+/// All bytes of a body that should be small; of a larger one, a few more than it should have.
 async fn whole<B: Body>(operation: &'static str, mut body: B, bytes_max: u64) -> Result<Bytes> {
     let mut next = async || {
         let read = body.read().await;

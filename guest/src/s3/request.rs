@@ -1,6 +1,5 @@
-//! Plain S3 requests: the bucket's place, and keys and values in the percent-encoding that signatures need.
-//!
-//! Signing is the host's business, and so is the `host` header.
+//! Owns plain S3 requests: the bucket's place, and keys and values in the percent-encoding that signatures need. Leaves
+//! signing and the `host` header to the host.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -12,10 +11,10 @@ use crate::ports::{Method, Request};
 /// [SigV4](https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html) wants it.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The same for a key, whose slashes stay.
+/// The same for a key, in which slashes stay.
 const KEY: &AsciiSet = &VALUE.remove(b'/');
 
-/// A request in the making.
+/// A request under construction.
 pub(super) struct Builder {
     request: Request,
     queried: bool,
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bucket_stands_in_the_path_or_in_the_host() {
+    fn the_bucket_is_in_the_path_or_in_the_host() {
         assert_eq!(path(Some("http://h:1"), None), "/logs");
         assert_eq!(path(Some("http://h:1"), Some("a/b")), "/logs/a/b");
         assert_eq!(path(None, None), "/");

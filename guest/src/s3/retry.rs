@@ -1,6 +1,5 @@
-//! When to ask S3 again: full-jitter backoff until patience ends, at a pace that all requests of an instance share.
-//!
-//! What may be asked again is `error`'s knowledge. Every attempt is signed anew by the host.
+//! Owns retries: full-jitter backoff until patience ends, at a pace that all requests of an instance share. Leaves to
+//! `error` what may be retried. The host signs every attempt again.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -13,12 +12,12 @@ use super::{Client, Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports, TransportError};
 
-/// How long a client goes on asking.
+/// How long a client retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// From the first failure of an operation to its last attempt.
     pub retries: Duration,
-    /// For an operation as a whole, answers included; none where what the host allows each of them is enough.
+    /// The time for an operation as a whole, answers included; `None` where the host's limit per answer is enough.
     pub whole: Option<Duration>,
 }
 
@@ -30,17 +29,17 @@ impl Patience {
     pub const OPENING: Self = Self { retries: limits::RETRIES_TO_OPEN_MAX, whole: Some(limits::OPEN_STEP_MAX) };
 }
 
-/// The pace of retries. Each costs tokens of a common stock, so that a store that is down is not stormed: once they
-/// are spent, one request a second finds out whether it is back, and the others wait for that.
+/// The pace of retries. Each costs tokens of a common stock, so that a store that is down is not flooded: once they are
+/// spent, one request per second probes whether it is back, and the others wait for that.
 #[derive(Debug)]
 pub(super) struct Pace {
     tokens: Cell<u32>,
-    /// When the next request may find out.
+    /// When the next request may probe.
     probe_at: Cell<Duration>,
-    /// When requests began to fail, none of which has been answered since.
+    /// When requests began to fail, if none has been answered since.
     failing_since: Cell<Option<Duration>>,
-    /// Whether that was said.
-    is_said: Cell<bool>,
+    /// Whether the outage was logged.
+    is_logged: Cell<bool>,
 }
 
 impl Pace {
@@ -49,22 +48,22 @@ impl Pace {
             tokens: Cell::new(limits::RETRY_TOKENS),
             probe_at: Cell::default(),
             failing_since: Cell::default(),
-            is_said: Cell::default(),
+            is_logged: Cell::default(),
         }
     }
 
-    /// Takes what a retry costs; false where there is not enough.
+    /// Takes the cost of a retry; false where the stock is too low.
     fn spend(&self) -> bool {
         let left = self.tokens.get().checked_sub(limits::RETRY_COST);
         self.tokens.set(left.unwrap_or(self.tokens.get()));
         left.is_some()
     }
 
-    /// Takes note that the store has answered, after so many attempts.
+    /// Takes note that the store has answered after `attempts`.
     fn answered(&self, attempts: u32) {
         let tokens = self.tokens.get();
         let back = match attempts {
-            // It was down and is back: whoever waits for it may go on.
+            // It was down and is back: requests that wait may go on.
             _ if tokens < limits::RETRY_COST => limits::RETRY_TOKENS,
             1 => 1,
             _ => limits::RETRY_COST,
@@ -72,7 +71,7 @@ impl Pace {
         self.tokens.set((tokens + back).min(limits::RETRY_TOKENS));
     }
 
-    /// Whether this request is the one that finds out whether the store is back.
+    /// Whether this request is the one that probes whether the store is back.
     fn may_probe(&self, now: Duration) -> bool {
         let may = now >= self.probe_at.get();
         if may {
@@ -83,7 +82,7 @@ impl Pace {
 }
 
 impl<P: Ports> Client<P> {
-    /// Runs `attempt` until it succeeds, fails for good, or patience ends.
+    /// Runs `attempt` until it succeeds, fails permanently, or patience ends.
     pub(super) async fn retrying<T>(
         &self,
         operation: &'static str,
@@ -115,7 +114,7 @@ impl<P: Ports> Client<P> {
             };
             let least = match error.retry() {
                 Retry::No => {
-                    // What the store refuses for good is an answer too.
+                    // A permanent refusal is an answer too.
                     if error.status().is_some() {
                         self.answered(attempts);
                     }
@@ -132,14 +131,14 @@ impl<P: Ports> Client<P> {
                 return Err(error.after_attempts(attempts, took));
             }
             self.retries.set(self.retries.get() + 1);
-            let line = format!("asking again; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`");
+            let line = format!("retrying; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`");
             self.ports.log(Level::Debug, &line);
             attempts += 1;
         }
     }
 
-    /// Waits until a request that has failed may be sent again; false where patience ends first. `least` is what the
-    /// store has asked for. It is a lower bound: requests that were told the same must not come back together.
+    /// Waits until a failed request may be sent again; false where patience ends first. `least` is the pause that the store
+    /// has asked for. It is a lower bound: requests with the same one must not come back together.
     async fn turn(&self, attempts: u32, least: Duration, until: Duration) -> bool {
         let pause = |pause: Duration| {
             let left = until.saturating_sub(self.ports.elapsed());
@@ -155,7 +154,7 @@ impl<P: Ports> Client<P> {
         }
         let mut least = least;
         loop {
-            // Half a second to one and a half: whoever waits comes back at another moment than the others.
+            // Half a second to one and a half: requests that wait come back at different moments.
             let spread = spread(limits::PROBE_EVERY, self.ports.random());
             let Some(paused) = pause(least + limits::PROBE_EVERY / 2 + spread) else {
                 return false;
@@ -168,33 +167,33 @@ impl<P: Ports> Client<P> {
         }
     }
 
-    /// Takes note of an answer, and says that the store is back where it was said to be away.
+    /// Takes note of an answer, and logs that the store is back where an outage was logged.
     fn answered(&self, attempts: u32) {
         self.pace.answered(attempts);
         let since = self.pace.failing_since.take();
-        if self.pace.is_said.take() {
+        if self.pace.is_logged.take() {
             let seconds = self.ports.elapsed().saturating_sub(since.unwrap_or_default());
             let line = format!("the store answers again; away_s=`{}`", seconds.as_secs());
             self.ports.log(Level::Info, &line);
         }
     }
 
-    /// Takes note of a failure, and says so where nothing else has come for a while.
+    /// Takes note of a failure, and logs an outage where nothing else has come for a while.
     fn failed(&self, operation: &str, error: &Error, now: Duration) {
         let since = self.pace.failing_since.get().unwrap_or(now);
         self.pace.failing_since.set(Some(since));
-        if now.saturating_sub(since) >= limits::OUTAGE_SAID_AFTER && !self.pace.is_said.replace(true) {
+        if now.saturating_sub(since) >= limits::OUTAGE_SAID_AFTER && !self.pace.is_logged.replace(true) {
             let what = match error.status() {
-                Some(_) => "the store refuses for now",
-                None => "the store does not answer",
+                Some(_) => "the store is refusing requests",
+                None => "the store is not answering",
             };
-            let line = format!("{what}, and is asked again; operation=`{operation}`, why=`{error}`");
+            let line = format!("{what}; retrying; operation=`{operation}`, why=`{error}`");
             self.ports.log(Level::Warn, &line);
         }
     }
 }
 
-/// A pause between nothing and twice the previous bound, evenly spread, so that clients don't come in step:
+/// A pause between 0 and twice the previous bound, evenly spread, so that clients don't retry in step:
 /// [full jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). On top of a pause that the
 /// store has asked for it is spread over a second at least.
 fn backoff(attempts: u32, least: Duration, random: u64) -> Duration {
@@ -203,7 +202,7 @@ fn backoff(attempts: u32, least: Duration, random: u64) -> Duration {
     spread(bound, random)
 }
 
-/// Evenly between nothing and `bound`.
+/// Evenly between 0 and `bound`.
 fn spread(bound: Duration, random: u64) -> Duration {
     bound.mul_f64(random as f64 / u64::MAX as f64)
 }

@@ -1,7 +1,8 @@
-//! The trail of a listing: notices when its pages go in a circle, which would otherwise be followed for ever.
+//! Owns the trail of a listing: notices pages that go in a circle, which would otherwise be followed forever. Leaves the
+//! contradictions within a page to `s3`.
 //!
-//! Markers may be opaque and tokens may differ each time, so both are looked at: where a listing goes on, and whether
-//! it comes to keys beyond those that it had.
+//! Markers may be opaque and tokens may differ each time, so both are compared: where a listing goes on, and whether it gets
+//! to greater keys.
 
 use super::{Error, Page, Result, xml};
 use crate::limits;
@@ -13,8 +14,8 @@ pub struct Trail<M> {
     greatest: Option<String>,
     /// Pages since one that brought a greater key.
     idle: u64,
-    /// Where the listing went on after one of those pages. With each page of a power of two it is remembered anew, so
-    /// that a circle of any length meets it ([Brent's algorithm](https://en.wikipedia.org/wiki/Cycle_detection)).
+    /// Where the listing went on after one of those pages. It is replaced at each page that is a power of two,
+    /// so that a circle of any length meets it ([Brent's algorithm](https://en.wikipedia.org/wiki/Cycle_detection)).
     remembered: Option<M>,
 }
 
@@ -25,7 +26,7 @@ impl<M> Default for Trail<M> {
 }
 
 impl<M: PartialEq + Clone> Trail<M> {
-    /// Takes note of a page of an operation, whose entries have keys of their own or may share one.
+    /// Takes note of a page of an operation. `keys_repeat` is whether its entries may share a key.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ impl<M: PartialEq + Clone> Trail<M> {
             return circle("the pages go in a circle: one leads to where another led");
         }
         if greatest.is_none() && self.idle > limits::EMPTY_PAGES_MAX {
-            return circle("page after page is empty, and yet there is said to be more");
+            return circle("too many empty pages in a row claim that there is more");
         }
         if self.idle.is_power_of_two() {
             self.remembered = page.next.clone();

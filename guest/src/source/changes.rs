@@ -1,9 +1,9 @@
-//! Change detection: which versions in a listing are due, as what, and in which order.
+//! Owns change detection: which versions in a listing are due, as which operations, and in which order. Leaves listing to
+//! `poll` and saving to `checkpoint`.
 //!
-//! Pure: entries go in as they are listed, what is due comes out. Stamps are not commit order
-//! ([a multipart upload carries the time it was started][1], stamps are whole seconds), so everything in the
-//! window is due that was not seen before. Within a key the order of storage holds, across keys the order of
-//! time. Leaves listing to `poll` and saving to `checkpoint`.
+//! Pure: entries go in as they are listed, due changes come out. Stamps are not commit order
+//! ([a multipart upload carries the time it was started][1], stamps are whole seconds), so everything in the window is due
+//! that was not seen before. Within a key the order of storage holds, across keys the order of time.
 //!
 //! [1]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 
@@ -67,11 +67,11 @@ pub(super) struct Due {
     pub(super) key: String,
     /// Its place among the changes of its key: older ones first.
     age: u32,
-    /// When the store says that it was made.
+    /// When it was made, by the store's clock.
     pub(super) last_modified: Timestamp,
     /// The version.
     pub(super) version_id: String,
-    /// Whether it was what a plain GET finds.
+    /// Whether a plain GET found it.
     pub(super) is_latest: bool,
     /// The ETag without quotes; empty for a delete.
     pub(super) etag: String,
@@ -112,13 +112,13 @@ impl Ord for Due {
     }
 }
 
-/// What a poll looks for.
+/// The rules of a poll.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     /// Entries older than this were dealt with, unless they are uploads that completed late.
     pub(super) low_watermark: Timestamp,
     /// In the first poll after a snapshot, the snapshot's cut: of what is older, only the state at the cut
-    /// counts, and that was the snapshot's to deliver.
+    /// counts, which the snapshot delivered.
     pub(super) history: Option<Timestamp>,
     /// Uploads that were in progress at this or the previous cut.
     pub(super) uploads: &'a Uploads,
@@ -126,12 +126,12 @@ pub(super) struct Rules<'a> {
     pub(super) bytes_max: usize,
 }
 
-/// What a poll found.
+/// The result of a poll's detection.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What is due, in the order of delivery, with where it is remembered.
+    /// Due changes, in the order of delivery.
     pub(super) due: Vec<Due>,
-    /// What to remember: everything in the window but what was left for the next poll.
+    /// What to remember: everything in the window except what was left for the next poll.
     pub(super) marks: Vec<(Slot, Mark)>,
     /// Where uploads that completed late are remembered: their stamps may lie before every window.
     pub(super) completed: BTreeSet<Slot>,
@@ -141,7 +141,7 @@ pub(super) struct Found {
     pub(super) superseded: u64,
 }
 
-/// Takes a listing of versions, in the order of keys, and finds what is due.
+/// Takes a listing of versions, in the order of keys, and finds the due changes.
 #[derive(Debug)]
 pub(super) struct Detector<'a> {
     rules: Rules<'a>,
@@ -225,7 +225,7 @@ impl<'a> Detector<'a> {
         }
     }
 
-    /// What becomes of each entry of a key, newest first.
+    /// The verdict on each entry of a key, newest first.
     fn judge(&mut self, entries: &[VersionEntry]) -> Vec<Verdict> {
         let in_window = |entry: &VersionEntry| {
             entry.object.last_modified >= self.rules.low_watermark || self.rules.uploads.has_completed(entry)
@@ -267,15 +267,15 @@ impl<'a> Detector<'a> {
         verdicts
     }
 
-    /// A `null` marker takes the place of the `null` version that it deletes, so that no listing tells what was
-    /// there. It was nothing only where a marker was seen in that place: rather a delete of nothing than none.
+    /// A `null` marker replaces the `null` version that it deletes, so that no listing shows what was there. It was nothing
+    /// only where a marker was seen in that place: rather a delete of nothing than a missed one.
     fn hidden_delete(&self, entry: &VersionEntry) -> Option<Operation> {
         let is_hiding =
             entry.is_delete_marker && entry.version_id == NULL_VERSION && !self.seen.has_marker(&entry.object.key);
         is_hiding.then_some(Operation::Delete)
     }
 
-    /// Whether the snapshot should have had the entry. In the second of the cut nobody knows.
+    /// Whether the snapshot should have had the entry. Within the second of the cut this can't be known.
     fn is_history(&self, entry: &VersionEntry) -> bool {
         let before = |cut: Timestamp| entry.object.last_modified < cut.floor_seconds();
         self.rules.history.is_some_and(before) && !self.rules.uploads.has_completed(entry)
@@ -353,7 +353,7 @@ impl Newer {
     }
 
     /// Whether the entry was certainly stored before one of these. Within a kind the order is that of storage;
-    /// across the kinds only time tells, and within a second nothing does.
+    /// across the kinds only time decides, and within a second nothing does.
     fn supersedes(&self, entry: &VersionEntry) -> bool {
         let (same, other) = match entry.is_delete_marker {
             true => (self.marker, self.version),
@@ -363,7 +363,7 @@ impl Newer {
     }
 }
 
-/// What an entry did, seen the entry that it was stored on top of; none where it changed nothing.
+/// The operation of an entry, given the one that it was stored on top of; `None` where it changed nothing.
 fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Operation> {
     let over_live = older.is_some_and(|older| !older.is_delete_marker);
     match (entry.is_delete_marker, over_live) {
@@ -377,8 +377,8 @@ fn operation_of(entry: &VersionEntry, older: Option<&VersionEntry>) -> Option<Op
 /// Brings versions and delete markers, each newest first, into one order of storage.
 ///
 /// A page lists the kinds apart on some stores, so only the order within a kind is known. The latest entry leads;
-/// then time decides; within the same second what was not seen before is newer than what was, and else deletes and
-/// versions took turns.
+/// then time decides; within the same second what was not seen before is newer than what was, and otherwise deletes
+/// and versions took turns.
 fn in_order(versions: Vec<VersionEntry>, markers: Vec<VersionEntry>, seen: &Seen) -> Vec<VersionEntry> {
     let mut merged: Vec<VersionEntry> = Vec::with_capacity(versions.len() + markers.len());
     let (mut versions, mut markers) = (versions.into_iter().peekable(), markers.into_iter().peekable());

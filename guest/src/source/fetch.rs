@@ -68,7 +68,7 @@ pub(super) struct Fetched<B> {
     pub(super) key: String,
     /// The place in its plan; 0 in a snapshot.
     pub(super) index: u64,
-    /// When the store says that it was modified.
+    /// When it was modified, by the store's clock.
     pub(super) last_modified: Timestamp,
     /// The object as it was delivered.
     pub(super) object: ObjectEntry,
@@ -78,7 +78,7 @@ pub(super) struct Fetched<B> {
     pub(super) size: u64,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Debug)]
 pub(super) enum Outcome<B> {
     /// It is a record.
@@ -115,7 +115,7 @@ impl<P: Ports> Fetcher<P> {
     ///
     /// # Errors
     ///
-    /// What concerns more than this object, or what makes it unreadable where that must stop the source.
+    /// Errors about more than this object, and what makes it unreadable where that must stop the source.
     pub(super) async fn fetch(self, item: Item) -> Result<Outcome<P::Body>> {
         let Task { index, operation, wanted } = item.into_task();
         if operation == Operation::Delete {
@@ -193,7 +193,7 @@ impl<P: Ports> Fetcher<P> {
 /// Adds the object's bytes and the metadata that the answer has.
 fn add_object<B>(mut fetched: Fetched<B>, object: Object<B>) -> Fetched<B> {
     let metadata = &mut fetched.record.metadata;
-    // Headers have whole seconds, so that a listing's time within the same one is the finer.
+    // Headers have whole seconds, so that a listing's time within the same second is more precise.
     if let Some(time) = object.last_modified
         && time.seconds().abs_diff(fetched.last_modified.seconds()) > 1
     {

@@ -1,6 +1,5 @@
-//! A poll: lists the prefix once, plans what is due, saves the plan, delivers it, and waits for its period.
-//!
-//! Leaves what is due to `changes`; here are the listing, the cut, and the next poll's checkpoint.
+//! Owns a poll: lists the prefix once, saves what is due as a plan, delivers it, and waits for the next period. Leaves to
+//! `changes` what is due.
 
 use std::time::Duration;
 
@@ -133,9 +132,9 @@ impl<P: Ports> Worker<P> {
         let is_new = self.early.low_watermark.is_some() && counted.count_before > known;
         if is_new && !self.early.is_logged {
             let line = format!(
-                "objects appear with times that lie further in the past than `lookback` reaches, and are not delivered: \
-                 the store's clock is ahead of the times that it gives to objects, or a mirror or gateway keeps old \
-                 times; make `lookback` longer than the difference; count=`{}`, store_time=`{}`, lookback=`{:?}`",
+                "objects appear with times further in the past than `lookback` reaches, and are not delivered: the \
+                 store's clock is ahead of the times of its objects, or a mirror or gateway keeps old times; make \
+                 `lookback` longer than the difference; count=`{}`, store_time=`{}`, lookback=`{:?}`",
                 counted.count_before - known,
                 cut.to_rfc3339(),
                 self.config.lookback
@@ -169,8 +168,8 @@ impl<P: Ports> Worker<P> {
                 Err(error) if error.is_not_implemented() && marker.is_none() => {
                     self.has_versions = false;
                     let line = format!(
-                        "the store cannot list versions: deletes are not seen, and of several changes between two \
-                         polls only the last; why=`{error}`"
+                        "the store cannot list versions: deletes are missed, and of several changes between two polls \
+                         all but the last; why=`{error}`"
                     );
                     self.ports.log(Level::Warn, &line);
                 }

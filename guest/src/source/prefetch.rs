@@ -1,7 +1,5 @@
-//! Fetches ahead of the reader: many at once, handed out in the order in which they were asked for, bounded by
-//! count and by bytes.
-//!
-//! What is fetched, and what becomes of it, is the caller's.
+//! Owns fetching ahead of the reader: many at once, handed out in the order of their start, bounded by count and by bytes.
+//! Leaves what is fetched to the caller.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -13,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use crate::limits;
 
-/// Fetches in flight, and those that are done and wait for an earlier one.
+/// Fetches in flight, and done ones that wait for an earlier one.
 pub(super) struct Prefetch<T> {
     in_flight: FuturesUnordered<LocalBoxFuture<'static, (u64, T)>>,
     done: BTreeMap<u64, T>,
@@ -52,7 +50,7 @@ impl<T: 'static> Prefetch<T> {
         self.in_flight.push(Box::pin(async move { (number, fetch.await) }));
     }
 
-    /// Whether nothing is in flight or waits.
+    /// Whether nothing is in flight or waiting.
     pub(super) fn is_empty(&self) -> bool {
         self.sizes.is_empty()
     }
@@ -95,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn results_come_in_the_order_of_asking() {
+    fn results_come_in_the_order_of_requests() {
         let mut prefetch = Prefetch::new(4);
         let gate = Rc::new(Cell::new(false));
         prefetch.push(1, gated(&gate).map(|()| 'a'));

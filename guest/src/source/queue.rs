@@ -31,7 +31,7 @@ impl<B> Ready<B> {
     }
 }
 
-/// What a reader takes at most.
+/// The most that a reader takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadLimits {
     /// Records.
@@ -51,11 +51,11 @@ pub struct Counts {
     pub read: u64,
     /// Bytes of objects handed out.
     pub bytes: u64,
-    /// Objects that could not be delivered any more, each of which was logged.
+    /// Skipped objects, each of which was logged.
     pub skipped: u64,
-    /// Passes that were completed.
+    /// Completed polls.
     pub polls: u64,
-    /// Changes that the current poll has still to fetch.
+    /// Changes that the current poll has yet to fetch.
     pub due: u64,
     /// The server's time at the start of the latest poll that found everything delivered; 0 before.
     pub caught_up_ms: u64,
@@ -133,12 +133,12 @@ impl<B> ReadyQueue<B> {
         inner.ready.push_back((ready.record.inline_bytes(), ready));
     }
 
-    /// Forgets everything.
+    /// Empties it.
     pub(super) fn clear(&self) {
         self.take(ReadLimits { records_max: usize::MAX, bytes_max: u64::MAX, streams_max: usize::MAX });
     }
 
-    /// How many records are ready and wanted.
+    /// The number of records that are ready and within the limits.
     pub(super) fn count_ready(&self, limits: ReadLimits) -> usize {
         let inner = self.0.borrow();
         let (mut streams, mut bytes) = (0, 0_u64);
@@ -150,7 +150,7 @@ impl<B> ReadyQueue<B> {
         inner.ready.iter().take(limits.records_max).enumerate().take_while(fits).count()
     }
 
-    /// Takes what is ready and wanted.
+    /// Takes the records that are ready and within the limits.
     pub(super) fn take(&self, limits: ReadLimits) -> Vec<Ready<B>> {
         let count = self.count_ready(limits);
         let mut inner = self.0.borrow_mut();
@@ -172,7 +172,7 @@ impl<B> ReadyQueue<B> {
         self.0.borrow().ready.is_empty()
     }
 
-    /// Notes that a poll found everything delivered, or did not.
+    /// Notes whether a poll found everything delivered.
     pub(super) fn set_caught_up(&self, caught_up: bool) {
         self.0.borrow_mut().caught_up = caught_up;
     }

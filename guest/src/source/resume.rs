@@ -1,4 +1,5 @@
-//! What a position leads to: a snapshot or a poll, with the saved state that goes with it or without.
+//! Owns where a position leads: into a snapshot or to a poll, with or without the saved state that goes with it. Leaves
+//! loading state to `checkpoint`.
 //!
 //! Where state is missing, belongs to another run or was replaced by a later one, the source polls the whole window
 //! again: rather twice than lost.
@@ -67,7 +68,7 @@ impl Resumption {
         }
         let is_known = self.snapshot.is_some();
         if !is_known {
-            let line = "no saved state goes with the position: changes of the lookback window come again, and \
+            let line = "no saved state matches the position: changes of the lookback window are delivered again, and \
                         uploads that were in progress are not known";
             ports.log(Level::Warn, line);
         }

@@ -1,8 +1,7 @@
-//! Retrieval of what a listing has shown: asks for it, compares the answer with what was listed, and believes that
-//! it is gone or changed only once a listing agrees.
+//! Owns the retrieval of a listed object: requests it, compares the answer with the listing, and accepts that it was
+//! deleted or changed only once a listing agrees. Leaves to `fetch` what becomes of the result.
 //!
-//! Proxies answer in a store's place and replicas lag behind each other, so one answer proves little. What is done
-//! with an object, or with the want of one, is `fetch`'s.
+//! Proxies may answer instead of the store and replicas may lag, so one answer proves little.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,65 +14,64 @@ use crate::ports::{Level, Ports};
 use crate::s3::{self, Client, Content, ListStart, Marker, Object, ObjectEntry, Pin, VersionEntry};
 use crate::time::Timestamp;
 
-/// What is wanted: an object as it was listed.
+/// An object to retrieve, as it was listed.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     /// The entry of the listing.
     pub(super) entry: ObjectEntry,
-    /// The version that was listed; none where current objects are, one of which may replace another.
+    /// The version that was listed; `None` in a listing of current objects, where one may replace another.
     pub(super) version_id: Option<String>,
-    /// Whether it is what a plain GET finds.
+    /// Whether a plain GET finds it.
     pub(super) is_latest: bool,
 }
 
-/// What became of it.
+/// The result of a retrieval.
 #[derive(Debug)]
 pub(super) enum Retrieved<B> {
-    /// It is there. The entry is that of the latest listing that was needed.
+    /// The object, with the entry of the latest listing that was needed.
     Object(ObjectEntry, Object<B>),
     /// It was deleted, and no listing shows it any more.
     Deleted,
-    /// Something else stands in its place: of a version, what the next poll tells; of a current object, what was
-    /// overwritten too often to be read.
+    /// It was replaced: a version, so that the next poll shows the new one; a current object, too often to be read.
     Overwritten,
     /// It is archived.
     Archived,
-    /// It is there, and can't be read.
+    /// It exists, and can't be read.
     Unreadable(Error),
 }
 
-/// What a source says once, whatever the number of objects.
+/// Oddities of the store that a source logs once, whatever the number of objects.
 #[derive(Debug, Default)]
 pub(super) struct Oddities {
-    /// Objects of which the store, after all patience, lists another ETag than they have.
+    /// Objects whose listed ETag still differs from their own after all retries.
     etags_differ: Cell<u32>,
-    /// The store lists other times than objects have.
+    /// Whether the store lists other times than objects have.
     times_differ: Cell<bool>,
 }
 
 /// Retrieves objects.
 pub(super) struct Retrieval<P: Ports> {
-    /// The world.
+    /// The ports.
     pub(super) ports: P,
     /// The bucket.
     pub(super) client: Client<P>,
     /// The source's settings.
     pub(super) config: Rc<SourceConfig>,
-    /// What is known of the store's ways.
+    /// The store's oddities so far.
     pub(super) oddities: Rc<Oddities>,
     /// Whether the store lists versions.
     pub(super) has_versions: bool,
 }
 
-/// Why an answer is not believed.
+/// Why an answer is not accepted.
 enum Doubt {
-    /// The store refused, or said that there is none.
+    /// The store refused, or reported that the object does not exist.
     Refusal(s3::Error),
     /// It answered with something else.
     Answer(String),
 }
 
-/// What a listing says now.
+/// The object in a new listing.
 enum Listed {
     Gone,
     Changed(ObjectEntry),
@@ -85,7 +83,7 @@ impl<P: Ports> Retrieval<P> {
     ///
     /// # Errors
     ///
-    /// What concerns more than this object: the bucket, the credentials, a store that does not answer.
+    /// Errors about more than this object: the bucket, the credentials, a store that does not answer.
     pub(super) async fn retrieve(&self, mut wanted: Wanted) -> Result<Retrieved<P::Body>> {
         if let Some(bytes_max) = self.config.object_bytes_max
             && wanted.entry.size > bytes_max
@@ -134,23 +132,23 @@ impl<P: Ports> Retrieval<P> {
                         && doubt.is_condition()
                         && (!is_patient || self.oddities.etags_differ.get() >= limits::ODD_ETAGS_MIN)
                     {
-                        self.tell_etags_differ(&wanted.entry.key);
+                        self.warn_etags_differ(&wanted.entry.key);
                         is_pinned = false;
                         continue;
                     }
                     if !is_patient {
-                        // No property of the object: it must not be passed over, and is due again.
+                        // Not a property of the object: it must not be skipped, and is due again.
                         let object = format!("object `{}`", wanted.entry.key);
                         return Err(self.contradiction(doubt).context(object));
                     }
                 }
             }
-            self.tell_again(&wanted.entry.key, &doubt);
+            self.note_retry(&wanted.entry.key, &doubt);
             self.ports.sleep(pause(answers.max(gone))).await;
         }
     }
 
-    /// What a refusal means that asking again would not change.
+    /// The meaning of a refusal that a retry would not change.
     fn refused(&self, wanted: &Wanted, error: &s3::Error) -> Result<Retrieved<P::Body>> {
         let mut explained = self.explain(error);
         let version_id = wanted.version_id.as_deref();
@@ -168,19 +166,19 @@ impl<P: Ports> Retrieval<P> {
         error.explain(self.client.config())
     }
 
-    fn tell_again(&self, key: &str, doubt: &Doubt) {
+    fn note_retry(&self, key: &str, doubt: &Doubt) {
         self.client.note_retry();
-        let line = format!("asking again for an object; key=`{key}`, why=`{doubt}`");
+        let line = format!("retrying an object; key=`{key}`, why=`{doubt}`");
         self.ports.log(Level::Debug, &line);
     }
 
-    /// Asks once, in each way that there is.
+    /// Requests it once, in each possible way.
     async fn ask(&self, wanted: &Wanted, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
         let etag = Some(&wanted.entry.etag).filter(|etag| is_pinned && !etag.is_empty());
         let plain = Pin { version_id: None, etag: etag.cloned() };
         let is_null = wanted.version_id.as_deref() == Some(NULL_VERSION);
         let by_version = Pin { version_id: wanted.version_id.clone(), etag: None };
-        // A store that never kept versions may not know `versionId`: what is the latest is asked for plainly.
+        // A store that never kept versions may not know `versionId`: the latest version is requested plainly.
         if wanted.version_id.is_some() && !(is_null && wanted.is_latest) {
             return self.ask_with(wanted, &by_version, is_pinned).await;
         }
@@ -207,11 +205,11 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
-    /// The entry under which an object is remembered. An overwrite with the same bytes shows in its time alone; whole
-    /// seconds tell, since headers have no more.
+    /// The entry under which an object is remembered. An overwrite with the same bytes shows in its time alone; whole seconds
+    /// are compared, since headers have no more.
     async fn refresh(&self, wanted: &Wanted, object: &Object<P::Body>) -> Result<ObjectEntry> {
         let listed = &wanted.entry;
-        // Of an object whose time no listing tells, the next one tells none either.
+        // Where one listing has no time for an object, the next has none either.
         let is_other = listed.last_modified != Timestamp::default()
             && object.last_modified.is_some_and(|time| time.seconds().abs_diff(listed.last_modified.seconds()) > 1);
         if wanted.version_id.is_some() || !is_other || self.oddities.times_differ.get() {
@@ -223,7 +221,7 @@ impl<P: Ports> Retrieval<P> {
                 self.oddities.times_differ.set(true);
                 Ok(now)
             }
-            // It is being overwritten again: what was read is told, and the next poll tells the rest.
+            // It is being overwritten again: what was read is delivered, and the next poll delivers the rest.
             Listed::Changed(_) | Listed::Gone => Ok(ObjectEntry {
                 last_modified: object.last_modified.unwrap_or(listed.last_modified),
                 ..listed.clone()
@@ -231,7 +229,7 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
-    /// What a listing of this one key says.
+    /// The object in a listing of this one key.
     async fn relist(&self, wanted: &Wanted) -> Result<Listed> {
         let listed = &wanted.entry;
         let found = match &wanted.version_id {
@@ -253,7 +251,7 @@ impl<P: Ports> Retrieval<P> {
     }
 
     async fn find(&self, key: &str) -> Result<Option<ObjectEntry>> {
-        // In the order of keys, the key itself comes first of all that begin with it.
+        // In the order of keys, the key itself is the first that begins with it.
         let page = self.client.list_objects_v2(key, &ListStart::First, 1).await.map_err(|e| self.explain(&e))?;
         let first = page.entries.into_iter().next();
         Ok(first.filter(|now| now.key == key))
@@ -274,20 +272,20 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
-    fn tell_etags_differ(&self, key: &str) {
+    fn warn_etags_differ(&self, key: &str) {
         let odd = &self.oddities.etags_differ;
         odd.set(odd.get().saturating_add(1));
         if odd.get() > 1 {
             return;
         }
         let line = format!(
-            "the store lists another ETag than the object has, and goes on doing so: such objects are read without \
-             the condition that they be as listed; key=`{key}`"
+            "the store keeps listing another ETag than the object has: such objects are read without the condition \
+             that they match the listing; key=`{key}`"
         );
         self.ports.log(Level::Warn, &line);
     }
 
-    /// Why an object that is listed can't be read, after all patience.
+    /// Why a listed object can't be read, after all retries.
     fn contradiction(&self, doubt: Doubt) -> Error {
         let times = limits::ANSWERS_MAX;
         match doubt {
@@ -297,15 +295,14 @@ impl<P: Ports> Retrieval<P> {
                 if explained.kind == ErrorKind::Invalid || error.is_anonymous() {
                     explained.kind = ErrorKind::Unavailable;
                 }
-                explained.message =
-                    format!("a listing shows it, and yet it was refused {times} times: {}", explained.message);
+                explained.message = format!("it is listed, but was refused {times} times: {}", explained.message);
                 explained
             }
             Doubt::Answer(why) => Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "the answer is not the object that a listing shows, {times} times: {why}; look whether a proxy or \
-                     a sign-in page answers in the store's place"
+                    "{times} answers were not the listed object: {why}; check whether a proxy or a sign-in page answers \
+                     instead of the store"
                 ),
             ),
         }
@@ -331,15 +328,15 @@ impl std::fmt::Display for Doubt {
     }
 }
 
-/// Whether asking again would change nothing. What is not there may come, what is another's word is none, and a
-/// condition that does not hold may hold elsewhere.
+/// Whether a retry would change nothing. A missing object may appear, a refusal may not come from S3, and a condition
+/// that does not hold on one replica may hold on another.
 fn is_final(error: &s3::Error) -> bool {
     let is_passing =
         error.is_not_found() || error.is_precondition_failed() || (error.refuses_object() && error.is_anonymous());
     !is_passing
 }
 
-/// An answer beside the object that was wanted.
+/// An answer compared with the object that was wanted.
 struct Comparison<'a, B> {
     wanted: &'a Wanted,
     object: &'a Object<B>,
@@ -424,10 +421,10 @@ impl<'a, B> Comparison<'a, B> {
 }
 
 fn too_large(bytes: u64, bytes_max: u64) -> Error {
-    Error::invalid(format!("it has {bytes} bytes, more than the {bytes_max} of `objectBytes`: raise that"))
+    Error::invalid(format!("it has {bytes} bytes, more than the {bytes_max} of `objectBytes`: raise that setting"))
 }
 
-/// The pause after so many answers.
+/// The pause after that number of answers.
 fn pause(answers: u32) -> std::time::Duration {
     limits::ANSWER_PAUSE_FIRST.saturating_mul(1 << answers.saturating_sub(1).min(16))
 }

@@ -1,7 +1,7 @@
-//! What a source has handed out already, by identity rather than by time.
+//! Owns what a source has handed out already, by identity rather than by time. Leaves to `changes` which entries are due.
 //!
-//! Whole seconds don't tell two objects apart and stamps are no order of commit, so whatever lies in the window
-//! that polls look at again is remembered here. Which entries are due is decided in `changes`.
+//! Whole seconds don't distinguish two objects and stamps are not commit order, so everything in the window that polls
+//! check again is remembered here.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +15,21 @@ use crate::time::Timestamp;
 /// The version of an object where the store keeps none, or kept none when it was written.
 pub(super) const NULL_VERSION: &str = "null";
 
-/// Where an entry is remembered: a digest of key and version. Keyed at random for each run, so that nobody who
-/// may write to the bucket can make two entries meet.
+/// Where an entry is remembered: a digest of key and version. Keyed at random for each run, so that writers
+/// to the bucket can't make two entries collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Slot(u128);
 
 /// What is remembered of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// Tells what was overwritten under the same version (`null`) from what replaced it.
+    /// Distinguishes what was overwritten under the same version (`null`) from what replaced it.
     content: u64,
-    /// When the store says that it was modified.
+    /// When it was modified, by the store's clock.
     pub(super) time: Timestamp,
 }
 
-/// Entries that were handed out, or passed over for good.
+/// Entries that were handed out, or skipped permanently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     keys: (u64, u64),
@@ -42,7 +42,7 @@ impl Seen {
         Self { keys, marks: BTreeMap::new() }
     }
 
-    /// Where and as what the object is remembered under this version.
+    /// The slot and the mark under which this version of the object is remembered.
     pub(super) fn identify(&self, object: &ObjectEntry, version_id: &str, is_marker: bool) -> (Slot, Mark) {
         let time = object.last_modified;
         // A version is written once. The null version is overwritten: A, then B, then A again are three changes.
@@ -77,7 +77,7 @@ impl Seen {
         self.marks.insert(slot, mark);
     }
 
-    /// Forgets what no later poll will look at.
+    /// Forgets what no later poll needs.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Slot, &Mark) -> bool) {
         self.marks.retain(|slot, mark| keep(slot, mark));
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_the_same_whatever_else_is_said_of_it() {
+    fn a_version_is_the_same_whatever_else_differs() {
         let mut seen = Seen::new((1, 2));
         insert(&mut seen, &entry("a", "v1", "x", 5));
         assert!(seen.contains(&entry("a", "v1", "", 6)));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_in_the_place_of_the_null_version_is_known_for_one() {
+    fn a_marker_in_the_place_of_the_null_version_is_recognised() {
         let mut seen = Seen::new((1, 2));
         let version = entry("a", "null", "A", 5000);
         let marker = VersionEntry { is_delete_marker: true, ..entry("a", "null", "", 6000) };

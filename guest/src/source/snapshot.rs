@@ -1,4 +1,4 @@
-//! The snapshot: every object that is there, in the order of keys, from any key on.
+//! Owns the snapshot: every existing object, in the order of keys, from any key on. Leaves later changes to `poll`.
 //!
 //! The cut is the server's time before the first listing, never ours. The first poll delivers what changes at keys
 //! that the cursor has passed, and uploads that complete late; for that the snapshot remembers what it hands out in the
@@ -48,7 +48,7 @@ enum Event<T> {
 struct SnapshotRun {
     uploads: Uploads,
     cut: Option<Timestamp>,
-    /// Whether state that goes with the positions was saved.
+    /// Whether the state that goes with the positions was saved.
     has_begun: bool,
     index: u64,
     seconds: u64,
@@ -83,11 +83,11 @@ impl<P: Ports> Worker<P> {
         Ok((Checkpoint { low_watermark, uploads: run.uploads, seen }, cut))
     }
 
-    /// Says so where a prefix was given and nothing has been found below it: a bucket may fill up, a typo will not.
+    /// Warns where a prefix was given and no key has it: a bucket may fill up, a typo will not.
     fn doubt_prefix(&self) {
         let prefix = &self.config.bucket.prefix;
         if !prefix.is_empty() && self.queue.counts().listed == 0 {
-            let line = format!("no key begins with `{prefix}`, which is what `prefix` is set to");
+            let line = format!("no key begins with `{prefix}`, the value of setting `prefix`");
             self.ports.log(Level::Warn, &line);
         }
     }
@@ -143,7 +143,7 @@ impl<P: Ports> Worker<P> {
                     }
                 }
                 Event::Fetched(Ok(Outcome::Skipped(skipped))) => self.skip(&skipped),
-                // What can be read before it is not held back.
+                // Objects before it are still delivered.
                 Event::Fetched(Err(error)) => {
                     failed = Some(error);
                     break;

@@ -1,6 +1,5 @@
-//! What a source does where the store or the host is odd, over a store in memory and in virtual time.
-//!
-//! What it promises otherwise is the conformance cases' to show.
+//! Owns the tests of a source on odd stores and hosts, over a store in memory and in virtual time. Leaves its promises to
+//! the conformance cases.
 
 use super::*;
 use crate::error::ErrorKind;
@@ -31,7 +30,7 @@ fn asked(request: &Request) -> Asked {
     }
 }
 
-/// A source over a store of which `server` answers what it wants to; all else is empty.
+/// A source over a store: `server` answers the requests that it wants to; everything else is empty.
 struct Fixture {
     ports: TestPorts,
     source: Source<TestPorts>,
@@ -100,7 +99,7 @@ fn object(request: &Request) -> Reply {
 /// An entry of a listing: its key, its ETag, and how long it is stamped before the start.
 type Entry<'a> = (&'a str, &'a str, Duration);
 
-/// A page of a listing. `more` stands in it besides.
+/// A page of a listing, with `more` in it.
 fn page(listing: Asked, entries: &[Entry<'_>], more: &str) -> Reply {
     let (root, element) = match listing {
         Asked::Uploads => ("ListMultipartUploadsResult", "Upload"),
@@ -122,7 +121,7 @@ fn page(listing: Asked, entries: &[Entry<'_>], more: &str) -> Reply {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Answers a look for one key, which a source takes where that key was overwritten.
+/// Answers the listing of one key, which a source requests where that key was overwritten.
 fn looks_for(request: &Request, key: &str) -> bool {
     request.path_with_query.ends_with(&format!("prefix={key}"))
 }
@@ -143,7 +142,7 @@ fn an_object_that_is_overwritten_and_then_deleted_is_skipped_and_named() {
 }
 
 #[test]
-fn an_object_that_never_holds_still_is_left_to_the_passes() {
+fn an_object_that_never_holds_still_is_left_to_the_polls() {
     let mut etag = 0;
     let mut fixture = Fixture::open(&[], move |asked, _| match asked {
         Asked::Objects => {
@@ -192,7 +191,7 @@ fn a_bucket_that_goes_ends_the_source() {
     assert_eq!(fixture.read().expect_err("stays failed"), error);
 }
 
-/// A source that finds one change behind an empty snapshot; the objects are `server`'s.
+/// A source that finds one change after an empty snapshot; `server` answers for the objects.
 fn with_a_change(mut server: impl FnMut(&Request) -> Reply + 'static) -> Fixture {
     Fixture::open(&[], move |asked, request| match asked {
         Asked::Versions => Some(page(asked, &[("a", "1", Duration::ZERO)], "")),
@@ -220,7 +219,7 @@ fn a_null_version_that_is_no_longer_the_latest_is_asked_for_by_name() {
 fn a_null_version_that_was_overwritten_is_left_to_the_next_poll() {
     let mut polls = 0;
     let mut fixture = Fixture::open(&[], move |asked, _| match asked {
-        // Once the poll has listed it, another one stands in its place.
+        // Once the poll has listed it, another one replaces it.
         Asked::Versions => {
             polls += 1;
             let etag = if polls == 1 { "1" } else { "2" };
@@ -300,7 +299,7 @@ fn a_store_without_versions_is_followed_over_all_pages() {
 }
 
 #[test]
-fn more_changes_than_a_pass_may_plan_come_at_once_in_the_next_ones() {
+fn more_changes_than_a_poll_may_plan_come_at_once_in_the_next_ones() {
     let key = |n: usize| format!("{n:0width$}", width = limits::KEY_BYTES_MAX);
     let count = 2 * limits::PLAN_BYTES_MAX / limits::KEY_BYTES_MAX;
     let page_of = move |from: usize| {
@@ -329,7 +328,7 @@ fn a_host_that_fails_to_keep_what_leaves_ends_the_source() {
     let mut fixture =
         Fixture::open(&[], |asked, _| (asked == Asked::Objects).then(|| page(asked, &[("a", "1", SECOND)], "")));
     let kept = fixture.ports.clone();
-    // Earlier it is asked for what another run may have left.
+    // Before that, state is removed that another run may have left.
     let has_begun = move || kept.saved().contains_key("snapshot");
     fixture.ports.refuse_state(move |name| {
         (name == "seen-0" && has_begun()).then(|| StateError::Failed("disk full".to_owned()))
@@ -365,7 +364,7 @@ fn pages_that_go_in_a_circle_end_the_source() {
         (Asked::Versions, "NextKeyMarker"),
     ] {
         let error = in_a_circle(listing, marker);
-        // No outage: whoever runs the source must not begin the same listing over and over.
+        // Not an outage: a host must not begin the same listing over and over.
         assert_eq!(error.kind, ErrorKind::Corrupt);
         assert!(error.message.contains("in a circle"), "{error}");
     }
@@ -385,7 +384,7 @@ fn a_time_that_cannot_be_read_is_warned_of_once_with_its_key() {
 }
 
 #[test]
-fn etags_that_differ_from_the_listing_are_said_once() {
+fn etags_that_differ_from_the_listing_are_logged_once() {
     let keys = ["a", "b", "c"];
     let mut fixture = Fixture::open(&[], move |asked, request| match asked {
         Asked::Objects => {
@@ -407,7 +406,7 @@ fn etags_that_differ_from_the_listing_are_said_once() {
     let own = |record: &Record<_>| record.metadata["s3.etag"] == "own";
     assert!(records.len() == 3 && records.iter().all(own));
     let warning = fixture.warning();
-    assert!(warning.contains("lists another ETag"), "{warning}");
+    assert!(warning.contains("keeps listing another ETag"), "{warning}");
     assert_eq!(fixture.source.progress().counts.skipped, 0);
 }
 
@@ -439,7 +438,7 @@ fn one_odd_etag_proves_nothing_of_the_next_object() {
     };
     assert_eq!(read, ["snapshot a"]);
     assert_eq!(error.kind, ErrorKind::Unavailable);
-    let says = "object `z`: the answer is not the object";
+    let says = "object `z`: 6 answers were not the listed object";
     assert!(error.message.contains(says), "{error}");
     assert!(error.message.contains("it is older than what was listed"), "{error}");
     let asked = fixture.asked(Asked::Object).into_iter();
@@ -448,7 +447,7 @@ fn one_odd_etag_proves_nothing_of_the_next_object() {
 }
 
 #[test]
-fn entries_that_appear_behind_the_window_are_warned_of_once() {
+fn entries_that_appear_before_the_window_are_warned_of_once() {
     let mut polls = 0;
     let mut fixture = Fixture::open(&[], move |asked, _| match asked {
         Asked::Versions => {

@@ -1,7 +1,5 @@
-//! The worker: everything that a source does between calls. It lists, fetches ahead and fills the queue.
-//!
-//! One future runs the snapshot in `snapshot` and the polls in `poll`; it holds all work in flight and is polled
-//! while somebody reads. What both share is here: what was handed out, saved state, positions, emission.
+//! Owns the worker: one future that holds all work in flight, runs the snapshot and then the polls, and fills the queue.
+//! Leaves the two phases to `snapshot` and `poll`; what both share is here: saved state, positions, emission.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -56,11 +54,11 @@ pub(super) struct Worker<P: Ports> {
     pub(super) run: u64,
     /// Whether the store can list versions.
     pub(super) has_versions: bool,
-    /// Whether the store lets us list uploads.
+    /// Whether the store allows uploads to be listed.
     pub(super) has_uploads: bool,
-    /// What was found to be odd about the store, and said.
+    /// Oddities of the store, which are logged once.
     pub(super) oddities: Rc<Oddities>,
-    /// Objects that the snapshot has skipped, which the first poll finds once more.
+    /// Objects that the snapshot has skipped, which the first poll finds again.
     pub(super) skipped: BTreeMap<Slot, Mark>,
     /// Entries stamped before the window, as the previous poll counted them.
     pub(super) early: EarlyEntries,
@@ -87,7 +85,7 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// A pipeline of fetches.
+    /// A prefetcher.
     pub(super) fn prefetch(&self) -> Prefetch<Fetch<P>> {
         Prefetch::new(self.config.concurrency)
     }
@@ -124,7 +122,7 @@ impl<P: Ports> Worker<P> {
         self.queue.count(|counts| counts.skipped += 1);
     }
 
-    /// Puts a record in line for reading.
+    /// Queues a record for reading.
     pub(super) async fn emit(
         &self,
         fetched: Fetched<P::Body>,
@@ -140,8 +138,8 @@ impl<P: Ports> Worker<P> {
         self.queue.push(Ready { record, remembered, poll, size: fetched.size }).await;
     }
 
-    /// All uploads in progress, and the server's time before they were listed. Nothing where the store does not
-    /// tell: that is logged once, since uploads that outlast the window are then not recognised.
+    /// All uploads in progress, and the server's time before they were listed. Neither where the store does not
+    /// list uploads: that is logged once, since uploads that outlast the window are then not recognised.
     pub(super) async fn list_uploads(&mut self) -> Result<(Option<Timestamp>, Uploads)> {
         let (mut date, mut uploads) = (None, Uploads::default());
         let (mut start, mut trail): (Option<Marker>, _) = (None, Trail::default());
@@ -177,7 +175,7 @@ fn is_unavailable(error: &S3Error) -> bool {
     error.is_not_implemented() || (error.status() == Some(403) && error.code() == "AccessDenied")
 }
 
-/// What positions of a source belong to.
+/// The scope of a source's positions.
 pub(super) fn scope(config: &SourceConfig) -> Scope<'_> {
     Scope {
         bucket: &config.bucket.bucket,

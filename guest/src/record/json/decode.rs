@@ -1,7 +1,7 @@
-//! Lines of OpenCDC JSON, read strictly: a field that a record does not have is named rather than dropped, since it is
-//! most likely one that it should have had.
+//! Owns the reading of OpenCDC JSON lines. Leaves their writing to `json`.
 //!
-//! Values are never repeated in an error: they may be a payload. Names of fields are.
+//! Reading is strict: a field that a record does not have is an error that names it, since it is most likely a misspelled
+//! one. Errors repeat names of fields, but never values, which may be a payload.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,24 +24,24 @@ const PAYLOAD_FIELDS: [&str; 2] = ["before", "after"];
 /// Characters of a name that are shown.
 const NAME_CHARS_MAX: usize = 64;
 
-/// Why a line is no record.
+/// Why a line is not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is no JSON.
+    /// It is not JSON.
     #[error("not an OpenCDC record: {why} at column {column}")]
     Syntax {
-        /// What the reader of JSON says.
+        /// The JSON parser's message.
         why: String,
-        /// Where, from one.
+        /// The column, from 1.
         column: usize,
     },
-    /// It is something else, of a kind that can be told.
+    /// It is something else, of a recognised kind.
     #[error("not an OpenCDC record: this looks like {0}")]
     Foreign(&'static str),
-    /// It begins like nothing that is known.
+    /// It is something else that is not recognised.
     #[error("not an OpenCDC record: a line is a JSON object, and begins with `{{`")]
     NoObject,
-    /// It is an object, but says nothing of an operation.
+    /// It is an object without an operation.
     #[error(
         "the field `operation` is missing: a line looks like {{\"operation\":\"create\",\"key\":{{\"id\":1}},\
          \"payload\":{{\"after\":{{\"id\":1}}}}}}; jq -c '{{operation: \"create\", payload: {{after: .}}}}' makes \
@@ -51,23 +51,23 @@ pub enum Error {
     /// A record has no such field.
     #[error("unknown field `{name}`; {advice}")]
     Unknown {
-        /// Its name, with the names of what it is in.
+        /// Its path in the record.
         name: String,
-        /// What was meant, or what there is.
+        /// The name that was probably meant, or the known names.
         advice: String,
     },
-    /// A field is there more than once.
+    /// A field occurs more than once.
     #[error("the field `{0}` is there twice")]
     Twice(String),
-    /// A field is not what it must be.
+    /// A field has the wrong type.
     #[error("`{field}` must be {expected}")]
     Type {
         /// Where in the record.
         field: String,
-        /// What it must be.
+        /// The right type.
         expected: &'static str,
     },
-    /// A string is none of Unicode.
+    /// A string is not Unicode.
     #[error(
         "{place} holds half of a surrogate pair, such as \\ud83d alone, which is no text: raw data are base64 strings"
     )]
@@ -96,7 +96,7 @@ pub enum Error {
 ///
 /// # Errors
 ///
-/// Says what is not as a record should be; the text itself is never repeated, since it may be a payload.
+/// Names what differs from a record; the text itself is never repeated, since it may be a payload.
 pub fn decode_line(line: &[u8]) -> Result<Record<NoBody>, Error> {
     let (record, unknown) = read(line)?;
     match unknown.into_iter().next() {
@@ -105,11 +105,11 @@ pub fn decode_line(line: &[u8]) -> Result<Record<NoBody>, Error> {
     }
 }
 
-/// Reads one line and passes over fields that a record does not have; their names come with it.
+/// Reads one line and ignores fields that a record does not have; their names are returned too.
 ///
 /// # Errors
 ///
-/// As [`decode_line`], but for these fields.
+/// As [`decode_line`], except for these fields.
 pub fn decode_line_leniently(line: &[u8]) -> Result<(Record<NoBody>, Vec<String>), Error> {
     let (record, unknown) = read(line)?;
     let names = unknown.into_iter().map(|field| field.path());
@@ -122,7 +122,7 @@ struct UnknownField {
     name: String,
 }
 
-/// The fields of an object, as they stand there.
+/// The fields of an object, in its own order.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
@@ -182,7 +182,7 @@ fn read(line: &[u8]) -> Result<(Record<NoBody>, Vec<UnknownField>), Error> {
     let [position, operation, metadata, key, payload] = fields.take(None, RECORD_FIELDS)?;
     let mut unknown: Vec<_> = fields.into_unknown(None).collect();
     let Some(operation) = operation else {
-        // Whoever wrote `Operation` or `opration` is helped most by that name.
+        // A name such as `Operation` or `opration` is the most helpful one to report.
         let near = |field: &UnknownField| field.nearest().as_deref() == Some("operation");
         return Err(match unknown.into_iter().find(near) {
             Some(field) => field.into_error(),
@@ -231,7 +231,7 @@ fn read_object(line: &[u8]) -> Result<Fields<'_>, Error> {
     })
 }
 
-/// What a line is that can't be an object.
+/// The kind of a line that can't be an object.
 fn foreign(line: &[u8]) -> Option<Error> {
     let text = line.trim_ascii_start();
     if text.starts_with(b"{") && text.get(1) != Some(&0) {
@@ -252,11 +252,11 @@ fn foreign(line: &[u8]) -> Option<Error> {
     })
 }
 
-/// The fields of a value within the record; none where it is null.
+/// The fields of a value within the record; `None` where it is null.
 fn read_fields<'a>(text: &'a str, field: &str, expected: &'static str) -> Result<Fields<'a>, Error> {
     let field = || field.to_owned();
     match text.as_bytes().first() {
-        // What stands there was found to be JSON before: it can only be escapes that are wrong.
+        // It was found to be JSON before, so that only its escapes can be wrong.
         Some(b'{') => serde_json::from_str(text)
             .map_err(|_| Error::Surrogate { place: format!("the name of a field in `{}`", field()) }),
         Some(b'n') => Ok(Fields(Vec::new())),
@@ -320,7 +320,7 @@ impl UnknownField {
         path(self.parent, &cut(&self.name))
     }
 
-    /// The known field that was meant.
+    /// The known field that was probably meant.
     fn nearest(&self) -> Option<String> {
         let name = self.name.to_lowercase();
         let within = |parent| PAYLOAD_FIELDS.map(|field| (parent, field));
@@ -354,7 +354,7 @@ fn path(parent: Option<&str>, name: &str) -> String {
     }
 }
 
-/// A name that is short enough to be shown.
+/// The name, shortened for display.
 fn cut(name: &str) -> String {
     if name.chars().count() <= NAME_CHARS_MAX {
         return name.to_owned();
