@@ -50,7 +50,7 @@ pub enum Content<B> {
 }
 
 /// Headers that describe an object, and their names in records.
-pub const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 8] = [
     ("content-type", "contentType"),
     ("content-encoding", "contentEncoding"),
     ("content-language", "contentLanguage"),
