@@ -499,8 +499,7 @@ fn greatest<T>(entries: &[T], key: impl Fn(&T) -> &String) -> Option<String> {
 }
 
 async fn next_piece<B: Body>(operation: &'static str, body: &mut B) -> Result<Option<Bytes>> {
-    let piece = body.read().await;
-    piece.map_err(|error| Error::transport(operation, error))
+    body.read().await.map_err(|error| Error::transport(operation, error))
 }
 
 async fn read_document<B: Body>(operation: &'static str, body: &mut B) -> Result<Bytes> {

@@ -136,9 +136,9 @@ impl TestPorts {
     }
 
     fn answer(&self, request: Request) -> Reply {
-        let server = self.0.borrow_mut().server.take();
         // The server is taken out while it answers, so that it may use the ports itself.
-        let mut server = server.expect("a request was sent, but no server was set");
+        let taken = self.0.borrow_mut().server.take();
+        let mut server = taken.expect("a request was sent, but no server was set");
         let reply = server(&request);
         let mut inner = self.0.borrow_mut();
         inner.requests.push(request);

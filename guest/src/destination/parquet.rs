@@ -180,8 +180,7 @@ impl Encoder {
 /// [Snappy](https://github.com/google/snappy/blob/main/snappy.cc) may need a sixth more than its input.
 pub(super) fn held_bytes(record: &Record<NoBody>) -> u64 {
     let payload = [&record.payload.before, &record.payload.after];
-    let data = payload.into_iter().chain([&record.key]).flatten();
-    let data: u64 = data.filter_map(Data::length).sum();
+    let data: u64 = payload.into_iter().chain([&record.key]).flatten().filter_map(Data::length).sum();
     let entries = record.metadata.iter();
     let metadata: u64 = entries.map(|(name, value)| (name.len() + value.len()) as u64 + ENTRY_BYTES).sum();
     let bytes = record.position.len() as u64 + data + metadata;

@@ -317,8 +317,7 @@ impl Encoding {
             return Ok(text.into_owned());
         }
         let spaced = text.replace('+', " ");
-        let decoded = percent_decode_str(&spaced).decode_utf8();
-        decoded.map(Cow::into_owned).map_err(|_| {
+        percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| {
             let bytes: Vec<u8> = percent_decode_str(&spaced).collect();
             Error::Key(bytes.escape_ascii().to_string())
         })

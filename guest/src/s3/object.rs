@@ -106,10 +106,7 @@ async fn read<B: Body>(operation: &'static str, response: Response<B>, whole_byt
 
 /// All bytes of a body that should be small; of a larger one, a few more than it should have.
 async fn whole<B: Body>(operation: &'static str, mut body: B, bytes_max: u64) -> Result<Bytes> {
-    let mut next = async || {
-        let read = body.read().await;
-        read.map_err(|error| Error::transport(operation, error))
-    };
+    let mut next = async || body.read().await.map_err(|error| Error::transport(operation, error));
     let Some(first) = next().await? else {
         return Ok(Bytes::new());
     };

@@ -55,7 +55,7 @@ fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
     assert_eq!(keys, ["in/a"]);
     let marker = page.next.expect("there is more");
     assert_eq!((&*marker.key, &*marker.id), ("in/m", "u/1"));
-    // A store that names no upload goes on behind the key.
+    // A store that names no upload goes on after the key.
     list(Some(Marker { id: String::new(), ..marker.clone() }));
     let other = Marker { key: "in/l".to_owned(), ..marker };
     list(Some(other));
@@ -99,8 +99,7 @@ fn a_document_comes_in_any_pieces() {
         ])
     });
     let start = ListStart::First;
-    let page = ports.block_on(client.list_objects_v2("in/", &start, 1000));
-    let page = page.expect("lists");
+    let page = ports.block_on(client.list_objects_v2("in/", &start, 1000)).expect("lists");
     assert_eq!(page.entries[0].key, "in/é");
     assert_eq!(ports.requests().len(), 1);
 }
@@ -113,8 +112,8 @@ fn a_document_larger_than_any_is_not_read_to_its_end() {
         Reply::status(200).body(&[&piece[..]; 6]).broken()
     });
     let start = ListStart::First;
-    let error = ports.block_on(client.list_objects_v2("in/", &start, 1000));
-    let error = error.expect_err("too large").explain(client.config());
+    let listed = ports.block_on(client.list_objects_v2("in/", &start, 1000));
+    let error = listed.expect_err("too large").explain(client.config());
     assert!(error.message.contains("larger than any that S3 sends"), "{error}");
 }
 
@@ -260,8 +259,8 @@ fn a_client_that_opens_gives_up_sooner_and_never_waits_for_an_answer_that_does_n
 fn an_answer_that_is_no_document_is_asked_for_again_and_then_unavailable() {
     let (ports, client) = client(|_| Reply::status(200).body(&[b"<html>\xff</html>"]));
     let start = ListStart::First;
-    let error = ports.block_on(client.list_objects_v2("in/", &start, 1000));
-    let error = error.expect_err("cannot be read").explain(client.config());
+    let listed = ports.block_on(client.list_objects_v2("in/", &start, 1000));
+    let error = listed.expect_err("cannot be read").explain(client.config());
     assert_eq!(error.kind, ErrorKind::Unavailable);
     let attempts = ports.requests().len();
     let expected = format!("after {attempts} attempts in 60 s");
@@ -328,7 +327,7 @@ fn refusals_are_told_apart() {
     assert!(kept_in.is_denied() && kept_in.status().is_none());
     let down = of(|| Reply::error(503, "SlowDown", "Later."));
     assert!(!down.is_denied() && down.region().is_none() && !down.refuses_condition());
-    assert_eq!(down.status(), Some(503), "though it was asked again");
+    assert_eq!(down.status(), Some(503), "although it was retried");
     let elsewhere = of(|| Reply::status(301).header("x-amz-bucket-region", "eu-west-1"));
     assert_eq!(elsewhere.region(), Some("eu-west-1"));
     let silent = of(Reply::reset);
@@ -365,8 +364,8 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
     for (reply, place, kind, words) in cases {
         let (ports, client) = client(move |_| reply(place));
         let start = ListStart::First;
-        let error = ports.block_on(client.list_objects_v2("in/", &start, 1));
-        let error = error.expect_err("is elsewhere").explain(client.config());
+        let listed = ports.block_on(client.list_objects_v2("in/", &start, 1));
+        let error = listed.expect_err("is elsewhere").explain(client.config());
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(words), "{error}");
         assert_eq!(ports.requests().len(), 1, "{place}");
@@ -376,8 +375,7 @@ fn where_a_bucket_is_said_to_be_reaches_the_user() {
 #[test]
 fn plain_http_on_a_port_of_tls_is_answered_with_what_to_set() {
     let (ports, client) = client(|_| Reply::status(400).body(&[b"Client sent an HTTP request to an HTTPS server.\n"]));
-    let error = ports.block_on(client.head_bucket()).expect_err("no S3");
-    let error = error.explain(client.config());
+    let error = ports.block_on(client.head_bucket()).expect_err("no S3").explain(client.config());
     assert!(error.message.ends_with("begin `aws.endpoint` with https://"), "{error}");
 }
 

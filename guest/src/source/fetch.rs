@@ -128,8 +128,8 @@ impl<P: Ports> Fetcher<P> {
         };
         match self.retrieval.retrieve(wanted).await? {
             Retrieved::Object(entry, object) => {
-                let version_id = version_id.or_else(|| object.version_id.clone());
-                let version_id = version_id.unwrap_or_else(|| NULL_VERSION.to_owned());
+                let answered = || object.version_id.clone();
+                let version_id = version_id.or_else(answered).unwrap_or_else(|| NULL_VERSION.to_owned());
                 let fetched = self.without_body(index, operation, entry, version_id);
                 Ok(add_object(fetched, object).into())
             }

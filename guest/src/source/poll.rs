@@ -104,8 +104,7 @@ impl<P: Ports> Worker<P> {
         let (mut start, mut trail) = (EntryCursor::First, Trail::default());
         loop {
             let page = self.list_entries(start).await?;
-            let followed = trail.follow("ListObjectVersions", self.has_versions, &page);
-            followed.map_err(|e| e.explain(&self.config.bucket))?;
+            trail.follow("ListObjectVersions", self.has_versions, &page).map_err(|e| e.explain(&self.config.bucket))?;
             cut.get_or_insert(page.date);
             self.queue.count(|counts| counts.listed += page.entries.len() as u64);
             for entry in page.entries {
@@ -177,8 +176,8 @@ impl<P: Ports> Worker<P> {
             }
         }
         let start = if let EntryCursor::Object(start) = start { start } else { ListStart::First };
-        let page = self.client.list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS).await;
-        let page = page.map_err(|e| e.explain(&self.config.bucket))?;
+        let listed = self.client.list_objects_v2(prefix, &start, limits::LIST_PAGE_KEYS).await;
+        let page = listed.map_err(|e| e.explain(&self.config.bucket))?;
         let as_version = |object| VersionEntry {
             object,
             version_id: NULL_VERSION.to_owned(),

@@ -186,8 +186,7 @@ impl<P: Ports> Retrieval<P> {
         match answer {
             // Since it was listed, a newer version or a delete marker may have been put over the `null` version.
             Err(doubt) if is_null && self.has_versions && !doubt.is_final() => {
-                let other = self.ask_with(wanted, &by_version, is_pinned).await;
-                other.map_err(|_| doubt)
+                self.ask_with(wanted, &by_version, is_pinned).await.map_err(|_| doubt)
             }
             answer => answer,
         }

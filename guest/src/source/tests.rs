@@ -47,8 +47,7 @@ impl Fixture {
             })
         });
         let base = [("aws.region", "us-east-1"), ("aws.bucket", "b1x"), ("aws.endpoint", "http://store:9000")];
-        let settings = base.iter().chain(pairs);
-        let settings = settings.map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let settings = base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         let configured = Source::configure(ports.clone(), &settings.collect());
         let mut source = configured.expect("configures");
         ports.block_on(source.open(None)).expect("opens");
@@ -210,8 +209,7 @@ fn a_null_version_that_is_no_longer_the_latest_is_asked_for_by_name() {
         }
     });
     assert_eq!(fixture.read_all().expect("reads"), ["create a"]);
-    let paths = fixture.asked(Asked::Object).into_iter();
-    let paths: Vec<_> = paths.map(|request| request.path_with_query).collect();
+    let paths: Vec<_> = fixture.asked(Asked::Object).into_iter().map(|request| request.path_with_query).collect();
     assert_eq!(paths, ["/b1x/a", "/b1x/a?versionId=null"]);
 }
 

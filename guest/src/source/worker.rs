@@ -146,8 +146,7 @@ impl<P: Ports> Worker<P> {
         while self.has_uploads {
             match self.client.list_multipart_uploads(start.as_ref()).await {
                 Ok(page) => {
-                    let followed = trail.follow("ListMultipartUploads", true, &page);
-                    followed.map_err(|e| e.explain(&self.config.bucket))?;
+                    trail.follow("ListMultipartUploads", true, &page).map_err(|e| e.explain(&self.config.bucket))?;
                     date.get_or_insert(page.date);
                     page.entries.into_iter().for_each(|upload| uploads.insert(upload));
                     match page.next {

@@ -55,8 +55,8 @@ fn data(value: &Field) -> Result<Option<Data<NoBody>>> {
 }
 
 fn field<'a>(row: &'a Row, name: &str) -> Result<&'a Field> {
-    let found = row.get_column_iter().find(|(column, _)| *column == name);
-    found.map(|(_, value)| value).ok_or_else(|| unexpected(name, &"missing"))
+    let mut columns = row.get_column_iter();
+    columns.find(|(column, _)| *column == name).map(|(_, value)| value).ok_or_else(|| unexpected(name, &"missing"))
 }
 
 fn group(value: &Field) -> Result<Option<&Row>> {

@@ -172,8 +172,7 @@ impl<'a> Fields<'a> {
     }
 
     fn into_unknown(self, parent: Option<&'static str>) -> impl Iterator<Item = UnknownField> {
-        let names = self.0.into_iter().map(|(name, _)| name);
-        names.map(move |name| UnknownField { parent, name })
+        self.0.into_iter().map(move |(name, _)| UnknownField { parent, name })
     }
 }
 
