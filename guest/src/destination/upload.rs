@@ -37,7 +37,7 @@ pub(super) struct Uploader<P> {
 }
 
 /// What a name is found to hold.
-enum Standing {
+enum Occupant {
     Nothing,
     ThisBatch,
     Stranger,
@@ -99,13 +99,13 @@ impl<P: Ports> Uploader<P> {
 
     /// Whether the key holds this batch; an error where it holds another writer's object.
     async fn is_stored(&self, key: &str, object: &Object, content: &str) -> Result<bool> {
-        match self.standing(key, object, content).await {
-            Ok(Standing::Nothing) => Ok(false),
-            Ok(Standing::ThisBatch) => {
+        match self.occupant(key, object, content).await {
+            Ok(Occupant::Nothing) => Ok(false),
+            Ok(Occupant::ThisBatch) => {
                 self.ports.log(Level::Debug, &format!("the batch is stored already; key=`{key}`"));
                 Ok(true)
             }
-            Ok(Standing::Stranger) => Err(Error::invalid(format!(
+            Ok(Occupant::Stranger) => Err(Error::invalid(format!(
                 "the key `{key}` holds another writer's object, which was not overwritten: \
                  move it away or change the setting `prefix`"
             ))),
@@ -122,31 +122,31 @@ impl<P: Ports> Uploader<P> {
 
     /// Finds out what the key holds, by length and by digests, since any writer can take a name: by the digest of the records
     /// where the object has one, otherwise by that of the bytes.
-    async fn standing(&self, key: &str, object: &Object, content: &str) -> s3::Result<Standing> {
+    async fn occupant(&self, key: &str, object: &Object, content: &str) -> s3::Result<Occupant> {
         let head = match self.client.head_object(key).await {
             Ok(head) => head,
             // A gateway that does not know HEAD may still know GET.
             Err(error) if matches!(error.status(), Some(405 | 501)) => ObjectHead::default(),
-            Err(error) if is_missing(&error) => return Ok(Standing::Nothing),
+            Err(error) if is_missing(&error) => return Ok(Occupant::Nothing),
             Err(error) => return Err(error),
         };
-        let said = |name| {
+        let stated = |name| {
             let mut metadata = head.metadata.iter();
             metadata.find_map(|(found, value)| (found == name).then_some(value.as_str()))
         };
         // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records do not, and the object
         // itself describes the bytes that were stored then.
-        let is_replay = said(BATCH) == Some(&object.digest);
-        let (bytes, digest_of_bytes) = match (is_replay, said(BYTES), said(CONTENT)) {
+        let is_replay = stated(BATCH) == Some(&object.digest);
+        let (bytes, digest_of_bytes) = match (is_replay, stated(BYTES), stated(CONTENT)) {
             (true, Some(bytes), Some(content)) => (bytes.parse().ok(), content),
             // Not every store keeps user metadata.
             _ => (Some(object.body.len() as u64), content),
         };
         if head.length.is_some() && head.length != bytes {
-            return Ok(Standing::Stranger);
+            return Ok(Occupant::Stranger);
         }
         if is_replay && head.length.is_some() && digest_of_bytes == content {
-            return Ok(Standing::ThisBatch);
+            return Ok(Occupant::ThisBatch);
         }
         let bytes_max = bytes.unwrap_or_default();
         let start = || (0, blake3::Hasher::new());
@@ -156,10 +156,10 @@ impl<P: Ports> Uploader<P> {
         });
         match taken.await {
             Ok((count, hash)) if Some(count) == bytes && hash.finalize().to_hex().as_str() == digest_of_bytes => {
-                Ok(Standing::ThisBatch)
+                Ok(Occupant::ThisBatch)
             }
-            Ok(_) => Ok(Standing::Stranger),
-            Err(error) if is_missing(&error) => Ok(Standing::Nothing),
+            Ok(_) => Ok(Occupant::Stranger),
+            Err(error) if is_missing(&error) => Ok(Occupant::Nothing),
             Err(error) => Err(error),
         }
     }
@@ -169,8 +169,8 @@ impl<P: Ports> Uploader<P> {
             return;
         }
         let line = format!(
-            "the store refuses conditional writes: each key is looked up before it is written \
-             instead, which another writer of the same key can slip past; why=`{error}`"
+            "the store rejects conditional writes: each key is read before it is written instead, and a concurrent writer \
+             of the same key can still win the race; why=`{error}`"
         );
         self.ports.log(Level::Warn, &line);
     }
@@ -480,7 +480,7 @@ mod tests {
             ports.block_on(uploader.clone().store(object())).expect("is stored");
             let expected = [Method::Put, Method::Head, Method::Put, Method::Head];
             assert_eq!(methods(&ports), expected);
-            assert_eq!(ports.lines(Level::Warn).len(), 1, "is said once");
+            assert_eq!(ports.lines(Level::Warn).len(), 1, "is stated once");
             bucket.insert(KEY, plain(b"stranger"));
             ports.block_on(uploader.store(object())).expect_err("is taken");
             assert_eq!(bucket.objects()[KEY].body, "stranger");
