@@ -100,26 +100,7 @@ impl fmt::Debug for Body {
 ///
 /// As [`Body::next`].
 pub async fn collect(record: Record) -> Result<s3_connector::record::Record<NoBody>> {
-    Ok(s3_connector::record::Record {
-        position: record.position,
-        operation: record.operation,
-        metadata: record.metadata,
-        key: collect_data(record.key).await?,
-        payload: Change {
-            before: collect_data(record.payload.before).await?,
-            after: collect_data(record.payload.after).await?,
-        },
-    })
-}
-
-async fn collect_data(data: Option<Data>) -> Result<Option<s3_connector::record::Data<NoBody>>> {
-    use s3_connector::record::Data as Kept;
-    Ok(match data {
-        None => None,
-        Some(Data::Raw(bytes)) => Some(Kept::Raw(bytes)),
-        Some(Data::Structured(text)) => Some(Kept::Structured(text)),
-        Some(Data::Body { bytes, .. }) => Some(Kept::Raw(bytes.collect().await?)),
-    })
+    record.read_bodies(|_, _, body| body.collect()).await
 }
 
 /// The same record again; none where a body of it can be read only once.
@@ -141,19 +122,7 @@ pub(crate) fn copy(record: &Record) -> Option<Record> {
 
 /// A record whose data are all in memory, as one that may hold bodies.
 pub fn from_memory(record: s3_connector::record::Record<NoBody>) -> Record {
-    use s3_connector::record::Data as Kept;
-    let lift = |data| match data {
-        Kept::Raw(bytes) => Data::Raw(bytes),
-        Kept::Structured(text) => Data::Structured(text),
-        Kept::Body { bytes, .. } => match bytes {},
-    };
-    Record {
-        position: record.position,
-        operation: record.operation,
-        metadata: record.metadata,
-        key: record.key.map(lift),
-        payload: Change { before: record.payload.before.map(lift), after: record.payload.after.map(lift) },
-    }
+    record.widen()
 }
 
 /// Takes a record out of an instance: its streams leave the instance's table.

@@ -8,19 +8,17 @@ use bytes::{Bytes, BytesMut};
 use s3_connector::destination::Destination as CoreDestination;
 use s3_connector::error::{Error as CoreError, ErrorKind as CoreKind};
 use s3_connector::ports::Body as _;
-use s3_connector::record::Change;
 use s3_connector::source::Source as CoreSource;
 use s3_connector_host::{
     Ack, Destination as HostDestination, Error, ErrorKind, Progress, READ_BYTES_MAX, Result, Source as HostSource,
     record,
 };
 
+use super::Record;
 use super::native::{NativeBody, NativePorts};
-use super::{Data, Record};
 
 /// A record as the core has it.
 type CoreRecord = s3_connector::record::Record<NativeBody>;
-type CoreData = s3_connector::record::Data<NativeBody>;
 
 /// A source in any world.
 pub enum Source {
@@ -151,8 +149,8 @@ impl Destination {
     pub async fn write(&mut self, records: &[Record]) -> Result<Vec<Ack>> {
         let records = records.iter().cloned();
         match self {
-            Self::Native(destination) => lift_acks(destination.write(records.map(from_memory).collect()).await),
-            Self::Component(destination) => destination.write(records.map(record::from_memory).collect()).await,
+            Self::Native(destination) => lift_acks(destination.write(records.map(Record::widen).collect()).await),
+            Self::Component(destination) => destination.write(records.map(Record::widen).collect()).await,
         }
     }
 
@@ -220,50 +218,16 @@ fn lift_acks(acks: Result<Vec<s3_connector::destination::Ack>, CoreError>) -> Re
 }
 
 async fn collect(record: CoreRecord) -> Result<Record> {
-    Ok(Record {
-        position: record.position,
-        operation: record.operation,
-        metadata: record.metadata,
-        key: collect_data(record.key).await?,
-        payload: Change {
-            before: collect_data(record.payload.before).await?,
-            after: collect_data(record.payload.after).await?,
-        },
-    })
+    record.read_bodies(|_, _, body| read_body(body)).await
 }
 
-async fn collect_data(data: Option<CoreData>) -> Result<Option<Data>> {
-    Ok(match data {
-        None => None,
-        Some(CoreData::Raw(bytes)) => Some(Data::Raw(bytes)),
-        Some(CoreData::Structured(text)) => Some(Data::Structured(text)),
-        Some(CoreData::Body { mut bytes, .. }) => {
-            let mut whole = BytesMut::new();
-            while let Some(piece) = bytes
-                .read()
-                .await
-                .map_err(|error| Error::new(ErrorKind::Unavailable, format!("a body broke off: {error}")))?
-            {
-                whole.extend_from_slice(&piece);
-            }
-            Some(Data::Raw(whole.freeze()))
-        }
-    })
-}
-
-fn from_memory(record: Record) -> CoreRecord {
-    let lift = |data| match data {
-        Data::Raw(bytes) => CoreData::Raw(bytes),
-        Data::Structured(text) => CoreData::Structured(text),
-        Data::Body { bytes, .. } => match bytes {},
-    };
-    CoreRecord {
-        position: record.position,
-        operation: record.operation,
-        metadata: record.metadata,
-        key: record.key.map(lift),
-        payload: Change { before: record.payload.before.map(lift), after: record.payload.after.map(lift) },
+async fn read_body(mut body: NativeBody) -> Result<Bytes> {
+    let broken = |error| Error::new(ErrorKind::Unavailable, format!("a body broke off: {error}"));
+    let mut whole = BytesMut::new();
+    while let Some(piece) = body.read().await.map_err(broken)? {
+        whole.extend_from_slice(&piece);
     }
+    Ok(whole.freeze())
 }
 
 /// The positions of acks, each of which must be a good one.
