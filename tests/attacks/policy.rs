@@ -1,4 +1,4 @@
-//! The policy lets out what the shipped component and a check send, and nothing else: both are compared whole.
+//! The policy allows what the shipped component and a check send, and nothing else: both are compared whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -52,7 +52,7 @@ async fn run() {
     println!("  component / ({IN_FLIGHT} / {} ms):        {:>8.2}", LATENCY.as_millis(), parallel / ideal);
 }
 
-/// Objects a second through the component, all of them, bodies read.
+/// Objects per second through the component, all of them, bodies read.
 async fn component(world: &World) -> f64 {
     let in_flight = IN_FLIGHT.to_string();
     let mut source = world.source(&[("concurrency", &in_flight)], &SavedState::none(), None).await.expect("opens");
@@ -72,7 +72,7 @@ async fn component(world: &World) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Objects a second one after the other, natively: as a connector does that gets one object at a time.
+/// Objects per second, one after the other, natively: as by a connector that gets one object at a time.
 async fn serial(world: &World) -> f64 {
     let upstream = Arc::new(HyperUpstream::new(None).expect("a client starts"));
     let signer = Signer::new(embedded_s3::REGION_DEFAULT);

@@ -19,7 +19,7 @@ in_every_world! {
         except(Real, "keys there live for a quarter of an hour at least"),
     a_denied_list_is_named,
     a_denied_list_of_versions_is_named
-        except(Real, "MinIO permits both listings or none"),
+        except(Real, "MinIO permits both listings or neither"),
     a_denied_object_stops_the_source_and_is_named,
     a_denied_upload_is_named,
 }
@@ -140,7 +140,7 @@ async fn keys_that_end_stop_the_source_and_others_go_on(env: &Env) {
         let mut source = bucket.source(&slowly, &state, None).await.expect("opens");
         let mut records = read_some(&mut source, 3).await.expect("reads");
         source.ack(&records[2].position).await.expect("acks");
-        // In the snapshot, then in a pass.
+        // In the snapshot, then in a poll.
         end(access, ACCESS_KEY, code);
         let error = read_until_refused(&mut source, &mut records).await;
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");

@@ -189,11 +189,11 @@ async fn the_same_bytes_stored_again_come_once_and_with_their_time(env: &Env) {
         drop(asked);
     };
     let read = async {
-        // What was stored first lies behind the window.
+        // What was stored first is older than the window.
         let settings = [("lookback", "1s")];
         let mut source = bucket.source(&settings, &SavedState::memory(), None).await?;
         let records = read_all(&mut source).await?;
-        // Once more, so that the first pass is over.
+        // Once more, so that the first poll is over.
         let more = read_all(&mut source).await?;
         Ok::<_, s3_connector_host::Error>([records, more].concat())
     };

@@ -25,8 +25,8 @@ in_every_world! {
     milliseconds_repeat_nothing,
     an_object_that_is_stamped_in_the_future_is_delivered_once
         except(Real, "nobody but the store gives an object another stamp"),
-    removing_old_versions_for_good_is_no_change,
-    what_is_removed_for_good_leaves_no_trace_and_misleads_nobody,
+    removing_old_versions_permanently_is_no_change,
+    what_is_removed_permanently_leaves_no_trace_and_misleads_nobody,
     a_delete_of_what_is_not_there_is_no_change,
     the_same_bytes_again_are_a_change,
     a_store_without_versions_is_followed_by_its_objects,
@@ -137,7 +137,7 @@ async fn versioning_may_be_switched_while_a_source_follows(env: &Env) {
         (Enabled, Some("on again"), "create a on again"),
         (Suspended, Some("suspended"), "update a suspended"),
         (Suspended, None, "delete a -"),
-        (Enabled, Some("on for good"), "create a on for good"),
+        (Enabled, Some("on permanently"), "create a on permanently"),
         (Enabled, Some("and more"), "update a and more"),
     ] {
         bucket.set_versioning(versioning).await;
@@ -344,7 +344,7 @@ async fn milliseconds_repeat_nothing(env: &Env) {
     assert!(next(&mut source).await.is_empty());
 }
 
-async fn removing_old_versions_for_good_is_no_change(env: &Env) {
+async fn removing_old_versions_permanently_is_no_change(env: &Env) {
     let bucket = env.versioned().await;
     for n in 1..=3 {
         bucket.put("a", n.to_string()).await;
@@ -358,7 +358,7 @@ async fn removing_old_versions_for_good_is_no_change(env: &Env) {
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
 
-async fn what_is_removed_for_good_leaves_no_trace_and_misleads_nobody(env: &Env) {
+async fn what_is_removed_permanently_leaves_no_trace_and_misleads_nobody(env: &Env) {
     let bucket = env.versioned().await;
     for n in 1..=2 {
         bucket.put("a", n.to_string()).await;

@@ -16,7 +16,7 @@ use s3_connector_tests::world::{
 in_every_world! {
     defect_01_a_list_error_ends_the_snapshot_silently,
     defect_02_objects_of_the_same_second_are_lost,
-    defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost,
+    defect_03_changes_before_the_cursor_of_the_snapshot_are_lost,
     defect_04_uploads_that_outlast_a_poll_are_lost,
     defect_05_an_empty_bucket_starts_from_the_local_clock except(Real, "the store's clock is its own"),
     defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills,
@@ -93,7 +93,7 @@ async fn defect_02_objects_of_the_same_second_are_lost(env: &Env) {
     assert_eq!(keys(&records), ["m", "z", "a", "b", "y"]);
 }
 
-async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(env: &Env) {
+async fn defect_03_changes_before_the_cursor_of_the_snapshot_are_lost(env: &Env) {
     let (bucket, mut expected, _) = env.paged().await;
     let mut listed = bucket.wire().pause(S3Operation::ListObjectsV2);
     let behind = async {
@@ -102,7 +102,7 @@ async fn defect_03_changes_behind_the_cursor_of_the_snapshot_are_lost(env: &Env)
         }
         let held = listed.arrived().await;
         bucket.put("a", "1").await;
-        // The newest object of the snapshot is newer than what changed behind its cursor.
+        // The newest object of the snapshot is newer than what changed before its cursor.
         bucket.advance(Duration::from_secs(2)).await;
         bucket.put("z", "1").await;
         held.release();
@@ -131,7 +131,7 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(env: &Env) {
     }
     bucket.complete_upload(upload).await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create late whole"]);
-    // Behind the cursor of the snapshot, too.
+    // Before the cursor of the snapshot, too.
     let bucket = env.versioned().await;
     let mut upload = bucket.begin_upload("a").await;
     bucket.upload_part(&mut upload, "whole").await;
@@ -176,7 +176,7 @@ async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills
     assert_eq!(summary(&records), ["snapshot a 1"]);
     assert!(records[0].position.starts_with(b"a_c"), "the last one that is left stands in CDC");
     assert_eq!(source.progress().await.expect("answers").counter("skipped"), 2);
-    // In a pass, too.
+    // In a poll, too.
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
     bucket.put("d", "1").await;
     let delete = async {
@@ -436,7 +436,7 @@ async fn defect_18_whole_objects_are_read_into_memory_one_at_a_time(env: &Env) {
     let bucket = env.plain().await;
     let names: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
     let mut source = None;
-    // In the snapshot, then in a pass.
+    // In the snapshot, then in a poll.
     for letter in ["x", "y"] {
         bucket.put_all(&names, |_| letter.repeat(100_000)).await;
         let gets = Filter::from(S3Operation::GetObject);

@@ -40,7 +40,7 @@ in_every_world! {
     what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store
         except(Native, "the sandbox is the host's; the core's own case counts bytes")
         except(Real, "it would move a gigabyte to a store that may not be near"),
-    a_refused_upload_acks_nothing_of_its_batch_and_behind,
+    a_refused_upload_acks_nothing_of_its_batch_and_after_it,
     a_record_that_no_object_can_hold_is_refused_in_its_place,
     a_versioned_bucket_gets_one_version_of_each_object,
     what_is_wrong_with_the_bucket_is_said_when_opening,
@@ -390,7 +390,7 @@ async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(env: &En
     }
 }
 
-async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(env: &Env) {
+async fn a_refused_upload_acks_nothing_of_its_batch_and_after_it(env: &Env) {
     let bucket = env.plain().await;
     // The first batch passes, the second is refused.
     bucket.wire().faults().add(Rule::new(S3Operation::PutObject, Fault::access_denied()).skip(1));
@@ -406,7 +406,7 @@ async fn a_refused_upload_acks_nothing_of_its_batch_and_behind(env: &Env) {
         outcome = destination.flush(Duration::from_secs(10)).await;
     };
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-    assert_eq!(acked(&acks), positions(&records[..2]), "in order, and none behind the failure");
+    assert_eq!(acked(&acks), positions(&records[..2]), "in order, and none after the failure");
     let again = destination.write(&records[..1]).await.expect_err("has failed");
     assert_eq!(again.kind(), ErrorKind::Denied);
     // Another one finishes what is left.

@@ -28,7 +28,7 @@ async fn a_position_of_another_store_is_refused(env: &Env) {
         _ => &[],
     };
     let Err(error) = other.source(elsewhere, &state, position).await else {
-        panic!("it would go on behind what it never read")
+        panic!("it would go on after what it never read")
     };
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     for part in ["on another store than http://", "`aws.endpoint`", "start over"] {

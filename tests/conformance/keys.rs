@@ -11,7 +11,7 @@ use s3_connector_tests::world::{
 in_every_world! {
     odd_keys_arrive_as_they_are,
     odd_keys_are_prefixes_as_they_are,
-    a_restart_behind_any_odd_key_goes_on_with_the_next,
+    a_restart_after_any_odd_key_goes_on_with_the_next,
     a_prefix_is_a_plain_string,
     what_happens_outside_the_prefix_is_not_seen,
 }
@@ -48,7 +48,7 @@ const ODD: [&str; 40] = [
     "a/../b",
     "?query=1#x",
     "日本語",
-    // Before U+10000 in UTF-8, behind it in UTF-16.
+    // Before U+10000 in UTF-8, after it in UTF-16.
     "\u{ffee}",
     "😀",
     "\u{10ffff}",
@@ -140,7 +140,7 @@ async fn odd_keys_are_prefixes_as_they_are(env: &Env) {
     }
 }
 
-async fn a_restart_behind_any_odd_key_goes_on_with_the_next(env: &Env) {
+async fn a_restart_after_any_odd_key_goes_on_with_the_next(env: &Env) {
     let bucket = env.plain().await;
     let stored = put_odd(env, &bucket).await;
     let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
@@ -150,7 +150,7 @@ async fn a_restart_behind_any_odd_key_goes_on_with_the_next(env: &Env) {
         let mut source = bucket.source(&[], &SavedState::none(), position).await.expect("goes on");
         let rest = stored.len() - index - 1;
         let next = read_some(&mut source, rest).await.expect("reads");
-        assert_eq!(keys(&next), stored[index + 1..], "behind {:?}", key(record));
+        assert_eq!(keys(&next), stored[index + 1..], "after {:?}", key(record));
     }
 }
 

@@ -11,7 +11,7 @@ use s3_connector_tests::world::{Bucket, Env, SavedState, WorldKind, read_all, re
 
 in_every_world! {
     every_kind_of_broken_listing_is_asked_for_again,
-    a_listing_that_fails_for_good_ends_the_source_with_an_error,
+    a_listing_that_fails_permanently_ends_the_source_with_an_error,
     an_empty_page_in_the_middle_is_not_the_end,
     a_page_that_leads_to_itself_is_an_error,
     a_page_that_leads_nowhere_is_an_error,
@@ -53,7 +53,7 @@ async fn every_kind_of_broken_listing_is_asked_for_again(env: &Env) {
     }
 }
 
-async fn a_listing_that_fails_for_good_ends_the_source_with_an_error(env: &Env) {
+async fn a_listing_that_fails_permanently_ends_the_source_with_an_error(env: &Env) {
     let (bucket, ..) = env.paged().await;
     // The bucket's check and the first page pass; the second page is refused.
     let refusal = Fault::answer(400, "InvalidArgument", "The continuation token is wrong.");
@@ -82,7 +82,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(env: &Env) {
     }
     let mut upload = bucket.begin_upload("late").await;
     bucket.upload_part(&mut upload, "whole").await;
-    // Each listing goes on in front of all keys.
+    // Each listing continues before all keys.
     let marker = "<NextKeyMarker>!</NextKeyMarker>";
     let mut rules = vec![
         Rule::new(S3Operation::ListMultipartUploads, empty_page(UPLOADS, marker)),
@@ -166,13 +166,13 @@ async fn a_change_on_a_page_that_failed_before_is_not_lost(env: &Env) {
     for key in [&keys[0], &keys[page_size_max]] {
         bucket.put(key, "2").await;
     }
-    // The second page is refused for good.
+    // The second page is refused permanently.
     let refusal = Fault::answer(400, "InvalidArgument", "The marker is wrong.");
     let faults = bucket.wire().faults();
     faults.add(Rule::new(S3Operation::ListObjectVersions, refusal).skip(1));
     let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
     let outcome = source.read(100, Duration::from_secs(60)).await;
-    let error = outcome.expect_err("half a pass is none");
+    let error = outcome.expect_err("half a poll is none");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     faults.clear();
     let mut source = bucket.source(&[], &state, position.as_deref()).await.expect("goes on");
@@ -182,7 +182,7 @@ async fn a_change_on_a_page_that_failed_before_is_not_lost(env: &Env) {
     assert_eq!(changes, expected);
 }
 
-/// The first page of a snapshot, and of each pass: the bucket's check lists one key, too.
+/// The first page of a snapshot, and of each poll: the check of the bucket lists one key, too.
 fn first_pages(fault: &Fault) -> [Rule; 2] {
     [
         Rule::new(S3Operation::ListObjectsV2, fault.clone()).skip(1).times(1),

@@ -147,9 +147,9 @@ async fn throttling_and_broken_connections_are_outlived(env: &Env) {
     let keys: Vec<String> = (0..20).map(|n| format!("k{n:02}")).collect();
     bucket.put_all(&keys, str::to_owned).await;
     let faults = bucket.wire().faults();
-    faults.add(Rule::new(Filter::any(), Fault::slow_down(None)).chance(0.15, 1));
-    faults.add(Rule::new(Filter::any(), Fault::internal_error()).chance(0.1, 2));
-    faults.add(Rule::new(Filter::any(), Fault::Reset(Reset::BeforeAct)).chance(0.1, 3));
+    faults.add(Rule::new(Filter::any(), Fault::slow_down(None)).with_probability(0.15, 1));
+    faults.add(Rule::new(Filter::any(), Fault::internal_error()).with_probability(0.1, 2));
+    faults.add(Rule::new(Filter::any(), Fault::Reset(Reset::BeforeAct)).with_probability(0.1, 3));
     let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 20);
     assert!(source.progress().await.expect("answers").counter("retries") > 0);

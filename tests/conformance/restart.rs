@@ -15,11 +15,11 @@ use s3_connector_tests::world::{
 in_every_world! {
     a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing,
     a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state,
-    a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing,
-    a_restart_in_the_middle_of_a_pass_loses_nothing_without_state,
-    a_restart_behind_any_change_of_a_mixed_history_loses_and_repeats_nothing,
-    a_restart_behind_any_change_of_a_mixed_history_loses_nothing_without_state,
-    restarts_behind_every_record_in_turn_lose_and_repeat_nothing,
+    a_restart_in_the_middle_of_a_poll_loses_and_repeats_nothing,
+    a_restart_in_the_middle_of_a_poll_loses_nothing_without_state,
+    a_restart_after_any_change_of_a_mixed_history_loses_and_repeats_nothing,
+    a_restart_after_any_change_of_a_mixed_history_loses_nothing_without_state,
+    restarts_after_every_record_in_turn_lose_and_repeat_nothing,
     without_saved_state_a_restart_repeats_the_window_and_loses_nothing,
     objects_of_one_second_are_all_delivered_before_and_after_a_restart,
     what_happens_while_nothing_runs_is_delivered,
@@ -31,7 +31,7 @@ in_every_world! {
     calls_out_of_order_are_refused,
 }
 
-/// Goes on behind the last of `first` and returns the keys of both, in order.
+/// Resumes after the last of `first` and returns the keys of both, in order.
 async fn keys_with_restart(bucket: &Bucket, first: &[Record], state: &SavedState) -> Vec<String> {
     let position = first.last().expect("something was read").position.clone();
     let mut source = bucket.source(&[], state, Some(&position)).await.expect("goes on");
@@ -71,7 +71,7 @@ async fn a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state(en
     }
 }
 
-async fn a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing(env: &Env) {
+async fn a_restart_in_the_middle_of_a_poll_loses_and_repeats_nothing(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("seed", "1").await;
     let keys = numbered(8);
@@ -88,7 +88,7 @@ async fn a_restart_in_the_middle_of_a_pass_loses_and_repeats_nothing(env: &Env) 
     }
 }
 
-async fn a_restart_in_the_middle_of_a_pass_loses_nothing_without_state(env: &Env) {
+async fn a_restart_in_the_middle_of_a_poll_loses_nothing_without_state(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("seed", "1").await;
     let keys = numbered(5);
@@ -108,7 +108,7 @@ async fn a_restart_in_the_middle_of_a_pass_loses_nothing_without_state(env: &Env
     }
 }
 
-/// A key, and the body that it gets, or none where it is deleted.
+/// A key, and the body that it gets; `None` where it is deleted.
 type Happening = (&'static str, Option<&'static str>);
 
 /// What happens to a bucket that held `a`, `b` and `c`.
@@ -180,7 +180,7 @@ fn by_key<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, Vec
     keys
 }
 
-/// Stops behind the record of that number and goes on with another source; returns all that both said.
+/// Stops after the record of that number and resumes with another source; returns all that both delivered.
 async fn story_with_restart(env: &Env, state: &SavedState, stop: usize) -> Vec<String> {
     let bucket = before_history(env).await;
     let mut source = bucket.source(&[], state, None).await.expect("opens");
@@ -194,7 +194,7 @@ async fn story_with_restart(env: &Env, state: &SavedState, stop: usize) -> Vec<S
     summary(&records)
 }
 
-async fn a_restart_behind_any_change_of_a_mixed_history_loses_and_repeats_nothing(env: &Env) {
+async fn a_restart_after_any_change_of_a_mixed_history_loses_and_repeats_nothing(env: &Env) {
     for stop in FIRST..=STORY.len() {
         let lines = story_with_restart(env, &SavedState::memory(), stop).await;
         let told = by_key(lines.iter().map(String::as_str));
@@ -202,7 +202,7 @@ async fn a_restart_behind_any_change_of_a_mixed_history_loses_and_repeats_nothin
     }
 }
 
-async fn a_restart_behind_any_change_of_a_mixed_history_loses_nothing_without_state(env: &Env) {
+async fn a_restart_after_any_change_of_a_mixed_history_loses_nothing_without_state(env: &Env) {
     for stop in FIRST..=STORY.len() {
         let lines = story_with_restart(env, &SavedState::none(), stop).await;
         let told = by_key(lines.iter().map(String::as_str));
@@ -216,11 +216,11 @@ async fn a_restart_behind_any_change_of_a_mixed_history_loses_nothing_without_st
     }
 }
 
-async fn restarts_behind_every_record_in_turn_lose_and_repeat_nothing(env: &Env) {
+async fn restarts_after_every_record_in_turn_lose_and_repeat_nothing(env: &Env) {
     let bucket = before_history(env).await;
     let state = SavedState::memory();
     let mut records: Vec<Record> = Vec::new();
-    // The rest of the snapshot, then two passes; what is acked, and what isn't.
+    // The rest of the snapshot, then two polls; what is acked, and what isn't.
     for (history, count) in [(&[][..], FIRST), (&HISTORY[..5], 5), (&HISTORY[5..], 3)] {
         happen(env, &bucket, history).await;
         for _ in 0..count {
@@ -288,7 +288,7 @@ async fn what_happens_while_nothing_runs_is_delivered(env: &Env) {
     let position = first[0].position.clone();
     let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
-    // The snapshot goes on with what is there; how `b` came and went is told behind it.
+    // The snapshot goes on with what is there; how `b` came and went follows it.
     assert_eq!(changes.remove(0), "snapshot c 1");
     changes.sort();
     assert_eq!(changes, ["create b 1", "delete b -", "update a 2"]);
@@ -321,7 +321,7 @@ async fn bare_positions_of_the_go_connector_mean_what_they_meant(env: &Env) {
     for key in keys {
         bucket.put(key, "1").await;
     }
-    // In a snapshot: behind the key, which may look like a position itself.
+    // In a snapshot: after the key, which may look like a position itself.
     for (position, expected) in [("a_s0", &keys[1..]), ("b_s1_s0", &keys[2..])] {
         let mut source = bucket.source(&[], &SavedState::memory(), Some(position.as_bytes())).await.expect("goes on");
         let records = read_some(&mut source, expected.len()).await.expect("reads");

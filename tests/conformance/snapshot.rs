@@ -17,7 +17,7 @@ in_every_world! {
     a_snapshot_of_exactly_one_page_is_whole,
     a_snapshot_goes_through_all_pages_in_the_order_of_keys,
     history_before_the_snapshot_stays_there,
-    a_key_that_appears_behind_the_cursor_is_not_lost,
+    a_key_that_appears_before_the_cursor_is_not_lost,
     what_changes_on_either_side_of_the_reader_is_not_lost,
     an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_trouble,
     metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours,
@@ -92,7 +92,7 @@ async fn history_before_the_snapshot_stays_there(env: &Env) {
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create gone 2"]);
 }
 
-async fn a_key_that_appears_behind_the_cursor_is_not_lost(env: &Env) {
+async fn a_key_that_appears_before_the_cursor_is_not_lost(env: &Env) {
     let (bucket, keys, _) = env.paged().await;
     let mut listed = bucket.wire().pause(S3Operation::ListObjectsV2);
     let mut fetched = bucket.wire().hooks().pause(Stage::AfterAct, S3Operation::GetObject);
@@ -109,8 +109,8 @@ async fn a_key_that_appears_behind_the_cursor_is_not_lost(env: &Env) {
             get.release();
         }
         drop(fetched);
-        bucket.put("a", "behind").await;
-        bucket.put(&keys[0], "behind").await;
+        bucket.put("a", "missed").await;
+        bucket.put(&keys[0], "missed").await;
         bucket.delete(&keys[1]).await;
         held.release();
         drop(listed);
@@ -125,7 +125,7 @@ async fn a_key_that_appears_behind_the_cursor_is_not_lost(env: &Env) {
     changes.sort();
     let snapshot: Vec<_> = keys.iter().map(|key| format!("snapshot {key} 1")).collect();
     assert_eq!(lines, snapshot);
-    assert_eq!(changes, ["create a behind", "delete k0001 -", "update k0000 behind"]);
+    assert_eq!(changes, ["create a missed", "delete k0001 -", "update k0000 missed"]);
 }
 
 async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
@@ -136,8 +136,8 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
     let one_at_a_time = [("concurrency", "1")];
     let mut source = bucket.source(&one_at_a_time, &SavedState::memory(), None).await.expect("opens");
     let mut records = read_some(&mut source, 2).await.expect("reads");
-    bucket.put("a", "behind").await;
-    bucket.put("k00000", "behind").await;
+    bucket.put("a", "missed").await;
+    bucket.put("k00000", "missed").await;
     bucket.delete("k00001").await;
     bucket.put("k01098", "ahead").await;
     bucket.delete("k01099").await;
@@ -150,7 +150,7 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
     assert!(lines == snapshot, "{lines:?}");
     // The snapshot passes over what is gone; the versions still tell that it was there.
     changes.sort();
-    let expected = ["create a behind", "create k01099 1", "delete k00001 -", "delete k01099 -", "update k00000 behind"];
+    let expected = ["create a missed", "create k01099 1", "delete k00001 -", "delete k01099 -", "update k00000 missed"];
     assert_eq!(changes, expected);
 }
 
@@ -247,7 +247,7 @@ async fn a_body_comes_whole_though_its_connection_breaks(env: &Env) {
             let records = read_all(&mut source).await.expect("reads");
             assert!(
                 payload(&records[0]).expect("a body") == body,
-                "{length} bytes that broke behind {body_bytes} are resumed by range"
+                "{length} bytes that broke after {body_bytes} are resumed by range"
             );
             assert_eq!(bucket.wire().faults().fired(broken), 2);
             bucket.wire().faults().clear();

@@ -8,7 +8,7 @@ use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{AnySource, Bucket, Env, Record, SavedState, read_all, summary};
 
 in_every_world! {
-    an_unreadable_object_stops_the_source_behind_all_before_it,
+    an_unreadable_object_stops_the_source_after_all_before_it,
     unreadable_objects_are_skipped_counted_and_listed,
     an_unreadable_change_stops_or_is_skipped,
     an_archived_object_is_always_skipped,
@@ -57,7 +57,7 @@ async fn until_stopped(source: &mut AnySource) -> (Vec<String>, Error) {
     }
 }
 
-async fn an_unreadable_object_stops_the_source_behind_all_before_it(env: &Env) {
+async fn an_unreadable_object_stops_the_source_after_all_before_it(env: &Env) {
     for (fault, kind, says) in reasons() {
         let bucket = four(env).await;
         refuse(&bucket, &fault);
@@ -186,7 +186,7 @@ async fn an_object_that_is_shown_but_never_given_is_never_skipped(env: &Env) {
             let mut source = bucket.source(settings, &SavedState::memory(), None).await.expect("opens");
             let (records, error) = until_stopped(&mut source).await;
             assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
-            // It may pass, so that whoever runs the source may try again.
+            // It may pass, so that the host may try again.
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
             for part in ["object `m`", says] {
                 assert!(error.message().contains(part), "{fault:?}: {error}");

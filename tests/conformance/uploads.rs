@@ -156,7 +156,7 @@ async fn an_outage_acks_nothing_and_loses_nothing(env: &Env) {
     };
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains("SlowDown"), "{error}");
-    // Whichever upload came first, the answers end in front of the first that failed.
+    // Whichever upload came first, the answers end before the first that failed.
     assert_eq!(answered, positions(&records)[..answered.len()]);
     assert!(answered.len() <= 2, "{answered:?}");
     faults.clear();

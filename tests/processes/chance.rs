@@ -1,4 +1,4 @@
-//! Chance that a seed repeats.
+//! Random numbers that a seed repeats.
 
 /// Numbers that follow from a seed (splitmix64).
 #[derive(Clone, Debug)]

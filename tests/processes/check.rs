@@ -192,7 +192,7 @@ async fn an_object_that_cannot_be_removed_stays_once_and_is_named() {
         assert_eq!(field(&report, "put", "status"), "ok");
         assert_eq!(field(&report, "conditional", "status"), "ok");
         assert_eq!(field(&report, "remove", "status"), "warning");
-        // The check's object, and how whoever may can remove it.
+        // The object of the check, and how to remove it.
         let advice = field(&report, "remove", "advice");
         let by_hand = format!("aws s3api delete-object --bucket {LAKE} --key '{PROBE}' --version-id '");
         assert!(advice.contains(&by_hand) || advice.contains(&format!("aws s3 rm 's3://{LAKE}/{PROBE}'")), "{advice}");
@@ -279,7 +279,7 @@ async fn a_wrong_clock_is_told_and_no_obstacle() {
     }
 }
 
-/// What is said of the step that failed, and that those behind it were not tried.
+/// What is said about the step that failed, and that those after it were not tried.
 fn failure(ended: &Ended) -> (String, String) {
     let printed = ended.printed();
     let at = printed.find("failed ").unwrap_or_else(|| panic!("nothing failed: {printed}"));

@@ -110,7 +110,7 @@ async fn a_check_blames_a_component_that_was_given_on_whoever_made_it() {
 async fn what_an_earlier_call_met_is_no_reason_of_a_later_error() {
     let sandbox = Sandbox::new().await;
     let said = "the host did not let the request out";
-    // A request that is kept in, then an error that only says so.
+    // A request that is denied, then an error that says no more.
     let source = sandbox
         .command(&["source", "--component"])
         .args(&[hostile::file("plain")])

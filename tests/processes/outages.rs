@@ -89,7 +89,7 @@ fn said_once(ended: &Ended) {
     for words in [INTERRUPTED, GOING_ON] {
         assert_eq!(ended.stderr.matches(words).count(), 1, "{}", ended.stderr);
     }
-    // The component asks again for a minute before it fails: that belongs to the outage too, and is warned of once.
+    // The component retries for a minute before it fails: that is part of the outage too, and is warned about once.
     assert_eq!(ended.stderr.matches("WARN").count(), 1, "{}", ended.stderr);
     let length = format!("{GOING_ON}1 min ");
     assert!(ended.stderr.contains(&length), "{}", ended.stderr);

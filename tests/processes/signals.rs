@@ -13,7 +13,7 @@ const ALL: [Signal; 3] = [Signal::HangUp, Signal::Interrupt, Signal::Terminate];
 const IMPATIENT: [Signal; 2] = [Signal::Interrupt, Signal::Terminate];
 
 #[tokio::test]
-async fn a_source_that_is_stopped_in_its_snapshot_goes_on_exactly_behind() {
+async fn a_source_that_is_stopped_in_its_snapshot_resumes_exactly_after_it() {
     for signal in ALL {
         let sandbox = Sandbox::new().await;
         sandbox.fill(300);
@@ -33,7 +33,7 @@ async fn a_source_that_is_stopped_in_its_snapshot_goes_on_exactly_behind() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_stopped_among_changes_goes_on_exactly_behind() {
+async fn a_source_that_is_stopped_among_changes_resumes_exactly_after_them() {
     for signal in ALL {
         let sandbox = Sandbox::new().await;
         sandbox.fill(3);
@@ -192,7 +192,7 @@ async fn what_is_not_stored_within_the_grace_is_given_up_and_said() {
     }
 }
 
-/// A log that nobody reads keeps whoever writes to it, workers of the runtime among them.
+/// A log that nobody reads blocks the threads that write to it, workers of the runtime among them.
 #[tokio::test]
 async fn a_signal_ends_a_command_whose_stderr_is_full() {
     for signal in ALL {

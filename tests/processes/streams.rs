@@ -127,7 +127,7 @@ async fn a_bad_line_is_told_by_its_number_and_what_is_before_it_is_stored() {
         b"{\"position\":\"%%\",\"operation\":\"create\"}\n",
         b"{\"position\":\"MQ==\",\"operation\":\"explode\"}\n",
         b"\xff\xfe\n",
-        // Cut off in the middle: the line that a kill leaves behind.
+        // Cut off in the middle: the line that a kill leaves.
         &good[..100],
     ];
     for (n, bad) in bad.into_iter().enumerate() {

@@ -30,7 +30,7 @@ async fn what_is_readable_before_a_denied_object_is_printed() {
     let says = ["object `0002`", "GetObject was denied", "`unreadable`"];
     let ended = source.run().await.with_code(1).saying(&says);
     assert_eq!(keys(&ended), ["0000", "0001"]);
-    // The next run goes on behind them, with a way past it.
+    // The next run resumes after them, with a way past it.
     let source = sandbox.source_with_state().set("unreadable", "skip");
     let ended = source.args(&["--until-caught-up"]).run().await.well();
     assert_eq!(keys(&ended), ["0003"]);

@@ -60,7 +60,7 @@ if ! is_installed; then
     NEW="$BIN/new.$$"
     trap 'rm -rf "$NEW"' EXIT
     mkdir -p "$NEW"
-    # Outside of any Go module, and at a lower priority than whoever waits for the machine. It is moved into its
+    # Outside of any Go module, and at a lower priority than what waits for the machine. It is moved into its
     # place, so that nobody meets half of it.
     (cd "$NEW" && GOBIN="$NEW" GOWORK=off nice -n 10 go install "github.com/minio/minio@$VERSION")
     mv -f "$NEW/minio" "$BIN/minio"

@@ -15,7 +15,7 @@ use crate::world;
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// What stands in the file in front of the variant's name.
+/// What stands in the file before the variant's name.
 const MARK: &[u8] = b"hostile-variant:";
 
 /// Bytes of a name; shorter ones are filled up with blanks.

@@ -291,7 +291,7 @@ impl Running {
         let held = self.held_errors.as_ref().expect("what it says is held");
         let filled = timeout(PATIENCE, async {
             let (mut before, mut same) = (0, 0);
-            // The same for so long, and much: whoever writes waits.
+            // The same for this long, and much: the writer waits.
             while before < FULL_BYTES || same < 20 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 let bytes = rustix::io::ioctl_fionread(held).expect("a pipe tells what it holds");
@@ -312,7 +312,7 @@ impl Running {
         }
     }
 
-    /// Writes to its stdin while other things are done, and ends it behind that or with the process.
+    /// Writes to its stdin while other things are done, and ends it after that or with the process.
     pub fn feed(&mut self, bytes: Vec<u8>, ends: bool) {
         let Some(mut input) = self.input.take() else {
             return;

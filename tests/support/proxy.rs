@@ -1,4 +1,4 @@
-//! A small HTTP proxy: it passes plain requests on and makes tunnels, for whoever has the password, and tells what it was
+//! A small HTTP proxy: it passes plain requests on and makes tunnels for clients with the password, and records what it was
 //! asked for. It keeps no connection, so that each request shows.
 
 use std::io;
@@ -23,7 +23,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one on a port of the system's choice that wants this `user:password`, or none.
+    /// Starts one on a free port that wants this `user:password`; any client may use it where that is `None`.
     ///
     /// # Errors
     ///

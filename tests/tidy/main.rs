@@ -1,6 +1,8 @@
-//! The house's rules that a compiler does not know, checked over the tree.
+//! Owns the rules of the house that a compiler does not know, checked over the tree as text.
 //!
-//! Reads files as text. Style that a lint checks is left to the lint.
+//! Leaves style that a lint checks to the lint, and the rules of language to `prose`.
+
+mod prose;
 
 use std::fs;
 use std::path::{Path, PathBuf};

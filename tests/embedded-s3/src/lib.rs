@@ -6,7 +6,7 @@
 //! keeps nothing, serves plain HTTP on the loopback interface alone, and has no limits of its own.
 //!
 //! [`Store`] and what it holds (`model`) know nothing of HTTP; `wire` is what a test does to requests on their way,
-//! whoever answers them; `api` reads requests and writes answers by the model's rules.
+//! to this server or another; `api` reads requests and writes answers by the model's rules.
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {

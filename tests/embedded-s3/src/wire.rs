@@ -1,7 +1,7 @@
-//! What a test does to requests on their way, whoever answers them: it logs them, holds them and lets them fail.
+//! Owns what a test does to requests on their way: it logs them, holds them and lets them fail.
 //!
-//! Each of the three has a module of its own; here they are put in order. Who answers is the caller's: the
-//! embedded server, or a real one behind a relay.
+//! Each of the three has a module of its own; here they are put in order. Leaves the answer to the caller: to the
+//! embedded server, or to a relay that asks a real one.
 
 pub(crate) mod body;
 pub(crate) mod fault;

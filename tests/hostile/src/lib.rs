@@ -1,4 +1,4 @@
-//! A component that attacks whoever runs it: it keeps to the contract's types and to nothing else.
+//! A component that attacks its host: it keeps to the contract's types and to nothing else.
 //!
 //! Compiled for `wasm32-wasip2` alone, by the tests themselves; natively it is empty. The settings `attack` and `at`
 //! say what it does and in which call (`open` where `at` is not set), and `attack.CALL` what it does in a call besides; other settings are the attack's own. What a

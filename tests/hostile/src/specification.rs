@@ -4,10 +4,10 @@ use std::hint::black_box;
 
 use crate::component::bindings::exports::opencdc::connector::specifier::{Parameter, ParameterType, Specification};
 
-/// Stands once in the file. Tests find it by its beginning and write a name behind that, filled up with blanks.
+/// Stands once in the file. Tests find it by its beginning and write a name after that, padded with blanks.
 static VARIANT: [u8; 64] = *b"hostile-variant:plain                                           ";
 
-/// Bytes in front of the name.
+/// Bytes before the name.
 const NAME_AT: usize = 16;
 
 /// The name that a test has written.

@@ -110,7 +110,7 @@ fn lock(hand: &Mutex<Hand>) -> MutexGuard<'_, Hand> {
 }
 
 fn name(n: usize) -> String {
-    // In three folders, one of which sorts in front of the others' members.
+    // In three folders, one of which sorts before the members of the others.
     match n % 3 {
         0 => format!("a/{n:03}"),
         1 => format!("a-{n:03} ü+%"),

@@ -86,7 +86,7 @@ impl Ledger {
             let newer = &stored[at + 1..];
             let before = reached.entry(key).or_default();
             let late = before.iter().find(|v| newer.contains(v) && is_surely_older(&stored[at], v));
-            assert!(late.is_none(), "{:?} came behind {late:?}", stored[at]);
+            assert!(late.is_none(), "{:?} came after {late:?}", stored[at]);
             before.push(&stored[at]);
         }
     }

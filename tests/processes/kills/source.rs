@@ -20,7 +20,7 @@ struct Delivered {
     all: Vec<Record>,
     /// Those up to the position that was kept.
     acked: Vec<Record>,
-    /// Records of lines that the kill cut off in front of their newline.
+    /// Records of lines that the kill cut off before their newline.
     unended: Vec<Record>,
 }
 

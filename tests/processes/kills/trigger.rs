@@ -22,7 +22,7 @@ pub struct Doom {
 }
 
 impl Doom {
-    /// The next matching request but so many. It and those behind it get no answer.
+    /// The matching request after this many. It and those after it get no answer.
     pub fn at(server: &EmbeddedS3, stage: Stage, filter: Filter, skipped: usize) -> Self {
         let comes = Arc::new(Notify::new());
         let (seen, notify) = (AtomicUsize::new(0), Arc::clone(&comes));

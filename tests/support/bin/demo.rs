@@ -161,7 +161,7 @@ impl Demo {
         ensure(found == expected, || format!("the changes differ: {found:?} instead of {expected:?}"))?;
         let count = |operation| records.iter().filter(|r| r.operation == operation).count();
         println!(
-            "Changes: {} created, {} updated, {} deleted; each once, behind the position of the last run.",
+            "Changes: {} created, {} updated, {} deleted; each once, after the position of the last run.",
             count(Operation::Create),
             count(Operation::Update),
             count(Operation::Delete)

@@ -83,7 +83,7 @@ impl Ended {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// What it printed: whole lines, and what stands behind the last of them.
+    /// What it printed: whole lines, and what follows the last of them.
     pub fn lines(&self) -> (Vec<&[u8]>, &[u8]) {
         let end = self.stdout.iter().rposition(|byte| *byte == b'\n');
         let (whole, torn) = self.stdout.split_at(end.map_or(0, |end| end + 1));

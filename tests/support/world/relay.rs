@@ -1,6 +1,6 @@
 //! The way to a real server, on which a case holds, fails and logs requests as on that to the embedded one.
 //!
-//! It stands behind the host's signing: a request is passed on as it is. What happens to requests is the
+//! It comes after the host's signing: a request is passed on as it is. What happens to requests is the
 //! wire's to decide.
 
 use bytes::Bytes;

@@ -51,7 +51,7 @@ impl WriteCondition {
 /// What a delete did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deletion {
-    /// Whether what it added, or removed for good, is a delete marker.
+    /// Whether what it added, or removed permanently, is a delete marker.
     pub(crate) delete_marker: bool,
     /// The version it added or removed; absent where versioning is off.
     pub(crate) version_id: Option<VersionId>,
@@ -112,7 +112,7 @@ impl Bucket {
         Deletion { delete_marker: true, version_id: Some(id) }
     }
 
-    /// Removes one version for good, which leaves no trace.
+    /// Removes one version permanently, which leaves no trace.
     pub(crate) fn delete_version(&mut self, key: &str, id: VersionId) -> Deletion {
         let mut delete_marker = false;
         if let Some(versions) = self.objects.get_mut(key) {

@@ -87,8 +87,8 @@ pub(crate) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str
 
 /// Lists versions and delete markers, within a key the last stored first.
 ///
-/// With `version_id` it goes on within the key of `query.after`, behind that version. If that
-/// version is the `null` one and gone since, it goes on behind the key.
+/// With `version_id` it goes on within the key of `query.after`, after that version. If that
+/// version is the `null` one and gone since, it goes on after the key.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>
 pub(crate) fn versions<'b>(
     bucket: &'b Bucket,
@@ -143,7 +143,7 @@ fn stored_before(versions: &[Version], id: VersionId) -> &[Version] {
 
 /// Lists uploads, within a key in the order in which they were started.
 ///
-/// With `upload_id` it goes on within the key of `query.after`, behind that upload.
+/// With `upload_id` it goes on within the key of `query.after`, after that upload.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>
 pub(crate) fn uploads<'b>(
     bucket: &'b Bucket,
@@ -259,11 +259,11 @@ fn range<T>(map: &BTreeMap<String, T>, start: Start) -> btree_map::Range<'_, Str
     map.range::<str, _>((bound, Bound::Unbounded))
 }
 
-/// A text behind every key: a key has at most 1024 bytes.
+/// A text after every key: a key has at most 1024 bytes.
 static END_OF_KEYS: std::sync::LazyLock<String> =
     std::sync::LazyLock::new(|| char::MAX.to_string().repeat(1024 / 4 + 1));
 
-/// Gives the common prefix that a key folds into: through the first delimiter behind the prefix.
+/// Gives the common prefix that a key folds into: through the first delimiter after the prefix.
 fn common_prefix<'k>(key: &'k str, query: Query<'_>) -> Option<&'k str> {
     if query.delimiter.is_empty() {
         return None;

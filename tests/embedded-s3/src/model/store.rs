@@ -192,7 +192,7 @@ impl Store {
         Ok(deletion.version_id.map(VersionId::text))
     }
 
-    /// Removes one version for good; it need not exist.
+    /// Removes one version permanently; it need not exist.
     pub fn delete_version(&self, bucket: &str, key: &str, id: &str) -> Result<(), Refusal> {
         let id = parse_version_id(id)?;
         self.write(bucket, |bucket, _| Ok(bucket.delete_version(key, id))).map(|_deletion| ())
@@ -244,7 +244,7 @@ impl Store {
     /// Starts a multipart upload and gives its id.
     pub fn begin_upload(&self, bucket: &str, key: &str, headers: ObjectHeaders) -> Result<String, Refusal> {
         self.write(bucket, |bucket, stamp| {
-            // Ids of one key grow with time, as ListMultipartUploads continues behind an id.
+            // Ids of one key grow with time, as ListMultipartUploads continues after an id.
             let id = format!("{:016x}{}", stamp.number, VersionId::Numbered(stamp.number).text());
             let uploads = bucket.uploads.entry(key.to_owned()).or_default();
             uploads.insert(id.clone(), Upload::new(stamp.time, headers));

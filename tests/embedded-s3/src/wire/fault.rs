@@ -1,6 +1,6 @@
 //! What goes wrong, for which requests, and how often.
 //!
-//! A rule is exact (skip so many matches, fire so many times) or left to a seeded chance, so that a
+//! A rule is exact (skip `n` matches, fire `n` times) or fires with a seeded probability, so that a
 //! run can be repeated. It decides; the service acts on it.
 
 use std::borrow::Cow;
@@ -185,7 +185,7 @@ pub struct Rule {
     fault: Fault,
     skips: u64,
     times: Option<u64>,
-    chance: Option<(f64, u64)>,
+    probability: Option<(f64, u64)>,
     acts: bool,
     matched: u64,
     fired: u64,
@@ -194,7 +194,7 @@ pub struct Rule {
 impl Rule {
     /// Lets `fault` happen to the requests that match.
     pub fn new(filter: impl Into<Filter>, fault: Fault) -> Self {
-        Self { filter: filter.into(), fault, skips: 0, times: None, chance: None, acts: false, matched: 0, fired: 0 }
+        Self { filter: filter.into(), fault, skips: 0, times: None, probability: None, acts: false, matched: 0, fired: 0 }
     }
 
     /// Lets the first `count` matching requests pass.
@@ -213,8 +213,8 @@ impl Rule {
 
     /// Fires with this probability, decided by the seed and the count of matches.
     #[must_use]
-    pub fn chance(mut self, probability: f64, seed: u64) -> Self {
-        self.chance = Some((probability, seed));
+    pub fn with_probability(mut self, probability: f64, seed: u64) -> Self {
+        self.probability = Some((probability, seed));
         self
     }
 
@@ -234,7 +234,7 @@ impl Rule {
         self.matched += 1;
         let fires = at >= self.skips
             && self.times.is_none_or(|times| self.fired < times)
-            && self.chance.is_none_or(|(probability, seed)| unit(seed, at) < probability);
+            && self.probability.is_none_or(|(probability, seed)| unit(seed, at) < probability);
         self.fired += u64::from(fires);
         fires
     }
@@ -286,7 +286,7 @@ impl Faults {
         self.lock().latency = latency;
     }
 
-    /// Adds a rule behind those there are. The first that fires decides.
+    /// Adds a rule after those there are. The first that fires decides.
     pub fn add(&self, rule: Rule) -> RuleId {
         let mut state = self.lock();
         state.added += 1;
@@ -352,10 +352,10 @@ mod tests {
     }
 
     #[test]
-    fn chance_is_repeated_by_its_seed() {
+    fn random_faults_are_repeated_by_their_seed() {
         let run = |seed| {
             let faults = Faults::default();
-            faults.add(Rule::new(Filter::any(), Fault::internal_error()).chance(0.3, seed));
+            faults.add(Rule::new(Filter::any(), Fault::internal_error()).with_probability(0.3, seed));
             firings(&faults, 1_000)
         };
         assert_eq!(run(7), run(7));

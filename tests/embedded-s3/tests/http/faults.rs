@@ -141,7 +141,7 @@ async fn requests_that_nobody_took_go_on_when_the_pause_ends() {
         notify.notify_one();
         async {}
     });
-    // The pause was set first, so that the hook behind it runs only once the pause is over.
+    // The pause was set first, so that the hook after it runs only once the pause is over.
     let end = async {
         while server.requests().is_empty() {
             tokio::task::yield_now().await;

@@ -148,7 +148,7 @@ async fn versions_are_paged_last_stored_first() {
 }
 
 #[tokio::test]
-async fn listing_goes_on_behind_a_version_that_is_gone() {
+async fn listing_goes_on_after_a_version_that_is_gone() {
     let (server, client) = paged(1000).await;
     let store = server.store();
     store.set_versioning("bkt", Versioning::Enabled).unwrap();
