@@ -194,7 +194,16 @@ pub struct Rule {
 impl Rule {
     /// Lets `fault` happen to the requests that match.
     pub fn new(filter: impl Into<Filter>, fault: Fault) -> Self {
-        Self { filter: filter.into(), fault, skips: 0, times: None, probability: None, acts: false, matched: 0, fired: 0 }
+        Self {
+            filter: filter.into(),
+            fault,
+            skips: 0,
+            times: None,
+            probability: None,
+            acts: false,
+            matched: 0,
+            fired: 0,
+        }
     }
 
     /// Lets the first `count` matching requests pass.
