@@ -8,7 +8,7 @@ HOSTILE := --package s3-connector-hostile
 PYTHON ?= python3
 READERS := target/readers
 export RUSTDOCFLAGS := --deny warnings
-# As in host/build.rs: the same sources give the same component.
+# As in component/: the same sources give the same component.
 export CONST_RANDOM_SEED := s3-connector
 
 .DEFAULT_GOAL := help
@@ -29,9 +29,8 @@ build: setup ## Build the command: target/release/s3-connector
 	$(CARGO) build --locked --release --package s3-connector-host
 
 .PHONY: guest
-guest: setup ## Build the component alone: target/component/wasm32-wasip2/component/s3_connector.wasm
-	$(CARGO) build --locked --profile component $(GUEST) --lib --target $(WASM) --target-dir target/component
-	@ls -l target/component/$(WASM)/component/s3_connector.wasm
+guest: setup ## Build the component alone: target/component/s3_connector.wasm
+	$(CARGO) run --locked --release --quiet --package s3-connector-component
 
 .PHONY: demo
 demo: setup ## Run the connector's main job on an embedded S3 server, and check what it did

@@ -1,12 +1,10 @@
-//! Builds the component that goes into the binary, unless `S3_CONNECTOR_COMPONENT` names one.
+//! Owns which component goes into the binary: the one that `S3_CONNECTOR_COMPONENT` names, or one that is built now. Leaves
+//! how it is built to the package `s3-connector-component`.
 //!
-//! The component is built by a cargo of its own, into a folder of its own under the target folder, since this
-//! build holds the lock of that one.
+//! It is built by a cargo of its own, into a folder of its own under the target folder, since this build holds the
+//! lock of that one.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-const TARGET: &str = "wasm32-wasip2";
 
 fn main() {
     println!("cargo::rerun-if-env-changed=S3_CONNECTOR_COMPONENT");
@@ -25,32 +23,16 @@ fn build() -> PathBuf {
     // Read now, not when this was compiled: another checkout may use the same target folder.
     let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let workspace = package.parent().expect("the host is in a workspace");
-    for source in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock"] {
+    for source in ["guest/src", "guest/Cargo.toml", "guest/build.rs", "guest/stub.wat", "wit", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
     let target = target_folder(workspace).join("component");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(workspace)
-        .args(["build", "--locked", "--package", "s3-connector", "--lib"])
-        .args(["--profile", "component", "--target", TARGET, "--target-dir"])
-        .arg(&target);
-    // A dependency (ahash, through parquet) draws a random number when it is compiled; drawn once for all, the same
-    // sources give the same component.
-    cargo.env("CONST_RANDOM_SEED", "s3-connector");
-    // What was meant for this build is not meant for that one.
-    for variable in
-        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"]
-    {
-        cargo.env_remove(variable);
-    }
-    let status = cargo.status().expect("cargo runs, since it runs this");
-    assert!(status.success(), "the component could not be built; is the target there? rustup target add {TARGET}");
+    let cargo = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let built = s3_connector_component::build(&cargo, workspace, &target).expect("the component can be built");
     // A copy, so that this build stands alone. Neither is watched: both are newer than the start of this run, which
     // Cargo would take for a change and compile the host once more.
     let copy = out_folder().join("s3_connector.wasm");
-    std::fs::copy(target.join(TARGET).join("component/s3_connector.wasm"), &copy)
-        .expect("the component is there, and can be copied");
+    std::fs::copy(built, &copy).expect("the component is there, and can be copied");
     copy
 }
 
@@ -58,7 +40,7 @@ fn out_folder() -> PathBuf {
     PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"))
 }
 
-/// The folder that this build is in: `OUT_DIR` is `TARGET/PROFILE/build/PACKAGE/out`, with the triple behind
+/// The folder that this build is in: `OUT_DIR` is `TARGET/PROFILE/build/PACKAGE/out`, with the triple after
 /// `TARGET` where one was given.
 fn target_folder(workspace: &Path) -> PathBuf {
     let folder = out_folder().ancestors().nth(4).map_or_else(|| workspace.join("target"), Path::to_path_buf);

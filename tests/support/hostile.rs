@@ -5,15 +5,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use s3_connector_host::{Connector, Options, Result};
 
 use crate::world;
-
-const TARGET: &str = "wasm32-wasip2";
 
 /// What stands in the file before the variant's name.
 const MARK: &[u8] = b"hostile-variant:";
@@ -72,30 +69,9 @@ fn build() -> (PathBuf, Vec<u8>) {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = package.parent().expect("tests are in the workspace");
     let target = target_folder().join("component");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(workspace)
-        .args(["build", "--locked", "--quiet", "--lib"])
-        .args(["--package", "s3-connector-hostile"])
-        .args(["--profile", "component", "--target", TARGET, "--target-dir"])
-        .arg(&target)
-        // As in the host's build: what both components use is compiled once.
-        .env("CONST_RANDOM_SEED", "s3-connector")
-        .stdin(Stdio::null());
-    // What was meant for the build of the tests is not meant for this one.
-    for variable in
-        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"]
-    {
-        cargo.env_remove(variable);
-    }
-    let output = cargo.output().expect("cargo is where it was");
-    assert!(
-        output.status.success(),
-        "the hostile component could not be built:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let folder = target.join(TARGET).join("component");
-    let file = folder.join("s3_connector_hostile.wasm");
+    let built = s3_connector_component::compile(Path::new(env!("CARGO")), "s3-connector-hostile", workspace, &target);
+    let file = built.expect("the hostile component can be built");
+    let folder = file.parent().expect("a file is in a folder").to_owned();
     let bytes = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     (folder, bytes)
 }

@@ -61,7 +61,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 }
 
 fn sources() -> Vec<(String, String)> {
-    ["guest", "host", "tests"].iter().flat_map(|folder| files(folder, ".rs")).collect()
+    ["component", "guest", "host", "tests"].iter().flat_map(|folder| files(folder, ".rs")).collect()
 }
 
 /// Fails with all that is wrong, a line each.
