@@ -23,7 +23,9 @@ fn build() -> PathBuf {
     // Read now, not when this was compiled: another checkout may use the same target folder.
     let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let workspace = package.parent().expect("the host is in a workspace");
-    for source in ["guest/src", "guest/Cargo.toml", "guest/build.rs", "guest/stub.wat", "wit", "Cargo.toml", "Cargo.lock"] {
+    for source in
+        ["guest/src", "guest/Cargo.toml", "guest/build.rs", "guest/stub.wat", "wit", "Cargo.toml", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
     let target = target_folder(workspace).join("component");

@@ -15,7 +15,7 @@ use crate::destination::Destination;
 use crate::error::{Error, ErrorKind};
 use crate::record::{Change, Data, Operation, Record};
 use crate::source::Source;
-use crate::wasi::{Body, WasiPorts, block_on};
+use crate::wasi::{Body, WasiPorts, block_on, log_panics};
 
 /// The functions that the world's exports are found by.
 #[expect(unsafe_code, reason = "generated: the canonical ABI hands memory over by address")]
@@ -32,6 +32,7 @@ fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
 
 impl specifier::Guest for Component {
     fn specify() -> specifier::Specification {
+        log_panics();
         specifier::Specification {
             name: "s3".to_owned(),
             summary: "An S3 source and destination.".to_owned(),
@@ -97,6 +98,7 @@ impl source::Guest for Component {
 
 impl source::GuestSource for SourceResource {
     fn configure(settings: types::Settings) -> Result<source::Source, types::Error> {
+        log_panics();
         let source = Source::configure(WasiPorts, &read_settings(settings)).map_err(write_error)?;
         let state = SourceState { source, bodies: VecDeque::new(), acked: Vec::new() };
         Ok(source::Source::new(Self(RefCell::new(state))))
@@ -153,6 +155,7 @@ impl destination::Guest for Component {
 
 impl destination::GuestDestination for DestinationResource {
     fn configure(settings: types::Settings) -> Result<destination::Destination, types::Error> {
+        log_panics();
         let destination = Destination::configure(WasiPorts, &read_settings(settings)).map_err(write_error)?;
         Ok(destination::Destination::new(Self(RefCell::new(destination))))
     }

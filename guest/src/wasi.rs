@@ -6,10 +6,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -112,6 +113,17 @@ impl ports::State for WasiPorts {
     fn remove(&self, name: &str) -> Result<(), StateError> {
         state::remove(name).map_err(state_error)
     }
+}
+
+/// Has a panic say what happened through the log, since nobody reads this component's stderr.
+pub(crate) fn log_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        panic::set_hook(Box::new(|panic| {
+            let line = panic.to_string().replace('\n', " ");
+            log::log(log::Level::Error, "panic", &line);
+        }));
+    });
 }
 
 fn state_error(error: types::Error) -> StateError {

@@ -115,6 +115,19 @@ async fn records_positions_and_counters_are_as_many_and_as_long_as_they_may_be()
 }
 
 #[tokio::test]
+async fn a_panic_says_why_whether_it_goes_to_stderr_or_to_the_log() {
+    let siege = Siege::of("plain").await;
+    let attack = [("attack", "panic"), ("text", "so it went"), ("hook", "yes")];
+    for settings in [&attack[..2], &attack] {
+        let error = siege.loot_of_source(settings).await.expect_err("it traps");
+        assert_eq!(error.kind(), ErrorKind::Trap);
+        let (_, said) = error.message().split_once("; it said: ").expect("it said something");
+        assert!(said.contains("so it went"), "{error}");
+        assert_eq!(said.matches("so it went").count(), 1, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_specification_has_bounds() {
     for variant in ["most-parameters", "most-text"] {
         assert!(hostile::connector(variant).await.is_ok(), "{variant}");

@@ -101,6 +101,8 @@ pub(crate) struct Context {
     /// Where its state is kept; none where nothing is.
     state: Option<Arc<dyn StateStore>>,
     log: Log,
+    /// The message of a panic that the component has logged.
+    panic: String,
     skipped: Skipped,
 }
 
@@ -113,7 +115,10 @@ pub(crate) struct Instance {
 }
 
 /// Bytes of a panic's message that are kept.
-const STDERR_BYTES_MAX: usize = 4096;
+const PANIC_BYTES_MAX: usize = 4096;
+
+/// The context of the log in which a component says why it panics.
+const PANIC: &str = "panic";
 
 #[derive(Clone, Debug)]
 enum Health {
@@ -130,7 +135,7 @@ impl Instance {
         options: InstanceOptions,
         compute_max: Duration,
     ) -> Result<Self> {
-        let stderr = MemoryOutputPipe::new(STDERR_BYTES_MAX);
+        let stderr = MemoryOutputPipe::new(PANIC_BYTES_MAX);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
@@ -145,6 +150,7 @@ impl Instance {
             meter: Arc::clone(&meter),
             state: options.state,
             log: Log::new(options.name),
+            panic: String::new(),
             skipped: Skipped::default(),
         };
         let mut store = Store::new(pre.engine(), context);
@@ -200,8 +206,9 @@ impl Instance {
                 Ok(value)
             }
             Err(error) => {
-                let said = String::from_utf8_lossy(&self.stderr.contents()).into_owned();
-                let said = printable::line(said.trim(), STDERR_BYTES_MAX);
+                // A component that imports no stderr logs its panics.
+                let said = [&self.store.data().panic, &*String::from_utf8_lossy(&self.stderr.contents())].concat();
+                let said = printable::line(said.trim(), PANIC_BYTES_MAX);
                 let mut error = trap(&error, &self.store.data().limiter);
                 if !said.is_empty() {
                     error = error.clone().with_message(format!("{error}; it said: {said}"));
@@ -380,6 +387,9 @@ impl logging::Host for Context {
             let object = self.skipped.tell(&message);
             let line = format!("skipped an object: {}; key=`{}`", object.reason, object.key);
             self.log.line(logging::Level::Warn, &line);
+        } else if context == PANIC {
+            // It becomes part of the error that the call fails with.
+            self.panic = printable::line(&message, PANIC_BYTES_MAX).into_owned();
         } else {
             self.log.line(level, &message);
         }

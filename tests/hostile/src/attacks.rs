@@ -131,8 +131,13 @@ fn log(settings: &Settings) -> Result<Loot, Error> {
     Ok(Loot::Records(Vec::new()))
 }
 
-/// Panics with `text`.
+/// Panics with `text`; with `hook`, as the shipped component does, which has no stderr.
 fn panic(settings: &Settings) -> Result<Loot, Error> {
+    if settings.contains_key("hook") {
+        let said =
+            |panic: &std::panic::PanicHookInfo<'_>| logging::log(logging::Level::Error, "panic", &panic.to_string());
+        std::panic::set_hook(Box::new(said));
+    }
     panic!("{}", text(settings, "text"))
 }
 
