@@ -14,7 +14,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use endpoint::{Endpoint, EndpointUrl, Url};
 use setting::{Bool, Choice, Described, GoDuration, Int, Pattern, Setting, Size, Text, Verbatim};
 use values::Values;
@@ -135,6 +135,16 @@ pub const OBJECT_BYTES: Setting<u64> = Setting::optional(
     "Largest object to deliver; `unreadable` says what happens at a larger one. Where it is not set: any size.",
 );
 
+/// How bodies travel.
+pub const PAYLOAD: Setting<Payload> = Setting::with_default(
+    "payload",
+    &Choice(&[("auto", Payload::Auto), ("stream", Payload::Stream), ("raw", Payload::Raw)]),
+    "auto",
+    "How an object's bytes reach the host: `auto` puts up to 64 KiB into the record and sends more as a stream; `stream` \
+     sends all as streams; `raw` puts all into records, for hosts that can't read streams: an object larger than 16 MiB \
+     then can't be read, and `unreadable` says what happens.",
+);
+
 /// How objects are written.
 pub const FORMAT: Setting<FormatName> = Setting::required(
     "format",
@@ -167,7 +177,7 @@ const SHARED: [&dyn Described; 8] =
     [&ACCESS_KEY_ID, &SECRET_ACCESS_KEY, &SESSION_TOKEN, &REGION, &BUCKET, &ENDPOINT, &FORCE_PATH_STYLE, &PREFIX];
 
 /// Settings of a source alone.
-const SOURCE: [&dyn Described; 5] = [&POLLING_PERIOD, &LOOKBACK, &CONCURRENCY, &UNREADABLE, &OBJECT_BYTES];
+const SOURCE: [&dyn Described; 6] = [&POLLING_PERIOD, &LOOKBACK, &CONCURRENCY, &UNREADABLE, &OBJECT_BYTES, &PAYLOAD];
 
 /// Settings of a destination alone.
 const DESTINATION: [&dyn Described; 4] = [&FORMAT, &BUFFER_SIZE, &BUFFER_BYTES, &BUFFER_DELAY];
@@ -180,6 +190,17 @@ pub fn source_parameters() -> impl Iterator<Item = Parameter> {
 /// The settings of a destination, in the order of documentation.
 pub fn destination_parameters() -> impl Iterator<Item = Parameter> {
     SHARED.into_iter().chain(DESTINATION).map(|setting| setting.parameter())
+}
+
+/// Checks that `settings` names none but these, as where not all of them are needed.
+///
+/// # Errors
+///
+/// `invalid`, naming every setting that is unknown.
+pub fn check_names(settings: &Settings, known: impl Iterator<Item = Parameter>) -> Result<()> {
+    let known: Vec<_> = known.map(|parameter| parameter.name).collect();
+    let problems = values::unknown_names(settings, &known);
+    if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems.join("\n"))) }
 }
 
 /// Which bucket, and how it is addressed.
@@ -212,6 +233,8 @@ pub struct SourceConfig {
     pub unreadable: Unreadable,
     /// Bytes of the largest object to deliver.
     pub object_bytes_max: Option<u64>,
+    /// How bodies travel.
+    pub payload: Payload,
 }
 
 /// What happens at an object that can't be read.
@@ -221,6 +244,17 @@ pub enum Unreadable {
     Stop,
     /// It is skipped.
     Skip,
+}
+
+/// How bodies travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Small ones in their records, others as streams.
+    Auto,
+    /// All as streams.
+    Stream,
+    /// All in their records.
+    Raw,
 }
 
 /// How a destination writes a batch.
@@ -282,6 +316,7 @@ impl SourceConfig {
             concurrency: values.get(&CONCURRENCY)?,
             unreadable: values.get(&UNREADABLE)?,
             object_bytes_max: values.find(&OBJECT_BYTES)?,
+            payload: values.get(&PAYLOAD)?,
         })
     }
 }

@@ -80,6 +80,11 @@ pub const GONE_LISTINGS_MIN: u32 = 2;
 /// most ahead of the reader and 1,024 ready for it take 192 MiB of the sandbox's 1 GiB.
 pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
 
+/// Bytes of a body that travels in its record where `payload` is `raw`. Eight of these fill [`PREFETCH_BYTES_MAX`], which
+/// counts them as it counts others, and four the [`READY_BYTES_MAX`] that wait for the reader: 192 MiB of the sandbox's
+/// 1 GiB, whatever the settings are. A host gets one in one piece, and dynamic hosts take tens of bytes for each of its.
+pub const RAW_BODY_BYTES_MAX: u64 = 16 << 20;
+
 /// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both find
 /// it: 3 MiB. Beyond that an object may be reported twice.
 pub const SKIPPED_REMEMBERED_MAX: usize = 65_536;

@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use embedded_s3::S3Operation;
 use s3_connector::limits;
 use s3_connector::record::Data;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Env, SavedState, World, payload, read_all};
+use s3_connector_tests::world::{Env, SavedState, World, key, payload, read_all};
 
 in_every_world! {
     bodies_of_every_size_are_whole,
+    what_is_too_large_for_a_record_stops_the_source_or_is_skipped,
+    an_object_that_outgrows_its_record_is_left_to_the_next_poll,
     a_read_stays_within_its_bytes,
 }
+
+/// How bodies may travel.
+const PAYLOADS: [&str; 3] = ["auto", "stream", "raw"];
 
 async fn bodies_of_every_size_are_whole(env: &Env) {
     let bucket = env.plain().await;
@@ -21,13 +27,97 @@ async fn bodies_of_every_size_are_whole(env: &Env) {
     for (index, size) in sizes.into_iter().enumerate() {
         bucket.put(&format!("k{index}"), body(size)).await;
     }
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
-    let records = read_all(&mut source).await.expect("reads");
-    for (record, size) in records.iter().zip(sizes) {
-        assert!(payload(record).expect("a body") == body(size), "{size}");
-        assert_eq!(record.metadata["s3.size"], size.to_string());
+    for way in PAYLOADS {
+        let mut source = bucket.source(&[("payload", way)], &SavedState::memory(), None).await.expect("opens");
+        let records = read_all(&mut source).await.expect("reads");
+        for (record, size) in records.iter().zip(sizes) {
+            assert!(payload(record).expect("a body") == body(size), "{size} by {way}");
+            assert_eq!(record.metadata["s3.size"], size.to_string());
+        }
+        assert_eq!(records.len(), sizes.len(), "{way}");
     }
-    assert_eq!(records.len(), sizes.len());
+}
+
+async fn what_is_too_large_for_a_record_stops_the_source_or_is_skipped(env: &Env) {
+    let bucket = env.plain().await;
+    let most = usize::try_from(limits::RAW_BODY_BYTES_MAX).expect("it is in memory");
+    for (key, size) in [("a", most), ("b", most + 1), ("c", 1)] {
+        bucket.put(key, vec![7; size]).await;
+    }
+    let raw = ("payload", "raw");
+    let mut source = bucket.source(&[raw], &SavedState::none(), None).await.expect("opens");
+    let records = source.read(10, Duration::from_secs(60)).await.expect("reads what comes before it");
+    assert_eq!(payload(&records[0]).expect("a body").len(), most);
+    let error = match source.read(10, Duration::from_secs(60)).await {
+        Ok(records) => panic!("{} records came after it", records.len()),
+        Err(error) => error.to_string(),
+    };
+    for part in ["object `b`", "16777217 bytes", "`payload`", "`unreadable`"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let mut source = bucket.source(&[raw, ("unreadable", "skip")], &SavedState::none(), None).await.expect("opens");
+    let records = read_all(&mut source).await.expect("goes on");
+    assert_eq!(records.iter().map(key).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(source.progress().await.expect("answers").counter("skipped"), 1);
+    // Others carry it.
+    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    assert_eq!(read_all(&mut source).await.expect("reads").len(), 3);
+}
+
+async fn an_object_that_outgrows_its_record_is_left_to_the_next_poll(env: &Env) {
+    let bucket = env.plain().await;
+    bucket.put("a", "1").await;
+    let large = vec![7; 1 << 20];
+    let mut pause = bucket.wire().pause(S3Operation::GetObject);
+    let mut source = bucket.source(&[("payload", "raw")], &SavedState::none(), None).await.expect("opens");
+    let overwrite = async {
+        let held = pause.arrived().await;
+        bucket.put("a", large.clone()).await;
+        held.release();
+        drop(pause);
+    };
+    let (records, ()) = tokio::join!(read_all(&mut source), overwrite);
+    let records = records.expect("reads");
+    assert_eq!(records.len(), 1, "it comes once");
+    assert!(payload(&records[0]).expect("a body") == large);
+}
+
+#[tokio::test]
+async fn payload_chooses_how_bodies_travel() {
+    let world = World::new().await;
+    let most = usize::try_from(limits::WHOLE_BODY_BYTES_MAX).expect("small");
+    let sizes = [0, most, most + 1, 3 << 20];
+    for size in sizes {
+        world.put(&format!("{size:09}"), Bytes::from(vec![7; size]));
+    }
+    for (way, streams) in [("auto", [false, false, true, true]), ("stream", [true; 4]), ("raw", [false; 4])] {
+        let mut source = world.source(&[("payload", way)], &SavedState::none(), None).await.expect("opens");
+        let mut found = Vec::new();
+        while found.len() < sizes.len() {
+            let records = source.read(10, Duration::from_secs(60)).await.expect("reads");
+            found.extend(records.iter().map(|record| matches!(record.payload.after, Some(Data::Body { .. }))));
+        }
+        assert_eq!(found, streams, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn large_bodies_in_records_never_fill_the_memory() {
+    let world = World::new().await;
+    let body = Bytes::from(vec![7; usize::try_from(limits::RAW_BODY_BYTES_MAX).expect("it is in memory")]);
+    // More than the component has.
+    let count = 70;
+    for number in 0..count {
+        world.put(&format!("{number:02}"), body.clone());
+    }
+    let settings = [("payload", "raw"), ("concurrency", "512")];
+    let mut source = world.source(&settings, &SavedState::none(), None).await.expect("opens");
+    let mut read = 0;
+    while read < count {
+        let records = source.read(1000, Duration::from_secs(60)).await.expect("does not trap");
+        assert!(records.iter().all(|record| matches!(&record.payload.after, Some(Data::Raw(bytes)) if *bytes == body)));
+        read += records.len();
+    }
 }
 
 async fn a_read_stays_within_its_bytes(env: &Env) {

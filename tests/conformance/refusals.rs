@@ -83,6 +83,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("unreadable", "perhaps"),
         ("objectBytes", "0"),
         ("objectBytes", "large"),
+        ("payload", "body"),
         ("format", "json"),
     ];
     let malformed = [&SHARED[..], &own].concat();

@@ -268,6 +268,7 @@ const EXAMPLES: &[Examples] = &[
         ],
         beyond: &["99999999999999999999", "99999999999GiB"],
     },
+    Examples { setting: &PAYLOAD, taken: &["auto", "stream", "raw"], refused: &["Raw", "body"], beyond: &[] },
     Examples { setting: &FORMAT, taken: &["json", "parquet"], refused: &["csv", "JSON", "json,parquet"], beyond: &[] },
     Examples { setting: &BUFFER_SIZE, taken: &["1", "1000", "100000"], refused: &["0", "100001", "many"], beyond: &[] },
     Examples {
@@ -343,6 +344,15 @@ fn parsers_and_patterns_agree_on_every_short_text() {
                 assert_eq!(setting.check(Some(text)).is_ok(), matches, "{}: {text:?}", parameter.name);
             }
         });
+    }
+}
+
+#[test]
+fn bounds_in_descriptions_are_those_of_the_limits() {
+    let description = PAYLOAD.parameter().description;
+    for bytes in [crate::limits::WHOLE_BODY_BYTES_MAX, crate::limits::RAW_BODY_BYTES_MAX] {
+        let shown = size::display(bytes).replace("KiB", " KiB").replace("MiB", " MiB");
+        assert!(description.contains(&shown), "{shown} in {description}");
     }
 }
 

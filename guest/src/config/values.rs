@@ -14,8 +14,7 @@ impl Values {
     /// Reads `known` out of `settings`, which must hold no others.
     pub(super) fn of_all(settings: &Settings, known: &[&dyn Described]) -> Result<Self> {
         let names: Vec<_> = known.iter().map(|setting| setting.name()).collect();
-        let strange = settings.keys().map(|name| name.trim()).filter(|name| !names.contains(name));
-        Self::read(settings, known, strange.map(|name| unknown(name, &names)).collect())
+        Self::read(settings, known, unknown_names(settings, &names))
     }
 
     /// Reads `known` out of `settings`, whatever else these hold.
@@ -47,6 +46,12 @@ impl Values {
         };
         setting.parse(text).map(Some).map_err(Error::invalid)
     }
+}
+
+/// A problem for each setting whose name is not `known`.
+pub(super) fn unknown_names(settings: &Settings, known: &[&'static str]) -> Vec<String> {
+    let strange = settings.keys().map(|name| name.trim()).filter(|name| !known.contains(name));
+    strange.map(|name| unknown(name, known)).collect()
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> String {

@@ -114,7 +114,13 @@ async fn whole<B: Body>(operation: &'static str, mut body: B, bytes_max: u64) ->
     while joined.as_ref().map_or(first.len(), BytesMut::len) as u64 <= bytes_max
         && let Some(more) = next().await?
     {
-        joined.get_or_insert_with(|| BytesMut::from(&*first)).extend_from_slice(&more);
+        let joined = joined.get_or_insert_with(|| {
+            // All at once: growing would hold large bodies twice.
+            let mut all = BytesMut::with_capacity(usize::try_from(bytes_max).unwrap_or_default().max(first.len()));
+            all.extend_from_slice(&first);
+            all
+        });
+        joined.extend_from_slice(&more);
     }
     Ok(joined.map_or(first, BytesMut::freeze))
 }

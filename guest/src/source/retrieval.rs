@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::seen::NULL_VERSION;
-use crate::config::SourceConfig;
+use crate::config::{Payload, SourceConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
@@ -85,14 +85,14 @@ impl<P: Ports> Retrieval<P> {
     ///
     /// Errors about more than this object: the bucket, the credentials, a store that does not answer.
     pub(super) async fn retrieve(&self, mut wanted: Wanted) -> Result<Retrieved<P::Body>> {
-        if let Some(bytes_max) = self.config.object_bytes_max
-            && wanted.entry.size > bytes_max
-        {
-            return Ok(Retrieved::Unreadable(too_large(wanted.entry.size, bytes_max)));
-        }
         let (mut answers, mut chases, mut gone) = (0, 0, 0);
         let mut is_pinned = true;
+        // What was listed is what memory was set aside for.
+        let whole_max = wanted.entry.size.max(limits::WHOLE_BODY_BYTES_MAX);
         loop {
+            if let Some(error) = too_large(wanted.entry.size, &self.config) {
+                return Ok(Retrieved::Unreadable(error));
+            }
             let doubt = match self.ask(&wanted, is_pinned).await {
                 Ok(object) => {
                     let entry = self.refresh(&wanted, &object).await?;
@@ -119,7 +119,8 @@ impl<P: Ports> Retrieval<P> {
                 }
                 Listed::Changed(now) => {
                     chases += 1;
-                    if chases > limits::OVERWRITE_CHASES_MAX {
+                    let has_room = self.config.payload != Payload::Raw || now.size <= whole_max;
+                    if chases > limits::OVERWRITE_CHASES_MAX || !has_room {
                         return Ok(Retrieved::Overwritten);
                     }
                     (wanted.entry, answers, gone) = (now, 0, 0);
@@ -193,10 +194,13 @@ impl<P: Ports> Retrieval<P> {
     }
 
     async fn ask_with(&self, wanted: &Wanted, pin: &Pin, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
-        let whole_max = match wanted.entry.size {
-            size @ 0..=limits::WHOLE_BODY_BYTES_MAX => size.max(1),
-            _ => 0,
+        let size = wanted.entry.size;
+        let is_whole = match self.config.payload {
+            Payload::Auto => size <= limits::WHOLE_BODY_BYTES_MAX,
+            Payload::Stream => false,
+            Payload::Raw => true,
         };
+        let whole_max = if is_whole { size.max(1) } else { 0 };
         let object = self.client.get_object(&wanted.entry.key, pin, whole_max).await.map_err(Doubt::Refusal)?;
         match Comparison::new(wanted, &object, is_pinned).disagreement() {
             Some(why) => Err(Doubt::Answer(why)),
@@ -419,8 +423,17 @@ impl<'a, B> Comparison<'a, B> {
     }
 }
 
-fn too_large(bytes: u64, bytes_max: u64) -> Error {
-    Error::invalid(format!("it has {bytes} bytes, more than the {bytes_max} of `objectBytes`: raise that setting"))
+/// Why an object of this size is not to be read, if it is not.
+fn too_large(bytes: u64, config: &SourceConfig) -> Option<Error> {
+    let raw_max = limits::RAW_BODY_BYTES_MAX;
+    let why = match config.object_bytes_max {
+        Some(bytes_max) if bytes > bytes_max => format!("the {bytes_max} of `objectBytes`: raise that setting"),
+        _ if config.payload == Payload::Raw && bytes > raw_max => {
+            format!("the {raw_max} that a record carries where `payload` is `raw`: set `payload` to `auto` or `stream`")
+        }
+        _ => return None,
+    };
+    Some(Error::invalid(format!("it has {bytes} bytes, more than {why}")))
 }
 
 /// The pause after that number of answers.
