@@ -18,15 +18,16 @@ use tokio::time::{Instant, timeout};
 use crate::connector::Connector;
 use crate::connector::destination::Destination;
 use crate::connector::instance::InstanceOptions;
+use crate::connector::settings::{Settings, Target};
 use crate::connector::source::Source;
 use crate::credentials::{Credentials, Loaded};
-use crate::environment::Filled;
+use crate::environment::InferredSetting;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
-use crate::settings::{Reach, Settings};
 
 pub use report::{Report, Status, Step, StepEvent};
 
+pub(crate) use probe::NAME as OBJECT_NAME;
 use probe::Probe;
 use requests::{Client, Ports};
 
@@ -127,17 +128,17 @@ impl Side {
         }
     }
 
-    fn target(&self) -> &Reach {
+    fn target(&self) -> &Target {
         match self {
             Self::Source(source) => source.target(),
             Self::Destination(destination) => destination.target(),
         }
     }
 
-    fn filled(&self) -> &[Filled] {
+    fn inferred(&self) -> &[InferredSetting] {
         match self {
-            Self::Source(source) => source.filled(),
-            Self::Destination(destination) => destination.filled(),
+            Self::Source(source) => source.inferred(),
+            Self::Destination(destination) => destination.inferred(),
         }
     }
 }
@@ -216,7 +217,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         let step = Step::new("settings", "read the settings");
         match Side::configure(connector, role, settings).await {
             Ok(side) => {
-                self.note(step.passed(found(side.target(), side.filled())));
+                self.note(step.passed(found(side.target(), side.inferred())));
                 Some(side)
             }
             Err(error) => {
@@ -232,7 +233,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
     }
 
     /// The way to the endpoint.
-    async fn go_there(&mut self, connector: &Connector, target: &Reach) -> Option<()> {
+    async fn go_there(&mut self, connector: &Connector, target: &Target) -> Option<()> {
         let endpoint = &target.bucket.endpoint;
         self.pass(network::name(connector.upstream().as_ref(), endpoint).await)?;
         let skipped = |name| Step::new(name, "").skipped("requests do not go over the network");
@@ -253,7 +254,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
     }
 
     /// What a destination needs, which only a write can tell.
-    async fn write(&mut self, client: &Client, target: &Reach) {
+    async fn write(&mut self, client: &Client, target: &Target) {
         if self.options.read_only {
             for name in probe::STEPS {
                 self.note(Step::new(name, "").skipped("nothing may be written"));
@@ -275,15 +276,15 @@ const SETTINGS_ADVICE: &str = "`s3-connector spec` lists all settings";
 const CREDENTIALS_ADVICE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 
 /// What the settings name, and where those that were left out are from.
-fn found(target: &Reach, filled: &[Filled]) -> String {
+fn found(target: &Target, inferred: &[InferredSetting]) -> String {
     let bucket = &target.bucket;
     let mut text = format!("bucket `{}`", bucket.bucket);
     if !bucket.prefix.is_empty() {
         text.push_str(&format!(", prefix `{}`", bucket.prefix));
     }
     text.push_str(&format!(", endpoint {}", bucket.endpoint.display));
-    for filled in filled {
-        text.push_str(&format!("; {} from {}", filled.setting, filled.origin));
+    for InferredSetting { setting, origin } in inferred {
+        text.push_str(&format!("; {setting} from {origin}"));
     }
     text
 }

@@ -8,6 +8,7 @@ mod downstream;
 mod endpoints;
 mod locate;
 mod pipeline_file;
+mod policy;
 mod progress;
 mod run;
 mod signals;
@@ -63,6 +64,7 @@ enum Command {
     Destination(destination::DestinationArguments),
     Run(run::RunArguments),
     Check(check::CheckArguments),
+    Policy(policy::PolicyArguments),
     Spec(spec::SpecArguments),
 }
 
@@ -187,6 +189,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
         Command::Run(arguments) => run::run(arguments, options, &terminal).await,
         Command::Check(arguments) => check::run(arguments, options, &terminal).await,
+        Command::Policy(arguments) => policy::run(&arguments).await,
         Command::Spec(arguments) => spec::run(&arguments, options).await,
     };
     match done {

@@ -8,6 +8,7 @@ pub(crate) mod destination;
 mod explain;
 pub(crate) mod handle;
 pub(crate) mod instance;
+pub(crate) mod settings;
 pub(crate) mod source;
 
 use std::io::{self, Read as _};

@@ -1,4 +1,4 @@
-//! Owns what the AWS variables and profiles say about settings that a pipeline leaves out: region and endpoint.
+//! Owns the AWS variables and profiles, and what they supply for settings that a pipeline leaves out: region and endpoint.
 //! Leaves keys to `credentials`, and the meaning of settings to the component.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ impl Environment {
         Self(Arc::new(move |name| variables.get(name).cloned()))
     }
 
-    /// The value of a variable; none if it is not set, or blank.
+    /// The value of a variable; `None` if it is not set, or blank.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.trim().is_empty())
@@ -63,7 +63,7 @@ impl Environment {
     }
 
     /// The profile in use, if its keys are those of a person who signs in: through IAM Identity Center (SSO), or by
-    /// `aws login`. Those are the AWS CLI's to get.
+    /// `aws login`. Only the AWS CLI can get those.
     pub(crate) async fn signed_in_profile(&self) -> Option<String> {
         Profile::read(self).await.signs_in()
     }
@@ -78,7 +78,7 @@ impl Environment {
 }
 
 impl fmt::Debug for Environment {
-    /// Shows nothing: half of what is in an environment is secret.
+    /// Shows nothing: much of an environment is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment").finish_non_exhaustive()
     }
@@ -86,34 +86,34 @@ impl fmt::Debug for Environment {
 
 /// A setting that was left out and found elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filled {
+pub struct InferredSetting {
     /// The setting's name.
     pub setting: &'static str,
-    /// Where its value is from, in words: ``variable `AWS_REGION` ``.
+    /// Where its value comes from, in words: ``variable `AWS_REGION` ``.
     pub origin: String,
 }
 
-/// Why an endpoint that is asked for is not to be had.
+/// Why an endpoint that the environment asks for does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Somebody else's endpoint can't be replaced by one of AWS's.
-    #[error("{asked} asks for an endpoint of AWS, and {given} names another: take one of them away")]
+    /// An endpoint outside AWS can't be replaced by one of AWS's.
+    #[error("{asked} asks for an endpoint of AWS, and {given} names another: remove one of them")]
     Custom {
         /// Which variable or profile asks for it.
         asked: String,
         /// What names the other.
         given: String,
     },
-    /// Neither yes nor no: a wish for FIPS must not be passed over for its spelling.
+    /// Neither yes nor no: a request for FIPS must not be ignored for its spelling.
     #[error("{asked} is `{value}`: set it to `true` or `false`")]
     Value {
         /// Which variable or profile asks for it.
         asked: String,
-        /// What it says.
+        /// Its value.
         value: String,
     },
     /// The partition has none.
-    #[error("{asked} asks for an endpoint with FIPS, which AWS has none of in region `{region}`")]
+    #[error("{asked} asks for an endpoint with FIPS, and AWS has none in region `{region}`")]
     Fips {
         /// Which variable or profile asks for it.
         asked: String,
@@ -122,10 +122,10 @@ pub enum EndpointError {
     },
 }
 
-/// Supplies the settings that are absent and that AWS variables or the profile in use have: `aws.region` and
-/// `aws.endpoint`. A setting that is there is never touched. Says for each where it is from.
+/// Adds `aws.region` and `aws.endpoint` to `settings` if they are absent and AWS variables or the profile in use have them.
+/// Returns where each comes from. A setting that is present is never changed.
 ///
-/// As in the aws CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's `region`; `AWS_ENDPOINT_URL_S3`,
+/// As in the AWS CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's `region`; `AWS_ENDPOINT_URL_S3`,
 /// `AWS_ENDPOINT_URL`, the profile's `endpoint_url` (that of its `services` section for `s3` first), none of
 /// these with `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true`
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>). `AWS_USE_FIPS_ENDPOINT` and
@@ -134,12 +134,12 @@ pub enum EndpointError {
 ///
 /// # Errors
 ///
-/// If such an endpoint is asked for where there is none, as the aws CLI refuses it: FIPS may be somebody's law, so that
-/// plain endpoints never stand in.
+/// If such an endpoint is asked for where AWS has none. The AWS CLI fails too: FIPS may be required by law, so a plain
+/// endpoint never replaces it.
 pub async fn fill(
     settings: &mut BTreeMap<String, String>,
     environment: &Environment,
-) -> Result<Vec<Filled>, EndpointError> {
+) -> Result<Vec<InferredSetting>, EndpointError> {
     let mut filled = Vec::new();
     let needs_region = !settings.contains_key(REGION.name);
     let needs_endpoint = !settings.contains_key(ENDPOINT.name);
@@ -147,7 +147,7 @@ pub async fn fill(
     let mut set = |setting: &'static str, found: Option<(String, String)>| {
         if let Some((value, origin)) = found {
             settings.insert(setting.to_owned(), value);
-            filled.push(Filled { setting, origin });
+            filled.push(InferredSetting { setting, origin });
         }
     };
     if needs_region {
@@ -172,7 +172,7 @@ fn variant(
     environment: &Environment,
     profile: &Profile,
     given: Option<String>,
-) -> Result<Option<Filled>, EndpointError> {
+) -> Result<Option<InferredSetting>, EndpointError> {
     let asked = |name: &str, key: &str| {
         let found = variable(environment, &[name]).or_else(|| profile.value(key));
         match found {
@@ -190,7 +190,7 @@ fn variant(
     if let Some(given) = given {
         return Err(EndpointError::Custom { asked, given });
     }
-    // Without a region nothing can be said yet; that it is missing is said by who reads the settings.
+    // Without a region there is no endpoint yet; whoever parses the settings reports that it is missing.
     let Some(region) = settings.get(REGION.name).map(|region| region.trim().to_owned()) else {
         return Ok(None);
     };
@@ -204,7 +204,7 @@ fn variant(
     // As without an endpoint, which `aws.endpoint` would change.
     let path_style = settings.get(BUCKET.name).is_some_and(|bucket| endpoint::needs_path_style(bucket.trim()));
     settings.entry(FORCE_PATH_STYLE.name.to_owned()).or_insert_with(|| path_style.to_string());
-    Ok(Some(Filled { setting: ENDPOINT.name, origin: asked }))
+    Ok(Some(InferredSetting { setting: ENDPOINT.name, origin: asked }))
 }
 
 fn region(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
@@ -243,7 +243,7 @@ impl Profile {
         let env = environment.to_aws();
         let read = load(&Fs::real(), &env, &EnvConfigFiles::default(), None).await;
         let sections = read.unwrap_or_else(|error| {
-            // The keys may come from elsewhere; whoever needs the profile will say that it is broken.
+            // The keys may come from elsewhere; whoever needs the profile reports that it is broken.
             tracing::warn!(%error, "the AWS configuration files can't be read");
             ProfileSet::default()
         });
@@ -322,7 +322,7 @@ mod tests {
         config: &str,
         variables: [(&str, &str); N],
         given: BTreeMap<String, String>,
-    ) -> (BTreeMap<String, String>, Vec<Filled>) {
+    ) -> (BTreeMap<String, String>, Vec<InferredSetting>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         std::fs::write(&path, config).unwrap();
@@ -446,14 +446,14 @@ mod tests {
         let own = settings([EU, ("aws.endpoint", "http://store")]);
         assert_eq!(
             refused([fips, ("HOME", "/nowhere")], own).await,
-            "variable `AWS_USE_FIPS_ENDPOINT` asks for an endpoint of AWS, and setting `aws.endpoint` names another: take one \
-             of them away"
+            "variable `AWS_USE_FIPS_ENDPOINT` asks for an endpoint of AWS, and setting `aws.endpoint` names another: remove \
+             one of them"
         );
         let found = refused([fips, ("AWS_ENDPOINT_URL", "http://store")], settings([EU])).await;
         assert!(found.contains("variable `AWS_ENDPOINT_URL` names another"), "{found}");
         let china = settings([("aws.region", "cn-north-1")]);
         let found = refused([fips, ("HOME", "/nowhere")], china).await;
-        assert!(found.contains("none of in region `cn-north-1`"), "{found}");
+        assert!(found.contains("none in region `cn-north-1`"), "{found}");
         let misspelt = ("AWS_USE_FIPS_ENDPOINT", "1");
         assert_eq!(
             refused([misspelt, ("HOME", "/nowhere")], settings([EU])).await,

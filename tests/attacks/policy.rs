@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use embedded_s3::{Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
-use s3_connector_host::Role;
-use s3_connector_host::check;
+use s3_connector::config::BucketConfig;
 use s3_connector_host::egress::S3Operation;
+use s3_connector_host::{Role, check, iam};
 use s3_connector_tests::samples::samples;
 use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, SavedState, World, flush, read_all, read_some};
 
@@ -114,10 +114,47 @@ async fn uses_of_destination() -> Uses {
     uses
 }
 
+/// What IAM asks for each operation, as far as it was used
+/// ([its own table](https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html)).
+fn actions(operation: S3Operation, parameters: &BTreeSet<String>) -> &'static [&'static str] {
+    match operation {
+        S3Operation::HeadBucket | S3Operation::ListObjectsV2 => &["s3:ListBucket"],
+        S3Operation::ListObjectVersions => &["s3:ListBucketVersions"],
+        S3Operation::ListMultipartUploads => &["s3:ListBucketMultipartUploads"],
+        S3Operation::GetBucketVersioning => &["s3:GetBucketVersioning"],
+        S3Operation::GetObject if parameters.contains("versionId") => &["s3:GetObject", "s3:GetObjectVersion"],
+        S3Operation::GetObject | S3Operation::HeadObject => &["s3:GetObject"],
+        S3Operation::PutObject => &["s3:PutObject"],
+        // What a check stores in a bucket that keeps versions is removed by its version.
+        S3Operation::DeleteObject => &["s3:DeleteObject", "s3:DeleteObjectVersion"],
+    }
+}
+
+/// Compares what IAM is told to allow with what was sent.
+fn compare_with_iam(role: Role, sent: &Uses) {
+    let settings = [("aws.bucket", "photos"), ("aws.region", "us-east-1"), ("prefix", "in/")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let bucket = BucketConfig::parse(&settings).expect("good settings");
+    let allowed = |for_check| {
+        let policy: serde_json::Value = serde_json::from_str(&iam::policy(role, &bucket, for_check)).expect("JSON");
+        let statements = policy["Statement"].as_array().expect("statements");
+        let actions = statements.iter().flat_map(|statement| statement["Action"].as_array().expect("actions"));
+        actions.map(|action| action.as_str().expect("text").to_owned()).collect::<BTreeSet<_>>()
+    };
+    let sent = sent.iter().flat_map(|(operation, (parameters, _))| actions(*operation, parameters));
+    let mut sent: BTreeSet<String> = sent.map(|action| (*action).to_owned()).collect();
+    assert_eq!(allowed(true), sent, "{role:?} with its check");
+    for of_checks in ["s3:GetBucketVersioning", "s3:DeleteObject", "s3:DeleteObjectVersion"] {
+        sent.remove(of_checks);
+    }
+    assert_eq!(allowed(false), sent, "{role:?}");
+}
+
 #[tokio::test]
 async fn what_is_permitted_is_what_is_sent() {
     let (mut sent, mut may_send) = (Uses::new(), Uses::new());
     for (role, uses) in [(Role::Source, uses_of_source().await), (Role::Destination, uses_of_destination().await)] {
+        compare_with_iam(role, &uses);
         let permitted = permitted(role);
         // The host removes what a check has stored, which no component may.
         let operations: Vec<_> = uses.keys().filter(|operation| **operation != S3Operation::DeleteObject).collect();

@@ -17,6 +17,7 @@ mod kills;
 mod outages;
 mod pipelines;
 mod proxies;
+mod readme;
 mod rotation;
 mod sandbox;
 mod signals;

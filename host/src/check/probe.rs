@@ -13,7 +13,7 @@ use super::requests::Client;
 
 /// The name of the object, behind the prefix. Athena, Hive and Spark pass over names that begin with `_`, so one that
 /// has to stay there is no row of theirs.
-const NAME: &str = "_s3-connector-check";
+pub(crate) const NAME: &str = "_s3-connector-check";
 
 /// What it holds: what it is, for whoever finds it.
 const CONTENT: &str = "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";

@@ -11,13 +11,13 @@ use crate::bindings::{Connector as Exports, destination};
 use crate::connector::Connector;
 use crate::connector::handle::{Handle, Origin};
 use crate::connector::instance::InstanceOptions;
+use crate::connector::settings::{Settings, Target};
 use crate::credentials::Credentials;
 use crate::egress::Traffic;
-use crate::environment::Filled;
+use crate::environment::InferredSetting;
 use crate::error::{Error, Result};
 use crate::record::{self, Record};
 use crate::role::Role;
-use crate::settings::{Reach, Settings};
 
 /// A destination of records.
 pub struct Destination {
@@ -133,7 +133,7 @@ impl Destination {
     }
 
     /// Settings that were left out, and where they were found.
-    pub fn filled(&self) -> &[Filled] {
+    pub fn inferred(&self) -> &[InferredSetting] {
         self.handle.inferred()
     }
 
@@ -167,7 +167,7 @@ impl Destination {
     }
 
     /// Where its settings lead.
-    pub(crate) fn target(&self) -> &Reach {
+    pub(crate) fn target(&self) -> &Target {
         self.handle.target()
     }
 }

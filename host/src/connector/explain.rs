@@ -2,12 +2,12 @@
 //! refused, and where state could not be kept. Leaves what is known of requests to `egress`.
 
 use crate::bindings::types;
+use crate::connector::settings::Target;
 use crate::credentials::Credentials;
 use crate::egress::{Egress, Reasons};
 use crate::error::{Error, ErrorKind, Result};
-use crate::settings::Reach;
 
-impl Reach {
+impl Target {
     /// Says in an error of the component what only the host knows: why a request was kept in or failed, whose
     /// credentials were refused, and where state could not be kept.
     pub(crate) async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {

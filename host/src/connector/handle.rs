@@ -10,20 +10,20 @@ use wasmtime::component::ResourceAny;
 use crate::bindings::{self, types};
 use crate::connector::Connector;
 use crate::connector::instance::{Context, Instance, InstanceOptions};
+use crate::connector::settings::{self, Settings, Target};
 use crate::credentials::Credentials;
 use crate::egress::Traffic;
-use crate::environment::Filled;
+use crate::environment::InferredSetting;
 use crate::error::{Error, Result};
 use crate::role::Role;
-use crate::settings::{self, Reach, Settings};
 use crate::skipped::Skipped;
 
 /// A source or a destination that was configured.
 pub(crate) struct Handle {
     instance: Instance,
     resource: ResourceAny,
-    target: Reach,
-    inferred: Vec<Filled>,
+    target: Target,
+    inferred: Vec<InferredSetting>,
     origin: Origin,
 }
 
@@ -57,9 +57,9 @@ impl Handle {
         let mut instance = connector.instance(options).await?;
         let settings = prepared.redacted();
         let resource = instance.call(async |exports, store| configure(exports, store, &settings).await).await??;
-        let target = prepared.reach(role, connector.upstream())?;
+        let target = prepared.target(role, connector.upstream())?;
         instance.set_egress(target.egress.clone());
-        Ok(Self { instance, resource, target, inferred: prepared.filled, origin })
+        Ok(Self { instance, resource, target, inferred: prepared.inferred, origin })
     }
 
     /// Makes a call of the component whose error says what only the host knows of it.
@@ -115,12 +115,12 @@ impl Handle {
     }
 
     /// Where its settings lead.
-    pub(crate) fn target(&self) -> &Reach {
+    pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
     /// Settings that were left out, and where they were found.
-    pub(crate) fn inferred(&self) -> &[Filled] {
+    pub(crate) fn inferred(&self) -> &[InferredSetting] {
         &self.inferred
     }
 

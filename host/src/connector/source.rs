@@ -14,13 +14,13 @@ use crate::bindings::{Connector as Exports, source, types};
 use crate::connector::Connector;
 use crate::connector::handle::{Handle, Origin};
 use crate::connector::instance::{Context, InstanceOptions};
+use crate::connector::settings::{Settings, Target};
 use crate::credentials::Credentials;
 use crate::egress::Traffic;
-use crate::environment::Filled;
+use crate::environment::InferredSetting;
 use crate::error::Result;
 use crate::record::{self, Record};
 use crate::role::Role;
-use crate::settings::{Reach, Settings};
 use crate::skipped::Skipped;
 use crate::state::MemoryState;
 
@@ -189,7 +189,7 @@ impl Source {
     }
 
     /// Settings that were left out, and where they were found.
-    pub fn filled(&self) -> &[Filled] {
+    pub fn inferred(&self) -> &[InferredSetting] {
         self.handle.inferred()
     }
 
@@ -222,7 +222,7 @@ impl Source {
     }
 
     /// Where its settings lead.
-    pub(crate) fn target(&self) -> &Reach {
+    pub(crate) fn target(&self) -> &Target {
         self.handle.target()
     }
 }

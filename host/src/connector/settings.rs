@@ -1,7 +1,6 @@
-//! What becomes of settings on their way to the component: missing ones are found, secret ones stay here.
-//!
-//! What a setting may hold is the component's to check; the egress is made from the same settings once they
-//! passed. Where the environment is read is `environment`'s business.
+//! Owns what happens to settings on their way to the component: missing ones are inferred, secret ones stay in the host, and
+//! the egress is made from the same values. Leaves what a setting may hold to the component's `config`, and variables and
+//! profiles to `environment`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::credentials::{ChainInput, Credentials};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Policy, PolicyInput, Signer};
-use crate::environment::{self, EndpointError, Environment, Filled};
+use crate::environment::{self, EndpointError, Environment, InferredSetting};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
 use crate::state::LastPlace;
@@ -22,32 +21,32 @@ use crate::state::LastPlace;
 const REDACTED: &str = "redacted";
 
 /// Every setting that this host takes credentials from. No component gets their values, whatever its specification
-/// says of them.
+/// says.
 const SECRETS: [&str; 3] = [ACCESS_KEY_ID.name, SECRET_ACCESS_KEY.name, SESSION_TOKEN.name];
 
-/// A name that is so many letters away from one of [`SECRETS`] is that one, misspelt: its value is a key all the
+/// A name at most this many letters away from one of [`SECRETS`] counts as that one, misspelt: its value is a key all the
 /// same. No other setting of an S3 connector comes that near.
 const MISSPELT_MAX: usize = 2;
 
 /// Settings by name, as a pipeline's author wrote them.
 pub type Settings = BTreeMap<String, String>;
 
-/// Settings whose missing ones were looked for.
+/// Settings, with those that the environment supplied.
 pub(crate) struct Prepared {
     /// All of them, secrets included. Never shown.
     settings: Settings,
     /// Names whose values stay here: the host's own, and those that the specification adds.
     secrets: Vec<String>,
-    /// Where settings that were not given come from.
-    pub(crate) filled: Vec<Filled>,
-    /// Why no endpoint is to be had as it is asked for.
+    /// Settings that were not given, and where they come from.
+    pub(crate) inferred: Vec<InferredSetting>,
+    /// Why the endpoint that the environment asks for does not exist.
     refused: Option<EndpointError>,
     environment: Environment,
     /// Where the component's state failed last.
     pub(crate) state_place: LastPlace,
 }
 
-/// Trims names, finds what is missing and notes what is secret.
+/// Trims names, infers what is missing and notes what is secret.
 pub(crate) async fn prepare(
     settings: Settings,
     parameters: &[specifier::Parameter],
@@ -59,19 +58,26 @@ pub(crate) async fn prepare(
         .map(|(name, value)| (name.trim().to_owned(), value))
         .filter(|(_, value)| !value.is_empty())
         .collect();
-    let (filled, refused) = match environment::fill(&mut settings, environment).await {
-        Ok(filled) => (filled, None),
+    let (inferred, refused) = match environment::fill(&mut settings, environment).await {
+        Ok(inferred) => (inferred, None),
         Err(refused) => (Vec::new(), Some(refused)),
     };
     let secrets = settings.keys().filter(|name| is_secret(name, parameters)).cloned().collect();
-    Prepared { settings, secrets, filled, refused, environment: environment.clone(), state_place: LastPlace::default() }
+    Prepared {
+        settings,
+        secrets,
+        inferred,
+        refused,
+        environment: environment.clone(),
+        state_place: LastPlace::default(),
+    }
 }
 
 /// Where settings lead: a bucket, and the way to it.
-pub(crate) struct Reach {
+pub(crate) struct Target {
     /// The bucket, as the component knows it.
     pub(crate) bucket: BucketConfig,
-    /// The way out that the settings permit.
+    /// The way out that the settings allow.
     pub(crate) egress: Egress,
     /// What requests are signed with.
     pub(crate) credentials: Credentials,
@@ -96,7 +102,7 @@ impl Prepared {
     }
 
     /// Where these settings lead a connector in this role.
-    pub(crate) fn reach(&self, role: Role, upstream: Arc<dyn Upstream>) -> Result<Reach> {
+    pub(crate) fn target(&self, role: Role, upstream: Arc<dyn Upstream>) -> Result<Target> {
         if let Some(refused) = &self.refused {
             return Err(invalid(refused.to_string()));
         }
@@ -120,12 +126,12 @@ impl Prepared {
         )
         .map_err(|error| invalid(with_causes(&error)))?;
         let egress = Egress::new(policy, Signer::new(&bucket.region), credentials.clone(), upstream);
-        Ok(Reach { bucket, egress, credentials, state_place: self.state_place.clone() })
+        Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone() })
     }
 }
 
-/// Whether the value of a setting stays here: where this host takes it for a credential, or might have if the name
-/// were spelt right, and where the specification says so. It can't say the contrary.
+/// Whether the value of a setting stays in the host: it is one of the host's credentials, or would be if its name were
+/// spelt right, or the specification marks it as secret. A specification can't declare a secret public.
 fn is_secret(name: &str, parameters: &[specifier::Parameter]) -> bool {
     let letters = letters(name);
     let is_near = |secret: &str| strsim::damerau_levenshtein(&self::letters(secret), &letters) <= MISSPELT_MAX;
@@ -143,7 +149,7 @@ fn letters(name: &str) -> String {
     }
 }
 
-/// A URL whose user and password are not shown. That there is one is for the component to refuse.
+/// A URL whose user and password are not shown. The component refuses a URL that has them.
 fn without_user(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{REDACTED}@{rest}"),

@@ -1,0 +1,71 @@
+//! Owns `s3-connector policy`: prints the least IAM policy for a role and its settings. Leaves what is in it to the library's
+//! `iam`.
+
+use clap::{Args, ValueEnum};
+use s3_connector::config::{self, BucketConfig};
+use s3_connector_host::environment::{self, Environment};
+use s3_connector_host::{Role, iam, printable};
+
+use super::terminal::print_data;
+use super::{Failure, SettingArguments};
+
+/// Prints the least IAM policy with which a source or destination works
+///
+/// It allows what the connector sends, on the bucket and under the prefix that the settings name, and nothing else.
+/// Objects encrypted with a key of KMS need permissions on that key besides: kms:Decrypt to read them,
+/// kms:GenerateDataKey to write them.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(super) struct PolicyArguments {
+    /// The side that the policy is for
+    #[arg(long, value_enum, value_name = "ROLE")]
+    role: Side,
+    #[command(flatten)]
+    settings: SettingArguments,
+    /// Allow what `s3-connector check` does besides
+    ///
+    /// Of a source that is to ask whether the bucket keeps versions, of a destination to remove the one object that
+    /// the check has stored. Without it `check` warns of these.
+    #[arg(long)]
+    check: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  s3-connector policy --role source --set aws.bucket=photos
+  s3-connector policy --role destination --set aws.bucket=lake \\
+      --set prefix=photos/ --check
+
+The region tells the partition of AWS (aws, aws-cn, aws-us-gov …) and is found where the AWS CLI finds it.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
+
+/// A side of a pipeline, as an argument.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Side {
+    /// It reads the bucket.
+    Source,
+    /// It writes to the bucket.
+    Destination,
+}
+
+/// Runs the command.
+pub(super) async fn run(arguments: &PolicyArguments) -> Result<(), Failure> {
+    let mut settings = arguments.settings.settings()?;
+    // A policy has no endpoint, so none that is asked for in vain concerns it.
+    let _ = environment::fill(&mut settings, &Environment::process()).await;
+    let invalid = |error: s3_connector::error::Error| Failure::Usage(error.message);
+    let role = match arguments.role {
+        Side::Source => {
+            config::check_names(&settings, config::source_parameters()).map_err(invalid)?;
+            Role::Source
+        }
+        Side::Destination => {
+            config::check_names(&settings, config::destination_parameters()).map_err(invalid)?;
+            Role::Destination
+        }
+    };
+    let bucket = BucketConfig::parse(&settings).map_err(invalid)?;
+    let policy = iam::policy(role, &bucket, arguments.check);
+    print_data(&printable::json(&format!("{policy}\n")))
+}

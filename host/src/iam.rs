@@ -1,0 +1,217 @@
+//! Owns the least IAM policy for a role and its settings: which actions its operations need, and on what. Leaves which
+//! operations a role may use to `egress`, and keys to `credentials`.
+
+use s3_connector::config::BucketConfig;
+use s3_connector::config::endpoint::partition;
+use serde_json::{Value, json};
+
+use crate::check::OBJECT_NAME;
+use crate::egress::S3Operation;
+use crate::role::Role;
+
+/// The version of IAM's policy language.
+const LANGUAGE: &str = "2012-10-17";
+
+/// The policy, in IAM's JSON, that lets a connector in this role work on this bucket and prefix, and do nothing else;
+/// with `for_check`, the permissions that only a check uses too.
+///
+/// Objects that are encrypted with a key of KMS need permissions on that key besides: `kms:Decrypt` to read them,
+/// `kms:GenerateDataKey` to write them.
+///
+/// ```
+/// use s3_connector::config::BucketConfig;
+/// use s3_connector_host::{Role, iam};
+///
+/// let settings = [("aws.bucket", "photos"), ("aws.region", "eu-west-1"), ("prefix", "2026/")];
+/// let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+/// let bucket = BucketConfig::parse(&settings)?;
+/// let policy = iam::policy(Role::Destination, &bucket, false);
+/// assert!(policy.contains("arn:aws:s3:::photos/2026/*"));
+/// # Ok::<(), s3_connector::error::Error>(())
+/// ```
+#[must_use]
+pub fn policy(role: Role, bucket: &BucketConfig, for_check: bool) -> String {
+    format!("{:#}", document(role, bucket, for_check))
+}
+
+fn document(role: Role, bucket: &BucketConfig, for_check: bool) -> Value {
+    let bucket_arn = format!("arn:{}:s3:::{}", partition(&bucket.region).name, bucket.bucket);
+    let prefix = escape(&bucket.prefix);
+    let mut statements = Vec::new();
+    for (scope, sid) in [
+        (Scope::Prefix, "List"),
+        (Scope::Bucket, "LookAtBucket"),
+        (Scope::Objects, "UseObjects"),
+        (Scope::CheckObject, "RemoveWhatTheCheckStored"),
+    ] {
+        let actions = actions(role, scope, for_check);
+        if actions.is_empty() {
+            continue;
+        }
+        let resource = match scope {
+            Scope::Prefix | Scope::Bucket => bucket_arn.clone(),
+            Scope::Objects => format!("{bucket_arn}/{prefix}*"),
+            Scope::CheckObject => format!("{bucket_arn}/{prefix}{OBJECT_NAME}"),
+        };
+        let mut statement = json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource });
+        if scope == Scope::Prefix && !prefix.is_empty() {
+            statement["Condition"] = json!({ "StringLike": { "s3:prefix": format!("{prefix}*") } });
+        }
+        statements.push(statement);
+    }
+    json!({ "Version": LANGUAGE, "Statement": statements })
+}
+
+/// What an action is allowed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// The bucket, as far as requests name the prefix.
+    Prefix,
+    /// The bucket.
+    Bucket,
+    /// The objects below the prefix.
+    Objects,
+    /// The one object that a check stores.
+    CheckObject,
+}
+
+/// The actions of a role within a scope, in the order of their operations.
+fn actions(role: Role, scope: Scope, for_check: bool) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for operation in S3Operation::ALL {
+        for need in needs(operation) {
+            let is_used = need.role.is_none_or(|of| of == role) && (for_check || !need.only_checks);
+            if is_used && need.scope == scope && !found.contains(&need.action) {
+                found.push(need.action);
+            }
+        }
+    }
+    found
+}
+
+/// That an operation needs an action.
+struct Need {
+    action: &'static str,
+    scope: Scope,
+    /// The role that needs it; `None` where both do.
+    role: Option<Role>,
+    only_checks: bool,
+}
+
+const fn need(action: &'static str, scope: Scope, role: Option<Role>) -> Need {
+    Need { action, scope, role, only_checks: false }
+}
+
+/// The actions behind an operation
+/// ([as S3 documents them](https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html)).
+///
+/// A HeadBucket names no prefix, so that the condition on `s3:ListBucket` refuses it: then a listing answers instead. A
+/// listing of uploads can't name the prefix, since some stores can't list them by prefix.
+const fn needs(operation: S3Operation) -> &'static [Need] {
+    const SOURCE: Option<Role> = Some(Role::Source);
+    const DESTINATION: Option<Role> = Some(Role::Destination);
+    match operation {
+        S3Operation::HeadBucket | S3Operation::ListObjectsV2 => const { &[need("s3:ListBucket", Scope::Prefix, None)] },
+        S3Operation::ListObjectVersions => const { &[need("s3:ListBucketVersions", Scope::Prefix, SOURCE)] },
+        S3Operation::ListMultipartUploads => const { &[need("s3:ListBucketMultipartUploads", Scope::Bucket, SOURCE)] },
+        S3Operation::GetBucketVersioning => {
+            const { &[Need { only_checks: true, ..need("s3:GetBucketVersioning", Scope::Bucket, SOURCE) }] }
+        }
+        S3Operation::GetObject => {
+            const { &[need("s3:GetObject", Scope::Objects, None), need("s3:GetObjectVersion", Scope::Objects, SOURCE)] }
+        }
+        S3Operation::HeadObject => const { &[need("s3:GetObject", Scope::Objects, DESTINATION)] },
+        S3Operation::PutObject => const { &[need("s3:PutObject", Scope::Objects, DESTINATION)] },
+        S3Operation::DeleteObject => {
+            const {
+                &[
+                    Need { only_checks: true, ..need("s3:DeleteObject", Scope::CheckObject, DESTINATION) },
+                    Need { only_checks: true, ..need("s3:DeleteObjectVersion", Scope::CheckObject, DESTINATION) },
+                ]
+            }
+        }
+    }
+}
+
+/// A text in which nothing stands for anything else: `*`, `?` and `$` as
+/// [IAM escapes them](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html).
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '*' | '?' | '$' => escaped.extend(["${", letter.encode_utf8(&mut [0; 4]), "}"]),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(region: &str, prefix: &str) -> BucketConfig {
+        let settings = [("aws.bucket", "photos"), ("aws.region", region), ("prefix", prefix)];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        BucketConfig::parse(&settings).unwrap()
+    }
+
+    #[test]
+    fn a_prefix_bounds_listings_and_objects() {
+        let found = document(Role::Source, &bucket("eu-west-1", "in/"), false);
+        assert_eq!(
+            found,
+            json!({ "Version": "2012-10-17", "Statement": [
+                {
+                    "Sid": "List",
+                    "Effect": "Allow",
+                    "Action": ["s3:ListBucket", "s3:ListBucketVersions"],
+                    "Resource": "arn:aws:s3:::photos",
+                    "Condition": { "StringLike": { "s3:prefix": "in/*" } },
+                },
+                {
+                    "Sid": "LookAtBucket",
+                    "Effect": "Allow",
+                    "Action": ["s3:ListBucketMultipartUploads"],
+                    "Resource": "arn:aws:s3:::photos",
+                },
+                {
+                    "Sid": "UseObjects",
+                    "Effect": "Allow",
+                    "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+                    "Resource": "arn:aws:s3:::photos/in/*",
+                },
+            ] })
+        );
+    }
+
+    #[test]
+    fn a_destination_deletes_nothing_but_what_a_check_stored() {
+        let found = policy(Role::Destination, &bucket("eu-west-1", ""), false);
+        assert!(found.contains("s3:PutObject") && !found.contains("Delete") && !found.contains("Condition"), "{found}");
+        let found = document(Role::Destination, &bucket("eu-west-1", "out/"), true);
+        let removal = &found["Statement"][2];
+        assert_eq!(removal["Action"], json!(["s3:DeleteObject", "s3:DeleteObjectVersion"]));
+        assert_eq!(removal["Resource"], "arn:aws:s3:::photos/out/_s3-connector-check");
+    }
+
+    #[test]
+    fn arns_are_of_the_regions_partition() {
+        for (region, arn) in [
+            ("us-east-1", "arn:aws:s3:::photos"),
+            ("cn-north-1", "arn:aws-cn:s3:::photos"),
+            ("us-gov-west-1", "arn:aws-us-gov:s3:::photos"),
+            ("eusc-de-east-1", "arn:aws-eusc:s3:::photos"),
+        ] {
+            assert_eq!(document(Role::Source, &bucket(region, ""), false)["Statement"][0]["Resource"], arn);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_never_a_pattern() {
+        let found = document(Role::Source, &bucket("us-east-1", "a*b?${c}"), false);
+        let expected = "a${*}b${?}${$}{c}*";
+        assert_eq!(found["Statement"][0]["Condition"]["StringLike"]["s3:prefix"], expected);
+        assert_eq!(found["Statement"][2]["Resource"], format!("arn:aws:s3:::photos/{expected}"));
+    }
+}
