@@ -7,6 +7,7 @@ GUEST := --package s3-connector
 HOSTILE := --package s3-connector-hostile
 PYTHON ?= python3
 READERS := target/readers
+NODE_HOST := target/hosts/node
 export RUSTDOCFLAGS := --deny warnings
 # As in component/: the same sources give the same component.
 export CONST_RANDOM_SEED := s3-connector
@@ -60,6 +61,20 @@ $(READERS)/requirements.txt: tests/readers/requirements.txt
 	@$(READERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $< \
 		|| { echo 'make readers: the packages of $< could not be installed; they need Python 3.11 or newer' >&2; exit 1; }
 	@cp $< $@
+
+.PHONY: hosts
+hosts: setup guest $(NODE_HOST)/package-lock.json ## Run the component in Node, with packages that it installs from npm
+	$(CARGO) build --locked --release --workspace --bins
+	@cp tests/hosts/node/*.mjs $(NODE_HOST)
+	node $(NODE_HOST)/run.mjs target/component/s3_connector.wasm target/release/embedded-s3
+
+# As above: the copy of the lock says what was installed.
+$(NODE_HOST)/package-lock.json: tests/hosts/node/package-lock.json tests/hosts/node/package.json
+	@command -v node > /dev/null && command -v npm > /dev/null \
+		|| { echo 'make hosts: Node 20 or newer and npm are needed: on Debian, apt-get install nodejs npm' >&2; exit 1; }
+	@rm -rf $(NODE_HOST) && mkdir -p $(NODE_HOST)/.new && cp $^ $(NODE_HOST)/.new
+	@cd $(NODE_HOST)/.new && npm ci --no-audit --no-fund --loglevel error
+	@mv $(NODE_HOST)/.new/* $(NODE_HOST) && touch $@
 
 # What only the component has, component.rs and wasi.rs, is compiled for WebAssembly alone and not counted.
 .PHONY: coverage

@@ -220,7 +220,7 @@ fn the_project_stands_alone() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).expect("there is one");
     assert!(changelog.contains("## Unreleased"), "the changelog has a place for what comes next");
     let has_suffix = |name: &str| {
-        [".rs", ".md", ".toml", ".wit", ".sh", ".py", ".txt", ".yaml", "Makefile", "run"]
+        [".rs", ".md", ".toml", ".wit", ".sh", ".py", ".txt", ".yaml", ".mjs", ".json", ".wat", "Makefile", "run"]
             .iter()
             .any(|suffix| name.ends_with(suffix))
     };
