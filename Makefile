@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 WASM := wasm32-wasip2
+# Quick to build: see Cargo.toml. What is shipped is built with `--release`.
+TESTING := --profile testing
 GUEST := --package s3-connector
 # A component for tests, which build it themselves.
 HOSTILE := --package s3-connector-hostile
@@ -25,9 +27,16 @@ setup: ## Add what building needs to the Rust toolchain
 	@rustup component list --installed | grep --quiet clippy || rustup component add clippy
 	@rustup component list --installed | grep --quiet rustfmt || rustup component add rustfmt
 
+# The command compiles its component into a file that the second build includes: it then starts at once, without a cache.
 .PHONY: build
 build: setup ## Build the command: target/release/s3-connector
 	$(CARGO) build --locked --release --package s3-connector-host
+	target/release/s3-connector compile target/release/s3_connector.code
+	$(CARGO) build --locked --release --package s3-connector-host
+
+.PHONY: start
+start: build ## Check that the command as it is shipped starts within half a second, without a cache
+	@tests/start.sh target/release/s3-connector
 
 .PHONY: guest
 guest: setup ## Build the component alone: target/component/s3_connector.wasm
@@ -35,22 +44,22 @@ guest: setup ## Build the component alone: target/component/s3_connector.wasm
 
 .PHONY: demo
 demo: setup ## Run the connector's main job on an embedded S3 server, and check what it did
-	$(CARGO) build --locked --release --package s3-connector-host --package s3-connector-tests --bins
-	@target/release/demo
+	$(CARGO) build --locked $(TESTING) --package s3-connector-host --package s3-connector-tests --bins
+	@target/testing/demo
 
 .PHONY: test
 test: setup ## Run all tests that need no other server
-	$(CARGO) build --locked --release --workspace --bins
-	env --unset AWS_ACCESS_KEY_ID $(CARGO) test --locked --release --workspace
+	$(CARGO) build --locked $(TESTING) --workspace --bins
+	env --unset AWS_ACCESS_KEY_ID $(CARGO) test --locked $(TESTING) --workspace
 
 .PHONY: s3
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, else a MinIO that it installs
-	@tests/s3/minio.sh $(CARGO) test --locked --release --package s3-connector-tests --test conformance
+	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance
 
 .PHONY: readers
 readers: setup $(READERS)/requirements.txt ## Read what the destination writes with pyarrow and DuckDB, which it installs
 	S3_CONNECTOR_PYTHON='$(CURDIR)/$(READERS)/bin/python' \
-		$(CARGO) test --locked --release --package s3-connector-tests --test readers
+		$(CARGO) test --locked $(TESTING) --package s3-connector-tests --test readers
 
 # A copy of the list says what was installed, once all of it was.
 $(READERS)/requirements.txt: tests/readers/requirements.txt
@@ -92,7 +101,7 @@ fmt: ## Format the code
 
 .PHONY: lint
 lint: setup ## Look for mistakes, natively and in the component; warnings are errors
-	$(CARGO) clippy --locked --release --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked $(TESTING) --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --locked --profile component $(GUEST) $(HOSTILE) --lib --target $(WASM) --target-dir target/component -- --deny warnings
 	@! $(CARGO) tree --locked $(GUEST) --target $(WASM) --edges normal --prefix none \
 		| grep --extended-regexp '^(tokio|hyper|rustls|ring|aws-sigv4|socket2|mio|rayon) ' \
@@ -100,7 +109,7 @@ lint: setup ## Look for mistakes, natively and in the component; warnings are er
 
 .PHONY: doc
 doc: setup ## Build the documentation; broken links are errors
-	$(CARGO) doc --locked --release --workspace --no-deps
+	$(CARGO) doc --locked $(TESTING) --workspace --no-deps
 
 .PHONY: check
 check: setup ## Everything that a change must pass

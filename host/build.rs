@@ -17,6 +17,20 @@ fn main() {
         None => build(),
     };
     println!("cargo::rustc-env=S3_CONNECTOR_COMPONENT={}", component.display());
+    println!("cargo::rustc-env=S3_CONNECTOR_CODE={}", code().display());
+    println!("cargo::rustc-env=S3_CONNECTOR_TARGET={}", std::env::var("TARGET").expect("cargo sets it"));
+}
+
+/// The file of the component's code, beside the command, which includes it. It is made empty here; `make build` fills it by
+/// the command itself and has the command linked once more. Not watched: a change would have the library compiled again,
+/// which has nothing of it.
+fn code() -> PathBuf {
+    let profile = out_folder().ancestors().nth(3).expect("`PROFILE/build/PACKAGE/out`").to_path_buf();
+    let file = profile.join("s3_connector.code");
+    if !file.exists() {
+        std::fs::write(&file, []).expect("the target folder can be written to");
+    }
+    file
 }
 
 fn build() -> PathBuf {

@@ -2,6 +2,7 @@
 //! has a module; moving records is the library's.
 
 mod check;
+mod compile;
 mod descriptors;
 mod destination;
 mod downstream;
@@ -26,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
-use s3_connector_host::{Connector, Error, ErrorKind, Options, Settings, blame};
+use s3_connector_host::{CompiledAhead, Connector, Error, ErrorKind, Options, Settings, blame};
 
 use terminal::Terminal;
 pub(crate) use terminal::report;
@@ -66,6 +67,8 @@ enum Command {
     Check(check::CheckArguments),
     Policy(policy::PolicyArguments),
     Spec(spec::SpecArguments),
+    #[command(hide = true)]
+    Compile(compile::CompileArguments),
 }
 
 /// Options of every command.
@@ -176,14 +179,15 @@ fn one_line(error: &Error) -> Cow<'_, str> {
 static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Runs a command, and reports how it went.
-pub(crate) async fn run(arguments: Arguments) -> ExitCode {
+pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
     let common = arguments.common;
     let terminal = Terminal::new(common.verbose, common.quiet);
     if let Some(file) = &common.component {
         GIVEN.get_or_init(|| file.clone());
     }
     descriptors::raise();
-    let options = Options { component: common.component, ..Options::default() };
+    let options =
+        Options { component: common.component, compiled_ahead: Some(code), ..Options::default() };
     let done = match arguments.command {
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
@@ -191,6 +195,7 @@ pub(crate) async fn run(arguments: Arguments) -> ExitCode {
         Command::Check(arguments) => check::run(arguments, options, &terminal).await,
         Command::Policy(arguments) => policy::run(&arguments).await,
         Command::Spec(arguments) => spec::run(&arguments, options).await,
+        Command::Compile(arguments) => compile::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,9 +1,7 @@
-//! Owns the component: it is found, compiled once, kept compiled, and described. Leaves what an instance may do to
+//! Owns the component: it is found, loaded once, and described. Leaves its code to `code`, what an instance may do to
 //! `instance`, and its use to `source` and `destination`.
-//!
-//! Compiled code is kept by wasmtime's own cache under the digest of the component, the compiler and its
-//! settings, in the user's cache folder.
 
+pub(crate) mod code;
 pub(crate) mod destination;
 mod explain;
 pub(crate) mod handle;
@@ -16,14 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::Component;
-use wasmtime::{Cache, CacheConfig, Config, Engine};
-
 use crate::bindings::ConnectorPre;
 use crate::egress::{HyperUpstream, Upstream};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result, cut, with_causes};
 
+use self::code::{CompiledAhead, cache_folder, compile};
 use self::instance::{COMPUTE_MAX, Context, Instance, InstanceOptions};
 
 /// The component that this library was built with.
@@ -53,6 +49,9 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Whether nothing is kept between processes.
     pub without_cache: bool,
+    /// The built-in component's code, compiled when the program was built; `None` to compile it at the first start, which takes
+    /// seconds, and keep it in the cache.
+    pub compiled_ahead: Option<CompiledAhead>,
     /// How requests reach the store; none for the pooled HTTP client.
     pub upstream: Option<Arc<dyn Upstream>>,
     /// Variables of the AWS chain; none for those of the process.
@@ -103,12 +102,12 @@ impl Connector {
             })?,
         };
         let cache = if options.without_cache { None } else { options.cache.or_else(cache_folder) };
-        let core_dumps = options.core_dumps;
+        let (core_dumps, ahead) = (options.core_dumps, options.compiled_ahead);
         let limit = options.compile_max.unwrap_or(COMPILE_MAX);
         // What was built in is ours: a slow machine may take longer.
         let limit = options.component.is_some().then_some(limit);
         let given = options.component.clone();
-        let compiled = apart(limit, move || compile(&bytes, cache.as_deref(), core_dumps)).await?;
+        let compiled = apart(limit, move || compile(&bytes, ahead, cache.as_deref(), core_dumps)).await?;
         let pre = compiled.map_err(|error| {
             let what = options.component.map_or("built in".into(), |p| p.display().to_string());
             // What the compiler says may have lines; an error is one.
@@ -240,50 +239,4 @@ fn bytes(parameter: &Parameter) -> usize {
 /// Bytes of labels; each of them takes at least one.
 fn label_bytes(labels: &[(String, String)]) -> usize {
     labels.iter().map(|(name, value)| name.len() + value.len() + 1).sum()
-}
-
-/// Compiles, or takes what was compiled before.
-fn compile(bytes: &[u8], cache: Option<&Path>, core_dumps: bool) -> wasmtime::Result<ConnectorPre<Context>> {
-    let mut config = Config::new();
-    config.wasm_component_model(true).epoch_interruption(true).coredump_on_trap(core_dumps);
-    if let Some(folder) = cache {
-        let mut kept = CacheConfig::new();
-        kept.with_directory(folder);
-        match Cache::new(kept) {
-            Ok(cache) => {
-                config.cache(Some(cache));
-            }
-            // A home that can't be written to costs seconds at each start, not the start.
-            Err(error) => tracing::warn!(
-                folder = %folder.display(),
-                "compiled code is not kept, so each start compiles: {error:#}"
-            ),
-        }
-    }
-    let engine = Engine::new(&config)?;
-    let component = Component::from_binary(&engine, bytes)?;
-    let pre = ConnectorPre::new(instance::linker(&engine)?.instantiate_pre(&component)?)?;
-    tick(&engine)?;
-    Ok(pre)
-}
-
-/// Moves the engine's epoch on, for as long as there is an engine.
-fn tick(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.weak();
-    // A thread of its own: a component that computes on every worker must still be interrupted.
-    let ticker = std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::park_timeout(instance::TICK);
-        }
-    });
-    ticker.map(drop).map_err(wasmtime::Error::from)
-}
-
-/// `s3-connector` in the user's cache folder: `XDG_CACHE_HOME`, or `.cache` at home.
-fn cache_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-    Some(folder.join("s3-connector"))
 }

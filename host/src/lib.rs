@@ -90,6 +90,7 @@ mod role;
 mod skipped;
 pub mod state;
 
+pub use connector::code::{CompiledAhead, compile_ahead};
 pub use connector::destination::{Ack, Destination};
 pub use connector::instance::{COMPUTE_MAX, InstanceOptions, MEMORY_BYTES_MAX};
 pub use connector::settings::Settings;

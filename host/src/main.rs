@@ -5,6 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use s3_connector_host::CompiledAhead;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Has the system write no core file: where this process breaks down, its memory holds keys.
@@ -18,6 +19,12 @@ fn forbid_core_files() {
     let _ = setrlimit(Resource::Core, limit);
 }
 
+/// The component's code, which `make build` compiles ahead; empty in every other build, which compiles at its first start.
+// SAFETY: the file is what this command's own `compile` wrote, during the build that includes it: see the Makefile. It is a part
+// of this executable, so nobody can change it who could not change the code around it.
+#[expect(unsafe_code, reason = "code is included as what it is")]
+static CODE: CompiledAhead = unsafe { CompiledAhead::new(include_bytes!(env!("S3_CONNECTOR_CODE"))) };
+
 fn main() -> ExitCode {
     forbid_core_files();
     let arguments = cli::Arguments::parse();
@@ -28,7 +35,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(cli::run(arguments));
+    let code = runtime.block_on(cli::run(arguments, CODE));
     // A thread that still waits for stdin must not keep the process.
     runtime.shutdown_background();
     code

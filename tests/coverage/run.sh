@@ -18,12 +18,12 @@ for tool in llvm-profdata llvm-cov; do
         exit 2
     fi
 done
-if [ ! -d "$BUILD" ] && [ -d target/release ]; then
+if [ ! -d "$BUILD" ] && [ -d target/testing ]; then
     # Dependencies need not be compiled again; the guest must.
     rm -rf "$BUILD.new"
     mkdir -p "$BUILD.new"
-    cp -a target/release "$BUILD.new/"
-    "${CARGO:-cargo}" clean --quiet --release --package s3-connector --target-dir "$BUILD.new"
+    cp -a target/testing "$BUILD.new/"
+    "${CARGO:-cargo}" clean --quiet --profile testing --package s3-connector --target-dir "$BUILD.new"
     mv "$BUILD.new" "$BUILD"
 fi
 rm -rf "$OUT"
@@ -33,7 +33,7 @@ export LLVM_PROFILE_FILE="$OUT/%p-%m.profraw"
 
 binaries=()
 run() {
-    "${CARGO:-cargo}" test --locked --release --target-dir "$BUILD" "$@" 2>&1 | tee "$OUT/log" >&2
+    "${CARGO:-cargo}" test --locked --profile testing --target-dir "$BUILD" "$@" 2>&1 | tee "$OUT/log" >&2
     binaries+=("--object=$(sed --quiet 's/^ *Running .*(\(.*\))$/\1/p' "$OUT/log")")
 }
 run --package s3-connector --lib

@@ -42,7 +42,7 @@ pub fn binary() -> PathBuf {
     let binary = folder.join("s3-connector");
     assert!(
         binary.is_file(),
-        "{} is not there: build it with `cargo build --release --package s3-connector-host --bins`",
+        "{} is not there: build the command in the same profile, such as by `cargo build --profile testing --workspace --bins`",
         binary.display()
     );
     binary
