@@ -186,8 +186,7 @@ pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
         GIVEN.get_or_init(|| file.clone());
     }
     descriptors::raise();
-    let options =
-        Options { component: common.component, compiled_ahead: Some(code), ..Options::default() };
+    let options = Options { component: common.component, compiled_ahead: Some(code), ..Options::default() };
     let done = match arguments.command {
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,

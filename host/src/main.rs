@@ -5,8 +5,8 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use s3_connector_host::CompiledAhead;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use s3_connector_host::CompiledAhead;
 
 /// Has the system write no core file: where this process breaks down, its memory holds keys.
 ///

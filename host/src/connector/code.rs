@@ -87,7 +87,9 @@ pub(super) fn compile(
         let engine = Engine::new(&config(core_dumps))?;
         match load(&engine, code) {
             Ok(component) => return prepare(&engine, &component),
-            Err(error) => tracing::debug!("the code that was compiled ahead does not fit, so it is compiled: {error:#}"),
+            Err(error) => {
+                tracing::debug!("the code that was compiled ahead does not fit, so it is compiled: {error:#}")
+            }
         }
     }
     let mut config = config(core_dumps);
