@@ -1,9 +1,9 @@
-//! Owns the calls of a destination: records in, objects out, and an ack for each record once its object is stored. Leaves
-//! the reading of bodies to `body`, the batch that is being filled to `buffer`, the form of objects to `format`, their names
-//! to `key`, and storing them to `upload`.
+//! Owns the calls of a destination: records in, objects out, and an ack for each record once its object is stored.
+//! Leaves the reading of bodies to `body`, the batch that is being filled to `buffer`, the form of objects to `format`,
+//! their names to `key`, and storing them to `upload`.
 //!
-//! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A record
-//!   that is itself at fault is acked with an error in its place.
+//! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A
+//!   record that is itself at fault is acked with an error in its place.
 //! - Uploads run while the next batch fills, but only while a call is under way to drive them.
 //! - Once a batch can't be stored, no later record is acked and the destination is of no further use.
 
@@ -125,13 +125,13 @@ impl<P: Ports> Destination<P> {
     ///
     /// Waits for bodies to be read, and for an upload to end where a batch is complete and
     /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way, or where there is no room for the next record in
-    /// [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick, which starts a batch that is old enough
-    /// and drives uploads.
+    /// [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick, which starts a batch that is old
+    /// enough and drives uploads.
     ///
     /// # Errors
     ///
-    /// Why a batch could not be stored, after all acks of earlier ones were returned; from then on every call fails with it.
-    /// Records that were not acked are lost: write them again to another destination.
+    /// Why a batch could not be stored, after all acks of earlier ones were returned; from then on every call fails
+    /// with it. Records that were not acked are lost: write them again to another destination.
     pub async fn write(&mut self, records: Vec<Record<P::Body>>) -> Result<Vec<Ack>> {
         self.check_open()?;
         self.drive_once().await;
@@ -150,8 +150,8 @@ impl<P: Ports> Destination<P> {
         self.answer()
     }
 
-    /// Ends the batch that is being filled, waits at most `wait` for all acks, and returns those that came, which may be
-    /// none. With nothing outstanding it returns at once. As long as acks are missing, call it again.
+    /// Ends the batch that is being filled, waits at most `wait` for all acks, and returns those that came, which may
+    /// be none. With nothing outstanding it returns at once. As long as acks are missing, call it again.
     ///
     /// # Errors
     ///
@@ -240,8 +240,8 @@ impl<P: Ports> Destination<P> {
         }
     }
 
-    /// Waits until there is room in memory for a record. With nothing in flight there is: one batch and one record always
-    /// fit.
+    /// Waits until there is room in memory for a record. With nothing in flight there is: one batch and one record
+    /// always fit.
     async fn make_room(&mut self, record: &Checked) {
         poll_fn(|context| {
             self.drive(context);
@@ -326,8 +326,8 @@ impl<P: Ports> Destination<P> {
                 let storing = self.uploader.clone().store(object);
                 (acks, held_bytes, UploadStatus::Running(Box::pin(storing)))
             }
-            // No test reaches these two: callers check that the batch holds anything, and there is no record that a format
-            // can't write.
+            // No test reaches these two: callers check that the batch holds anything, and there is no record that a
+            // format can't write.
             Ok(None) => return,
             Err(error) => (Vec::new(), 0, UploadStatus::Ended(Err(error))),
         };

@@ -1,8 +1,8 @@
-//! Owns the ports of the connector: HTTP, clock, randomness, saved state and a log. Leaves what to request of S3, and when
-//! to retry, to `s3`.
+//! Owns the ports of the connector: HTTP, clock, randomness, saved state and a log. Leaves what to request of S3, and
+//! when to retry, to `s3`.
 //!
-//! The connector reaches the outside through these traits alone, which makes it deterministic: the same answers give the
-//! same records, bit for bit. The component implements the traits over WASI, tests in memory.
+//! The connector reaches the outside through these traits alone, which makes it deterministic: the same answers give
+//! the same records, bit for bit. The component implements the traits over WASI, tests in memory.
 
 use std::fmt;
 use std::future::Future;

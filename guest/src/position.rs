@@ -1,5 +1,5 @@
-//! Owns positions as text: the Go connector's form, followed by what its whole seconds can't carry. Leaves what a position
-//! means for the next poll to `source`.
+//! Owns positions as text: the Go connector's form, followed by what its whole seconds can't carry. Leaves what a
+//! position means for the next poll to `source`.
 //!
 //! `KEY_s12345` in a snapshot and `KEY_c1634049397` in CDC, optionally followed by `~` and base64 (no padding) of a
 //! versioned extension. The last `_` separates: neither digits nor base64 contain one.
@@ -95,8 +95,8 @@ impl Position {
     ///
     /// # Errors
     ///
-    /// `corrupt` where the bytes are not a position of this connector, are damaged or belong to another bucket, prefix or
-    /// store. A position of the Go connector names none of these.
+    /// `corrupt` where the bytes are not a position of this connector, are damaged or belong to another bucket, prefix
+    /// or store. A position of the Go connector names none of these.
     pub fn decode(bytes: &[u8], scope: Scope<'_>) -> Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not UTF-8"))?;
         let (key, rest) = text.rsplit_once('_').ok_or_else(|| corrupt("it has no `_`"))?;

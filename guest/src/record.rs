@@ -107,8 +107,8 @@ impl<B> Record<B> {
         Ok(Record { position, operation, metadata, key, payload: Change { before, after } })
     }
 
-    /// The same record with all bytes in memory. `read` gets the name of the field, the declared length and the handle of
-    /// each body, one after the other.
+    /// The same record with all bytes in memory. `read` gets the name of the field, the declared length and the handle
+    /// of each body, one after the other.
     ///
     /// # Errors
     ///

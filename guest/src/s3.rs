@@ -1,5 +1,5 @@
-//! Owns S3 as this connector uses it: one method per operation, under S3's own names. Leaves retries to `retry`, documents
-//! to `document`, errors to `error`, signing to the host, and records to the rest of the crate.
+//! Owns S3 as this connector uses it: one method per operation, under S3's own names. Leaves retries to `retry`,
+//! documents to `document`, errors to `error`, signing to the host, and records to the rest of the crate.
 //!
 //! Requests are plain and unsigned; every answer is checked and read into values.
 
@@ -193,8 +193,8 @@ impl<P: Ports> Client<P> {
         Ok(BucketHead { region })
     }
 
-    /// Asks whether the bucket is there: by HeadBucket, and where that is refused by a listing of one key. The answer to a
-    /// HEAD has no body, hence no code; the listing is refused for the same reason, and reports which.
+    /// Asks whether the bucket is there: by HeadBucket, and where that is refused by a listing of one key. The answer
+    /// to a HEAD has no body, hence no code; the listing is refused for the same reason, and reports which.
     pub async fn probe_bucket(&self) -> Result<BucketProbe> {
         match self.head_bucket().await {
             Ok(head) => Ok(BucketProbe::Found(head)),
@@ -339,8 +339,8 @@ impl<P: Ports> Client<P> {
     }
 
     /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): folds the object's
-    /// bytes piece by piece, from `start`'s value, and again from there where the body breaks off. Stops after `bytes_max`
-    /// bytes.
+    /// bytes piece by piece, from `start`'s value, and again from there where the body breaks off. Stops after
+    /// `bytes_max` bytes.
     pub async fn fold_object<T>(
         &self,
         key: &str,
@@ -452,8 +452,8 @@ impl<P: Ports> Client<P> {
         };
         if !self.has_odd_times.replace(true) {
             let line = format!(
-                "the store writes a time that cannot be read and counts as 1970: the snapshot delivers such an object, but \
-                 later changes of it may be missed; key=`{key}`, time=`{text}`"
+                "the store writes a time that cannot be read and counts as 1970: the snapshot delivers such an object, \
+                 but later changes of it may be missed; key=`{key}`, time=`{text}`"
             );
             self.ports.log(Level::Warn, &line);
         }

@@ -1,4 +1,5 @@
-//! Owns the calls of a source: `configure`, `open`, `read`, `ack`, `teardown`. Leaves the work between them to `worker`.
+//! Owns the calls of a source: `configure`, `open`, `read`, `ack`, `teardown`. Leaves the work between them to
+//! `worker`.
 //!
 //! # The life of a record
 //!
@@ -9,18 +10,19 @@
 //!                 └──────────────────── checkpoint ◄────────────────────────────────────────┴───────┘
 //! ```
 //!
-//! `resume` reads the position and the saved state that goes with it, and decides where to go on: within the snapshot, or
-//! with a poll, whose plan may be half delivered. All that follows is one future, the worker. It runs only while `read`
-//! polls it: there are no threads, and between calls nothing happens but what the host does with sockets.
+//! `resume` reads the position and the saved state that goes with it, and decides where to go on: within the snapshot,
+//! or with a poll, whose plan may be half delivered. All that follows is one future, the worker. It runs only while
+//! `read` polls it: there are no threads, and between calls nothing happens but what the host does with sockets.
 //!
-//! 1. The `snapshot` lists current objects page by page, in the order of keys. A `poll` lists all versions, and gives each
-//!    to `changes`, a pure function of the listing and of what was delivered before (`seen`): it keeps the *due* ones.
-//! 2. What a poll found is saved as a *plan* before its first record leaves, so that a restart repeats the same records in
-//!    the same order instead of deciding again.
+//! 1. The `snapshot` lists current objects page by page, in the order of keys. A `poll` lists all versions, and gives
+//!    each to `changes`, a pure function of the listing and of what was delivered before (`seen`): it keeps the *due*
+//!    ones.
+//! 2. What a poll found is saved as a *plan* before its first record leaves, so that a restart repeats the same records
+//!    in the same order instead of deciding again.
 //! 3. `prefetch` holds many fetches, bounded by count and bytes, and yields them in the order of the plan. A fetch asks
 //!    `retrieval` for the object, pinned to what was listed; where answer and listing disagree, it asks both again.
-//! 4. The worker gives the record its position (run, poll, index) and puts it into the `queue`. A full queue suspends the
-//!    worker, which is all the backpressure there is.
+//! 4. The worker gives the record its position (run, poll, index) and puts it into the `queue`. A full queue suspends
+//!    the worker, which is all the backpressure there is.
 //! 5. `read` takes records out. What the snapshot delivers within the window of the first poll is saved at this moment,
 //!    since only the GET told which version it was. Small bodies are in the record, large ones go along as handles.
 //! 6. `ack` removes the plans and the snapshot's state that no restart can need any more.
@@ -167,8 +169,8 @@ impl<P: Ports> Source<P> {
     ///
     /// # Errors
     ///
-    /// `closed` after `teardown`, `invalid` before `open`; otherwise what stopped the worker, again at each further call: a
-    /// new source may then go on after the last acked position.
+    /// `closed` after `teardown`, `invalid` before `open`; otherwise what stopped the worker, again at each further
+    /// call: a new source may then go on after the last acked position.
     pub async fn read(&mut self, records_max: usize, bytes_max: u64, wait: Duration) -> Result<Vec<Record<P::Body>>> {
         let read_limits = ReadLimits {
             records_max: records_max.max(1),
@@ -212,8 +214,8 @@ impl<P: Ports> Source<P> {
         Ok(records)
     }
 
-    /// Acknowledges the record at `position` and all before it: they were processed, and the position is kept. Returns how
-    /// many records that were.
+    /// Acknowledges the record at `position` and all before it: they were processed, and the position is kept. Returns
+    /// how many records that were.
     ///
     /// # Errors
     ///

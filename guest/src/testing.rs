@@ -1,6 +1,6 @@
-//! Owns what tests of the connector need in place of the world: ports in memory with virtual time, seeded randomness, saved
-//! state, a log, and a transport that a closure answers; a small bucket; a reader of Parquet objects. Leaves what a store
-//! should answer to each test.
+//! Owns what tests of the connector need in place of the world: ports in memory with virtual time, seeded randomness,
+//! saved state, a log, and a transport that a closure answers; a small bucket; a reader of Parquet objects. Leaves what
+//! a store should answer to each test.
 //!
 //! Time stands still while anything can be done, and jumps to the next timer when everything waits.
 

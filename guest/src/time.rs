@@ -1,4 +1,5 @@
-//! Owns points in time, in milliseconds, and the text forms in which S3 writes them. Leaves reading a clock to the ports.
+//! Owns points in time, in milliseconds, and the text forms in which S3 writes them. Leaves reading a clock to the
+//! ports.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,8 +42,8 @@ impl Timestamp {
         humantime::parse_rfc3339(text).ok().and_then(Self::from_system_time)
     }
 
-    /// Reads the forms that stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone, which
-    /// counts as UTC; or the form of headers. `None` before the epoch, which servers in Go write for "unknown".
+    /// Reads the forms that stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone,
+    /// which counts as UTC; or the form of headers. `None` before the epoch, which servers in Go write for "unknown".
     pub fn parse_listed(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some(time) = Self::parse_rfc3339(text).or_else(|| Self::parse_http_date(text)) {

@@ -1,5 +1,5 @@
-//! Owns the reading of bodies that a record holds by handle, and the check that they are whole. Leaves all other checks of
-//! a record to `buffer`.
+//! Owns the reading of bodies that a record holds by handle, and the check that they are whole. Leaves all other checks
+//! of a record to `buffer`.
 
 use bytes::Bytes;
 
@@ -14,8 +14,8 @@ use crate::record::{NoBody, Record};
 ///
 /// # Errors
 ///
-/// `invalid` for more bytes than a destination takes, `corrupt` for another length than was declared, `unavailable` where a
-/// body breaks off.
+/// `invalid` for more bytes than a destination takes, `corrupt` for another length than was declared, `unavailable`
+/// where a body breaks off.
 pub(super) async fn read<B: Body>(record: Record<B>) -> Result<Record<NoBody>> {
     record.read_bodies(|field, length, mut body| async move { read_body(field, length, &mut body).await }).await
 }

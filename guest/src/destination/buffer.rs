@@ -1,8 +1,8 @@
-//! Owns the batch that is being filled: which records are in it, when it is full or due, and the order of its acks. Leaves
-//! all I/O to others: bodies were read before, and complete batches are stored by `destination`.
+//! Owns the batch that is being filled: which records are in it, when it is full or due, and the order of its acks.
+//! Leaves all I/O to others: bodies were read before, and complete batches are stored by `destination`.
 //!
-//! The bounds of batches follow from the records alone, except for age: the same records give the same batches, hence the
-//! same objects, when a pipeline repeats them. Refused records do not count.
+//! The bounds of batches follow from the records alone, except for age: the same records give the same batches, hence
+//! the same objects, when a pipeline repeats them. Refused records do not count.
 
 use std::time::Duration;
 
@@ -178,8 +178,8 @@ impl Buffer {
         *self = Self::new(self.bounds, self.format);
     }
 
-    /// Ends the batch and starts the next one; `None` where there is no record. `random` gives the random bits that its name
-    /// may need.
+    /// Ends the batch and starts the next one; `None` where there is no record. `random` gives the random bits that its
+    /// name may need.
     ///
     /// # Errors
     ///

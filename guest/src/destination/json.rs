@@ -1,4 +1,5 @@
-//! Owns batches as OpenCDC JSON, one record per line. Leaves the form of a line to `record::json`. Any bytes survive it.
+//! Owns batches as OpenCDC JSON, one record per line. Leaves the form of a line to `record::json`. Any bytes survive
+//! it.
 
 use crate::payload::{Payload, Writer};
 use crate::record::{NoBody, Record, json};

@@ -1,9 +1,9 @@
 //! Owns the names of objects, which are made of their records. Leaves storing objects to `upload`.
 //!
-//! The same records give the same name on every run, machine and version, so that a batch written twice is stored once; any
-//! difference gives another name, so that no batch is in the way of another. A clock in names would make every replay a
-//! duplicate, and so would randomness: only the names of batches that can't be recognised, since one of their records has
-//! no position, contain random bits. Names outlive a release: what is hashed here must not change.
+//! The same records give the same name on every run, machine and version, so that a batch written twice is stored once;
+//! any difference gives another name, so that no batch is in the way of another. A clock in names would make every
+//! replay a duplicate, and so would randomness: only the names of batches that can't be recognised, since one of their
+//! records has no position, contain random bits. Names outlive a release: what is hashed here must not change.
 
 use crate::error::{Error, Result};
 use crate::limits;
@@ -20,9 +20,9 @@ const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
 
 /// Takes records in order and computes the digest of them all.
 ///
-/// The digest is BLAKE3 with a context of its own, over each record's fields in order. Every text is preceded by its length
-/// and every choice by its number, so that no two lists of records are hashed as the same bytes. Nobody can find two
-/// batches with one digest, not even an author of records: the second would be mistaken for the first, and lost.
+/// The digest is BLAKE3 with a context of its own, over each record's fields in order. Every text is preceded by its
+/// length and every choice by its number, so that no two lists of records are hashed as the same bytes. Nobody can find
+/// two batches with one digest, not even an author of records: the second would be mistaken for the first, and lost.
 #[derive(Debug)]
 pub(super) struct Digester {
     hash: blake3::Hasher,

@@ -1,8 +1,9 @@
-//! Owns batches as [Parquet](https://parquet.apache.org/docs/), one row per record. Leaves the choice of records to `buffer`.
+//! Owns batches as [Parquet](https://parquet.apache.org/docs/), one row per record. Leaves the choice of records to
+//! `buffer`.
 //!
 //! The columns mirror OpenCDC, so that null, empty and missing stay distinct, and any bytes survive. A batch is one row
-//! group. The same records give the same bytes. Values are held as they came until the batch ends, and dropped column by
-//! column.
+//! group. The same records give the same bytes. Values are held as they came until the batch ends, and dropped column
+//! by column.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use crate::record::{Data, NoBody, Record};
 
 /// The columns. Readers know them by these names: a change needs a line in the changelog.
 ///
-/// Structured data are not marked as JSON: DuckDB would refuse a whole file over one lone surrogate, which JSON allows. It
-/// offers JSON's operators on plain strings too.
+/// Structured data are not marked as JSON: DuckDB would refuse a whole file over one lone surrogate, which JSON allows.
+/// It offers JSON's operators on plain strings too.
 const SCHEMA: &str = "
 message record {
   REQUIRED BYTE_ARRAY position;

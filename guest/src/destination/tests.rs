@@ -1,5 +1,5 @@
-//! Owns the tests of a destination's promises, over a store in memory and in virtual time. Leaves tests of its parts to their
-//! files.
+//! Owns the tests of a destination's promises, over a store in memory and in virtual time. Leaves tests of its parts to
+//! their files.
 
 use super::*;
 use crate::error::ErrorKind;

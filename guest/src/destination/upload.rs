@@ -1,5 +1,5 @@
-//! Owns storing a batch under its name, exactly once however often it is tried. Leaves retries to `s3`, and what a stored
-//! or failed batch means for its records to `destination`.
+//! Owns storing a batch under its name, exactly once however often it is tried. Leaves retries to `s3`, and what a
+//! stored or failed batch means for its records to `destination`.
 //!
 //! A name follows from the records, so an object that is already there is this batch from an earlier try, or another
 //! writer's object: they are distinguished here, and neither is overwritten.
@@ -120,8 +120,8 @@ impl<P: Ports> Uploader<P> {
         }
     }
 
-    /// Finds out what the key holds, by length and by digests, since any writer can take a name: by the digest of the records
-    /// where the object has one, otherwise by that of the bytes.
+    /// Finds out what the key holds, by length and by digests, since any writer can take a name: by the digest of the
+    /// records where the object has one, otherwise by that of the bytes.
     async fn occupant(&self, key: &str, object: &Object, content: &str) -> s3::Result<Occupant> {
         let head = match self.client.head_object(key).await {
             Ok(head) => head,
@@ -134,8 +134,8 @@ impl<P: Ports> Uploader<P> {
             let mut metadata = head.metadata.iter();
             metadata.find_map(|(found, value)| (found == name).then_some(value.as_str()))
         };
-        // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records do not, and the object
-        // itself describes the bytes that were stored then.
+        // The bytes of a replay may differ, in `opencdc.readAt` or by a newer encoder: the records do not, and the
+        // object itself describes the bytes that were stored then.
         let is_replay = stated(BATCH) == Some(&object.digest);
         let (bytes, digest_of_bytes) = match (is_replay, stated(BYTES), stated(CONTENT)) {
             (true, Some(bytes), Some(content)) => (bytes.parse().ok(), content),
@@ -169,8 +169,8 @@ impl<P: Ports> Uploader<P> {
             return;
         }
         let line = format!(
-            "the store rejects conditional writes: each key is read before it is written instead, and a concurrent writer \
-             of the same key can still win the race; why=`{error}`"
+            "the store rejects conditional writes: each key is read before it is written instead, and a concurrent \
+             writer of the same key can still win the race; why=`{error}`"
         );
         self.ports.log(Level::Warn, &line);
     }

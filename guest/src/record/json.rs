@@ -1,5 +1,5 @@
-//! Owns OpenCDC records as JSON lines, in Conduit's encoding. Leaves reading lines to `decode`, and streams to the caller:
-//! a record whose `payload.after` is a body is written around it.
+//! Owns OpenCDC records as JSON lines, in Conduit's encoding. Leaves reading lines to `decode`, and streams to the
+//! caller: a record whose `payload.after` is a body is written around it.
 //!
 //! `{"position":…,"operation":…,"metadata":{…},"key":…,"payload":{"before":…,"after":…}}`: positions and raw
 //! data are padded base64 strings, structured data are objects, nothing is null. Any bytes survive.
@@ -169,9 +169,9 @@ fn begins_obeyed(byte: u8) -> bool {
     matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
 }
 
-/// The character at the beginning of UTF-8 and its length, if terminals or editors obey it rather than show it: DEL, C1,
-/// marks and overrides of the direction of writing (<https://www.unicode.org/reports/tr9/>), and ends of lines that are
-/// not `\n`. JSON itself escapes C0.
+/// The character at the beginning of UTF-8 and its length, if terminals or editors obey it rather than show it: DEL,
+/// C1, marks and overrides of the direction of writing (<https://www.unicode.org/reports/tr9/>), and ends of lines that
+/// are not `\n`. JSON itself escapes C0.
 fn obeyed(text: &[u8]) -> Option<(u32, usize)> {
     let found = match *text {
         [0x7f, ..] => (0x7f, 1),

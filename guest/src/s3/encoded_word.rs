@@ -1,6 +1,6 @@
 //! Owns encoded words of [RFC 2047](https://www.rfc-editor.org/rfc/rfc2047): `=?UTF-8?Q?caf=C3=A9?=`, as S3 sends
-//! metadata that is not ASCII. Leaves other text, and words of character sets other than UTF-8, ASCII and ISO 8859-1, as it
-//! is.
+//! metadata that is not ASCII. Leaves other text, and words of character sets other than UTF-8, ASCII and ISO 8859-1,
+//! as it is.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! Owns what can go wrong with a request to S3, whether to retry, and the message for a user. Leaves the retries to `retry`.
+//! Owns what can go wrong with a request to S3, whether to retry, and the message for a user. Leaves the retries to
+//! `retry`.
 //!
 //! Codes are [S3's](https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
 
@@ -215,8 +216,8 @@ impl Error {
         }
     }
 
-    /// Whether an answer to a GET is about the object: it may not be read, or not without keys that the connector lacks. Not
-    /// where it is about the request, the credentials or the bucket's place, nor where it is transient.
+    /// Whether an answer to a GET is about the object: it may not be read, or not without keys that the connector
+    /// lacks. Not where it is about the request, the credentials or the bucket's place, nor where it is transient.
     pub fn refuses_object(&self) -> bool {
         let Self::Service { status, .. } = self else {
             return false;
@@ -242,13 +243,14 @@ impl Error {
         match self {
             Self::Service { retry_after: Some(pause), status: 429 | 503, .. } => Retry::After(*pause),
             Self::Service { status, code, .. } => {
-                // Proxies send 421 and 499 for a connection that went wrong, and Cloudflare 520 to 530 for a store that it
-                // can't reach. What the store does not know (501), it will not learn.
+                // Proxies send 421 and 499 for a connection that went wrong, and Cloudflare 520 to 530 for a store that
+                // it can't reach. What the store does not know (501), it will not learn.
                 let passing = matches!(status, 408 | 421 | 429 | 499 | 500 | 502..=599);
                 if passing || TRANSIENT.contains(&code.as_str()) { Retry::Backoff } else { Retry::No }
             }
             Self::Transport { error: TransportError::Broken(_), .. } => Retry::Backoff,
-            // No document that is cut short names a key or a page that it does not have: another one would say the same.
+            // No document that is cut short names a key or a page that it does not have: another one would say the
+            // same.
             Self::Malformed { error: xml::Error::Key(_) | xml::Error::Contradiction(_), .. } => Retry::No,
             // A document that was cut short can't be distinguished from one that is wrong: retry.
             Self::Malformed { .. } => Retry::Backoff,

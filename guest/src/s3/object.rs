@@ -1,5 +1,5 @@
-//! Owns GetObject: the request, and everything in its answer. Leaves to the caller whether the answer is the object that
-//! was wanted.
+//! Owns GetObject: the request, and everything in its answer. Leaves to the caller whether the answer is the object
+//! that was wanted.
 
 use bytes::{Bytes, BytesMut};
 
@@ -10,8 +10,8 @@ use crate::time::Timestamp;
 /// Which content of an object a GET asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pin {
-    /// The version; `None` for the current one. A version is never requested with a condition as well: it has one content,
-    /// and where a listing has another ETag than the object, the condition would never hold.
+    /// The version; `None` for the current one. A version is never requested with a condition as well: it has one
+    /// content, and where a listing has another ETag than the object, the condition would never hold.
     pub version_id: Option<String>,
     /// The ETag that it must have, without quotes.
     pub etag: Option<String>,
@@ -63,8 +63,8 @@ const HEADERS: [(&str, &str); 8] = [
 
 impl<P: Ports> Client<P> {
     /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object. A body of at most
-    /// `whole_bytes_max`, or of unknown length, is read; a longer one stays with the host until it is read. Nothing is read
-    /// where `whole_bytes_max` is 0.
+    /// `whole_bytes_max`, or of unknown length, is read; a longer one stays with the host until it is read. Nothing is
+    /// read where `whole_bytes_max` is 0.
     pub async fn get_object(&self, key: &str, pin: &Pin, whole_bytes_max: u64) -> Result<Object<P::Body>> {
         let mut builder = self.request(Method::Get, Some(key));
         if let Some(version_id) = &pin.version_id {

@@ -137,8 +137,8 @@ impl<P: Ports> Client<P> {
         }
     }
 
-    /// Waits until a failed request may be sent again; false where patience ends first. `least` is the pause that the store
-    /// has asked for. It is a lower bound: requests with the same one must not come back together.
+    /// Waits until a failed request may be sent again; false where patience ends first. `least` is the pause that the
+    /// store has asked for. It is a lower bound: requests with the same one must not come back together.
     async fn turn(&self, attempts: u32, least: Duration, until: Duration) -> bool {
         let pause = |pause: Duration| {
             let left = until.saturating_sub(self.ports.elapsed());

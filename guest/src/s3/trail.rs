@@ -1,8 +1,8 @@
-//! Owns the trail of a listing: notices pages that go in a circle, which would otherwise be followed forever. Leaves the
-//! contradictions within a page to `s3`.
+//! Owns the trail of a listing: notices pages that go in a circle, which would otherwise be followed forever. Leaves
+//! the contradictions within a page to `s3`.
 //!
-//! Markers may be opaque and tokens may differ each time, so both are compared: where a listing goes on, and whether it gets
-//! to greater keys.
+//! Markers may be opaque and tokens may differ each time, so both are compared: where a listing goes on, and whether it
+//! gets to greater keys.
 
 use super::{Error, Page, Result, xml};
 use crate::limits;

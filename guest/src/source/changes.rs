@@ -1,9 +1,9 @@
-//! Owns change detection: which versions in a listing are due, as which operations, and in which order. Leaves listing to
-//! `poll` and saving to `checkpoint`.
+//! Owns change detection: which versions in a listing are due, as which operations, and in which order. Leaves listing
+//! to `poll` and saving to `checkpoint`.
 //!
-//! Pure: entries go in as they are listed, due changes come out. Stamps are not commit order
-//! ([a multipart upload carries the time it was started][1], stamps are whole seconds), so everything in the window is due
-//! that was not seen before. Within a key the order of storage holds, across keys the order of time.
+//! Pure: entries go in as they are listed, due changes come out. Stamps are not commit order ([a multipart upload
+//! carries the time it was started][1], stamps are whole seconds), so everything in the window is due that was not seen
+//! before. Within a key the order of storage holds, across keys the order of time.
 //!
 //! [1]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 
@@ -252,9 +252,9 @@ impl<'a> Detector<'a> {
                 }
                 // What was stored on top of a delivered entry came after it, whatever its stamp says.
                 Some(operation) if has_delivered => Verdict::Due(operation),
-                // Of a key that the snapshot did not deliver, the past counts only as it was at the
-                // cut: an object that was stamped earlier and completed after the cursor had passed its key. Where a delete of the
-                // same second may be older or newer than it, it may have been there.
+                // Of a key that the snapshot did not deliver, the past counts only as it was at the cut: an object that
+                // was stamped earlier and completed after the cursor had passed its key. Where a delete of the same
+                // second may be older or newer than it, it may have been there.
                 Some(operation) if self.is_history(entry) => {
                     let is_lost = operation != Operation::Delete && !past.supersedes(entry);
                     past.note(entry);
@@ -267,8 +267,8 @@ impl<'a> Detector<'a> {
         verdicts
     }
 
-    /// A `null` marker replaces the `null` version that it deletes, so that no listing shows what was there. It was nothing
-    /// only where a marker was seen in that place: rather a delete of nothing than a missed one.
+    /// A `null` marker replaces the `null` version that it deletes, so that no listing shows what was there. It was
+    /// nothing only where a marker was seen in that place: rather a delete of nothing than a missed one.
     fn hidden_delete(&self, entry: &VersionEntry) -> Option<Operation> {
         let is_hiding =
             entry.is_delete_marker && entry.version_id == NULL_VERSION && !self.seen.has_marker(&entry.object.key);

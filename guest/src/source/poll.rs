@@ -1,5 +1,5 @@
-//! Owns a poll: lists the prefix once, saves what is due as a plan, delivers it, and waits for the next period. Leaves to
-//! `changes` what is due.
+//! Owns a poll: lists the prefix once, saves what is due as a plan, delivers it, and waits for the next period. Leaves
+//! to `changes` what is due.
 
 use std::time::Duration;
 

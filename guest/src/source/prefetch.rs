@@ -1,5 +1,5 @@
-//! Owns fetching ahead of the reader: many at once, handed out in the order of their start, bounded by count and by bytes.
-//! Leaves what is fetched to the caller.
+//! Owns fetching ahead of the reader: many at once, handed out in the order of their start, bounded by count and by
+//! bytes. Leaves what is fetched to the caller.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;

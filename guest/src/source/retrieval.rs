@@ -208,8 +208,8 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
-    /// The entry under which an object is remembered. An overwrite with the same bytes shows in its time alone; whole seconds
-    /// are compared, since headers have no more.
+    /// The entry under which an object is remembered. An overwrite with the same bytes shows in its time alone; whole
+    /// seconds are compared, since headers have no more.
     async fn refresh(&self, wanted: &Wanted, object: &Object<P::Body>) -> Result<ObjectEntry> {
         let listed = &wanted.entry;
         // Where one listing has no time for an object, the next has none either.
@@ -304,8 +304,8 @@ impl<P: Ports> Retrieval<P> {
             Doubt::Answer(why) => Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "{times} answers were not the listed object: {why}; check whether a proxy or a sign-in page answers \
-                     instead of the store"
+                    "{times} answers were not the listed object: {why}; check whether a proxy or a sign-in page \
+                     answers instead of the store"
                 ),
             ),
         }
@@ -357,8 +357,8 @@ impl<'a, B> Comparison<'a, B> {
         Self { wanted, object, is_pinned, is_named }
     }
 
-    /// Why the answer is not the object that was wanted, or can't be told to be it: by its version, its ETag, or without
-    /// one its time, each together with its length.
+    /// Why the answer is not the object that was wanted, or can't be told to be it: by its version, its ETag, or
+    /// without one its time, each together with its length.
     fn disagreement(&self) -> Option<String> {
         let checks = [Self::status, Self::version, Self::etag, Self::age, Self::length, Self::identity];
         checks.into_iter().find_map(|check| check(self))
@@ -380,7 +380,8 @@ impl<'a, B> Comparison<'a, B> {
         is_other.then(|| format!("its ETag is `{etag}` where `{listed}` was listed"))
     }
 
-    /// Without the condition nothing else distinguishes it from what it replaced, which a replica that lags may still have.
+    /// Without the condition nothing else distinguishes it from what it replaced, which a replica that lags may still
+    /// have.
     fn age(&self) -> Option<String> {
         let is_older = !self.is_pinned && !self.is_named && self.newer_s().is_some_and(|newer_s| newer_s < -1);
         is_older.then(|| "it is older than what was listed".to_owned())

@@ -1,4 +1,5 @@
-//! Owns what a source has handed out already, by identity rather than by time. Leaves to `changes` which entries are due.
+//! Owns what a source has handed out already, by identity rather than by time. Leaves to `changes` which entries are
+//! due.
 //!
 //! Whole seconds don't distinguish two objects and stamps are not commit order, so everything in the window that polls
 //! check again is remembered here.

@@ -1,5 +1,5 @@
-//! Owns the worker: one future that holds all work in flight, runs the snapshot and then the polls, and fills the queue.
-//! Leaves the two phases to `snapshot` and `poll`; what both share is here: saved state, positions, emission.
+//! Owns the worker: one future that holds all work in flight, runs the snapshot and then the polls, and fills the
+//! queue. Leaves the two phases to `snapshot` and `poll`; what both share is here: saved state, positions, emission.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

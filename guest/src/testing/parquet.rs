@@ -1,5 +1,5 @@
-//! Owns the way back from the destination's Parquet objects to records. Leaves the writing to `destination/parquet`, with
-//! which it shares nothing: it goes by column names, through the row interface.
+//! Owns the way back from the destination's Parquet objects to records. Leaves the writing to `destination/parquet`,
+//! with which it shares nothing: it goes by column names, through the row interface.
 
 use std::fmt;
 

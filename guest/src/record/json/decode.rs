@@ -1,7 +1,7 @@
 //! Owns the reading of OpenCDC JSON lines. Leaves their writing to `json`.
 //!
-//! Reading is strict: a field that a record does not have is an error that names it, since it is most likely a misspelled
-//! one. Errors repeat names of fields, but never values, which may be a payload.
+//! Reading is strict: a field that a record does not have is an error that names it, since it is most likely a
+//! misspelled one. Errors repeat names of fields, but never values, which may be a payload.
 
 use std::borrow::Cow;
 use std::fmt;
