@@ -115,7 +115,7 @@ impl<P: Ports> Fetcher<P> {
     ///
     /// # Errors
     ///
-    /// Errors about more than this object, and what makes it unreadable where that must stop the source.
+    /// Those that concern more than this object, and what makes it unreadable where that must stop the source.
     pub(super) async fn fetch(self, item: Item) -> Result<Outcome<P::Body>> {
         let Task { index, operation, wanted } = item.into_task();
         if operation == Operation::Delete {

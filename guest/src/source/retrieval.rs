@@ -79,11 +79,11 @@ enum Listed {
 }
 
 impl<P: Ports> Retrieval<P> {
-    /// Retrieves.
+    /// Retrieves an object.
     ///
     /// # Errors
     ///
-    /// Errors about more than this object: the bucket, the credentials, a store that does not answer.
+    /// Those that concern more than this object: the bucket, the credentials, a store that does not answer.
     pub(super) async fn retrieve(&self, mut wanted: Wanted) -> Result<Retrieved<P::Body>> {
         let (mut answers, mut chases, mut gone) = (0, 0, 0);
         let mut is_pinned = true;
@@ -294,7 +294,7 @@ impl<P: Ports> Retrieval<P> {
         match doubt {
             Doubt::Refusal(error) => {
                 let mut explained = self.explain(&error);
-                // What happens between store and connector may pass, and so may a refusal that does not come from S3.
+                // Problems on the way to the store are transient, and a refusal that is not from S3 may be one.
                 if explained.kind == ErrorKind::Invalid || error.is_anonymous() {
                     explained.kind = ErrorKind::Unavailable;
                 }
@@ -334,9 +334,9 @@ impl std::fmt::Display for Doubt {
 /// Whether a retry would change nothing. A missing object may appear, a refusal may not come from S3, and a condition
 /// that does not hold on one replica may hold on another.
 fn is_final(error: &s3::Error) -> bool {
-    let is_passing =
+    let is_transient =
         error.is_not_found() || error.is_precondition_failed() || (error.refuses_object() && error.is_anonymous());
-    !is_passing
+    !is_transient
 }
 
 /// An answer compared with the object that was wanted.
