@@ -172,16 +172,16 @@ async fn what_is_no_object_of_the_store_is_never_skipped(env: &Env) {
 
 async fn an_object_that_is_shown_but_never_given_is_never_skipped(env: &Env) {
     for (fault, says) in [
-        (Fault::proxy_page(404), "a listing shows it"),
+        (Fault::proxy_page(404), "it is listed, but was refused"),
         (Fault::empty(), "0 bytes where 1 were listed"),
         (Fault::another_object("2"), "its ETag is"),
         (Fault::foreign(200, &[], Bytes::from("2")), "neither an ETag nor the time"),
-        (Fault::proxy_page(403), "a listing shows it"),
+        (Fault::proxy_page(403), "it is listed, but was refused"),
         (Fault::foreign(204, &[], Bytes::new()), "its status is 204"),
     ] {
         let bucket = four(env).await;
         refuse(&bucket, &fault);
-        // It is no property of the object: passed over, it would be lost once the proxy is gone.
+        // It is not a property of the object: skipped, it would be lost once the proxy is gone.
         for settings in [&[][..], &[SKIP]] {
             let mut source = bucket.source(settings, &SavedState::memory(), None).await.expect("opens");
             let (records, error) = until_stopped(&mut source).await;
