@@ -1,4 +1,4 @@
-//! Owns every bound that the connector keeps, with the calculation behind it. Leaves bounds that a user may choose to
+//! Owns every bound that the connector keeps, with its calculation. Leaves bounds that a user may choose to
 //! `config`.
 
 use std::time::Duration;

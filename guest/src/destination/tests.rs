@@ -182,7 +182,7 @@ fn a_flush_without_patience_only_starts_what_waits() {
 }
 
 #[test]
-fn a_flush_finds_a_slot_for_what_waits_behind_full_ones() {
+fn a_flush_finds_a_slot_for_a_batch_that_waits_for_one() {
     let mut fixture = Fixture::open(&[("bufferSize", "1")], slow_puts(SECOND));
     assert!(fixture.write(records(&["a", "b", "c", "d", "e"])).expect("writes").is_empty());
     let acks = fixture.flush(10 * SECOND).expect("flushes");
@@ -396,7 +396,7 @@ fn a_record_that_grows_by_its_escapes_fits_by_itself() {
 }
 
 #[test]
-fn refusals_do_not_pile_up_behind_a_batch_that_does_not_fill() {
+fn refusals_do_not_pile_up_after_a_batch_that_does_not_fill() {
     let mut fixture = Fixture::open(&[("bufferSize", "100000"), ("bufferDelay", "1h")], |_| None);
     let bad = |_| record("b", Data::Structured("[]".to_owned()));
     assert!(fixture.write(records(&["a"])).expect("writes").is_empty());

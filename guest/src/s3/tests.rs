@@ -108,7 +108,7 @@ fn a_document_comes_in_any_pieces() {
 fn a_document_larger_than_any_is_not_read_to_its_end() {
     let piece = vec![b' '; limits::DOCUMENT_BYTES_MAX / 4];
     let (ports, client) = client(move |_| {
-        // Whoever read on would find that it breaks off.
+        // A client that read on would find that it breaks off.
         Reply::status(200).body(&[&piece[..]; 6]).broken()
     });
     let start = ListStart::First;
@@ -118,7 +118,7 @@ fn a_document_larger_than_any_is_not_read_to_its_end() {
 }
 
 #[test]
-fn what_the_host_refuses_is_denied_and_not_asked_again() {
+fn what_the_host_refuses_is_denied_and_not_retried() {
     let why = "the host `elsewhere` is not allowed";
     let (ports, client) = client(move |_| Reply::refused(why));
     let error = ports.block_on(client.head_bucket()).expect_err("refused");

@@ -267,7 +267,7 @@ fn uploads_that_cannot_be_listed_for_a_while_end_the_source() {
     let error = fixture.read_all().expect_err("nobody knows what lands late");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("ListMultipartUploads"), "{error}");
-    assert!(fixture.asked(Asked::Uploads).len() > 5, "asked again");
+    assert!(fixture.asked(Asked::Uploads).len() > 5, "retried");
     assert!(fixture.ports.elapsed() >= limits::RETRIES_MAX);
 }
 

@@ -149,7 +149,7 @@ fn a_late_upload_over_newer_versions_is_delivered_after_them() {
 }
 
 #[test]
-fn a_delete_behind_the_latest_version_is_not_told_after_it() {
+fn a_delete_before_the_latest_version_is_not_delivered_after_it() {
     // The snapshot read what was put in the second of the delete.
     let listing: &[(&str, &[&str])] = &[("a", &["*v2@5", "v1@1", "-m1@5"])];
     let poll = Poll::after_snapshot(5).saw("a", "v2@5");
@@ -188,7 +188,7 @@ fn history_before_the_snapshot_is_not_delivered() {
 }
 
 #[test]
-fn changes_behind_the_snapshots_cursor_are_due() {
+fn changes_at_keys_that_the_snapshot_has_passed_are_due() {
     let poll = Poll::after_snapshot(100).saw("a", "v1@90").saw("z", "v1@90");
     let listing: &[(&str, &[&str])] = &[
         ("a", &["*v2@101", "v1@90"]),
@@ -237,7 +237,7 @@ fn versions_that_a_snapshot_overtook_are_not_delivered_backwards() {
 }
 
 #[test]
-fn a_pass_with_too_much_due_keeps_the_earliest_and_says_what_is_left() {
+fn a_poll_with_too_much_due_keeps_the_earliest_and_reports_what_is_left() {
     let mut poll = Poll::new(0);
     let listing: &[(&str, &[&str])] = &[("a", &["*v1@9"]), ("b", &["*v1@3"]), ("c", &["*v2@7", "v1@5"])];
     poll.bytes_max = poll.find(listing).due.iter().map(Due::bytes).sum::<usize>() - 1;
