@@ -6,8 +6,8 @@ use std::time::Duration;
 /// Keys on a page of a listing: S3's maximum.
 pub const LIST_PAGE_KEYS: u32 = 1000;
 
-/// Objects ahead of the reader, in flight or fetched, per fetch in flight. With four, one slow answer at the head stalls
-/// the others only once three times as many later ones are done.
+/// Objects ahead of the reader, in flight or fetched, per fetch in flight. With four, one slow answer at the head
+/// stalls the others only once three times as many later ones are done.
 pub const PREFETCH_AHEAD_PER_FETCH: usize = 4;
 
 /// Bytes of objects that may be ahead of the reader. The host drains bodies up to 1 MiB into memory and leaves
@@ -37,7 +37,8 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// The longest pause that a store can ask for by `Retry-After`: half of [`RETRIES_MAX`], so that another attempt follows.
+/// The longest pause that a store can ask for by `Retry-After`: half of [`RETRIES_MAX`], so that another attempt
+/// follows.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// The least time over which requests that got the same `Retry-After` are spread: it counts in whole seconds, and 512
@@ -61,11 +62,12 @@ pub const OUTAGE_SAID_AFTER: Duration = Duration::from_secs(5);
 /// Bytes of a listing or error document. A page of 1000 keys of 1024 bytes, each percent-encoded, is 4 MiB.
 pub const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 
-/// Requests for a listed object while answers and listing contradict each other: a replica that lags, a proxy in between. With [`ANSWER_PAUSE_FIRST`] doubled each time these take 7.75 s; replicas need one or two.
+/// Requests for a listed object while answers and listing contradict each other: a replica that lags, a proxy in
+/// between. With [`ANSWER_PAUSE_FIRST`] doubled each time these take 7.75 s; replicas need one or two.
 pub const ANSWERS_MAX: u32 = 6;
 
-/// Objects whose ETag still differs from the listed one after all retries, before that counts as a property of the store
-/// and others are no longer retried for it: one may be a replica's fault, three in one run are not.
+/// Objects whose ETag still differs from the listed one after all retries, before that counts as a property of the
+/// store and others are no longer retried for it: one may be a replica's fault, three in one run are not.
 pub const ODD_ETAGS_MIN: u32 = 3;
 
 /// The pause before an object is asked for the second time.
@@ -80,13 +82,14 @@ pub const GONE_LISTINGS_MIN: u32 = 2;
 /// most ahead of the reader and 1,024 ready for it take 192 MiB of the sandbox's 1 GiB.
 pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
 
-/// Bytes of a body that travels in its record where `payload` is `raw`. Eight of these fill [`PREFETCH_BYTES_MAX`], which
-/// counts them as it counts others, and four the [`READY_BYTES_MAX`] that wait for the reader: 192 MiB of the sandbox's
-/// 1 GiB, whatever the settings are. A host gets one in one piece, and dynamic hosts take tens of bytes for each of its.
+/// Bytes of a body that travels in its record where `payload` is `raw`. Eight of these fill [`PREFETCH_BYTES_MAX`],
+/// which counts them as it counts others, and four the [`READY_BYTES_MAX`] that wait for the reader: 192 MiB of the
+/// sandbox's 1 GiB, whatever the settings are. A host gets one in one piece, and dynamic hosts take tens of bytes for
+/// each of its.
 pub const RAW_BODY_BYTES_MAX: u64 = 16 << 20;
 
-/// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both find
-/// it: 3 MiB. Beyond that an object may be reported twice.
+/// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both
+/// find it: 3 MiB. Beyond that an object may be reported twice.
 pub const SKIPPED_REMEMBERED_MAX: usize = 65_536;
 
 /// Records whose bodies are streams that may be read and not acked. Each holds a resource of the host, which permits
@@ -110,8 +113,8 @@ pub const UPLOADS_IN_FLIGHT_MAX: usize = 4;
 /// until it is stored.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of the object that a batch becomes, which the host sends in one request: with escapes, the text may be six times
-/// as long as a record's bytes.
+/// Bytes of the object that a batch becomes, which the host sends in one request: with escapes, the text may be six
+/// times as long as a record's bytes.
 pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of batches in memory, from their first record until they are stored: four of 64 MiB on their way and one
@@ -133,6 +136,6 @@ pub const READY_RECORDS_MAX: usize = 1024;
 /// Bytes of the objects of those records.
 pub const READY_BYTES_MAX: u64 = 64 << 20;
 
-/// Times that a batch is written again because the object in its way was gone when it was read. Two are an expiry and the
-/// change to unconditional writes; more are another writer's doing.
+/// Times that a batch is written again because the object in its way was gone when it was read. Two are an expiry and
+/// the change to unconditional writes; more are another writer's doing.
 pub const STORE_ROUNDS_MAX: u32 = 4;

@@ -158,8 +158,8 @@ impl Scope<'_> {
 
 fn corrupt(why: &str) -> Error {
     Error::corrupt(format!(
-        "the position cannot be read: {why}; give the position of a record of this bucket and prefix, or no position to \
-         start over"
+        "the position cannot be read: {why}; give the position of a record of this bucket and prefix, or no position \
+         to start over"
     ))
 }
 

@@ -154,7 +154,7 @@ fn a_delete_before_the_latest_version_is_not_delivered_after_it() {
     let listing: &[(&str, &[&str])] = &[("a", &["*v2@5", "v1@1", "-m1@5"])];
     let poll = Poll::after_snapshot(5).saw("a", "v2@5");
     assert!(poll.due(listing).is_empty());
-    // Of one that is not the latest any more nobody knows.
+    // Of one that is no longer the latest, this can't be known.
     let listing: &[(&str, &[&str])] = &[("a", &["*v3@6", "v2@5", "v1@1", "-m1@5"])];
     let due = Poll::after_snapshot(5).saw("a", "v2@5").due(listing);
     assert_eq!(due, ["delete a m1", "create a v3"]);
