@@ -5,3 +5,5 @@
 #![recursion_limit = "512"]
 
 mod built;
+mod host;
+mod plain;
