@@ -185,7 +185,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         let target = side.target();
         self.go_there(connector, target).await?;
         self.pass(load(&target.credentials).await)?;
-        let ports = Ports::new(target.egress.clone());
+        let ports = Ports::new(target.egress.for_host());
         let client = s3::Client::new(ports.clone(), target.bucket.clone());
         let client = client.with_patience(PATIENCE);
         let (step, reached) = permissions::bucket(&client).await;
@@ -199,13 +199,10 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         let step = match &mut side {
             Side::Source(source) => {
                 self.look(&client, first.as_ref()).await;
-                // What the check's own requests met is no reason of the component's errors.
-                source.target().egress.take_reasons();
                 read(source, connector).await
             }
             Side::Destination(destination) => {
                 self.write(&client, destination.target()).await;
-                destination.target().egress.take_reasons();
                 open(destination, connector).await
             }
         };

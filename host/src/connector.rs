@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::bindings::ConnectorPre;
 use crate::egress::{HyperUpstream, Upstream};
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result, cut, with_causes};
+use crate::error::{Error, ErrorKind, Result, cut};
 
 use self::code::{CompiledAhead, cache_folder, compile};
 use self::instance::{COMPUTE_MAX, Context, Instance, InstanceOptions};
@@ -84,22 +84,20 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// `Invalid` where the file is no component of this contract, `Unavailable` where it can't be read.
+    /// `Invalid` where the file can't be read or is no component of this contract, and where the environment names a
+    /// proxy or certificates that can't be used.
     pub async fn load(options: Options) -> Result<Self> {
         let environment = options.environment.unwrap_or_else(Environment::process);
         let upstream = match options.upstream {
             Some(upstream) => upstream,
-            None => Arc::new(
-                HyperUpstream::from_environment(&environment)
-                    .map_err(|error| Error::new(ErrorKind::Invalid, with_causes(&error)))?,
-            ),
+            None => {
+                let upstream = HyperUpstream::from_environment(&environment);
+                Arc::new(upstream.map_err(|error| Error::of(ErrorKind::Invalid, error))?)
+            }
         };
         let bytes = match &options.component {
             None => EMBEDDED.to_vec(),
-            Some(path) => read_file(path).map_err(|error| {
-                let message = format!("component {} cannot be read: {error}", path.display());
-                Error::new(ErrorKind::Invalid, message)
-            })?,
+            Some(path) => read_file(path.clone()).await?,
         };
         let cache = if options.without_cache { None } else { options.cache.or_else(cache_folder) };
         let (core_dumps, ahead) = (options.core_dumps, options.compiled_ahead);
@@ -159,15 +157,23 @@ pub fn blame(given: Option<&Path>) -> String {
     }
 }
 
-/// Reads a component's file, if it is no larger than one may be.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-        let why = format!("it is larger than {} MiB", COMPONENT_BYTES_MAX >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-    }
-    Ok(bytes)
+/// Reads a component's file, if it is no larger than one may be, where blocking is fine.
+async fn read_file(path: PathBuf) -> Result<Vec<u8>> {
+    let name = path.display().to_string();
+    let read = move || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+            let why = format!("it is larger than {} MiB", COMPONENT_BYTES_MAX >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
+        Ok(bytes)
+    };
+    let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+    read.map_err(|error| {
+        let message = format!("component {name} cannot be read: {error}");
+        Error::new(ErrorKind::Invalid, message).caused_by(Arc::new(error))
+    })
 }
 
 /// Does what takes seconds on a thread of its own, which is left alone once its time is over: a compiler can't be

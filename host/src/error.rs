@@ -3,6 +3,7 @@
 //! Kinds are the contract's, and `Trap`. Where a message comes from is the business of whoever made it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::bindings::types;
 use crate::printable::{self, MESSAGE_BYTES_MAX};
@@ -28,13 +29,17 @@ pub enum ErrorKind {
 }
 
 /// Why a call failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its message tells all that is known, causes included; its [`source`](std::error::Error::source) is the first of the
+/// causes as a value. Errors are equal whose words and advice are, whatever caused them.
+#[derive(Clone)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after_ms: Option<u64>,
     /// Whether keys have ended that others may follow.
     awaits_keys: bool,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// The result of a call.
@@ -43,7 +48,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after_ms: None, awaits_keys: false }
+        Self { kind, message: message.into(), retry_after_ms: None, awaits_keys: false, cause: None }
     }
 
     /// What a caller can do.
@@ -80,7 +85,7 @@ impl Error {
         self
     }
 
-    /// Puts `context` in front of the message.
+    /// Puts `context` before the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -92,6 +97,18 @@ impl Error {
     pub(crate) fn with_message(mut self, message: String) -> Self {
         self.message = message;
         self
+    }
+
+    /// Keeps what caused it, which the message tells already.
+    #[must_use]
+    pub(crate) fn caused_by(mut self, cause: Arc<dyn std::error::Error + Send + Sync>) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// An error whose message tells another one and its causes.
+    pub(crate) fn of(kind: ErrorKind, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::new(kind, with_causes(&cause)).caused_by(Arc::new(cause))
     }
 
     /// An error of the runtime while the component ran.
@@ -115,7 +132,13 @@ impl From<types::Error> for Error {
             types::ErrorKind::Closed => ErrorKind::Closed,
             types::ErrorKind::Internal => ErrorKind::Internal,
         };
-        Self { kind, message: cut(&error.message), retry_after_ms: error.retry_after_ms, awaits_keys: false }
+        Self {
+            kind,
+            message: cut(&error.message),
+            retry_after_ms: error.retry_after_ms,
+            awaits_keys: false,
+            cause: None,
+        }
     }
 }
 
@@ -125,7 +148,32 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Causes are other people's values, whose `Debug` may hold anything.
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("retry_after_ms", &self.retry_after_ms)
+            .field("awaits_keys", &self.awaits_keys)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, self.retry_after_ms, self.awaits_keys) == (other.kind, other.retry_after_ms, other.awaits_keys)
+            && self.message == other.message
+    }
+}
+
+impl Eq for Error {}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 /// An error of whatever type, as the cause of another.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

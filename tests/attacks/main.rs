@@ -4,6 +4,7 @@
 //! sandbox is held by a test here.
 
 mod bounds;
+mod outcomes;
 mod policy;
 mod secrets;
 mod siege;

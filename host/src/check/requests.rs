@@ -19,7 +19,8 @@ use s3_connector::time::Timestamp;
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
-use crate::egress::Egress;
+use crate::egress::{Egress, Moment, Since};
+use crate::error::with_causes;
 
 /// The client of a check.
 pub(super) type Client = s3::Client<Ports>;
@@ -59,26 +60,25 @@ impl Ports {
 pub(super) struct Body {
     bytes: WasiBody,
     egress: Egress,
+    /// When its request began.
+    since: Moment,
 }
 
-/// What the egress knows of a failure, which is more than its code says.
-fn lift(error: &WasiError, egress: &Egress) -> TransportError {
+/// What the egress knows of a failure since a moment, which is more than its code says.
+fn lift(error: &WasiError, egress: &Egress, since: Moment) -> TransportError {
+    let Since { denial, failure } = egress.since(since);
     match error {
         WasiError::HttpRequestDenied => {
-            let why = egress.last_denial();
-            TransportError::Refused(why.unwrap_or_else(|| error.to_string()))
+            TransportError::Refused(denial.map_or_else(|| error.to_string(), |denial| with_causes(&*denial)))
         }
-        _ => {
-            let why = egress.last_failure();
-            TransportError::Broken(why.unwrap_or_else(|| error.to_string()))
-        }
+        _ => TransportError::Broken(failure.map_or_else(|| error.to_string(), |failure| with_causes(&*failure))),
     }
 }
 
 impl ports::Body for Body {
     async fn read(&mut self) -> Result<Option<Bytes>, TransportError> {
         while let Some(frame) = self.bytes.frame().await {
-            let frame = frame.map_err(|error| lift(&error, &self.egress))?;
+            let frame = frame.map_err(|error| lift(&error, &self.egress, self.since))?;
             if let Ok(data) = frame.into_data()
                 && !data.is_empty()
             {
@@ -95,10 +95,11 @@ impl Transport for Ports {
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
         let ports = self.clone();
         async move {
-            let answer = ports.egress.send(lower(request)?).await;
-            let answer = answer.map_err(|error| lift(&error, &ports.egress))?;
+            let since = ports.egress.now();
+            let sent = ports.egress.send(lower(request)?).await;
+            let answer = sent.map_err(|error| lift(&error, &ports.egress, since))?;
             ports.note_time(&answer);
-            Ok(raise(answer, ports.egress))
+            Ok(raise(answer, ports.egress, since))
         }
     }
 }
@@ -123,7 +124,7 @@ fn lower(request: Request) -> Result<HttpRequest<WasiBody>, TransportError> {
     lowered.body(body).map_err(|error| TransportError::Refused(error.to_string()))
 }
 
-fn raise(answer: HttpResponse<WasiBody>, egress: Egress) -> Response<Body> {
+fn raise(answer: HttpResponse<WasiBody>, egress: Egress, since: Moment) -> Response<Body> {
     let (parts, bytes) = answer.into_parts();
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         (name.as_str().to_owned(), header_text(value.as_bytes()))
@@ -131,7 +132,7 @@ fn raise(answer: HttpResponse<WasiBody>, egress: Egress) -> Response<Body> {
     Response {
         status: parts.status.as_u16(),
         headers: parts.headers.iter().map(header).collect(),
-        body: Body { bytes, egress },
+        body: Body { bytes, egress, since },
     }
 }
 

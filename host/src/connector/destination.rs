@@ -99,7 +99,7 @@ impl Destination {
         let write = async |exports: &Exports, store: &mut _, destination| {
             exports.opencdc_connector_destination().destination().call_write(store, destination, &records).await
         };
-        self.handle.call(write).await.map(lift)
+        self.handle.call(write).await.map(|acks| self.lift(acks))
     }
 
     /// Sends what is buffered and waits at most `wait` for acks; call again while some are missing.
@@ -113,7 +113,7 @@ impl Destination {
         let flush = async |exports: &Exports, store: &mut _, destination| {
             exports.opencdc_connector_destination().destination().call_flush(store, destination, wait_ms).await
         };
-        self.handle.call(flush).await.map(lift)
+        self.handle.call(flush).await.map(|acks| self.lift(acks))
     }
 
     /// Replaces this destination by a new one, made from the same settings, as if it had never been opened. The
@@ -159,6 +159,15 @@ impl Destination {
         self.handle.call(teardown).await
     }
 
+    fn lift(&mut self, acks: Vec<destination::Ack>) -> Vec<Ack> {
+        if acks.is_empty() {
+            self.handle.settle();
+        }
+        acks.into_iter()
+            .map(|ack| Ack { position: Bytes::from(ack.position), error: ack.error.map(Error::from) })
+            .collect()
+    }
+
     fn check_health(&self) -> Result<()> {
         match &self.failed {
             None => Ok(()),
@@ -185,10 +194,6 @@ fn calls(records: Vec<Record>) -> Vec<Vec<Record>> {
         calls.last_mut().expect("there is one from the start").push(record);
     }
     calls
-}
-
-fn lift(acks: Vec<destination::Ack>) -> Vec<Ack> {
-    acks.into_iter().map(|ack| Ack { position: Bytes::from(ack.position), error: ack.error.map(Error::from) }).collect()
 }
 
 #[cfg(test)]

@@ -1,54 +1,59 @@
 //! Owns what the host adds to an error of the component: why a request was denied or failed, whose credentials were
 //! refused, and where state could not be kept. Leaves what is known of requests to `egress`.
+//!
+//! The kind of an error and the requests before it decide, never the words of a message.
+
+use std::sync::Arc;
 
 use crate::bindings::types;
 use crate::connector::settings::Target;
-use crate::credentials::Credentials;
-use crate::egress::{Egress, Reasons};
-use crate::error::{Error, ErrorKind, Result};
+use crate::egress::Moment;
+use crate::error::{Error, ErrorKind, with_causes};
 
-impl Target {
-    /// Says in an error of the component what only the host knows: why a request was kept in or failed, whose
-    /// credentials were refused, and where state could not be kept.
-    pub(crate) async fn explain<T>(&self, result: Result<T, types::Error>) -> Result<T> {
-        // What failed in an earlier call is no reason of this one.
-        let (place, reasons) = (self.state_place.take(), self.egress.take_reasons());
-        match (result, place) {
-            (Ok(value), _) => Ok(value),
-            (Err(error), Some(place)) => {
-                let message = format!("{}; {place}", error.message);
-                Err(Error::from(error).with_message(message))
+/// An error of the component with what only the host knows of it. Of the requests those count that ended after a moment.
+pub(super) async fn explain(error: types::Error, since: Moment, target: &Target) -> Error {
+    let error = Error::from(error);
+    let outcomes = target.egress.since(since);
+    match error.kind() {
+        ErrorKind::Denied => {
+            let error = if target.egress.awaits_keys() { error.awaiting_keys() } else { error };
+            match outcomes.denial {
+                // Whatever the component makes of it, this is what happened.
+                Some(denial) => error.with_message(with_causes(&*denial)).caused_by(denial),
+                None => with_origin(error, target).await,
             }
-            (Err(error), None) => Err(explain(error.into(), reasons, &self.egress, &self.credentials).await),
         }
+        ErrorKind::Unavailable | ErrorKind::Internal | ErrorKind::Corrupt => {
+            if let Some(place) = target.state_place.take() {
+                let message = format!("{}; {place}", error.message());
+                return error.with_message(message);
+            }
+            match outcomes.failure.filter(|_| error.kind() == ErrorKind::Unavailable) {
+                Some(failure) => with_failure(error, failure),
+                None => error,
+            }
+        }
+        _ => error,
     }
 }
 
-async fn explain(error: Error, reasons: Reasons, egress: &Egress, credentials: &Credentials) -> Error {
-    match error.kind() {
-        ErrorKind::Denied => {
-            let error = if egress.awaits_keys() { error.awaiting_keys() } else { error };
-            if error.message().contains("the host did not let the request out") {
-                return match reasons.denial {
-                    Some(denial) => error.with_message(denial),
-                    None => error,
-                };
-            }
-            match credentials.load().await {
-                Ok(loaded) => {
-                    let message = format!("{}; credentials are from {}", error.message(), loaded.origin);
-                    error.with_message(message)
-                }
-                Err(_) => error,
-            }
+/// With where the credentials are from that the store refused.
+async fn with_origin(error: Error, target: &Target) -> Error {
+    match target.credentials.load().await {
+        Ok(loaded) => {
+            let message = format!("{}; credentials are from {}", error.message(), loaded.origin);
+            error.with_message(message)
         }
-        ErrorKind::Unavailable => match reasons.failure {
-            Some(failure) if !error.message().contains(&failure) => {
-                let message = format!("{} ({failure})", error.message());
-                error.with_message(message)
-            }
-            _ => error,
-        },
-        _ => error,
+        Err(_) => error,
     }
+}
+
+/// With how the request failed, which says more than the code that the component knows.
+fn with_failure(error: Error, failure: Arc<impl std::error::Error + Send + Sync + 'static>) -> Error {
+    let reason = with_causes(&*failure);
+    let message = match error.message().contains(&reason) {
+        true => error.message().to_owned(),
+        false => format!("{} ({reason})", error.message()),
+    };
+    error.with_message(message).caused_by(failure)
 }

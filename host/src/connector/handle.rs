@@ -9,10 +9,11 @@ use wasmtime::component::ResourceAny;
 
 use crate::bindings::{self, types};
 use crate::connector::Connector;
+use crate::connector::explain::explain;
 use crate::connector::instance::{Context, Instance, InstanceOptions};
 use crate::connector::settings::{self, Settings, Target};
 use crate::credentials::Credentials;
-use crate::egress::Traffic;
+use crate::egress::{Moment, Traffic};
 use crate::environment::InferredSetting;
 use crate::error::{Error, Result};
 use crate::role::Role;
@@ -25,6 +26,10 @@ pub(crate) struct Handle {
     target: Target,
     inferred: Vec<InferredSetting>,
     origin: Origin,
+    /// Requests that ended before this are no reason of later errors.
+    since: Moment,
+    /// When the latest call began.
+    begun: Moment,
 }
 
 /// What a handle is made from; another one like it can be made from the same.
@@ -59,7 +64,15 @@ impl Handle {
         let resource = instance.call(async |exports, store| configure(exports, store, &settings).await).await??;
         let target = prepared.target(role, connector.upstream())?;
         instance.set_egress(target.egress.clone());
-        Ok(Self { instance, resource, target, inferred: prepared.inferred, origin })
+        Ok(Self {
+            instance,
+            resource,
+            target,
+            inferred: prepared.inferred,
+            origin,
+            since: Moment::default(),
+            begun: Moment::default(),
+        })
     }
 
     /// Makes a call of the component whose error says what only the host knows of it.
@@ -72,8 +85,24 @@ impl Handle {
         ) -> wasmtime::Result<Result<T, types::Error>>,
     ) -> Result<T> {
         let resource = self.resource;
+        self.begun = self.target.egress.now();
         let outcome = self.instance.call(async |exports, store| call(exports, store, resource).await).await?;
-        self.target.explain(outcome).await
+        match outcome {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                let error = explain(error, self.since, &self.target).await;
+                self.since = self.target.egress.now();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes note that the latest call had nothing to hand out: nothing is left to be told of the requests before it.
+    ///
+    /// A request runs between calls too, and its failure may wait behind records that are handed out first. So what
+    /// ended before a call that gave records or acks may still explain the error of a later one.
+    pub(crate) fn settle(&mut self) {
+        self.since = self.since.max(self.begun);
     }
 
     /// Makes a call of the component that can't fail.

@@ -131,6 +131,9 @@ impl Source {
             exports.opencdc_connector_source().source().call_read(store, source, records_max, bytes_max, wait_ms).await
         };
         let records = self.handle.call(read).await?;
+        if records.is_empty() {
+            self.handle.settle();
+        }
         if let Some(why) = broken_rule(&records, records_max, bytes_max) {
             return Err(self.handle.break_off(&why));
         }

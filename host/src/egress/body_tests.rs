@@ -5,7 +5,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::Error as WasiError;
 
-use super::tests::{Piece, Reply, Script, egress, get, read, request};
+use super::tests::{Piece, Reply, Script, egress, get, last_failure, read, request};
 use super::upstream;
 use super::{DRAIN_BYTES_MAX, STALL_TIMEOUT};
 use crate::role::Role;
@@ -141,7 +141,7 @@ async fn an_answer_that_is_not_the_rest_of_the_same_object_is_refused() {
         let error = read(response).await.unwrap_err();
         assert!(matches!(error, WasiError::HttpResponseIncomplete), "{index}: {error:?}");
         assert_eq!(script.seen().len(), 2, "{index}: no more attempts");
-        assert!(egress.last_failure().unwrap().contains("can't be taken up"), "{index}");
+        assert!(last_failure(&egress).unwrap().contains("can't be resumed"), "{index}");
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use super::budget::Room;
-use super::tests::{Reply, Script, egress, get, read, request};
+use super::tests::{Reply, Script, egress, get, last_failure, read, request};
 use super::{ANSWER_HEADER_BYTES_MAX, DRAIN_BYTES_MAX, Egress, HELD_BYTES_MAX, IN_FLIGHT_MAX, ROOM_TIMEOUT, whole};
 use crate::role::Role;
 
@@ -91,7 +91,7 @@ async fn a_body_waits_for_its_room_and_not_for_ever() {
     let waiting = timeout(ROOM_TIMEOUT * 2, egress.send(put(2000, true))).await;
     let error = waiting.unwrap().unwrap_err();
     assert!(matches!(error, WasiError::HttpRequestBodySize(Some(HELD_BYTES_MAX))));
-    assert!(egress.last_failure().unwrap().contains("no room for the request's body"));
+    assert!(last_failure(&egress).unwrap().contains("no room for the request's body"));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Answers that repeat what signed the request, through an egress. Leaves spellings of secrets to `redaction`.
 
-use super::tests::{Reply, Script, egress, get, overwrite, put, read, request};
+use http::HeaderValue;
+
+use super::tests::{Reply, Script, egress, get, last_denial, overwrite, put, read, request};
 use super::*;
 use crate::role::Role;
 
@@ -119,7 +121,7 @@ async fn a_request_that_reads_leaves_without_a_body() {
             }
             let error = egress.send(request).await.unwrap_err();
             assert!(matches!(error, WasiError::HttpRequestDenied), "{error:?}");
-            let denial = egress.last_denial().unwrap();
+            let denial = last_denial(&egress).unwrap();
             assert!(denial.contains("a request that reads has no body"), "{denial}");
         }
     }

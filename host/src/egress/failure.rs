@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     #[error("the answer's headers are too large; bytes=`{bytes}`, bytes_max=`{bytes_max}`")]
     AnswerHeaders { bytes: usize, bytes_max: usize },
     #[error("the guest's body broke")]
-    Guest(WasiError),
+    Guest(#[source] WasiError),
     #[error("the request failed")]
     Upstream(#[from] upstream::Error),
     #[error("no answer in time; seconds=`{seconds}`")]
@@ -38,9 +38,9 @@ pub(crate) enum Failure {
     Short { missing: u64 },
     #[error("the answer is longer than announced")]
     Excess,
-    #[error("the answer broke and can't be taken up; reason=`{reason}`")]
+    #[error("the answer broke and can't be resumed; reason=`{reason}`")]
     NotResumable { reason: &'static str },
-    #[error("the answer broke and can't be taken up; status=`{status}`")]
+    #[error("the answer broke and can't be resumed; status=`{status}`")]
     ResumeRefused { status: u16 },
     #[error("a task of the host was lost")]
     Internal,
@@ -67,50 +67,52 @@ impl Failure {
         }
     }
 
-    /// Whether it was this host that did not let the request out.
+    /// Whether it was this host that denied the request.
     pub(crate) fn is_denial(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Credentials(_) | Self::Sign(_))
     }
 }
 
-impl From<Failure> for WasiError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Denied(_) | Failure::Credentials(_) | Failure::Sign(_) => Self::HttpRequestDenied,
-            Failure::RequestTooLarge { bytes_max } => Self::HttpRequestBodySize(Some(bytes_max)),
-            Failure::RequestLength { bytes } => Self::HttpRequestBodySize(Some(bytes)),
-            Failure::Crowded { .. } => Self::ConnectionLimitReached,
-            Failure::NoRoom { bytes_max } => Self::HttpRequestBodySize(Some(bytes_max)),
-            Failure::AnswerHeaders { bytes, .. } => Self::HttpResponseHeaderSectionSize(u32::try_from(bytes).ok()),
-            Failure::Guest(error) => error,
-            Failure::Upstream(error) => error.into(),
-            Failure::NoAnswer { .. } => Self::HttpResponseTimeout,
-            Failure::Stalled { .. } => Self::ConnectionReadTimeout,
-            Failure::Short { .. } | Failure::NotResumable { .. } | Failure::ResumeRefused { .. } => {
-                Self::HttpResponseIncomplete
+impl Failure {
+    /// What the component learns of it.
+    pub(crate) fn code(&self) -> WasiError {
+        match self {
+            Self::Denied(_) | Self::Credentials(_) | Self::Sign(_) => WasiError::HttpRequestDenied,
+            Self::RequestTooLarge { bytes_max } | Self::NoRoom { bytes_max } => {
+                WasiError::HttpRequestBodySize(Some(*bytes_max))
             }
-            Failure::Excess => Self::HttpResponseBodySize(None),
-            Failure::Internal => Self::InternalError(None),
+            Self::RequestLength { bytes } => WasiError::HttpRequestBodySize(Some(*bytes)),
+            Self::Crowded { .. } => WasiError::ConnectionLimitReached,
+            Self::AnswerHeaders { bytes, .. } => WasiError::HttpResponseHeaderSectionSize(u32::try_from(*bytes).ok()),
+            // Its own error, which it has heard of already.
+            Self::Guest(WasiError::HttpRequestBodySize(bytes)) => WasiError::HttpRequestBodySize(*bytes),
+            Self::Guest(_) => WasiError::HttpProtocolError,
+            Self::Upstream(error) => error.code(),
+            Self::NoAnswer { .. } => WasiError::HttpResponseTimeout,
+            Self::Stalled { .. } => WasiError::ConnectionReadTimeout,
+            Self::Short { .. } | Self::NotResumable { .. } | Self::ResumeRefused { .. } => {
+                WasiError::HttpResponseIncomplete
+            }
+            Self::Excess => WasiError::HttpResponseBodySize(None),
+            Self::Internal => WasiError::InternalError(None),
         }
     }
 }
 
-impl From<upstream::Error> for WasiError {
-    fn from(error: upstream::Error) -> Self {
-        match error {
-            upstream::Error::Dns(_) => Self::DnsError { rcode: Some("name not resolved".to_owned()), info_code: None },
-            upstream::Error::Refused(_) => Self::ConnectionRefused,
-            upstream::Error::ConnectTimeout(_) => Self::ConnectionTimeout,
-            upstream::Error::Unreachable(_) => Self::DestinationIpUnroutable,
-            upstream::Error::Exhausted(_) => Self::ConnectionLimitReached,
-            upstream::Error::Proxy { .. } => Self::DestinationUnavailable,
-            upstream::Error::Certificate(_) => Self::TlsCertificateError,
-            upstream::Error::Alert { alert, .. } => {
-                Self::TlsAlertReceived { alert_id: Some(alert), alert_message: None }
-            }
-            upstream::Error::Tls(_) => Self::TlsProtocolError,
-            upstream::Error::Terminated(_) => Self::ConnectionTerminated,
-            upstream::Error::Protocol(_) => Self::HttpProtocolError,
+impl upstream::Error {
+    fn code(&self) -> WasiError {
+        match self {
+            Self::Dns(_) => WasiError::DnsError { rcode: Some("name not resolved".to_owned()), info_code: None },
+            Self::Refused(_) => WasiError::ConnectionRefused,
+            Self::ConnectTimeout(_) => WasiError::ConnectionTimeout,
+            Self::Unreachable(_) => WasiError::DestinationIpUnroutable,
+            Self::Exhausted(_) => WasiError::ConnectionLimitReached,
+            Self::Proxy { .. } => WasiError::DestinationUnavailable,
+            Self::Certificate(_) => WasiError::TlsCertificateError,
+            Self::Alert { alert, .. } => WasiError::TlsAlertReceived { alert_id: Some(*alert), alert_message: None },
+            Self::Tls(_) => WasiError::TlsProtocolError,
+            Self::Terminated(_) => WasiError::ConnectionTerminated,
+            Self::Protocol(_) => WasiError::HttpProtocolError,
         }
     }
 }

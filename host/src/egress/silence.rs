@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Egress;
-
 /// When the first of the failures came that no answer has followed.
 #[derive(Default)]
 pub(super) struct Silence(Mutex<Option<Instant>>);
@@ -22,13 +20,10 @@ impl Silence {
             *since = None;
         }
     }
-}
 
-impl Egress {
-    /// How long the store has given no answer that is of use; none where its last one was.
-    pub(crate) fn failing_for(&self) -> Option<Duration> {
-        let since = &self.inner.silence.0;
-        let since = *since.lock().unwrap_or_else(PoisonError::into_inner);
+    /// How long the store has given no answer that is of use; `None` where its last one was.
+    pub(super) fn length(&self) -> Option<Duration> {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.map(|since| since.elapsed())
     }
 }

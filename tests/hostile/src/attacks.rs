@@ -59,6 +59,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("positions", positions),
     ("records", bounds::records),
     ("request", request::request),
+    ("request-and-fail", request_and_fail),
     ("save", save),
     ("spin", bounds::spin),
     ("structured", bounds::structured),
@@ -122,7 +123,14 @@ fn fail(settings: &Settings) -> Result<Loot, Error> {
         "internal" => ErrorKind::Internal,
         _ => ErrorKind::Invalid,
     };
-    Err(error(kind, text(settings, "text")))
+    let retry_after_ms = text(settings, "retry-after-ms").parse().ok();
+    Err(Error { retry_after_ms, ..error(kind, text(settings, "text")) })
+}
+
+/// Sends a request, whatever comes of it, and fails.
+fn request_and_fail(settings: &Settings) -> Result<Loot, Error> {
+    let _ = request::send(settings)?;
+    fail(settings)
 }
 
 /// Logs `text` as an error.
