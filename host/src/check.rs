@@ -1,8 +1,9 @@
-//! Goes through what a pipeline needs, step by step, before a pipeline does: settings, network, credentials, bucket,
-//! each permission, and what the store is like. Says of each what was tried, what came back and what to do.
+//! Owns the preflight check of a pipeline, step by step: settings, network, credentials, bucket, each permission, and
+//! what the store supports. Reports for each step what was tried, what came back and what to do. Leaves showing a report
+//! to the caller.
 //!
-//! Requests leave through the egress of the side that is checked, under its policy; only what the check itself has
-//! stored is removed through another one, which can do nothing else. How a report is shown is the caller's.
+//! Requests leave through the egress of the side that is checked, under its policy; only the object that the check itself
+//! stored is removed through another one, which can do nothing else.
 
 mod network;
 mod permissions;
@@ -31,11 +32,11 @@ pub(crate) use probe::NAME as OBJECT_NAME;
 use probe::Probe;
 use requests::{Client, Ports};
 
-/// How long a step may take: somebody sits before it, and a store that needs longer for one small answer is none to
-/// run a pipeline on.
+/// How long a step may take: a person waits for it, and no pipeline should run on a store that needs longer for one
+/// small answer.
 pub const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// A second for retries, within which a hiccup passes; what does not answer is asked once.
+/// A second for retries, within which a hiccup passes; a store that does not answer gets one request.
 const PATIENCE: Patience = Patience { retries: Duration::from_secs(1), whole: Some(STEP_MAX) };
 
 /// A clock that is off by more is wrong. S3 stops taking signatures at 15 minutes.
@@ -81,13 +82,13 @@ const DESTINATION_STEPS: &[&str] = &[
 /// How a check goes about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether nothing may be stored: what only a write can tell is then skipped.
+    /// Whether nothing may be stored: steps that need a write are then skipped.
     pub read_only: bool,
 }
 
 impl Connector {
     /// Checks what a source or destination of these settings needs. `watch` sees each step when it begins and when it
-    /// is done. A step takes [`STEP_MAX`] at most. One that fails does not end the check, unless those behind it would
+    /// is done. A step takes [`STEP_MAX`] at most. One that fails does not end the check, unless those after it would
     /// only fail for the same reason.
     ///
     /// A destination's check stores one small object under the prefix and removes it, unless it is
@@ -165,21 +166,21 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         }
     }
 
-    /// Notes a step without which those behind it need not be tried; none if it failed.
+    /// Notes a step without which those after it need not be tried; `None` if it failed.
     fn pass(&mut self, step: Step) -> Option<()> {
         let goes_on = step.status != Status::Failed;
         self.note(step);
         goes_on.then_some(())
     }
 
-    /// Notes that the steps behind a failure were not come to.
+    /// Notes that the steps after a failure were not reached.
     fn skip_rest(&mut self) {
         for name in self.steps.iter().skip(self.report.steps.len()) {
             self.note(Step::new(name, "").skipped("after the failure above"));
         }
     }
 
-    /// Goes through the steps; none if it stopped at a failure.
+    /// Goes through the steps; `None` if it stopped at a failure.
     async fn run(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<()> {
         let mut side = self.configure(connector, role, settings).await?;
         let target = side.target();
@@ -272,7 +273,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
 const SETTINGS_ADVICE: &str = "`s3-connector spec` lists all settings";
 const CREDENTIALS_ADVICE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 
-/// What the settings name, and where those that were left out are from.
+/// What the settings name, and where those that were left out were found.
 fn found(target: &Target, inferred: &[InferredSetting]) -> String {
     let bucket = &target.bucket;
     let mut text = format!("bucket `{}`", bucket.bucket);
@@ -286,9 +287,9 @@ fn found(target: &Target, inferred: &[InferredSetting]) -> String {
     text
 }
 
-/// Whether there are credentials, and where they are from.
+/// Whether there are credentials, and their origin.
 async fn load(credentials: &Credentials) -> Step {
-    let step = Step::new("credentials", "look in the settings, then where the AWS CLI looks");
+    let step = Step::new("credentials", "look in the settings, then where the AWS CLI does");
     match credentials.load().await {
         Ok(Loaded { keys, origin }) => {
             let mut found = format!("from {origin}");
@@ -306,16 +307,16 @@ async fn load(credentials: &Credentials) -> Step {
     }
 }
 
-/// Whether our clock is that of the store.
+/// Whether our clock agrees with the store's.
 fn clock(ports: &Ports) -> Step {
     let step = Step::new("clock", "compare the time with the store's");
     let Some(ahead) = ports.ahead_seconds() else {
-        return step.skipped("the store does not tell its time");
+        return step.skipped("the store does not send its time");
     };
     let off = ahead.unsigned_abs();
     let than = if ahead < 0 { "behind" } else { "ahead of" };
     match off {
-        0..=1 => step.passed("it is the same"),
+        0..=1 => step.passed("within 1 s of the store's"),
         2..=SKEW_MAX_SECONDS => step.passed(format!("{off} s {than} the store's")),
         _ => step.warned(
             format!("{off} s {than} the store's"),
@@ -347,7 +348,7 @@ async fn read(source: &mut Source, connector: &Connector) -> Step {
     // Half a second for the way out of a read that ends by itself: a component that is cut off can't say why.
     let step = match timeout(STEP_MAX + Duration::from_millis(500), read).await {
         Ok(Ok(records)) if records.is_empty() => step.passed("nothing to read yet"),
-        Ok(Ok(_)) => step.passed("it came"),
+        Ok(Ok(_)) => step.passed("read one record"),
         Ok(Err(error)) => step.failed(error.message(), advice(&error, connector)),
         Err(_) => step.failed(too_long("reading"), SILENCE_ADVICE),
     };
@@ -370,7 +371,7 @@ async fn open(destination: &mut Destination, connector: &Connector) -> Step {
 const SILENCE_ADVICE: &str = "look at aws.endpoint and the network, or try again later";
 
 fn too_long(what: &str) -> String {
-    format!("{what} was given up after {} s", STEP_MAX.as_secs())
+    format!("{what} was aborted after {} s", STEP_MAX.as_secs())
 }
 
 fn advice(error: &Error, connector: &Connector) -> String {

@@ -43,22 +43,22 @@ pub use crate::bindings::specifier::{Parameter, ParameterType, Specification, Va
 /// How a component is loaded.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// The component's file; none for the one that is built in.
+    /// The component's file; `None` for the one that is built in.
     pub component: Option<PathBuf>,
-    /// Where compiled code is kept; none for `s3-connector` in the user's cache folder.
+    /// Where compiled code is kept; `None` for `s3-connector` in the user's cache folder.
     pub cache: Option<PathBuf>,
     /// Whether nothing is kept between processes.
     pub without_cache: bool,
     /// The built-in component's code, compiled when the program was built; `None` to compile it at the first start, which takes
     /// seconds, and keep it in the cache.
     pub compiled_ahead: Option<CompiledAhead>,
-    /// How requests reach the store; none for the pooled HTTP client.
+    /// How requests reach the store; `None` for the pooled HTTP client.
     pub upstream: Option<Arc<dyn Upstream>>,
-    /// Variables of the AWS chain; none for those of the process.
+    /// Variables of the AWS chain; `None` for those of the process.
     pub environment: Option<Environment>,
-    /// How long a component may compute in one call; none for [`COMPUTE_MAX`](crate::COMPUTE_MAX).
+    /// How long a component may compute in one call; `None` for [`COMPUTE_MAX`](crate::COMPUTE_MAX).
     pub compute_max: Option<Duration>,
-    /// How long compiling a component that was given may take; none for [`COMPILE_MAX`].
+    /// How long compiling a component that was given may take; `None` for [`COMPILE_MAX`].
     pub compile_max: Option<Duration>,
     /// Whether a component's memory can be looked at, by [`Source::memory`](crate::Source::memory).
     pub core_dumps: bool,
@@ -75,7 +75,7 @@ struct Inner {
     compute_max: Duration,
     upstream: Arc<dyn Upstream>,
     environment: Environment,
-    /// The file of a component that was given; none for the one that is built in.
+    /// The file of a component that was given; `None` for the one that is built in.
     given: Option<PathBuf>,
 }
 
@@ -148,11 +148,11 @@ impl Connector {
     }
 }
 
-/// Whose fault a bug of a component is, and whom to tell; none is the one that is built in.
+/// Whose fault a bug of a component is, and whom to tell; `None` is the one that is built in.
 #[must_use]
 pub fn blame(given: Option<&Path>) -> String {
     match given {
-        Some(file) => format!("the component {} is at fault: report it to whoever made it", file.display()),
+        Some(file) => format!("the component {} is at fault: report it to its author", file.display()),
         None => "this is a bug of the connector: please report it".to_owned(),
     }
 }

@@ -163,7 +163,7 @@ impl Credentials {
         Self::from_fetch(Box::new(Link::new(origin, provider)), Arc::new(SystemTime::now))
     }
 
-    /// The keys of the settings if they are there, else those of the chain. An empty setting counts as absent.
+    /// The keys of the settings if they are there, otherwise those of the chain. An empty setting counts as absent.
     ///
     /// # Errors
     ///
@@ -282,7 +282,7 @@ impl Cache {
             }
         }
         let _guard = self.gate.lock().await;
-        // Whoever held the gate before may have done it.
+        // The task that held the gate before may have done it.
         match self.kept().current {
             Some(loaded) if self.life(&loaded) != Life::Over => Ok(loaded),
             _ => self.fetch_unless_failed().await,

@@ -1,6 +1,6 @@
-//! The host's error: the component's, and what only the host can see.
+//! Owns the host's error: the component's, and what only the host can see. Leaves messages to the code that fails.
 //!
-//! Kinds are the contract's, and `Trap`. Where a message comes from is the business of whoever made it.
+//! Kinds are the contract's, and `Trap`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Error {
         self.retry_after_ms
     }
 
-    /// Says that keys have ended, or were not to be had, that others may follow.
+    /// Marks an error for want of keys that others may follow.
     #[must_use]
     pub(crate) fn awaiting_keys(mut self) -> Self {
         self.awaits_keys = true;
@@ -78,7 +78,7 @@ impl Error {
         self.awaits_keys
     }
 
-    /// Says when to try again.
+    /// Sets when to try again.
     #[cfg(test)]
     pub(crate) fn with_retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
@@ -92,7 +92,7 @@ impl Error {
         self
     }
 
-    /// Writes the message anew.
+    /// Replaces the message.
     #[must_use]
     pub(crate) fn with_message(mut self, message: String) -> Self {
         self.message = message;
@@ -117,7 +117,7 @@ impl Error {
     }
 }
 
-/// A message that came from a component, fit to be shown: cut to [`MESSAGE_BYTES_MAX`], and said to be.
+/// A message that came from a component, fit to be shown: cut to [`MESSAGE_BYTES_MAX`], and marked as cut.
 pub(crate) fn cut(message: &str) -> String {
     printable::lines(message, MESSAGE_BYTES_MAX).into_owned()
 }

@@ -9,7 +9,7 @@ use s3_connector_tests::world::BUCKET;
 use crate::siege::{Settings, Siege};
 
 /// What the connector says where a request was denied.
-const DENIED: &str = "the host did not let the request out";
+const DENIED: &str = concat!("the host did not let ", "the request out");
 
 /// A bucket that the policy does not permit.
 const OTHER_BUCKET: (&str, &str) = ("request.path", "/another-bucket/key");
@@ -56,7 +56,7 @@ async fn a_denial_is_told_whatever_the_component_says() {
     for text in [DENIED, "it is forbidden", ""] {
         let attack = [("attack", "request-and-fail"), OTHER_BUCKET, ("kind", "denied"), ("text", text)];
         let error = siege.loot_of_source(&attack).await.expect_err("it fails");
-        let denial = "the request is not permitted: the request names another bucket, or none";
+        let denial = "the request is not permitted: the request names another bucket, or no bucket";
         assert_eq!(error.message(), denial, "{text}");
         let cause = std::error::Error::source(&error).expect("the denial");
         assert_eq!(s3_connector_host::with_causes(cause), denial);
@@ -113,7 +113,7 @@ async fn a_connection_that_broke_is_no_reason_of_an_error_after_it_was_over() {
 }
 
 #[tokio::test]
-async fn a_failure_waits_for_its_error_behind_records() {
+async fn a_failure_explains_an_error_that_comes_after_records() {
     let siege = resetting().await;
     let object = object();
     let attack = [

@@ -77,7 +77,7 @@ async fn a_source_that_can_run_passes_every_step() {
         ("versioning", "on"),
         ("get", "12 bytes"),
         ("get-version", "12 bytes"),
-        ("read", "it came"),
+        ("read", "read one record"),
     ] {
         let found = field(&report, step, "found");
         assert!(found.contains(word), "{step}: {found}");

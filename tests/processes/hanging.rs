@@ -144,7 +144,7 @@ async fn refused_requests_are_logged_as_few_times_and_counted() {
         .run()
         .await
         .well()
-        .saying(&["a request was not let out", "requests that were not let out are not logged"]);
+        .saying(&["request denied", "denied requests are not logged"]);
     assert!(ended.stderr.lines().count() < 5000);
 }
 

@@ -56,7 +56,7 @@ async fn an_error_of_a_component_is_one_line_of_text_and_not_called_our_bug() {
             let ended = internal.run().await.with_code(1);
             is_plain(&ended);
             let file = hostile::file("plain").display().to_string();
-            let _ = ended.saying(&[&format!("the component {file} is at fault"), "whoever made it"]);
+            let _ = ended.saying(&[&format!("the component {file} is at fault"), "its author"]);
         }
     }
     let yaml = format!(
@@ -122,7 +122,7 @@ async fn what_an_earlier_call_met_is_no_reason_of_a_later_error() {
         .set("kind", "denied")
         .set("text", said);
     let ended = source.run().await.with_code(1);
-    let ended = ended.saying(&["a request was not let out", "not permitted"]);
+    let ended = ended.saying(&["request denied", "not permitted"]);
     let mut lines = ended.stderr.lines();
     let told = lines.find(|line| line.starts_with("error: ")).unwrap();
     assert!(told.contains(said), "{told}");

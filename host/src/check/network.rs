@@ -65,7 +65,7 @@ fn certificate_advice(why: &Distrust) -> &'static str {
             "put a name that the certificate is for into aws.endpoint, or have one made for this name"
         }
         Distrust::Authority => "name a file with this very certificate in AWS_CA_BUNDLE",
-        _ => "name a file with the certificate of whoever signed the server's in AWS_CA_BUNDLE",
+        _ => "name a file with the certificate of the authority that signed the server's in AWS_CA_BUNDLE",
     }
 }
 
@@ -121,7 +121,7 @@ fn without_tls(peer: Option<SocketAddr>) -> Step {
     }
     step.warned(
         "none is spoken: aws.endpoint begins with http://",
-        "begin aws.endpoint with https://, if the store speaks TLS: whoever is on the way can read along",
+        "begin aws.endpoint with https://, if the store speaks TLS: without it, others on the network can read along",
     )
 }
 

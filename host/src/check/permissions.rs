@@ -199,7 +199,7 @@ pub(super) async fn uploads(client: &Client) -> Step {
         }
         Err(error) => {
             let advice = "allow s3:ListBucketMultipartUploads on the bucket, or make `lookback` longer than any \
-                          upload takes: one that takes longer is missed else";
+                          upload takes: otherwise longer uploads are missed";
             let mut step = refused(step, &error, client.config(), Need::Should, advice);
             advice.clone_into(&mut step.advice);
             step

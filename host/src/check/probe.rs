@@ -1,4 +1,5 @@
-//! What a destination must be able to do, tried on an object of the check's own.
+//! Owns the steps that need a write, tried on an object of the check's own. Leaves how refusals are explained to
+//! `permissions`.
 //!
 //! One small object is stored under the prefix, looked at, and removed. The name is always the same, so that
 //! credentials that may not delete leave one object behind and not one for each check.
@@ -11,11 +12,11 @@ use super::permissions::{Need, asking, refused};
 use super::report::Step;
 use super::requests::Client;
 
-/// The name of the object, behind the prefix. Athena, Hive and Spark pass over names that begin with `_`, so one that
+/// The name of the object, after the prefix. Athena, Hive and Spark pass over names that begin with `_`, so one that
 /// has to stay there is no row of theirs.
 pub(crate) const NAME: &str = "_s3-connector-check";
 
-/// What it holds: what it is, for whoever finds it.
+/// What it holds: what it is, for the person who finds it.
 const CONTENT: &str = "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";
 
 /// The steps, for a check that writes nothing.
@@ -139,7 +140,7 @@ impl<'c> Probe<'c> {
             }
             Err(error) => {
                 let advice = "allow s3:GetObject on the objects below the prefix: a batch that was stored, but \
-                              whose answer was lost, is known by it; else such a batch ends the pipeline";
+                              whose answer was lost, is known by it; otherwise such a batch ends the pipeline";
                 refused(step, &error, self.config(), Need::Should, advice)
             }
         }

@@ -1,4 +1,4 @@
-//! What a check found, step by step. Leaves how it is shown to whoever shows it.
+//! Owns what a check found, step by step. Leaves showing it to the caller.
 
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

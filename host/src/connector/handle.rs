@@ -99,7 +99,7 @@ impl Handle {
 
     /// Takes note that the latest call had nothing to hand out: nothing is left to be told of the requests before it.
     ///
-    /// A request runs between calls too, and its failure may wait behind records that are handed out first. So what
+    /// A request runs between calls too, and its failure may be reported only after records that came before it. So what
     /// ended before a call that gave records or acks may still explain the error of a later one.
     pub(crate) fn settle(&mut self) {
         self.since = self.since.max(self.begun);

@@ -1,6 +1,6 @@
 //! One instance of the component in its sandbox: what it may reach, how much it may use, how long it may compute.
 //!
-//! It reaches HTTP through the egress, clocks, chance, its own saved state and a log: no files, no sockets. The
+//! It reaches HTTP through the egress, clocks, randomness, its own saved state and a log: no files, no sockets. The
 //! environment that the Rust library asks for is empty. What the exports mean is `source`'s and
 //! `destination`'s. Bounds of memory, computing time and the log are next door; what the host holds for requests is
 //! `egress`'s to bound.
@@ -98,7 +98,7 @@ pub(crate) struct Context {
     hooks: Hooks,
     limiter: Limiter,
     meter: Arc<Meter>,
-    /// Where its state is kept; none where nothing is.
+    /// Where its state is kept; `None` where nothing is.
     state: Option<Arc<dyn StateStore>>,
     log: Log,
     /// The message of a panic that the component has logged.

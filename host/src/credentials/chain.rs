@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// Whether there is nothing here, rather than something that is broken. Nobody sets instance metadata up:
-    /// it is asked on the chance that it is there, and where it is not a firewall may say so in its own way.
+    /// it is asked in case it is there, and where it is not a firewall may say so in its own way.
     fn is_absent(&self, error: &CredentialsError) -> bool {
         self.is_guess || matches!(error, CredentialsError::CredentialsNotLoaded(_))
     }
@@ -107,7 +107,7 @@ impl Link {
 impl Chain {
     pub(super) fn new(input: ChainInput) -> Self {
         let builder = HttpClientBuilder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring));
-        // A bundle that can't be read is reported by whoever connects to S3 with it.
+        // A bundle that can't be read is reported by the client that connects to S3 with it.
         let bundle = input.environment.ca_bundle().and_then(|path| std::fs::read(path).ok());
         let trust = bundle.map(|bundle| TrustStore::empty().with_pem_certificate(bundle));
         let context = trust.and_then(|trust| TlsContext::builder().with_trust_store(trust).build().ok());

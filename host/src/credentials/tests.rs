@@ -149,7 +149,7 @@ async fn the_same_keys_again_are_no_replacement() {
     source.advance(FAILURE_HOLD).await;
     assert!(credentials.refresh(&refused).await.unwrap().is_none());
     assert!(credentials.refresh(&refused).await.unwrap().is_none());
-    assert_eq!(source.asked(), 2, "the source is not asked again at once");
+    assert_eq!(source.asked(), 2, "the source is not called twice at once");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Owns answers' bodies on their way in: short ones are read at once, long ones are streamed, and one that
-//! breaks is taken up where it broke, by range and pinned to its ETag. Leaves the requests to its parent.
+//! breaks is resumed where it broke, by range and pinned to its ETag. Leaves the requests to its parent.
 //!
 //! What reaches the guest is exactly as long as S3 announced, or ends with an error.
 
@@ -28,7 +28,7 @@ pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// Attempts to resume a body, before the guest hears of it.
 const RESUMES_MAX: u32 = 5;
 
-/// A body that went on for this long after it was taken up has its attempts back: a long one may meet many
+/// A body that went on for this long after it was resumed has its attempts back: a long one may meet many
 /// resets, and still arrive.
 const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 
@@ -45,7 +45,7 @@ pub(super) struct Reader {
     length: Option<u64>,
     pin: Option<Pin>,
     resumes: u32,
-    /// `received` when the body was last taken up.
+    /// `received` when the body was last resumed.
     resumed_at: u64,
     /// The request is in flight for as long as this lives.
     _slot: Room,
@@ -64,7 +64,7 @@ impl Reader {
         body: UpstreamBody,
         slot: Room,
     ) -> Self {
-        // Its room is for others: only requests without a body are asked again from here.
+        // Its room is for others: only requests without a body are sent again from here.
         outgoing.body = Bytes::new();
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(parse_length);
         let is_object = outgoing.operation == S3Operation::GetObject;
@@ -139,7 +139,7 @@ impl Reader {
         StreamBody::new(frames).boxed_unsync()
     }
 
-    /// The next bytes, from this answer or from one that takes it up.
+    /// The next bytes, from this answer or from one that resumes it.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let missing = self.length.map(|length| length - self.received);
@@ -185,7 +185,7 @@ impl Reader {
                 length,
                 attempt = self.resumes,
                 cause = %with_causes(&cause),
-                "a body broke and is taken up"
+                "resuming a broken body"
             );
             tokio::time::sleep(BACKOFF * 2_u32.pow(self.resumes - 1)).await;
             let outcome = self.underway.exchange.exchange(&outgoing).await;
@@ -204,7 +204,7 @@ impl Reader {
 }
 
 impl Pin {
-    /// What an answer can be taken up by; nothing if S3 does not say enough.
+    /// What an answer can be resumed by; `None` if S3 does not say enough.
     fn of(parts: &response::Parts, length: u64) -> Option<Self> {
         let etag = parts.headers.get(header::ETAG)?;
         // `If-Match` compares strongly: a weak tag never matches (RFC 9110, section 13.1.1).

@@ -88,7 +88,7 @@ async fn attempts_end_and_the_last_cause_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn servers_that_are_busy_are_asked_again() {
+async fn busy_servers_are_retried() {
     let object = object(LARGE);
     let script = Script::of([
         start(&object, 10).then(Piece::Break),

@@ -22,7 +22,7 @@ pub const HELD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// has read of each and nobody has asked for is not counted: 400 KiB at most.
 pub const IN_FLIGHT_MAX: usize = 1024;
 
-/// How long a request waits for room. Uploads of 64 MiB over a slow line take four minutes; whoever waits longer waits
+/// How long a request waits for room. Uploads of 64 MiB over a slow line take four minutes; a request that waits longer waits
 /// for itself.
 pub const ROOM_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -65,7 +65,7 @@ impl Budget {
         Ok(Room { _permit: Some(permit) })
     }
 
-    /// Waits until so many bytes may be held: all at once, so that no two of those who wait hold what the other needs.
+    /// Waits until this many bytes may be held: all at once, so that no two of those who wait hold what the other needs.
     pub(super) async fn bytes(&self, bytes: u64) -> Result<Room, Failure> {
         if bytes == 0 {
             return Ok(Room { _permit: None });
@@ -77,7 +77,7 @@ impl Budget {
         Ok(Room { _permit: Some(permit) })
     }
 
-    /// Room for so many bytes if there is any now.
+    /// Room for this many bytes if there is any now.
     pub(super) fn try_bytes(&self, bytes: u64) -> Result<Room, Failure> {
         if bytes == 0 {
             return Ok(Room { _permit: None });

@@ -47,7 +47,7 @@ async fn answers_that_nobody_reads_count_until_they_are_dropped() {
     let taken = leaving(&egress, DRAIN_BYTES_MAX);
     let small = egress.send(get("/small")).await.unwrap();
     assert!(is_drained(&small));
-    // One byte too many: it stays in its connection, and is all there for whoever reads it.
+    // One byte too many: it stays in its connection, and is all there for the reader.
     let large = egress.send(get("/large")).await.unwrap();
     assert!(!is_drained(&large));
     assert_eq!(read(large).await.unwrap().len() as u64, DRAIN_BYTES_MAX);

@@ -1,7 +1,7 @@
 //! Owns the checksum that every write carries, so that a store keeps nothing that was damaged on its way, and takes
 //! writes into buckets with Object Lock, which it refuses without one
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html#object-lock-put-object>). Leaves
-//! sending and asking again to `egress`.
+//! sending and retrying to `egress`.
 //!
 //! CRC32C of those that S3 knows (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>):
 //! stores have known it since 2022, CRC64NVME only since 2025, and MD5 is not there under FIPS. Never a trailer: it

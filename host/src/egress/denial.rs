@@ -4,13 +4,13 @@
 /// A key has at most 1,024 bytes, 3,072 once escaped; a listing can carry three of them (prefix, start, token).
 pub(super) const URI_BYTES_MAX: usize = 16 * 1024;
 
-/// Why a request was not let out. Names what is at fault, never a value that the guest sent.
+/// Why a request was denied. Names what is at fault, never a value that the guest sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Denial {
     #[error("the request goes to another scheme or address than the endpoint")]
     Address,
-    #[error("the request names another bucket, or none")]
+    #[error("the request names another bucket, or no bucket")]
     Bucket,
     #[error("the request's path can't be read without doubt")]
     Path,

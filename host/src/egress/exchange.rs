@@ -1,4 +1,4 @@
-//! Owns the exchange of one request for an answer: sign, send, observe, and ask again where the clock, the keys or the
+//! Owns the exchange of one request for an answer: sign, send, observe, and retry where the clock, the keys or the
 //! checksum were at fault. Leaves what may be asked to `policy`, the request to `request` and the answer's body to `body`.
 
 use std::borrow::Cow;
@@ -47,7 +47,7 @@ const SKEW_MIN: Duration = Duration::from_secs(5 * 60);
 /// A body that gives no byte for this long is broken.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tells the time of day for signatures.
+/// Gives the time of day for signatures.
 pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// What answers one instance's requests.
@@ -145,7 +145,7 @@ impl Exchange {
         }
     }
 
-    /// Gets the answer to a request, asking again only where the clock, the keys or the checksum were at fault.
+    /// Gets the answer to a request, and retries only where the clock, the keys or the checksum were at fault.
     pub(super) async fn exchange(&self, outgoing: &Outgoing) -> Result<Response<UpstreamBody>, Failure> {
         let mut loaded = self.credentials.load().await?;
         let mut corrected = Corrections::default();

@@ -20,7 +20,7 @@ pub(crate) enum Failure {
     RequestTooLarge { bytes_max: u64 },
     #[error("the request's body is not as long as announced; bytes=`{bytes}`")]
     RequestLength { bytes: u64 },
-    #[error("no room for another request: too many wait for their answers; in_flight_max=`{in_flight_max}`")]
+    #[error("no room for another request: too many are waiting for answers; in_flight_max=`{in_flight_max}`")]
     Crowded { in_flight_max: usize },
     #[error("no room for the request's body: too much is held for this connector; bytes_max=`{bytes_max}`")]
     NoRoom { bytes_max: u64 },
@@ -47,7 +47,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Whether asking again may help where an answer broke.
+    /// Whether a retry may help where an answer broke.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Upstream(_) | Self::NoAnswer { .. } | Self::Stalled { .. } | Self::Short { .. } => true,

@@ -198,7 +198,7 @@ where
 fn classify(error: BoxError) -> Error {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error.as_ref());
     while let Some(current) = cause {
-        // Whatever is behind it is the proxy's, not the store's.
+        // Its causes are the proxy's failures, not the store's.
         if let Some(ProxyFailure { proxy, source }) = current.downcast_ref() {
             return Error::Proxy { proxy: proxy.clone(), source: with_causes(source.as_ref()).into() };
         }

@@ -1,5 +1,5 @@
 //! Owns what became of an instance's requests, as values, so that the host can join an error of the component with the
-//! request behind it: the component itself learns a code. Leaves to `connector` which outcome explains which error.
+//! request that caused it: the component itself learns a code. Leaves to `connector` which outcome explains which error.
 //!
 //! Each request has a number, and ends as denied, failed or answered. However many there are, three outcomes are kept: the latest
 //! denial, the latest failure, and when the store last refused something. A denial or failure is forgotten once the same thing
@@ -34,7 +34,7 @@ impl Begun {
 /// The outcomes that explain an error.
 #[derive(Debug, Default)]
 pub(crate) struct Since {
-    /// Why a request was not let out, unless the store refused one after that.
+    /// Why a request was denied, unless the store refused one after that.
     pub(crate) denial: Option<Arc<Failure>>,
     /// Why a request brought no answer.
     pub(crate) failure: Option<Arc<Failure>>,

@@ -106,8 +106,8 @@ impl Needle {
         }
         let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let before = at.checked_sub(1).and_then(|before| document.get(before));
-        let (last, behind) = (document.get(at + length - 1), document.get(at + length));
-        if is_letter(before) || (is_letter(last) && is_letter(behind)) { 0 } else { length }
+        let (last, after) = (document.get(at + length - 1), document.get(at + length));
+        if is_letter(before) || (is_letter(last) && is_letter(after)) { 0 } else { length }
     }
 }
 
@@ -163,7 +163,7 @@ fn entity(text: &[u8]) -> Option<(u8, usize)> {
     Some((byte, end + 1))
 }
 
-/// The next byte in hexadecimal, with the blank behind it where there is one: `41 57 53`, `41:57:53` or `415753`.
+/// The next byte in hexadecimal, with the blank after it where there is one: `41 57 53`, `41:57:53` or `415753`.
 fn hex_byte(text: &[u8]) -> Option<(u8, usize)> {
     let byte = hex(text.get(..2)?)?;
     let has_blank = matches!(text.get(2), Some(b' ' | b':' | b'\n'));
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_secret_is_found_in_base64_wherever_it_stands() {
         for before in ["", "1", "12", "123"] {
-            let encoded = STANDARD_NO_PAD.encode(format!("{before}{SECRET}behind"));
+            let encoded = STANDARD_NO_PAD.encode(format!("{before}{SECRET}after"));
             let found = blanked(&encoded);
             let stars = found.matches('*').count();
             // All but the characters that its neighbours share.

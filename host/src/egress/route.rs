@@ -101,7 +101,7 @@ impl Service<Uri> for Routes {
     }
 }
 
-/// A tunnel whose failures name the proxy, so that they can be told from those of the store behind it.
+/// A tunnel whose failures name the proxy, so that they can be told from those of the store.
 #[derive(Clone)]
 struct Named {
     tunnel: Tunnel<Direct>,

@@ -1,5 +1,5 @@
 //! Owns since when a store gives no answer that is of use, which pipelines tell the length of an outage by. Leaves what
-//! is asked again to the guest, and going on to `pipeline`.
+//! is retried to the guest, and resuming to `pipeline`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -411,7 +411,7 @@ fn signed_by(request: &Request<Bytes>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_have_ended_are_replaced_and_the_request_asked_again() {
+async fn keys_that_have_ended_are_replaced_and_the_request_retried() {
     for (status, code) in [
         (400, "ExpiredToken"),
         (403, "ExpiredToken"),
@@ -506,7 +506,7 @@ async fn a_wrong_clock_is_corrected_by_s3_s() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_a_server_of_another_time_is_asked_again_once() {
+async fn a_refusal_by_a_server_of_another_time_is_retried_once() {
     let date = || http_date(noon() + Duration::from_secs(3600));
     for (method, refusal) in [(Method::HEAD, Reply::new(403)), (Method::GET, Reply::refusal(403, "AccessDenied"))] {
         let refusal = refusal.header("date", date());
@@ -654,7 +654,7 @@ async fn a_write_is_conditional_until_the_store_refuses_that() {
         (400, "<Error><Code>NotImplemented</Code></Error>", true),
         (400, "<Error><Message>If-None-Match is unknown</Message></Error>", true),
     ] {
-        // It is asked again where its checksum might be at fault.
+        // It is retried where its checksum might be at fault.
         let reply = Reply::new(status).data(document);
         let script = Script::of([reply.clone(), reply, Reply::new(200), Reply::new(200)]);
         let egress = egress(Role::Destination, &script);

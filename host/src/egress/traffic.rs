@@ -1,4 +1,4 @@
-//! Owns the numbers that one egress keeps about its requests. Leaves showing them to whoever asks.
+//! Owns the numbers that one egress keeps about its requests. Leaves showing them to the caller.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,9 +77,9 @@ pub struct Traffic {
     pub requests: u64,
     /// Requests without an answer, or with a status of 400 and above.
     pub errors: u64,
-    /// Requests that the policy kept in.
+    /// Requests that were denied.
     pub denied: u64,
-    /// Bodies that broke and were taken up again.
+    /// Bodies that broke and were resumed.
     pub resumed: u64,
     /// Bytes of answers' bodies.
     pub bytes_in: u64,

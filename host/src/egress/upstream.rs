@@ -65,7 +65,7 @@ pub enum Error {
     /// This process has no ports or descriptors left.
     #[error("no more connections can be opened")]
     Exhausted(#[source] BoxError),
-    /// The proxy is not there, or does as it likes.
+    /// The proxy can't be reached, or makes no connection.
     #[error("the proxy `{proxy}` makes no connection")]
     Proxy {
         /// Where it is, without a password.
@@ -86,7 +86,7 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
-    /// The server speaks no TLS that we speak, or none at all.
+    /// The server speaks no TLS that we speak, or no TLS at all.
     #[error("the TLS connection failed")]
     Tls(#[source] BoxError),
     /// The connection was there, and ended too early.

@@ -435,7 +435,7 @@ fn tunnel(mut near: std::net::TcpStream, kept: &std::sync::Mutex<Vec<String>>) {
     let _ = std::io::copy(&mut far, &mut near);
 }
 
-/// A proxy on a thread of its own that makes tunnels for whoever knows the password, and keeps what it was asked.
+/// A proxy on a thread of its own that makes tunnels for clients that know the password, and keeps their requests.
 fn tunnels() -> (SocketAddr, Arc<std::sync::Mutex<Vec<String>>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

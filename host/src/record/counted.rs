@@ -1,4 +1,4 @@
-//! Owns the promise that a body is as long as its record says: a stream that is not fails, whoever reads it. Leaves what
+//! Owns the promise that a body is as long as its record says: a stream that is not fails for every reader. Leaves what
 //! becomes of the record to its reader.
 
 use bytes::Bytes;

@@ -1,5 +1,5 @@
 //! Owns what reaches the log of what a component says: levels, and a bounded number of lines of bounded length. Leaves
-//! where the log goes to whoever runs the host.
+//! where the log goes to the program that embeds the host.
 
 use crate::bindings::log::Level;
 use crate::flood::{Admission, Flood, LINES_MAX, one_line};
