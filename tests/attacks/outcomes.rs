@@ -1,4 +1,4 @@
-//! What the host says of an error follows from the requests behind it, never from the words of the component.
+//! What the host adds to an error follows from the requests that caused it, never from the words of the component.
 
 use std::time::Duration;
 

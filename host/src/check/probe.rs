@@ -2,7 +2,7 @@
 //! `permissions`.
 //!
 //! One small object is stored under the prefix, looked at, and removed. The name is always the same, so that
-//! credentials that may not delete leave one object behind and not one for each check.
+//! credentials that may not delete leave one object there and not one for each check.
 
 use bytes::Bytes;
 use s3_connector::config::BucketConfig;
