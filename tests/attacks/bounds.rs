@@ -9,7 +9,7 @@ use s3_connector_host::pipeline::{JsonLinesOutput, Options as PipelineOptions, P
 use s3_connector_host::state::{MemoryState, Quota, StateStore, VALUE_BYTES_MAX};
 use s3_connector_host::{COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result};
 use s3_connector_tests::hostile;
-use s3_connector_tests::world::{BUCKET, SavedState, World};
+use s3_connector_tests::world::{BUCKET, Env};
 
 use crate::siege::Siege;
 
@@ -194,16 +194,12 @@ async fn computing_is_measured_by_the_processor_and_waiting_is_free() {
 
 #[tokio::test]
 async fn the_shipped_component_stays_within_its_bounds_at_its_widest() {
-    let world = World::new().await;
+    let bucket = Env::component().plain().await;
     let content = bytes::Bytes::from(vec![7; 1 << 20]);
     for n in 0..600 {
-        let key = format!("{n:04}");
-        let store = world.server.store();
-        store.put(BUCKET, &key, content.clone()).expect("stored");
+        bucket.put(&format!("{n:04}"), content.clone()).await;
     }
-    let settings = [("concurrency", "512")];
-    let source = world.source(&settings, &SavedState::memory(), None).await;
-    let mut source = source.expect("it opens");
+    let mut source = bucket.open_with(&[("concurrency", "512")]).await.into_host();
     let (mut records, mut held) = (0, Vec::new());
     while records < 600 {
         let read = source.read(1000, Duration::from_secs(1)).await;
@@ -259,7 +255,7 @@ async fn a_body_of_another_length_than_its_record_says_is_no_line() {
     let siege = Siege::of("plain").await;
     // Both ways in which a body is written: whole, and as it comes.
     for bytes in [1000_usize, 3 << 20] {
-        let store = siege.world.server.store();
+        let store = siege.bucket.server().store();
         store.put(BUCKET, "key", "x".repeat(bytes)).expect("stored");
         let path = format!("/{BUCKET}/key");
         let attack = async |length: String| {

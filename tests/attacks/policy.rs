@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use embedded_s3::{Fault, LoggedRequest, ObjectHeaders, Rule, Versioning};
+use embedded_s3::{Fault, LoggedRequest, Rule, Versioning};
 use s3_connector::config::BucketConfig;
 use s3_connector_host::egress::S3Operation;
-use s3_connector_host::{Role, check, iam};
+use s3_connector_host::{Role, iam};
 use s3_connector_tests::samples::samples;
-use s3_connector_tests::world::{AnyDestination, AnySource, BUCKET, SavedState, World, flush, read_all, read_some};
+use s3_connector_tests::world::{Conditions, Env, SavedState, flush, read_all, read_some};
 
-/// Headers of every request that the host sets itself: signature, checksum, length, range of a body that is taken up.
+/// Headers of every request that the host sets itself: signature, checksum, length, range of a body that is resumed.
 const HOSTS_HEADERS: [&str; 7] =
     ["authorization", "content-length", "host", "range", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
 
@@ -47,36 +47,31 @@ fn permitted(role: Role) -> Uses {
         .collect()
 }
 
-/// What a source sends in its life: a snapshot over pages that is taken up half way, changes over pages of versions of
+/// What a source sends in its life: a snapshot over pages that is resumed half way, changes over pages of versions of
 /// one key, uploads over pages, and its check.
 async fn uses_of_source() -> Uses {
     let mut uses = Uses::new();
     for versioning in [Versioning::Off, Versioning::Enabled] {
-        let world = World::with(embedded_s3::Options { page_size_max: 2, ..embedded_s3::Options::default() }).await;
-        let store = world.server.store();
-        store.set_versioning(BUCKET, versioning).expect("it is there");
+        let conditions = Conditions::default().versioning(versioning).on(|store| store.page_size_max = 2);
+        let bucket = Env::component().bucket(conditions).await;
         for n in 0..7 {
-            world.put(&format!("a{n}"), "1");
-            let headers = ObjectHeaders::default();
-            store.begin_upload(BUCKET, "b", headers).expect("it begins");
+            bucket.put(&format!("a{n}"), "1").await;
+            bucket.begin_upload("b").await;
         }
         let state = SavedState::memory();
-        let source = world.source(&[], &state, None).await.expect("opens");
-        let mut source = AnySource::Component(Box::new(source));
+        let mut source = bucket.start(&state).await;
         let read = read_some(&mut source, 4).await.expect("reads");
         source.ack(&read[3].position).await.expect("acks");
         drop(source);
-        let source = world.source(&[], &state, Some(&read[3].position)).await;
-        let mut source = AnySource::Component(Box::new(source.expect("goes on")));
+        let mut source = bucket.resume(&state, &read[3].position).await;
         read_all(&mut source).await.expect("reads");
         for n in 0..5 {
-            world.put("a0", format!("changed {n}"));
+            bucket.put("a0", format!("changed {n}")).await;
         }
         read_all(&mut source).await.expect("reads");
-        let settings = world.settings(&[]);
-        let report = world.connector.check(Role::Source, settings, check::Options::default(), |_| {}).await;
+        let report = bucket.check(Role::Source, &[]).await;
         assert!(report.can_run(), "{report:?}");
-        for request in world.server.requests() {
+        for request in bucket.wire().requests() {
             note(&mut uses, &request);
         }
     }
@@ -86,29 +81,26 @@ async fn uses_of_source() -> Uses {
 /// What a destination sends in its life: a batch, the same batch again, one that lost its metadata, a bucket that it
 /// may not look at, and its check.
 async fn uses_of_destination() -> Uses {
-    let world = World::new().await;
-    let store = world.server.store();
+    let bucket = Env::component().plain().await;
     for round in 0..3 {
         if round == 2 {
-            let stored = store.objects(BUCKET).expect("it is there").remove(0);
-            world.put(&stored.key, stored.body);
+            let (key, body) = bucket.objects().await.remove(0);
+            bucket.put(&key, body).await;
         }
         if round == 1 {
             let denied = Rule::new(embedded_s3::S3Operation::HeadBucket, Fault::access_denied());
-            world.server.faults().add(denied.times(1));
+            bucket.wire().faults().add(denied.times(1));
         }
-        let destination = world.destination(&[("format", "json")]).await;
-        let mut destination = AnyDestination::Component(Box::new(destination.expect("opens")));
+        let mut destination = bucket.destination(&[("format", "json")]).await.expect("opens");
         let records = samples();
         let acks = destination.write(&records).await.expect("takes them");
         let missing = records.len() - acks.len();
         flush(&mut destination, missing).await.expect("stores");
     }
-    let settings = world.settings(&[("format", "json")]);
-    let report = world.connector.check(Role::Destination, settings, check::Options::default(), |_| {}).await;
+    let report = bucket.check(Role::Destination, &[("format", "json")]).await;
     assert!(report.can_run(), "{report:?}");
     let mut uses = Uses::new();
-    for request in world.server.requests() {
+    for request in bucket.wire().requests() {
         note(&mut uses, &request);
     }
     uses

@@ -65,8 +65,8 @@ async fn an_object_that_holds_all_settings_holds_no_key() {
             [("attack", "settings-in-object"), ("request.path", path.as_str()), ("request.header.if-none-match", "*")];
         let answer = siege.loot_of_destination(&attack).await.expect("it acks");
         assert!(answer.starts_with("200\n"), "{answer}");
-        let objects = siege.world.server.store().objects(BUCKET).expect("there");
-        let stored = String::from_utf8_lossy(&objects[0].body);
+        let objects = siege.bucket.objects().await;
+        let stored = String::from_utf8_lossy(&objects[0].1);
         assert!(stored.contains("aws.secretAccessKey=redacted"), "{stored}");
         holds_no_key(&stored);
     }
@@ -107,7 +107,7 @@ async fn a_refusal_that_repeats_what_was_signed_tells_the_component_nothing() {
     for status in [403, 404, 500] {
         let refusal = Fault::answer(status, "SignatureDoesNotMatch", message.clone());
         let rule = Rule::new(S3Operation::GetObject, refusal).times(1);
-        siege.world.server.faults().add(rule);
+        siege.bucket.wire().faults().add(rule);
         let attack = [("attack", "request"), ("request.path", path.as_str())];
         let answer = siege.loot_of_source(&attack).await.expect("it reads");
         assert!(answer.contains("<Code>SignatureDoesNotMatch"), "{answer}");
@@ -125,7 +125,7 @@ async fn a_header_that_servers_read_in_two_ways_stays_here() {
         let answer = siege.loot_of_source(&attack).await.expect("it reads");
         assert!(answer.contains("HttpRequestDenied"), "{value:?}: {answer}");
     }
-    assert!(siege.world.server.requests().is_empty());
+    assert!(siege.bucket.wire().requests().is_empty());
 }
 
 /// A store that fails, with a place of this machine in each failure.
@@ -169,7 +169,7 @@ impl StateStore for Failing {
 async fn a_folder_of_the_host_is_told_to_people_and_not_to_the_component() {
     let siege = Siege::of("plain").await;
     let options = || InstanceOptions { state: Some(Arc::new(Failing)), ..InstanceOptions::default() };
-    let attack = siege.world.settings(&[("attack", "save"), ("text", "name")]);
+    let attack = siege.bucket.settings(&[("attack", "save"), ("text", "name")]);
     let mut source = siege.hostile.source(attack, options()).await.expect("it is made");
     source.open(None).await.expect("it opens");
     let read = source.read(1, Duration::ZERO).await.expect("it reads");
@@ -177,8 +177,8 @@ async fn a_folder_of_the_host_is_told_to_people_and_not_to_the_component() {
     let told = String::from_utf8_lossy(told);
     assert!(told.contains("no space") && !told.contains(PLACE), "{told}");
 
-    let honest = &siege.world.connector;
-    siege.world.put("a", "1");
+    let honest = siege.bucket.connector();
+    siege.bucket.put("a", "1").await;
     let mut source = honest.source(siege.settings(&[]), options()).await.expect("it is made");
     let failed = match source.open(None).await {
         Ok(()) => source.read(1, Duration::from_secs(10)).await.map(drop),

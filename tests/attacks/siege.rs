@@ -10,7 +10,7 @@ use s3_connector_host::record::{Data, Record};
 use s3_connector_host::state::StateStore;
 use s3_connector_host::{Connector, Destination, InstanceOptions, Result, Source};
 use s3_connector_tests::hostile;
-use s3_connector_tests::world::World;
+use s3_connector_tests::world::{Bucket, Conditions, Env};
 
 /// The id of the key.
 pub const KEY_ID: &str = "AKIAHOSTILE5E3F1A9B";
@@ -24,7 +24,7 @@ pub type Settings<'s> = &'s [(&'s str, &'s str)];
 
 /// A store and an attacker.
 pub struct Siege {
-    pub world: World,
+    pub bucket: Bucket,
     pub hostile: Connector,
 }
 
@@ -32,15 +32,15 @@ impl Siege {
     /// The component in this variant, at a store of its own.
     pub async fn of(variant: &str) -> Self {
         let keys = vec![AccessKey::new(KEY_ID, SECRET).session_token(TOKEN)];
-        let world = World::with(embedded_s3::Options { keys, ..embedded_s3::Options::default() }).await;
+        let bucket = Env::component().bucket(Conditions::default().on(|store| store.keys = keys)).await;
         let hostile = hostile::connector(variant).await.expect("it loads");
-        Self { world, hostile }
+        Self { bucket, hostile }
     }
 
     /// The settings that reach the bucket, keys among them.
     pub fn settings(&self, more: Settings<'_>) -> s3_connector_host::Settings {
         let keys = [("aws.accessKeyId", KEY_ID), ("aws.secretAccessKey", SECRET), ("aws.sessionToken", TOKEN)];
-        self.world.settings(&[&keys, more].concat())
+        self.bucket.settings(&[&keys, more].concat())
     }
 
     /// A source that is not open yet.

@@ -13,7 +13,7 @@ use s3_connector_host::egress::Signer;
 use s3_connector_host::egress::sign::PayloadHash;
 use s3_connector_host::egress::{HyperUpstream, Upstream as _};
 use s3_connector_host::record;
-use s3_connector_tests::world::{BUCKET, SavedState, World};
+use s3_connector_tests::world::{BUCKET, Bucket, Env, SavedState};
 
 const OBJECTS: usize = 6000;
 const OBJECT_BYTES: usize = 4096;
@@ -33,18 +33,20 @@ fn main() {
 }
 
 async fn run() {
-    let world = World::new().await;
-    (0..OBJECTS).for_each(|n| world.put(&format!("k{n:06}"), vec![b'x'; OBJECT_BYTES]));
+    let bucket = Env::component().plain().await;
+    for n in 0..OBJECTS {
+        bucket.put(&format!("k{n:06}"), vec![b'x'; OBJECT_BYTES]).await;
+    }
     println!(
         "snapshot of {OBJECTS} objects of {} KiB; each request takes at least {} ms",
         OBJECT_BYTES / 1024,
         LATENCY.as_millis()
     );
-    let unhindered = component(&world).await;
+    let unhindered = component(&bucket).await;
     println!("  component, no latency:           {unhindered:>8.0} objects/s");
-    world.server.faults().set_latency(LATENCY);
-    let serial = serial(&world).await;
-    let parallel = component(&world).await;
+    bucket.wire().faults().set_latency(LATENCY);
+    let serial = serial(&bucket).await;
+    let parallel = component(&bucket).await;
     let ideal = IN_FLIGHT as f64 / LATENCY.as_secs_f64();
     println!("  serial client:                   {serial:>8.0} objects/s");
     println!("  component, {IN_FLIGHT} in flight:         {parallel:>8.0} objects/s");
@@ -53,9 +55,10 @@ async fn run() {
 }
 
 /// Objects per second through the component, all of them, bodies read.
-async fn component(world: &World) -> f64 {
+async fn component(bucket: &Bucket) -> f64 {
     let in_flight = IN_FLIGHT.to_string();
-    let mut source = world.source(&[("concurrency", &in_flight)], &SavedState::none(), None).await.expect("opens");
+    let source = bucket.start_with(&[("concurrency", &in_flight)], &SavedState::none()).await;
+    let mut source = source.into_host();
     let (started, mut count) = (Instant::now(), 0);
     while count < OBJECTS {
         let records = source.read(1000, Duration::from_secs(10)).await.expect("reads");
@@ -73,13 +76,13 @@ async fn component(world: &World) -> f64 {
 }
 
 /// Objects per second, one after the other, natively: as by a connector that gets one object at a time.
-async fn serial(world: &World) -> f64 {
+async fn serial(bucket: &Bucket) -> f64 {
     let upstream = Arc::new(HyperUpstream::new(None).expect("a client starts"));
     let signer = Signer::new(embedded_s3::REGION_DEFAULT);
     let keys = Keys::new(embedded_s3::ACCESS_KEY, embedded_s3::SECRET_KEY, None, None, "bench");
     let (started, mut count) = (Instant::now(), 0);
     while started.elapsed() < SERIAL_TIME {
-        let uri = format!("{}/{BUCKET}/k{:06}", world.server.endpoint(), count % OBJECTS);
+        let uri = format!("{}/{BUCKET}/k{:06}", bucket.server().endpoint(), count % OBJECTS);
         let uri: http::Uri = uri.parse().expect("a URI");
         let mut headers = HeaderMap::new();
         let hash = PayloadHash::of(b"");

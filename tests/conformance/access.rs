@@ -86,7 +86,7 @@ async fn temporary_keys_are_enough(env: &Env) {
     };
     bucket.put("in/a", "1").await;
     let settings = temporary.with(&[("prefix", "in/")]);
-    let mut source = bucket.source(&settings, &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&settings).await;
     let mut records = read_all(&mut source).await.expect("reads");
     bucket.put("in/a", "2").await;
     records.extend(read_all(&mut source).await.expect("reads"));
@@ -137,7 +137,7 @@ async fn keys_that_end_stop_the_source_and_others_go_on(env: &Env) {
         access.add_key(AccessKey::new("other-key", SECRET_KEY));
         let state = SavedState::memory();
         let slowly = [("concurrency", "1")];
-        let mut source = bucket.source(&slowly, &state, None).await.expect("opens");
+        let mut source = bucket.start_with(&slowly, &state).await;
         let mut records = read_some(&mut source, 3).await.expect("reads");
         source.ack(&records[2].position).await.expect("acks");
         // In the snapshot, then in a poll.
@@ -148,7 +148,7 @@ async fn keys_that_end_stop_the_source_and_others_go_on(env: &Env) {
         assert!(error.message().contains("refused the credentials"), "{error}");
         let other = [("aws.accessKeyId", "other-key"), slowly[0]];
         let position = records.last().expect("three at least").position.clone();
-        let mut source = bucket.source(&other, &state, Some(&position)).await.expect("goes on");
+        let mut source = bucket.resume_with(&other, &state, &position).await;
         records.extend(read_all(&mut source).await.expect("reads"));
         let told: Vec<_> = records.iter().map(key).collect();
         assert_eq!(told, keys, "{code}");
@@ -160,7 +160,7 @@ async fn keys_that_end_stop_the_source_and_others_go_on(env: &Env) {
         access.add_key(AccessKey::new("third-key", SECRET_KEY));
         let position = records.last().expect("one at least").position.clone();
         let third = [("aws.accessKeyId", "third-key")];
-        let mut source = bucket.source(&third, &state, Some(&position)).await.expect("goes on");
+        let mut source = bucket.resume_with(&third, &state, &position).await;
         records.extend(read_all(&mut source).await.expect("reads"));
         assert_eq!(summary(&records[1..]), ["update k00 2"], "{code}");
     }
@@ -181,7 +181,7 @@ async fn a_denied_list_is_named(env: &Env) {
 async fn a_denied_list_of_versions_is_named(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     read_all(&mut source).await.expect("reads");
     bucket.deny(S3Operation::ListObjectVersions, None).await;
     let error = read_all(&mut source).await.expect_err("is denied");
@@ -197,7 +197,7 @@ async fn a_denied_object_stops_the_source_and_is_named(env: &Env) {
     let Some(allowed) = bucket.deny(S3Operation::GetObject, Some("b")).await else {
         return;
     };
-    let mut source = bucket.source(&allowed.with(&[]), &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&allowed.with(&[])).await;
     let error = read_all(&mut source).await.expect_err("may not be read");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(error.message().contains("object `b`"), "{error}");
@@ -205,7 +205,7 @@ async fn a_denied_object_stops_the_source_and_is_named(env: &Env) {
     let again = read_all(&mut source).await.expect_err("has failed");
     assert_eq!(again.kind(), ErrorKind::Denied);
     bucket.allow_all();
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 3);
 }
 

@@ -69,7 +69,7 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(env: &Env) {
         let state = SavedState::memory();
         for fault in wrong_answers() {
             let rule = faults.add(of_m(fault.clone()).times(1));
-            let mut source = bucket.source(&[], &state, None).await.expect("opens");
+            let mut source = bucket.start(&state).await;
             let records = read_all(&mut source).await;
             let records = records.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
             let expected = ["snapshot a body-a", "snapshot m body-m", "snapshot z body-z"];
@@ -80,7 +80,7 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(env: &Env) {
             assert!(progress.counter("retries") > 0, "{fault:?}");
         }
         // The same while changes are followed.
-        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        let mut source = bucket.start(&state).await;
         read_all(&mut source).await.expect("reads");
         for fault in wrong_answers() {
             let rule = faults.add(of_m(fault.clone()).times(1));
@@ -104,7 +104,7 @@ async fn an_object_that_cannot_be_read_yet_is_waited_for(env: &Env) {
         Fault::precondition_failed(),
     ] {
         let bucket = three(env, None).await;
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         read_all(&mut source).await.expect("reads");
         // As a replica that lags for a second or two; a `null` version is asked for in two ways.
         let faults = bucket.wire().faults();
@@ -129,7 +129,7 @@ async fn etags_that_differ_from_the_listing_are_read_without_the_condition(env: 
         let rule = Rule::new(listing, Fault::Element("ETag", other));
         bucket.wire().faults().add(rule);
     }
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let mut records = read_all(&mut source).await.expect("reads");
     let expected = ["snapshot a body-a", "snapshot m body-m", "snapshot z body-z"];
     assert_eq!(summary(&records), expected);
@@ -145,7 +145,7 @@ async fn etags_that_differ_from_the_listing_are_read_without_the_condition(env: 
 
 async fn a_version_is_never_asked_for_with_a_condition(env: &Env) {
     let bucket = three(env, Some(Versioning::Enabled)).await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     read_all(&mut source).await.expect("reads");
     bucket.wire().clear_requests();
     // Though the listing tells another ETag than the version has.
@@ -162,7 +162,7 @@ async fn a_version_is_never_asked_for_with_a_condition(env: &Env) {
 
 async fn a_null_version_under_a_delete_marker_is_asked_for_by_name(env: &Env) {
     let bucket = three(env, None).await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     read_all(&mut source).await.expect("reads");
     let mut asked = bucket.wire().pause(Filter::from(S3Operation::GetObject).key("n"));
     bucket.put("n", "new").await;
@@ -234,7 +234,7 @@ async fn what_the_answer_says_stands_in_the_metadata(env: &Env) {
         let fault = Fault::Header(name, Bytes::from_static(value.as_bytes()));
         // Only the first rule that fires decides, so each has a read of its own.
         let rule = bucket.wire().faults().add(Rule::new(of_a(), fault));
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         let records = read_some(&mut source, 2).await.expect("reads");
         let expected = match name {
             "x-amz-storage-class" => "s3.header.storageClass",
@@ -273,7 +273,7 @@ async fn metadata_is_text_whatever_its_encoding(env: &Env) {
         let fault = Fault::Header("x-amz-meta-name", Bytes::from_static(value));
         let rule = Rule::new(S3Operation::GetObject, fault);
         let rule = bucket.wire().faults().add(rule);
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         let records = read_some(&mut source, 1).await.expect("reads");
         assert_eq!(records[0].operation, Operation::Snapshot);
         assert_eq!(records[0].metadata["name"], expected);

@@ -7,7 +7,7 @@ use embedded_s3::S3Operation;
 use s3_connector::limits;
 use s3_connector::record::Data;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Env, SavedState, World, key, payload, read_all};
+use s3_connector_tests::world::{Env, SavedState, key, payload, read_all};
 
 in_every_world! {
     bodies_of_every_size_are_whole,
@@ -28,7 +28,7 @@ async fn bodies_of_every_size_are_whole(env: &Env) {
         bucket.put(&format!("k{index}"), body(size)).await;
     }
     for way in PAYLOADS {
-        let mut source = bucket.source(&[("payload", way)], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open_with(&[("payload", way)]).await;
         let records = read_all(&mut source).await.expect("reads");
         for (record, size) in records.iter().zip(sizes) {
             assert!(payload(record).expect("a body") == body(size), "{size} by {way}");
@@ -45,7 +45,7 @@ async fn what_is_too_large_for_a_record_stops_the_source_or_is_skipped(env: &Env
         bucket.put(key, vec![7; size]).await;
     }
     let raw = ("payload", "raw");
-    let mut source = bucket.source(&[raw], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&[raw], &SavedState::none()).await;
     let records = source.read(10, Duration::from_secs(60)).await.expect("reads what comes before it");
     assert_eq!(payload(&records[0]).expect("a body").len(), most);
     let error = match source.read(10, Duration::from_secs(60)).await {
@@ -55,12 +55,12 @@ async fn what_is_too_large_for_a_record_stops_the_source_or_is_skipped(env: &Env
     for part in ["object `b`", "16777217 bytes", "`payload`", "`unreadable`"] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    let mut source = bucket.source(&[raw, ("unreadable", "skip")], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&[raw, ("unreadable", "skip")], &SavedState::none()).await;
     let records = read_all(&mut source).await.expect("goes on");
     assert_eq!(records.iter().map(key).collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(source.progress().await.expect("answers").counter("skipped"), 1);
     // Others carry it.
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 3);
 }
 
@@ -69,7 +69,7 @@ async fn an_object_that_outgrows_its_record_is_left_to_the_next_poll(env: &Env) 
     bucket.put("a", "1").await;
     let large = vec![7; 1 << 20];
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket.source(&[("payload", "raw")], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&[("payload", "raw")], &SavedState::none()).await;
     let overwrite = async {
         let held = pause.arrived().await;
         bucket.put("a", large.clone()).await;
@@ -84,14 +84,14 @@ async fn an_object_that_outgrows_its_record_is_left_to_the_next_poll(env: &Env) 
 
 #[tokio::test]
 async fn payload_chooses_how_bodies_travel() {
-    let world = World::new().await;
+    let bucket = Env::component().plain().await;
     let most = usize::try_from(limits::WHOLE_BODY_BYTES_MAX).expect("small");
     let sizes = [0, most, most + 1, 3 << 20];
     for size in sizes {
-        world.put(&format!("{size:09}"), Bytes::from(vec![7; size]));
+        bucket.put(&format!("{size:09}"), Bytes::from(vec![7; size])).await;
     }
     for (way, streams) in [("auto", [false, false, true, true]), ("stream", [true; 4]), ("raw", [false; 4])] {
-        let mut source = world.source(&[("payload", way)], &SavedState::none(), None).await.expect("opens");
+        let mut source = bucket.start_with(&[("payload", way)], &SavedState::none()).await.into_host();
         let mut found = Vec::new();
         while found.len() < sizes.len() {
             let records = source.read(10, Duration::from_secs(60)).await.expect("reads");
@@ -103,15 +103,15 @@ async fn payload_chooses_how_bodies_travel() {
 
 #[tokio::test]
 async fn large_bodies_in_records_never_fill_the_memory() {
-    let world = World::new().await;
+    let bucket = Env::component().plain().await;
     let body = Bytes::from(vec![7; usize::try_from(limits::RAW_BODY_BYTES_MAX).expect("it is in memory")]);
     // More than the component has.
     let count = 70;
     for number in 0..count {
-        world.put(&format!("{number:02}"), body.clone());
+        bucket.put(&format!("{number:02}"), body.clone()).await;
     }
     let settings = [("payload", "raw"), ("concurrency", "512")];
-    let mut source = world.source(&settings, &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&settings, &SavedState::none()).await.into_host();
     let mut read = 0;
     while read < count {
         let records = source.read(1000, Duration::from_secs(60)).await.expect("does not trap");
@@ -126,7 +126,7 @@ async fn a_read_stays_within_its_bytes(env: &Env) {
         bucket.put(&format!("k{index:02}"), vec![b'x'; 1000]).await;
     }
     for bytes_max in [0, 1, 1000, 5000, 9999, u64::MAX] {
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         let (mut count, mut polls) = (0, 0);
         while count < 12 && polls < 1000 {
             let records = source.read_at_most(10, bytes_max, Duration::from_secs(1)).await.expect("reads");
@@ -149,11 +149,11 @@ const UNACKED: usize = 100_000;
 
 #[tokio::test]
 async fn records_with_small_bodies_hold_nothing_until_they_are_acked() {
-    let world = World::new().await;
+    let bucket = Env::component().plain().await;
     for number in 0..UNACKED {
-        world.put(&format!("{number:06}"), Bytes::from_static(b"small"));
+        bucket.put(&format!("{number:06}"), Bytes::from_static(b"small")).await;
     }
-    let mut source = world.source(&[("concurrency", "256")], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&[("concurrency", "256")], &SavedState::none()).await.into_host();
     let (mut count, mut last) = (0, None);
     while count < UNACKED {
         let records = source.read(10_000, Duration::from_secs(60)).await;
@@ -169,13 +169,13 @@ async fn records_with_small_bodies_hold_nothing_until_they_are_acked() {
 
 #[tokio::test]
 async fn records_with_streams_wait_for_acks_rather_than_end_the_instance() {
-    let world = World::new().await;
+    let bucket = Env::component().plain().await;
     let body = Bytes::from(vec![7; 65_537]);
     let most = limits::STREAMS_UNACKED_MAX;
     for number in 0..most + 3 {
-        world.put(&format!("{number:06}"), body.clone());
+        bucket.put(&format!("{number:06}"), body.clone()).await;
     }
-    let mut source = world.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await.into_host();
     let mut positions = Vec::new();
     while positions.len() < most {
         let records = source.read(10_000, Duration::from_secs(60)).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use embedded_s3::{Fault, ObjectHeaders, PutOptions, Rule, S3Operation, Versioning};
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{AnySource, Bucket, Conditions, Env, SavedState, WorldKind, read_all, summary};
+use s3_connector_tests::world::{AnySource, Bucket, Conditions, Env, SavedState, read_all, summary};
 
 in_every_world! {
     changes_come_as_they_happened,
@@ -35,7 +35,7 @@ in_every_world! {
 
 /// A source that has caught up with what is there.
 async fn following(bucket: &Bucket) -> AnySource {
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     read_all(&mut source).await.expect("reads");
     source
 }
@@ -51,7 +51,7 @@ fn of_key(key: &str, changes: &[String]) -> Vec<String> {
 async fn changes_come_as_they_happened(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("b", "1").await;
     bucket.put("a", "2").await;
@@ -169,9 +169,7 @@ async fn many_changes_go_over_many_pages(env: &Env) {
 
 async fn versions_that_straddle_pages_keep_their_order_and_operation(env: &Env) {
     for page_size_max in 1..=4 {
-        let store = embedded_s3::Options { page_size_max, ..embedded_s3::Options::default() };
-        let versioning = Some(Versioning::Enabled);
-        let bucket = env.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await;
+        let bucket = env.bucket(Conditions::versioned().on(|store| store.page_size_max = page_size_max)).await;
         let mut source = following(&bucket).await;
         for n in 1..=3 {
             bucket.put("a", n.to_string()).await;
@@ -210,7 +208,7 @@ async fn hundreds_of_versions_of_few_keys_go_over_pages(env: &Env) {
 async fn every_change_of_one_second_is_delivered(env: &Env) {
     let bucket = env.within_a_second().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     for key in ["c", "b", "d"] {
         bucket.put(key, "1").await;
@@ -226,7 +224,7 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(env
     bucket.put("a", "1").await;
     let mut upload = bucket.begin_upload("in parts").await;
     bucket.upload_part(&mut upload, "whole").await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
@@ -241,13 +239,12 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(env
 
 async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(env: &Env) {
     for versioning in [Versioning::Enabled, Versioning::Off] {
-        let bucket =
-            env.bucket(Conditions { versioning: Some(versioning), is_stopped: true, ..Conditions::default() }).await;
+        let bucket = env.bucket(Conditions::default().versioning(versioning).stopped()).await;
         bucket.put("a", "1").await;
         let mut upload = bucket.begin_upload("big").await;
         bucket.upload_part(&mut upload, "whole").await;
         let (state, briefly) = (SavedState::memory(), [("lookback", "1s")]);
-        let mut source = bucket.source(&briefly, &state, None).await.expect("opens");
+        let mut source = bucket.start_with(&briefly, &state).await;
         assert_eq!(next(&mut source).await, ["snapshot a 1"]);
         bucket.advance(Duration::from_secs(3600)).await;
         bucket.put("big", "in between").await;
@@ -257,7 +254,7 @@ async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(env: &Env
         drop(source);
         bucket.complete_upload(upload).await;
         let position = records[0].position.clone();
-        let mut source = bucket.source(&briefly, &state, Some(&position)).await.expect("goes on");
+        let mut source = bucket.resume_with(&briefly, &state, &position).await;
         // Where no versions are kept, none tells that there was something before.
         let operation = match versioning {
             Versioning::Off => "create",
@@ -296,13 +293,12 @@ fn put_stamped(bucket: &Bucket, key: &str, time: SystemTime) {
 }
 
 async fn an_object_that_is_stamped_in_the_future_is_delivered_once(env: &Env) {
-    let conditions = Conditions { versioning: Some(Versioning::Enabled), is_stopped: true, ..Conditions::default() };
-    let bucket = env.bucket(conditions).await;
+    let bucket = env.bucket(Conditions::versioned().stopped()).await;
     let hour = Duration::from_secs(3600);
     let ahead = bucket.server().clock().now() + hour;
     put_stamped(&bucket, "a", ahead);
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     put_stamped(&bucket, "b", ahead);
     assert_eq!(next(&mut source).await, ["create b 1"]);
@@ -311,7 +307,7 @@ async fn an_object_that_is_stamped_in_the_future_is_delivered_once(env: &Env) {
     assert_eq!(summary(&records), ["create c 1"]);
     drop(source);
     let position = records[0].position.clone();
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     assert!(next(&mut source).await.is_empty());
     // What is stored on top of it has an older stamp, and comes after it.
     bucket.put("b", "2").await;
@@ -325,14 +321,12 @@ async fn an_object_that_is_stamped_in_the_future_is_delivered_once(env: &Env) {
 
 async fn milliseconds_repeat_nothing(env: &Env) {
     // Whether a real store has them is its own business; the suite's has.
-    let milliseconds = embedded_s3::Options { milliseconds: true, ..embedded_s3::Options::default() };
-    let store = (env.kind() != WorldKind::Real).then_some(milliseconds);
-    let bucket = env.bucket(Conditions { store, ..Conditions::default() }).await;
+    let bucket = env.bucket(Conditions::default().on_if(!env.is_real(), |store| store.milliseconds = true)).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
     bucket.advance(Duration::from_millis(500)).await;
     bucket.put("a", "1").await;
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let mut records = read_all(&mut source).await.expect("reads");
     for key in ["b", "c"] {
         bucket.put(key, "1").await;
@@ -340,7 +334,7 @@ async fn milliseconds_repeat_nothing(env: &Env) {
     }
     assert_eq!(summary(&records), ["snapshot a 1", "create b 1", "create c 1"]);
     let position = records[2].position.clone();
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     assert!(next(&mut source).await.is_empty());
 }
 
@@ -414,10 +408,9 @@ async fn the_same_bytes_again_are_a_change(env: &Env) {
 }
 
 async fn a_store_without_versions_is_followed_by_its_objects(env: &Env) {
-    let without = embedded_s3::Options { versions_api: false, uploads_api: false, ..embedded_s3::Options::default() };
-    let store = (env.kind() != WorldKind::Real).then_some(without);
-    let bucket = env.bucket(Conditions { store, ..Conditions::default() }).await;
-    if env.kind() == WorldKind::Real {
+    let without = |store: &mut embedded_s3::Options| (store.versions_api, store.uploads_api) = (false, false);
+    let bucket = env.bucket(Conditions::default().on_if(!env.is_real(), without)).await;
+    if env.is_real() {
         for unknown in [S3Operation::ListObjectVersions, S3Operation::ListMultipartUploads] {
             let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
             bucket.wire().faults().add(Rule::new(unknown, refusal));
@@ -439,7 +432,7 @@ async fn an_unknown_list_of_uploads_is_no_reason_to_stop(env: &Env) {
         return;
     };
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&allowed.with(&[]), &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&allowed.with(&[])).await;
     assert_eq!(next(&mut source).await, ["snapshot a 1"]);
     bucket.put("a", "2").await;
     assert_eq!(next(&mut source).await, ["update a 2"]);

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{self, Fault, Filter, ObjectHeaders, Rule, S3Operation, Stage, Versioning};
+use embedded_s3::{Fault, Filter, ObjectHeaders, Rule, S3Operation, Stage};
 use s3_connector::record::{Change, Data as AnyData, Operation, json};
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    AnySource, Bucket, Conditions, Data, Env, Record, SavedState, WorldKind, acked, flush, key, payload, read_all,
-    read_some, summary,
+    AnySource, Bucket, Conditions, Data, Env, Record, SavedState, acked, flush, key, payload, read_all, read_some,
+    summary,
 };
 
 in_every_world! {
@@ -39,9 +39,7 @@ const JSON: (&str, &str) = ("format", "json");
 
 /// A bucket that keeps versions, on a store with small pages.
 async fn paged(env: &Env, page_size_max: usize) -> Bucket {
-    let store = embedded_s3::Options { page_size_max, ..embedded_s3::Options::default() };
-    let versioning = Some(Versioning::Enabled);
-    env.bucket(Conditions { versioning, store: Some(store), ..Conditions::default() }).await
+    env.bucket(Conditions::versioned().on(|store| store.page_size_max = page_size_max)).await
 }
 
 async fn put_each(bucket: &Bucket, keys: &[&str]) {
@@ -60,13 +58,13 @@ async fn defect_01_a_list_error_ends_the_snapshot_silently(env: &Env) {
     let faults = bucket.wire().faults();
     // The check of the bucket and the first page pass.
     let denied = faults.add(Rule::new(S3Operation::ListObjectsV2, Fault::access_denied()).skip(2));
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let error = read_all(&mut source).await.expect_err("half a snapshot is none");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(!source.progress().await.expect("answers").caught_up);
     faults.remove(denied);
     faults.add(Rule::new(S3Operation::ListObjectsV2, Fault::slow_down(None)).skip(2).times(2));
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     assert_eq!(keys(&read_all(&mut source).await.expect("outlives it")), expected);
 }
 
@@ -74,7 +72,7 @@ async fn defect_02_objects_of_the_same_second_are_lost(env: &Env) {
     let bucket = env.within_a_second().await;
     let state = SavedState::memory();
     bucket.put("m", "1").await;
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let mut records = read_all(&mut source).await.expect("reads");
     for key in ["z", "a"] {
         bucket.put(key, "1").await;
@@ -84,9 +82,9 @@ async fn defect_02_objects_of_the_same_second_are_lost(env: &Env) {
     drop(source);
     put_each(&bucket, &["y", "b"]).await;
     let position = records[2].position.clone();
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     records.extend(read_all(&mut source).await.expect("reads"));
-    if env.kind() == WorldKind::Real {
+    if env.is_real() {
         // It may tell times within a second apart.
         records[3..].sort_by_key(key);
     }
@@ -120,7 +118,7 @@ async fn defect_03_changes_before_the_cursor_of_the_snapshot_are_lost(env: &Env)
 async fn defect_04_uploads_that_outlast_a_poll_are_lost(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[("lookback", "1s")], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[("lookback", "1s")]).await;
     read_all(&mut source).await.expect("reads");
     let mut upload = bucket.begin_upload("late").await;
     bucket.upload_part(&mut upload, "whole").await;
@@ -138,7 +136,7 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(env: &Env) {
     bucket.advance(Duration::from_secs(4)).await;
     put_each(&bucket, &["b", "c"]).await;
     let mut fetched = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket.source(&[("lookback", "1s")], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[("lookback", "1s")]).await;
     let land = async {
         let held = fetched.arrived().await;
         bucket.complete_upload(upload).await;
@@ -151,8 +149,8 @@ async fn defect_04_uploads_that_outlast_a_poll_are_lost(env: &Env) {
 
 async fn defect_05_an_empty_bucket_starts_from_the_local_clock(env: &Env) {
     for ahead_seconds in [24 * 3600, -24 * 3600] {
-        let bucket = env.bucket(Conditions { ahead_seconds, ..Conditions::default() }).await;
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let bucket = env.bucket(Conditions::default().ahead(ahead_seconds)).await;
+        let mut source = bucket.open().await;
         assert!(read_all(&mut source).await.expect("reads").is_empty());
         bucket.put("a", "1").await;
         assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create a 1"]);
@@ -163,7 +161,7 @@ async fn defect_06_a_delete_between_list_and_get_yields_an_empty_record_or_kills
     let bucket = env.plain().await;
     put_each(&bucket, &["a", "b", "c"]).await;
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
-    let mut source = bucket.source(&[("concurrency", "1")], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[("concurrency", "1")]).await;
     let delete = async {
         let held = pause.arrived().await;
         bucket.delete("b").await;
@@ -206,7 +204,7 @@ async fn defect_07_missing_headers_a_period_of_zero_and_a_torn_position_panic(en
                     <DeleteMarker><Key>b</Key></DeleteMarker></ListVersionsResult>";
     let fault = Fault::Document(Bytes::from_static(document.as_bytes()));
     let bare = faults.add(Rule::new(S3Operation::ListObjectVersions, fault));
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let records = read_some(&mut source, 1).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1"]);
     for absent in ["s3.header.contentType", "s3.lastModified", "opencdc.createdAt"] {
@@ -237,7 +235,7 @@ async fn defect_08_versions_that_straddle_a_page_are_mislabelled(env: &Env) {
     for page_size_max in 1..=3 {
         let bucket = paged(env, page_size_max).await;
         bucket.put("a", "0").await;
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         read_all(&mut source).await.expect("reads");
         for n in 1..=4 {
             bucket.put("a", n.to_string()).await;
@@ -263,7 +261,7 @@ async fn defect_09_user_metadata_overwrites_ours(env: &Env) {
         ..ObjectHeaders::default()
     };
     assert!(bucket.try_put("a", "1", headers).await);
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let record = read_all(&mut source).await.expect("reads").remove(0);
     for (name, value) in &record.metadata {
         assert_eq!(name.starts_with("s3.metadata."), value == "forged", "{name}={value}");
@@ -275,30 +273,28 @@ async fn defect_10_a_restart_in_the_snapshot_starts_over(env: &Env) {
     let bucket = env.plain().await;
     put_each(&bucket, &["a", "b", "c", "d"]).await;
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let first = read_some(&mut source, 2).await.expect("reads");
     source.ack(&first[1].position).await.expect("acks");
     drop(source);
-    let mut source = bucket.source(&[], &state, Some(&first[1].position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &first[1].position).await;
     let rest = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&rest), ["snapshot c 1", "snapshot d 1"]);
 }
 
 async fn defect_11_stores_with_milliseconds_deliver_the_newest_objects_twice(env: &Env) {
     // The real store of the suite has them by itself.
-    let milliseconds = embedded_s3::Options { milliseconds: true, ..embedded_s3::Options::default() };
-    let store = (env.kind() != WorldKind::Real).then_some(milliseconds);
-    let bucket = env.bucket(Conditions { store, ..Conditions::default() }).await;
+    let bucket = env.bucket(Conditions::default().on_if(!env.is_real(), |store| store.milliseconds = true)).await;
     // Where time is virtual it begins on a whole second, at which milliseconds tell nothing.
     bucket.advance(Duration::from_millis(500)).await;
     put_each(&bucket, &["a", "b"]).await;
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let mut records = read_all(&mut source).await.expect("reads");
     bucket.put("c", "1").await;
     records.extend(read_all(&mut source).await.expect("reads"));
     let position = records.last().expect("three records").position.clone();
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     records.extend(read_all(&mut source).await.expect("reads"));
     assert_eq!(keys(&records), ["a", "b", "c"]);
 }
@@ -372,10 +368,10 @@ async fn defect_15_a_prefix_goes_through_path_joining(env: &Env) {
     let name = bucket.keys().await.remove(0);
     assert!(name.starts_with("conduit-") && !name.contains('/'), "{name}");
     bucket.put("conduit/other", "1").await;
-    let mut source = bucket.source(&[("prefix", "conduit-")], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&[("prefix", "conduit-")], &SavedState::none()).await;
     assert_eq!(keys(&read_all(&mut source).await.expect("reads")), [name]);
     // Not every real store has such keys.
-    if env.kind() != WorldKind::Real {
+    if !env.is_real() {
         for prefix in ["a//b/", "/c-", "d/../e-", "./"] {
             let bucket = env.plain().await;
             store(&bucket, &[JSON, ("prefix", prefix)], &[created("p1")]).await;
@@ -401,7 +397,7 @@ async fn defect_17_keys_with_control_characters_break_the_listing(env: &Env) {
     let odd = ["a\u{1}b", "a\u{8}", "a\u{1f}z", "plain"];
     put_each(&bucket, &odd).await;
     let expected: BTreeSet<String> = odd.map(str::to_owned).into();
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let found = read_all(&mut source).await.expect("reads");
     assert_eq!(found.iter().map(key).collect::<BTreeSet<_>>(), expected);
     put_each(&bucket, &odd).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use embedded_s3::{self, Checksums, ConditionalWrites, Fault, ObjectHeaders, Reset, Rule, S3Operation, Versioning};
+use embedded_s3::{Checksums, ConditionalWrites, Fault, ObjectHeaders, Reset, Rule, S3Operation};
 use s3_connector::config;
 use s3_connector::record::{Change, Operation, json};
 use s3_connector_host::{Ack, ErrorKind};
@@ -252,17 +252,10 @@ async fn passing_failures_of_an_upload_are_outlived(env: &Env) {
 }
 
 async fn a_store_without_conditional_writes_is_written_to(env: &Env) {
-    let store_kind =
-        embedded_s3::Options { conditional_writes: ConditionalWrites::Refused, ..embedded_s3::Options::default() };
-    let versioning = Some(Versioning::Enabled);
-    let conditions = Conditions {
-        versioning,
-        store: (env.kind() != WorldKind::Real).then_some(store_kind),
-        ..Conditions::default()
-    };
-    let bucket = env.bucket(conditions).await;
+    let refusing = |store: &mut embedded_s3::Options| store.conditional_writes = ConditionalWrites::Refused;
+    let bucket = env.bucket(Conditions::versioned().on_if(!env.is_real(), refusing)).await;
     for _ in 0..2 {
-        if env.kind() == WorldKind::Real {
+        if env.is_real() {
             let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
             let once = Rule::new(S3Operation::PutObject, refusal).times(1);
             bucket.wire().faults().add(once);
@@ -274,16 +267,9 @@ async fn a_store_without_conditional_writes_is_written_to(env: &Env) {
     assert_eq!(bucket.versions().await.len(), 1, "looked up before it is written");
 }
 
-/// A bucket on a store of its own kind.
-async fn on_store(env: &Env, options: embedded_s3::Options) -> Bucket {
-    let conditions = Conditions { store: Some(options), ..Conditions::default() };
-    env.bucket(conditions).await
-}
-
 async fn a_store_that_wants_a_checksum_gets_one(env: &Env) {
     for checksums in [Checksums::Verified, Checksums::Required, Checksums::Ignored] {
-        let options = embedded_s3::Options { checksums, ..embedded_s3::Options::default() };
-        let bucket = on_store(env, options).await;
+        let bucket = env.bucket(Conditions::default().on(|store| store.checksums = checksums)).await;
         // One that is hashed at once, and one that is hashed elsewhere.
         for payload_bytes in [10, 3 << 20] {
             let mut destination = bucket.destination(&[JSON]).await.expect("opens");
@@ -305,8 +291,11 @@ async fn a_store_that_wants_a_checksum_gets_one(env: &Env) {
 async fn a_store_that_refuses_checksums_is_written_to_without(env: &Env) {
     for checksums in [Checksums::Unknown, Checksums::Invalid] {
         for conditional_writes in [ConditionalWrites::Honoured, ConditionalWrites::Refused] {
-            let options = embedded_s3::Options { checksums, conditional_writes, ..embedded_s3::Options::default() };
-            let bucket = on_store(env, options).await;
+            let conditions = Conditions::default().on(|store| {
+                store.checksums = checksums;
+                store.conditional_writes = conditional_writes;
+            });
+            let bucket = env.bucket(conditions).await;
             let settings = [JSON, ("bufferSize", "1")];
             let mut destination = bucket.destination(&settings).await.expect("opens");
             let records = numbered(9);
@@ -524,7 +513,7 @@ async fn bodies_of_a_source_go_to_a_destination_by_handle(env: &Env) {
     let body = words(1_000_000);
     bucket.put("in/big", body.clone()).await;
     bucket.put("in/small", "x").await;
-    let mut source = bucket.source(&[("prefix", "in/")], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start_with(&[("prefix", "in/")], &SavedState::none()).await;
     let settings = [("format", "parquet"), ("prefix", "out/")];
     let mut destination = bucket.destination(&settings).await.expect("opens");
     let (mut moved, mut acks) = (0, Vec::new());

@@ -17,7 +17,7 @@ async fn a_position_of_another_store_is_refused(env: &Env) {
         bucket.put(key, "1").await;
     }
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let position = read_some(&mut source, 2).await.expect("reads").remove(1);
     let position = Some(&*position.position);
     // A bucket of the same name, on a server of its own.
@@ -44,7 +44,7 @@ async fn another_name_of_the_same_store_goes_on(env: &Env) {
     bucket.put("a", "1").await;
     let state = SavedState::memory();
     let https = ("aws.endpoint", "https://embedded.test");
-    let mut source = bucket.source(&[https], &state, None).await.expect("opens");
+    let mut source = bucket.start_with(&[https], &state).await;
     let position = read_some(&mut source, 1).await.expect("reads").remove(0);
     for endpoint in
         ["https://EMBEDDED.test/", "https://embedded.test:443", "http://embedded.test", "http://embedded.test:80"]
@@ -61,7 +61,7 @@ async fn a_position_that_names_no_store_goes_on(env: &Env) {
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_some(&mut source, 2).await.expect("reads");
     let position = records[0].position.split(|byte| *byte == b'~').next();
     let mut source = bucket.source(&[], &SavedState::none(), position).await.expect("goes on");

@@ -4,9 +4,7 @@
 use embedded_s3::ObjectHeaders;
 use s3_connector::record::Operation;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{
-    Bucket, Env, Record, SavedState, WorldKind, key, payload, read_all, read_some, summary,
-};
+use s3_connector_tests::world::{Bucket, Env, Record, SavedState, key, payload, read_all, read_some, summary};
 
 in_every_world! {
     odd_keys_arrive_as_they_are,
@@ -74,11 +72,11 @@ async fn put_odd(env: &Env, bucket: &Bucket) -> Vec<String> {
     let odd = [&ODD[..], &[&longest]].concat();
     for key in &odd {
         let taken = bucket.try_put(key, (*key).to_owned(), ObjectHeaders::default()).await;
-        assert!(taken || env.kind() == WorldKind::Real, "{key:?}");
+        assert!(taken || env.is_real(), "{key:?}");
     }
     let stored = bucket.keys().await;
     // Some stores have no such keys, or make others of them.
-    let is_whole = stored.len() == odd.len() || env.kind() == WorldKind::Real;
+    let is_whole = stored.len() == odd.len() || env.is_real();
     assert!(stored.len() >= 25 && is_whole, "{stored:?}");
     let strange = stored.iter().find(|key| {
         let plain = key.trim_start_matches('/');
@@ -91,7 +89,7 @@ async fn put_odd(env: &Env, bucket: &Bucket) -> Vec<String> {
 async fn odd_keys_arrive_as_they_are(env: &Env) {
     let bucket = env.versioned().await;
     let expected = put_odd(env, &bucket).await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(keys(&records), expected);
     for record in &records {
@@ -108,7 +106,7 @@ async fn odd_keys_arrive_as_they_are(env: &Env) {
     // MinIO keeps no versions of folders.
     let versions = bucket.versions().await;
     let is_kept = |key: &str| versions.iter().filter(|v| v.key == key).count() == 2;
-    let may_vary = |key: &str| env.kind() == WorldKind::Real && key.ends_with('/');
+    let may_vary = |key: &str| env.is_real() && key.ends_with('/');
     assert!(expected.iter().all(|key| may_vary(key) || is_kept(key)));
     for record in &records {
         let key = key(record);
@@ -134,7 +132,7 @@ async fn odd_keys_are_prefixes_as_they_are(env: &Env) {
         let begins = |key: &&String| key.starts_with(prefix.as_str());
         let expected: Vec<_> = stored.iter().filter(begins).cloned().collect();
         let settings = [("prefix", prefix.as_str())];
-        let mut source = bucket.source(&settings, &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open_with(&settings).await;
         let records = read_all(&mut source).await.expect("reads");
         assert_eq!(keys(&records), expected, "{prefix:?}");
     }
@@ -143,7 +141,7 @@ async fn odd_keys_are_prefixes_as_they_are(env: &Env) {
 async fn a_restart_after_any_odd_key_goes_on_with_the_next(env: &Env) {
     let bucket = env.plain().await;
     let stored = put_odd(env, &bucket).await;
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_some(&mut source, stored.len()).await.expect("reads");
     for (index, record) in records.iter().enumerate().take(stored.len() - 1) {
         let position = Some(&*record.position);
@@ -164,7 +162,7 @@ async fn a_prefix_is_a_plain_string(env: &Env) {
         [("a", &["a b", "a/1", "aa", "ab/2"][..]), ("a/", &["a/1"]), ("a ", &["a b"]), ("a/1", &["a/1"]), ("z", &[])]
     {
         let settings = [("prefix", prefix)];
-        let mut source = bucket.source(&settings, &SavedState::none(), None).await.expect("opens");
+        let mut source = bucket.start_with(&settings, &SavedState::none()).await;
         assert_eq!(keys(&read_all(&mut source).await.expect("reads")), expected, "{prefix:?}");
     }
 }
@@ -180,7 +178,7 @@ async fn what_happens_outside_the_prefix_is_not_seen(env: &Env) {
         bucket.upload_part(&mut upload, "whole").await;
         uploads.push(upload);
     }
-    let mut source = bucket.source(&[("prefix", "in-")], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[("prefix", "in-")]).await;
     let mut records = read_all(&mut source).await.expect("reads");
     for upload in uploads {
         bucket.complete_upload(upload).await;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use embedded_s3::{Fault, Reset, Rule, S3Operation};
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
-use s3_connector_tests::world::{Bucket, Env, SavedState, WorldKind, read_all, read_some, summary};
+use s3_connector_tests::world::{Bucket, Env, SavedState, read_all, read_some, summary};
 
 in_every_world! {
     every_kind_of_broken_listing_is_asked_for_again,
@@ -44,7 +44,7 @@ async fn every_kind_of_broken_listing_is_asked_for_again(env: &Env) {
         {
             bucket.wire().faults().add(Rule::new(operation, fault.clone()).times(1));
         }
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         let records = read_all(&mut source).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(summary(&records), ["snapshot a 1"], "{fault:?}");
         bucket.put("a", "2").await;
@@ -58,7 +58,7 @@ async fn a_listing_that_fails_permanently_ends_the_source_with_an_error(env: &En
     // The bucket's check and the first page pass; the second page is refused.
     let refusal = Fault::answer(400, "InvalidArgument", "The continuation token is wrong.");
     bucket.wire().faults().add(Rule::new(S3Operation::ListObjectsV2, refusal).skip(2));
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let error = read_all(&mut source).await.expect_err("half a snapshot is none");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.message().contains("InvalidArgument"), "{error}");
@@ -88,7 +88,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(env: &Env) {
         Rule::new(S3Operation::ListMultipartUploads, empty_page(UPLOADS, marker)),
         Rule::new(S3Operation::ListObjectVersions, empty_page(VERSIONS, marker)),
     ];
-    if env.kind() != WorldKind::Real {
+    if !env.is_real() {
         // Only of the embedded server it is known what a token looks like. The first one checks the bucket.
         let token = "<NextContinuationToken>1=</NextContinuationToken>";
         let page = empty_page(OBJECTS, token);
@@ -96,7 +96,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(env: &Env) {
     }
     let faults = bucket.wire().faults();
     let rules: Vec<_> = rules.into_iter().map(|rule| faults.add(rule.times(1))).collect();
-    let mut source = bucket.source(&[("lookback", "1ms")], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[("lookback", "1ms")]).await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);
     assert!(rules.iter().all(|rule| faults.fired(*rule) == 1));
@@ -114,7 +114,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(env: &Env) {
 /// Why a source stops once a listing is answered so.
 async fn stopped_by(bucket: &Bucket, rule: Rule) -> (ErrorKind, String) {
     bucket.wire().faults().add(rule);
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let error = read_all(&mut source).await.expect_err("goes round in circles");
     let progress = source.progress().await.expect("answers");
     assert!(!progress.caught_up, "{error}");
@@ -159,7 +159,7 @@ async fn a_page_that_leads_nowhere_is_an_error(env: &Env) {
 async fn a_change_on_a_page_that_failed_before_is_not_lost(env: &Env) {
     let (bucket, keys, page_size_max) = env.paged().await;
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let records = read_some(&mut source, keys.len()).await.expect("reads");
     let position = Some(records[keys.len() - 1].position.clone());
     drop(source);
@@ -195,7 +195,7 @@ async fn whether_there_is_more_is_read_as_go_reads_it(env: &Env) {
         let (bucket, keys, _) = env.paged().await;
         let faults = bucket.wire().faults();
         let rules = first_pages(&Fault::Element("IsTruncated", text)).map(|rule| faults.add(rule));
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         let records = read_all(&mut source).await.expect("reads");
         assert_eq!(records.len(), keys.len(), "{text:?}");
         assert!(rules.iter().all(|rule| faults.fired(*rule) == 1), "{text:?}");
@@ -224,7 +224,7 @@ async fn a_time_that_cannot_be_read_stops_nothing(env: &Env) {
         let faults = bucket.wire().faults();
         let rules = [S3Operation::ListObjectsV2, S3Operation::ListObjectVersions]
             .map(|listing| faults.add(Rule::new(listing, Fault::Element("LastModified", text))));
-        let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open().await;
         let records = read_all(&mut source).await;
         let records = records.unwrap_or_else(|error| panic!("{text:?}: {error}"));
         assert_eq!(summary(&records), ["snapshot a 1", "snapshot b 1"]);

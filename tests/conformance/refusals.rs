@@ -123,19 +123,17 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
 async fn a_wrong_clock_changes_nothing(env: &Env) {
     // Up to a quarter of an hour stores take as it is; the host corrects what is more.
     for ahead_seconds in [14 * 60, -14 * 60, 16 * 60, -16 * 60, 24 * 3600, -24 * 3600] {
-        let conditions = Conditions { ahead_seconds, ..Conditions::default() };
-        let bucket = env.bucket(conditions).await;
-        bucket.set_versioning(embedded_s3::Versioning::Enabled).await;
+        let bucket = env.bucket(Conditions::versioned().ahead(ahead_seconds)).await;
         bucket.put("a", "1").await;
         let state = SavedState::memory();
-        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        let mut source = bucket.start(&state).await;
         let mut records = read_all(&mut source).await.expect("reads");
         bucket.put("b", "1").await;
         records.extend(read_all(&mut source).await.expect("reads"));
         drop(source);
         bucket.put("a", "2").await;
         let position = records[1].position.clone();
-        let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+        let mut source = bucket.resume(&state, &position).await;
         records.extend(read_all(&mut source).await.expect("reads"));
         assert_eq!(summary(&records), ["snapshot a 1", "create b 1", "update a 2"], "{ahead_seconds}");
         let settings = [("format", "json"), ("prefix", "out/")];
@@ -151,7 +149,7 @@ async fn throttling_and_broken_connections_are_outlived(env: &Env) {
     faults.add(Rule::new(Filter::any(), Fault::slow_down(None)).with_probability(0.15, 1));
     faults.add(Rule::new(Filter::any(), Fault::internal_error()).with_probability(0.1, 2));
     faults.add(Rule::new(Filter::any(), Fault::Reset(Reset::BeforeAct)).with_probability(0.1, 3));
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     assert_eq!(read_all(&mut source).await.expect("reads").len(), 20);
     assert!(source.progress().await.expect("answers").counter("retries") > 0);
 }
@@ -219,7 +217,7 @@ async fn a_source_that_failed_goes_on_from_its_last_ack(env: &Env) {
     let outage = Rule::new(Filter::from(S3Operation::GetObject).key("k6"), Fault::access_denied());
     let outage = bucket.wire().faults().add(outage);
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let (mut records, mut position) = (Vec::new(), None);
     let failure = loop {
         match source.read(2, Duration::from_secs(1)).await {
@@ -282,7 +280,7 @@ async fn a_request_that_is_sent_on_within_the_store_arrives(env: &Env) {
     let sent_on = Fault::foreign(307, &[("location", there.leak())], "");
     let rule = Rule::new(S3Operation::GetObject, sent_on).times(2);
     let rule = bucket.wire().faults().add(rule);
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot a 1"]);
     assert_eq!(bucket.wire().faults().fired(rule), 2);

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use embedded_s3::Versioning;
 use s3_connector_host::ErrorKind;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
@@ -34,7 +33,7 @@ in_every_world! {
 /// Resumes after the last of `first` and returns the keys of both, in order.
 async fn keys_with_restart(bucket: &Bucket, first: &[Record], state: &SavedState) -> Vec<String> {
     let position = first.last().expect("something was read").position.clone();
-    let mut source = bucket.source(&[], state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(state, &position).await;
     let rest = read_all(&mut source).await.expect("reads");
     first.iter().chain(&rest).map(key).collect()
 }
@@ -49,7 +48,7 @@ async fn a_restart_after_any_record_of_a_snapshot_loses_and_repeats_nothing(env:
     bucket.put_all(&keys, str::to_owned).await;
     for stop in 1..=keys.len() {
         let state = SavedState::memory();
-        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        let mut source = bucket.start(&state).await;
         let first = read_some(&mut source, stop).await.expect("reads");
         drop(source);
         assert_eq!(keys_with_restart(&bucket, &first, &state).await, keys, "stopped after {stop}");
@@ -61,7 +60,7 @@ async fn a_restart_after_any_record_of_a_snapshot_loses_nothing_without_state(en
     let keys = numbered(6);
     bucket.put_all(&keys, str::to_owned).await;
     for stop in 1..=keys.len() {
-        let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+        let mut source = bucket.start(&SavedState::none()).await;
         let first = read_some(&mut source, stop).await.expect("reads");
         drop(source);
         let all = keys_with_restart(&bucket, &first, &SavedState::none()).await;
@@ -77,7 +76,7 @@ async fn a_restart_in_the_middle_of_a_poll_loses_and_repeats_nothing(env: &Env) 
     let keys = numbered(8);
     for stop in 1..=keys.len() {
         let state = SavedState::memory();
-        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        let mut source = bucket.start(&state).await;
         read_all(&mut source).await.expect("reads");
         bucket.put_all(&keys, |_| stop.to_string()).await;
         let first = read_some(&mut source, stop).await.expect("reads");
@@ -93,13 +92,13 @@ async fn a_restart_in_the_middle_of_a_poll_loses_nothing_without_state(env: &Env
     bucket.put("seed", "1").await;
     let keys = numbered(5);
     for stop in 1..=keys.len() {
-        let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+        let mut source = bucket.start(&SavedState::none()).await;
         read_all(&mut source).await.expect("reads");
         bucket.put_all(&keys, |_| stop.to_string()).await;
         let first = read_some(&mut source, stop).await.expect("reads");
         let position = first[stop - 1].position.clone();
         drop(source);
-        let mut source = bucket.source(&[], &SavedState::none(), Some(&position)).await.expect("goes on");
+        let mut source = bucket.resume(&SavedState::none(), &position).await;
         let rest = read_all(&mut source).await.expect("reads");
         let newest = |record: &&Record| summary(std::slice::from_ref(*record))[0].ends_with(&format!(" {stop}"));
         let seen: BTreeSet<_> = first.iter().chain(&rest).filter(newest).map(key).collect();
@@ -143,13 +142,7 @@ const FIRST: usize = STORY.len() - HISTORY.len();
 
 /// A bucket with `a`, `b` and `c`.
 async fn before_history(env: &Env) -> Bucket {
-    let bucket = env
-        .bucket(Conditions {
-            versioning: Some(Versioning::Enabled),
-            is_stopped: env.kind() != WorldKind::Real,
-            ..Conditions::default()
-        })
-        .await;
+    let bucket = env.bucket(Conditions::versioned().stopped_if(!env.is_real())).await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
@@ -159,7 +152,7 @@ async fn before_history(env: &Env) -> Bucket {
 /// Lets a part of [`HISTORY`] happen.
 async fn happen(env: &Env, bucket: &Bucket, history: &[Happening]) {
     for (key, body) in history {
-        if env.kind() != WorldKind::Real {
+        if !env.is_real() {
             // A listing that has versions and delete markers apart tells no order within a second.
             bucket.advance(Duration::from_secs(1)).await;
         }
@@ -183,13 +176,13 @@ fn by_key<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<&'a str, Vec
 /// Stops after the record of that number and resumes with another source; returns all that both delivered.
 async fn story_with_restart(env: &Env, state: &SavedState, stop: usize) -> Vec<String> {
     let bucket = before_history(env).await;
-    let mut source = bucket.source(&[], state, None).await.expect("opens");
+    let mut source = bucket.start(state).await;
     let mut records = read_some(&mut source, FIRST).await.expect("reads");
     happen(env, &bucket, &HISTORY).await;
     records.extend(read_some(&mut source, stop - FIRST).await.expect("reads"));
     drop(source);
     let position = records[stop - 1].position.clone();
-    let mut source = bucket.source(&[], state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(state, &position).await;
     records.extend(read_all(&mut source).await.expect("reads"));
     summary(&records)
 }
@@ -236,21 +229,21 @@ async fn restarts_after_every_record_in_turn_lose_and_repeat_nothing(env: &Env) 
     let lines = summary(&records);
     assert_eq!(by_key(lines.iter().map(String::as_str)), by_key(STORY));
     let position = records.last().expect("many").position.clone();
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     assert!(read_all(&mut source).await.expect("reads").is_empty());
 }
 
 async fn without_saved_state_a_restart_repeats_the_window_and_loses_nothing(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     read_all(&mut source).await.expect("reads");
     bucket.put("b", "1").await;
     let records = read_all(&mut source).await.expect("reads");
     drop(source);
     bucket.put("c", "1").await;
     let position = records[0].position.clone();
-    let mut source = bucket.source(&[], &SavedState::none(), Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&SavedState::none(), &position).await;
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     assert_eq!(changes, ["create a 1", "create b 1", "create c 1"]);
@@ -260,7 +253,7 @@ async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(env:
     let bucket = env.within_a_second().await;
     let state = SavedState::memory();
     bucket.put("b", "1").await;
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let mut records = read_all(&mut source).await.expect("reads");
     for key in ["c", "d"] {
         bucket.put(key, "1").await;
@@ -269,7 +262,7 @@ async fn objects_of_one_second_are_all_delivered_before_and_after_a_restart(env:
     let position = records.last().expect("three records").position.clone();
     drop(source);
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     records.extend(read_all(&mut source).await.expect("reads"));
     assert_eq!(records.iter().map(key).collect::<Vec<_>>(), ["b", "c", "d", "a"]);
 }
@@ -279,14 +272,14 @@ async fn what_happens_while_nothing_runs_is_delivered(env: &Env) {
     let state = SavedState::memory();
     bucket.put("a", "1").await;
     bucket.put("b", "1").await;
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let first = read_some(&mut source, 1).await.expect("reads");
     drop(source);
     bucket.put("a", "2").await;
     bucket.delete("b").await;
     bucket.put("c", "1").await;
     let position = first[0].position.clone();
-    let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume(&state, &position).await;
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     // The snapshot goes on with what is there; how `b` came and went follows it.
     assert_eq!(changes.remove(0), "snapshot c 1");
@@ -298,7 +291,7 @@ async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(env: &Env
     let bucket = env.versioned().await;
     let state = SavedState::memory();
     bucket.put("a", "0").await;
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let mut records = read_all(&mut source).await.expect("reads");
     for n in 1..=3 {
         bucket.put("a", n.to_string()).await;
@@ -307,7 +300,7 @@ async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(env: &Env
     drop(source);
     for (index, record) in records.iter().enumerate() {
         let position = record.position.clone();
-        let mut source = bucket.source(&[], &state, Some(&position)).await.expect("goes on");
+        let mut source = bucket.resume(&state, &position).await;
         let rest = summary(&read_all(&mut source).await.expect("reads"));
         for n in index + 1..=3 {
             assert!(rest.contains(&format!("update a {n}")), "from {index}: {rest:?}");
@@ -323,7 +316,7 @@ async fn bare_positions_of_the_go_connector_mean_what_they_meant(env: &Env) {
     }
     // In a snapshot: after the key, which may look like a position itself.
     for (position, expected) in [("a_s0", &keys[1..]), ("b_s1_s0", &keys[2..])] {
-        let mut source = bucket.source(&[], &SavedState::memory(), Some(position.as_bytes())).await.expect("goes on");
+        let mut source = bucket.resume(&SavedState::memory(), position.as_bytes()).await;
         let records = read_some(&mut source, expected.len()).await.expect("reads");
         assert_eq!(records.iter().map(key).collect::<Vec<_>>(), expected, "{position}");
     }
@@ -334,14 +327,14 @@ async fn bare_positions_of_the_go_connector_mean_what_they_meant(env: &Env) {
     };
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).expect("past 1970").as_secs();
     let position = format!("a_c{seconds}");
-    let mut source = bucket.source(&[], &SavedState::memory(), Some(position.as_bytes())).await.expect("goes on");
+    let mut source = bucket.resume(&SavedState::memory(), position.as_bytes()).await;
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
     changes.sort();
     assert_eq!(changes, ["create a 1", "create b_s1 1", "create c 1"]);
     bucket.put("a", "2").await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["update a 2"]);
     let far = format!("a_c{}", seconds + 3600);
-    let mut source = bucket.source(&[], &SavedState::memory(), Some(far.as_bytes())).await.expect("goes on");
+    let mut source = bucket.resume(&SavedState::memory(), far.as_bytes()).await;
     assert!(read_all(&mut source).await.expect("reads").is_empty(), "all of that was before");
 }
 
@@ -376,7 +369,7 @@ async fn a_position_that_is_garbage_is_corrupt(env: &Env) {
 async fn a_damaged_or_foreign_position_is_corrupt(env: &Env) {
     let bucket = env.plain().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let position = read_some(&mut source, 1).await.expect("reads").remove(0).position;
     let extension = position.iter().position(|byte| *byte == b'~').expect("it has an extension") + 1;
     let refused = async |position: &[u8], settings: &[(&str, &str)]| {
@@ -410,7 +403,7 @@ async fn acks_go_in_order_and_name_records_that_are_out(env: &Env) {
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let records = read_some(&mut source, 3).await.expect("reads");
     source.ack(&records[1].position).await.expect("acks the first two");
     let error = source.ack(&records[0].position).await.expect_err("acked before");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use embedded_s3::AccessKey;
 use s3_connector_host::InstanceOptions;
-use s3_connector_tests::world::{AnySource, SavedState, World, read_all};
+use s3_connector_tests::world::{Conditions, Env, SavedState, read_all};
 
 const SECRET: &str = "kept-secret-5e3f1a9b7c";
 const TOKEN: &str = "kept-token-77d0c2e4aa";
@@ -35,19 +35,18 @@ async fn a_secret_is_nowhere_but_in_the_host() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).expect("no other test of this binary sets one");
     let keys = vec![AccessKey::new("AKIATEST", SECRET).session_token(TOKEN)];
-    let world = World::with(embedded_s3::Options { keys, ..embedded_s3::Options::default() }).await;
-    world.put("a", "1");
+    let bucket = Env::component().bucket(Conditions::default().on(|store| store.keys = keys)).await;
+    bucket.put("a", "1").await;
     let secret = [("aws.accessKeyId", "AKIATEST"), ("aws.secretAccessKey", SECRET), ("aws.sessionToken", TOKEN)];
-    let source = world.source(&secret, &SavedState::memory(), None).await.expect("opens");
-    let mut source = AnySource::Component(Box::new(source));
+    let mut source = bucket.open_with(&secret).await;
     let records = read_all(&mut source).await.expect("reads");
-    let AnySource::Component(source) = source else { panic!("it is the component's") };
+    let source = source.into_host();
     let seen = format!("{records:?} {:?}", source.traffic());
     let memory = source.memory().await;
     let wrong = [&secret[..1], &[("aws.secretAccessKey", "wrong-5e3f1a9b7c"), secret[2]]].concat();
-    let Err(error) = world.source(&wrong, &SavedState::none(), None).await else { panic!("a wrong secret opened") };
+    let Err(error) = bucket.source(&wrong, &SavedState::none(), None).await else { panic!("a wrong secret opened") };
     let unknown = [&secret[..], &[("aws.secretAccesKey", SECRET)]].concat();
-    let configured = world.connector.source(world.settings(&unknown), InstanceOptions::default()).await;
+    let configured = bucket.connector().source(bucket.settings(&unknown), InstanceOptions::default()).await;
     let Err(misspelt) = configured else { panic!("a misspelt setting was taken") };
     let log = String::from_utf8_lossy(&log.0.lock().expect("nobody panicked")).into_owned();
     assert!(log.contains("GetObject"), "the log was captured");
@@ -58,6 +57,6 @@ async fn a_secret_is_nowhere_but_in_the_host() {
     }
     let holds = |text: &str| memory.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(memory.len() > 100_000, "the memory was looked at: {} bytes", memory.len());
-    assert!(holds(&world.server.endpoint()), "and it is the one that was in use");
+    assert!(holds(&bucket.server().endpoint()), "and it is the one that was in use");
     assert!(!holds(SECRET) && !holds(TOKEN));
 }

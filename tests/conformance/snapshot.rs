@@ -8,7 +8,7 @@ use embedded_s3::{ObjectHeaders, S3Operation, Stage, Versioning};
 use s3_connector::record::Operation;
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::{
-    Bucket, Conditions, Env, Record, SavedState, WorldKind, key, payload, read_all, read_some, summary,
+    Bucket, Conditions, Env, Record, SavedState, key, payload, read_all, read_some, summary,
 };
 
 in_every_world! {
@@ -41,7 +41,7 @@ fn keys(records: &[Record]) -> Vec<String> {
 /// Takes a snapshot of a bucket where each object's body is its key.
 async fn snapshot_of(bucket: &Bucket, keys: &[String]) -> Vec<Record> {
     bucket.put_all(keys, str::to_owned).await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let records = read_all(&mut source).await.expect("reads");
     assert!(records.iter().all(|r| r.operation == Operation::Snapshot));
     assert!(records.iter().all(|r| payload(r).expect("a body") == key(r)));
@@ -50,7 +50,7 @@ async fn snapshot_of(bucket: &Bucket, keys: &[String]) -> Vec<Record> {
 
 async fn an_empty_bucket_gives_nothing_and_then_its_first_object(env: &Env) {
     let bucket = env.versioned().await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     assert!(read_all(&mut source).await.expect("reads").is_empty());
     bucket.put("a", "1").await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create a 1"]);
@@ -77,8 +77,7 @@ async fn a_snapshot_goes_through_all_pages_in_the_order_of_keys(env: &Env) {
 }
 
 async fn history_before_the_snapshot_stays_there(env: &Env) {
-    let conditions = Conditions { is_stopped: env.kind() != WorldKind::Real, ..Conditions::default() };
-    let bucket = env.bucket(conditions).await;
+    let bucket = env.bucket(Conditions::default().stopped_if(!env.is_real())).await;
     bucket.set_versioning(Versioning::Enabled).await;
     bucket.put("gone", "1").await;
     bucket.delete("gone").await;
@@ -86,7 +85,7 @@ async fn history_before_the_snapshot_stays_there(env: &Env) {
     bucket.put("kept", "2").await;
     // In the very second of the cut nobody could tell what was before it.
     bucket.advance(Duration::from_secs(2)).await;
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["snapshot kept 2"]);
     bucket.put("gone", "2").await;
     assert_eq!(summary(&read_all(&mut source).await.expect("reads")), ["create gone 2"]);
@@ -134,7 +133,7 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
     let keys = numbered(1100);
     bucket.put_all(&keys, |_| "1".to_owned()).await;
     let one_at_a_time = [("concurrency", "1")];
-    let mut source = bucket.source(&one_at_a_time, &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&one_at_a_time).await;
     let mut records = read_some(&mut source, 2).await.expect("reads");
     bucket.put("a", "missed").await;
     bucket.put("k00000", "missed").await;
@@ -155,15 +154,13 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
 }
 
 async fn an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_trouble(env: &Env) {
-    let versioning = Some(Versioning::Enabled);
-    let bucket =
-        env.bucket(Conditions { versioning, is_stopped: env.kind() != WorldKind::Real, ..Conditions::default() }).await;
+    let bucket = env.bucket(Conditions::versioned().stopped_if(!env.is_real())).await;
     for key in ["a", "b", "c"] {
         bucket.put(key, "1").await;
     }
     let mut pause = bucket.wire().pause(S3Operation::GetObject);
     let one_at_a_time = [("concurrency", "1")];
-    let mut source = bucket.source(&one_at_a_time, &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&one_at_a_time).await;
     let changes = async {
         let held = pause.arrived().await;
         bucket.delete("b").await;
@@ -191,7 +188,7 @@ async fn metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours(env: 
         ..ObjectHeaders::default()
     };
     assert!(bucket.try_put("a", "hello", headers).await);
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_all(&mut source).await.expect("reads");
     let of = |name: &str| records[0].metadata.get(name).map(String::as_str);
     assert_eq!(of("opencdc.collection"), Some(bucket.name()));
@@ -213,7 +210,7 @@ async fn metadata_says_what_s3_says_and_user_metadata_cannot_pass_for_ours(env: 
 async fn an_object_without_content_type_has_none(env: &Env) {
     let bucket = env.plain().await;
     bucket.put("a", "1").await;
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(records[0].metadata.get("s3.header.contentType"), None);
     assert_eq!(records[0].metadata.get("s3.versionId"), None, "nor a version where none is kept");
@@ -223,7 +220,7 @@ async fn an_empty_object_and_a_folder_object_are_objects(env: &Env) {
     let bucket = env.plain().await;
     bucket.put("empty", "").await;
     bucket.put("folder/", "").await;
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records), ["snapshot empty ", "snapshot folder/ "]);
 }
@@ -243,7 +240,7 @@ async fn a_body_comes_whole_though_its_connection_breaks(env: &Env) {
             let fault = embedded_s3::Fault::Truncate { body_bytes };
             let broken = embedded_s3::Rule::new(S3Operation::GetObject, fault).times(2);
             let broken = bucket.wire().faults().add(broken);
-            let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+            let mut source = bucket.start(&SavedState::none()).await;
             let records = read_all(&mut source).await.expect("reads");
             assert!(
                 payload(&records[0]).expect("a body") == body,
@@ -268,7 +265,7 @@ async fn an_archived_object_is_passed_over_and_counted(env: &Env) {
         embedded_s3::Rule::new(gets, archived.clone())
     };
     bucket.wire().faults().add(archived("b"));
-    let mut source = bucket.source(&[], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open().await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(summary(&records)[..2], ["snapshot a 1", "snapshot c 1"]);
     let skipped = source.progress().await.expect("answers");
@@ -285,7 +282,7 @@ async fn many_large_bodies_come_whole(env: &Env) {
     for n in 0..8 {
         bucket.put(&format!("k{n}"), body.clone()).await;
     }
-    let mut source = bucket.source(&[], &SavedState::none(), None).await.expect("opens");
+    let mut source = bucket.start(&SavedState::none()).await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(records.len(), 8);
     assert!(records.iter().all(|record| payload(record).expect("a body") == body));

@@ -62,7 +62,7 @@ async fn an_unreadable_object_stops_the_source_after_all_before_it(env: &Env) {
         let bucket = four(env).await;
         refuse(&bucket, &fault);
         let state = SavedState::memory();
-        let mut source = bucket.source(&[], &state, None).await.expect("opens");
+        let mut source = bucket.start(&state).await;
         let (records, error) = until_stopped(&mut source).await;
         assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
         assert_eq!(error.kind(), kind, "{error}");
@@ -81,7 +81,7 @@ async fn unreadable_objects_are_skipped_counted_and_listed(env: &Env) {
     for (fault, _, says) in reasons() {
         let bucket = four(env).await;
         refuse(&bucket, &fault);
-        let mut source = bucket.source(&[SKIP], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open_with(&[SKIP]).await;
         let records = summary(&read_all(&mut source).await.expect("goes on"));
         assert_eq!(records, ["snapshot a 1", "snapshot b 1", "snapshot z 1"]);
         let progress = source.progress().await.expect("answers");
@@ -95,7 +95,7 @@ async fn unreadable_objects_are_skipped_counted_and_listed(env: &Env) {
 async fn an_unreadable_change_stops_or_is_skipped(env: &Env) {
     let bucket = four(env).await;
     let state = SavedState::memory();
-    let mut source = bucket.source(&[], &state, None).await.expect("opens");
+    let mut source = bucket.start(&state).await;
     let last = read_all(&mut source).await.expect("reads").pop();
     refuse(&bucket, &Fault::access_denied());
     for key in ["a", "m", "z"] {
@@ -107,7 +107,7 @@ async fn an_unreadable_change_stops_or_is_skipped(env: &Env) {
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.message().contains("object `m`"), "{error}");
     let position = last.expect("the snapshot's last").position;
-    let mut source = bucket.source(&[SKIP], &state, Some(&position)).await.expect("goes on");
+    let mut source = bucket.resume_with(&[SKIP], &state, &position).await;
     let records = summary(&read_all(&mut source).await.expect("goes on"));
     assert_eq!(records, ["update a 2", "update z 2"]);
     let progress = source.progress().await.expect("answers");
@@ -118,7 +118,7 @@ async fn an_archived_object_is_always_skipped(env: &Env) {
     for settings in [&[][..], &[SKIP]] {
         let bucket = four(env).await;
         refuse(&bucket, &Fault::archived());
-        let mut source = bucket.source(settings, &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open_with(settings).await;
         let records = summary(&read_all(&mut source).await.expect("goes on"));
         assert_eq!(records, ["snapshot a 1", "snapshot b 1", "snapshot z 1"]);
         let progress = source.progress().await.expect("answers");
@@ -135,14 +135,14 @@ async fn an_object_larger_than_wanted_is_unreadable_and_not_asked_for(env: &Env)
         bucket.put(key, Bytes::from(vec![7; bytes])).await;
     }
     let limit = ("objectBytes", "1KiB");
-    let mut source = bucket.source(&[limit], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[limit]).await;
     let (records, error) = until_stopped(&mut source).await;
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for part in ["object `m`", "1025 bytes", "`objectBytes`"] {
         assert!(error.message().contains(part), "{error}");
     }
-    let mut source = bucket.source(&[limit, SKIP], &SavedState::memory(), None).await.expect("opens");
+    let mut source = bucket.open_with(&[limit, SKIP]).await;
     assert_eq!(read_all(&mut source).await.expect("goes on").len(), 2);
     let progress = source.progress().await.expect("answers");
     assert_eq!(progress.skipped.objects()[0].key, "m");
@@ -161,7 +161,7 @@ async fn what_is_no_object_of_the_store_is_never_skipped(env: &Env) {
     ] {
         let bucket = four(env).await;
         refuse(&bucket, &fault);
-        let mut source = bucket.source(&[SKIP], &SavedState::memory(), None).await.expect("opens");
+        let mut source = bucket.open_with(&[SKIP]).await;
         let (records, error) = until_stopped(&mut source).await;
         assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
         assert_eq!(error.kind(), kind, "{error}");
@@ -183,7 +183,7 @@ async fn an_object_that_is_shown_but_never_given_is_never_skipped(env: &Env) {
         refuse(&bucket, &fault);
         // It is not a property of the object: skipped, it would be lost once the proxy is gone.
         for settings in [&[][..], &[SKIP]] {
-            let mut source = bucket.source(settings, &SavedState::memory(), None).await.expect("opens");
+            let mut source = bucket.open_with(settings).await;
             let (records, error) = until_stopped(&mut source).await;
             assert_eq!(records, ["snapshot a 1", "snapshot b 1"], "{fault:?}");
             // It may pass, so that the host may try again.

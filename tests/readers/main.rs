@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use s3_connector::record::{Change, Operation};
 use s3_connector_tests::samples::{raw, samples, structured};
-use s3_connector_tests::world::{AnyDestination, BUCKET, Data, Record, World, acked, flush};
+use s3_connector_tests::world::{Data, Env, Record, acked, flush};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -42,11 +42,10 @@ impl Objects {
             say_skipped();
             return None;
         };
-        let world = World::new().await;
+        let bucket = Env::component().plain().await;
         let batch = BATCH.to_string();
         let settings = [("format", format), ("bufferSize", &batch)];
-        let opened = world.destination(&settings).await.expect("opens");
-        let mut destination = AnyDestination::Component(Box::new(opened));
+        let mut destination = bucket.destination(&settings).await.expect("opens");
         let mut acks = Vec::new();
         for some in records.chunks(BATCH / 2) {
             acks.extend(destination.write(some).await.expect("takes them"));
@@ -55,10 +54,9 @@ impl Objects {
         acks.extend(flush(&mut destination, missing).await.expect("stores"));
         assert_eq!(acked(&acks).len(), records.len());
         let folder = TempDir::new().expect("a folder can be made");
-        let objects = world.server.store().objects(BUCKET);
-        let objects = objects.expect("the bucket is there");
-        for object in &objects {
-            std::fs::write(folder.path().join(&object.key), &object.body).expect("it can be kept");
+        let objects = bucket.objects().await;
+        for (key, body) in &objects {
+            std::fs::write(folder.path().join(key), body).expect("it can be kept");
         }
         Some(Self { python, folder, count: objects.len() })
     }

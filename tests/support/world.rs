@@ -1,9 +1,12 @@
-//! Worlds in which a case runs, and the shipped component on an embedded S3 for whoever needs that alone.
+//! Owns the worlds in which a case runs, saved state, and what cases do with connectors again and again.
 //!
-//! What a case expects is the case's own. `suite` runs one body in every world, `bucket` is what it acts on,
-//! `handles` are the connectors; how a world works is in `native`, `remote` and `relay`.
+//! Leaves what a case expects to the case. `suite` runs one body in every world, `env` makes buckets, `bucket` is what a
+//! case acts on, through a `backend`; `handles` are the connectors; how a world works is in `native`, `remote` and
+//! `relay`.
 
+mod backend;
 mod bucket;
+mod env;
 mod handles;
 mod native;
 mod relay;
@@ -18,17 +21,14 @@ use bytes::Bytes;
 use s3_connector_host::environment::Environment;
 use s3_connector_host::record::NoBody;
 use s3_connector_host::state::{MemoryState, StateStore};
-use s3_connector_host::{
-    Ack, Connector, Destination, Error, InstanceOptions, Options as LoadOptions, Result, Settings, Source,
-};
+use s3_connector_host::{Ack, Connector, Error, Options as LoadOptions, Result};
 use tokio::sync::OnceCell;
 
-use embedded_s3::{EmbeddedS3, Versioning};
-
 pub use bucket::{Allowed, Bucket, Upload, Version};
+pub use env::{Conditions, Env};
 pub use handles::{Destination as AnyDestination, Source as AnySource, acked};
 pub use native::{NativeBody, NativePorts};
-pub use suite::{Case, Conditions, Env, WorldKind, run, table};
+pub use suite::{Case, WorldKind, run, table};
 
 /// A record whose data are all in memory.
 pub type Record = s3_connector::record::Record<NoBody>;
@@ -41,84 +41,10 @@ pub const BUCKET: &str = "conformance";
 /// How long a case waits for what must come. Far more than it takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The component on an embedded S3 with a bucket, for what is measured or looked into there alone.
-pub struct World {
-    /// The store.
-    pub server: EmbeddedS3,
-    /// The component.
-    pub connector: Connector,
-}
-
-impl World {
-    /// A world on a plain bucket.
-    pub async fn new() -> Self {
-        Self::with(embedded_s3::Options::default()).await
-    }
-
-    /// A world on a bucket that keeps versions.
-    pub async fn versioned() -> Self {
-        Self::versioned_at(embedded_s3::Clock::system()).await
-    }
-
-    /// A world on a bucket that keeps versions, by a clock that a case may set.
-    pub async fn versioned_at(clock: embedded_s3::Clock) -> Self {
-        let world = Self::with(embedded_s3::Options { clock, ..embedded_s3::Options::default() }).await;
-        world.server.store().set_versioning(BUCKET, Versioning::Enabled).expect("the bucket is there");
-        world
-    }
-
-    /// A world on a store of its own kind.
-    pub async fn with(options: embedded_s3::Options) -> Self {
-        let server = EmbeddedS3::start(options).await.expect("a port is free");
-        server.store().create_bucket(BUCKET).expect("the store is new");
-        Self { server, connector: connector().await }
-    }
-
-    /// The settings that reach the bucket.
-    pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
-        let base = [
-            ("aws.accessKeyId", embedded_s3::ACCESS_KEY),
-            ("aws.secretAccessKey", embedded_s3::SECRET_KEY),
-            ("aws.region", embedded_s3::REGION_DEFAULT),
-            ("aws.bucket", BUCKET),
-            ("aws.endpoint", &self.server.endpoint()),
-        ];
-        base.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
-    }
-
-    /// A source that is open.
-    pub async fn source(&self, more: &[(&str, &str)], state: &SavedState, position: Option<&[u8]>) -> Result<Source> {
-        // Cases look often, so that they end soon.
-        let quick = [&[("pollingPeriod", "10ms")], more].concat();
-        let options = InstanceOptions { state: state.0.clone(), ..InstanceOptions::default() };
-        let mut source = self.connector.source(self.settings(&quick), options).await?;
-        source.open(position).await?;
-        Ok(source)
-    }
-
-    /// A destination that is open.
-    pub async fn destination(&self, more: &[(&str, &str)]) -> Result<Destination> {
-        let options = InstanceOptions::default();
-        let mut destination = self.connector.destination(self.settings(more), options).await?;
-        destination.open().await?;
-        Ok(destination)
-    }
-
-    /// Stores an object.
-    pub fn put(&self, key: &str, body: impl Into<Bytes>) {
-        self.server.store().put(BUCKET, key, body).expect("the store takes it");
-    }
-
-    /// Deletes an object.
-    pub fn delete(&self, key: &str) {
-        self.server.store().delete(BUCKET, key).expect("the store deletes it");
-    }
-}
-
 /// How often a case asks for acks that must come.
 const FLUSHES_MAX: u32 = 6;
 
-/// Saved state that outlives a source, or none.
+/// Saved state that outlives a source; `None` for a host that keeps nothing.
 #[derive(Clone, Default)]
 pub struct SavedState(Option<Arc<dyn StateStore>>);
 
@@ -146,7 +72,7 @@ pub async fn connector() -> Connector {
 }
 
 /// How tests load the component: compiled code is kept from one run to the next, and nothing is taken from the
-/// environment of whoever runs them.
+/// environment of the user who runs them.
 pub(crate) fn load() -> LoadOptions {
     let cache = std::env::temp_dir().join("s3-connector-tests-cache");
     LoadOptions {

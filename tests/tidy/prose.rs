@@ -303,11 +303,13 @@ fn of_comments(source: &str, mark: &str) -> Vec<Text> {
     texts
 }
 
+/// Whether the words begin with the pattern, in one clause.
 fn matches(words: &[Word], pattern: &str) -> bool {
-    let mut words = words.iter();
-    pattern.split(' ').all(|expected| {
-        words.next().is_some_and(|word| expected == "*" || expected.split('|').any(|option| option == word.plain))
-    })
+    let expected: Vec<_> = pattern.split(' ').collect();
+    let Some(words) = words.get(..expected.len()) else { return false };
+    let is = |word: &Word, expected: &str| expected == "*" || expected.split('|').any(|option| option == word.plain);
+    let goes_on = words.iter().rev().skip(1).all(|word| !word.written.ends_with([',', '.', ';', ':']));
+    goes_on && words.iter().zip(expected).all(|(word, expected)| is(word, expected))
 }
 
 /// Where the text breaks the rule.

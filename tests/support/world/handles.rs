@@ -1,4 +1,4 @@
-//! Sources and destinations of any world behind one face, with records whose bytes are in memory.
+//! Sources and destinations of any world behind one interface, with records whose bytes are in memory.
 //!
 //! Conversions alone: nothing is added to what the core or the component does.
 
@@ -37,6 +37,14 @@ pub enum Destination {
 }
 
 impl Source {
+    /// The host's, for tests of what only the host shows.
+    pub fn into_host(self) -> HostSource {
+        match self {
+            Self::Component(source) => *source,
+            Self::Native(..) => panic!("a case that needs the host excepts the native world"),
+        }
+    }
+
     /// As [`HostSource::open`].
     ///
     /// # Errors

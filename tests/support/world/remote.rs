@@ -18,7 +18,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 const KEY: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// A real server.
-pub(super) struct Remote {
+pub(super) struct RemoteServer {
     pub(super) endpoint: String,
     pub(super) keys: Keys,
     pub(super) client: HyperUpstream,
@@ -58,7 +58,7 @@ impl Reply {
     }
 }
 
-impl Remote {
+impl RemoteServer {
     /// The server that the variables name, or what is missing.
     pub(super) fn from_environment() -> Result<Self, String> {
         let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

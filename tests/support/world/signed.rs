@@ -1,4 +1,4 @@
-//! Signed requests to a store, for whoever stands in for the host or acts behind the connector's back.
+//! Signed requests to a store, for what stands in for the host or acts behind the connector's back.
 //!
 //! Signs with the SDK's own code; what is asked for, and what the answer means, is the caller's.
 
