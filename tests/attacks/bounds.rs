@@ -1,5 +1,5 @@
-//! What a component makes its host hold, write and wait for stays within bounds: what stands at a bound passes, what is
-//! one step above it does not.
+//! Owns the tests that what a component makes its host hold, write and wait for stays within bounds: what is at a bound
+//! passes, what is one step above it does not.
 
 use std::io::Write as _;
 use std::sync::Arc;

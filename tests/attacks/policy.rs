@@ -1,4 +1,4 @@
-//! The policy allows what the shipped component and a check send, and nothing else: both are compared whole.
+//! Owns the test that the policy allows what the shipped component and a check send, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Keys stay in the host, whatever a component says of its settings.
+//! Owns the tests that keys stay in the host, whatever a component reports about its settings.
 
 use std::sync::Arc;
 use std::time::Duration;

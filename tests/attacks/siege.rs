@@ -1,4 +1,4 @@
-//! What each test works with: a store with a bucket and temporary keys, and the component that attacks.
+//! Owns what each test works with: a store with a bucket and temporary keys, and the component that attacks.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,8 +17,8 @@ in_every_world! {
     versions_that_straddle_pages_keep_their_order_and_operation except(Real, "pages of a thousand versions"),
     hundreds_of_versions_of_few_keys_go_over_pages,
     every_change_of_one_second_is_delivered,
-    an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands,
-    an_upload_that_outlasts_everything_is_delivered_when_it_lands except(Real, "it takes hours"),
+    an_upload_that_began_before_the_snapshot_is_delivered_when_it_completes,
+    an_upload_that_outlasts_everything_is_delivered_when_it_completes except(Real, "it takes hours"),
     an_upload_that_is_given_up_is_no_change,
     a_replica_with_an_older_stamp_is_delivered_within_the_window
         except(Real, "nobody but the store gives an object another stamp"),
@@ -80,7 +80,7 @@ async fn a_bucket_without_versions_tells_what_is_there(env: &Env) {
     assert!(next(&mut source).await.is_empty());
     bucket.put("b", "333").await;
     assert_eq!(next(&mut source).await, ["create b 333"]);
-    // What came and went between two looks, neither; of several bodies, the last.
+    // Nor what came and went between two polls; of several bodies, the last.
     bucket.put("c", "1").await;
     bucket.delete("c").await;
     bucket.put("a", "22").await;
@@ -219,7 +219,7 @@ async fn every_change_of_one_second_is_delivered(env: &Env) {
     assert_eq!(next(&mut source).await, ["create b 2"]);
 }
 
-async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(env: &Env) {
+async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_completes(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let mut upload = bucket.begin_upload("in parts").await;
@@ -237,7 +237,7 @@ async fn an_upload_that_began_before_the_snapshot_is_delivered_when_it_lands(env
     assert_eq!(next(&mut source).await, ["update in parts again"]);
 }
 
-async fn an_upload_that_outlasts_everything_is_delivered_when_it_lands(env: &Env) {
+async fn an_upload_that_outlasts_everything_is_delivered_when_it_completes(env: &Env) {
     for versioning in [Versioning::Enabled, Versioning::Off] {
         let bucket = env.bucket(Conditions::default().versioning(versioning).stopped()).await;
         bucket.put("a", "1").await;

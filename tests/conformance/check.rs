@@ -1,6 +1,6 @@
 //! Cases of a check before a pipeline: on a store where all is well it says so, and leaves nothing behind.
 //!
-//! What it says of what is not well is tried on the command, where stores can be made to fail.
+//! What it reports about problems is tested on the command, where stores can be made to fail.
 
 use s3_connector_host::Role;
 use s3_connector_host::check::{Report, Status};

@@ -446,7 +446,7 @@ async fn defect_18_whole_objects_are_read_into_memory_one_at_a_time(env: &Env) {
     }
 }
 
-/// Reads so many records, the GETs of which are all on their way before the first is answered.
+/// Reads this many records, the GETs of which are all on their way before the first is answered.
 async fn come_together(source: &mut AnySource, pause: &mut embedded_s3::Pause, all: usize) {
     let together = async {
         let mut held = Vec::new();

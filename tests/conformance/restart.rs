@@ -122,7 +122,7 @@ const HISTORY: [Happening; 8] = [
     ("a", None),
 ];
 
-/// What a source says of it, snapshot and all.
+/// What a source delivers of it, snapshot and all.
 const STORY: [&str; 11] = [
     "snapshot a 1",
     "snapshot b 1",

@@ -1,4 +1,4 @@
-//! Cases of the source's first look: every object that is there, in the order of keys, and what records say.
+//! Cases of the snapshot: every object that is there, in the order of keys, and what records hold.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -147,7 +147,7 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
     snapshot.truncate(keys.len() - 2);
     snapshot.push("snapshot k01098 ahead".to_owned());
     assert!(lines == snapshot, "{lines:?}");
-    // The snapshot passes over what is gone; the versions still tell that it was there.
+    // The snapshot skips what is gone; the versions still tell that it was there.
     changes.sort();
     let expected = ["create a missed", "create k01099 1", "delete k00001 -", "delete k01099 -", "update k00000 missed"];
     assert_eq!(changes, expected);
@@ -169,7 +169,7 @@ async fn an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_tro
         drop(pause);
     };
     let (records, ()) = tokio::join!(read_all(&mut source), changes);
-    // The snapshot passes over what is gone; the versions still tell that it was there.
+    // The snapshot skips what is gone; the versions still tell that it was there.
     let expected = ["snapshot a 1", "snapshot c 2", "create b 1", "delete b -"];
     assert_eq!(summary(&records.expect("reads")), expected);
 }

@@ -22,7 +22,7 @@ in_every_world! {
 /// A moment in which nothing is expected to come.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// One object for each batch of so many records.
+/// One object for each batch of this many records.
 fn settings(records_max: &str) -> [(&str, &str); 2] {
     [("format", "json"), ("bufferSize", records_max)]
 }

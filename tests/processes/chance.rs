@@ -22,7 +22,7 @@ impl Dice {
         (self.word() % end as u64) as usize
     }
 
-    /// True once in so many times.
+    /// True once in this many times.
     pub fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }

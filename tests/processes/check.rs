@@ -1,4 +1,4 @@
-//! `check`: what is tried, what is said of it, and when it says that a pipeline could not run.
+//! `check`: what is tried, what is reported, and when it reports that a pipeline could not run.
 
 use std::time::{Duration, Instant, SystemTime};
 

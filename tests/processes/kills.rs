@@ -1,8 +1,8 @@
 //! `kill -9` at random moments, again and again, and what must hold afterwards.
 //!
 //! What is killed, when, and what happens in the bucket meanwhile follows from a seed, but for the races of processes
-//! and threads. The seed is printed before it is used; S3_CONNECTOR_SEED starts with it again. A test run has a round of each
-//! kind; with S3_CONNECTOR_KILL_MINUTES set, rounds with fresh seeds go on for that long.
+//! and threads. The seed is printed before it is used; S3_CONNECTOR_SEED starts with it again. A test run has a round
+//! of each kind; with S3_CONNECTOR_KILL_MINUTES set, rounds with fresh seeds go on for that long.
 
 mod churn;
 mod destination;

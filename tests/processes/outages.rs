@@ -296,7 +296,7 @@ fn two_pipelines(sandbox: &Sandbox, other: &EmbeddedS3) -> String {
     sandbox.file("two.yaml", yaml)
 }
 
-/// Waits until a file has so many lines.
+/// Waits until a file has this many lines.
 async fn has_lines(sandbox: &Sandbox, name: &str, count: usize) {
     let lines = || {
         let bytes = std::fs::read(sandbox.path(name)).unwrap_or_default();

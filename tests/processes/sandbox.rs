@@ -52,7 +52,7 @@ impl Sandbox {
         self.text_path(name)
     }
 
-    /// Stores so many objects, `0000` and on.
+    /// Stores this many objects, `0000` and on.
     pub fn fill(&self, count: usize) {
         for n in 0..count {
             self.put(&format!("{n:04}"), &format!("content of {n}"));
@@ -68,7 +68,7 @@ impl Sandbox {
         Invocation::new(arguments).at(&self.server).within(self.folder.path())
     }
 
-    /// `source` on the bucket, which looks often.
+    /// `source` on the bucket, which polls often.
     pub fn source(&self) -> Invocation {
         self.command(&["source"]).set("aws.bucket", PHOTOS).set("pollingPeriod", "20ms")
     }
@@ -84,7 +84,7 @@ impl Sandbox {
         source.run().await.well().records()
     }
 
-    /// `destination` on the other bucket, by batches of so many records and not by time.
+    /// `destination` on the other bucket, in batches of this many records and not by time.
     pub fn destination(&self, format: &str, records: usize) -> Invocation {
         self.command(&["destination"])
             .set("aws.bucket", LAKE)

@@ -80,7 +80,7 @@ impl SmallDisk {
         is_mounted.then(|| Self(at.to_owned()))
     }
 
-    /// Takes all room but what a file of so many bytes needs.
+    /// Takes all room but what a file of this many bytes needs.
     fn fill(&self, left_bytes: usize) {
         let room = self.0.join("room");
         std::fs::write(&room, vec![0; left_bytes]).unwrap();

@@ -1,4 +1,4 @@
-//! Objects that may not be read: what `source` prints before one, and what it says of those that it passes over.
+//! Objects that may not be read: what `source` prints before one, and what it reports about those that it skips.
 
 use embedded_s3::{Filter, S3Operation};
 use s3_connector::record::Data;

@@ -5,7 +5,7 @@ use s3_connector_tests::process::Invocation;
 
 use crate::sandbox::Sandbox;
 
-/// Arguments with the exit code and words that must be said of them.
+/// Arguments with the exit code and words that must be printed about them.
 type Case<'c> = (&'c [&'c str], i32, &'c [&'c str]);
 
 async fn all_end_so(sandbox: &Sandbox, cases: &[Case<'_>]) {

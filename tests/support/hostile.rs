@@ -1,7 +1,8 @@
-//! The component that attacks its host: built when a test first asks for it, in the variant that the test names.
+//! Owns the component that attacks its host: built when a test first asks for it, in the variant that the test names.
+//! Leaves what an attack does to the package `s3-connector-hostile`.
 //!
 //! It is built by the cargo that builds the tests, into the folder of the shipped component, whose lock keeps test
-//! programs that run at the same time apart. What an attack does is in the package `s3-connector-hostile`.
+//! programs that run at the same time apart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ pub fn file(variant: &str) -> PathBuf {
 ///
 /// # Errors
 ///
-/// The host's, which may refuse what the variant says of itself.
+/// The host's, which may refuse the variant's specification.
 pub async fn connector(variant: &str) -> Result<Connector> {
     Connector::load(options(variant)).await
 }

@@ -1,8 +1,8 @@
-//! The `s3-connector` command as others use it: arguments, variables, standard streams, signals and exit codes.
+//! Owns the `s3-connector` command as others use it: arguments, variables, standard streams, signals and exit codes.
+//! Leaves what a command should do to the tests.
 //!
-//! Whatever it prints is looked through when it has ended: a secret or a panic fails the test, whichever test that
-//! is. What a command should do is the tests' to say. Everything waits for what must come, and fails with what the
-//! command printed if it doesn't.
+//! All output is searched when the command has ended: a secret or a panic fails the test, whichever test that is.
+//! Everything waits for what must come, and fails with what the command printed if it doesn't.
 
 mod ended;
 mod stream;
@@ -221,7 +221,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// What a shell says of a process that ended by it.
+    /// The exit code that a shell reports for a process that ended by it.
     pub fn exit_code(self) -> i32 {
         match self {
             Self::HangUp => 129,
@@ -260,7 +260,7 @@ impl Running {
         self.child.id().expect("it was not waited for")
     }
 
-    /// Waits until it has printed so many whole lines.
+    /// Waits until it has printed this many whole lines.
     pub async fn lines(&mut self, count: usize) {
         let waited = timeout(PATIENCE, self.output.lines(count)).await;
         if waited != Ok(true) {

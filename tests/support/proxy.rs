@@ -1,5 +1,5 @@
-//! A small HTTP proxy: it passes plain requests on and makes tunnels for clients with the password, and records what it was
-//! asked for. It keeps no connection, so that each request shows.
+//! Owns a small HTTP proxy: it passes plain requests on and makes tunnels for clients with the password, and records
+//! what it was asked for. It keeps no connection, so that each request shows.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Records of every shape, for tests that write them and read them back.
+//! Owns records of every shape, for tests that write them and read them back.
 
 use bytes::Bytes;
 use s3_connector::record::{Change, Operation};

@@ -1,7 +1,7 @@
 //! Owns the worlds in which a case runs, saved state, and what cases do with connectors again and again.
 //!
-//! Leaves what a case expects to the case. `suite` runs one body in every world, `env` makes buckets, `bucket` is what a
-//! case acts on, through a `backend`; `handles` are the connectors; how a world works is in `native`, `remote` and
+//! Leaves what a case expects to the case. `suite` runs one body in every world, `env` makes buckets, `bucket` is what
+//! a case acts on, through a `backend`; `handles` are the connectors; how a world works is in `native`, `remote` and
 //! `relay`.
 
 mod backend;
@@ -112,7 +112,7 @@ pub async fn read_all(source: &mut handles::Source) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Reads exactly so many records, acking none.
+/// Reads exactly this many records, acking none.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ pub async fn read_some(source: &mut handles::Source, count: usize) -> Result<Vec
     Ok(records)
 }
 
-/// Flushes until so many acks came.
+/// Flushes until this many acks came.
 ///
 /// # Errors
 ///
@@ -156,7 +156,7 @@ pub fn key(record: &Record) -> String {
     }
 }
 
-/// The payload of a record; none for a delete.
+/// The payload of a record; `None` for a delete.
 pub fn payload(record: &Record) -> Option<Bytes> {
     match &record.payload.after {
         Some(Data::Raw(bytes)) => Some(bytes.clone()),

@@ -108,6 +108,8 @@ const RULES: [Rule; 17] = [
             "behind a feature",
             "behind one interface",
             "behind one lock",
+            "far behind",
+            "s behind",
             "falls behind",
             "fall behind",
             "left behind",

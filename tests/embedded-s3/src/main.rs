@@ -1,6 +1,4 @@
-//! The embedded S3 as a process: for the demo, for other programs' tests, and to try things out.
-//!
-//! It turns arguments into options; the server is the library's.
+//! Owns the command: it turns arguments into options. Leaves the server to the library.
 
 use std::fmt::Display;
 use std::process::ExitCode;

@@ -51,7 +51,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Makes a way on which every answer takes at least so long, and that logs so many requests.
+    /// Makes a way on which every answer takes at least this long, and that logs `requests_logged_max` requests.
     pub fn new(latency: Duration, requests_logged_max: usize) -> Self {
         Self { faults: Faults::new(latency), hooks: Hooks::default(), journal: Journal::new(requests_logged_max) }
     }

@@ -102,7 +102,7 @@ pub(crate) fn fail_long(settings: &Settings) -> Result<Loot, Error> {
     Err(error(ErrorKind::Invalid, message))
 }
 
-/// Saves `count` values of `bytes` bytes, and tells what the host says of the last.
+/// Saves `count` values of `bytes` bytes, and returns what the host answers to the last.
 pub(crate) fn hoard(settings: &Settings) -> Result<Loot, Error> {
     let value = vec![7; number(settings, "bytes")];
     let mut said = String::new();

@@ -42,7 +42,7 @@ impl Doom {
         Self { _hook: hook, comes, what }
     }
 
-    /// Some request of all, or one of these, of which so many come at least.
+    /// Some request of all, or one of these, of which at least this many come.
     pub fn random(server: &EmbeddedS3, dice: &mut Dice, operations: &[(S3Operation, usize)], requests: usize) -> Self {
         let stage = *dice.pick(&[Stage::BeforeAct, Stage::AfterAct]);
         if dice.one_in(2) {

@@ -1,4 +1,4 @@
-//! How a process ended and what it printed, with what must be so however it ended.
+//! Owns how a process ended and what it printed, with what must hold however it ended.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;

@@ -1,4 +1,4 @@
-//! One stream of a process, gathered as it comes, so that the process never waits for its reader.
+//! Owns one stream of a process, gathered as it comes, so that the process never waits for its reader.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,7 +36,7 @@ impl Stream {
         Self { bytes, lines, task: Some(task) }
     }
 
-    /// Waits for so many lines; false if the stream ends before.
+    /// Waits for this many lines; false if the stream ends before.
     pub(super) async fn lines(&mut self, count: usize) -> bool {
         self.lines.wait_for(|lines| *lines >= count).await.is_ok()
     }

@@ -1,6 +1,5 @@
-//! Sources and destinations of any world behind one interface, with records whose bytes are in memory.
-//!
-//! Conversions alone: nothing is added to what the core or the component does.
+//! Owns one interface to the sources and destinations of any world, with records whose bytes are in memory. Leaves all
+//! that they do to the core or the component: these are conversions.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! The connector's core, compiled natively, over ports that end in an embedded S3 in the same process.
+//! Owns the ports of the connector's core, compiled natively, which end in an embedded S3 in the same process. Leaves
+//! out what the host adds to the core: policy, resumed bodies, corrected clocks.
 //!
-//! Nothing here waits for real: time is tokio's, which a paused runtime moves on as soon as everything waits,
-//! and the server's clock follows it. Randomness is seeded, state is the case's. What the host adds to the core
-//! (policy, resumed bodies, corrected clocks) is left out.
+//! Nothing here waits in real time: time is tokio's, which a paused runtime advances as soon as everything waits, and
+//! the server's clock follows it. Randomness is seeded; state belongs to the case.
 
 use std::cell::RefCell;
 use std::future::Future;

@@ -1,7 +1,7 @@
-//! The way to a real server, on which a case holds, fails and logs requests as on that to the embedded one.
+//! Owns the way to a real server, on which a case holds, fails and logs requests as on that to the embedded one. Leaves
+//! what happens to a request to the wire.
 //!
-//! It comes after the host's signing: a request is passed on as it is. What happens to requests is the
-//! wire's to decide.
+//! It comes after the host's signing: a request is passed on as it is.
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;

@@ -1,6 +1,6 @@
-//! A real S3 server, named by the AWS variables, and a client with which cases act behind the connector's back.
+//! Owns a real S3 server, named by the AWS variables, and a client with which cases act behind the connector's back.
 //!
-//! The client is not the connector's: it signs with the SDK's code and reads documents in its own way.
+//! The client shares nothing with the connector: it signs with the SDK's code and reads documents in its own way.
 
 use std::time::SystemTime;
 

@@ -1,6 +1,5 @@
-//! Signed requests to a store, for what stands in for the host or acts behind the connector's back.
-//!
-//! Signs with the SDK's own code; what is asked for, and what the answer means, is the caller's.
+//! Owns signed requests to a store, for the native world and for the client of a real server. Leaves what is asked for,
+//! and what the answer means, to its callers. Signs with the SDK's own code.
 
 use std::time::SystemTime;
 
@@ -29,7 +28,7 @@ pub(super) struct Plain {
     pub(super) method: &'static str,
     /// Scheme and authority.
     pub(super) origin: String,
-    /// Percent-encoded, as it is to be sent.
+    /// Percent-encoded, as it must be sent.
     pub(super) path_with_query: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,

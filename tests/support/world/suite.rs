@@ -1,4 +1,5 @@
-//! The worlds and the cases: one body of a case runs in each world, or says why not.
+//! Owns the list of worlds and cases: one body of a case runs in each world, or states why not. Leaves buckets to
+//! `env`.
 //!
 //! A body that no list of cases names is never run, which the compiler reports as dead code.
 
@@ -13,7 +14,7 @@ use futures_util::FutureExt as _;
 use super::env::Env;
 use super::remote::RemoteServer;
 
-/// How long a case may take. Far more than any does; where time is virtual, it passes as soon as all waits.
+/// How long a case may take. Far more than any does; where time is virtual, it elapses as soon as everything waits.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A world.

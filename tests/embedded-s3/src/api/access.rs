@@ -1,7 +1,7 @@
-//! Who may do what: access keys, session tokens and denials.
+//! Owns who may do what: access keys, session tokens and denials. Leaves what a signature must cover, and for which
+//! region and time, to the admission.
 //!
-//! `s3s` checks the signature with the secret given here and then asks here whether the request may
-//! go on. It leaves what a signature must cover, and for which region and time, to the admission.
+//! `s3s` checks the signature with the secret given here and then asks here whether the request may proceed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

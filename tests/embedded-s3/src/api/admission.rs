@@ -1,7 +1,6 @@
-//! What S3 refuses before it looks at the operation, and `s3s` does not.
-//!
-//! The time of signing, the region, the headers a signature must cover, and the hashes of the body.
-//! It leaves the signature itself to `s3s` and the session to the access check.
+//! Owns what S3 refuses before it reads the operation, and `s3s` does not: the time of signing, the region, the headers
+//! that a signature must cover, and the hashes of the body. Leaves the signature itself to `s3s` and the session to the
+//! access check.
 
 use std::time::{Duration, SystemTime};
 

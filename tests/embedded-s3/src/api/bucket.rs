@@ -1,6 +1,4 @@
-//! The operations on buckets themselves.
-//!
-//! It leaves what is in them to the other operations.
+//! Owns the operations on buckets themselves. Leaves what is in them to the other operations.
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response};

@@ -1,6 +1,4 @@
-//! CopyObject, of an object into the same or another bucket.
-//!
-//! It leaves finding the source to the lookup and storing the copy to the store.
+//! Owns CopyObject, into the same or another bucket. Leaves finding the source to the lookup and storing to the store.
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response};

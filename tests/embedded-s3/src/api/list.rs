@@ -1,6 +1,4 @@
-//! The listings: pages as S3 writes them.
-//!
-//! It leaves what is on a page to the listing.
+//! Owns the listings: pages as S3 writes them. Leaves what is on a page to the model's listing.
 
 use std::time::SystemTime;
 

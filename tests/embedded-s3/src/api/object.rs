@@ -1,6 +1,5 @@
-//! The operations on single objects, and the batch delete.
-//!
-//! It leaves versioning and conditions of writes to the bucket.
+//! Owns the operations on single objects, and the batch delete. Leaves versioning and conditions of writes to the
+//! bucket.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
-//! The operations on multipart uploads.
-//!
-//! It leaves what an upload is, and when parts fit together, to the upload.
+//! Owns the operations on multipart uploads. Leaves what an upload is, and when its parts fit together, to the model's
+//! upload.
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response};

@@ -1,9 +1,8 @@
-//! One bucket: the history of every key, under versioning that can be switched.
+//! Owns one bucket: the history of every key, under versioning that can be switched. Leaves pages to the listing, and
+//! clocks, ids and locks to the store.
 //!
-//! The rules are those of
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html>. A key's
-//! versions are kept in the order in which they were stored, the current one last. It leaves pages
-//! to the listing, and clocks, ids and locks to the store.
+//! The rules are those of <https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html>. The
+//! versions of a key are stored in the order in which they came, the current one last.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

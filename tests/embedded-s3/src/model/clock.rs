@@ -1,6 +1,5 @@
-//! The server's clock: the only place that reads the time of day.
-//!
-//! It leaves to the store what the time is used for, and to tokio how long a latency lasts.
+//! Owns the clock of the server: the only place that reads the time of day. Leaves what the time is used for to the
+//! store, and how long a latency lasts to tokio.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
-//! Pages of a bucket: of objects, of versions and of uploads.
+//! Owns the pages of a bucket: of objects, of versions and of uploads. Leaves how a page is written to the API.
 //!
-//! Keys come in the order of their UTF-8 bytes, and a page is found by seeking, so that it costs as
-//! much in a bucket of a million keys. It leaves to the API how a page is written.
+//! Keys come in the order of their UTF-8 bytes, and a page is found by seeking, so that it costs as much in a bucket of
+//! a million keys.
 
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;

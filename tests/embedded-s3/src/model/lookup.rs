@@ -1,6 +1,5 @@
-//! Finding the object that a read or a copy asks for, under its conditions.
-//!
-//! It leaves versions to the bucket, and how an object is sent to the API.
+//! Owns finding the object that a read or a copy asks for, under its conditions. Leaves versions to the bucket, and how
+//! an object is sent to the API.
 
 use std::ops;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! What a server is started with: plain data, which nothing here acts on.
+//! Owns what a server is started with: plain data. Leaves acting on it to the model and the API.
 
 use std::time::Duration;
 
@@ -63,11 +63,11 @@ pub enum Checksums {
     /// It refuses an object with neither one of them nor `Content-MD5`, as AWS does in buckets with Object Lock.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html>
     Required,
-    /// It answers 501, as stores do that don't know the headers and look at what they don't know.
+    /// It answers 501, as stores do that reject headers that they don't know.
     Unknown,
     /// It answers 400, as others do.
     Invalid,
-    /// It passes over them.
+    /// It ignores them.
     Ignored,
 }
 

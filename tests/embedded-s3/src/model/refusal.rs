@@ -1,8 +1,6 @@
-//! Errors as S3 words them: status, code and message.
+//! Owns errors as S3 words them: status, code and message. Leaves when to refuse to its callers.
 //!
-//! Statuses and codes are those of
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>. It leaves to its callers
-//! when to refuse.
+//! Statuses and codes are those of <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,7 @@
-//! All buckets behind one lock, and the way to them without HTTP.
+//! Owns all buckets, under one lock, and the way to them without HTTP. Leaves the rules to the bucket, the upload and
+//! the listing.
 //!
-//! Tests set a bucket up and look into it here, the API serves requests from here, and both see the
-//! same clock. The rules themselves are the bucket's, the upload's and the listing's.
+//! Tests set up a bucket and inspect it here, the API serves requests from here, and both see the same clock.
 
 use std::collections::BTreeMap;
 use std::fmt;

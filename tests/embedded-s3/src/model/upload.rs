@@ -1,8 +1,7 @@
-//! Multipart uploads: parts, and what becomes of them when an upload is completed.
+//! Owns multipart uploads: parts, and what becomes of them when an upload is completed. Leaves where the object goes to
+//! the store.
 //!
-//! The rules are those of
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>. It leaves to the store
-//! where the object goes.
+//! The rules are those of <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html>.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

@@ -1,6 +1,5 @@
-//! One stored version of a key: an object's bytes and headers, or a delete marker.
-//!
-//! It leaves to the bucket which versions a key has and in what order.
+//! Owns one stored version of a key: an object's bytes and headers, or a delete marker. Leaves which versions a key
+//! has, and in what order, to the bucket.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

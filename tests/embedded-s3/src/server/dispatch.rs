@@ -1,7 +1,8 @@
-//! A request's way through the server: the wire, admission, S3, and the answer's headers.
+//! Owns a request's way through the server: the wire, admission, S3, and the headers of the answer. Leaves sockets to
+//! the server.
 //!
-//! `s3s` stands in the middle and does what S3 does; everything around it is either what a test
-//! wants to happen, which is the wire's, or what `s3s` leaves out. It knows nothing of sockets.
+//! `s3s` stands in the middle and does what S3 does; around it are what a test wants, which the wire decides, and what
+//! `s3s` leaves out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

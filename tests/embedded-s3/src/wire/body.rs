@@ -1,6 +1,5 @@
-//! Bodies of requests and answers: read whole, sent in chunks, broken off when a fault says so.
-//!
-//! It leaves to the service when to break one off.
+//! Owns bodies of requests and answers: read whole, sent in chunks, broken off when a fault requires it. Leaves when to
+//! break one off to the wire.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -106,7 +105,7 @@ impl ByteStream for Chunks {
     }
 }
 
-/// A body that fails after so many bytes, which makes the server close the connection.
+/// A body that fails after this many bytes, which makes the server close the connection.
 pub(crate) struct Broken {
     inner: s3s::Body,
     remaining: u64,

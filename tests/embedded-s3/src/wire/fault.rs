@@ -1,7 +1,7 @@
-//! What goes wrong, for which requests, and how often.
+//! Owns what goes wrong, for which requests, and how often. Leaves acting on it to the wire.
 //!
-//! A rule is exact (skip `n` matches, fire `n` times) or fires with a seeded probability, so that a
-//! run can be repeated. It decides; the service acts on it.
+//! A rule is exact (skip `n` matches, fire `n` times) or fires with a seeded probability, so that a run can be
+//! repeated.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ pub enum Fault {
     Latency(Duration),
     /// The connection is closed without an answer.
     Reset(Reset),
-    /// The connection is closed after so many bytes of the answer's body.
+    /// The connection is closed after this many bytes of the answer's body.
     Truncate {
         /// How many bytes are sent.
         body_bytes: u64,
@@ -213,7 +213,7 @@ impl Rule {
         self
     }
 
-    /// Fires at most so many times.
+    /// Fires at most this many times.
     #[must_use]
     pub fn times(mut self, count: u64) -> Self {
         self.times = Some(count);

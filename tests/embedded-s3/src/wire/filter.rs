@@ -1,6 +1,4 @@
-//! Which requests a fault, a hook or a denial is meant for.
-//!
-//! It leaves to them what happens to the requests it matches.
+//! Owns which requests a fault, a hook or a denial is meant for. Leaves what happens to those requests to them.
 
 use super::operation::S3Operation;
 

@@ -1,7 +1,8 @@
-//! Stopping requests on their way, so that a test can act between two of them without sleeping.
+//! Owns stopping requests on their way, so that a test can act between two of them without sleeping. Leaves failures to
+//! the faults.
 //!
-//! A hook sees a request before or after it takes effect and holds it until its future is done; a
-//! pause is a hook that waits for the test. It leaves failures to the faults.
+//! A hook sees a request before or after it takes effect and holds it until its future is done; a pause is a hook that
+//! waits for the test.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

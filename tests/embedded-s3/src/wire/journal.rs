@@ -1,6 +1,4 @@
-//! The log of requests, for tests to look into.
-//!
-//! It keeps the latest and counts all. It records; it never decides.
+//! Owns the log of requests, for tests to inspect: it keeps the latest and counts all. Leaves every decision to others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,6 @@
-//! Which S3 operation a request asks for, and on what.
+//! Owns which S3 operation a request asks for, and on what. Leaves reading everything else in a request to `s3s`.
 //!
-//! The table follows the one by which `s3s` dispatches; what it has no name for is
-//! [`S3Operation::Other`]. It leaves to `s3s` the reading of everything else in a request.
+//! The table follows the one by which `s3s` dispatches; what it has no name for is [`S3Operation::Other`].
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

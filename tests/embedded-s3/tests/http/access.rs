@@ -1,4 +1,4 @@
-//! Signatures, sessions, denials, regions, hosts and hashes over HTTP.
+//! Owns the tests of signatures, sessions, denials, regions, hosts and hashes over HTTP.
 
 use std::time::{Duration, SystemTime};
 

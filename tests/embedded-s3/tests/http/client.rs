@@ -1,4 +1,4 @@
-//! A raw client for the server's own tests: it signs what it is given and interprets nothing.
+//! Owns a raw client for the server's own tests: it signs what it is given and interprets nothing.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! Faults, latency, hooks and pauses over HTTP.
+//! Owns the tests of faults, latency, hooks and pauses over HTTP.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Pages over HTTP: of objects, versions and uploads.
+//! Owns the tests of pages over HTTP: of objects, versions and uploads.
 
 use crate::client::{Call, Reply, SigningClient, get, server_with};
 use embedded_s3::{EmbeddedS3, ObjectHeaders, Options, Versioning};

@@ -1,4 +1,4 @@
-//! The server over HTTP, asked by a client that signs for itself and interprets nothing.
+//! Owns the tests of the server over HTTP, by a client that signs for itself and interprets nothing.
 
 mod access;
 mod client;

@@ -1,4 +1,4 @@
-//! Objects, versions, conditions and uploads over HTTP.
+//! Owns the tests of objects, versions, conditions and uploads over HTTP.
 
 use std::time::{Duration, SystemTime};
 
