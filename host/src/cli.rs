@@ -1,5 +1,5 @@
-//! The command line: its arguments, and what every command shares: settings, logs, errors and exit codes. Each command
-//! has a module; moving records is the library's.
+//! Owns the command line: its arguments, and what every command shares: settings, logs, errors and exit codes. Leaves each
+//! command to a module, and moving records to the library.
 
 mod check;
 mod compile;
@@ -7,7 +7,6 @@ mod descriptors;
 mod destination;
 mod downstream;
 mod endpoints;
-mod locate;
 mod pipeline_file;
 mod policy;
 mod progress;
@@ -32,9 +31,9 @@ use s3_connector_host::{CompiledAhead, Connector, Error, ErrorKind, Options, Set
 use terminal::Terminal;
 pub(crate) use terminal::report;
 
-/// Takes records out of S3 buckets, objects and their changes, and puts records into them
+/// Reads objects and their changes from S3 buckets, and writes records into them
 ///
-/// The connector is a WebAssembly component that runs in a sandbox and never sees a key.
+/// The connector is a WebAssembly component that runs in a sandbox and never sees your keys.
 #[derive(Debug, Parser)]
 #[command(name = "s3-connector", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -54,10 +53,10 @@ Examples:
 Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID, \
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE.
 
-Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG filters the log, such as `debug`.
+Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG sets the log filter, for example to `debug`.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM before it \
-was done.";
+Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 129, 130 or 143 if SIGHUP, SIGINT or SIGTERM ended it before \
+it was done.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -71,16 +70,16 @@ enum Command {
     Compile(compile::CompileArguments),
 }
 
-/// Options of every command.
+/// Options that every command has.
 #[derive(Debug, Args)]
 struct Common {
-    /// The connector's component, in place of the one that is built in
+    /// Use this component instead of the built-in one
     #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
     component: Option<PathBuf>,
-    /// Log what happens, in detail
+    /// Log in detail
     #[arg(short, long, global = true, help_heading = "Common options")]
     verbose: bool,
-    /// Show nothing but errors, and how many objects were passed over
+    /// Show only errors, and how many objects were skipped
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     quiet: bool,
 }
@@ -88,9 +87,9 @@ struct Common {
 /// Settings of a source or destination.
 #[derive(Debug, Args)]
 struct SettingArguments {
-    /// Setting of the connector; may be repeated, `s3-connector spec` lists them
+    /// A setting of the connector; repeatable. `s3-connector spec` lists all settings
     ///
-    /// Keys are better left to the AWS variables: other users of this machine may see arguments.
+    /// Pass keys in the AWS environment variables instead: other users of this machine may see arguments.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,
 }
@@ -100,23 +99,24 @@ impl SettingArguments {
         let mut settings = Settings::new();
         for (name, value) in &self.set {
             if settings.insert(name.clone(), value.clone()).is_some() {
-                return Err(Failure::Usage(format!("setting `{name}` is given twice")));
+                return Err(Failure::Usage(format!("duplicate setting `{name}`")));
             }
         }
         Ok(settings)
     }
 }
 
-/// What becomes of a pipeline whose store goes away.
+/// What a pipeline does when its store goes away.
 #[derive(Debug, Args)]
 struct RecoveryArguments {
-    /// End at the first failure, even one that heals by itself
+    /// End at the first failure, even a transient one
     ///
-    /// Otherwise a store that goes away is waited for, for as long as it takes, once it was there: the log tells when
-    /// that begins and when it is over. What does not heal by itself, such as a denied permission, always ends it.
+    /// Otherwise, after it has been open once, the pipeline waits for a store that goes away, for as long as it takes. The
+    /// log shows when an interruption begins and when it ends. A permanent failure, such as a missing permission, always
+    /// ends the pipeline.
     #[arg(long)]
     fail_fast: bool,
-    /// Longest pause between two attempts to reach a store that has gone away
+    /// Longest pause between two attempts to reach a store that went away
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = signals::parse)]
     retry_pause: Duration,
 }
@@ -132,20 +132,20 @@ impl RecoveryArguments {
 fn parse_setting(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        _ => Err("a setting is NAME=VALUE, such as aws.bucket=photos"),
+        _ => Err("expected NAME=VALUE, for example aws.bucket=photos"),
     }
 }
 
-/// Why a command did not do what it was asked to. The message is for people; each of its lines is a problem.
+/// Why a command failed. The message is for people; each of its lines is one problem.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// Arguments or settings are wrong: exit code 2.
     Usage(String),
     /// Something else: exit code 1.
     Failed(String),
-    /// What failed was reported already: exit code 1.
+    /// A failure that was reported already: exit code 1.
     Reported,
-    /// A signal ended it before it had done what it was asked to: the exit code says which.
+    /// A signal ended it before it was done: the exit code says which.
     Stopped(u8, String),
 }
 
@@ -158,7 +158,15 @@ impl Failure {
         }
     }
 
-    /// A failure of what was configured.
+    /// Its message; empty if it was reported already.
+    fn into_message(self) -> String {
+        match self {
+            Self::Usage(message) | Self::Failed(message) | Self::Stopped(_, message) => message,
+            Self::Reported => String::new(),
+        }
+    }
+
+    /// A failure of a source or destination at work.
     fn running(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Internal | ErrorKind::Trap => {
@@ -170,12 +178,12 @@ impl Failure {
     }
 }
 
-/// The message of an error that is one problem, whatever lines a component has put into it.
+/// The message of an error as one line, even if a component put newlines into it.
 fn one_line(error: &Error) -> Cow<'_, str> {
     printable::line(error.message(), MESSAGE_BYTES_MAX)
 }
 
-/// The component that was given in place of the built-in one: its faults are not ours.
+/// The component that replaces the built-in one: its faults are not ours.
 static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Runs a command, and reports how it went.
@@ -214,7 +222,7 @@ pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
     }
 }
 
-/// Loads the component. One that can't be loaded is wrong usage only if it was named.
+/// Loads the component. A failure is wrong usage only if the component was named.
 async fn load(options: Options) -> Result<Connector, Failure> {
     let is_given = options.component.is_some();
     Connector::load(options)

@@ -1,5 +1,5 @@
-//! Owns how many lines of one origin reach the log, and how long they are: so many a second, the rest counted and told
-//! of. Leaves the lines and their levels to whoever writes them.
+//! Owns how many lines of one origin reach the log per second, and how long they are; lines beyond that are counted. Leaves
+//! the lines and their levels to the caller.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -9,16 +9,16 @@ use tokio::time::Instant;
 
 use crate::printable;
 
-/// Lines of one origin that are let through in one second. Ours logs a line for each retry and each object that it passes
-/// over, tens in a bad second; with lines of [`LINE_BYTES_MAX`] these are 1 MiB per second.
+/// Lines of one origin that are logged per second. Our component logs one line per retry and per skipped object, tens in a
+/// bad second; with lines of [`LINE_BYTES_MAX`] this is 1 MiB per second.
 pub(crate) const LINES_MAX: u32 = 256;
 
-/// Bytes of a line before control characters are escaped. A key has 1 KiB, and so has an error document of S3's.
+/// Bytes of a line before control characters are escaped. A key has 1 KiB, and so has an error document of S3.
 pub(crate) const LINE_BYTES_MAX: usize = 4 << 10;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lets lines of one origin through.
+/// Limits the rate of lines of one origin.
 #[derive(Debug)]
 pub(crate) struct Flood {
     window: Mutex<Window>,
@@ -31,15 +31,15 @@ struct Window {
     dropped: u64,
 }
 
-/// What becomes of a line.
+/// Whether to log a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It may be logged; so many before it were not, and nobody was told of them.
+    /// Log it, after a note about the lines that were dropped since the last note.
     Logged {
         /// Lines that were dropped.
         dropped: u64,
     },
-    /// It is dropped, and counted.
+    /// Drop it. It is counted.
     Dropped,
 }
 
@@ -48,7 +48,7 @@ impl Flood {
         Self { window: Mutex::new(Window { began: Instant::now(), lines: 0, dropped: 0 }) }
     }
 
-    /// Takes a line in.
+    /// Decides about a line.
     pub(crate) fn admit(&self) -> Admission {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.began.elapsed() >= SECOND {
@@ -63,14 +63,14 @@ impl Flood {
         Admission::Logged { dropped: std::mem::take(&mut window.dropped) }
     }
 
-    /// Lines that were dropped and that nobody was told of, at the end.
+    /// At the end: how many lines were dropped since the last note.
     pub(crate) fn left(&self) -> u64 {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut window.dropped)
     }
 }
 
-/// Text of others as a line of the log.
+/// Text from outside as one line of the log.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     printable::line(text, LINE_BYTES_MAX)
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_lines_a_second_pass_and_the_rest_is_counted() {
+    async fn a_bounded_number_of_lines_per_second_passes_and_the_rest_is_counted() {
         let flood = Flood::new();
         for _ in 0..LINES_MAX {
             assert_eq!(flood.admit(), Admission::Logged { dropped: 0 });
@@ -89,7 +89,7 @@ mod tests {
             assert_eq!(flood.admit(), Admission::Dropped);
         }
         tokio::time::advance(SECOND).await;
-        // Told of once.
+        // Reported once.
         assert_eq!(flood.admit(), Admission::Logged { dropped: 3 });
         assert_eq!(flood.admit(), Admission::Logged { dropped: 0 });
         assert_eq!(flood.left(), 0);

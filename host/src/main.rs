@@ -1,4 +1,4 @@
-//! The `s3-connector` command. Starts the runtime and gives the exit code; what commands do is `cli`'s.
+//! Owns the start of the `s3-connector` command and its exit code. Leaves what commands do to `cli`.
 
 mod cli;
 
@@ -8,14 +8,13 @@ use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use s3_connector_host::CompiledAhead;
 
-/// Has the system write no core file: where this process breaks down, its memory holds keys.
+/// Forbids core files: if this process crashes, its memory holds keys.
 ///
-/// A limit of 0 keeps files from being written, but not from being piped to a program (`core_pattern`); Linux takes 1
-/// to forbid both (<https://man7.org/linux/man-pages/man5/core.5.html>). A process that can't be dumped at all
-/// (`PR_SET_DUMPABLE`) could not be looked at by its owner's debugger either, so it is not that.
+/// A limit of 0 prevents core files, but not piping a core to a program (`core_pattern`); on Linux a limit of 1 prevents
+/// both (<https://man7.org/linux/man-pages/man5/core.5.html>). `PR_SET_DUMPABLE` would keep out the owner's debugger too.
 fn forbid_core_files() {
     let limit = Rlimit { current: Some(1), maximum: Some(1) };
-    // It fails only where the limit is lower already.
+    // It fails only if the limit is lower already.
     let _ = setrlimit(Resource::Core, limit);
 }
 
@@ -31,12 +30,12 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            cli::report(&format!("no threads can be started: {error}"));
+            cli::report(&format!("cannot start threads: {error}"));
             return ExitCode::FAILURE;
         }
     };
     let code = runtime.block_on(cli::run(arguments, CODE));
-    // A thread that still waits for stdin must not keep the process.
+    // A thread that still waits for stdin must not keep the process alive.
     runtime.shutdown_background();
     code
 }

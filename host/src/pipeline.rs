@@ -1,20 +1,20 @@
-//! Moves records from a source to a destination: back-pressure, acks, checkpoints, and a clean end.
+//! Owns how records move from a source to a destination: back-pressure, acks, checkpoints, and a clean end. Leaves what
+//! a position means to the source, and where it is saved to `state`.
 //!
-//! A position is kept only once its record and all before it are acked, and the source hears of it only once it is
-//! kept. Files and streams of lines are ends as good as the connector's own. What a position means is the
-//! source's business; where it is kept is `state`'s.
+//! A position is saved only after its record and all records before it are acked, and the source is told about it only
+//! after it is saved. Besides the connector, files and streams of lines can be sources and destinations.
 //!
-//! Once open, a pipeline outlasts failures that heal by themselves: see [`Recovery`]. What a destination refuses ends it,
-//! or goes elsewhere: see [`WithDeadLetters`].
+//! Once open, a pipeline survives transient failures: see [`Recovery`]. A record that the destination refuses ends the
+//! pipeline, or goes to a dead-letter queue: see [`WithDeadLetters`].
 //!
 //! # Examples
 //!
-//! A bucket's objects into another bucket, until a signal says stop:
+//! Copy the objects of one bucket into another, until Ctrl-C:
 //!
 //! ```no_run
 //! use std::sync::Arc;
 //!
-//! use s3_connector_host::pipeline::{Options, Pipeline, Stop};
+//! use s3_connector_host::pipeline::{CancellationToken, Options, Pipeline};
 //! use s3_connector_host::state::FileState;
 //! use s3_connector_host::{Connector, InstanceOptions, Settings};
 //!
@@ -32,11 +32,11 @@
 //! ]);
 //! let destination = connector.destination(settings, InstanceOptions::default()).await?;
 //!
-//! let stop = Stop::new();
-//! let ends = stop.clone();
+//! let stop = CancellationToken::new();
+//! let interrupted = stop.clone();
 //! tokio::spawn(async move {
 //!     let _ = tokio::signal::ctrl_c().await;
-//!     ends.stop();
+//!     interrupted.cancel();
 //! });
 //! let options = Options { state: Some(state), ..Options::default() };
 //! let summary = Pipeline::new(source, destination, options).run(stop).await?;
@@ -45,17 +45,17 @@
 //! # }
 //! ```
 //!
-//! Lines of OpenCDC JSON through a pipeline, all in memory:
+//! Move lines of OpenCDC JSON through a pipeline in memory:
 //!
 //! ```
-//! use s3_connector_host::pipeline::{JsonLinesInput, JsonLinesOutput, Options, Pipeline, Stop};
+//! use s3_connector_host::pipeline::{CancellationToken, JsonLinesInput, JsonLinesOutput, Options, Pipeline};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let lines = b"{\"position\":\"MQ==\",\"operation\":\"create\",\"payload\":{\"after\":{\"a\":1}}}\n";
 //! let input = JsonLinesInput::new(&lines[..]);
 //! let output = JsonLinesOutput::new(Vec::new());
-//! let summary = Pipeline::new(input, output, Options::default()).run(Stop::new()).await?;
+//! let summary = Pipeline::new(input, output, Options::default()).run(CancellationToken::new()).await?;
 //! assert_eq!((summary.counts.read, summary.counts.acked), (1, 1));
 //! # Ok(())
 //! # }
@@ -70,7 +70,6 @@ mod lines;
 mod log;
 mod recovery;
 mod round;
-mod stop;
 mod tasks;
 
 use std::pin::{Pin, pin};
@@ -87,7 +86,7 @@ pub use self::file::{FileInput, FileOutput};
 pub use self::json_lines::{IgnoredFields, JsonLinesInput, JsonLinesOutput, Sink};
 pub use self::log::LogOutput;
 pub use self::recovery::Recovery;
-pub use self::stop::Stop;
+pub use tokio_util::sync::CancellationToken;
 
 use self::recovery::Outage;
 use self::round::{Endpoints, Round};
@@ -96,36 +95,36 @@ use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::StateStore;
 
-/// How long a pipeline that was stopped goes on writing what it has read, unless it is told otherwise. Kubernetes
-/// kills 30 s after it asked; five of those are for giving up and ending in order.
+/// The default of [`Options::grace`]. Kubernetes kills a process 30 s after SIGTERM; five of them are left for aborting and
+/// for a clean exit.
 pub const GRACE: Duration = Duration::from_secs(25);
 
-/// How long the teardown of an end may take. The connector's own waits for nothing; an end that takes longer than
-/// the time to close connections hangs.
+/// How long the teardown of an endpoint may take. The connector's teardown waits for nothing; one that takes longer than
+/// it takes to close connections hangs.
 pub const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Batches between reader and writer. Two keep both busy; each may hold 64 MiB that the source has fetched.
 const QUEUE_BATCHES: usize = 2;
 
-/// The longest pause between two attempts to store, within the grace period of a stop, what can't be read again.
+/// The longest pause between two attempts, during the grace period of a stop, to store records that can't be read again.
 const STOPPING_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a pipeline runs.
 #[derive(Clone)]
 pub struct Options {
-    /// What log lines call it; nothing where it is empty.
+    /// The pipeline's name in log lines, unless it is empty.
     pub name: String,
-    /// Where the position is kept and found again; without one the input begins at its beginning each time.
+    /// Where the position is saved and loaded; without a store, every run starts at the input's beginning.
     pub state: Option<Arc<dyn StateStore>>,
-    /// Where to go on, in place of the position that was kept.
+    /// The position to resume from, instead of the saved one.
     pub position: Option<Vec<u8>>,
-    /// Whether to end once the input has nothing that was not read.
+    /// Whether to end once the input has no records left to read.
     pub until_caught_up: bool,
-    /// Records after which to end.
+    /// The number of records after which to end.
     pub records_max: Option<u64>,
-    /// How long a stop may take before the rest is given up.
+    /// How long a stopped pipeline goes on storing what it has read, before it aborts.
     pub grace: Duration,
-    /// How failures that heal are outlasted; without it the first failure ends the pipeline.
+    /// How to survive transient failures; without it, the first failure ends the pipeline.
     pub recovery: Option<Recovery>,
 }
 
@@ -147,29 +146,29 @@ impl Default for Options {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Records that were read. What is read again after an interruption counts once.
+    /// Records read. A record that is read again after an interruption counts once.
     pub read: u64,
-    /// Bytes of their payloads, as far as the source said; what is read again counts again.
+    /// Bytes of their payloads, as far as the source reports lengths. Payloads that are read again count again.
     pub bytes: u64,
-    /// Records that are stored.
+    /// Records stored.
     pub acked: u64,
-    /// Interruptions that were outlasted, or are being.
+    /// Interruptions so far, including a current one.
     pub outages: u64,
-    /// What the source says of itself.
+    /// What the source reports about itself.
     pub source: Progress,
 }
 
-/// Why a pipeline ended in good order.
+/// Why a pipeline ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {
-    /// It was stopped.
+    /// Its token was cancelled.
     Stopped,
     /// The source had caught up.
     CaughtUp,
-    /// The input was at its end.
+    /// The input ended.
     InputEnded,
-    /// As many records were read as were wanted.
+    /// [`Options::records_max`] records were read.
     RecordsMax,
 }
 
@@ -179,13 +178,13 @@ pub enum Ended {
 pub struct Summary {
     /// Why it ended.
     pub ended: Ended,
-    /// How far it came; everything that was read is acked.
+    /// How far it came; every record that was read is acked.
     pub counts: Counts,
-    /// The position of the last record, if there was one.
+    /// The position of the last record; `None` if there was none.
     pub position: Option<Bytes>,
 }
 
-/// A source and a destination, to be run once.
+/// A source and a destination. A pipeline runs once.
 pub struct Pipeline<I, O> {
     input: I,
     output: O,
@@ -194,39 +193,40 @@ pub struct Pipeline<I, O> {
 }
 
 impl<I: Input, O: Output> Pipeline<I, O> {
-    /// Joins the endpoints. Nothing is opened yet.
+    /// Connects a source to a destination, without opening either.
     pub fn new(input: I, output: O, options: Options) -> Self {
         Self { input, output, options, counts: watch::Sender::new(Counts::default()) }
     }
 
-    /// Shows how far the pipeline has come, while it runs and after.
+    /// How far the pipeline has come, while it runs and afterwards.
     pub fn counts(&self) -> watch::Receiver<Counts> {
         self.counts.subscribe()
     }
 
-    /// Opens both endpoints and moves records until there is a reason to end; then stores what was read, keeps the
+    /// Opens both endpoints and moves records until there is a reason to end; then stores what was read, saves the
     /// last position and tears both endpoints down.
     ///
-    /// A stop ends the reading at once. If what was read is not stored within the grace period, the rest is given
-    /// up: it is read again next time.
+    /// Cancelling `stop` ends the reading at once. Records that are not stored within the grace period are dropped: they
+    /// are read again by the next run.
     ///
-    /// Once both endpoints were open, failures that heal by themselves (`Unavailable`) do not end the pipeline, unless
-    /// [`Options::recovery`] says so: its endpoints are made anew behind the last position, for as long as that takes.
+    /// After both endpoints have been open once, transient failures (`Unavailable`) do not end the pipeline, unless
+    /// [`Options::recovery`] is `None`: it recreates both endpoints and resumes after the last saved position, for as long
+    /// as that takes.
     ///
     /// # Errors
     ///
-    /// The first failure of opening an end, the first one that does not heal, or the reason for which the destination
-    /// refused a record. What was acked before is checkpointed, and nothing else.
-    pub async fn run(self, stop: Stop) -> Result<Summary> {
+    /// The first failure to open an endpoint, the first permanent failure, or the reason why the destination refused a
+    /// record. Exactly the records that were acked before are checkpointed.
+    pub async fn run(self, stop: CancellationToken) -> Result<Summary> {
         let Self { input, output, options, counts } = self;
         let position = position(&options).await?;
         let mut endpoints = Endpoints { input, output, unacked: Vec::new() };
         let run = Run { options, counts, stop: stop.clone() };
         let mut grace_over = pin!(grace_over(&stop, run.options.grace));
-        // Nothing was read yet: giving up an end that is opening, half way, loses nothing.
+        // Nothing was read yet: to drop an endpoint while it is being opened loses nothing.
         let opened = tokio::select! {
             biased;
-            () = stop.stopped() => return Ok(run.summary(Ended::Stopped, None)),
+            () = stop.cancelled() => return Ok(run.summary(Ended::Stopped, None)),
             opened = endpoints.open(position.as_deref()) => opened,
         };
         match opened {
@@ -242,23 +242,23 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     }
 }
 
-/// What holds for all rounds of a pipeline.
+/// What all rounds of a pipeline share.
 struct Run {
     options: Options,
     counts: watch::Sender<Counts>,
-    stop: Stop,
+    stop: CancellationToken,
 }
 
-/// Where to go on.
+/// The position at which to reopen the input.
 struct ReopenAt<'a> {
-    /// Behind what was acked last.
+    /// That of the record that was acked last.
     acked: Option<Bytes>,
-    /// Where the pipeline began, if nothing was.
+    /// That at which the pipeline began, if no record was acked.
     beginning: Option<&'a [u8]>,
 }
 
 impl Run {
-    /// Runs rounds until one ends well or fails for good. `beginning` is where the first one was opened.
+    /// Runs rounds until one succeeds or fails permanently. `beginning` is the position at which the first one was opened.
     async fn run<I: Input, O: Output>(
         &self,
         mut endpoints: Endpoints<I, O>,
@@ -289,8 +289,8 @@ impl Run {
             ) else {
                 return Err(failure.error);
             };
-            // What can be read again is: by the next run. Whoever stops it waits for nothing else.
-            if self.stop.is_stopped() && next.unacked.is_empty() {
+            // The next run reads these records again: there is nothing to wait for.
+            if self.stop.is_cancelled() && next.unacked.is_empty() {
                 return Err(failure.error);
             }
             earlier = self.interrupt(is_repeatable, outage.is_none());
@@ -309,7 +309,7 @@ impl Run {
         }
     }
 
-    /// Runs one round, and sees the end of an outage in it.
+    /// Runs one round, and notices when an outage ends in it.
     async fn round<I: Input, O: Output>(
         &self,
         endpoints: Endpoints<I, O>,
@@ -328,7 +328,7 @@ impl Run {
             tokio::select! {
                 biased;
                 done = &mut round => break done,
-                // Its tasks are not waited for: one that is in a long call of the component ends only behind that.
+                // Its tasks are not awaited: one that is in a long call of the component ends only after it.
                 () = &mut grace_over => return Err(self.grace_expired()),
                 () = is_over => {}
             }
@@ -344,7 +344,7 @@ impl Run {
         Ok(done)
     }
 
-    /// Takes note that what was read and not acked is on its way again. Returns what the source said so far.
+    /// Counts an interruption: records that were read and not acked are read again. Returns the source's progress so far.
     fn interrupt(&self, is_repeatable: bool, is_new: bool) -> Progress {
         self.counts.send_modify(|counts| {
             counts.outages += u64::from(is_new);
@@ -356,7 +356,7 @@ impl Run {
         self.counts.borrow().source.clone()
     }
 
-    /// Tries to open both endpoints anew until that works; false if it was stopped first.
+    /// Tries to reopen both endpoints until that succeeds; false if the pipeline was stopped first.
     async fn outlast<I: Input, O: Output>(
         &self,
         endpoints: &mut Endpoints<I, O>,
@@ -366,29 +366,29 @@ impl Run {
         mut grace_over: Pin<&mut (impl Future<Output = ()> + Send)>,
     ) -> Result<bool> {
         let mut why = first.clone();
-        // What can't be read again is worth the grace period.
+        // Records that can't be read again are worth the grace period.
         let may_stop = endpoints.unacked.is_empty();
         loop {
             let mut pause = outage.pause(&why);
-            if self.stop.is_stopped() {
+            if self.stop.is_cancelled() {
                 pause = pause.min(STOPPING_PAUSE);
             }
-            let is_stopping = self.stop.is_stopped();
+            let is_stopping = self.stop.is_cancelled();
             tokio::select! {
                 biased;
                 () = &mut grace_over => return Err(self.grace_expired()),
-                () = self.stop.stopped(), if !is_stopping => {}
+                () = self.stop.cancelled(), if !is_stopping => {}
                 () = sleep(pause) => {}
             }
             let reopened = tokio::select! {
                 biased;
                 () = &mut grace_over => return Err(self.grace_expired()),
-                () = self.stop.stopped(), if may_stop => return Ok(false),
+                () = self.stop.cancelled(), if may_stop => return Ok(false),
                 reopened = self.reopen(endpoints, &at) => reopened,
             };
             match reopened {
                 Ok(true) => return Ok(true),
-                // What failed first says why there is no going on.
+                // The first failure says why the pipeline can't continue.
                 Ok(false) => return Err(first),
                 Err(error) if outage.tolerates(&error) => why = error,
                 Err(error) => return Err(error),
@@ -396,7 +396,8 @@ impl Run {
         }
     }
 
-    /// Keeps the position, where that failed, makes both endpoints anew and opens them there; false where there is no going on.
+    /// Saves the position if that failed before, recreates both endpoints and opens them there; false if the output can't
+    /// continue.
     async fn reopen<I: Input, O: Output>(&self, endpoints: &mut Endpoints<I, O>, at: &ReopenAt<'_>) -> Result<bool> {
         if let (Some(position), Some(state)) = (&at.acked, &self.options.state) {
             tasks::save(Arc::clone(state), position.clone()).await?;
@@ -404,7 +405,7 @@ impl Run {
         endpoints.reopen(at.acked.as_deref().or(at.beginning)).await
     }
 
-    /// Ends an input that was left open between rounds.
+    /// Tears down an input that stays open between rounds.
     async fn close<I: Input, O>(
         &self,
         endpoints: Option<Endpoints<I, O>>,
@@ -430,7 +431,8 @@ impl Run {
     }
 }
 
-/// Where to go on. Does not borrow the pipeline: its endpoints can move between threads, but not be shared.
+/// The position to open the input at. Does not borrow the pipeline: its endpoints can move between threads, but not be
+/// shared.
 async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
     match (&options.position, &options.state) {
         (Some(position), _) => Ok(Some(position.clone())),
@@ -442,29 +444,30 @@ async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Returns once the grace period of a stop is over; never without a stop.
-async fn grace_over(stop: &Stop, grace: Duration) {
-    stop.stopped().await;
+/// Returns when the grace period of a stop is over; never without a stop.
+async fn grace_over(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
     sleep(grace).await;
 }
 
-/// What to say of a pipeline that has not ended within the grace period of a stop.
+/// The message about a pipeline that did not end within the grace period of a stop.
 pub fn grace_expired_message(counts: &Counts, grace: Duration) -> String {
     let seconds = grace.as_secs_f64();
     match counts.read.saturating_sub(counts.acked) {
         0 => format!(
-            "a call of the connector did not return within {seconds} s of the stop; all {} records that were read are \
-             stored",
+            "a call of the connector did not return within {seconds} s of the stop; all {} records read are stored",
             counts.read
         ),
         left => format!(
-            "{left} of {} records were not stored within {seconds} s of the stop; they are not acked and will be read \
-             again",
+            "{left} of {} records were not stored within {seconds} s of the stop; they are not acked, and the next run \
+             reads them again",
             counts.read
         ),
     }
 }
 
+#[cfg(test)]
+mod fakes;
 #[cfg(test)]
 mod hanging_tests;
 #[cfg(test)]

@@ -1,16 +1,16 @@
-//! Text of components, stores and files, made fit for people to see: on a terminal, in a log, in an error.
+//! Owns making text from components, stores and files safe to show on a terminal, in a log, or in an error. Leaves what to
+//! show to the callers.
 //!
-//! A terminal obeys what it is sent: it sets its title, clears its screen, writes over lines, reads from right to left.
-//! Here such characters become visible escapes, and text that is too long is cut. Every sink of text calls this; what is
-//! worth showing is theirs to say.
+//! A terminal obeys control characters: they set its title, clear its screen, overwrite lines, reverse the direction of
+//! writing. Here they become visible escapes, and text that is too long is cut.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Bytes of a message. The longest of ours lists every setting that is wrong and takes 2 KiB; a screen holds 8.
+/// Bytes of a message. Our longest one lists every wrong setting and takes 2 KiB; a screen holds 8.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
-/// Text as one line: newlines are escaped too. Cut behind about `bytes_max` bytes, which is said.
+/// Text as one line: newlines are escaped too. Cut after about `bytes_max` bytes, with a note.
 #[must_use]
 pub fn line(text: &str, bytes_max: usize) -> Cow<'_, str> {
     shown(text, bytes_max, |c| is_obeyed(c) || c == '\n')
@@ -22,7 +22,7 @@ pub fn lines(text: &str, bytes_max: usize) -> Cow<'_, str> {
     shown(text, bytes_max, is_obeyed)
 }
 
-/// JSON in which what JSON itself leaves as it is, and a terminal obeys, is escaped: it stays the same value.
+/// JSON in which characters that a terminal obeys and JSON does not escape are escaped. It stays the same value.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
@@ -30,7 +30,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        // Outside of strings none of these stands in JSON; all of them have four digits.
+        // None of these occurs outside of strings in JSON; all of them have four digits.
         if is_obeyed(c) {
             write!(escaped, "\\u{:04x}", u32::from(c)).expect("a string takes all");
         } else {
@@ -59,14 +59,13 @@ fn shown(text: &str, bytes_max: usize, is_escaped: impl Fn(char) -> bool) -> Cow
     Cow::Owned(shown)
 }
 
-/// Whether terminals or editors obey the character rather than show it; all but the newline, which means no more than
-/// it seems.
+/// Whether terminals or editors obey the character rather than show it. The newline is not counted.
 fn is_obeyed(c: char) -> bool {
     match c {
         '\n' => false,
         // Marks and overrides of the direction of writing (<https://www.unicode.org/reports/tr9/>).
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        // Ends of lines that are not `\n`.
+        // Line ends other than `\n`.
         '\u{2028}' | '\u{2029}' => true,
         // C0, DEL, C1.
         c => c.is_control(),

@@ -1,32 +1,32 @@
-//! Owns the list of objects that a source passed over, as its component tells them; leaves printing it to whoever
+//! Owns the list of objects that a source skipped, as its component reports them. Leaves printing it to the program that
 //! runs the source.
 //!
-//! The component tells each one as a log line of the context [`CONTEXT`], whose message is the key, a newline, and the
-//! reason, which holds none.
+//! The component reports each one as a log line of the context [`CONTEXT`]: the key, a newline, and the reason, which
+//! holds no newline.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The context of log lines that tell of an object that was passed over.
+/// The context of log lines that report a skipped object.
 pub(crate) const CONTEXT: &str = "skipped";
 
-/// Objects that are kept by name; more are only counted. A key has 1 KiB at most and a reason is cut to as much, so
-/// that a list takes 2 MiB at most.
+/// Objects that are listed by name; more are only counted. A key has at most 1 KiB and a reason is cut to that length, so
+/// that a list takes at most 2 MiB.
 pub const OBJECTS_MAX: usize = 1024;
 
 /// Bytes of a key or a reason that are kept: the length of S3's longest key.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// An object that a source passed over.
+/// An object that a source skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedObject {
     /// Its key.
     pub key: String,
-    /// Why it was passed over, and what to do.
+    /// Why it was skipped, and how to fix it.
     pub reason: String,
 }
 
-/// Objects that a source passed over, in the order in which it did. Clones are cheap.
+/// Objects that a source skipped, in order. Clones are cheap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
     objects: Arc<Vec<SkippedObject>>,
@@ -34,23 +34,23 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    /// The first of them, as many as are kept.
+    /// The listed ones: the first [`OBJECTS_MAX`].
     pub fn objects(&self) -> &[SkippedObject] {
         &self.objects
     }
 
-    /// How many more there were.
+    /// How many more were skipped.
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
 
-    /// Whether nothing was passed over.
+    /// Whether no object was skipped.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.beyond == 0
     }
 
-    /// Adds what a later instance of the same source passed over. It may have met the same objects again, which are
-    /// not repeated.
+    /// Adds the objects that a later instance of the same source skipped. Objects that are listed already are not
+    /// repeated.
     pub fn absorb(&mut self, later: &Self) {
         if later.is_empty() {
             return;
@@ -61,7 +61,7 @@ impl Skipped {
         self.beyond += later.beyond;
     }
 
-    /// Takes the message of a log line; one that is not of the agreed form is a reason without a key.
+    /// Adds the object of a log line. A message that does not have the agreed form is a reason without a key.
     pub fn tell(&mut self, message: &str) -> SkippedObject {
         let (key, reason) = message.rsplit_once('\n').unwrap_or(("", message));
         let object = SkippedObject { key: cut(key), reason: cut(reason) };

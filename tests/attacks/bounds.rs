@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3_connector_host::pipeline::{JsonLinesOutput, Options as PipelineOptions, Pipeline, Stop};
+use s3_connector_host::pipeline::{CancellationToken, JsonLinesOutput, Options as PipelineOptions, Pipeline};
 use s3_connector_host::state::{MemoryState, Quota, StateStore, VALUE_BYTES_MAX};
 use s3_connector_host::{COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result};
 use s3_connector_tests::hostile;
@@ -243,7 +243,7 @@ async fn lines(siege: &Siege, settings: &[(&str, &str)]) -> (Result<u64>, String
     let (sender, mut receiver) = tokio::io::duplex(64 << 20);
     let output = JsonLinesOutput::new(sender);
     let options = PipelineOptions { until_caught_up: true, ..PipelineOptions::default() };
-    let done = Pipeline::new(source, output, options).run(Stop::new()).await;
+    let done = Pipeline::new(source, output, options).run(CancellationToken::new()).await;
     let mut text = String::new();
     let read = tokio::io::AsyncReadExt::read_to_string(&mut receiver, &mut text).await;
     read.expect("lines are text");

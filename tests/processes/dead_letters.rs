@@ -66,7 +66,7 @@ async fn refused_records_go_to_a_file_and_the_others_into_the_bucket() {
       window-nack-threshold: 2
 ";
     let ended = pipeline(&sandbox, queue).run().await.well();
-    let _ = ended.saying(&["pipeline `copy`: 3 records were stored; 2 refused ones are dead letters; caught up"]);
+    let _ = ended.saying(&["pipeline `copy`: 3 records were stored; 2 became dead letters; caught up"]);
     assert_eq!(stored(&sandbox, "copy/"), ["a", "c", "e"]);
     let letters = letters(&std::fs::read(sandbox.path("dead.jsonl")).unwrap());
     let refused: Vec<&str> = letters.iter().map(|(key, _)| key.as_str()).collect();

@@ -109,7 +109,7 @@ async fn a_destination_that_is_stopped_before_the_end_of_a_file_says_so() {
         let ended = destination.ended().await.with_code(signal.exit_code());
         let stored = sandbox.stored().len();
         assert!(stored < 20_000);
-        let count = format!("{stored} records were stored, and the input was not at its end");
+        let count = format!("{stored} records were stored, and the input has not ended");
         let _ = ended.saying(&["error: stopped by ", name(signal), &count]);
     }
 }

@@ -11,7 +11,7 @@ use crate::sandbox::{PHOTOS, Sandbox, decode_lines, encode_lines, keys, numbered
 const INTERRUPTED: &str = "interrupted: ";
 
 /// What it says when it goes on.
-const GOING_ON: &str = "going on after an interruption of ";
+const RESUMED: &str = "resumed after an interruption of ";
 
 #[tokio::test]
 async fn keys_that_have_ended_are_waited_for_until_others_are_there() {
@@ -47,7 +47,7 @@ async fn keys_that_have_ended_are_waited_for_until_others_are_there() {
     sandbox.server.access().add_key(new.clone());
     write(&new);
     source.lines(4).await;
-    source.says(GOING_ON).await;
+    source.says(RESUMED).await;
     source.signal(Signal::Terminate).await;
     let ended = source.ended().await.well();
     assert_eq!(keys(&ended.records()), numbered(0..4));
@@ -86,12 +86,12 @@ async fn interrupt(running: &mut Running, server: &mut EmbeddedS3) {
 /// Both words were said, once each.
 #[track_caller]
 fn said_once(ended: &Ended) {
-    for words in [INTERRUPTED, GOING_ON] {
+    for words in [INTERRUPTED, RESUMED] {
         assert_eq!(ended.stderr.matches(words).count(), 1, "{}", ended.stderr);
     }
     // The component retries for a minute before it fails: that is part of the outage too, and is warned about once.
     assert_eq!(ended.stderr.matches("WARN").count(), 1, "{}", ended.stderr);
-    let length = format!("{GOING_ON}1 min ");
+    let length = format!("{RESUMED}1 min ");
     assert!(ended.stderr.contains(&length), "{}", ended.stderr);
 }
 
@@ -112,7 +112,7 @@ async fn a_source_goes_on_and_prints_each_record_once() {
         source.says(INTERRUPTED).await;
         sandbox.server.plug().await.unwrap();
         source.lines(40).await;
-        source.says(GOING_ON).await;
+        source.says(RESUMED).await;
         sandbox.put("0040", "afterwards");
         source.lines(41).await;
         source.signal(Signal::Terminate).await;
@@ -218,7 +218,7 @@ async fn a_destination_goes_on_and_stores_each_line_once() {
     destination.write(&encode_lines(&input[25..50])).await;
     destination.says(INTERRUPTED).await;
     sandbox.server.plug().await.unwrap();
-    destination.says(GOING_ON).await;
+    destination.says(RESUMED).await;
     destination.write(&encode_lines(&input[50..])).await;
     destination.close_input();
     let ended = destination.ended().await.well();
@@ -256,7 +256,7 @@ async fn a_pipeline_of_two_stores_goes_on_when_its_destination_does() {
     }
     running.says(INTERRUPTED).await;
     lake.plug().await.unwrap();
-    running.says(GOING_ON).await;
+    running.says(RESUMED).await;
     while stored(&lake).len() < 70 {
         tokio::task::yield_now().await;
     }
@@ -323,7 +323,7 @@ async fn one_of_two_pipelines_waits_while_the_other_goes_on() {
     other.plug().await.unwrap();
     other.store().put(PHOTOS, "0001", "again").unwrap();
     has_lines(&sandbox, "there.jsonl", 2).await;
-    running.says(GOING_ON).await;
+    running.says(RESUMED).await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.well();
     said_once(&ended);
@@ -366,8 +366,10 @@ async fn one_of_two_pipelines_fails_fast_and_the_other_goes_on() {
     has_lines(&sandbox, "here.jsonl", 6).await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.with_code(1);
-    let _ = ended.saying(&[
+    let ended = ended.saying(&[
+        "error: pipeline `there`: connector `in`: no answer from ",
         "pipeline `here`: 6 records were stored; stopped",
-        "pipeline `there`: 1 records were stored; failed: connector `in`: no answer from ",
+        "pipeline `there`: 1 records were stored; failed, see above",
     ]);
+    assert_eq!(ended.stderr.matches("no answer from ").count(), 1, "{}", ended.stderr);
 }

@@ -102,12 +102,12 @@ async fn pipelines_that_are_stopped_are_not_run_and_others_are() {
     let one = sandbox.file("one.yaml", pipeline("one", "stopped"));
     let two = sandbox.file("two.yaml", pipeline("two", "running"));
     let ended = sandbox.command(&["run", "--until-caught-up", &one, &two]).run().await.well();
-    let _ = ended.saying(&["pipeline `one` is stopped, and is not run", "pipeline `two`: 3 records"]);
+    let _ = ended.saying(&["pipeline `one` has status stopped: not running it", "pipeline `two`: 3 records"]);
     assert!(!sandbox.path("one.jsonl").exists());
     assert!(sandbox.path("two.jsonl").exists());
 
     let ended = sandbox.command(&["run", &one]).run().await.well();
-    let _ = ended.saying(&["no pipeline is to be run"]);
+    let _ = ended.saying(&["no pipelines to run"]);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn another_file_between_two_runs_is_read_from_its_beginning() {
         let before = lines(&sandbox);
         sandbox.file("log", other);
         let ended = run().await.well();
-        let _ = ended.saying(&["the file is read from its beginning"]);
+        let _ = ended.saying(&["reading the file from its beginning"]);
         let mut expected = before;
         expected.extend(other.lines().map(str::to_owned));
         expected.sort();

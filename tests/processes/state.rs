@@ -162,7 +162,7 @@ async fn a_disk_that_fills_up_is_waited_for() {
     running.says("interrupted: ").await;
     disk.free();
     running.lines(40).await;
-    running.says("going on after an interruption of ").await;
+    running.says("resumed after an interruption of ").await;
     is_kept(&running, &sandbox.path("disk/state/position")).await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.well();

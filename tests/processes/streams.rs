@@ -112,7 +112,7 @@ async fn an_output_that_takes_nothing_fails_and_acks_nothing() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let source = sandbox.source_with_state().args(&["--until-caught-up"]);
     let ended = source.stdout(full).run().await.with_code(1);
-    let ended = ended.saying(&["error: the output cannot be written", "No space left"]);
+    let ended = ended.saying(&["error: cannot write the output", "No space left"]);
     assert!(!ended.stderr.contains("interrupted"), "{}", ended.stderr);
     assert_eq!(keys(&sandbox.rest().await), numbered(0..30));
 }
@@ -156,7 +156,7 @@ async fn a_field_that_no_record_has_is_named_or_passed_over_and_counted() {
     assert!(sandbox.stored().is_empty());
     let lenient = sandbox.destination("json", 10).args(&["--lenient"]);
     let ended = lenient.feed(lines).await.well();
-    let warning = "warning: 3 fields that a record does not have were passed over; the first was `after` in line 1";
+    let warning = "warning: ignored 3 unknown fields; the first was `after` in line 1";
     let _ = ended.saying(&[warning, "2 records were stored"]);
     assert_eq!(sandbox.stored().len(), 2);
 }

@@ -41,7 +41,7 @@ async fn quiet_commands_say_how_many_were_skipped() {
     let sandbox = sandbox().await;
     let source = sandbox.source().set("unreadable", "skip");
     let ended = source.args(&["--until-caught-up", "--quiet"]).run().await;
-    assert_eq!(ended.well().stderr, "passed over: 1 object\n");
+    assert_eq!(ended.well().stderr, "skipped 1 object\n");
     let yaml = "pipelines: [{id: p, connectors: [\
                 {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, unreadable: skip}}, \
                 {id: out, type: destination, plugin: file, settings: {path: PATH}}]}]";
@@ -49,7 +49,7 @@ async fn quiet_commands_say_how_many_were_skipped() {
     let file = sandbox.file("quiet.yaml", yaml.replace("PATH", &path));
     let ended = sandbox.command(&["run", "--quiet", "--until-caught-up", &file]);
     let ended = ended.run().await.well();
-    assert_eq!(ended.stderr, "pipeline `p`: passed over: 1 object\n");
+    assert_eq!(ended.stderr, "pipeline `p`: skipped 1 object\n");
 }
 
 #[tokio::test]
@@ -58,8 +58,8 @@ async fn what_was_skipped_is_listed_at_the_end() {
     let source = sandbox.source().set("unreadable", "skip");
     let ended = source.args(&["--until-caught-up"]).run().await.well();
     assert_eq!(keys(&ended), ["0000", "0001", "0003"]);
-    let ended = ended.saying(&["passed over: `0002`", "GetObject was denied"]);
+    let ended = ended.saying(&["skipped `0002`", "GetObject was denied"]);
     let listed = ended.stderr.lines();
-    let listed = listed.filter(|line| line.starts_with("passed over"));
+    let listed = listed.filter(|line| line.starts_with("skipped"));
     assert_eq!(listed.count(), 1, "{}", ended.stderr);
 }

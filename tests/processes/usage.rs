@@ -48,7 +48,7 @@ async fn usages_end_with_their_codes() {
         (&["source", "--limit", "0", "--set", photos], 2, &["--limit"]),
         (&["source", "--limit", "many", "--set", photos], 2, &["many"]),
         (&["source", "--quiet", "--verbose"], 2, &["--quiet", "--verbose"]),
-        (&["source", "--set", photos, "--set", photos], 2, &["error: setting `aws.bucket` is given twice"]),
+        (&["source", "--set", photos, "--set", photos], 2, &["error: duplicate setting `aws.bucket`"]),
         (&["source", "extra"], 2, &["extra"]),
         (&["check", "--source", "--destination"], 2, &["--destination"]),
         (&["run"], 2, &["PIPELINE.yaml"]),

@@ -1,4 +1,4 @@
-//! `s3-connector check`: says what works and what doesn't, and what to do. What is tried is the library's.
+//! Owns `s3-connector check`: prints what works, what doesn't, and how to fix it. Leaves the checks to the library.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -17,21 +17,21 @@ use super::pipeline_file::{self, PipelineConfig, Plugin};
 use super::terminal::{Terminal, print_data};
 use super::{Failure, SettingArguments, load};
 
-/// Says what works and what doesn't, before a pipeline does
+/// Checks that a source or destination can run, and says how to fix what is wrong
 ///
-/// It tries, one after another: the component, settings, name look-up, connection, TLS, credentials, bucket, clock,
-/// region, each permission that the side needs, and what the store can do. Each line says what was tried and what came
-/// back, with what to do below it. What is checked is named by settings, or by pipeline files.
+/// Checks, one after another: component, settings, name lookup, connection, TLS, credentials, bucket, clock, region, each
+/// permission that the source or destination needs, and the features of the store. For each step, prints what it tried,
+/// what came back, and how to fix it. Takes settings, or pipeline files.
 ///
-/// A source is asked for one record, which is not acked and comes again. For a destination one small object,
-/// _s3-connector-check, is stored under the prefix and removed, unless --read-only forbids it.
+/// For a source, reads one record without acking it, so that it is read again. For a destination, stores one small
+/// object, _s3-connector-check, under the prefix and removes it, unless --read-only is given.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct CheckArguments {
-    /// Pipeline files, both ends of whose pipelines are checked
+    /// Pipeline files: check all S3 sources and destinations in them
     #[arg(value_name = "PIPELINE.yaml", conflicts_with_all = ["source", "destination", "set"])]
     files: Vec<PathBuf>,
-    /// Check a source; so it is without --destination too
+    /// Check a source (the default)
     #[arg(long, conflicts_with = "destination")]
     source: bool,
     /// Check a destination
@@ -39,7 +39,7 @@ pub(super) struct CheckArguments {
     destination: bool,
     #[command(flatten)]
     settings: SettingArguments,
-    /// Store nothing: what only a write can tell is skipped
+    /// Store nothing, and skip the steps that need a write
     #[arg(long)]
     read_only: bool,
     /// Print JSON
@@ -56,11 +56,11 @@ Examples:
       jq -r '.checks[].steps[] | select(.status == \"failed\").advice'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
-AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
+AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
 
-Exit codes: 0 a pipeline could run, warnings or not; 1 a step failed; 2 wrong usage or settings.";
+Exit codes: 0 a pipeline can run, possibly with warnings; 1 a step failed; 2 wrong usage or settings.";
 
-/// What is checked: one side, and where it stands in a file.
+/// A source or destination to check, and where it stands in a file.
 struct Subject {
     /// Pipeline and connector.
     ids: Option<(String, String)>,
@@ -72,7 +72,7 @@ struct Subject {
 pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let subjects = subjects(&arguments, terminal)?;
     if subjects.is_empty() {
-        terminal.say("no end of a pipeline is an S3 one: there is nothing to check");
+        terminal.say("no S3 connector in these files: nothing to check");
         return Ok(());
     }
     let is_text = !arguments.json;
@@ -85,7 +85,7 @@ pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &
                 shown = terminal.suspend(|| print_data(&text));
             }
         };
-        // A step may take its time: its name stands there until it is done.
+        // A step may take a while: show its name until it is done.
         let bar = terminal.bar();
         let begin = |name: &str| {
             if let Some(bar) = &bar {
@@ -125,7 +125,7 @@ pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &
     conclude(&reports)
 }
 
-/// What shall be checked.
+/// What to check.
 fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subject>, Failure> {
     if arguments.files.is_empty() {
         let role = if arguments.destination { Role::Destination } else { Role::Source };
@@ -143,30 +143,30 @@ fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subje
     Ok(subjects)
 }
 
-/// Whether all could run, as the command's outcome.
+/// The command's outcome: whether all can run.
 fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
     if reports.iter().all(|(_, report)| report.can_run()) {
         return Ok(());
     }
     if reports.iter().any(|(_, report)| report.refuses_settings) {
-        return Err(Failure::Usage("the settings are wrong, see above".to_owned()));
+        return Err(Failure::Usage("the settings are wrong: see above".to_owned()));
     }
     Err(Failure::Reported)
 }
 
-const COMPONENT_ADVICE: &str = "take the component that belongs to this version, or leave --component out";
+const COMPONENT_ADVICE: &str = "use the component of this version, or omit --component";
 
 async fn component(mut options: Options) -> (Step, Option<Connector>) {
-    // A bundle that can't be read would keep the component from being loaded, and is not its fault.
+    // A bundle that can't be read would fail the loading of the component, which is not at fault.
     match HyperUpstream::from_environment(&Environment::process()) {
         Ok(upstream) => options.upstream = Some(Arc::new(upstream)),
         Err(error @ SetupError::Proxy(_)) => {
-            let step = Step::new("proxy", "read the variables that name one");
-            return (step.failed(with_causes(&error), "correct it, or unset it"), None);
+            let step = Step::new("proxy", "read the proxy variables");
+            return (step.failed(with_causes(&error), "correct the variable, or unset it"), None);
         }
         Err(error) => {
-            let step = Step::new("certificates", "read the file that AWS_CA_BUNDLE names");
-            let advice = "name a readable file of certificates in PEM there, or unset AWS_CA_BUNDLE";
+            let step = Step::new("certificates", "read the file in AWS_CA_BUNDLE");
+            let advice = "set AWS_CA_BUNDLE to a readable file of PEM certificates, or unset it";
             return (step.failed(with_causes(&error), advice), None);
         }
     }
@@ -179,14 +179,11 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
             let found = format!("{} {}", specification.name, specification.version);
             (step.passed(found), Some(connector))
         }
-        Err(Failure::Usage(message) | Failure::Failed(message) | Failure::Stopped(_, message)) => {
-            (step.failed(message, COMPONENT_ADVICE), None)
-        }
-        Err(Failure::Reported) => (step.failed("", COMPONENT_ADVICE), None),
+        Err(failure) => (step.failed(failure.into_message(), COMPONENT_ADVICE), None),
     }
 }
 
-/// A step as lines: its outcome and name, what was tried and found, and what to do below.
+/// A step as lines: its outcome and name, what was tried and found, and below them how to fix it.
 fn as_text(step: &Step) -> String {
     let mut text = String::new();
     let tried = if step.tried.is_empty() { String::new() } else { format!("{}: ", step.tried) };

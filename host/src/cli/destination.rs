@@ -1,4 +1,4 @@
-//! `s3-connector destination`: stores the records that come in on stdin. Lines are `pipeline`'s to read.
+//! Owns `s3-connector destination`, which stores records from stdin. Leaves reading lines to `pipeline`.
 
 use clap::Args;
 use rustix::fs::FileType;
@@ -12,20 +12,19 @@ use super::{Failure, RecoveryArguments, SettingArguments, load};
 
 /// Reads OpenCDC JSON lines from stdin and stores them in a bucket
 ///
-/// Lines are those that `s3-connector source` prints, or Conduit. Records are gathered into objects by
-/// bufferSize, bufferBytes and bufferDelay. At the end of the input, what is gathered is stored too. A line that
-/// is no record ends the command, once everything before it is stored.
+/// The lines are those that `s3-connector source` or Conduit prints. Records are batched into objects by bufferSize,
+/// bufferBytes and bufferDelay; the last batch is stored at the end of the input. A line that is no record ends the
+/// command, after everything before it is stored.
 ///
-/// A position says which record a line is. Lines with positions give objects of the same names each time: after a
-/// failure, the whole input may be sent again, and what is stored is not stored twice. Two lines that are equal in
-/// everything, position included, are one record that is told twice. Lines without a position (or with an empty one)
-/// are always new: sent again, they are stored again.
+/// The position identifies a record. Lines with positions yield objects with the same names each time: after a failure,
+/// send the whole input again, and no record is stored twice. Two identical lines with the same position are one record.
+/// Lines without a position (or with an empty one) are always new: if they are sent again, they are stored again.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct DestinationArguments {
     #[command(flatten)]
     settings: SettingArguments,
-    /// Pass over fields that a record does not have; without it, such a line ends the command
+    /// Ignore unknown fields of a record; otherwise a line with one ends the command
     #[arg(long)]
     lenient: bool,
     #[command(flatten)]
@@ -43,10 +42,10 @@ Examples:
       --set prefix=photos/
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
-AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
+AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
 
 Exit codes: 0 everything that was read is stored, also after SIGHUP, SIGINT or SIGTERM; 1 failed; 2 wrong usage or \
-settings; 129, 130 or 143 such a signal ended it before the end of a file on stdin. A second signal ends it at once, \
+settings; 129, 130 or 143 if such a signal ended it before the end of a file on stdin. A second signal ends it at once, \
 with the same codes; so does the end of the grace period.";
 
 /// Runs the command.
@@ -57,8 +56,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
-    let destination = connector.destination(settings, InstanceOptions::default()).await;
-    let destination = destination.map_err(|error| Failure::configuring(&error))?;
+    let destination =
+        connector.destination(settings, InstanceOptions::default()).await.map_err(|error| Failure::configuring(&error))?;
 
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     let mut input = JsonLinesInput::new(tokio::io::stdin());
@@ -69,19 +68,19 @@ pub(super) async fn run(
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
     let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts());
-    let done = pipeline.run(stopping.stop().clone()).await;
+    let done = pipeline.run(stopping.token().clone()).await;
     drop(progress);
     if let Some(text) = ignored.as_deref().and_then(ignored_text) {
         terminal.say(&text);
     }
     let stored = format!("{} records were stored", counts.borrow().acked);
     match done {
-        // A file has an end, and was not stored to it. A pipe may never end: what came is stored.
+        // A file has an end, which was not reached. A pipe may never end: everything that came is stored.
         Ok(summary) if summary.ended == Ended::Stopped && is_file() => {
-            Err(stopping.stopped_short(&format!("{stored}, and the input was not at its end")))
+            Err(stopping.stopped_short(&format!("{stored}, and the input has not ended")))
         }
         done => {
-            // Said after a failure too: it tells what need not be sent again.
+            // After a failure too: it says how many records need not be sent again.
             terminal.say(&stored);
             done.map(drop).map_err(|error| Failure::running(&error))
         }
@@ -94,11 +93,9 @@ fn is_file() -> bool {
     status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_file())
 }
 
-/// What is said of fields that were passed over, if there were any.
+/// A warning about fields that were ignored, if there were any.
 fn ignored_text(ignored: &IgnoredFields) -> Option<String> {
     let (line, name) = ignored.first()?;
     let count = ignored.fields();
-    Some(format!(
-        "warning: {count} fields that a record does not have were passed over; the first was `{name}` in line {line}"
-    ))
+    Some(format!("warning: ignored {count} unknown fields; the first was `{name}` in line {line}"))
 }

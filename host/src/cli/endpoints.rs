@@ -1,4 +1,5 @@
-//! The ends of a pipeline of a file: the connector or a file, whichever its plugin says, with its name in every error.
+//! Owns the endpoints of a pipeline from a file: the plugin that the file names, with the connector's id in every error.
+//! Leaves moving records to `pipeline`.
 
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use s3_connector_host::{Ack, Destination, Error, Progress, Record, Result, Sourc
 
 /// Where a pipeline's records come from.
 pub(super) struct NamedInput {
-    /// What errors call it.
+    /// Its name in errors.
     pub(super) name: String,
-    /// What it is.
+    /// The plugin.
     pub(super) input: AnyInput,
 }
 
-/// A source of either plugin.
+/// A source of any plugin.
 #[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
 pub(super) enum AnyInput {
     S3(Source),
@@ -22,18 +23,18 @@ pub(super) enum AnyInput {
 
 /// Where a pipeline's records go.
 pub(super) struct NamedOutput {
-    /// What errors call it.
+    /// Its name in errors.
     pub(super) name: String,
-    /// What it is.
+    /// The plugin.
     pub(super) output: AnyOutput,
 }
 
-/// A destination of either plugin.
+/// A destination of any plugin.
 #[expect(clippy::large_enum_variant, reason = "a pipeline has one, for as long as it runs")]
 pub(super) enum AnyOutput {
     S3(Destination),
     File(FileOutput),
-    /// For dead letters alone.
+    /// For dead letters only.
     Log(LogOutput),
 }
 
@@ -41,6 +42,7 @@ fn name(name: &str, error: Error) -> Error {
     error.context(name)
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Input for NamedInput {
     async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
         let done = match &mut self.input {
@@ -90,14 +92,22 @@ impl Input for NamedInput {
         done.map_err(|error| name(&self.name, error))
     }
 
+    fn is_repeatable(&self) -> bool {
+        match &self.input {
+            AnyInput::S3(source) => source.is_repeatable(),
+            AnyInput::File(file) => file.is_repeatable(),
+        }
+    }
+
     fn failing_for(&self) -> Option<Duration> {
         match &self.input {
             AnyInput::S3(source) => source.failing_for(),
-            AnyInput::File(_) => None,
+            AnyInput::File(file) => file.failing_for(),
         }
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Output for NamedOutput {
     async fn open(&mut self) -> Result<()> {
         let done = match &mut self.output {
@@ -144,10 +154,19 @@ impl Output for NamedOutput {
         done.map_err(|error| name(&self.name, error))
     }
 
+    fn can_renew(&self) -> bool {
+        match &self.output {
+            AnyOutput::S3(destination) => destination.can_renew(),
+            AnyOutput::File(file) => file.can_renew(),
+            AnyOutput::Log(log) => log.can_renew(),
+        }
+    }
+
     fn failing_for(&self) -> Option<Duration> {
         match &self.output {
             AnyOutput::S3(destination) => destination.failing_for(),
-            AnyOutput::File(_) | AnyOutput::Log(_) => None,
+            AnyOutput::File(file) => file.failing_for(),
+            AnyOutput::Log(log) => log.failing_for(),
         }
     }
 }

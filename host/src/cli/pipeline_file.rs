@@ -1,62 +1,55 @@
-//! Pipeline files: YAML in Conduit's form, read and checked. Every problem is found at once and named with its line;
-//! what settings may hold is the connector's to say, and running is `run`'s.
+//! Owns pipeline files in Conduit's YAML form: reads and checks them, and reports every problem at once with its line and
+//! column. Leaves what the connector's settings may hold to the connector, and running to `run`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod document;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use s3_connector_host::Settings;
 use s3_connector_host::pipeline::NackWindow;
-use serde::Deserialize;
-use serde_yaml_ng::Value;
+use serde_saphyr::{Location, Spanned};
 
+use self::document::{
+    ConnectorFields, DEAD_LETTER_QUEUE, FileFields, Keyed, List, PipelineFields, Processors, QueueFields, Section,
+    SettingFields, Text,
+};
 use super::Failure;
-use super::locate::{self, Step};
 use super::terminal::Terminal;
 
 /// Versions of the form, all of them read alike.
 const VERSIONS: [&str; 3] = ["2.0", "2.1", "2.2"];
 
-const FILE_FIELDS: &[&str] = &["version", "pipelines"];
-const PIPELINE_FIELDS: &[&str] =
-    &["id", "status", "name", "description", "connectors", "processors", DEAD_LETTER_QUEUE];
-const DEAD_LETTER_QUEUE: &str = "dead-letter-queue";
-const CONNECTOR_FIELDS: &[&str] = &["id", "type", "plugin", "name", "settings", "processors"];
-/// Fields of Conduit that change what becomes of records. Passing over them would do something else than was
-/// asked for.
-const UNSUPPORTED_FIELDS: &[&str] = &["processors"];
-
-const DEAD_LETTER_QUEUE_FIELDS: &[&str] = &["plugin", "settings", "window-size", "window-nack-threshold"];
-
 /// The longest window of a dead-letter queue: a bit of memory per record, and more than anybody looks back.
 const WINDOW_SIZE_MAX: usize = 1_000_000;
 
-/// What Conduit logs of a dead letter where nothing else is said.
+/// What Conduit logs of a dead letter unless the file says otherwise.
 const LOG_MESSAGE: &str = "record delivery failed";
 
 /// Settings of Conduit's own connector library, which every connector has there.
 const LIBRARY_PREFIX: &str = "sdk.";
 
-/// What a file holds.
+/// The pipelines of a file.
 #[derive(Debug, Default)]
 pub(super) struct PipelineFile {
-    /// The pipelines that shall run.
+    /// The pipelines to run.
     pub(super) pipelines: Vec<PipelineConfig>,
-    /// Ids of those that shall not.
+    /// Ids of the pipelines whose status is `stopped`.
     pub(super) stopped: Vec<String>,
-    /// What was passed over.
+    /// What was ignored or assumed.
     pub(super) warnings: Vec<String>,
 }
 
-/// A pipeline that shall run.
+/// A pipeline to run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PipelineConfig {
-    /// Its id, which is the name of a folder too.
+    /// Its id, which is also the name of its state folder.
     pub(super) id: String,
     /// Where its records come from.
     pub(super) source: ConnectorConfig,
     /// Where they go.
     pub(super) destination: ConnectorConfig,
-    /// Where those go that the destination refuses; none where the first one ends the pipeline.
+    /// Where records go that the destination refuses; `None` if the first such record ends the pipeline.
     pub(super) dead_letters: Option<DeadLetterConfig>,
 }
 
@@ -69,7 +62,7 @@ pub(super) struct DeadLetterConfig {
     pub(super) window: NackWindow,
 }
 
-/// One end of a pipeline.
+/// One endpoint of a pipeline.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ConnectorConfig {
     /// Its id within the pipeline.
@@ -80,18 +73,18 @@ pub(super) struct ConnectorConfig {
     pub(super) settings: Settings,
 }
 
-/// What an end can be.
+/// What an endpoint can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plugin {
     /// The connector.
     S3,
     /// A file.
     File,
-    /// The log, for dead letters.
+    /// The log, for dead letters only.
     Log,
 }
 
-/// Reads all files; ids must not meet in one state folder.
+/// Reads all files; a pipeline id may occur once, since pipelines share a state folder.
 ///
 /// # Errors
 ///
@@ -110,12 +103,13 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
             terminal.say(&format!("warning: {warning}"));
         }
         for id in &file.stopped {
-            terminal.say(&format!("pipeline `{id}` is stopped, and is not run"));
+            terminal.say(&format!("pipeline `{id}` has status stopped: not running it"));
         }
         for config in file.pipelines {
             if !ids.insert(config.id.clone()) {
-                let name = path.display();
-                problems.push(format!("{name}: pipeline id `{}` is in another file too", config.id));
+                let (name, id) = (path.display(), &config.id);
+                problems
+                    .push(format!("{name}: pipeline id `{id}` is in another file too; give each pipeline its own id"));
             }
             configs.push(config);
         }
@@ -126,12 +120,12 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
 fn read_file(path: &Path) -> Result<PipelineFile, Vec<String>> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
-    // Some editors begin a text with a mark that it is UTF-8, which YAML takes for a document of its own.
+    // Some editors begin a text with a mark that it is UTF-8.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     parse(&name, text, &|variable| std::env::var(variable).ok())
 }
 
-/// Reads a file's text. `name` stands in messages, `lookup` gives the values of variables.
+/// Reads a file's text. `name` is how messages call the file, `lookup` gives the values of variables.
 ///
 /// # Errors
 ///
@@ -141,55 +135,10 @@ pub(super) fn parse(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PipelineFile, Vec<String>> {
-    let syntax = |error: serde_yaml_ng::Error| vec![format!("{name}: {error}")];
-    // Twice: as values, to see every field, and as text, since a setting is what was written (`010`, `1e3`, `yes`).
-    let value: Value = serde_yaml_ng::from_str(text).map_err(syntax)?;
-    let document: Document = serde_yaml_ng::from_str(text).map_err(syntax)?;
-    let mut reader = Reader { name, text, lookup, file: PipelineFile::default(), problems: Vec::new() };
-    reader.walk(&value);
-    reader.version(document.version.as_deref());
-    for (index, pipeline) in document.pipelines.unwrap_or_default().into_iter().enumerate() {
-        reader.pipeline(index, pipeline);
-    }
-    if reader.problems.is_empty() { Ok(reader.file) } else { Err(reader.problems) }
-}
-
-#[derive(Deserialize)]
-#[serde(expecting = "a mapping with `version` and `pipelines`")]
-struct Document {
-    version: Option<String>,
-    pipelines: Option<Vec<PipelineDocument>>,
-}
-
-#[derive(Deserialize)]
-#[serde(expecting = "a pipeline with `id` and `connectors`")]
-struct PipelineDocument {
-    id: Option<String>,
-    status: Option<String>,
-    connectors: Option<Vec<ConnectorDocument>>,
-    #[serde(rename = "dead-letter-queue")]
-    dead_letter_queue: Option<DeadLetterDocument>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(expecting = "a dead-letter queue with `plugin` and `settings`")]
-struct DeadLetterDocument {
-    plugin: Option<String>,
-    settings: Option<BTreeMap<String, String>>,
-    #[serde(rename = "window-size")]
-    window_size: Option<String>,
-    #[serde(rename = "window-nack-threshold")]
-    window_nack_threshold: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(expecting = "a connector with `id`, `type`, `plugin` and `settings`")]
-struct ConnectorDocument {
-    id: Option<String>,
-    #[serde(rename = "type")]
-    side: Option<String>,
-    plugin: Option<String>,
-    settings: Option<BTreeMap<String, String>>,
+    let document = document::parse(name, text).map_err(|problem| vec![problem])?;
+    let mut checker = Checker { name, lookup, file: PipelineFile::default(), problems: Vec::new() };
+    checker.check(document);
+    if checker.problems.is_empty() { Ok(checker.file) } else { Err(checker.problems) }
 }
 
 /// Which side of a pipeline a connector is on.
@@ -199,106 +148,94 @@ enum Side {
     Destination,
 }
 
-struct Reader<'a> {
+/// Turns what a file says into pipelines, and collects problems and warnings.
+struct Checker<'a> {
     name: &'a str,
-    text: &'a str,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     file: PipelineFile,
     problems: Vec<String>,
 }
 
-impl Reader<'_> {
-    /// `pipeline.yaml:12`, or as much of it as is known.
-    fn place(&self, path: &[Step]) -> String {
-        // What is missing has no line: what it is missing from has one.
-        let known = (1..=path.len()).rev().find_map(|depth| locate::line(self.text, &path[..depth]));
-        match known {
-            Some(line) => format!("{}:{line}", self.name),
-            None => self.name.to_owned(),
-        }
-    }
-
-    fn problem(&mut self, path: &[Step], what: &str) {
-        let place = self.place(path);
+impl Checker<'_> {
+    fn problem(&mut self, at: Location, what: &str) {
+        let place = document::place(self.name, at);
         self.problems.push(format!("{place}: {what}"));
     }
 
-    fn warn(&mut self, path: &[Step], what: &str) {
-        let place = self.place(path);
+    fn warn(&mut self, at: Location, what: &str) {
+        let place = document::place(self.name, at);
         self.file.warnings.push(format!("{place}: {what}"));
     }
 
-    /// Looks at the names of all fields.
-    fn walk(&mut self, file: &Value) {
-        self.fields(file, &[], FILE_FIELDS);
-        for (path, pipeline) in elements(file, &[], "pipelines") {
-            self.fields(pipeline, &path, PIPELINE_FIELDS);
-            for (path, connector) in elements(pipeline, &path, "connectors") {
-                self.fields(connector, &path, CONNECTOR_FIELDS);
-            }
-            if let Some(queue) = pipeline.get(DEAD_LETTER_QUEUE) {
-                self.fields(queue, &below(&path, DEAD_LETTER_QUEUE), DEAD_LETTER_QUEUE_FIELDS);
-            }
-        }
-    }
-
-    fn fields(&mut self, value: &Value, path: &[Step], known: &[&str]) {
-        let Value::Mapping(fields) = value else {
-            return;
-        };
-        for (field, value) in fields {
-            let Some(field) = field.as_str() else {
-                continue;
-            };
-            let path = [path, &[Step::Field(field.to_owned())]].concat();
-            if !known.contains(&field) {
-                self.warn(&path, &format!("unknown field `{field}` is passed over"));
-            } else if UNSUPPORTED_FIELDS.contains(&field) && !is_empty(value) {
-                self.problem(&path, &format!("`{field}` is not supported yet; take it out to run without"));
-            }
-        }
-    }
-
-    fn version(&mut self, version: Option<&str>) {
-        let path = [Step::Field("version".to_owned())];
+    fn check(&mut self, document: Spanned<Section<FileFields>>) {
+        let Spanned { value: Section { fields, unknown }, referenced: at, .. } = document;
+        let FileFields { version, pipelines: List(pipelines) } = fields;
+        self.field_names(&unknown, &pipelines);
         match version {
-            Some(version) if VERSIONS.contains(&version) => {}
-            Some(version) => {
-                let known = VERSIONS.join(", ");
-                self.problem(&path, &format!("version `{version}` is not one of {known}"));
+            Some(version) if VERSIONS.contains(&version.value.as_str()) => {}
+            Some(Text { value, referenced: at, .. }) => {
+                self.problem(at, &format!("unsupported version `{value}`; use one of {}", VERSIONS.join(", ")));
             }
-            None => self.warn(&[], "no version; it is read as 2.2"),
+            None => self.warn(at, "`version` is missing; assuming 2.2"),
+        }
+        for pipeline in pipelines {
+            self.pipeline(pipeline.referenced, pipeline.value.fields);
         }
     }
 
-    fn pipeline(&mut self, index: usize, pipeline: PipelineDocument) {
-        let path = vec![Step::Field("pipelines".to_owned()), Step::Element(index)];
-        let Some(id) = pipeline.id.filter(|id| !id.is_empty()) else {
-            return self.problem(&path, "a pipeline needs an `id`");
+    /// Looks at the names of all fields, also in pipelines that are stopped or wrong.
+    fn field_names(&mut self, unknown: &[Text], pipelines: &[Spanned<Section<PipelineFields>>]) {
+        self.unknown(unknown);
+        for Spanned { value: Section { fields, unknown }, .. } in pipelines {
+            self.unknown(unknown);
+            self.processors(fields.processors.as_ref());
+            for Spanned { value: Section { fields, unknown }, .. } in &fields.connectors.0 {
+                self.unknown(unknown);
+                self.processors(fields.processors.as_ref());
+            }
+            if let Some(queue) = &fields.dead_letter_queue {
+                self.unknown(&queue.value.unknown);
+            }
+        }
+    }
+
+    fn unknown(&mut self, fields: &[Text]) {
+        for Text { value: field, referenced: at, .. } in fields {
+            self.warn(*at, &format!("ignoring unknown field `{field}`"));
+        }
+    }
+
+    /// Processors change what becomes of records: to ignore them would do something other than what was asked for.
+    fn processors(&mut self, processors: Option<&Processors>) {
+        if let Some(Keyed { key, value }) = processors
+            && !value.is_empty()
+        {
+            self.problem(*key, "`processors` is not supported yet; remove it to run without processors");
+        }
+    }
+
+    fn pipeline(&mut self, at: Location, fields: PipelineFields) {
+        let PipelineFields { id, status, connectors, processors: _, dead_letter_queue } = fields;
+        let Some(Text { value: id, referenced: id_at, .. }) = id.filter(|id| !id.value.is_empty()) else {
+            return self.problem(at, "a pipeline needs an `id`");
         };
         if !is_id(&id) {
-            let what = format!("pipeline id `{id}` may hold letters, digits, `-`, `_`, `:` and `.`");
-            self.problem(&path, &what);
+            self.problem(id_at, &format!("invalid pipeline id `{id}`; use letters, digits, `-`, `_`, `:` and `.`"));
         }
-        let known = self.file.pipelines.iter().map(|pipeline| &pipeline.id).chain(&self.file.stopped);
-        if known.into_iter().any(|known| *known == id) {
-            self.problem(&path, &format!("pipeline id `{id}` is there twice"));
+        let mut known = self.file.pipelines.iter().map(|pipeline| &pipeline.id).chain(&self.file.stopped);
+        if known.any(|known| *known == id) {
+            self.problem(id_at, &format!("duplicate pipeline id `{id}`"));
         }
-        match pipeline.status.as_deref() {
-            None | Some("" | "running") => {}
-            Some("stopped") => return self.file.stopped.push(id),
-            Some(status) => {
-                let path = [&path[..], &[Step::Field("status".to_owned())]].concat();
-                self.problem(&path, &format!("status `{status}` is not one of running, stopped"));
-            }
+        match status.as_ref().map(|status| (status.value.as_str(), status.referenced)) {
+            None | Some(("" | "running", _)) => {}
+            Some(("stopped", _)) => return self.file.stopped.push(id),
+            Some((status, at)) => self.problem(at, &format!("unknown status `{status}`; use running or stopped")),
         }
-        let connectors = pipeline.connectors.unwrap_or_default();
-        let Some((mut sources, mut destinations)) = self.connectors(&path, connectors) else {
+        let Some((mut sources, mut destinations)) = self.connectors(connectors) else {
             return;
         };
         let before = self.problems.len();
-        let queue_path = below(&path, DEAD_LETTER_QUEUE);
-        let dead_letters = pipeline.dead_letter_queue.and_then(|queue| self.dead_letters(&queue_path, queue));
+        let dead_letters = dead_letter_queue.and_then(|queue| self.dead_letters(queue.key, queue.value.fields));
         if self.problems.len() > before {
             return;
         }
@@ -306,24 +243,22 @@ impl Reader<'_> {
         match (sources.pop(), destinations.pop()) {
             (Some(source), Some(destination)) if counts == (1, 1) => {
                 if source.id == destination.id {
-                    self.problem(&path, &format!("connector id `{}` is there twice", source.id));
+                    self.problem(at, &format!("duplicate connector id `{}`", source.id));
                 }
                 self.file.pipelines.push(PipelineConfig { id, source, destination, dead_letters });
             }
-            _ => self.problem(&path, &count_problem(&id, counts)),
+            _ => self.problem(at, &count_problem(&id, counts)),
         }
     }
 
-    /// Sources and destinations; none where one of them has a problem: it is noted, and that it is missing is none.
+    /// Sources and destinations; `None` if one of them has a problem, which is then the only one to report.
     fn connectors(
         &mut self,
-        path: &[Step],
-        connectors: Vec<ConnectorDocument>,
+        List(connectors): List<ConnectorFields>,
     ) -> Option<(Vec<ConnectorConfig>, Vec<ConnectorConfig>)> {
         let (mut sources, mut destinations) = (Vec::new(), Vec::new());
-        for (index, connector) in connectors.into_iter().enumerate() {
-            let path = [&below(path, "connectors")[..], &[Step::Element(index)]].concat();
-            match self.connector(&path, connector)? {
+        for connector in connectors {
+            match self.connector(connector.referenced, connector.value.fields)? {
                 (Side::Source, connector) => sources.push(connector),
                 (Side::Destination, connector) => destinations.push(connector),
             }
@@ -331,61 +266,57 @@ impl Reader<'_> {
         Some((sources, destinations))
     }
 
-    fn connector(&mut self, path: &[Step], connector: ConnectorDocument) -> Option<(Side, ConnectorConfig)> {
-        let of = |field: &str| [path, &[Step::Field(field.to_owned())]].concat();
+    fn connector(&mut self, at: Location, connector: ConnectorFields) -> Option<(Side, ConnectorConfig)> {
         let before = self.problems.len();
-        let id = connector.id.unwrap_or_default();
+        let id = connector.id.map(|id| id.value).unwrap_or_default();
         if id.is_empty() {
-            self.problem(path, "a connector needs an `id`");
+            self.problem(at, "a connector needs an `id`");
         }
-        let side = match connector.side.as_deref() {
-            Some("source") => Some(Side::Source),
-            Some("destination") => Some(Side::Destination),
-            Some(side) => {
-                let what = format!("connector type `{side}` is not one of source, destination");
-                self.problem(&of("type"), &what);
+        let side = match connector.side.as_ref().map(|side| (side.value.as_str(), side.referenced)) {
+            Some(("source", _)) => Some(Side::Source),
+            Some(("destination", _)) => Some(Side::Destination),
+            Some((side, at)) => {
+                self.problem(at, &format!("unknown connector type `{side}`; use source or destination"));
                 None
             }
             None => {
-                self.problem(path, "a connector needs a `type`: source or destination");
+                self.problem(at, "a connector needs a `type`: source or destination");
                 None
             }
         };
-        let plugin = match connector.plugin.as_deref().map(|name| (name, plugin(name))) {
-            Some((_, Some(plugin @ (Plugin::S3 | Plugin::File)))) => Some(plugin),
-            Some((name, _)) => {
-                self.problem(&of("plugin"), &format!("plugin `{name}` is not one of s3, file"));
+        let plugin = match connector.plugin.as_ref().map(|name| (plugin(&name.value), name)) {
+            Some((Some(plugin @ (Plugin::S3 | Plugin::File)), _)) => Some(plugin),
+            Some((_, name)) => {
+                self.problem(name.referenced, &format!("unknown plugin `{}`; use s3 or file", name.value));
                 None
             }
             None => {
-                self.problem(path, "a connector needs a `plugin`: s3 or file");
+                self.problem(at, "a connector needs a `plugin`: s3 or file");
                 None
             }
         };
         let (side, plugin) = (side?, plugin?);
-        let settings = self.settings(&of("settings"), plugin, connector.settings.unwrap_or_default());
+        let settings = self.settings(at, plugin, connector.settings);
         (self.problems.len() == before).then_some((side, ConnectorConfig { id, plugin, settings }))
     }
 
-    /// Where refused records go; none where Conduit's default holds, by which the first one ends the pipeline.
-    fn dead_letters(&mut self, path: &[Step], queue: DeadLetterDocument) -> Option<DeadLetterConfig> {
-        let name = queue.plugin.as_deref().filter(|name| !name.is_empty());
-        let plugin = plugin(name.unwrap_or("log"));
-        if plugin.is_none() {
-            let what = format!("plugin `{}` is not one of log, file, s3", name.unwrap_or_default());
-            self.problem(&below(path, "plugin"), &what);
+    /// Where refused records go; `None` under Conduit's default, by which the first one ends the pipeline.
+    fn dead_letters(&mut self, at: Location, queue: QueueFields) -> Option<DeadLetterConfig> {
+        let name = queue.plugin.filter(|name| !name.value.is_empty());
+        let plugin = plugin(name.as_ref().map_or("log", |name| &name.value));
+        if let (None, Some(name)) = (plugin, &name) {
+            self.problem(name.referenced, &format!("unknown plugin `{}`; use log, file or s3", name.value));
         }
+        let threshold_at = queue.window_nack_threshold.as_ref().map_or(at, |threshold| threshold.referenced);
         let (size, nacks_max) = (
-            self.number(path, "window-size", queue.window_size, 1),
-            self.number(path, "window-nack-threshold", queue.window_nack_threshold, 0),
+            self.number("window-size", queue.window_size, 1),
+            self.number("window-nack-threshold", queue.window_nack_threshold, 0),
         );
         if size > 0 && nacks_max >= size {
-            let what = "`window-nack-threshold` must be lower than `window-size`";
-            self.problem(&below(path, "window-nack-threshold"), what);
+            self.problem(threshold_at, "`window-nack-threshold` must be lower than `window-size`");
         }
         let plugin = plugin?;
-        let settings = queue.settings.unwrap_or_default();
-        let settings = self.settings(&below(path, "settings"), plugin, settings);
+        let settings = self.settings(at, plugin, queue.settings);
         let window = NackWindow::new(size, nacks_max);
         (!window.is_closed()).then(|| DeadLetterConfig {
             destination: ConnectorConfig { id: DEAD_LETTER_QUEUE.to_owned(), plugin, settings },
@@ -393,41 +324,48 @@ impl Reader<'_> {
         })
     }
 
-    fn number(&mut self, path: &[Step], field: &str, text: Option<String>, default: usize) -> usize {
+    fn number(&mut self, field: &str, text: Option<Text>, default: usize) -> usize {
         let Some(text) = text else { return default };
-        match text.parse() {
+        match text.value.parse() {
             Ok(number) if number <= WINDOW_SIZE_MAX => number,
             _ => {
-                let what = format!("`{field}` must be a number from 0 to {WINDOW_SIZE_MAX}");
-                self.problem(&below(path, field), &what);
+                self.problem(text.referenced, &format!("`{field}` must be a number from 0 to {WINDOW_SIZE_MAX}"));
                 default
             }
         }
     }
 
-    fn settings(&mut self, path: &[Step], plugin: Plugin, given: Settings) -> Settings {
+    /// The settings of a plugin; `at` is the place of what they belong to.
+    fn settings(&mut self, at: Location, plugin: Plugin, given: Option<Keyed<SettingFields>>) -> Settings {
+        let at = given.as_ref().map_or(at, |given| given.key);
+        let given = given.map_or_else(Vec::new, |given| given.value.0);
         let mut settings = Settings::new();
-        for (name, value) in given {
-            let path = [path, &[Step::Field(name.clone())]].concat();
+        let mut level_at = at;
+        for (Text { value: name, referenced: name_at, .. }, value) in given {
             if name.starts_with(LIBRARY_PREFIX) {
-                self.warn(&path, &format!("setting `{name}` belongs to Conduit, and is passed over"));
+                self.warn(name_at, &format!("ignoring setting `{name}`: it is for Conduit's connector library"));
                 continue;
             }
             if plugin == Plugin::File && name != "path" {
-                self.problem(&path, &format!("unknown setting `{name}` of plugin file; it has `path`"));
+                let what = format!("unknown setting `{name}` of plugin file; its only setting is `path`");
+                self.problem(name_at, &what);
             }
             if plugin == Plugin::Log && !matches!(name.as_str(), "level" | "message") {
-                self.problem(&path, &format!("unknown setting `{name}` of plugin log; it has `level` and `message`"));
+                let what = format!("unknown setting `{name}` of plugin log; its settings are `level` and `message`");
+                self.problem(name_at, &what);
             }
-            let (value, unset) = expand(&value, self.lookup);
+            if name == "level" {
+                level_at = value.referenced;
+            }
+            let (text, unset) = expand(&value.value, self.lookup);
             for variable in unset {
-                let what = format!("variable `{variable}` is not set; it stands for nothing in `{name}`");
-                self.warn(&path, &what);
+                let what = format!("environment variable `{variable}` is not set; using an empty string for `{name}`");
+                self.warn(value.referenced, &what);
             }
-            settings.insert(name, value);
+            settings.insert(name, text);
         }
         if plugin == Plugin::File && settings.get("path").is_none_or(String::is_empty) {
-            self.problem(path, "plugin file needs the setting `path`");
+            self.problem(at, "plugin file needs the setting `path`");
         }
         if plugin == Plugin::Log {
             let level = settings.entry("level".to_owned()).or_default();
@@ -435,33 +373,12 @@ impl Reader<'_> {
                 level.push_str("warn");
             }
             if level.parse::<tracing::Level>().is_err() {
-                let what = format!("level `{level}` is not one of trace, debug, info, warn, error");
-                self.problem(&below(path, "level"), &what);
+                let what = format!("unknown level `{level}`; use trace, debug, info, warn or error");
+                self.problem(level_at, &what);
             }
             settings.entry("message".to_owned()).or_insert_with(|| LOG_MESSAGE.to_owned());
         }
         settings
-    }
-}
-
-/// The place of a field of what stands at `path`.
-fn below(path: &[Step], field: &str) -> Vec<Step> {
-    [path, &[Step::Field(field.to_owned())]].concat()
-}
-
-/// The elements of the list `field` of `value`, and where they are.
-fn elements<'v>(value: &'v Value, path: &[Step], field: &str) -> Vec<(Vec<Step>, &'v Value)> {
-    let list = value.get(field).and_then(Value::as_sequence).map(Vec::as_slice).unwrap_or_default();
-    let at = |index| [path, &[Step::Field(field.to_owned()), Step::Element(index)]].concat();
-    list.iter().enumerate().map(|(index, element)| (at(index), element)).collect()
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Sequence(elements) => elements.is_empty(),
-        Value::Mapping(fields) => fields.is_empty(),
-        _ => false,
     }
 }
 
@@ -476,9 +393,9 @@ fn count_problem(id: &str, (sources, destinations): (usize, usize)) -> String {
         (0, _) => format!("pipeline `{id}` has no source"),
         (_, 0) => format!("pipeline `{id}` has no destination"),
         (1, _) => format!(
-            "pipeline `{id}` has {destinations} destinations, which is not supported yet; make a pipeline for each"
+            "pipeline `{id}` has {destinations} destinations, which is not supported yet; write one pipeline per destination"
         ),
-        _ => format!("pipeline `{id}` has {sources} sources, which is not supported; make a pipeline for each"),
+        _ => format!("pipeline `{id}` has {sources} sources, which is not supported; write one pipeline per source"),
     }
 }
 
@@ -498,19 +415,19 @@ fn plugin(name: &str) -> Option<Plugin> {
     }
 }
 
-/// Puts the values of variables in the place of `${NAME}`; returns the names that have none too.
+/// Replaces each `${NAME}` by the variable's value; also returns the names of variables that are not set.
 fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<String>) {
     let (mut expanded, mut unset, mut rest) = (String::new(), Vec::new(), text);
     while let Some(at) = rest.find("${") {
         let (before, from) = rest.split_at(at);
         expanded.push_str(before);
         match from[2..].split_once('}') {
-            Some((name, behind)) if is_variable(name) => {
+            Some((name, after)) if is_variable(name) => {
                 match lookup(name) {
                     Some(value) => expanded.push_str(&value),
                     None => unset.push(name.to_owned()),
                 }
-                rest = behind;
+                rest = after;
             }
             _ => {
                 expanded.push_str("${");

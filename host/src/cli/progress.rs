@@ -1,4 +1,4 @@
-//! The line that shows how far a pipeline has come. Where it is drawn is `terminal`'s.
+//! Owns the line that shows how far a pipeline has come. Leaves where it is drawn to `terminal`.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,23 +9,23 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Time between two drawings.
+/// Interval between two updates.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// Bytes of a pipeline's name that are drawn: half a line.
+/// Bytes of a pipeline's name that are shown: half a line.
 const NAME_BYTES_MAX: usize = 40;
 
-/// How much of the rate is that of the latest period: a change shows within a second or two.
+/// The weight of the latest period in the rate: a change shows within a second or two.
 const RATE_WEIGHT: f64 = 0.2;
 
-/// Draws while it lives; the line is gone afterwards.
+/// Draws the line until it is dropped.
 pub(super) struct ProgressLine {
     bar: Option<ProgressBar>,
     task: Option<JoinHandle<()>>,
 }
 
 impl ProgressLine {
-    /// Draws `counts` as they change, behind `name` where there is one.
+    /// Draws `counts` as they change, after `name` unless it is empty.
     pub(super) fn draw(bar: Option<ProgressBar>, name: &str, counts: watch::Receiver<Counts>) -> Self {
         let prefix =
             if name.is_empty() { String::new() } else { format!("{}: ", printable::line(name, NAME_BYTES_MAX)) };
@@ -68,7 +68,7 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One line about a pipeline.
+/// The progress of a pipeline as one line.
 fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
     let mut text =
         format!("{} records, {}, {}/s", HumanCount(counts.acked), HumanBytes(counts.bytes), HumanBytes(rate as u64));

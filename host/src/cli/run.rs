@@ -1,4 +1,4 @@
-//! `s3-connector run`: runs the pipelines of files side by side. What files say is `pipelines`'s to read.
+//! Owns `s3-connector run`, which runs the pipelines of files side by side. Leaves reading files to `pipeline_file`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,26 +21,27 @@ use super::{Failure, RecoveryArguments, load, open_state};
 
 /// Runs the pipelines of Conduit pipeline files
 ///
-/// The form is that of Conduit 2.0 to 2.2, with one source and one destination in each pipeline. Plugins are `s3`,
-/// with the settings that `s3-connector spec` lists, and `file`: as a source it makes a record of each line, as a
-/// destination it appends OpenCDC JSON lines to `path`. ${NAME} in a setting stands for that variable.
+/// The files have Conduit's form, version 2.0 to 2.2, with one source and one destination per pipeline. The plugins are
+/// `s3`, with the settings that `s3-connector spec` lists, and `file`: as a source it makes a record of each line, as a
+/// destination it appends OpenCDC JSON lines to `path`. ${NAME} in a setting is replaced by that environment variable.
 ///
-/// A record that the destination refuses, such as one that is too large, ends its pipeline; with a `dead-letter-queue`
-/// (plugin `log`, `file` or `s3`) it goes there with the reason and the pipeline goes on, as long as no more than
+/// A record that the destination refuses, such as one that is too large, ends its pipeline. With a `dead-letter-queue`
+/// (plugin `log`, `file` or `s3`) it goes there with the reason, and the pipeline continues as long as no more than
 /// `window-nack-threshold` of the last `window-size` records are refused.
 ///
-/// Each pipeline keeps its position in a folder of its own, and goes on there when it is run again. One whose store
-/// goes away waits for it. One that fails ends, and the others go on; what became of each is told at the end.
+/// Each pipeline saves its position in a folder of its own, and resumes there when it is run again. A pipeline whose
+/// store goes away waits for it. A pipeline that fails ends, and the others continue; a summary of each is printed at
+/// the end.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct RunArguments {
     /// Pipeline files
     #[arg(required = true, value_name = "PIPELINE.yaml")]
     files: Vec<PathBuf>,
-    /// Folder with a folder for each pipeline's state
+    /// Folder that holds a folder per pipeline for its state
     #[arg(long, value_name = "DIR", default_value = "./s3-connector-state")]
     state: PathBuf,
-    /// End each pipeline once its source has nothing that was not read
+    /// End each pipeline when its source has caught up
     #[arg(long)]
     until_caught_up: bool,
     #[command(flatten)]
@@ -64,16 +65,17 @@ photos.yaml:
         - {id: out, type: destination, plugin: file, settings: {path: ./photos.jsonl}}
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
-AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
+AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
 
 Exit codes: 0 done, or stopped by SIGHUP, SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and \
-nothing was run; 129, 130 or 143 such a signal ended it before --until-caught-up was reached. A second signal ends it at once, with 130 or 143.";
+nothing was run; 129, 130 or 143 if such a signal ended it before every pipeline with --until-caught-up had caught up. A \
+second signal ends it at once, with 130 or 143; so does the end of the grace period.";
 
-/// A pipeline that can be run.
+/// A pipeline that is ready to run.
 struct Ready {
     id: String,
     pipeline: Pipeline<NamedInput, WithDeadLetters<NamedOutput, NamedOutput>>,
-    /// How many records were refused and are dead letters now.
+    /// How many records became dead letters.
     letters: Arc<AtomicU64>,
 }
 
@@ -85,7 +87,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let configs = pipeline_file::read(&arguments.files, terminal)?;
     if configs.is_empty() {
-        terminal.say("no pipeline is to be run");
+        terminal.say("no pipelines to run");
         return Ok(());
     }
     let connector = load(options).await?;
@@ -118,8 +120,7 @@ async fn prepare(
             let made = connector.source(source.settings.clone(), options).await;
             AnyInput::S3(made.map_err(|error| configuring(&id, &named(&source), &error))?)
         }
-        // A pipeline that is to end must not wait for the last line's newline. Nothing is read from a log: files say
-        // so when they are read.
+        // A pipeline that must end can't wait for the last line's newline. `pipeline_file` allows no source that is a log.
         Plugin::File | Plugin::Log => AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up)),
     };
     let name = named(&destination);
@@ -146,7 +147,7 @@ async fn prepare(
     Ok(Ready { id, letters: output.count(), pipeline: Pipeline::new(input, output, options) })
 }
 
-/// What errors call a connector.
+/// The name of a connector in errors.
 fn named(connector: &ConnectorConfig) -> String {
     format!("connector `{}`", connector.id)
 }
@@ -166,7 +167,7 @@ async fn output(
         Plugin::File => AnyOutput::File(FileOutput::new(path(config))),
         Plugin::Log => {
             let setting = |name| config.settings.get(name).map_or("", String::as_str);
-            // The file was read: its level is one.
+            // `pipeline_file` checked the level.
             let level = setting("level").parse().unwrap_or(tracing::Level::WARN);
             AnyOutput::Log(LogOutput::new(level, setting("message")))
         }
@@ -178,7 +179,7 @@ fn path(connector: &ConnectorConfig) -> PathBuf {
     connector.settings.get("path").map(PathBuf::from).unwrap_or_default()
 }
 
-/// Puts pipeline and connector in front of each problem of the settings.
+/// Puts pipeline and connector before each problem of the settings.
 fn configuring(id: &str, end: &str, error: &s3_connector_host::Error) -> Failure {
     let name = |message: String| {
         let named = |line| format!("pipeline `{id}`: {end}: {line}");
@@ -191,14 +192,14 @@ fn configuring(id: &str, end: &str, error: &s3_connector_host::Error) -> Failure
     }
 }
 
-/// What became of a pipeline.
+/// How a pipeline ended.
 struct Outcome {
     id: String,
     counts: Counts,
-    /// Records that the destination refused, and that are dead letters now.
+    /// Records that became dead letters.
     letters: u64,
-    /// Why it ended, or why it failed.
-    ended: Result<Ended, String>,
+    /// Why it ended; `None` if it failed, which was reported then.
+    ended: Option<Ended>,
 }
 
 impl Outcome {
@@ -206,28 +207,24 @@ impl Outcome {
         let mut text =
             format!("pipeline `{}`: {} records were stored", self.id, self.counts.acked.saturating_sub(self.letters));
         if self.letters > 0 {
-            text.push_str(&format!("; {} refused ones are dead letters", self.letters));
+            text.push_str(&format!("; {} became dead letters", self.letters));
         }
         match self.counts.outages {
             0 => {}
             1 => text.push_str("; interrupted once"),
             times => text.push_str(&format!("; interrupted {times} times")),
         }
-        let ended = match &self.ended {
-            Ok(Ended::CaughtUp) => "; caught up",
-            Ok(Ended::Stopped) => "; stopped",
-            Ok(_) => "; done",
-            Err(_) => "; failed: ",
-        };
-        text.push_str(ended);
-        if let Err(why) = &self.ended {
-            text.push_str(why);
-        }
+        text.push_str(match self.ended {
+            Some(Ended::CaughtUp) => "; caught up",
+            Some(Ended::Stopped) => "; stopped",
+            Some(_) => "; done",
+            None => "; failed, see above",
+        });
         text
     }
 }
 
-/// Runs all of them; tells of each that fails when it does, and at the end of all.
+/// Runs all pipelines. Reports each failure when it occurs, and a summary of each pipeline at the end.
 async fn run_all(
     ready: Vec<Ready>,
     stopping: &Stopping,
@@ -238,7 +235,7 @@ async fn run_all(
     for Ready { id, pipeline, letters } in ready {
         let progress = ProgressLine::draw(terminal.bar(), &id, pipeline.counts());
         stopping.watch(&id, pipeline.counts());
-        let stop = stopping.stop().clone();
+        let stop = stopping.token().clone();
         running.spawn(async move {
             let counts = pipeline.counts();
             let done = pipeline.run(stop).await;
@@ -252,27 +249,26 @@ async fn run_all(
     while let Some(ended) = running.join_next().await {
         let (id, counts, letters, done) = match ended {
             Ok(ended) => ended,
-            Err(error) => return Err(Failure::Failed(format!("a pipeline broke down: {error}"))),
+            Err(error) => return Err(Failure::Failed(format!("a pipeline panicked: {error}"))),
         };
-        let ended = done.map(|summary| summary.ended);
-        let ended = ended.map_err(|error| match Failure::running(&error) {
-            Failure::Failed(message) => message,
-            _ => error.message().to_owned(),
-        });
-        if let Err(message) = &ended {
-            terminal.report(&format!("pipeline `{id}`: {message}"));
-        }
-        let outcome = Outcome { id, counts, letters, ended };
-        outcomes.push(outcome);
+        let ended = match done {
+            Ok(summary) => Some(summary.ended),
+            Err(error) => {
+                let message = Failure::running(&error).into_message();
+                terminal.report(&format!("pipeline `{id}`: {message}"));
+                None
+            }
+        };
+        outcomes.push(Outcome { id, counts, letters, ended });
     }
     for outcome in &outcomes {
         let name = format!("pipeline `{}`: ", outcome.id);
         terminal.list(&name, &outcome.counts.source.skipped);
         terminal.say(&outcome.describe());
     }
-    let stopped = outcomes.iter().filter(|o| o.ended == Ok(Ended::Stopped));
+    let stopped = outcomes.iter().filter(|o| o.ended == Some(Ended::Stopped));
     match stopped.count() {
-        _ if outcomes.iter().any(|outcome| outcome.ended.is_err()) => Err(Failure::Reported),
+        _ if outcomes.iter().any(|outcome| outcome.ended.is_none()) => Err(Failure::Reported),
         0 => Ok(()),
         stopped if arguments.until_caught_up => {
             Err(stopping.stopped_short(&format!("{stopped} of {} pipelines had not caught up", outcomes.len())))

@@ -1,9 +1,9 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks pipelines to end, the second ends the process, and so does the end of the
-//! grace period. Before a command asks for this, they end the process at once, as they always do. Ending in good order is
-//! the pipelines' business.
+//! Owns SIGINT, SIGTERM and SIGHUP: the first one stops the pipelines, the second one ends the process, and so does the end
+//! of the grace period. Leaves a clean end to the pipelines. Until a command calls [`Stopping::listen`], signals end the
+//! process at once.
 //!
-//! Invariant: nothing here waits for the runtime, for a lock that others hold, or for stderr. A component that computes
-//! on every worker, and a log that nobody reads, can't keep the process.
+//! Invariant: nothing here waits for the runtime, for a lock that others hold, or for stderr. Neither a component that
+//! computes on every worker thread nor a log that nobody reads can keep the process alive.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use s3_connector::config::duration;
-use s3_connector_host::pipeline::{self, Counts, Stop};
+use s3_connector_host::pipeline::{self, CancellationToken, Counts};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
@@ -20,25 +20,25 @@ use tokio::sync::watch;
 use super::Failure;
 use super::terminal::Terminal;
 
-/// Time behind the grace period in which pipelines that have given up may still say so. With the default of 25 s the
-/// process is gone after 27 s at the latest, before Kubernetes kills it at 30 s.
+/// Time after the grace period in which aborted pipelines may still report it. With the default of 25 s the process is
+/// gone after at most 27 s, before Kubernetes kills it at 30 s.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// How long last words may take. Whoever reads them takes milliseconds; a pipe that is full may never be read.
+/// How long writing a last message may take. A reader takes milliseconds; a full pipe may never be read.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a stop may take.
 #[derive(Debug, Args)]
 pub(super) struct GraceArguments {
-    /// How long a first SIGHUP, SIGINT or SIGTERM leaves to store what was read
+    /// Time to store what was read, after a first SIGHUP, SIGINT or SIGTERM
     ///
-    /// What is not stored by then is not acked, and is read again next time. The process is gone two seconds later,
-    /// whatever keeps it: let a service manager wait longer than that.
+    /// Records that are not stored by then are not acked, and the next run reads them again. The process ends at most two
+    /// seconds later, whatever it is doing: configure a service manager to wait longer than that.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = parse)]
     pub(super) grace: Duration,
 }
 
-/// Reads a duration of an argument.
+/// Parses a duration.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|expected| format!("must be {expected}"))
 }
@@ -46,33 +46,32 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
 /// Pipelines that signals stop.
 #[derive(Clone)]
 pub(super) struct Stopping {
-    stop: Stop,
+    stop: CancellationToken,
     signal: Arc<OnceLock<i32>>,
     watched: Arc<Mutex<Vec<Watched>>>,
 }
 
-/// A pipeline that is told of if it must be given up.
+/// A pipeline to report if the process must end before it.
 struct Watched {
-    /// Its id; empty where a command has just one.
+    /// Its id; empty if the command has only one.
     name: String,
     counts: watch::Receiver<Counts>,
 }
 
 impl Stopping {
-    /// Listens from now on. The second signal, or the end of the grace period, exits with 129, 130 or 143, as shells
-    /// expect.
+    /// Starts to listen. The second signal, or the end of the grace period, exits with 129, 130 or 143, as shells expect.
     pub(super) fn listen(terminal: &Terminal, grace: Duration) -> Result<Self, Failure> {
-        let refuse = |error| Failure::Failed(format!("signals cannot be caught: {error}"));
+        let refuse = |error| Failure::Failed(format!("cannot catch signals: {error}"));
         let mut kinds = vec![SIGINT, SIGTERM];
         if !is_ignored(SIGHUP) {
             kinds.push(SIGHUP);
         }
         let signals = Signals::new(kinds).map_err(refuse)?;
-        let stopping = Self { stop: Stop::new(), signal: Arc::default(), watched: Arc::default() };
+        let stopping = Self { stop: CancellationToken::new(), signal: Arc::default(), watched: Arc::default() };
         let (first, heard) = mpsc::sync_channel(1);
         let (listener, timekeeper) = (stopping.clone(), stopping.clone());
         let terminal = terminal.clone();
-        // Both threads are there before they are needed: a process without resources must end too.
+        // Both threads start before they are needed: a process that runs out of resources must end too.
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || listener.hear(signals, &first))
@@ -84,12 +83,12 @@ impl Stopping {
         Ok(stopping)
     }
 
-    /// What the first signal stops.
-    pub(super) fn stop(&self) -> &Stop {
+    /// The token that the first signal cancels.
+    pub(super) fn token(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// The first signal's name, and the exit code that tells of it.
+    /// The first signal's name, and its exit code.
     pub(super) fn signal(&self) -> Option<(&'static str, u8)> {
         self.signal.get().map(|signal| match *signal {
             SIGHUP => ("SIGHUP", 129),
@@ -98,13 +97,13 @@ impl Stopping {
         })
     }
 
-    /// What to say of a command that a signal ended before it had done what it was asked to.
+    /// The failure of a command that a signal ended before it was done.
     pub(super) fn stopped_short(&self, how_far: &str) -> Failure {
         let (name, code) = self.signal().unwrap_or(("SIGTERM", 143));
         Failure::Stopped(code, format!("stopped by {name}: {how_far}"))
     }
 
-    /// Has it told how much of a pipeline was not stored, should the process have to end before the pipeline.
+    /// Reports how much of a pipeline was not stored, if the process must end before the pipeline.
     pub(super) fn watch(&self, name: &str, counts: watch::Receiver<Counts>) {
         let watched = Watched { name: name.to_owned(), counts };
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,14 +113,14 @@ impl Stopping {
     fn hear(&self, mut signals: Signals, first: &mpsc::SyncSender<i32>) {
         for signal in signals.forever() {
             if self.signal.set(signal).is_err() {
-                // A terminal that closes sends one to the shell's whole session and one through the shell: nobody is
-                // impatient.
+                // A terminal that closes sends one to the shell's whole session and one through the shell: that is no
+                // second request.
                 if signal == SIGHUP {
                     continue;
                 }
                 exit(signal);
             }
-            self.stop.stop();
+            self.stop.cancel();
             // There is room for the one that is sent.
             let _ = first.try_send(signal);
         }
@@ -133,10 +132,10 @@ impl Stopping {
         if terminal.has_bars() {
             let terminal = terminal.clone();
             said(move || {
-                terminal.say("stopping: what was read is being stored; once more to stop at once");
+                terminal.say("stopping: flushing records already read; interrupt again to quit now");
             });
         }
-        // Nothing more is sent: this waits, and ends early only with the process.
+        // Nothing more is sent: this is a sleep, which ends early only with the process.
         let left = (grace + SLACK).saturating_sub(since.elapsed());
         if heard.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
             let (stopping, terminal) = (self.clone(), terminal.clone());
@@ -145,7 +144,7 @@ impl Stopping {
         }
     }
 
-    /// What becomes of what the pipelines have not stored, each in a line.
+    /// What each pipeline has not stored, one per line.
     fn last_words(&self, grace: Duration) -> String {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let told = watched.iter().map(|Watched { name, counts }| {
@@ -159,8 +158,8 @@ impl Stopping {
     }
 }
 
-/// Whether the signal was ignored when the process began, as `nohup` has it: then it stays so. The system's own words,
-/// since asking it for the handler would need unsafe code; where they are not there the signal counts as not ignored.
+/// Whether the signal was ignored when the process started, as under `nohup`: then it stays ignored. Read from `/proc`,
+/// since asking for the handler needs unsafe code; without `/proc` the signal counts as not ignored.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status
@@ -171,7 +170,7 @@ fn is_ignored(signal: i32) -> bool {
     mask & (1 << (signal - 1)) != 0
 }
 
-/// Says something, or leaves it where that can't be done in time.
+/// Writes a message, but waits only [`LAST_WORDS_TIMEOUT`] for it.
 fn said(say: impl FnOnce() + Send + 'static) {
     let (done, heard) = mpsc::sync_channel::<()>(1);
     let saying = std::thread::Builder::new().spawn(move || {
@@ -183,7 +182,7 @@ fn said(say: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Ends the process, whoever holds what: the exit of the standard library would write what stdout holds.
+/// Ends the process without waiting for any lock: the standard library's exit would flush stdout.
 fn exit(signal: i32) -> ! {
     low_level::exit(128 + signal)
 }

@@ -1,4 +1,4 @@
-//! `s3-connector source`: prints what is in a bucket and what changes in it. Lines are `pipeline`'s to write.
+//! Owns `s3-connector source`, which prints a bucket's objects and their changes. Leaves writing lines to `pipeline`.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -17,29 +17,29 @@ use super::{Failure, RecoveryArguments, SettingArguments, downstream, load, open
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
 /// Each line is a record, in Conduit's encoding: `{"position":…,"operation":…,"metadata":{…},"key":…,
-/// "payload":{"before":…,"after":…}}`; position, key and payload are base64. It runs until it is stopped, unless
-/// --until-caught-up or --limit ends it.
+/// "payload":{"before":…,"after":…}}`; position, key and payload are base64. The command runs until it is stopped, or
+/// until --until-caught-up or --limit ends it.
 ///
-/// A record counts as delivered once its line is flushed. With --state DIR the next run goes on behind the last
-/// such record: after a crash a line may come twice, never not at all. An object larger than 1 MiB is printed as
-/// it arrives; if it breaks off, its line ends there, without a newline, and the command fails.
+/// A record counts as delivered when its line is flushed. With --state DIR, the next run resumes after the last such
+/// record: after a crash a line may be printed twice, but none is lost. An object larger than 1 MiB is printed as it
+/// arrives; if it breaks off, its line ends there, without a newline, and the command fails.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct SourceArguments {
     #[command(flatten)]
     settings: SettingArguments,
-    /// Go on behind this position, in place of the one in --state
+    /// Resume after this position, instead of the one in --state
     ///
-    /// It is the position's text. Printed lines hold it in base64: `jq -r '.position | @base64d'` shows it.
+    /// Takes the position as text. Printed lines hold it in base64: decode it with `jq -r '.position | @base64d'`.
     #[arg(long, value_name = "POSITION")]
     position: Option<String>,
-    /// Folder in which the position and the source's state are kept
+    /// Folder for the position and the source's state
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// End after the snapshot and one look for changes that found none
+    /// End after the snapshot and one poll that found no changes
     #[arg(long)]
     until_caught_up: bool,
-    /// End after so many records
+    /// End after N records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     #[command(flatten)]
@@ -56,10 +56,10 @@ Examples:
   s3-connector source --set aws.bucket=photos --limit 1 | jq '.key |= @base64d'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
-AWS_REGION and AWS_ENDPOINT_URL_S3, or from wherever else the AWS CLI finds them.
+AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
 
-Exit codes: 0 done, stopped by SIGHUP, SIGINT or SIGTERM, or nobody reads the output any more; 1 failed; 2 wrong usage \
-or settings; 129, 130 or 143 such a signal ended it before --until-caught-up or --limit was reached. A second signal \
+Exit codes: 0 done, stopped by SIGHUP, SIGINT or SIGTERM, or the reader of the output is gone; 1 failed; 2 wrong usage \
+or settings; 129, 130 or 143 if such a signal ended it before --until-caught-up or --limit was reached. A second signal \
 ends it at once, with the same codes; so does the end of the grace period.";
 
 /// Runs the command.
@@ -71,9 +71,8 @@ pub(super) async fn run(
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
     let state = arguments.state.as_deref().map(open_state).transpose()?;
-    let options = InstanceOptions { name: String::new(), state: state.clone() };
-    let source = connector.source(settings, options).await;
-    let source = source.map_err(|error| Failure::configuring(&error))?;
+    let instance = InstanceOptions { name: String::new(), state: state.clone() };
+    let source = connector.source(settings, instance).await.map_err(|error| Failure::configuring(&error))?;
 
     let output = JsonLinesOutput::new(tokio::io::stdout());
     let is_reader_gone = output.is_reader_gone();
@@ -87,16 +86,16 @@ pub(super) async fn run(
         ..Options::default()
     };
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
-    downstream::watch(Arc::clone(&is_reader_gone), stopping.stop().clone())?;
+    downstream::watch(Arc::clone(&is_reader_gone), stopping.token().clone())?;
     let pipeline = Pipeline::new(source, output, options);
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
-    // On one screen, lines of data and a line of progress would overwrite each other.
+    // On the same screen, lines of data and the progress line would overwrite each other.
     let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
     let progress = ProgressLine::draw(bar, "", pipeline.counts());
-    let done = pipeline.run(stopping.stop().clone()).await;
+    let done = pipeline.run(stopping.token().clone()).await;
     drop(progress);
-    // As other tools of its kind: `source | head` is no failure. What was not printed is not acked.
+    // As in other tools, `source | head` is no failure. Records that were not printed are not acked.
     if is_reader_gone.load(Ordering::Relaxed) {
         return Ok(());
     }
@@ -104,7 +103,9 @@ pub(super) async fn run(
     let summary = done.map_err(|error| Failure::running(&error))?;
     let printed = format!("{} records were printed", summary.counts.acked);
     match (summary.ended, arguments.until_caught_up, arguments.limit) {
-        (Ended::Stopped, true, _) => Err(stopping.stopped_short(&format!("{printed}, and it had not caught up"))),
+        (Ended::Stopped, true, _) => {
+            Err(stopping.stopped_short(&format!("{printed}, and the source had not caught up")))
+        }
         (Ended::Stopped, false, Some(limit)) => Err(stopping.stopped_short(&format!("{printed} of {limit}"))),
         _ => {
             if terminal.has_bars() {

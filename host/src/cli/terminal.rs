@@ -1,4 +1,4 @@
-//! stderr: log lines, errors and the progress lines between them. What a progress line says is `progress`'s.
+//! Owns stderr: log lines, errors and the progress lines between them. Leaves what a progress line says to `progress`.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -14,7 +14,7 @@ use tracing_subscriber::prelude::*;
 /// The variable that filters the log.
 const LOG_VARIABLE: &str = "S3_CONNECTOR_LOG";
 
-/// What can be seen of a command besides its data.
+/// What a command shows besides its data.
 #[derive(Clone)]
 pub(super) struct Terminal {
     bars: MultiProgress,
@@ -23,7 +23,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Sets the log up. On a terminal it gives way to progress lines.
+    /// Sets up the log. On a terminal, log lines are written between progress lines.
     pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         let terminal = Self { bars: MultiProgress::new(), has_bars: is_terminal && !is_quiet, is_quiet };
@@ -31,7 +31,7 @@ impl Terminal {
             Ok(filter) if !filter.trim().is_empty() => EnvFilter::new(filter),
             _ if is_quiet => EnvFilter::new("error"),
             _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
-            // An operator must see when a pipeline goes on, not only when it was interrupted.
+            // An operator must see when a pipeline resumes, not only when it is interrupted.
             _ => EnvFilter::new("warn,s3_connector_host::pipeline=info,s3_connector_host::connector=info"),
         };
         let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
@@ -51,47 +51,47 @@ impl Terminal {
         terminal
     }
 
-    /// A line that is drawn anew as things go on; none where nobody would see it.
+    /// A progress line; `None` if stderr is no terminal, or quiet.
     pub(super) fn bar(&self) -> Option<ProgressBar> {
         let style = ProgressStyle::with_template("{spinner} {wide_msg}").ok()?;
         self.has_bars.then(|| self.bars.add(ProgressBar::new_spinner().with_style(style)))
     }
 
-    /// Says something that is neither data nor a failure.
+    /// Prints what is neither data nor a failure.
     pub(super) fn say(&self, text: &str) {
         if !self.is_quiet {
             self.print(text);
         }
     }
 
-    /// Lists what a source passed over; `name` stands before each line. A quiet command says how many there are: its exit
-    /// code says that all is well.
+    /// Lists the objects that a source skipped; each line begins with `name`. A quiet command prints only their number,
+    /// since its exit code reports success.
     pub(super) fn list(&self, name: &str, skipped: &Skipped) {
         if self.is_quiet {
             match skipped.objects().len() as u64 + skipped.beyond() {
                 0 => {}
-                1 => self.print(&format!("{name}passed over: 1 object")),
-                count => self.print(&format!("{name}passed over: {count} objects")),
+                1 => self.print(&format!("{name}skipped 1 object")),
+                count => self.print(&format!("{name}skipped {count} objects")),
             }
             return;
         }
         for object in skipped.objects() {
-            // A key may hold newlines, and so may a reason: each object has one line.
-            let line = format!("{name}passed over: `{}`: {}", object.key, object.reason);
+            // Keys and reasons may hold newlines: print one line per object.
+            let line = format!("{name}skipped `{}`: {}", object.key, object.reason);
             self.say(&printable::line(&line, MESSAGE_BYTES_MAX));
         }
         match skipped.beyond() {
             0 => {}
-            more => self.say(&format!("{name}passed over: {more} more objects")),
+            more => self.say(&format!("{name}skipped {more} more objects")),
         }
     }
 
-    /// Reports a failure while others go on.
+    /// Reports a failure while others continue.
     pub(super) fn report(&self, message: &str) {
         self.bars.suspend(|| report(message));
     }
 
-    /// Does what writes to the terminal by another way, while no progress line is there.
+    /// Hides the progress lines while `write` writes to the terminal.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bars.suspend(write)
     }
@@ -104,19 +104,19 @@ impl Terminal {
     fn print(&self, text: &str) {
         let text = printable::lines(text, MESSAGE_BYTES_MAX);
         self.bars.suspend(|| {
-            // There is nowhere to say that stderr can't be written.
+            // There is nowhere to report that stderr can't be written.
             let _ = writeln!(io::stderr(), "{text}");
         });
     }
 }
 
-/// Whether what is logged there holds no key: what the AWS crates tell below a warning shows keys' ids, and at `trace`
-/// the answers that keys come in. No filter of the user's turns that on.
+/// Whether log lines of that origin hold no keys: below `warn`, the AWS crates log key ids, and at `trace` the responses
+/// that contain keys. No filter of the user turns those on.
 fn keeps_keys(metadata: &Metadata<'_>) -> bool {
     !metadata.target().starts_with("aws_") || *metadata.level() <= tracing::Level::WARN
 }
 
-/// The message and the fields of a log line. Whatever they hold, the line stays one line.
+/// The message and the fields of a log line, which stays one line whatever they hold.
 fn fields() -> impl for<'w> FormatFields<'w> {
     debug_fn(|writer, field, value| {
         let value = format!("{value:?}");
@@ -148,7 +148,7 @@ impl io::Write for Terminal {
     }
 }
 
-/// Reports a failure, each line of it for itself.
+/// Reports a failure, with a prefix on each line.
 pub(crate) fn report(message: &str) {
     let message = printable::lines(message, MESSAGE_BYTES_MAX);
     let mut stderr = io::stderr().lock();
@@ -157,12 +157,12 @@ pub(crate) fn report(message: &str) {
     }
 }
 
-/// Prints data. A reader that has gone, such as `head`, is no failure.
+/// Prints data. A reader that is gone, such as `head`, is no failure.
 pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(super::Failure::Failed(format!("the output cannot be written: {error}")))
+            Err(super::Failure::Failed(format!("cannot write the output: {error}")))
         }
         _ => Ok(()),
     }

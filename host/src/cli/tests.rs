@@ -1,4 +1,4 @@
-//! The arguments as they are typed.
+//! Owns tests of the arguments as they are typed. Leaves what commands do to the process tests.
 
 use clap::CommandFactory as _;
 
@@ -33,7 +33,7 @@ fn a_setting_that_is_given_twice_is_wrong_usage() {
     let pair = |value: &str| ("prefix".to_owned(), value.to_owned());
     let arguments = SettingArguments { set: vec![pair("a"), pair("b")] };
     let failure = arguments.settings().unwrap_err();
-    assert_eq!(failure, Failure::Usage("setting `prefix` is given twice".to_owned()));
+    assert_eq!(failure, Failure::Usage("duplicate setting `prefix`".to_owned()));
 }
 
 #[test]

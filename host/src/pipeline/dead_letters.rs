@@ -1,7 +1,8 @@
-//! Dead letters: what a destination refuses for a fault of the record itself goes elsewhere, with the reason, so that
-//! the pipeline goes on. Form and bounds are Conduit's dead-letter queue's. Where letters go is an output as any other.
+//! Owns dead letters: a record that a destination refuses for a fault of its own goes to another output, with the reason,
+//! and the pipeline continues. Leaves storing letters to that output. Form and bounds are those of Conduit's dead-letter
+//! queue.
 //!
-//! Invariant: a refused record counts as dealt with only once its letter is stored.
+//! Invariant: a refused record is acked only after its letter is stored.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,17 +17,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Change, Data, Metadata, NoBody, Operation, Record, json};
 use s3_connector::record as plain;
 
-/// Bodies up to this size are kept until their record is acked, so that a letter can hold them. The host has those in
-/// memory anyway; of a larger one the letter says how to find it.
+/// Bodies up to this size are kept until their record is acked, so that a letter can hold them. The host has them in
+/// memory anyway. In place of a larger one, the letter says where to find it.
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
-/// How long a flush of letters waits before the pipeline looks around.
+/// How long one call of a flush of letters waits for acks.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 
-/// The least time between two flushes of letters.
+/// The shortest time between two flushes of letters.
 const FLUSH_PAUSE: Duration = Duration::from_millis(20);
 
-/// How many refused records a pipeline bears: `nacks_max` among the last `size`, acks and refusals together.
+/// How many refused records a pipeline tolerates: `nacks_max` among the last `size` records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NackWindow {
     size: usize,
@@ -38,19 +39,19 @@ pub struct NackWindow {
 }
 
 impl NackWindow {
-    /// A window that nothing has gone through. One of size 0 bears everything.
+    /// A window before any record. One of size 0 tolerates every refusal.
     #[must_use]
     pub fn new(size: usize, nacks_max: usize) -> Self {
         Self { size, nacks_max, last: VecDeque::new(), nacks: 0 }
     }
 
-    /// Whether not a single refusal is borne: no letter is ever written.
+    /// Whether it tolerates no refusal at all, so that no letter is ever written.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.size > 0 && self.nacks_max == 0
     }
 
-    /// Takes an outcome in; false where there are more refusals in the window than it bears.
+    /// Adds an outcome; false if the window then holds more refusals than it tolerates.
     fn admits(&mut self, is_nack: bool) -> bool {
         if self.size == 0 {
             return true;
@@ -67,35 +68,35 @@ impl NackWindow {
 
 /// Where letters go, and what they say.
 pub struct DeadLetters<D> {
-    /// Where they go.
+    /// The output for letters.
     pub output: D,
-    /// How many there may be.
+    /// How many letters there may be.
     pub window: NackWindow,
-    /// The id of the source, which stands in each letter.
+    /// The id of the source, for the letters.
     pub source_id: String,
-    /// The id of the destination that refused it.
+    /// The id of the destination, for the letters.
     pub destination_id: String,
 }
 
-/// An output whose refused records go elsewhere.
+/// An output whose refused records become dead letters.
 pub struct WithDeadLetters<O, D> {
     output: O,
     letters: Option<DeadLetters<D>>,
-    /// Records that were written and not acked, in order.
+    /// Records written and not acked, in order.
     retained: VecDeque<Retained>,
     count: Arc<AtomicU64>,
 }
 
-/// A record as far as a letter holds it.
+/// A record, without a payload that is too large for a letter.
 struct Retained {
     record: plain::Record<NoBody>,
-    /// Bytes of a payload that was too large to be kept.
+    /// Bytes of the payload if it was too large.
     omitted: Option<u64>,
 }
 
 impl<O: Output, D: Output> WithDeadLetters<O, D> {
-    /// Sends what `output` refuses to `letters`; without them, and with a window that bears no refusal, it is `output`
-    /// alone.
+    /// Sends records that `output` refuses to `letters`. Without letters, or with a window that tolerates no refusal, it
+    /// is `output` alone.
     pub fn new(output: O, letters: Option<DeadLetters<D>>) -> Self {
         Self {
             output,
@@ -105,7 +106,7 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
         }
     }
 
-    /// How many letters are stored, while it runs and after.
+    /// The number of letters stored, while it runs and afterwards.
     pub fn count(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.count)
     }
@@ -121,8 +122,8 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
         Ok(record)
     }
 
-    /// Puts letters in the place of refusals, up to one that the window does not bear: that stays a refusal, and what
-    /// is behind it stays as it came.
+    /// Replaces refusals by letters, up to one that the window does not tolerate: it stays a refusal, and the acks after it
+    /// stay as they are.
     async fn replace_refusals(&mut self, acks: Vec<Ack>) -> Result<Vec<Ack>> {
         let Some(letters) = &mut self.letters else {
             return Ok(acks);
@@ -141,7 +142,7 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
                     letters.window.admits(false);
                     None
                 }
-                // A body that broke off is no fault of its record: it is read again.
+                // A body that broke off is no fault of its record, which is read again.
                 (Some(error), Some(retained)) if error.kind() != ErrorKind::Unavailable => {
                     if letters.window.admits(true) {
                         written.push(letters.letter(retained, &error));
@@ -157,7 +158,7 @@ impl<O: Output, D: Output> WithDeadLetters<O, D> {
         }
         let count = written.len() as u64;
         if let Err(error) = letters.write(written).await {
-            // The refused records are read, written and refused again.
+            // The refused records will be read, written and refused again.
             letters.window = before;
             return Err(error);
         }
@@ -190,7 +191,7 @@ impl Retained {
 }
 
 impl<D: Output> DeadLetters<D> {
-    /// A letter in Conduit's form: the refused record is the payload, and metadata say why it was refused.
+    /// A letter in Conduit's form: the refused record is the payload, and the metadata say why it was refused.
     fn letter(&self, retained: Retained, error: &Error) -> Record {
         let Retained { record, omitted } = retained;
         let mut text = Vec::new();
@@ -203,7 +204,7 @@ impl<D: Output> DeadLetters<D> {
             ("conduit.dlq.nack.node.id".to_owned(), self.destination_id.clone()),
         ]);
         if let Some(bytes) = omitted {
-            let why = format!("the payload of {bytes} bytes is left out: read it from the source");
+            let why = format!("the payload of {bytes} bytes is omitted; read it from the source");
             metadata.insert("dlq.leftOut".to_owned(), why);
         }
         Record {
@@ -221,13 +222,13 @@ impl<D: Output> DeadLetters<D> {
     fn exceeded(&self, error: &Error) -> Error {
         let NackWindow { size, nacks_max, .. } = self.window;
         let context = format!(
-            "more than {nacks_max} of {size} records were refused, which `window-nack-threshold` of the dead-letter \
-             queue does not bear"
+            "more than {nacks_max} of {size} records were refused, which exceeds `window-nack-threshold` of the \
+             dead-letter queue"
         );
         error.clone().context(context)
     }
 
-    /// Stores letters; they are stored once this returns.
+    /// Stores letters; returns when they are stored.
     async fn write(&mut self, letters: Vec<Record>) -> Result<()> {
         let mut left = letters.len();
         if left == 0 {
@@ -253,6 +254,7 @@ impl<D: Output> DeadLetters<D> {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<O: Output, D: Output> Output for WithDeadLetters<O, D> {
     async fn open(&mut self) -> Result<()> {
         if let Some(letters) = &mut self.letters {

@@ -1,5 +1,5 @@
-//! The two ends of a pipeline: where records come from and where they go. The connector's own ends are here;
-//! files and streams of lines are next door. When an end is called is the pipeline's business.
+//! Owns the traits of a pipeline's two endpoints, where records come from and where they go, and the connector's
+//! implementations. Leaves files and streams of lines to `file` and `json_lines`, and when to call what to `tasks`.
 
 use std::time::Duration;
 
@@ -10,38 +10,38 @@ use crate::record::Record;
 
 /// Where records come from.
 ///
-/// Calls come one after the other and are never cut off half way, unless the pipeline gives the input up.
+/// Calls come one after the other. None is dropped halfway, unless the pipeline abandons the input.
 pub trait Input: Send + 'static {
-    /// Goes on behind `position`, or begins.
+    /// Resumes after `position`; without one, begins.
     fn open(&mut self, position: Option<&[u8]>) -> impl Future<Output = Result<()>> + Send;
 
-    /// At most `records_max` records in order; waits at most `wait` for the first, and none may have come by
-    /// then. Nothing at the end of an input that has one.
+    /// At most `records_max` records, in order. Waits at most `wait` for the first, and returns no records if none came.
+    /// `None` at the end of an input that has one.
     fn read(&mut self, records_max: u32, wait: Duration) -> impl Future<Output = Result<Option<Vec<Record>>>> + Send;
 
-    /// Takes note that the record at `position` and all before it are dealt with, and that the position is kept.
+    /// Called after the record at `position` and all records before it are acked and the position is saved.
     fn ack(&mut self, position: &[u8]) -> impl Future<Output = Result<()>> + Send;
 
     /// How far the input has come.
     fn progress(&mut self) -> impl Future<Output = Result<Progress>> + Send;
 
-    /// Ends the input.
+    /// Tears the input down.
     fn teardown(&mut self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Makes the input as if it had never been opened, with a new instance and keys that are looked up again: it is
-    /// opened next, behind the last position that was kept. Called after a failure of either end.
+    /// Recreates the input as if it had never been opened, with a new instance and with keys that are looked up again.
+    /// Called after a failure of either endpoint; [`open`](Self::open) follows, with the last saved position.
     fn renew(&mut self) -> impl Future<Output = Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Whether what was handed out and not acked can be read again. Of an input that can be read only once, such as a
-    /// stream, the pipeline keeps the records that are not acked; it is never renewed, and its own failures are final.
+    /// Whether records that were returned and not acked can be read again. For an input that can be read only once, such
+    /// as a stream, the pipeline keeps the records that are not acked; it is never renewed, and its own failures are
+    /// final.
     fn is_repeatable(&self) -> bool {
         true
     }
 
-    /// How long what is behind it has been failing, where it knows: an outage is older than the failure that tells of
-    /// it.
+    /// How long its store has been failing, if known: an outage begins before the failure that reports it.
     fn failing_for(&self) -> Option<Duration> {
         None
     }
@@ -49,36 +49,35 @@ pub trait Input: Send + 'static {
 
 /// Where records go.
 ///
-/// Calls come one after the other and are never cut off half way, unless the pipeline gives the output up.
-/// Every record is acked once, in the order of writing, when it is stored.
+/// Calls come one after the other. None is dropped halfway, unless the pipeline abandons the output. It acks every record
+/// once, in the order of writing, when the record is stored.
 pub trait Output: Send + 'static {
-    /// Checks that what is behind it is there.
+    /// Checks that its store is reachable.
     fn open(&mut self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Takes records and returns the acks that are there. Without records it is a tick.
+    /// Takes records and returns the acks that are available. Without records, it is a tick.
     fn write(&mut self, records: Vec<Record>) -> impl Future<Output = Result<Vec<Ack>>> + Send;
 
-    /// Stores what it holds, and waits at most `wait` for acks.
+    /// Stores the records that it holds, and waits at most `wait` for acks.
     fn flush(&mut self, wait: Duration) -> impl Future<Output = Result<Vec<Ack>>> + Send;
 
-    /// Ends the output; what was not flushed is dropped.
+    /// Tears the output down; records that were not flushed are dropped.
     fn teardown(&mut self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Makes the output as if it had never been opened, with a new instance and keys that are looked up again: it is
-    /// opened next, and what was not acked is written again. Called after a failure of either end. False where there
-    /// is no going on, such as behind a line that broke off: then the failure is final.
+    /// Recreates the output as if it had never been opened, with a new instance and with keys that are looked up again.
+    /// Called after a failure of either endpoint; [`open`](Self::open) follows, and records that were not acked are
+    /// written again. False if it can't continue, as after a line that broke off: the failure is then final.
     fn renew(&mut self) -> impl Future<Output = Result<bool>> + Send {
         std::future::ready(Ok(true))
     }
 
-    /// Whether [`renew`](Self::renew) could go on after the last failure, as far as is known: where it can't, the
-    /// failure is no outage.
+    /// Whether [`renew`](Self::renew) could continue after the last failure, as far as is known. If not, the failure is no
+    /// outage.
     fn can_renew(&self) -> bool {
         true
     }
 
-    /// How long what is behind it has been failing, where it knows: an outage is older than the failure that tells of
-    /// it.
+    /// How long its store has been failing, if known: an outage begins before the failure that reports it.
     fn failing_for(&self) -> Option<Duration> {
         None
     }

@@ -1,5 +1,6 @@
-//! Files as ends of a pipeline, with the meaning of Conduit's built-in `file` plugin: a source makes a record of each
-//! line, a destination appends a line of OpenCDC JSON for each record.
+//! Owns files as endpoints of a pipeline, as in Conduit's built-in `file` plugin: a source makes a record of each line, a
+//! destination appends a line of OpenCDC JSON for each record. Leaves following a file as it grows to `followed`, and the
+//! lines that are appended to `json_lines`.
 
 use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -19,18 +20,17 @@ use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Data, Operation, Record};
 
-/// Bytes of lines in a batch.
+/// Bytes of lines per batch.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// How often a file that was read to its end is looked at again.
+/// Interval at which a file that was read to its end is checked for growth.
 const GROWTH_WAIT: Duration = Duration::from_millis(100);
 
-/// Reads a file line by line, and goes on as it grows.
+/// Reads a file line by line, and continues as it grows.
 ///
-/// A line's record has the line's number as its key and the line as its payload; its position is the offset at
-/// which the line ends, with a digest of what the file is known by. Where the file is renamed and made anew, it is
-/// read to its end first; where it is truncated, or is another one than a position is from, it is read from its
-/// beginning. Both are logged.
+/// The record of a line has the line's number as its key and the line as its payload; its position is the offset at
+/// which the line ends, with a fingerprint of the file. A file that is renamed and created anew is first read to its
+/// end. A file that is truncated, or that is not the one of a position, is read from its beginning. Both are logged.
 pub struct FileInput {
     path: PathBuf,
     takes_partial: bool,
@@ -38,8 +38,8 @@ pub struct FileInput {
 }
 
 impl FileInput {
-    /// Reads the file at `path`. With `takes_partial`, what stands behind the last newline is a line too, and comes
-    /// again as a whole once it has grown; without, it is one once its newline comes.
+    /// Reads the file at `path`. With `takes_partial`, text after the last newline is a line too, and is read again as a
+    /// whole when it has grown; without, it becomes a line when its newline is written.
     pub fn new(path: impl Into<PathBuf>, takes_partial: bool) -> Self {
         Self { path: path.into(), takes_partial, file: None }
     }
@@ -72,21 +72,20 @@ impl FileInput {
         }
     }
 
-    /// Takes the lines that are there.
+    /// Reads the lines that are available.
     async fn take(&mut self, records_max: usize) -> Result<Vec<Record>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < records_max && bytes < BATCH_BYTES_MAX {
             let Some(file) = &mut self.file else {
-                return Err(self.error(ErrorKind::Closed, "it is not open"));
+                return Err(self.error(ErrorKind::Closed, "not open"));
             };
-            let next = file.next(self.takes_partial).await;
-            match next {
+            match file.next(self.takes_partial).await {
                 Ok(Some(line)) => {
                     bytes += line.bytes.len();
                     batch.push(self.record(line));
                 }
                 Ok(None) => break,
-                // What came before goes first; the failure is met again.
+                // The lines before it go first; the failure occurs again.
                 Err(_) if !batch.is_empty() => break,
                 Err(error) => return Err(self.explain(error)),
             }
@@ -97,8 +96,7 @@ impl FileInput {
 
 impl Input for FileInput {
     async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
-        let opened = Followed::open(&self.path, position).await;
-        self.file = Some(opened.map_err(|error| self.explain(error))?);
+        self.file = Some(Followed::open(&self.path, position).await.map_err(|error| self.explain(error))?);
         Ok(())
     }
 
@@ -128,16 +126,16 @@ impl Input for FileInput {
     }
 }
 
-/// Appends lines of OpenCDC JSON to a file. A record is acked once its line is on the disk.
+/// Appends lines of OpenCDC JSON to a file. A record is acked when its line is on disk.
 pub struct FileOutput {
     path: PathBuf,
     lines: Option<JsonLinesOutput<Appended>>,
-    /// Whether it is no file but a pipe, or the like, and has a torn line or takes no more bytes.
+    /// Whether it is a pipe or the like, and holds a torn line or accepts no more bytes.
     is_broken: bool,
 }
 
 impl FileOutput {
-    /// Appends to the file at `path`, which is made where it is not there.
+    /// Appends to the file at `path`, and creates it if it does not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), lines: None, is_broken: false }
     }
@@ -153,20 +151,18 @@ impl FileOutput {
 
 impl Output for FileOutput {
     async fn open(&mut self) -> Result<()> {
-        let opened = Appended::open(&self.path).await;
-        let opened = opened.map_err(|error| self.explain(unavailable("it cannot be opened", &error)))?;
-        self.lines = Some(JsonLinesOutput::new(opened));
+        let file =
+            Appended::open(&self.path).await.map_err(|error| self.explain(unavailable("cannot open it", &error)))?;
+        self.lines = Some(JsonLinesOutput::new(file));
         Ok(())
     }
 
     async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
-        let written = self.lines()?.write(records).await;
-        written.map_err(|error| self.explain(error))
+        self.lines()?.write(records).await.map_err(|error| self.explain(error))
     }
 
     async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
-        let flushed = self.lines()?.flush(wait).await;
-        flushed.map_err(|error| self.explain(error))
+        self.lines()?.flush(wait).await.map_err(|error| self.explain(error))
     }
 
     async fn teardown(&mut self) -> Result<()> {
@@ -176,7 +172,7 @@ impl Output for FileOutput {
         Ok(())
     }
 
-    /// Opening a file again cuts a torn line off; one that went into a pipe stays there.
+    /// Opening a file again cuts off a torn line; one that was written into a pipe stays there.
     async fn renew(&mut self) -> Result<bool> {
         self.teardown().await?;
         Ok(!self.is_broken)
@@ -186,11 +182,11 @@ impl Output for FileOutput {
 /// A file that is appended to.
 pub(super) struct Appended {
     file: File,
-    /// Its length when it was opened; none where it is no regular file.
+    /// Its length when it was opened; `None` if it is no regular file.
     start_bytes: Option<u64>,
 }
 
-/// What a line of ours begins with.
+/// How each line that this output writes begins.
 const LINE_START: &[u8] = b"{\"position\":";
 
 impl Appended {
@@ -203,8 +199,8 @@ impl Appended {
         let mut start_bytes = metadata.len();
         if let Some((tail_at, tail)) = torn_line(path, start_bytes).await? {
             if tail.starts_with(LINE_START) || LINE_START.starts_with(&tail) {
-                // A crash tore it. Its record was not acked, and comes again.
-                tracing::warn!(path = %path.display(), "the file's last line is torn, and is cut off");
+                // A crash tore it. Its record was not acked, and is read again.
+                tracing::warn!(path = %path.display(), "removing the torn last line of the file");
                 file.set_len(tail_at).await?;
                 start_bytes = tail_at;
             } else {
@@ -217,7 +213,7 @@ impl Appended {
     }
 }
 
-/// Where the file's last line begins and what it begins with, if it has no newline.
+/// Where the file's last line begins, and its first bytes; `None` if it ends with a newline.
 async fn torn_line(path: &Path, length: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
     let mut file = File::open(path).await?;
     let mut tail_at = length;
@@ -270,7 +266,7 @@ impl Sink for Appended {
     async fn sync(&mut self) -> io::Result<()> {
         match self.start_bytes {
             Some(_) => self.file.sync_data().await,
-            // A pipe or a terminal has no disk behind it.
+            // A pipe or a terminal is not on disk.
             None => Ok(()),
         }
     }

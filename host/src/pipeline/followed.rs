@@ -1,8 +1,8 @@
-//! A file that is read line by line while it grows, and found out when it is another one: renamed and made anew,
-//! truncated, or rewritten between two runs. What becomes of lines is `file`'s business.
+//! Owns reading a file line by line while it grows, and noticing that it is another file: renamed and created anew,
+//! truncated, or rewritten between two runs. Leaves turning lines into records to `file`.
 //!
-//! A position says how far a file was read and what it was like up to there: an offset alone would lead into the
-//! middle of whatever has the name by now. Inodes are no part of it: they are given again to the next file.
+//! A position holds an offset and a fingerprint of the file up to it: an offset alone could point into the middle of
+//! another file that now has the name. It holds no inode number: file systems reuse those.
 
 use std::fs::{File as StdFile, Metadata};
 use std::hash::Hasher as _;
@@ -22,39 +22,39 @@ use super::lines::{self, Lines, Next};
 /// The longest line: what a destination takes.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// How long nothing must have come from a file that has lost its name before it counts as ended: whoever renamed it
-/// tells its writer afterwards, and the writer finishes what it is at before it opens the new file.
+/// How long a file that has lost its name must be quiet before it counts as ended: a log rotator renames it first and
+/// notifies the writer afterwards, and the writer finishes its line before it opens the new file.
 const RENAMED_WAIT: Duration = Duration::from_secs(5);
 
-/// Bytes at a file's beginning that tell it from others, and before the place that was reached. Together they are
-/// read each time that the file is looked at.
+/// Bytes of a fingerprint at the file's beginning, and before the offset that was reached. Each check of the file reads
+/// them.
 const HEAD_BYTES: usize = 1024;
 const TAIL_BYTES: usize = 64;
 
-/// What separates the parts of a position.
+/// Separates offset and digest in a position.
 const SEPARATOR: char = '~';
 
-/// A file that is followed.
+/// A file that is read while it grows.
 pub(super) struct Followed {
     path: PathBuf,
-    /// The same file as `lines` reads, to be looked at.
+    /// The same file as `lines` reads, for checks.
     handle: Arc<StdFile>,
     lines: Lines<File>,
     fingerprint: Fingerprint,
-    /// Bytes of the line that waits for its end which were handed out as a line already.
+    /// Length of the unfinished line, if it was already returned as a line.
     emitted_bytes: Option<usize>,
     is_at_end: bool,
     status: FileStatus,
 }
 
-/// What is known of the file that is read.
+/// The relation of the file to its name.
 #[derive(Clone, Copy)]
 enum FileStatus {
-    /// Its name leads to it.
+    /// The name belongs to it.
     Named,
-    /// Its name leads to another one since then, or nothing came since then.
+    /// The name belongs to another file. Holds when this was noticed, or when the last line was read, if later.
     Renamed(Instant),
-    /// What was read is not in it any more.
+    /// It no longer holds what was read from it.
     Rewritten(&'static str),
 }
 
@@ -63,11 +63,11 @@ pub(super) struct Line {
     pub(super) bytes: Vec<u8>,
     /// Its number, from one.
     pub(super) number: u64,
-    /// Where to go on behind it.
+    /// The position after it.
     pub(super) position: String,
 }
 
-/// Why a position leads nowhere.
+/// Why a file can't be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("the position is not one of a file")]
@@ -83,7 +83,7 @@ impl From<io::Error> for Error {
 }
 
 impl Followed {
-    /// Opens the file, to go on at a position. A file that is not the one of the position is read from its beginning.
+    /// Opens the file, to resume at a position. A file that is not the one of the position is read from its beginning.
     pub(super) async fn open(path: &Path, position: Option<&[u8]>) -> Result<Self, Error> {
         let position = position.map(FilePosition::parse).transpose()?;
         let path = path.to_owned();
@@ -93,7 +93,7 @@ impl Followed {
         });
         let handle = Arc::new(handle.await?);
         let mut start = LineStart::default();
-        // Both read by one offset, which only `file` moves: what is looked at is read where it stands.
+        // Both share one file offset, which only `file` moves: checks read at explicit offsets.
         let mut file = File::from_std(handle.try_clone()?);
         if let Some(position) = position {
             match LineStart::find(&handle, &mut file, position).await? {
@@ -113,7 +113,7 @@ impl Followed {
         })
     }
 
-    /// Whether everything that is there was handed out.
+    /// Whether all of its lines were returned.
     pub(super) fn is_caught_up(&self) -> bool {
         let partial = self.lines.partial().len();
         let is_emitted = partial == 0 || self.emitted_bytes == Some(partial);
@@ -125,8 +125,8 @@ impl Followed {
         self.lines.number() + 1
     }
 
-    /// The next line, if there is one by now. With `takes_partial`, what stands behind the last newline is a line
-    /// too; it comes again as a whole once it has grown. At the end of a file that is no more it always is.
+    /// The next line, if one is available. With `takes_partial`, text after the last newline is a line too, and is
+    /// returned again as a whole when it has grown. At the end of a renamed or rewritten file, it always is one.
     pub(super) async fn next(&mut self, takes_partial: bool) -> Result<Option<Line>, Error> {
         if self.is_at_end {
             self.check_identity().await?;
@@ -162,7 +162,7 @@ impl Followed {
                     let Some(why) = ended else { return Ok(None) };
                     match Self::open(&self.path, None).await {
                         Ok(other) => *self = other,
-                        // It has lost its name again: somebody is still at it.
+                        // The new file is not there yet.
                         Err(Error::Lines(lines::Error::Read(error))) if error.kind() == io::ErrorKind::NotFound => {
                             return Ok(None);
                         }
@@ -174,7 +174,7 @@ impl Followed {
         }
     }
 
-    /// What stands behind the last newline, if it was not told.
+    /// The text after the last newline, if it was not returned before.
     fn emit_partial(&mut self) -> Option<Line> {
         let bytes = self.lines.partial();
         if bytes.is_empty() || self.emitted_bytes == Some(bytes.len()) {
@@ -189,7 +189,7 @@ impl Followed {
         Some(line)
     }
 
-    /// Why nothing more will come from this file, if so.
+    /// Why this file will have no more lines; `None` if it may have.
     fn ended(&self) -> Option<&'static str> {
         match self.status {
             FileStatus::Named => None,
@@ -200,7 +200,7 @@ impl Followed {
         }
     }
 
-    /// Looks whether it is still the file that was read.
+    /// Checks whether the name still belongs to the file that was read.
     async fn check_identity(&mut self) -> Result<(), Error> {
         if !matches!(self.status, FileStatus::Named) {
             return Ok(());
@@ -215,14 +215,14 @@ impl Followed {
                 return Ok(FileStatus::Named);
             }
             if metadata.len() < read_bytes {
-                return Ok(FileStatus::Rewritten("it is shorter than what was read of it"));
+                return Ok(FileStatus::Rewritten("it is shorter than the part that was read"));
             }
             if Fingerprint::of(&handle, read_bytes)?.digest() != fingerprint.digest() {
-                return Ok(FileStatus::Rewritten("what was read of it is not in it any more"));
+                return Ok(FileStatus::Rewritten("it no longer holds the part that was read"));
             }
             Ok(match std::fs::metadata(path) {
                 Ok(named) if !is_same(&named, &metadata) => FileStatus::Renamed(Instant::now()),
-                // Where nothing has the name, something will.
+                // If no file has the name now, one will.
                 _ => FileStatus::Named,
             })
         })
@@ -241,7 +241,7 @@ struct LineStart {
 }
 
 impl LineStart {
-    /// Finds the line of a position, or why it is not in this file.
+    /// Finds the line of a position, or says why it is not in this file.
     async fn find(
         handle: &Arc<StdFile>,
         file: &mut File,
@@ -259,14 +259,14 @@ impl LineStart {
             on_disk(move || Fingerprint::of(&handle, offset))
         };
         let is_known = match position.digest {
-            // Positions of earlier versions say nothing of what was read.
+            // Positions of earlier versions have no digest.
             None => true,
             Some(digest) => digest_at(position.offset).await?.digest() == digest,
         };
         if !is_known {
             return Ok(Err("it is not the file of the position"));
         }
-        // A line that had no end when it was told may have grown.
+        // A line that was unfinished when it was returned may have grown.
         let emitted_bytes = usize::try_from(position.offset - line_at).unwrap_or(usize::MAX);
         Ok(Ok(Self {
             number,
@@ -277,7 +277,7 @@ impl LineStart {
     }
 }
 
-/// A place in a file.
+/// An offset in a file, and a digest of its fingerprint.
 #[derive(Debug, PartialEq, Eq)]
 struct FilePosition {
     offset: u64,
@@ -303,7 +303,7 @@ impl FilePosition {
     }
 }
 
-/// What a file is known by: its beginning, and what stands before the place that was reached.
+/// What identifies a file: its first bytes, and the bytes before the offset that was reached.
 #[derive(Clone, Debug, Default)]
 struct Fingerprint {
     bytes: u64,
@@ -312,7 +312,7 @@ struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Takes what was read next.
+    /// Adds the bytes that were read next.
     fn take(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES - self.head.len();
         self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -321,12 +321,12 @@ impl Fingerprint {
         self.bytes += bytes.len() as u64;
     }
 
-    /// What there is in a file up to an offset.
+    /// That of a file up to an offset.
     fn of(file: &StdFile, offset: u64) -> io::Result<Self> {
         let part = |from: u64, bytes: usize| {
             let mut part = vec![0; bytes];
             match file.read_exact_at(&mut part, from) {
-                // It was cut off meanwhile: nothing is like nothing.
+                // It was truncated meanwhile: no fingerprint of read bytes equals an empty one.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
                 other => other.map(|()| part),
             }
@@ -349,7 +349,7 @@ impl Fingerprint {
     }
 }
 
-/// The lines before an offset, and where the one that it is in begins; none where the file ends before it.
+/// The number of lines before an offset, and where its line begins; `None` if the file ends before it.
 async fn count_lines(file: &mut (impl AsyncRead + Unpin), offset: u64) -> io::Result<Option<(u64, u64)>> {
     let (mut number, mut line_at, mut at) = (0, 0, 0);
     let mut piece = vec![0; 64 << 10];
@@ -371,7 +371,7 @@ async fn count_lines(file: &mut (impl AsyncRead + Unpin), offset: u64) -> io::Re
 }
 
 fn begin_anew(path: &Path, why: &str) {
-    tracing::warn!(path = %path.display(), why, "the file is read from its beginning");
+    tracing::warn!(path = %path.display(), why, "reading the file from its beginning");
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
@@ -383,7 +383,7 @@ async fn metadata(handle: &Arc<StdFile>) -> io::Result<Metadata> {
     on_disk(move || handle.metadata()).await
 }
 
-/// Does what waits for a disk away from the tasks that serve requests.
+/// Runs blocking disk access on a thread of its own.
 async fn on_disk<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(job).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -1,4 +1,5 @@
-//! Pipelines whose ends never return from a call: they end all the same, with or without a stop.
+//! Owns tests of pipelines whose endpoints never return from a call: they end nevertheless, with or without a stop.
+//! Leaves the end of the process to the process tests.
 
 use tokio::time::Instant;
 
@@ -6,15 +7,15 @@ use super::*;
 use crate::connector::destination::Ack;
 use crate::record::Record;
 
-/// An end that has nothing and takes nothing, and hangs where it is told to.
+/// An endpoint without records that hangs where it is told to.
 #[derive(Clone, Copy, Default)]
-struct End {
+struct HangingEndpoint {
     fails_to_open: bool,
     hangs_in_read: bool,
     hangs_in_teardown: bool,
 }
 
-impl End {
+impl HangingEndpoint {
     fn opened(&self) -> Result<()> {
         match self.fails_to_open {
             true => Err(Error::new(ErrorKind::Denied, "no right to open")),
@@ -30,7 +31,7 @@ impl End {
     }
 }
 
-impl Input for End {
+impl Input for HangingEndpoint {
     async fn open(&mut self, _position: Option<&[u8]>) -> Result<()> {
         self.opened()
     }
@@ -55,7 +56,7 @@ impl Input for End {
     }
 }
 
-impl Output for End {
+impl Output for HangingEndpoint {
     async fn open(&mut self) -> Result<()> {
         self.opened()
     }
@@ -75,32 +76,32 @@ impl Output for End {
 
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs a pipeline; how it ended, and after which time.
-async fn run(input: End, output: End, stop: Stop) -> (Result<Summary>, Duration) {
+/// Runs a pipeline. Returns how it ended, and after what time.
+async fn run(input: HangingEndpoint, output: HangingEndpoint, stop: CancellationToken) -> (Result<Summary>, Duration) {
     let options = Options { grace: GRACE, ..Options::default() };
     let start = Instant::now();
     let done = Pipeline::new(input, output, options).run(stop).await;
     (done, start.elapsed())
 }
 
-/// A stop that somebody asks for a second from now.
-fn stop_soon() -> Stop {
-    let stop = Stop::new();
+/// A token that is cancelled a second from now.
+fn stop_soon() -> CancellationToken {
+    let stop = CancellationToken::new();
     let asked = stop.clone();
     tokio::spawn(async move {
         sleep(Duration::from_secs(1)).await;
-        asked.stop();
+        asked.cancel();
     });
     stop
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_open_is_told_though_a_teardown_hangs() {
-    let refused = End { fails_to_open: true, hangs_in_teardown: true, ..End::default() };
-    let hanging = End { hangs_in_teardown: true, ..End::default() };
+async fn a_failed_open_is_reported_though_a_teardown_hangs() {
+    let refused = HangingEndpoint { fails_to_open: true, hangs_in_teardown: true, ..HangingEndpoint::default() };
+    let hanging = HangingEndpoint { hangs_in_teardown: true, ..HangingEndpoint::default() };
     for (input, output) in [(refused, hanging), (hanging, refused)] {
         // By itself, after the time for one teardown: they go side by side.
-        let (done, took) = run(input, output, Stop::new()).await;
+        let (done, took) = run(input, output, CancellationToken::new()).await;
         assert_eq!(done.unwrap_err().message(), "no right to open");
         assert!((TEARDOWN_TIMEOUT..TEARDOWN_TIMEOUT * 2).contains(&took), "{took:?}");
         // And within the grace of a stop.
@@ -113,9 +114,9 @@ async fn a_failed_open_is_told_though_a_teardown_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_teardown_that_hangs_fails_the_pipeline_after_its_time() {
-    let hanging = End { hangs_in_teardown: true, ..End::default() };
-    for (input, output) in [(hanging, End::default()), (End::default(), hanging)] {
-        let (done, took) = run(input, output, Stop::new()).await;
+    let hanging = HangingEndpoint { hangs_in_teardown: true, ..HangingEndpoint::default() };
+    for (input, output) in [(hanging, HangingEndpoint::default()), (HangingEndpoint::default(), hanging)] {
+        let (done, took) = run(input, output, CancellationToken::new()).await;
         let error = done.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "nothing to wait for");
         assert!(error.message().contains("teardown did not return within 10 s"), "{error}");
@@ -125,8 +126,8 @@ async fn a_teardown_that_hangs_fails_the_pipeline_after_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_returns_ends_with_the_grace_and_claims_no_loss() {
-    let hanging = End { hangs_in_read: true, ..End::default() };
-    let (done, took) = run(hanging, End::default(), stop_soon()).await;
+    let hanging = HangingEndpoint { hangs_in_read: true, ..HangingEndpoint::default() };
+    let (done, took) = run(hanging, HangingEndpoint::default(), stop_soon()).await;
     let error = done.unwrap_err();
     assert!(error.message().starts_with("a call of the connector did not return within 3 s"), "{error}");
     assert_eq!(took, Duration::from_secs(1) + GRACE);

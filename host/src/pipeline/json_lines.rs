@@ -1,5 +1,5 @@
-//! Streams of OpenCDC JSON lines as ends of a pipeline: one record a line, in Conduit's encoding. What a line looks
-//! like is `record::json`'s; files are opened by `file`.
+//! Owns streams of OpenCDC JSON lines as endpoints of a pipeline: one record per line. Leaves the encoding of a line to
+//! `record::json`, and opening files to `file`.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,20 +17,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::printable;
 use crate::record::{Body, Data, NoBody, Record, from_memory, json};
 
-/// The longest line. A destination takes records of 64 MiB, which are 86 MiB in base64; half as much again is for
-/// escapes.
+/// The longest line. A destination takes records of 64 MiB, which are 86 MiB in base64; the rest is for escapes.
 const LINE_BYTES_MAX: usize = 128 << 20;
 
-/// What some programs write at the beginning of a text to say that it is UTF-8.
+/// Some programs begin UTF-8 text with this mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Bytes of lines in a batch: enough to keep a destination busy, and few next to what it buffers.
+/// Bytes of lines per batch: enough to keep a destination busy, and few compared to its buffer.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// How long a batch that has records waits for more. A pipe delivers in pieces; a batch a piece costs calls.
+/// How long a batch that has records waits for more. A pipe delivers in pieces; one batch per piece would cost calls.
 const GATHER_WAIT: Duration = Duration::from_millis(5);
 
-/// A record whose data are all in memory.
+/// A record whose data are in memory.
 type InMemoryRecord = s3_connector::record::Record<NoBody>;
 
 /// Reads records from lines.
@@ -41,7 +40,7 @@ pub struct JsonLinesInput<R> {
     ignored: Option<Arc<IgnoredFields>>,
 }
 
-/// Fields that records do not have, and that an input has passed over.
+/// Unknown fields that an input ignored.
 #[derive(Debug, Default)]
 pub struct IgnoredFields {
     fields: AtomicU64,
@@ -49,12 +48,12 @@ pub struct IgnoredFields {
 }
 
 impl IgnoredFields {
-    /// How many there were.
+    /// The number of them.
     pub fn fields(&self) -> u64 {
         self.fields.load(Ordering::Relaxed)
     }
 
-    /// The number of the line where the first one was, and its name.
+    /// The line number and the name of the first one.
     pub fn first(&self) -> Option<(u64, &str)> {
         let (line, name) = self.first.get()?;
         Some((*line, name))
@@ -62,17 +61,17 @@ impl IgnoredFields {
 }
 
 impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
-    /// Reads from `reader`. Positions are those in the lines, so it can't go on behind one.
+    /// Reads from `reader`. Positions are those in the lines, so it can't resume after one.
     pub fn new(reader: R) -> Self {
         Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None, ignored: None }
     }
 
-    /// Passes over fields that a record does not have, and counts them; otherwise they are errors.
+    /// Ignores unknown fields, and counts them; otherwise they are errors.
     pub fn lenient(&mut self) -> Arc<IgnoredFields> {
         Arc::clone(self.ignored.get_or_insert_default())
     }
 
-    /// Takes what the stream gave; whether there may be more.
+    /// Adds the record of a line to the batch. Returns the length of the line.
     fn take(&mut self, next: Result<Next, lines::Error>, batch: &mut Vec<Record>) -> usize {
         let line = match next {
             Ok(Next::Line(line)) => line,
@@ -81,7 +80,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
                 self.lines.take_partial().unwrap_or_default()
             }
             Err(lines::Error::Read(error)) => {
-                self.failed = Some(unavailable("the input cannot be read", &error));
+                self.failed = Some(unavailable("cannot read the input", &error));
                 return 0;
             }
             Err(error @ lines::Error::Long { .. }) => {
@@ -89,7 +88,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
                 return 0;
             }
         };
-        // Files that were put one after the other have one at each beginning.
+        // Concatenated files have one at each file's beginning.
         let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
         if text.trim_ascii().is_empty() {
             return line.len();
@@ -97,7 +96,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
         match self.decode(text) {
             Ok(record) => batch.push(from_memory(record)),
             Err(error @ json::Error::Unknown { .. }) => {
-                let why = format!("{error} (`--lenient` passes over such fields)");
+                let why = format!("{error} (`--lenient` ignores such fields)");
                 self.fail(self.lines.number(), why);
             }
             Err(error) => self.fail(self.lines.number(), error),
@@ -138,7 +137,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
                 Err(_) => break,
             }
         }
-        // What came before a bad line goes first.
+        // Records before a bad line go first.
         match &self.failed {
             Some(error) if batch.is_empty() => Err(error.clone()),
             None if batch.is_empty() && self.is_ended => Ok(None),
@@ -163,14 +162,14 @@ impl<R: AsyncRead + Send + Unpin + 'static> Input for JsonLinesInput<R> {
     }
 }
 
-/// Where lines are written to.
+/// What lines are written to.
 pub trait Sink: AsyncWrite + Send + Unpin + 'static {
-    /// Makes durable what was flushed, where that means something.
+    /// Makes flushed bytes durable, if it can.
     fn sync(&mut self) -> impl Future<Output = io::Result<()>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// Takes back everything behind the first `bytes` bytes that were written here; false where that can't be done.
+    /// Removes everything after the first `bytes` bytes that were written here; false if it can't.
     fn truncate_to(&mut self, bytes: u64) -> impl Future<Output = io::Result<bool>> + Send {
         let _ = bytes;
         std::future::ready(Ok(false))
@@ -181,29 +180,29 @@ impl Sink for tokio::io::Stdout {}
 impl Sink for tokio::io::DuplexStream {}
 impl Sink for Vec<u8> {}
 
-/// Bytes of text that are gathered before they are written.
+/// Bytes of text that are buffered before a write.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// Bodies up to this size are read before their line begins, so that one that breaks leaves no torn line. The
-/// host has those in memory anyway.
+/// Bodies up to this size are read before their line begins, so that one that breaks off leaves no torn line. The host has
+/// them in memory anyway.
 const WHOLE_BODY_BYTES_MAX: u64 = 1 << 20;
 
-/// Bytes of a key in an error: the length of S3's longest.
+/// Bytes of a key in an error: the length of S3's longest key.
 const KEY_BYTES_MAX: usize = 1024;
 
-/// Writes records as lines, and acks them once they are flushed.
+/// Writes records as lines, and acks them when they are flushed.
 ///
-/// A large body goes through in pieces. If it breaks off, its line ends there, without the newline and the
-/// brackets of a whole one, and the output fails.
+/// A large body is written in pieces. If it breaks off, its line ends there, without the brackets and the newline of a
+/// whole one, and the output fails.
 pub struct JsonLinesOutput<W> {
     sink: W,
-    /// Text that is not written.
+    /// Text that is not written yet.
     text: Vec<u8>,
-    /// Bytes that were written, up to the end of the last whole line, and all of them.
+    /// Bytes up to the end of the last whole line, and all bytes that were written.
     whole_bytes: u64,
     written_bytes: u64,
     failed: Option<Error>,
-    /// Whether a line is torn for good, or the sink failed.
+    /// Whether a line is torn permanently, or the sink failed.
     is_broken: bool,
     is_reader_gone: Arc<AtomicBool>,
 }
@@ -222,22 +221,22 @@ impl<W: Sink> JsonLinesOutput<W> {
         }
     }
 
-    /// Becomes true when the sink is a pipe that nobody reads any more.
+    /// Becomes true when the sink is a pipe whose reader is gone.
     pub fn is_reader_gone(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.is_reader_gone)
     }
 
-    /// Whether a line is torn for good, or the sink failed.
+    /// Whether a line is torn permanently, or the sink failed.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken
     }
 
-    /// Where lines are written to.
+    /// What lines are written to.
     pub(super) fn sink(&self) -> &W {
         &self.sink
     }
 
-    /// Writes whole lines into the text, and the text into the sink as it grows.
+    /// Appends a line to the text, and writes the text to the sink as it grows.
     async fn write_line(&mut self, mut record: Record) -> Result<()> {
         record.payload.before = match record.payload.before.take() {
             Some(Data::Body { bytes, .. }) => Some(Data::Raw(bytes.collect().await?)),
@@ -271,7 +270,7 @@ impl<W: Sink> JsonLinesOutput<W> {
     }
 
     async fn write_body(&mut self, body: &mut Body) -> Result<()> {
-        // Up to two bytes wait for the next piece, so that only the last one is padded.
+        // Up to two bytes wait for the next piece, so that only the last piece is padded.
         let mut rest: Vec<u8> = Vec::with_capacity(3);
         while let Some(piece) = body.next().await? {
             let missing = (3 - rest.len()) % 3;
@@ -291,7 +290,7 @@ impl<W: Sink> JsonLinesOutput<W> {
         Ok(())
     }
 
-    /// Writes the text if there are so many bytes of it.
+    /// Writes the text if it has at least `bytes_min` bytes.
     async fn write_text_from(&mut self, bytes_min: usize) -> Result<()> {
         if self.text.is_empty() || self.text.len() < bytes_min {
             return Ok(());
@@ -302,7 +301,7 @@ impl<W: Sink> JsonLinesOutput<W> {
         written.map_err(|error| self.write_error(&error))
     }
 
-    /// Writes what is there and makes it durable.
+    /// Writes all text and makes it durable.
     async fn finish(&mut self) -> Result<()> {
         self.write_text_from(0).await?;
         let flushed = match self.sink.flush().await {
@@ -312,13 +311,13 @@ impl<W: Sink> JsonLinesOutput<W> {
         flushed.map_err(|error| self.write_error(&error))
     }
 
-    /// Gets rid of the line that broke off: as much of it as was not written yet, and where the sink can, the rest.
+    /// Removes the line that broke off: the part that was not written, and the rest if the sink can.
     async fn drop_torn_line(&mut self) {
         let torn_bytes = self.written_bytes + self.text.len() as u64 - self.whole_bytes;
         let unwritten_bytes = usize::try_from(torn_bytes).unwrap_or(usize::MAX).min(self.text.len());
         self.text.truncate(self.text.len() - unwritten_bytes);
         if self.written_bytes > self.whole_bytes {
-            // The failure that tore it is what counts; the next start cuts off what is left.
+            // The failure that tore it is the one to report; the next start cuts off the rest.
             let _ = self.sink.flush().await;
             let truncated = self.sink.truncate_to(self.whole_bytes).await;
             self.is_broken |= !truncated.is_ok_and(|truncated| truncated);
@@ -331,7 +330,7 @@ impl<W: Sink> JsonLinesOutput<W> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.is_reader_gone.store(true, Ordering::Relaxed);
         }
-        unavailable("the output cannot be written", error)
+        unavailable("cannot write the output", error)
     }
 }
 
@@ -357,7 +356,7 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
                 continue;
             }
             if let Err(error) = self.write_line(record).await {
-                // Where the sink takes what comes, it is the record that broke.
+                // If the sink still works, the record is at fault.
                 self.failed = Some(match key {
                     Some(key) if !self.is_broken => error.context(named(&key)),
                     _ => error,
@@ -368,7 +367,7 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
             acks.push(Ack { position, error: None });
         }
         if !acks.is_empty() {
-            // The acks of the lines before a torn one go first; the next call says what tore it.
+            // The acks of the lines before a torn one go first; the next call reports what tore it.
             self.finish().await?;
         } else if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -383,8 +382,8 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
     async fn teardown(&mut self) -> Result<()> {
         Ok(())
     }
-    /// A body that broke off before a byte of its line was written is forgotten. Behind a torn line nothing more may
-    /// be written, nor into what takes no more bytes.
+    /// A body that broke off before a byte of its line was written is forgotten. After a torn line nothing more may be
+    /// written, nor to a sink that accepts no more bytes.
     async fn renew(&mut self) -> Result<bool> {
         if self.is_broken {
             return Ok(false);
@@ -398,29 +397,29 @@ impl<W: Sink> Output for JsonLinesOutput<W> {
     }
 }
 
-/// What errors call the record of this key.
+/// The name of the record with this key, for errors.
 fn named(key: &[u8]) -> String {
     let key = String::from_utf8_lossy(key);
     format!("record `{}`", printable::line(&key, KEY_BYTES_MAX))
 }
 
-/// Why a record can't be a line, for a fault of its own.
+/// Why a record can't be a line; `None` if it can.
 fn refusal(record: &Record) -> Option<Error> {
     let (key, before) = (&record.key, &record.payload.before);
     let refuse = |why: String| Some(Error::new(ErrorKind::Invalid, why));
     for data in [key, before, &record.payload.after].into_iter().flatten() {
         match data {
             Data::Structured(text) if !json::is_object(text) => {
-                return refuse("its structured data are not a JSON object".to_owned());
+                return refuse("the structured data are not a JSON object".to_owned());
             }
             _ => {}
         }
     }
     match (key, before) {
-        (Some(Data::Body { .. }), _) => refuse("its key is a body, and a line holds keys whole".to_owned()),
+        (Some(Data::Body { .. }), _) => refuse("the key is a stream, which a line can't hold".to_owned()),
         (_, Some(Data::Body { length, .. })) if length.is_none_or(|n| n > WHOLE_BODY_BYTES_MAX) => {
             let bytes_max = WHOLE_BODY_BYTES_MAX;
-            refuse(format!("its payload before is too large for a line; bytes_max=`{bytes_max}`"))
+            refuse(format!("the payload `before` is too large for a line; bytes_max=`{bytes_max}`"))
         }
         _ => None,
     }

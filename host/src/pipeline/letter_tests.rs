@@ -1,15 +1,17 @@
-//! Dead letters: what they say, how many there may be, and that nothing passes them by.
+//! Owns tests of dead letters: what they say, how many there may be, and that no ack overtakes them. Leaves files that
+//! configure them to the command.
 
 use std::sync::Mutex;
 
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
+use super::fakes::number;
 use super::*;
 use crate::connector::destination::Ack;
 use crate::record::{self, Body, Change, Data, Operation, Record, json};
 use crate::state::MemoryState;
 
-/// Gives records by their numbers, with payloads of so many bytes, as bodies if they shall be.
+/// Yields numbered records; with `body_bytes`, their payloads are bodies of that length.
 struct Numbered {
     next: u64,
     last: u64,
@@ -37,10 +39,6 @@ impl Numbered {
             payload: Change { before: None, after: Some(after) },
         }
     }
-}
-
-fn number(position: &[u8]) -> u64 {
-    std::str::from_utf8(position).unwrap().parse().unwrap()
 }
 
 impl Input for Numbered {
@@ -106,7 +104,7 @@ impl Output for Picky {
     }
 }
 
-/// Stores letters when it is flushed the second time; fails so many times before.
+/// Stores letters when it is flushed the second time; fails a given number of times before.
 #[derive(Default)]
 struct Letters {
     held: Vec<Record>,
@@ -168,7 +166,7 @@ async fn run(input: Numbered, output: &Picky, letters: &Letters, window: NackWin
     };
     let output = WithDeadLetters::new(output.clone(), Some(letters));
     let count = output.count();
-    let done = Pipeline::new(input, output, options).run(Stop::new()).await;
+    let done = Pipeline::new(input, output, options).run(CancellationToken::new()).await;
     let kept = state.load_position().unwrap();
     Outcome {
         done,
@@ -188,7 +186,7 @@ fn original(letter: &Record) -> s3_connector::record::Record<record::NoBody> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_letter_holds_the_record_and_the_reason_and_the_pipeline_goes_on() {
+async fn a_letter_holds_the_record_and_the_reason_and_the_pipeline_continues() {
     let (output, letters) = (refusing(&[2, 5]), Letters::default());
     let outcome = run(Numbered::to(7), &output, &letters, NackWindow::new(10, 2)).await;
     let summary = outcome.done.unwrap();
@@ -212,7 +210,7 @@ async fn a_letter_holds_the_record_and_the_reason_and_the_pipeline_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_bears_as_many_refusals_as_it_says() {
+async fn a_window_tolerates_as_many_refusals_as_it_says() {
     for (size, nacks_max, refused, fails_at) in [
         (10, 2, &[1, 2][..], None),
         (10, 2, &[1, 2, 3], Some(3)),
@@ -259,7 +257,7 @@ async fn a_queue_that_fails_for_a_while_is_waited_for_and_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_record_is_not_passed_by_before_its_letter_is_stored() {
+async fn no_ack_overtakes_a_refused_record_before_its_letter_is_stored() {
     let (output, letters) = (refusing(&[5]), Letters::default());
     letters.fails.lock().unwrap().push(ErrorKind::Denied);
     let outcome = run(Numbered::to(6), &output, &letters, NackWindow::new(10, 2)).await;
@@ -268,7 +266,7 @@ async fn a_refused_record_is_not_passed_by_before_its_letter_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_body_is_left_out_of_its_letter_and_a_small_one_is_not() {
+async fn a_large_body_is_omitted_from_its_letter_and_a_small_one_is_not() {
     for (bytes, is_kept) in [(1 << 20, true), ((1 << 20) + 1, false)] {
         let (output, letters) = (refusing(&[1]), Letters::default());
         let input = Numbered { body_bytes: Some(bytes), ..Numbered::to(2) };
@@ -297,12 +295,12 @@ async fn what_is_no_fault_of_the_record_is_no_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_letters_a_refusal_ends_it_and_what_is_stored_behind_is_counted() {
+async fn without_letters_a_refusal_ends_it_and_what_is_stored_after_it_is_counted() {
     let output = WithDeadLetters::<_, LogOutput>::new(refusing(&[2]), None);
     let options = Options { until_caught_up: true, ..Options::default() };
     let pipeline = Pipeline::new(Numbered::to(3), output, options);
     let counts = pipeline.counts();
-    let error = pipeline.run(Stop::new()).await.unwrap_err();
+    let error = pipeline.run(CancellationToken::new()).await.unwrap_err();
     assert_eq!(error.message(), "record 2 at position `2` was refused: it is too large");
     assert_eq!(counts.borrow().acked, 2, "the first and the third are stored");
 }

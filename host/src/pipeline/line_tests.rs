@@ -25,7 +25,7 @@ fn base64(number: u64) -> String {
 
 async fn copy(input: impl Input, path: &Path) -> Result<Summary> {
     let options = Options { until_caught_up: true, ..Options::default() };
-    Pipeline::new(input, FileOutput::new(path), options).run(Stop::new()).await
+    Pipeline::new(input, FileOutput::new(path), options).run(CancellationToken::new()).await
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn copy_text(text: &[u8], is_lenient: bool) -> (Result<Summary>, String, u
 }
 
 #[tokio::test]
-async fn a_mark_of_utf_8_is_passed_over() {
+async fn a_byte_order_mark_is_ignored() {
     let mark = "\u{feff}";
     for text in [
         format!("{mark}{}{}", line(1), line(2)),
@@ -82,13 +82,13 @@ async fn a_mark_of_utf_8_is_passed_over() {
 }
 
 #[tokio::test]
-async fn an_unknown_field_ends_the_input_with_its_line_or_is_passed_over_and_counted() {
+async fn an_unknown_field_ends_the_input_with_its_line_or_is_ignored_and_counted() {
     let strange = "{\"operation\":\"create\",\"after\":{},\"ts\":1}\n";
     let text = format!("{}{strange}{}{strange}", line(1), line(2));
     let (done, written, _) = copy_text(text.as_bytes(), false).await;
     let error = done.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    let expected = "line 2: unknown field `after`; did you mean `payload.after`? (`--lenient` passes over such fields)";
+    let expected = "line 2: unknown field `after`; did you mean `payload.after`? (`--lenient` ignores such fields)";
     assert_eq!(error.message(), expected);
     assert_eq!(written, line(1));
     let (done, written, ignored) = copy_text(text.as_bytes(), true).await;
@@ -107,7 +107,7 @@ async fn the_last_line_needs_no_newline() {
 }
 
 #[tokio::test]
-async fn a_file_is_read_line_by_line_and_taken_up_again_at_an_offset() {
+async fn a_file_is_read_line_by_line_and_resumed_at_an_offset() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.txt");
     fs::write(&path, "one\n\nthree\nfo").unwrap();
@@ -257,7 +257,7 @@ async fn what_can_t_be_a_line_is_refused_and_the_lines_around_it_are_written() {
     assert_eq!(why.len(), 6);
     assert!(why[0].is_empty() && why[5].is_empty(), "{why:?}");
     assert!(why[1].contains("not a JSON object"), "{why:?}");
-    assert!(why[2].contains("its key is a body"), "{why:?}");
+    assert!(why[2].contains("the key is a stream"), "{why:?}");
     assert!(why[3].contains("too large for a line; bytes_max=`1048576`"), "{why:?}");
     assert_eq!(why[3], why[4]);
     let mut text = String::new();
@@ -303,7 +303,7 @@ async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_gone_is_told_from_other_failures() {
+async fn a_reader_that_is_gone_is_distinguished_from_other_failures() {
     let (sender, receiver) = duplex(16);
     drop(receiver);
     let mut output = JsonLinesOutput::new(sender);

@@ -1,29 +1,29 @@
-//! Splits a stream of bytes into lines of bounded length. What a line says is the reader's business.
+//! Owns splitting a stream of bytes into lines of bounded length. Leaves their content to the reader.
 
 use std::io;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-/// Bytes taken from the stream at a time: four times what a pipe of Linux holds.
+/// Bytes per read: four times the capacity of a pipe on Linux.
 const READ_BYTES: usize = 256 << 10;
 
 /// Lines of a stream.
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line whose end was not read yet.
     partial: Vec<u8>,
-    /// Lines that were handed out.
+    /// Lines that were returned.
     number: u64,
-    /// Bytes of those lines, with their ends.
+    /// Bytes of those lines, with their line ends.
     offset: u64,
     bytes_max: usize,
 }
 
-/// What a stream gave.
+/// The result of a read.
 pub(super) enum Next {
     /// A line without its end.
     Line(Vec<u8>),
-    /// The stream is at its end; what came behind the last line's end is in [`Lines::take_partial`].
+    /// The stream is at its end; text after the last newline is in [`Lines::take_partial`].
     End,
 }
 
@@ -42,14 +42,13 @@ pub(super) enum Error {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// Lines of `reader`, which stands `offset` bytes and `number` lines behind the beginning.
+    /// The lines of `reader`, which is `offset` bytes and `number` lines after the beginning.
     pub(super) fn new(reader: R, number: u64, offset: u64, bytes_max: usize) -> Self {
         let reader = BufReader::with_capacity(READ_BYTES, reader);
         Self { reader, partial: Vec::new(), number, offset, bytes_max }
     }
 
-    /// The next line. May be dropped half way: what was read stays. May be asked again at the end, since a file
-    /// may grow.
+    /// The next line. Cancel-safe: bytes that were read stay. May be called again at the end, since a file may grow.
     pub(super) async fn next(&mut self) -> Result<Next, Error> {
         loop {
             let bytes = self.reader.fill_buf().await?;
@@ -70,17 +69,17 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The line that the stream's end cut off, if there is one.
+    /// The last line, if it has no newline.
     pub(super) fn take_partial(&mut self) -> Option<Vec<u8>> {
         (!self.partial.is_empty()).then(|| self.count(0))
     }
 
-    /// The part of a line that is waiting for its end.
+    /// The part of a line whose end was not read yet.
     pub(super) fn partial(&self) -> &[u8] {
         &self.partial
     }
 
-    /// The number of the line that was handed out last, from one.
+    /// The number of the line that was returned last, from one.
     pub(super) fn number(&self) -> u64 {
         self.number
     }

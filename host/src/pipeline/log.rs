@@ -1,6 +1,5 @@
-//! The log as an end of a pipeline, with the meaning of Conduit's built-in `log` plugin: a line per record.
-//!
-//! A line holds no payload, which belongs in no log: it names the record, and of a dead letter the reason.
+//! Owns the log as an endpoint of a pipeline, as in Conduit's built-in `log` plugin: a line per record. Leaves where the
+//! log goes to the program. A line names the record, and for a dead letter the reason; payloads belong in no log.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ pub struct LogOutput {
 }
 
 impl LogOutput {
-    /// Logs at this level, with a message of one's own.
+    /// Logs at this level, with this message.
     pub fn new(level: Level, message: impl Into<String>) -> Self {
         Self { level, message: message.into() }
     }

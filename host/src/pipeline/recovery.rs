@@ -1,5 +1,5 @@
-//! Outages: which failures heal by themselves, how long to wait before the next attempt, and what an operator is told.
-//! Making ends anew and going on is the pipeline's.
+//! Owns outages: which failures are transient, how long to wait before the next attempt, and what the log reports. Leaves
+//! recreating endpoints and resuming to `pipeline`.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use tokio::time::Instant;
 use super::Counts;
 use crate::error::{Error, ErrorKind};
 
-/// The longest wait that a store can ask for: what it says must not stop a pipeline for a day.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+/// The longest wait that a store can ask for: a wrong header must not stop a pipeline for a day.
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// How long new keys are waited for. Whoever rotates them writes them within seconds of the end of the old ones; keys that
-/// have ended for good must be told of.
+/// How long to wait for new keys. Tools that rotate keys write new ones within seconds of the expiry of the old ones; keys
+/// that stay expired must be reported.
 const KEYS_WAIT_MAX: Duration = Duration::from_secs(2 * 60);
 
-/// How a pipeline that was once open meets failures that heal by themselves: it makes its ends anew and goes on behind
-/// the last position that was kept, for as long as it takes.
+/// How a pipeline that has been open once survives transient failures: it recreates its endpoints and resumes after the
+/// last saved position, for as long as it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// The first pause between two attempts, doubled each time. Each one is cut at random, so that a hundred pipelines
-    /// do not come back at the same instant.
+    /// The first pause between two attempts; each further one is twice as long. Each is shortened at random, so that a
+    /// hundred pipelines do not return at the same instant.
     pub pause_first: Duration,
-    /// The longest pause: this long after a store has come back, the pipeline still may be waiting.
+    /// The longest pause: after the store is back, the pipeline may still wait this long.
     pub pause_max: Duration,
 }
 
@@ -35,22 +35,22 @@ impl Default for Recovery {
     }
 }
 
-/// A time in which a pipeline can't go on.
+/// A period in which a pipeline can't make progress.
 pub(super) struct Outage {
     name: String,
     recovery: Recovery,
     since: Instant,
     attempts: u32,
-    /// Records that were acked before it.
+    /// Records acked before it.
     acked: u64,
 }
 
 impl Outage {
-    /// Begins one, and says so. What has been failing for a while was warned of by the component.
+    /// Begins an outage and logs it. If the store has been failing for a while, the component has already warned.
     pub(super) fn begin(name: &str, recovery: Recovery, why: &Error, acked: u64, failing_for: Duration) -> Self {
         let pipeline = Some(name).filter(|name| !name.is_empty());
         let pause_max_s = recovery.pause_max.as_secs_f64();
-        let what = format!("interrupted: {why}; it is tried again, at most {pause_max_s} s apart, until it goes on");
+        let what = format!("interrupted: {why}; retrying at least every {pause_max_s} s until the pipeline resumes");
         if failing_for >= OUTAGE_SAID_AFTER {
             tracing::info!(pipeline, "{what}");
         } else {
@@ -60,18 +60,18 @@ impl Outage {
         Self { name: name.to_owned(), recovery, since: now.checked_sub(failing_for).unwrap_or(now), attempts: 0, acked }
     }
 
-    /// Ends it, and says so.
+    /// Ends the outage and logs it.
     pub(super) fn end(self) {
         let pipeline = Some(self.name.as_str()).filter(|name| !name.is_empty());
         tracing::info!(
             pipeline,
             attempts = self.attempts,
-            "going on after an interruption of {}",
+            "resumed after an interruption of {}",
             describe(self.since.elapsed())
         );
     }
 
-    /// How long to wait before the next attempt.
+    /// How long to wait before the next attempt: at least as long as the store asked for, within [`RETRY_AFTER_MAX`].
     pub(super) fn pause(&mut self, why: &Error) -> Duration {
         let whole = self
             .recovery
@@ -85,17 +85,17 @@ impl Outage {
         pause
     }
 
-    /// Whether it is worth waiting for what failed so.
+    /// Whether to go on retrying after this failure.
     pub(super) fn tolerates(&self, why: &Error) -> bool {
         is_transient(why) && (!why.awaits_keys() || self.since.elapsed() < KEYS_WAIT_MAX)
     }
 
-    /// Waits until records flow again, or there is nothing left that could.
+    /// Waits until records flow again, or the source has caught up and nothing is left to flow.
     pub(super) async fn is_over(&self, mut counts: watch::Receiver<Counts>) {
         let flows =
             |counts: &Counts| counts.acked > self.acked || (counts.source.caught_up && counts.read == counts.acked);
         if counts.wait_for(flows).await.is_err() {
-            // Nobody counts any more: the round is at its end, which says more.
+            // The counts are gone with the round, whose end says more.
             std::future::pending::<()>().await;
         }
     }
@@ -103,9 +103,9 @@ impl Outage {
 
 /// Whether a new instance may get further than the one that failed.
 ///
-/// `Unavailable` heals by itself, and so does `Denied` for want of keys that others may follow. Of the others none does: what is `Invalid`, `Denied` or `Corrupt` stays so until
-/// somebody changes something, `Internal` and `Trap` are bugs that would be met again, and `Closed` means that the
-/// pipeline itself called in the wrong order.
+/// `Unavailable` is transient, and so is `Denied` because of expired keys that new ones may replace. The other kinds are
+/// permanent: what is `Invalid`, `Denied` or `Corrupt` stays so until somebody changes something, `Internal` and `Trap`
+/// are bugs that would occur again, and `Closed` means that the pipeline itself called in the wrong order.
 pub(super) fn is_transient(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable || error.awaits_keys()
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_asks_for_is_a_lower_bound_within_reason() {
+    fn the_wait_that_a_store_asks_for_is_a_lower_bound_up_to_a_maximum() {
         let after = |retry_after_ms: u64| {
             let why = error(ErrorKind::Unavailable).with_retry_after_ms(retry_after_ms);
             Outage::begin("", Recovery::default(), &why, 0, Duration::ZERO).pause(&why)
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_unavailable_heals() {
+    fn only_unavailable_and_awaited_keys_are_transient() {
         for kind in [
             ErrorKind::Invalid,
             ErrorKind::Denied,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_told_in_units_that_people_use() {
+    fn durations_have_units_that_people_use() {
         for (ms, text) in
             [(0, "0 ms"), (999, "999 ms"), (12_340, "12.3 s"), (245_000, "4 min 5 s"), (7_800_000, "2 h 10 min")]
         {

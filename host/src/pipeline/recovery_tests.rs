@@ -1,22 +1,23 @@
-//! Pipelines whose ends fail for a while, in paused time: what is stored, how often, and what is said.
+//! Owns tests of pipelines whose endpoints fail for a while, in paused time: what is stored, how often, and what is logged.
+//! Leaves pauses and their bounds to `recovery`.
 
-use std::io::Write;
 use std::sync::Mutex;
 
 use tokio::io::{AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
 
+use super::fakes::{Log, number, record};
 use super::*;
 use crate::connector::destination::Ack;
-use crate::record::{Change, Data, Operation, Record};
+use crate::record::Record;
 use crate::state::{MemoryState, StateStore};
 
-/// What an end is connected to: it fails in some times, counted from its beginning.
+/// What an endpoint is connected to. It fails in some periods, counted from its beginning.
 #[derive(Clone)]
 struct FlakyStore {
     since: Instant,
     outages: Arc<Vec<(Duration, Duration, Error)>>,
-    /// Numbers of the records that are stored, in the order in which they were.
+    /// Numbers of the stored records, in order.
     stored: Arc<Mutex<Vec<u64>>>,
 }
 
@@ -48,21 +49,7 @@ impl FlakyStore {
     }
 }
 
-fn record(number: u64) -> Record {
-    Record {
-        position: Bytes::from(number.to_string()),
-        operation: Operation::Create,
-        metadata: Default::default(),
-        key: None,
-        payload: Change { before: None, after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))) },
-    }
-}
-
-fn number(position: &[u8]) -> u64 {
-    std::str::from_utf8(position).unwrap().parse().unwrap()
-}
-
-/// Gives a record each half second.
+/// Yields a record every half second.
 struct Slow {
     store: FlakyStore,
     next: u64,
@@ -104,7 +91,7 @@ impl Input for Slow {
     }
 }
 
-/// Holds so many records before it stores them, and loses what it holds with each instance.
+/// Holds up to `held_max` records before it stores them, and loses them when it is torn down.
 struct Buffered {
     store: FlakyStore,
     held: Vec<Record>,
@@ -161,46 +148,12 @@ fn pipeline(input: &FlakyStore, output: &FlakyStore, options: Options) -> Pipeli
     Pipeline::new(input, Buffered::new(output, 3), options)
 }
 
-/// The log of this thread, from the level that a command shows by default.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .compact()
-            .without_time()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| line.trim().to_owned()).collect()
-    }
-}
-
 fn numbers(last: u64) -> Vec<u64> {
     (1..=last).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
+async fn an_outage_of_either_endpoint_is_survived_and_nothing_is_lost_or_doubled() {
     for fails_reading in [true, false] {
         let (flaky, well) = (FlakyStore::failing(&[(5, 700, unavailable())]), FlakyStore::failing(&[]));
         let (input, output) = match fails_reading {
@@ -209,7 +162,7 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
         };
         let log = Log::default();
         let listening = log.listen();
-        let summary = pipeline(&input, &output, options(30)).run(Stop::new()).await.unwrap();
+        let summary = pipeline(&input, &output, options(30)).run(CancellationToken::new()).await.unwrap();
         drop(listening);
         assert_eq!(summary.ended, Ended::RecordsMax);
         let counts = &summary.counts;
@@ -220,7 +173,7 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
         assert_eq!(lines.len(), 2, "{lines:?}");
         for (line, words) in [
             (&lines[0], &["WARN", "interrupted: no answer from the store", "copy"][..]),
-            (&lines[1], &["INFO", "going on after", " min ", "copy"]),
+            (&lines[1], &["INFO", "resumed after", " min ", "copy"]),
         ] {
             for word in words {
                 assert!(line.contains(word), "{word}: {line}");
@@ -230,11 +183,11 @@ async fn an_outage_of_either_end_is_outlasted_and_nothing_is_lost_or_doubled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_ends_may_fail_and_again() {
+async fn both_endpoints_may_fail_repeatedly() {
     // Far enough apart for the longest pause between two attempts.
     let times = [(3, 60, unavailable()), (200, 201, unavailable()), (300, 700, unavailable())];
     let (input, output) = (FlakyStore::failing(&times), FlakyStore::failing(&times));
-    let summary = pipeline(&input, &output, options(800)).run(Stop::new()).await.unwrap();
+    let summary = pipeline(&input, &output, options(800)).run(CancellationToken::new()).await.unwrap();
     assert_eq!(output.stored(), numbers(800));
     assert_eq!(summary.counts.outages, 3);
     assert_eq!(summary.counts.source.counter("skipped"), 4);
@@ -242,12 +195,12 @@ async fn both_ends_may_fail_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_until_caught_up_outlasts_an_outage_too() {
+async fn a_run_until_caught_up_survives_an_outage_too() {
     let input = FlakyStore::failing(&[(5, 100, unavailable())]);
     let output = FlakyStore::well();
     let mut pipeline = pipeline(&input, &output, Options { until_caught_up: true, ..Options::default() });
     pipeline.input.last = 20;
-    let summary = pipeline.run(Stop::new()).await.unwrap();
+    let summary = pipeline.run(CancellationToken::new()).await.unwrap();
     assert_eq!(summary.ended, Ended::CaughtUp);
     assert_eq!(output.stored(), numbers(20));
 }
@@ -257,12 +210,12 @@ async fn an_outage_in_which_nothing_was_due_is_over_when_the_source_has_caught_u
     let input = FlakyStore::failing(&[(5, 100, unavailable())]);
     let mut pipeline = pipeline(&input, &FlakyStore::well(), Options::default());
     pipeline.input.last = 0;
-    let (stop, log) = (Stop::new(), Log::default());
+    let (stop, log) = (CancellationToken::new(), Log::default());
     let _listening = log.listen();
     let running = tokio::spawn(pipeline.run(stop.clone()));
     sleep(SECOND * 200).await;
     assert_eq!(log.lines().len(), 2, "{:?}", log.lines());
-    stop.stop();
+    stop.cancel();
     assert_eq!(running.await.unwrap().unwrap().ended, Ended::Stopped);
 }
 
@@ -271,7 +224,7 @@ async fn without_recovery_the_first_failure_ends_it() {
     let input = FlakyStore::failing(&[(5, 6, unavailable())]);
     let output = FlakyStore::well();
     let options = Options { recovery: None, ..options(30) };
-    let done = pipeline(&input, &output, options).run(Stop::new()).await;
+    let done = pipeline(&input, &output, options).run(CancellationToken::new()).await;
     assert_eq!(done.unwrap_err(), unavailable());
     assert_eq!(output.stored().len(), 10, "what was read is stored");
 }
@@ -282,19 +235,19 @@ async fn what_was_never_open_fails_at_once() {
     for (input, output) in [(0, 9), (9, 0)] {
         let input = FlakyStore::failing(&[(input, 10, unavailable())]);
         let output = FlakyStore::failing(&[(output, 10, unavailable())]);
-        let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
+        let done = pipeline(&input, &output, options(30)).run(CancellationToken::new()).await;
         assert_eq!(done.unwrap_err(), unavailable());
     }
     assert!(start.elapsed() < SECOND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
+async fn a_permanent_failure_ends_it_at_once_or_when_it_is_reopened() {
     for kind in [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Corrupt, ErrorKind::Trap] {
         let error = Error::new(kind, "never again");
         for times in [&[(5, 1000, error.clone())][..], &[(5, 50, unavailable()), (50, 1000, error.clone())]] {
             let (input, output) = (FlakyStore::failing(times), FlakyStore::well());
-            let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
+            let done = pipeline(&input, &output, options(30)).run(CancellationToken::new()).await;
             assert_eq!(done.unwrap_err(), error);
             assert!(input.since.elapsed() < SECOND * 120);
         }
@@ -302,12 +255,12 @@ async fn what_does_not_heal_ends_it_at_once_or_when_it_is_opened_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_that_others_may_follow_are_waited_for_but_not_for_ever() {
+async fn new_keys_are_waited_for_but_not_for_ever() {
     let ended = Error::new(ErrorKind::Denied, "the keys have ended").awaiting_keys();
     for (until_s, is_outlasted) in [(40, true), (100_000, false)] {
         let input = FlakyStore::failing(&[(5, until_s, ended.clone())]);
         let output = FlakyStore::well();
-        let done = pipeline(&input, &output, options(30)).run(Stop::new()).await;
+        let done = pipeline(&input, &output, options(30)).run(CancellationToken::new()).await;
         match is_outlasted {
             true => assert_eq!(output.stored(), numbers(30)),
             false => assert_eq!(done.unwrap_err(), ended),
@@ -321,11 +274,11 @@ async fn a_stop_ends_the_waiting_at_once() {
     let input = FlakyStore::failing(&[(5, 10_000, unavailable())]);
     let output = FlakyStore::well();
     let pipeline = pipeline(&input, &output, options(30));
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let running = tokio::spawn(pipeline.run(stop.clone()));
     sleep(SECOND * 1000).await;
     let asked = Instant::now();
-    stop.stop();
+    stop.cancel();
     let summary = running.await.unwrap().unwrap();
     assert_eq!((summary.ended, summary.counts.acked), (Ended::Stopped, 10));
     assert_eq!((summary.counts.read, summary.counts.outages), (10, 1));
@@ -333,13 +286,13 @@ async fn a_stop_ends_the_waiting_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_goes_on_behind_what_was_kept_and_not_behind_its_beginning() {
+async fn it_resumes_after_the_saved_position_and_not_at_its_beginning() {
     let state = Arc::new(MemoryState::new());
     state.save_position(b"100").unwrap();
     let input = FlakyStore::failing(&[(5, 60, unavailable())]);
     let output = FlakyStore::well();
     let options = Options { state: Some(state.clone()), ..options(20) };
-    pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
+    pipeline(&input, &output, options).run(CancellationToken::new()).await.unwrap();
     assert_eq!(output.stored(), (101..=120).collect::<Vec<_>>());
     assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"120"[..]));
 
@@ -347,8 +300,21 @@ async fn it_goes_on_behind_what_was_kept_and_not_behind_its_beginning() {
     let input = FlakyStore::failing(&[(1, 60, unavailable())]);
     let output = FlakyStore::well();
     let options = Options { position: Some(b"7".to_vec()), ..options_without_name(3) };
-    pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
+    pipeline(&input, &output, options).run(CancellationToken::new()).await.unwrap();
     assert_eq!(output.stored(), [8, 9, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_asks_for_a_wait_is_not_called_before_it_is_over() {
+    for (asked_ms, waited) in [(90_000, SECOND * 90), (u64::MAX, recovery::RETRY_AFTER_MAX)] {
+        let input = FlakyStore::failing(&[(5, 6, unavailable().with_retry_after_ms(asked_ms))]);
+        let output = FlakyStore::well();
+        pipeline(&input, &output, options(30)).run(CancellationToken::new()).await.unwrap();
+        assert_eq!(output.stored(), numbers(30));
+        // 30 records take 16 s, and the random part of the first pause takes up to one.
+        let took = input.since.elapsed();
+        assert!((SECOND * 5 + waited..SECOND * 20 + waited).contains(&took), "{took:?}");
+    }
 }
 
 fn options_without_name(records_max: u64) -> Options {
@@ -363,7 +329,7 @@ fn line(number: u64) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance() {
+async fn lines_that_can_be_read_only_once_are_rewritten_to_the_next_instance() {
     let output = FlakyStore::failing(&[(0, 0, unavailable()), (5, 600, unavailable()), (603, 700, unavailable())]);
     let (mut sender, receiver) = duplex(100);
     let sending = tokio::spawn(async move {
@@ -373,7 +339,7 @@ async fn lines_that_can_be_read_only_once_are_written_again_to_the_next_instance
         }
     });
     let pipeline = Pipeline::new(JsonLinesInput::new(receiver), Buffered::new(&output, 7), Options::default());
-    let summary = pipeline.run(Stop::new()).await.unwrap();
+    let summary = pipeline.run(CancellationToken::new()).await.unwrap();
     sending.await.unwrap();
     assert_eq!(summary.ended, Ended::InputEnded);
     assert_eq!(output.stored(), numbers(1300));
@@ -400,8 +366,10 @@ async fn the_end_of_a_stream_may_come_before_its_records_are_stored() {
         sender.write_all(lines).await.unwrap();
         sleep(SECOND / 2).await;
     });
-    let summary =
-        Pipeline::new(JsonLinesInput::new(receiver), failing, Options::default()).run(Stop::new()).await.unwrap();
+    let summary = Pipeline::new(JsonLinesInput::new(receiver), failing, Options::default())
+        .run(CancellationToken::new())
+        .await
+        .unwrap();
     sending.await.unwrap();
     assert_eq!((summary.ended, summary.counts.outages), (Ended::InputEnded, 1));
     assert_eq!(output.stored(), numbers(5));
@@ -418,12 +386,12 @@ async fn a_stop_gives_what_can_be_read_only_once_the_grace_period() {
             Buffered::new(&output, 4),
             Options { grace: SECOND * 20, ..Options::default() },
         );
-        let stop = Stop::new();
+        let stop = CancellationToken::new();
         let running = tokio::spawn(pipeline.run(stop.clone()));
         sleep(SECOND * 2).await;
         sender.write_all(lines.as_bytes()).await.unwrap();
         sleep(SECOND * 998).await;
-        stop.stop();
+        stop.cancel();
         let done = running.await.unwrap();
         assert_eq!(output.stored().len(), stored);
         match stored {
@@ -434,7 +402,7 @@ async fn a_stop_gives_what_can_be_read_only_once_the_grace_period() {
     }
 }
 
-/// Refuses a record once, for what is no fault of its own.
+/// Refuses a record once, for no fault of the record.
 struct Unlucky {
     inner: Buffered,
     refuses: Option<u64>,
@@ -478,12 +446,12 @@ async fn a_record_whose_body_broke_off_is_read_again() {
         Unlucky { inner: Buffered::new(&output, 1), refuses: Some(4) },
         options(10),
     );
-    let summary = pipeline.run(Stop::new()).await.unwrap();
+    let summary = pipeline.run(CancellationToken::new()).await.unwrap();
     assert_eq!(output.stored(), numbers(10));
     assert_eq!(summary.counts.outages, 1);
 }
 
-/// Keeps nothing for a while.
+/// Can't save positions for a while.
 struct Full {
     store: FlakyStore,
     kept: MemoryState,
@@ -528,11 +496,11 @@ impl StateStore for Full {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_that_can_not_be_kept_is_kept_when_there_is_room_and_nothing_comes_twice() {
+async fn a_position_that_can_not_be_saved_is_saved_when_there_is_room_and_nothing_comes_twice() {
     let (input, output) = (FlakyStore::well(), FlakyStore::well());
     let state = Arc::new(Full { store: FlakyStore::failing(&[(3, 600, unavailable())]), kept: MemoryState::new() });
     let options = Options { state: Some(state.clone()), ..options(20) };
-    let summary = pipeline(&input, &output, options).run(Stop::new()).await.unwrap();
+    let summary = pipeline(&input, &output, options).run(CancellationToken::new()).await.unwrap();
     assert_eq!((summary.counts.acked, summary.counts.outages), (20, 1));
     assert_eq!(output.stored(), numbers(20));
     assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"20"[..]));
@@ -546,7 +514,7 @@ async fn a_state_that_is_damaged_is_no_outage() {
         state: Some(Arc::new(Full { store: FlakyStore::failing(&[(3, 600, damaged)]), kept: MemoryState::new() })),
         ..options(20)
     };
-    let done = pipeline(&input, &output, options).run(Stop::new()).await;
+    let done = pipeline(&input, &output, options).run(CancellationToken::new()).await;
     assert_eq!(done.unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(input.since.elapsed() < SECOND * 10);
 }

@@ -129,7 +129,7 @@ async fn a_truncated_file_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
-async fn what_stood_behind_the_last_newline_of_a_truncated_file_is_a_line() {
+async fn the_text_after_the_last_newline_of_a_truncated_file_is_a_line() {
     let folder = Folder::new();
     folder.write("one\nhalf");
     let mut input = open(&folder.path(), None).await;
@@ -142,7 +142,7 @@ async fn what_stood_behind_the_last_newline_of_a_truncated_file_is_a_line() {
 }
 
 #[tokio::test]
-async fn a_file_that_only_grew_goes_on_wherever_it_lies_by_now() {
+async fn a_file_that_only_grew_is_resumed_wherever_it_was_moved() {
     let folder = Folder::new();
     let long: String = (0..500).map(|n| format!("line {n}\n")).collect();
     folder.write(&long);
@@ -170,7 +170,7 @@ async fn positions_of_earlier_versions_are_read() {
 }
 
 #[tokio::test]
-async fn a_line_that_was_told_before_its_end_came_is_told_as_a_whole() {
+async fn a_line_that_was_read_before_its_end_came_is_read_again_as_a_whole() {
     let folder = Folder::new();
     folder.write("one\ntw");
     let until_caught_up = async |position: Option<&[u8]>| {

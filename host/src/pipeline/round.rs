@@ -1,5 +1,5 @@
-//! One round of a pipeline: from both endpoints open to a reason to end, or to a failure. The tasks of a round are `tasks`'s;
-//! whether another round follows is the pipeline's to say.
+//! Owns one round of a pipeline: from open endpoints to a reason to end, or to a failure. Leaves the work of each task to
+//! `tasks`, and whether another round follows to `pipeline`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::endpoint::{Input, Output};
 use super::tasks::{BatchReader, BatchWriter, Checkpointer, Leftover, tear_down};
-use super::{Counts, Ended, Options, QUEUE_BATCHES, Stop};
+use super::{CancellationToken, Counts, Ended, Options, QUEUE_BATCHES};
 use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Record;
@@ -18,18 +18,18 @@ use crate::record::Record;
 pub(super) struct Endpoints<I, O> {
     pub(super) input: I,
     pub(super) output: O,
-    /// What must be written first, since it can't be read again.
+    /// Records that must be written first, since they can't be read again.
     pub(super) unacked: Vec<Record>,
 }
 
 impl<I: Input, O: Output> Endpoints<I, O> {
-    /// Opens the destination first: there is no use in reading what can't be written.
+    /// Opens the destination first: it is useless to read what can't be written.
     pub(super) async fn open(&mut self, position: Option<&[u8]>) -> Result<()> {
         self.output.open().await?;
         self.input.open(position).await
     }
 
-    /// Makes both endpoints anew and opens them; false where there is no going on.
+    /// Recreates and opens both endpoints; false if the output can't continue.
     pub(super) async fn reopen(&mut self, position: Option<&[u8]>) -> Result<bool> {
         if !self.output.renew().await? {
             return Ok(false);
@@ -42,7 +42,7 @@ impl<I: Input, O: Output> Endpoints<I, O> {
         Ok(true)
     }
 
-    /// Tears both endpoints down after a failure, which is the one to report.
+    /// Tears both endpoints down after a failure. Their own failures are not reported.
     pub(super) async fn give_up(&mut self) {
         let _ = tokio::join!(tear_down(self.input.teardown()), tear_down(self.output.teardown()));
     }
@@ -50,9 +50,9 @@ impl<I: Input, O: Output> Endpoints<I, O> {
 
 /// How a round ended.
 pub(super) struct Round<I, O> {
-    /// What the next round may begin with; none where there can be none.
+    /// The endpoints for the next round; `None` if there can be no next round.
     pub(super) endpoints: Option<Endpoints<I, O>>,
-    /// The position that was acked last, if there was one. It is kept too, unless keeping it failed.
+    /// The position of the last acked record. It is saved too, unless saving it failed.
     pub(super) position: Option<Bytes>,
     /// Why it ended, or its first failure.
     pub(super) ended: Result<Ended, Failure>,
@@ -61,11 +61,11 @@ pub(super) struct Round<I, O> {
 /// Why a round failed.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// Whether it happened at work: what breaks down, or hangs in its teardown, does not heal.
+    /// Whether it happened at work: a task that panics, or a teardown that hangs, is no transient failure.
     pub(super) is_at_work: bool,
 }
 
-/// What came of one task.
+/// What one task returned.
 enum Finished<I, O> {
     Reader(I, Result<Ended>, Result<()>),
     Writer(Leftover<O>, Result<()>, Result<()>),
@@ -78,7 +78,7 @@ pub(super) async fn run<I: Input, O: Output>(
     options: &Options,
     counts: &watch::Sender<Counts>,
     earlier: Progress,
-    stop: &Stop,
+    stop: &CancellationToken,
 ) -> Round<I, O> {
     let Endpoints { input, output, unacked } = endpoints;
     let (queue_in, queue_out) = mpsc::channel(QUEUE_BATCHES);
@@ -111,8 +111,8 @@ pub(super) async fn run<I: Input, O: Output>(
     Round { position: position.filter(|position| !position.is_empty()), ..round }
 }
 
-/// Waits for all tasks: one that fails makes the others end in good order. The first failure counts, and that of a
-/// teardown only where all else went well.
+/// Waits for all tasks: when one fails, the others end cleanly. The first failure counts; one of a teardown counts only if
+/// there is no other.
 async fn join<I: Input, O: Output>(mut tasks: JoinSet<Finished<I, O>>) -> Round<I, O> {
     let mut ended = Ended::Stopped;
     let (mut input, mut left) = (None, None);

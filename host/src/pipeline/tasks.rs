@@ -1,5 +1,6 @@
-//! The three tasks of a running pipeline: one reads, one writes, one keeps positions. Each owns its end alone, so
-//! that no call is ever cut off, and gives it back; they talk over channels. Starting and joining them is `round`'s.
+//! Owns the three tasks of a running pipeline: one reads, one writes, one saves positions. Leaves starting and joining
+//! them to `round`. Each task owns its endpoint, so that no call is ever cancelled halfway, and returns it at its end;
+//! they communicate over channels.
 //!
 //! Invariant: a position travels writer → checkpointer → reader, and leaves the checkpointer only once it is durable.
 
@@ -13,44 +14,43 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::endpoint::{Input, Output};
 use super::recovery;
-use super::stop::Stop;
-use super::{Counts, Ended, TEARDOWN_TIMEOUT};
+use super::{CancellationToken, Counts, Ended, TEARDOWN_TIMEOUT};
 use crate::connector::destination::Ack;
 use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::record::{self, Record};
 use crate::state::StateStore;
 
-/// Records that are read at a time.
+/// Records per read.
 const READ_RECORDS_MAX: u32 = 1000;
 
-/// How long a read waits for a first record: this long a stop or an ack may have to wait.
+/// How long a read waits for a first record. A stop or an ack may have to wait this long.
 const READ_WAIT: Duration = Duration::from_millis(250);
 
-/// Time between two calls of an output that owes acks. Its uploads only go on while it is called, so this is
-/// added to each of their steps; a call that finds nothing to do takes microseconds.
+/// Interval between two calls of an output that owes acks. Its uploads make progress only while it is called, so this is
+/// added to each of their steps; a call with nothing to do takes microseconds.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long a flush waits for acks before the pipeline looks around.
+/// How long one call of a flush waits for acks.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 
-/// Bytes of records that are written again at a time.
+/// Bytes per batch of records that are written again.
 const REWRITE_BYTES: u64 = 8 << 20;
 
-/// Reads batches, and acks what was saved.
+/// Reads batches, and acks saved positions.
 pub(super) struct BatchReader<I> {
     pub(super) input: I,
     pub(super) until_caught_up: bool,
     pub(super) records_max: Option<u64>,
-    pub(super) stop: Stop,
+    pub(super) stop: CancellationToken,
     pub(super) counts: watch::Sender<Counts>,
-    /// What inputs before this one said of themselves.
+    /// The progress of the inputs before this one.
     pub(super) earlier: Progress,
 }
 
 impl<I: Input> BatchReader<I> {
-    /// Reads until there is a reason to end, then waits for the last position to be saved. Gives the input back, why it
-    /// ended, and what became of its teardown.
+    /// Reads until there is a reason to end, then waits for the last position to be saved. Returns the input, why it
+    /// ended, and the outcome of its teardown.
     pub(super) async fn run(
         mut self,
         queue: mpsc::Sender<Vec<Record>>,
@@ -60,7 +60,7 @@ impl<I: Input> BatchReader<I> {
         // The writer flushes when it finds the queue closed.
         drop(queue);
         let acked = self.ack_rest(&mut saved).await;
-        // What can be read only once may be needed again.
+        // An input that can be read only once stays open for the next round.
         let torn_down = if self.input.is_repeatable() { tear_down(self.input.teardown()).await } else { Ok(()) };
         let ended = read.and_then(|ended| acked.map(|()| ended));
         (self.input, ended, torn_down)
@@ -74,10 +74,10 @@ impl<I: Input> BatchReader<I> {
         let records_max = self.records_max.unwrap_or(u64::MAX);
         let mut left = records_max.saturating_sub(self.counts.borrow().read);
         while left > 0 {
-            // Room first: what is read is never thrown away for want of it.
+            // Room comes first, so that no record is read that the queue can't take.
             let room = tokio::select! {
                 biased;
-                () = self.stop.stopped() => return Ok(Ended::Stopped),
+                () = self.stop.cancelled() => return Ok(Ended::Stopped),
                 changed = saved.changed() => {
                     if changed.is_err() {
                         return Ok(Ended::Stopped);
@@ -87,7 +87,7 @@ impl<I: Input> BatchReader<I> {
                 }
                 room = queue.reserve() => match room {
                     Ok(room) => room,
-                    // The writer failed, and says why.
+                    // The writer failed, and reports why.
                     Err(_) => return Ok(Ended::Stopped),
                 },
             };
@@ -136,24 +136,25 @@ fn payload_bytes(record: &Record) -> u64 {
 /// A record that was written and not acked.
 struct Outstanding {
     position: Bytes,
-    /// The record itself, where it can't be read again.
+    /// The record itself, if it can't be read again.
     copy: Option<Record>,
 }
 
-/// What a writer leaves behind.
+/// What is left when a writer ends.
 pub(super) struct Leftover<O> {
     pub(super) output: O,
-    /// Of an input that can't be repeated: all that was read and not acked, in order, if copies could be kept of it.
+    /// If the input can't be repeated: the records that were read and not acked, in order; `None` if one of them could not
+    /// be copied.
     pub(super) unacked: Option<Vec<Record>>,
 }
 
-/// Writes batches, keeps the output going, and says how far it acked.
+/// Writes batches, calls the output while it owes acks, and reports how far it acked.
 pub(super) struct BatchWriter<O> {
     pub(super) output: O,
     pub(super) acked: watch::Sender<Option<Bytes>>,
     pub(super) counts: watch::Sender<Counts>,
-    /// Whether copies are kept, since the input can't be read again. They are bounded by what the output takes before
-    /// it acks, and by the queue.
+    /// Whether to keep copies of records, since the input can't be read again. The queue, and what the output takes before
+    /// it acks, bound them.
     pub(super) keeps_copies: bool,
     /// In order.
     outstanding: VecDeque<Outstanding>,
@@ -169,8 +170,8 @@ impl<O: Output> BatchWriter<O> {
         Self { output, acked, counts, keeps_copies, outstanding: VecDeque::new() }
     }
 
-    /// Writes `rewrite`, and what comes from the queue until it ends, then flushes. Dropping what it holds tells the
-    /// others that it is done. Gives back what it leaves, and what became of writing and of the teardown.
+    /// Writes `rewrite`, then the batches of the queue until it ends, then flushes. The other tasks notice its end when its
+    /// channels close. Returns what is left, and the outcomes of writing and of the teardown.
     pub(super) async fn run(
         mut self,
         rewrite: Vec<Record>,
@@ -185,7 +186,7 @@ impl<O: Output> BatchWriter<O> {
         (left, written, torn_down)
     }
 
-    /// All that was read and not acked, after a failure. The reader is told that nothing more is taken.
+    /// The records that were read and not acked, after a failure. Closes the queue, which ends the reader.
     async fn unacked(
         &mut self,
         has_failed: bool,
@@ -211,7 +212,7 @@ impl<O: Output> BatchWriter<O> {
         queue: &mut mpsc::Receiver<Vec<Record>>,
     ) -> Result<()> {
         while rewrite.len() > 0 {
-            // As small as they come from a queue.
+            // In batches as small as those of the queue.
             let (mut records, mut bytes) = (Vec::new(), 0);
             while bytes < REWRITE_BYTES && records.len() < READ_RECORDS_MAX as usize {
                 let Some(record) = rewrite.next() else { break };
@@ -233,7 +234,7 @@ impl<O: Output> BatchWriter<O> {
             let start = Instant::now();
             let acks = self.output.flush(FLUSH_WAIT).await?;
             if acks.is_empty() && start.elapsed() < TICK {
-                // An output that came back at once with nothing would otherwise be asked in a busy loop.
+                // An output that returns at once without acks must not cause a busy loop.
                 sleep(TICK).await;
             }
             self.settle(acks)?;
@@ -241,7 +242,7 @@ impl<O: Output> BatchWriter<O> {
         Ok(())
     }
 
-    /// Writes records, or ticks without any.
+    /// Writes records; without any, it is a tick.
     async fn hand_over(&mut self, records: Vec<Record>) -> Result<()> {
         for record in &records {
             self.outstanding.push_back(Outstanding {
@@ -253,14 +254,14 @@ impl<O: Output> BatchWriter<O> {
         self.settle(acks)
     }
 
-    /// Takes acks in, and passes the last position on. What is behind a refused record is counted where it is stored,
-    /// but its position is not passed on: it comes again.
+    /// Takes acks, and passes the last position on. Records after a refused one count if they are stored, but their
+    /// positions are not passed on: they are read again.
     fn settle(&mut self, acks: Vec<Ack>) -> Result<()> {
         let (mut last, mut count) = (None, 0);
         let mut acks = acks.into_iter();
         let mut failed = None;
         for ack in acks.by_ref() {
-            // Looked at first: what is not acked may have to be written again.
+            // Removed only after the checks: a record that is not acked may have to be written again.
             let next = self.outstanding.front().map(|next| &next.position);
             if next != Some(&ack.position) {
                 let message = "the destination acked a record that was not next in order";
@@ -297,7 +298,7 @@ fn refused(number: u64, position: &[u8]) -> String {
     }
 }
 
-/// Makes positions durable; what was acked meanwhile is kept by one write.
+/// Makes positions durable. One write covers everything that was acked during the one before.
 pub(super) struct Checkpointer {
     pub(super) state: Option<Arc<dyn StateStore>>,
     pub(super) acked: watch::Receiver<Option<Bytes>>,
@@ -305,7 +306,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Keeps positions until the writer is done.
+    /// Saves positions until the writer ends.
     pub(super) async fn run(mut self) -> Result<()> {
         while self.acked.changed().await.is_ok() {
             let position = self.acked.borrow_and_update().clone();
@@ -326,16 +327,16 @@ pub(super) async fn save(state: Arc<dyn StateStore>, position: Bytes) -> Result<
     on_disk(move || state.save_position(&position)).await
 }
 
-/// Tears an end down, and gives it up if that takes too long.
+/// Tears an endpoint down, and abandons it if that takes too long.
 pub(super) async fn tear_down(teardown: impl Future<Output = Result<()>>) -> Result<()> {
     timeout(TEARDOWN_TIMEOUT, teardown).await.unwrap_or_else(|_| {
         let message =
-            format!("the connector's teardown did not return within {} s; it was given up", TEARDOWN_TIMEOUT.as_secs());
+            format!("the connector's teardown did not return within {} s; abandoned it", TEARDOWN_TIMEOUT.as_secs());
         Err(Error::new(ErrorKind::Internal, message))
     })
 }
 
-/// Does what waits for a disk away from the tasks that serve requests.
+/// Runs blocking disk access on a thread of its own.
 pub(super) async fn on_disk<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, crate::state::Error> + Send + 'static,
 ) -> Result<T> {

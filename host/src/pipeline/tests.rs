@@ -1,12 +1,14 @@
-//! Pipelines between fake ends that write down what happens to them, and between lines and files.
+//! Owns tests of pipelines between fake endpoints that record their calls. Leaves lines, files and failures to the other
+//! tests.
 
 use std::sync::Mutex;
 
 use tokio::time::Instant;
 
+use super::fakes::{number, record};
 use super::*;
 use crate::connector::destination::Ack;
-use crate::record::{Change, Data, Operation, Record};
+use crate::record::Record;
 use crate::state::MemoryState;
 
 /// What happened, in order. Records are numbered from one, and their positions are their numbers.
@@ -38,7 +40,7 @@ impl Journal {
         self.events().iter().filter_map(pick).next_back().unwrap_or_default()
     }
 
-    /// Nothing is kept before it is stored, and the source hears of nothing before it is kept.
+    /// No position is saved before its record is stored, and none is acked before it is saved.
     fn check_order(&self) {
         let (mut stored, mut saved) = (0, 0);
         for event in self.events() {
@@ -58,21 +60,7 @@ impl Journal {
     }
 }
 
-fn record(number: u64) -> Record {
-    Record {
-        position: Bytes::from(number.to_string()),
-        operation: Operation::Create,
-        metadata: Default::default(),
-        key: None,
-        payload: Change { before: None, after: Some(Data::Raw(Bytes::from_static(b"ten bytes."))) },
-    }
-}
-
-fn number(position: &[u8]) -> u64 {
-    std::str::from_utf8(position).unwrap().parse().unwrap()
-}
-
-/// Has records up to a number, and fails behind them or has nothing more.
+/// Has records up to a number; then fails, or has no more.
 struct FakeInput {
     journal: Journal,
     next: u64,
@@ -126,7 +114,7 @@ enum Acking {
     OnFlush,
     /// Each record at once, up to one that it refuses.
     Refusing(u64),
-    /// Each record at once, until a write fails behind this one.
+    /// Each record at once, until a write fails after this one.
     Failing(u64),
     /// Never.
     Never,
@@ -190,7 +178,7 @@ impl Output for FakeOutput {
     }
 }
 
-/// Remembers the position, and notes when.
+/// Remembers the position, and records when.
 #[derive(Default)]
 struct NotingState {
     journal: Journal,
@@ -225,7 +213,7 @@ impl StateStore for NotingState {
     }
 }
 
-/// Fake ends and what they note.
+/// Fake endpoints and what they record.
 struct Bench {
     journal: Journal,
     state: Arc<NotingState>,
@@ -247,7 +235,7 @@ fn until_caught_up() -> Options {
 
 impl Bench {
     async fn run(self) -> (Journal, Option<u64>, Result<Summary>) {
-        let done = self.pipeline.run(Stop::new()).await;
+        let done = self.pipeline.run(CancellationToken::new()).await;
         let kept = self.state.load_position().unwrap().map(|position| number(&position));
         self.journal.check_order();
         (self.journal, kept, done)
@@ -255,7 +243,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_are_stored_kept_and_acked_in_this_order() {
+async fn records_are_stored_saved_and_acked_in_this_order() {
     let (journal, kept, done) = bench(1234, Acking::AtOnce, until_caught_up()).run().await;
     let summary = done.unwrap();
     assert_eq!(summary.ended, Ended::CaughtUp);
@@ -270,16 +258,16 @@ async fn records_are_stored_kept_and_acked_in_this_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_goes_on_behind_the_kept_position_and_an_option_overrides_it() {
+async fn a_run_resumes_after_the_saved_position_and_an_option_overrides_it() {
     let Bench { journal, state, pipeline } = bench(30, Acking::AtOnce, until_caught_up());
     state.kept.save_position(b"20").unwrap();
-    pipeline.run(Stop::new()).await.unwrap();
+    pipeline.run(CancellationToken::new()).await.unwrap();
     assert_eq!(journal.events()[0], Event::Read(21));
 
     let options = Options { position: Some(b"25".to_vec()), ..until_caught_up() };
     let Bench { journal, state, pipeline } = bench(30, Acking::AtOnce, options);
     state.kept.save_position(b"20").unwrap();
-    pipeline.run(Stop::new()).await.unwrap();
+    pipeline.run(CancellationToken::new()).await.unwrap();
     assert_eq!(journal.events()[0], Event::Read(26));
 }
 
@@ -287,21 +275,21 @@ async fn a_run_goes_on_behind_the_kept_position_and_an_option_overrides_it() {
 async fn an_output_that_owes_acks_is_called_without_records() {
     let start = Instant::now();
     let Bench { pipeline, .. } = bench(5, Acking::OnTick, Options::default());
-    let (stop, mut counts) = (Stop::new(), pipeline.counts());
+    let (stop, mut counts) = (CancellationToken::new(), pipeline.counts());
     let running = tokio::spawn(pipeline.run(stop.clone()));
     counts.wait_for(|counts| counts.acked == 5).await.unwrap();
     assert!(start.elapsed() <= Duration::from_millis(100), "{:?}", start.elapsed());
-    stop.stop();
+    stop.cancel();
     assert_eq!(running.await.unwrap().unwrap().counts.acked, 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_flushes_acks_and_keeps_what_was_read() {
+async fn a_stop_flushes_acks_and_saves_what_was_read() {
     let Bench { journal, state, pipeline } = bench(25, Acking::OnFlush, Options::default());
-    let (stop, mut counts) = (Stop::new(), pipeline.counts());
+    let (stop, mut counts) = (CancellationToken::new(), pipeline.counts());
     let running = tokio::spawn(pipeline.run(stop.clone()));
     counts.wait_for(|counts| counts.read == 25).await.unwrap();
-    stop.stop();
+    stop.cancel();
     let summary = running.await.unwrap().unwrap();
     assert_eq!((summary.ended, summary.counts.acked), (Ended::Stopped, 25));
     assert_eq!(state.load_position().unwrap().as_deref(), Some(&b"25"[..]));
@@ -310,14 +298,14 @@ async fn a_stop_flushes_acks_and_keeps_what_was_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_gives_up_after_the_grace_period_and_keeps_nothing_that_is_not_stored() {
+async fn a_stop_aborts_after_the_grace_period_and_saves_nothing_that_is_not_stored() {
     let options = Options { grace: Duration::from_secs(3), ..Options::default() };
     let Bench { state, pipeline, .. } = bench(25, Acking::Never, options);
-    let (stop, mut counts) = (Stop::new(), pipeline.counts());
+    let (stop, mut counts) = (CancellationToken::new(), pipeline.counts());
     let running = tokio::spawn(pipeline.run(stop.clone()));
     counts.wait_for(|counts| counts.read == 25).await.unwrap();
     let start = Instant::now();
-    stop.stop();
+    stop.cancel();
     let error = running.await.unwrap().unwrap_err();
     assert!(error.message().starts_with("25 of 25 records were not stored within 3 s"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(4));
@@ -325,7 +313,7 @@ async fn a_stop_gives_up_after_the_grace_period_and_keeps_nothing_that_is_not_st
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_record_stops_the_pipeline_in_front_of_it() {
+async fn a_refused_record_stops_the_pipeline_before_it() {
     let (journal, kept, done) = bench(100, Acking::Refusing(37), until_caught_up()).run().await;
     let error = done.unwrap_err();
     assert_eq!(error.message(), "record 37 at position `37` was refused: too large");
@@ -335,7 +323,7 @@ async fn a_refused_record_stops_the_pipeline_in_front_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_write_keeps_what_was_stored_before() {
+async fn a_failed_write_leaves_saved_what_was_stored_before() {
     let options = Options { recovery: None, ..until_caught_up() };
     let (_, kept, done) = bench(100, Acking::Failing(30), options).run().await;
     assert_eq!(done.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -352,7 +340,7 @@ async fn what_was_read_before_the_input_failed_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pipeline_ends_after_as_many_records_as_were_wanted() {
+async fn a_pipeline_ends_after_as_many_records_as_were_asked_for() {
     let options = Options { records_max: Some(17), ..Options::default() };
     let (_, kept, done) = bench(100, Acking::OnFlush, options).run().await;
     assert_eq!(done.unwrap().ended, Ended::RecordsMax);
@@ -382,17 +370,17 @@ impl Output for Stuck {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_output_that_stands_still_holds_the_input_back() {
+async fn an_output_that_blocks_holds_the_input_back() {
     let journal = Journal::default();
     let input = FakeInput { journal: journal.clone(), next: 1, last: 1000, batch: 10, error: None };
     let pipeline = Pipeline::new(input, Stuck(journal.clone()), Options::default());
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let running = tokio::spawn(pipeline.run(stop.clone()));
     sleep(Duration::from_secs(5)).await;
     let read = journal.last(|event| if let Event::Read(n) = event { Some(*n) } else { None });
     assert!((10..=40).contains(&read), "{read}");
-    stop.stop();
-    // The call that hangs is given up with its output: it can't be torn down any more.
+    stop.cancel();
+    // The call that hangs is abandoned with its output, which can't be torn down any more.
     assert!(running.await.unwrap().is_err());
     assert!(!journal.events().contains(&Event::OutputDown));
 }
@@ -400,17 +388,17 @@ async fn an_output_that_stands_still_holds_the_input_back() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_before_the_start_opens_nothing() {
     let Bench { journal, pipeline, .. } = bench(10, Acking::AtOnce, Options::default());
-    let stop = Stop::new();
-    stop.stop();
+    let stop = CancellationToken::new();
+    stop.cancel();
     let summary = pipeline.run(stop).await.unwrap();
     assert_eq!((summary.ended, summary.counts.read), (Ended::Stopped, 0));
     assert_eq!(journal.events(), []);
 }
 
 #[test]
-fn a_pipeline_of_the_connectors_own_ends_may_run_in_a_task() {
+fn a_pipeline_of_the_connectors_own_endpoints_may_run_in_a_task() {
     fn check(run: impl Future + Send) -> impl Future + Send {
         run
     }
-    let _ = |pipeline: Pipeline<crate::Source, crate::Destination>| check(pipeline.run(Stop::new()));
+    let _ = |pipeline: Pipeline<crate::Source, crate::Destination>| check(pipeline.run(CancellationToken::new()));
 }
