@@ -56,8 +56,10 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
-    let destination =
-        connector.destination(settings, InstanceOptions::default()).await.map_err(|error| Failure::configuring(&error))?;
+    let destination = connector
+        .destination(settings, InstanceOptions::default())
+        .await
+        .map_err(|error| Failure::configuring(&error))?;
 
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     let mut input = JsonLinesInput::new(tokio::io::stdin());
