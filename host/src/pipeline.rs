@@ -301,8 +301,8 @@ impl Run {
                 Outage::begin(&self.options.name, recovery, &failure.error, acked, failing_for)
             });
             let at = ReopenAt { acked: last.clone(), beginning: beginning.as_deref() };
-            let outlasted = self.outlast(&mut next, outage, failure.error, at, grace_over.as_mut()).await?;
-            if !outlasted {
+            let is_reopened = self.recover(&mut next, outage, failure.error, at, grace_over.as_mut()).await?;
+            if !is_reopened {
                 return Ok(self.summary(Ended::Stopped, last));
             }
             endpoints = next;
@@ -357,7 +357,7 @@ impl Run {
     }
 
     /// Tries to reopen both endpoints until that succeeds; false if the pipeline was stopped first.
-    async fn outlast<I: Input, O: Output>(
+    async fn recover<I: Input, O: Output>(
         &self,
         endpoints: &mut Endpoints<I, O>,
         outage: &mut Outage,

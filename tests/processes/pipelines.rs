@@ -162,22 +162,22 @@ pipelines:
 }
 
 #[tokio::test]
-async fn every_problem_of_a_file_is_told_at_once_with_its_line() {
+async fn every_problem_of_a_file_is_reported_at_once_with_its_place() {
     let cases = [
-        ("version: 2.2\npipelines: [\n", ":", "line"),
-        ("version: 9.9\npipelines: []\n", ":1: ", "version `9.9`"),
-        ("version: 2.2\npipelines:\n  - connectors: []\n", ":3: ", "`id`"),
-        ("version: 2.2\npipelines:\n  - id: a/b\n    connectors: []\n", ":3: ", "a/b"),
-        ("version: 2.2\npipelines:\n  - id: a\n    status: asleep\n", ":4: ", "`asleep`"),
-        ("version: 2.2\npipelines:\n  - id: a\n    processors: [{id: x}]\n", ":4: ", "`processors`"),
+        ("version: 2.2\npipelines: [\n", ":2:12: ", "unclosed bracket"),
+        ("version: 9.9\npipelines: []\n", ":1:10: ", "version `9.9`"),
+        ("version: 2.2\npipelines:\n  - connectors: []\n", ":3:5: ", "`id`"),
+        ("version: 2.2\npipelines:\n  - id: a/b\n    connectors: []\n", ":3:9: ", "a/b"),
+        ("version: 2.2\npipelines:\n  - id: a\n    status: asleep\n", ":4:13: ", "`asleep`"),
+        ("version: 2.2\npipelines:\n  - id: a\n    processors: [{id: x}]\n", ":4:5: ", "`processors`"),
         (
             "version: 2.2\npipelines:\n  - id: a\n    connectors:\n      - {id: in, type: source, plugin: kafka}\n",
-            ":5: ",
+            ":5:40: ",
             "`kafka`",
         ),
         (
             "version: 2.2\npipelines:\n  - id: a\n    connectors:\n      - {id: in, type: sideways, plugin: s3}\n",
-            ":5: ",
+            ":5:24: ",
             "`sideways`",
         ),
     ];
@@ -190,7 +190,7 @@ async fn every_problem_of_a_file_is_told_at_once_with_its_line() {
     let several = "version: 9.9\npipelines:\n  - id: a\n    status: asleep\n  - id: ''\n";
     let file = sandbox.file("bad.yaml", several);
     let ended = sandbox.command(&["run", &file]).run().await.with_code(2);
-    let _ = ended.saying(&["bad.yaml:1: ", "bad.yaml:4: ", "bad.yaml:5: "]);
+    let _ = ended.saying(&["bad.yaml:1:10: ", "bad.yaml:4:13: ", "bad.yaml:5:5: "]);
     assert_eq!(sandbox.server.requests_count(S3Operation::ListObjectsV2), 0);
     assert!(!sandbox.path("s3-connector-state").exists(), "nothing was begun");
 }
@@ -212,7 +212,7 @@ pipelines:
 }
 
 #[tokio::test]
-async fn what_a_file_has_of_conduit_alone_is_passed_over_with_a_word() {
+async fn what_a_file_has_for_conduit_alone_is_ignored_with_a_warning() {
     let sandbox = Sandbox::new().await;
     sandbox.fill(3);
     let yaml = "\
@@ -226,10 +226,10 @@ pipelines:
 ";
     let file = sandbox.file("p.yaml", yaml);
     let ended = sandbox.command(&["run", "--until-caught-up", &file]).run().await.well();
-    let line = |n: u8, what: &str| format!("warning: {file}:{n}: {what}");
+    let at = |place: &str, what: &str| format!("warning: {file}:{place}: {what}");
     let _ = ended.saying(&[
-        &line(4, "unknown field `owner`"),
-        &line(6, "setting `sdk.batch.size`"),
-        &line(6, "variable `NOWHERE` is not set"),
+        &at("4:5", "ignoring unknown field `owner`"),
+        &at("6:75", "ignoring setting `sdk.batch.size`"),
+        &at("6:103", "environment variable `NOWHERE` is not set"),
     ]);
 }

@@ -80,7 +80,7 @@ fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
     if counts.source.caught_up {
         text.push_str(", caught up");
     } else if caught_up_ms > 0 {
-        text.push_str(&format!(", {} s behind", now_ms.saturating_sub(caught_up_ms) / 1000));
+        text.push_str(&format!(", lag {} s", now_ms.saturating_sub(caught_up_ms) / 1000));
     }
     text
 }
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_much_how_fast_and_how_far_behind() {
+    fn a_line_says_how_much_how_fast_and_with_what_lag() {
         let mut counts = Counts::default();
         counts.acked = 12_345;
         counts.bytes = 3 << 20;
         assert_eq!(describe(&counts, 1024.0, 0), "12,345 records, 3.00 MiB, 1.00 KiB/s");
         counts.source.counters.insert("due".to_owned(), 7);
         counts.source.counters.insert("caught-up-ms".to_owned(), 1000);
-        assert_eq!(describe(&counts, 0.0, 5000), "12,345 records, 3.00 MiB, 0 B/s, 7 due, 4 s behind");
+        assert_eq!(describe(&counts, 0.0, 5000), "12,345 records, 3.00 MiB, 0 B/s, 7 due, lag 4 s");
         counts.source.caught_up = true;
         assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up"));
     }

@@ -278,7 +278,7 @@ async fn a_body_that_breaks_leaves_no_line_that_looks_whole() {
     let broken = || body([Ok(large.clone()), Ok(large.clone()), Err("reset".to_owned())]);
     let whole = || with_body(Some(3), body([Ok(Bytes::from_static(b"abc"))]));
 
-    // A file is cut back to its last whole line; the record in front of the torn one is acked.
+    // A file is truncated to its last whole line; the record before the torn one is acked.
     let mut output = FileOutput::new(&path);
     output.open().await.unwrap();
     let mut torn = with_body(Some(2_000_000), broken());
