@@ -53,7 +53,7 @@ test: setup ## Run all tests that need no other server
 	env --unset AWS_ACCESS_KEY_ID $(CARGO) test --locked $(TESTING) --workspace
 
 .PHONY: s3
-s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, else a MinIO that it installs
+s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, or a MinIO that it installs
 	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance
 
 .PHONY: readers

@@ -190,7 +190,7 @@ fn variant(
     if let Some(given) = given {
         return Err(EndpointError::Custom { asked, given });
     }
-    // Without a region there is no endpoint yet; whoever parses the settings reports that it is missing.
+    // Without a region there is no endpoint yet; the parser of the settings reports that it is missing.
     let Some(region) = settings.get(REGION.name).map(|region| region.trim().to_owned()) else {
         return Ok(None);
     };
@@ -243,7 +243,7 @@ impl Profile {
         let env = environment.to_aws();
         let read = load(&Fs::real(), &env, &EnvConfigFiles::default(), None).await;
         let sections = read.unwrap_or_else(|error| {
-            // The keys may come from elsewhere; whoever needs the profile reports that it is broken.
+            // The keys may come from elsewhere; what needs the profile reports that it is broken.
             tracing::warn!(%error, "the AWS configuration files can't be read");
             ProfileSet::default()
         });

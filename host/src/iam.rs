@@ -102,7 +102,7 @@ const fn need(action: &'static str, scope: Scope, role: Option<Role>) -> Need {
     Need { action, scope, role, only_checks: false }
 }
 
-/// The actions behind an operation
+/// The actions of an operation
 /// ([as S3 documents them](https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html)).
 ///
 /// A HeadBucket names no prefix, so that the condition on `s3:ListBucket` refuses it: then a listing answers instead. A

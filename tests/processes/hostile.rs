@@ -85,7 +85,7 @@ async fn records_of_a_component_are_printed_as_text() {
 }
 
 #[tokio::test]
-async fn a_check_blames_a_component_that_was_given_on_whoever_made_it() {
+async fn a_check_blames_a_component_that_was_given_on_its_authors() {
     let sandbox = Sandbox::new().await;
     for side in ["--source", "--destination"] {
         for call in ["configure", "open"] {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use s3_connector_tests::process::Invocation;
 
-/// The README from the first line that begins with `start` behind `heading`, up to a line that is `end`.
+/// The README from the first line that begins with `start` after `heading`, up to a line that is `end`.
 fn quoted(heading: &str, start: &str, end: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(path).unwrap();

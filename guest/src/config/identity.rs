@@ -9,7 +9,7 @@ use super::endpoint::{Endpoint, PARTITIONS};
 /// The domain of AWS's endpoints for both stacks that is not a partition's.
 const OTHER_DOMAIN: &str = "api.aws";
 
-/// Names the store behind an endpoint: its host, and a port that is not its scheme's own. Of AWS, the region: its
+/// Names the store at an endpoint: its host, and a port that is not its scheme's own. Of AWS, the region: its
 /// regional, global, dual-stack, FIPS and private addresses lead to the same buckets.
 pub fn of(endpoint: &Endpoint, region: &str, bucket: &str) -> String {
     let authority = endpoint.authority.to_ascii_lowercase();
