@@ -14,7 +14,7 @@ mod trigger;
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::chance::Dice;
+use crate::dice::Dice;
 
 #[tokio::test]
 async fn a_source_that_is_killed_loses_nothing_and_repeats_only_what_was_not_acked() {

@@ -5,10 +5,10 @@
 //! to pass.
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
-mod chance;
 mod check;
 mod checksums;
 mod dead_letters;
+mod dice;
 mod endings;
 mod hanging;
 mod help;

@@ -244,11 +244,11 @@ fn breaches<'t>(text: &'t [Word], rule: &Rule) -> impl Iterator<Item = &'t Word>
     (0..text.len())
         .filter(|at| matches(&text[*at..], rule.pattern))
         .filter(|at| {
-            let excepted = |exception: &&str| {
+            let excepted = |exception: &str| {
                 let length = exception.split(' ').count();
                 (at.saturating_sub(length - 1)..=*at).any(|from| matches(&text[from..], exception))
             };
-            !rule.except.iter().any(|exception| excepted(&exception))
+            !rule.except.iter().any(|exception| excepted(exception))
         })
         .map(|at| &text[at])
 }

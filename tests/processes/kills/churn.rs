@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use embedded_s3::{Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Options, S3Operation, Stage, Store, StoredVersion};
 
-use crate::chance::Dice;
+use crate::dice::Dice;
 use crate::sandbox::PHOTOS;
 
 /// Objects at the start.

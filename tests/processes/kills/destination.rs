@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use embedded_s3::{S3Operation, Stage};
 
 use super::trigger::Doom;
-use crate::chance::Dice;
+use crate::dice::Dice;
 use crate::sandbox::{LAKE, Sandbox, encode_lines, records};
 
 /// Kills in a round.

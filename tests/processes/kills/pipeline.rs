@@ -5,7 +5,7 @@ use embedded_s3::S3Operation;
 use super::churn::{self, Churn, Line};
 use super::ledger::Ledger;
 use super::trigger::Doom;
-use crate::chance::Dice;
+use crate::dice::Dice;
 use crate::sandbox::Sandbox;
 
 /// Kills in a round.

@@ -7,7 +7,7 @@ use s3_connector_tests::process::{Ended, Record};
 use super::churn::{self, Churn, Line};
 use super::ledger::Ledger;
 use super::trigger::Doom;
-use crate::chance::Dice;
+use crate::dice::Dice;
 use crate::sandbox::Sandbox;
 
 /// Kills in a round.

@@ -9,7 +9,7 @@ use s3_connector_tests::process::{Ended, Running};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::chance::Dice;
+use crate::dice::Dice;
 
 /// How long a moment may let wait for itself.
 const PATIENCE: Duration = Duration::from_secs(60);
