@@ -36,8 +36,8 @@ async fn fails_to_ack(source: &mut Source) -> Error {
 /// A store that closes every connection on which an object is asked for.
 async fn resetting() -> Siege {
     let siege = Siege::of("plain").await;
-    siege.world.put("key", "1");
-    siege.world.server.faults().add(Rule::new(S3Operation::GetObject, Fault::Reset(Reset::BeforeAct)));
+    siege.bucket.put("key", "1").await;
+    siege.bucket.wire().faults().add(Rule::new(S3Operation::GetObject, Fault::Reset(Reset::BeforeAct)));
     siege
 }
 
@@ -107,7 +107,7 @@ async fn a_connection_that_broke_is_no_reason_of_an_error_after_it_was_over() {
     // The same was asked for again, and answered.
     let attack = [&attack[..], &[("attack.read", "request")]].concat();
     let mut source = opened(&siege, &attack).await;
-    siege.world.server.faults().clear();
+    siege.bucket.wire().faults().clear();
     assert_eq!(read(&mut source).await, 1);
     assert_eq!(fails_to_ack(&mut source).await.message(), "the folder is full");
 }
