@@ -148,16 +148,49 @@ pub enum StateError {
     Failed(String),
 }
 
+/// The longest name of a saved value, which has letters, digits, `.`, `_`, `-` and `/`. This and the three limits below
+/// are the contract's (`wit/state.wit`).
+pub const STATE_NAME_BYTES_MAX: usize = 80;
+
+/// The largest saved value. A host whose lists of bytes cost it 32 bytes per byte, as wasmtime's dynamic values do, holds
+/// 32 MiB for one.
+pub const STATE_VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// The most that the names and values of one commit may have together: two of the largest values. wasmtime lets 128 MiB
+/// across per call by default, which is 4 MiB of bytes as dynamic values.
+pub const STATE_COMMIT_BYTES_MAX: usize = 2 << 20;
+
+/// The most edits in one commit: several times what removing the pieces of the largest plans takes.
+pub const STATE_COMMIT_EDITS_MAX: usize = 4096;
+
+/// What one saved value becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The value's name.
+    pub name: String,
+    /// What it becomes; `None` where it is removed, which needs no value to be there.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Edit {
+    /// Saves a value.
+    pub fn save(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), value: Some(value.into()) }
+    }
+
+    /// Removes a value.
+    pub fn remove(name: impl Into<String>) -> Self {
+        Self { name: name.into(), value: None }
+    }
+}
+
 /// Gives small named values that outlive an instance.
 pub trait State {
     /// The value last saved under `name`, if there is one.
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError>;
 
-    /// Saves `value` under `name`, durably before it returns.
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError>;
-
-    /// Forgets `name`.
-    fn remove(&self, name: &str) -> Result<(), StateError>;
+    /// Makes all edits, or changes nothing if it fails, durably before it returns. Each is of another value.
+    fn commit(&self, edits: Vec<Edit>) -> Result<(), StateError>;
 }
 
 /// Log severity.

@@ -36,7 +36,7 @@ pub struct Position {
 }
 
 /// What seconds can't carry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
     /// Names the state that goes with this position.
     pub run: u64,
@@ -46,6 +46,31 @@ pub struct Extension {
     pub poll: u64,
     /// The record's place in its poll.
     pub index: u64,
+}
+
+/// [`Extension`] as positions hold it. **Positional: append only.** postcard writes fields by their place: whatever is
+/// added, removed or moved here is another [`VERSION`], with this type kept to read the old one. `position/witness.txt`
+/// holds positions of each version, which a test compares.
+#[derive(Serialize, Deserialize)]
+struct SavedExtension {
+    run: u64,
+    cut: u64,
+    poll: u64,
+    index: u64,
+}
+
+impl From<&Extension> for SavedExtension {
+    fn from(extension: &Extension) -> Self {
+        let Extension { run, cut, poll, index } = *extension;
+        Self { run, cut: cut.0, poll, index }
+    }
+}
+
+impl From<SavedExtension> for Extension {
+    fn from(saved: SavedExtension) -> Self {
+        let SavedExtension { run, cut, poll, index } = saved;
+        Self { run, cut: Timestamp(cut), poll, index }
+    }
 }
 
 /// What a position belongs to: a bucket on a store, and a prefix of its keys.
@@ -80,7 +105,8 @@ impl Position {
         let mut text = format!("{}_{phase}{}", self.key, self.seconds);
         if let Some(extension) = &self.extension {
             let mut bytes = vec![VERSION];
-            bytes = postcard::to_extend(extension, bytes).expect("a vector takes all that is written");
+            bytes = postcard::to_extend(&SavedExtension::from(extension), bytes)
+                .expect("a vector takes all that is written");
             bytes.extend_from_slice(&scope.sum().to_le_bytes());
             bytes.extend_from_slice(&hash(&[scope.store.as_bytes()]).to_le_bytes());
             let sum = hash(&[text.as_bytes(), &bytes]);
@@ -146,7 +172,7 @@ impl Extension {
         if *version == VERSION && hash(&[scope.store.as_bytes()]).to_le_bytes() != store_sum {
             return Err(other_store(scope.endpoint));
         }
-        postcard::from_bytes(&fields[1..]).map_err(|_| damaged())
+        postcard::from_bytes::<SavedExtension>(&fields[1..]).map(Self::from).map_err(|_| damaged())
     }
 }
 
@@ -181,6 +207,9 @@ fn hash(parts: &[&[u8]]) -> u32 {
     let sum = hasher.finish();
     (sum ^ (sum >> 32)) as u32
 }
+
+#[cfg(test)]
+mod witness;
 
 #[cfg(test)]
 mod tests {
@@ -293,7 +322,7 @@ mod tests {
         let text = "key_c1634049397";
         let mut bytes = vec![VERSION_WITHOUT_STORE];
         let extension = sample("key").extension.expect("it has one");
-        bytes = postcard::to_extend(&extension, bytes).expect("a vector takes all");
+        bytes = postcard::to_extend(&SavedExtension::from(&extension), bytes).expect("a vector takes all");
         bytes.extend_from_slice(&SCOPE.sum().to_le_bytes());
         let sum = hash(&[text.as_bytes(), &bytes]);
         bytes.extend_from_slice(&sum.to_le_bytes());

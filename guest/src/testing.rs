@@ -19,7 +19,8 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::ports::{
-    Body, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport, TransportError,
+    self, Body, Clock, Edit, Level, Log, Method, Random, Request, Response, State, StateError, Transport,
+    TransportError,
 };
 use crate::time::Timestamp;
 
@@ -30,6 +31,8 @@ pub struct TestPorts(Rc<RefCell<Inner>>);
 type Server = Box<dyn FnMut(&Request) -> Reply>;
 type Refusal = Box<dyn Fn(&str) -> Option<StateError>>;
 
+type CommitRefusal = Box<dyn Fn(&[Edit]) -> Option<StateError>>;
+
 struct Inner {
     elapsed: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
@@ -37,6 +40,7 @@ struct Inner {
     random: SplitMix64,
     saved: BTreeMap<String, Vec<u8>>,
     refusal: Option<Refusal>,
+    refuse_commits: Option<CommitRefusal>,
     lines: Vec<(Level, String)>,
     requests: Vec<Request>,
     server: Option<Server>,
@@ -55,6 +59,7 @@ impl TestPorts {
             random: SplitMix64::new(seed),
             saved: BTreeMap::new(),
             refusal: None,
+            refuse_commits: None,
             lines: Vec::new(),
             requests: Vec::new(),
             server: None,
@@ -90,6 +95,11 @@ impl TestPorts {
     /// Fails every access to saved values for whose names `refusal` gives an error.
     pub fn refuse_state(&self, refusal: impl Fn(&str) -> Option<StateError> + 'static) {
         self.0.borrow_mut().refusal = Some(Box::new(refusal));
+    }
+
+    /// Has the host refuse the commits for which `refusal` gives an error.
+    pub fn refuse_commits(&self, refusal: impl Fn(&[Edit]) -> Option<StateError> + 'static) {
+        self.0.borrow_mut().refuse_commits = Some(Box::new(refusal));
     }
 
     fn check_state(&self, name: &str) -> Result<(), StateError> {
@@ -217,17 +227,36 @@ impl State for TestPorts {
         Ok(self.0.borrow().saved.get(name).cloned())
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
-        self.check_state(name)?;
-        self.0.borrow_mut().saved.insert(name.to_owned(), value.to_vec());
+    fn commit(&self, edits: Vec<Edit>) -> Result<(), StateError> {
+        assert_state_limits(&edits);
+        edits.iter().try_for_each(|edit| self.check_state(&edit.name))?;
+        if let Some(refuses) = &self.0.borrow().refuse_commits {
+            refuses(&edits).map_or(Ok(()), Err)?;
+        }
+        let saved = &mut self.0.borrow_mut().saved;
+        for Edit { name, value } in edits {
+            match value {
+                Some(value) => drop(saved.insert(name, value)),
+                None => drop(saved.remove(&name)),
+            }
+        }
         Ok(())
     }
+}
 
-    fn remove(&self, name: &str) -> Result<(), StateError> {
-        self.check_state(name)?;
-        self.0.borrow_mut().saved.remove(name);
-        Ok(())
+/// Fails a test whose edits no host would take.
+fn assert_state_limits(edits: &[Edit]) {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    let (mut bytes, mut names) = (0, std::collections::BTreeSet::new());
+    for Edit { name, value } in edits {
+        let value_bytes = value.as_ref().map_or(0, Vec::len);
+        assert!((1..=ports::STATE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_known), "{name}");
+        assert!(value_bytes <= ports::STATE_VALUE_BYTES_MAX, "{name}: {value_bytes}");
+        assert!(names.insert(name), "{name} twice");
+        bytes += name.len() + value_bytes;
     }
+    assert!(bytes <= ports::STATE_COMMIT_BYTES_MAX, "{bytes}");
+    assert!(edits.len() <= ports::STATE_COMMIT_EDITS_MAX, "{}", edits.len());
 }
 
 impl Log for TestPorts {

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use crate::bindings::opencdc::connector::{log, state, types};
 use crate::payload::Payload;
-use crate::ports::{self, Level, Method, Request, Response, StateError, TransportError};
+use crate::ports::{self, Edit, Level, Method, Request, Response, StateError, TransportError};
 use crate::time::Timestamp;
 
 /// Bytes asked of a stream at a time. A crossing costs the same for all sizes up to about this one.
@@ -106,12 +106,9 @@ impl ports::State for WasiPorts {
         state::load(name).map_err(state_error)
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
-        state::save(name, value).map_err(state_error)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StateError> {
-        state::remove(name).map_err(state_error)
+    fn commit(&self, edits: Vec<Edit>) -> Result<(), StateError> {
+        let edits: Vec<_> = edits.into_iter().map(|Edit { name, value }| state::Edit { name, value }).collect();
+        state::commit(&edits).map_err(state_error)
     }
 }
 

@@ -90,7 +90,6 @@ pub use tokio_util::sync::CancellationToken;
 
 use self::recovery::Outage;
 use self::round::{Endpoints, Round};
-use self::tasks::on_disk;
 use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::StateStore;
@@ -436,10 +435,7 @@ impl Run {
 async fn position(options: &Options) -> Result<Option<Vec<u8>>> {
     match (&options.position, &options.state) {
         (Some(position), _) => Ok(Some(position.clone())),
-        (None, Some(state)) => {
-            let state = Arc::clone(state);
-            on_disk(move || state.load_position()).await
-        }
+        (None, Some(state)) => tasks::load(Arc::clone(state)).await,
         (None, None) => Ok(None),
     }
 }

@@ -1,30 +1,46 @@
 //! Owns what outlives an instance: named values and the position, in memory or in a folder. Leaves their meaning
-//! to the component and the pipeline. Calls block for a few milliseconds; from async code use `spawn_blocking`.
+//! to the component and the pipeline.
+//!
+//! Calls of a [`StateStore`] block for as long as the disk takes. Async code asks through [`AsyncState`].
 
+mod disk;
 mod file;
+mod holder;
 mod memory;
 mod quota;
+mod tasks;
 mod watched;
 
 use std::path::PathBuf;
 
+use crate::error::ErrorKind;
+
 pub use self::file::FileState;
 pub use self::memory::MemoryState;
 pub use self::quota::Quota;
+pub(crate) use self::tasks::AsyncState;
 pub(crate) use self::watched::{LastPlace, Watched};
 
-/// The longest name of a value: with every byte escaped, a file's name stays below the 255 bytes of Linux.
-pub const NAME_BYTES_MAX: usize = 80;
+/// The longest name of a value. This and the three limits below are the contract's (`wit/state.wit`).
+pub const NAME_BYTES_MAX: usize = s3_connector::ports::STATE_NAME_BYTES_MAX;
 
-/// The largest value: a plan of a pass over ten million keys takes tens of megabytes; more is a mistake, and
-/// would be read back into memory whole.
-pub const VALUE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// The largest value, and the largest position.
+pub const VALUE_BYTES_MAX: usize = s3_connector::ports::STATE_VALUE_BYTES_MAX;
+
+/// The most that the names and values of one commit may have together.
+pub const COMMIT_BYTES_MAX: usize = s3_connector::ports::STATE_COMMIT_BYTES_MAX;
+
+/// The most edits in one commit.
+pub const COMMIT_EDITS_MAX: usize = s3_connector::ports::STATE_COMMIT_EDITS_MAX;
 
 /// Why state was not kept or not found.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No value can have this name.
-    #[error("a state value can't have this name; bytes=`{bytes}`, bytes_max=`{NAME_BYTES_MAX}`")]
+    #[error(
+        "a state value can't have this name: names have 1 to {NAME_BYTES_MAX} bytes of letters, digits, `.`, `_`, `-` \
+         and `/`; bytes=`{bytes}`"
+    )]
     Name {
         /// Its length.
         bytes: usize,
@@ -37,6 +53,9 @@ pub enum Error {
         /// Its length.
         bytes: usize,
     },
+    /// The edits are no commit: too many, too large together, or two of one name.
+    #[error("a commit of state is refused: {0}")]
+    Commit(String),
     /// The store keeps as much as it may.
     #[error(
         "no more state can be kept: remove the pipeline's state to begin anew, and report it if that repeats itself; \
@@ -59,8 +78,18 @@ pub enum Error {
     Locked {
         /// The folder.
         folder: PathBuf,
-        /// The other process, where it could be read.
+        /// The other process, where the system reports it.
         pid: Option<u32>,
+    },
+    /// The folder holds the files of a build from before the first release.
+    #[error(
+        "the state folder was written by an earlier build, whose files this one does not read: remove the folder to \
+         begin anew, or choose another one; folder=`{}`",
+        folder.display()
+    )]
+    Earlier {
+        /// The folder.
+        folder: PathBuf,
     },
     /// The file system did not do what it should: no space, no permission, no such device. What was saved
     /// before is as it was.
@@ -74,22 +103,42 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A file in the folder is torn, foreign, or was changed by others.
-    #[error("a state file is corrupt; reason=`{reason}`, file=`{}`", file.display())]
+    /// The file in the folder is torn, foreign, or was changed by others.
+    #[error(
+        "the state file is corrupt: restore it from a copy, or remove it to begin anew; reason=`{reason}`, file=`{}`",
+        file.display()
+    )]
     Corrupt {
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
         /// The file.
         file: PathBuf,
     },
+    /// The store's own code failed, which is a bug.
+    #[error("the state store failed: {0}")]
+    Broken(String),
 }
 
 impl Error {
+    /// What a caller can do about it. `failed` is the kind of a store that can't be used for now: an outage for a
+    /// pipeline, which waits; a lost guarantee for a component, which may not take it for a host that keeps nothing.
+    pub(crate) fn kind(&self, failed: ErrorKind) -> ErrorKind {
+        match self {
+            Self::Name { .. } | Self::Size { .. } | Self::Commit(_) => ErrorKind::Invalid,
+            Self::Full { .. } | Self::Locked { .. } | Self::Folder { .. } => failed,
+            Self::Earlier { .. } | Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Broken(_) => ErrorKind::Internal,
+        }
+    }
+
     /// What happened, but not where: for components, whose business the host's folders are not.
     pub(crate) fn without_place(&self) -> String {
         match self {
-            Self::Name { .. } | Self::Size { .. } | Self::Full { .. } => self.to_string(),
+            Self::Name { .. } | Self::Size { .. } | Self::Commit(_) | Self::Full { .. } | Self::Broken(_) => {
+                self.to_string()
+            }
             Self::Locked { .. } => "the state is in use by another process".to_owned(),
+            Self::Earlier { .. } => "the state was written by an earlier build".to_owned(),
             Self::Folder { action, source, .. } => {
                 format!("the state can't be used; action=`{action}`: {source}")
             }
@@ -97,13 +146,36 @@ impl Error {
         }
     }
 
-    /// Where it happened, for whoever can look there.
+    /// Where it happened, for people who can look there.
     fn place(&self) -> Option<String> {
         match self {
-            Self::Name { .. } | Self::Size { .. } | Self::Full { .. } => None,
-            Self::Locked { folder, .. } | Self::Folder { folder, .. } => Some(format!("folder=`{}`", folder.display())),
+            Self::Name { .. } | Self::Size { .. } | Self::Commit(_) | Self::Full { .. } | Self::Broken(_) => None,
+            Self::Locked { folder, .. } | Self::Earlier { folder } | Self::Folder { folder, .. } => {
+                Some(format!("folder=`{}`", folder.display()))
+            }
             Self::Corrupt { file, .. } => Some(format!("file=`{}`", file.display())),
         }
+    }
+}
+
+/// What one value becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The value's name.
+    pub name: String,
+    /// What it becomes; `None` where it is removed, which needs no value to be there.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Edit {
+    /// Saves a value.
+    pub fn save(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), value: Some(value.into()) }
+    }
+
+    /// Removes a value.
+    pub fn remove(name: impl Into<String>) -> Self {
+        Self { name: name.into(), value: None }
     }
 }
 
@@ -116,29 +188,15 @@ pub trait StateStore: Send + Sync {
     /// If the value can't be read, or is not what was saved.
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Saves `value` under `name`. It is durable once this returns; if this fails, the value before it is
-    /// still there.
+    /// Makes all edits, or changes nothing if this fails. They are durable once it returns.
     ///
     /// # Errors
     ///
-    /// If the value can't be made durable, or the store is full.
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), Error>;
+    /// If the edits are above a limit, or two of them have one name; if they can't be made durable, or the store is
+    /// full.
+    fn commit(&self, edits: &[Edit]) -> Result<(), Error>;
 
-    /// Forgets `name`. A name that is not there is no error.
-    ///
-    /// # Errors
-    ///
-    /// If the value can't be removed.
-    fn remove(&self, name: &str) -> Result<(), Error>;
-
-    /// The names of all values, in order. The position is none of them.
-    ///
-    /// # Errors
-    ///
-    /// If the folder can't be read.
-    fn list(&self) -> Result<Vec<String>, Error>;
-
-    /// The position last saved, if there is one.
+    /// The position last saved, if there is one. It is no value and has no name.
     ///
     /// # Errors
     ///
@@ -149,20 +207,47 @@ pub trait StateStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As of [`save`](Self::save).
+    /// As of [`commit`](Self::commit).
     fn save_position(&self, position: &[u8]) -> Result<(), Error>;
 }
 
 /// Checks what both stores demand of a name.
 fn check_name(name: &str) -> Result<(), Error> {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
     let bytes = name.len();
-    if bytes == 0 || bytes > NAME_BYTES_MAX { Err(Error::Name { bytes }) } else { Ok(()) }
+    if (1..=NAME_BYTES_MAX).contains(&bytes) && name.bytes().all(is_known) {
+        Ok(())
+    } else {
+        Err(Error::Name { bytes })
+    }
 }
 
 /// Checks what both stores demand of a value.
 fn check_value(name: &str, value: &[u8]) -> Result<(), Error> {
     if value.len() > VALUE_BYTES_MAX {
         return Err(Error::Size { name: name.to_owned(), bytes: value.len() });
+    }
+    Ok(())
+}
+
+/// Checks what both stores demand of a commit.
+fn check_edits(edits: &[Edit]) -> Result<(), Error> {
+    let count = edits.len();
+    if count > COMMIT_EDITS_MAX {
+        return Err(Error::Commit(format!("it has too many edits; edits=`{count}`, edits_max=`{COMMIT_EDITS_MAX}`")));
+    }
+    let (mut bytes, mut names) = (0, std::collections::BTreeSet::new());
+    for Edit { name, value } in edits {
+        check_name(name)?;
+        let value = value.as_deref().unwrap_or_default();
+        check_value(name, value)?;
+        bytes += name.len() + value.len();
+        if !names.insert(name) {
+            return Err(Error::Commit(format!("it has two edits of one value; name=`{name}`")));
+        }
+    }
+    if bytes > COMMIT_BYTES_MAX {
+        return Err(Error::Commit(format!("it is too large; bytes=`{bytes}`, bytes_max=`{COMMIT_BYTES_MAX}`")));
     }
     Ok(())
 }

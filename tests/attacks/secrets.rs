@@ -6,7 +6,7 @@ use std::time::Duration;
 use embedded_s3::{Fault, Rule, S3Operation};
 use s3_connector_host::InstanceOptions;
 use s3_connector_host::record::Data;
-use s3_connector_host::state::{Error, StateStore};
+use s3_connector_host::state::{Edit, Error, StateStore};
 use s3_connector_tests::world::BUCKET;
 
 use crate::siege::{KEY_ID, SECRET, Siege, TOKEN};
@@ -144,15 +144,7 @@ impl StateStore for Failing {
         Self::fail()
     }
 
-    fn save(&self, _name: &str, _value: &[u8]) -> Result<(), Error> {
-        Self::fail()
-    }
-
-    fn remove(&self, _name: &str) -> Result<(), Error> {
-        Self::fail()
-    }
-
-    fn list(&self) -> Result<Vec<String>, Error> {
+    fn commit(&self, _edits: &[Edit]) -> Result<(), Error> {
         Self::fail()
     }
 

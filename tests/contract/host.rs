@@ -174,15 +174,15 @@ impl state::Host for Context {
         Ok(Ok(kept.and_then(|kept| kept.get(&name).cloned())))
     }
 
-    fn save(&mut self, name: String, value: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
+    fn commit(&mut self, edits: Vec<state::Edit>) -> wasmtime::Result<Result<(), Error>> {
         Ok(self.state.as_ref().ok_or_else(nothing_kept).map(|kept| {
-            kept.lock().expect("no panic holds it").insert(name, value);
-        }))
-    }
-
-    fn remove(&mut self, name: String) -> wasmtime::Result<Result<(), Error>> {
-        Ok(self.state.as_ref().ok_or_else(nothing_kept).map(|kept| {
-            kept.lock().expect("no panic holds it").remove(&name);
+            let mut kept = kept.lock().expect("no panic holds it");
+            for state::Edit { name, value } in edits {
+                match value {
+                    Some(value) => kept.insert(name, value),
+                    None => kept.remove(&name),
+                };
+            }
         }))
     }
 }

@@ -1,11 +1,11 @@
 //! What each test works with: a server with two buckets, a folder, and the command pointed at both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use embedded_s3::{EmbeddedS3, Options, Versioning};
 use s3_connector::record::{Change, Data, Operation, json};
-use s3_connector_host::state::{FileState, StateStore as _};
+use s3_connector_host::state::{self, FileState, StateStore as _};
 use s3_connector_tests::parquet;
 use s3_connector_tests::process::{Invocation, Record};
 pub use s3_connector_tests::world::{key, payload};
@@ -112,12 +112,28 @@ impl Sandbox {
 
     /// The position in a folder of state, which must be readable and free.
     pub fn position(&self, folder: &str) -> Option<Vec<u8>> {
-        let state = FileState::open(self.path(folder)).unwrap();
-        for name in state.list().unwrap() {
-            state.load(&name).unwrap();
-        }
-        state.load_position().unwrap()
+        position_in(&self.path(folder)).unwrap()
     }
+
+    /// The same of a copy of the state: what is there is left to the next process as a killed one left it, and may be
+    /// in use, which may make the copy unreadable.
+    pub fn peek(&self, folder: &str) -> Result<Option<Vec<u8>>, state::Error> {
+        let copy = tempfile::tempdir().unwrap();
+        let name = "state.redb";
+        match std::fs::copy(self.path(folder).join(name), copy.path().join(name)) {
+            Ok(_) => position_in(copy.path()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn position_in(folder: &Path) -> Result<Option<Vec<u8>>, state::Error> {
+    let state = FileState::open(folder)?;
+    for name in state.names()? {
+        state.load(&name)?;
+    }
+    state.load_position()
 }
 
 /// The records of whole lines.

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use s3_connector_tests::process::{Running, Signal};
+use embedded_s3::{Filter, S3Operation};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use s3_connector_tests::process::{Invocation, Running, Signal};
 
-use crate::sandbox::{Sandbox, decode_lines, keys, numbered};
+use crate::sandbox::{PHOTOS, Sandbox, decode_lines, keys, numbered};
 
 #[tokio::test]
 async fn a_second_process_on_a_state_folder_is_told_who_has_it() {
@@ -57,25 +59,29 @@ async fn a_state_that_was_damaged_is_named_and_left_as_it_is() {
     let sandbox = Sandbox::new().await;
     sandbox.fill(3);
     assert_eq!(sandbox.rest().await.len(), 3);
-    let position = sandbox.path("state/position");
-    let mut bytes = std::fs::read(&position).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&position, &bytes).unwrap();
+    let position = sandbox.position("state").unwrap();
+    let file = sandbox.path("state/state.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&position)).collect();
+    assert!(!at.is_empty());
+    at.into_iter().for_each(|at| bytes[at] ^= 1);
+    std::fs::write(&file, &bytes).unwrap();
     let ended = sandbox.source_with_state().args(&["--until-caught-up"]);
     let ended = ended.run().await.with_code(1);
     assert_eq!(ended.stdout, b"", "it does not begin anew by itself");
-    let _ = ended.saying(&["corrupt", &position.display().to_string()]);
-    assert_eq!(std::fs::read(&position).unwrap(), bytes);
+    let _ =
+        ended.saying(&["corrupt", "restore it from a copy, or remove it to begin anew", &file.display().to_string()]);
+    assert!(std::fs::read(&file).unwrap() == bytes);
 }
 
-/// A disk of 64 KiB, mounted for as long as this lives.
+/// A disk of 1 MiB, mounted for as long as this lives.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// None where this user may not mount.
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(at).output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(at).output();
         let is_mounted = mounted.is_ok_and(|output| output.status.success());
         is_mounted.then(|| Self(at.to_owned()))
     }
@@ -84,7 +90,7 @@ impl SmallDisk {
     fn fill(&self, left_bytes: usize) {
         let room = self.0.join("room");
         std::fs::write(&room, vec![0; left_bytes]).unwrap();
-        let mut taken = 64 << 10;
+        let mut taken = 1 << 20;
         while std::fs::write(self.0.join("taken"), vec![0; taken]).is_err() {
             taken -= 1024;
         }
@@ -100,6 +106,30 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.0).status();
     }
+}
+
+/// Objects that come while the disk is full: what is planned of them needs more room than the state file has.
+const NEW: std::ops::Range<usize> = 20..120;
+
+/// A key of nearly 1 KiB.
+fn long_key(n: usize) -> String {
+    format!("{n:04}-{}", "x".repeat(900))
+}
+
+/// The numbers that keys begin with, as keys.
+fn short(keys: &[String]) -> Vec<String> {
+    keys.iter().map(|key| key[..4].to_owned()).collect()
+}
+
+/// Puts all new objects between two listings, and takes all room before.
+async fn fill_and_put(sandbox: &Sandbox, disk: &SmallDisk) {
+    let mut pause = sandbox.server.pause(Filter::from(S3Operation::ListObjectVersions));
+    let held = pause.arrived().await;
+    disk.fill(0);
+    for n in NEW {
+        sandbox.put(&long_key(n), "new");
+    }
+    held.release();
 }
 
 /// Prints past the harness why a test does less than its name says.
@@ -119,13 +149,10 @@ async fn a_disk_that_fills_up_ends_a_source_that_shall_fail_fast_and_loses_no_ac
     let source = || sandbox.source().args(&["--fail-fast", "--state", &state]);
     let mut running = source().start();
     running.lines(20).await;
-    is_kept(&running, &sandbox.path("disk/state/position")).await;
-    disk.fill(0);
-    for n in 20..40 {
-        sandbox.put(&format!("{n:04}"), "new");
-    }
+    is_kept(&running, &sandbox, "disk/state").await;
+    fill_and_put(&sandbox, &disk).await;
     let ended = running.ended().await.with_code(1);
-    let printed = keys(&ended.records());
+    let printed = short(&keys(&ended.records()));
     let ended = ended.saying(&["error: ", "No space left on device", &state]);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 
@@ -135,12 +162,12 @@ async fn a_disk_that_fills_up_ends_a_source_that_shall_fail_fast_and_loses_no_ac
 
     disk.free();
     let rest = source().args(&["--until-caught-up"]).run().await.well();
-    let rest = keys(&rest.records());
+    let rest = short(&keys(&rest.records()));
     let first_new = rest.first().cloned().unwrap();
     assert!(first_new.as_str() <= "0020" || printed.contains(&first_new));
-    assert_eq!(rest, numbered(40 - rest.len()..40), "nothing between is lost");
-    assert!(rest.len() >= 20 - (printed.len() - 20));
-    assert!(rest.len() <= 20, "what was acked before does not come again");
+    assert_eq!(rest, numbered(NEW.end - rest.len()..NEW.end), "nothing between is lost");
+    assert!(rest.len() >= NEW.len() - (printed.len() - 20));
+    assert!(rest.len() <= NEW.len(), "what was acked before does not come again");
 }
 
 #[tokio::test]
@@ -154,19 +181,16 @@ async fn a_disk_that_fills_up_is_waited_for() {
     let source = || sandbox.source().args(&["--state", &state]);
     let mut running = source().args(&["--retry-pause", "50ms"]).start();
     running.lines(20).await;
-    is_kept(&running, &sandbox.path("disk/state/position")).await;
-    disk.fill(0);
-    for n in 20..40 {
-        sandbox.put(&format!("{n:04}"), "new");
-    }
+    is_kept(&running, &sandbox, "disk/state").await;
+    fill_and_put(&sandbox, &disk).await;
     running.says("interrupted: ").await;
     disk.free();
-    running.lines(40).await;
+    running.lines(NEW.end).await;
     running.says("resumed after an interruption of ").await;
-    is_kept(&running, &sandbox.path("disk/state/position")).await;
+    is_kept(&running, &sandbox, "disk/state").await;
     running.signal(Signal::Terminate).await;
     let ended = running.ended().await.well();
-    assert_eq!(keys(&ended.records()), numbered(0..40), "once each");
+    assert_eq!(short(&keys(&ended.records())), numbered(0..NEW.end), "once each");
     let _ = ended.saying(&["No space left on device", &state]);
     let rest = source().args(&["--until-caught-up"]).run().await.well();
     assert!(rest.records().is_empty());
@@ -176,25 +200,31 @@ async fn a_disk_that_fills_up_is_waited_for() {
 async fn a_position_that_cannot_be_written_ends_a_source_that_shall_fail_fast_with_the_folder_named() {
     let sandbox = Sandbox::new().await;
     sandbox.fill(3);
-    let mut source = sandbox.source_with_state().args(&["--fail-fast"]).start();
+    // Without the trap, the limit below would end it by a signal.
+    let script = format!(
+        "trap '' XFSZ; exec s3-connector source --set aws.bucket={PHOTOS} --set pollingPeriod=20ms --state state --fail-fast"
+    );
+    let mut source = Invocation::script(&script).at(&sandbox.server).within(&sandbox.path("")).start();
     source.lines(3).await;
-    is_kept(&source, &sandbox.path("state/position")).await;
-    // Stands where the position is written to before it takes its place: fails for every user.
-    let obstacle = sandbox.path("state/position.new");
-    std::fs::create_dir(&obstacle).unwrap();
+    is_kept(&source, &sandbox, "state").await;
+    // The plan that has the new object is saved, its position is not.
+    let mut pause = sandbox.server.pause(Filter::from(S3Operation::GetObject).key("0003"));
     sandbox.put("0003", "new");
+    let held = pause.arrived().await;
+    // No file of its own can be written from here on: fails for every user.
+    let limit = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Pid::from_raw(source.id().try_into().unwrap()), Resource::Fsize, limit).unwrap();
+    held.release();
     let ended = source.ended().await.with_code(1);
     assert_eq!(keys(&ended.records()), numbered(0..4));
-    let _ = ended.saying(&["error: ", "write", &sandbox.text_path("state")]);
-    std::fs::remove_dir(&obstacle).unwrap();
+    let _ = ended.saying(&["error: ", "write", "folder=`state`"]);
     assert_eq!(keys(&sandbox.rest().await), ["0003"], "it was not acked");
 }
 
 /// Waits until the position of the last line is kept.
-async fn is_kept(running: &Running, position: &Path) {
+async fn is_kept(running: &Running, sandbox: &Sandbox, folder: &str) {
     let last = decode_lines(&running.printed()).pop().unwrap().position;
-    // The file ends with what is kept in it.
-    while !std::fs::read(position).is_ok_and(|bytes| bytes.ends_with(&last)) {
-        tokio::task::yield_now().await;
+    while !sandbox.peek(folder).is_ok_and(|position| position.is_some_and(|position| position == last)) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }

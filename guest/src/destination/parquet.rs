@@ -219,6 +219,14 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_is_the_last_of_its_witness() {
+        assert!(
+            include_str!("parquet/witness.txt").ends_with(&format!("\n{}\n", SCHEMA.trim())),
+            "readers know the columns: parquet/witness.txt is append only and says what to do"
+        );
+    }
+
+    #[test]
     fn every_record_reads_back_as_it_was() {
         assert_eq!(reader::read(&encode(samples())).expect("reads"), samples());
     }

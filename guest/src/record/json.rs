@@ -207,6 +207,9 @@ fn encode_string(text: &str, out: &mut impl Text) {
 }
 
 #[cfg(test)]
+mod witness;
+
+#[cfg(test)]
 mod tests {
     use bytes::Bytes;
 

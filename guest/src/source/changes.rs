@@ -10,16 +10,14 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use serde::{Deserialize, Serialize};
-
 use super::seen::{Mark, NULL_VERSION, Seen, Slot};
 use crate::record::Operation;
 use crate::s3::{UploadEntry, VersionEntry};
 use crate::time::Timestamp;
 
 /// Multipart uploads in progress at a cut: keys and the times at which they were started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Uploads(BTreeMap<String, Vec<Timestamp>>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Uploads(pub(super) BTreeMap<String, Vec<Timestamp>>);
 
 /// How far the stamp of an upload's object may be from its start: stores round differently.
 const UPLOAD_STAMP_SLACK_MS: u64 = 1000;
@@ -59,14 +57,14 @@ impl Uploads {
 }
 
 /// A change that a poll delivers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
     /// The time by which it is ordered: its own, or that of an older change of the same key, if that is later.
-    order: Timestamp,
+    pub(super) order: Timestamp,
     /// The key.
     pub(super) key: String,
     /// Its place among the changes of its key: older ones first.
-    age: u32,
+    pub(super) age: u32,
     /// When it was made, by the store's clock.
     pub(super) last_modified: Timestamp,
     /// The version.
@@ -77,20 +75,11 @@ pub(super) struct Due {
     pub(super) etag: String,
     /// Bytes.
     pub(super) size: u64,
-    /// 0 create, 1 update, 2 delete.
-    operation: u8,
+    /// What happened: anything but a snapshot.
+    pub(super) operation: Operation,
 }
 
 impl Due {
-    /// What happened.
-    pub(super) fn operation(&self) -> Operation {
-        match self.operation {
-            0 => Operation::Create,
-            1 => Operation::Update,
-            _ => Operation::Delete,
-        }
-    }
-
     fn place(&self) -> (Timestamp, &str, u32) {
         (self.order, &self.key, self.age)
     }
@@ -311,11 +300,7 @@ impl Due {
             is_latest: entry.is_latest,
             etag: entry.object.etag.clone(),
             size: entry.object.size,
-            operation: match operation {
-                Operation::Create | Operation::Snapshot => 0,
-                Operation::Update => 1,
-                Operation::Delete => 2,
-            },
+            operation,
         }
     }
 
@@ -329,7 +314,7 @@ impl Due {
             },
             version_id: self.version_id.clone(),
             is_latest: self.is_latest,
-            is_delete_marker: self.operation() == Operation::Delete,
+            is_delete_marker: self.operation == Operation::Delete,
         }
     }
 }

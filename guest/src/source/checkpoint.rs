@@ -3,97 +3,115 @@
 //!
 //! A plan is saved before the first record of its poll leaves, and removed once a record of a later poll is
 //! acked. Names: `snapshot`, `seen-N`, `plan-N`. Without saved state a position alone leads back to the window.
+//! The form of what is saved is left to `saved`, its pieces to `values`.
+
+mod saved;
+mod values;
 
 use std::collections::VecDeque;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
+use self::saved::{SavedHandedOut, SavedPlan, SavedStart};
+use self::values::{Values, unreadable};
 use super::changes::{Due, Uploads};
 use super::seen::{Mark, Seen, Slot};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::limits;
-use crate::ports::{Level, Ports, StateError};
+use crate::ports::Ports;
 use crate::time::Timestamp;
-
-/// The first byte of every saved value.
-const VERSION: u8 = 1;
 
 /// Plans that may wait for their acks under a name of their own. A reader that lags further falls back to
 /// the window.
 const PLANS_MAX: u64 = 16;
 
+/// Marks of one piece of what a snapshot handed out: with at most 49 bytes each, a piece is one value of the host's, and
+/// two of them are one commit.
+const PIECE_MARKS_MAX: usize = 16_384;
+
 /// The start of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotStart {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotStart {
     /// Names this run of the source; positions carry it.
-    pub run: u64,
+    pub(super) run: u64,
     /// The server's time before the first listing.
-    pub cut: Timestamp,
+    pub(super) cut: Timestamp,
     /// Uploads in progress at the cut.
-    pub uploads: Uploads,
+    pub(super) uploads: Uploads,
     /// Remembers nothing yet, under the keys of this run.
-    pub seen: Seen,
+    pub(super) seen: Seen,
 }
 
 /// What a poll delivers, and where the next one begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
     /// The run that the poll belongs to.
-    pub run: u64,
+    pub(super) run: u64,
     /// The number of the poll, from 1.
-    pub poll: u64,
+    pub(super) poll: u64,
     /// What it delivers, in order.
-    pub due: Vec<Due>,
+    pub(super) due: Vec<Due>,
     /// From where a restart without this plan must look again, before subtracting the window.
-    pub cut: Timestamp,
+    pub(super) cut: Timestamp,
     /// Where the next poll begins.
-    pub next: Checkpoint,
+    pub(super) next: Checkpoint,
 }
 
 /// Where a poll begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checkpoint {
     /// Entries older than this were dealt with.
-    pub low_watermark: Timestamp,
+    pub(super) low_watermark: Timestamp,
     /// Uploads in progress at the previous cut.
-    pub uploads: Uploads,
+    pub(super) uploads: Uploads,
     /// What was handed out in the window.
-    pub seen: Seen,
+    pub(super) seen: Seen,
 }
 
-/// An object of the snapshot that left: its place in the order of records, and where it is remembered.
-pub type HandedOut = (u64, Slot, Mark);
+/// An object of the snapshot that left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HandedOut {
+    /// Its place in the order of records.
+    pub(super) index: u64,
+    /// Where it is remembered.
+    pub(super) slot: Slot,
+    /// As what.
+    pub(super) mark: Mark,
+}
 
 /// Saves and finds a source's state.
-pub struct CheckpointStore<P> {
-    ports: P,
-    /// Whether the host keeps anything.
-    keeps: bool,
-    /// Passes whose plans are saved.
+pub(super) struct CheckpointStore<P> {
+    values: Values<P>,
+    /// Polls whose plans are saved.
     polls: VecDeque<u64>,
     /// Saved pieces of what the snapshot handed out.
-    chunks: u32,
-    /// What is in them.
-    handed_out: Vec<HandedOut>,
+    pieces: u32,
+    /// The first of those that are small, or were when they were saved.
+    first_small: u32,
+    /// What is in the small ones.
+    small: Vec<HandedOut>,
     /// Whether a snapshot's state is still there.
     has_snapshot: bool,
 }
 
 impl<P: Ports> CheckpointStore<P> {
     /// Makes a store over the host's state.
-    pub fn new(ports: P) -> Self {
-        Self { ports, keeps: true, polls: VecDeque::new(), chunks: 0, handed_out: Vec::new(), has_snapshot: true }
+    pub(super) fn new(ports: P) -> Self {
+        Self {
+            values: Values::new(ports),
+            polls: VecDeque::new(),
+            pieces: 0,
+            first_small: 0,
+            small: Vec::new(),
+            has_snapshot: true,
+        }
     }
 
-    /// Forgets what an earlier run left, and saves how this one begins.
-    pub fn begin_run(&mut self, start: &SnapshotStart) -> Result<()> {
-        self.remove_snapshot()?;
-        for slot in 0..PLANS_MAX {
-            self.remove(&plan_name(slot))?;
-        }
+    /// Forgets what an earlier run left and saves how this one begins, both at once.
+    pub(super) fn begin_run(&mut self, start: &SnapshotStart) -> Result<()> {
+        let mut earlier = self.seen_names()?;
+        earlier.extend((0..PLANS_MAX).map(plan_name));
+        self.values.save("snapshot", &saved::encode(&SavedStart::from(start)), &earlier)?;
         self.polls.clear();
-        self.save("snapshot", start)?;
+        self.forget_seen();
         self.has_snapshot = true;
         Ok(())
     }
@@ -102,60 +120,84 @@ impl<P: Ports> CheckpointStore<P> {
     ///
     /// What was handed out after it may never have arrived: it is forgotten permanently, since its places in
     /// the order are assigned again.
-    pub fn load_snapshot(&mut self, run: u64, index: u64) -> Result<Option<SnapshotStart>> {
-        let start = self.load::<SnapshotStart>("snapshot")?;
-        let Some(mut start) = start.filter(|b| b.run == run) else {
+    pub(super) fn load_snapshot(&mut self, run: u64, index: u64) -> Result<Option<SnapshotStart>> {
+        let Some(bytes) = self.values.load("snapshot")? else {
             return Ok(None);
         };
-        while let Some(chunk) = self.load::<Vec<HandedOut>>(&chunk_name(self.chunks))? {
-            self.handed_out.extend(chunk);
-            self.chunks += 1;
+        let start = saved::decode::<SavedStart<'_>>(&bytes).ok_or_else(|| unreadable("snapshot"))?;
+        let mut start = SnapshotStart::from(start);
+        if start.run != run {
+            return Ok(None);
         }
-        let before = self.handed_out.len();
-        self.handed_out.retain(|(at, ..)| *at <= index);
-        if self.handed_out.len() < before {
-            self.merge_seen()?;
+        self.forget_seen();
+        let mut is_whole = true;
+        while let Some(piece) = self.load_piece(self.pieces)? {
+            self.pieces += 1;
+            let before = piece.len();
+            let kept = piece.into_iter().filter(|one| one.index <= index);
+            let from = self.small.len();
+            self.small.extend(kept);
+            self.small[from..].iter().for_each(|one| start.seen.insert(one.slot, one.mark));
+            is_whole &= self.small.len() - from == before;
+            // A piece that is full is left alone from here on, unless something must be forgotten.
+            if is_whole && self.small.len() >= PIECE_MARKS_MAX {
+                self.small.clear();
+                self.first_small = self.pieces;
+            }
         }
-        for (_, slot, mark) in &self.handed_out {
-            start.seen.insert(*slot, *mark);
+        if !is_whole {
+            self.merge_small()?;
         }
         Ok(Some(start))
     }
 
-    /// Saves what the snapshot is about to hand out.
-    pub fn save_seen(&mut self, chunk: &[HandedOut]) -> Result<()> {
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        self.handed_out.extend_from_slice(chunk);
-        if self.chunks < limits::SEEN_CHUNKS_MAX {
-            self.save(&chunk_name(self.chunks), &chunk)?;
-            self.chunks += 1;
-            return Ok(());
-        }
-        self.merge_seen()
+    fn load_piece(&mut self, number: u32) -> Result<Option<Vec<HandedOut>>> {
+        let name = piece_name(number);
+        let Some(bytes) = self.values.load(&name)? else {
+            return Ok(None);
+        };
+        let piece = saved::decode::<Vec<SavedHandedOut>>(&bytes).ok_or_else(|| unreadable(&name))?;
+        Ok(Some(piece.into_iter().map(HandedOut::from).collect()))
     }
 
-    /// Writes all pieces as one.
-    fn merge_seen(&mut self) -> Result<()> {
-        // The whole is written over the first piece before the others go: a crash between leaves them twice, which
-        // means the same.
-        let whole = std::mem::take(&mut self.handed_out);
-        let saved = self.save(&chunk_name(0), &whole);
-        self.handed_out = whole;
-        saved?;
-        // From the last one, since loading stops at the first gap.
-        for number in (1..self.chunks).rev() {
-            self.remove(&chunk_name(number))?;
+    /// Saves what the snapshot is about to hand out.
+    pub(super) fn save_seen(&mut self, handed_out: &[HandedOut]) -> Result<()> {
+        for piece in handed_out.chunks(PIECE_MARKS_MAX) {
+            self.small.extend_from_slice(piece);
+            let count = self.pieces - self.first_small;
+            if count < limits::SEEN_CHUNKS_MAX && self.small.len() <= PIECE_MARKS_MAX {
+                self.values.save(&piece_name(self.pieces), &encode_piece(piece), &[])?;
+                self.pieces += 1;
+            } else {
+                self.merge_small()?;
+            }
         }
-        self.chunks = 1;
+        Ok(())
+    }
+
+    /// Makes as few of the small pieces as there may be, and saves them in the place of those that there are.
+    fn merge_small(&mut self) -> Result<()> {
+        let mut merged: Vec<_> = (self.first_small..).map(piece_name).zip(self.small.chunks(PIECE_MARKS_MAX)).collect();
+        let pieces = self.first_small + u32::try_from(merged.len()).expect("fewer than were there");
+        let removed: Vec<_> = (pieces..self.pieces).map(piece_name).collect();
+        let values: Vec<_> = merged.drain(..).map(|(name, piece)| (name, encode_piece(piece))).collect();
+        self.values.save_all(&values, &removed)?;
+        let rest = self.small.len() % PIECE_MARKS_MAX;
+        let is_last_small = rest > 0;
+        self.small.drain(..self.small.len() - rest);
+        self.pieces = pieces;
+        self.first_small = pieces - u32::from(is_last_small);
         Ok(())
     }
 
     /// The plan of that poll.
-    pub fn load_plan(&mut self, run: u64, poll: u64) -> Result<Option<Plan>> {
-        let plan = self.load::<Plan>(&plan_name(poll))?;
-        let plan = plan.filter(|plan| plan.run == run && plan.poll == poll);
+    pub(super) fn load_plan(&mut self, run: u64, poll: u64) -> Result<Option<Plan>> {
+        let name = plan_name(poll);
+        let Some(bytes) = self.values.load(&name)? else {
+            return Ok(None);
+        };
+        let plan = saved::decode::<SavedPlan<'_>>(&bytes).ok_or_else(|| unreadable(&name))?;
+        let plan = Some(Plan::from(plan)).filter(|plan| plan.run == run && plan.poll == poll);
         if plan.is_some() {
             self.polls.push_back(poll);
         }
@@ -163,96 +205,54 @@ impl<P: Ports> CheckpointStore<P> {
     }
 
     /// Saves a plan, before any of its records leaves.
-    pub fn save_plan(&mut self, plan: &Plan) -> Result<()> {
-        self.save(&plan_name(plan.poll), plan)?;
+    pub(super) fn save_plan(&mut self, plan: &Plan) -> Result<()> {
+        self.values.save(&plan_name(plan.poll), &saved::encode(&SavedPlan::from(plan)), &[])?;
         self.polls.push_back(plan.poll);
         Ok(())
     }
 
-    /// Removes what no restart from a record of `poll`, or of a later one, needs.
-    pub fn acked(&mut self, poll: u64) -> Result<()> {
-        while let Some(oldest) = self.polls.front().copied().filter(|oldest| *oldest < poll) {
-            // A plan that the ring has passed has given its name to a later one.
-            if self.polls.back().is_none_or(|newest| newest - oldest < PLANS_MAX) {
-                self.remove(&plan_name(oldest))?;
-            }
-            self.polls.pop_front();
+    /// Removes, all at once, what no restart from a record of `poll`, or of a later one, needs.
+    pub(super) fn acked(&mut self, poll: u64) -> Result<()> {
+        let newest = self.polls.back().copied().unwrap_or_default();
+        let is_done = |oldest: &&u64| **oldest < poll;
+        // A plan that the ring has passed has given its name to a later one.
+        let done = self.polls.iter().take_while(is_done).filter(|oldest| newest - **oldest < PLANS_MAX);
+        let mut names: Vec<_> = done.copied().map(plan_name).collect();
+        let ends_snapshot = poll > 0 && self.has_snapshot;
+        if ends_snapshot {
+            names.push("snapshot".to_owned());
+            names.extend(self.seen_names()?);
         }
-        if poll > 0 && self.has_snapshot {
-            self.remove_snapshot()?;
+        self.values.remove(&names)?;
+        let count = self.polls.iter().take_while(is_done).count();
+        self.polls.drain(..count);
+        if ends_snapshot {
+            self.forget_seen();
+            self.has_snapshot = false;
         }
         Ok(())
     }
 
-    fn remove_snapshot(&mut self) -> Result<()> {
-        self.remove("snapshot")?;
+    /// The names of all pieces of what a snapshot handed out, those of an earlier run included.
+    fn seen_names(&mut self) -> Result<Vec<String>> {
         let mut number = 0;
-        while self.keeps && (number < self.chunks || self.exists(&chunk_name(number))?) {
-            self.remove(&chunk_name(number))?;
+        while self.values.keeps() && (number < self.pieces || self.values.exists(&piece_name(number))?) {
             number += 1;
         }
-        (self.chunks, self.has_snapshot) = (0, false);
-        self.handed_out = Vec::new();
-        Ok(())
+        Ok((0..number).map(piece_name).collect())
     }
 
-    fn exists(&mut self, name: &str) -> Result<bool> {
-        match self.ports.load(name) {
-            Ok(value) => Ok(value.is_some()),
-            Err(error) => self.tolerate(name, error).map(|()| false),
-        }
-    }
-
-    fn load<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>> {
-        let value = match self.ports.load(name) {
-            Ok(Some(value)) => value,
-            Ok(None) => return Ok(None),
-            Err(error) => return self.tolerate(name, error).map(|()| None),
-        };
-        let read = value.split_first().filter(|(version, _)| **version == VERSION);
-        let read = read.and_then(|(_, bytes)| postcard::from_bytes(bytes).ok());
-        read.map(Some).ok_or_else(|| {
-            Error::corrupt(format!(
-                "saved state cannot be read; it is damaged or newer than this connector; name=`{name}`"
-            ))
-        })
-    }
-
-    fn save<T: Serialize>(&mut self, name: &str, value: &T) -> Result<()> {
-        if !self.keeps {
-            return Ok(());
-        }
-        let bytes = postcard::to_extend(value, vec![VERSION]).expect("a vector takes all that is written");
-        self.ports.save(name, &bytes).or_else(|error| self.tolerate(name, error))
-    }
-
-    fn remove(&mut self, name: &str) -> Result<()> {
-        if !self.keeps {
-            return Ok(());
-        }
-        self.ports.remove(name).or_else(|error| self.tolerate(name, error))
-    }
-
-    /// A host that keeps nothing is fine, said once; one that fails to keep is not.
-    fn tolerate(&mut self, name: &str, error: StateError) -> Result<()> {
-        match error {
-            StateError::Absent if self.keeps => {
-                self.keeps = false;
-                let line = "the host keeps no state: a restart delivers changes of the lookback window again, and \
-                            does not know uploads that were in progress";
-                self.ports.log(Level::Debug, line);
-                Ok(())
-            }
-            StateError::Absent => Ok(()),
-            StateError::Failed(why) => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("the host could not keep the source's state: {why}; name=`{name}`"),
-            )),
-        }
+    fn forget_seen(&mut self) {
+        (self.pieces, self.first_small) = (0, 0);
+        self.small = Vec::new();
     }
 }
 
-fn chunk_name(number: u32) -> String {
+fn encode_piece(piece: &[HandedOut]) -> Vec<u8> {
+    saved::encode(&piece.iter().map(SavedHandedOut::from).collect::<Vec<_>>())
+}
+
+fn piece_name(number: u32) -> String {
     format!("seen-{number}")
 }
 
@@ -261,157 +261,4 @@ fn plan_name(poll: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ports::State as _;
-    use crate::s3::{ObjectEntry, VersionEntry};
-    use crate::testing::TestPorts;
-
-    const RUN: u64 = 7;
-
-    fn entry(index: u64) -> VersionEntry {
-        let object = ObjectEntry { key: format!("k{index}"), ..ObjectEntry::default() };
-        VersionEntry { object, version_id: "v1".to_owned(), ..VersionEntry::default() }
-    }
-
-    fn handed_out(index: u64) -> HandedOut {
-        let entry = entry(index);
-        let (slot, mark) = seen().identify(&entry.object, &entry.version_id, false);
-        (index, slot, mark)
-    }
-
-    fn seen() -> Seen {
-        Seen::new((1, 2))
-    }
-
-    fn start() -> SnapshotStart {
-        SnapshotStart { run: RUN, cut: Timestamp(5), uploads: Uploads::default(), seen: seen() }
-    }
-
-    fn plan(poll: u64) -> Plan {
-        let next = Checkpoint { low_watermark: Timestamp(5), uploads: Uploads::default(), seen: seen() };
-        Plan { run: RUN, poll, due: Vec::new(), cut: Timestamp(5), next }
-    }
-
-    /// A store whose snapshot has handed out `count` records, one at a time.
-    fn store(ports: &TestPorts, count: u64) -> CheckpointStore<TestPorts> {
-        let mut store = CheckpointStore::new(ports.clone());
-        store.begin_run(&start()).expect("begins");
-        for index in 0..count {
-            store.save_seen(&[handed_out(index)]).expect("saves");
-        }
-        store
-    }
-
-    /// Which of the first records a restart at `index` knows to be handed out.
-    fn known(ports: &TestPorts, index: u64, of: u64) -> Vec<u64> {
-        let mut store = CheckpointStore::new(ports.clone());
-        let start = store.load_snapshot(RUN, index).expect("loads");
-        let seen = start.expect("it is of this run").seen;
-        (0..of).filter(|n| seen.contains(&entry(*n))).collect()
-    }
-
-    #[test]
-    fn many_pieces_become_one_and_nothing_in_them_is_lost() {
-        let ports = TestPorts::new(1);
-        let mut store = store(&ports, 0);
-        let most = limits::SEEN_CHUNKS_MAX as usize;
-        let mut merged = 0;
-        for index in 0..3 * u64::from(limits::SEEN_CHUNKS_MAX) {
-            let before = ports.saved().len();
-            store.save_seen(&[handed_out(index)]).expect("saves");
-            let names = ports.saved();
-            merged += u32::from(names.len() < before);
-            assert!(names.len() <= 1 + most, "the snapshot's and its pieces");
-            let all: Vec<_> = (0..=index).collect();
-            assert_eq!(known(&ports, index, index + 1), all);
-        }
-        assert_eq!(merged, 3 - 1);
-    }
-
-    #[test]
-    fn a_crash_while_pieces_become_one_loses_nothing() {
-        let count = u64::from(limits::SEEN_CHUNKS_MAX);
-        for fails in ["seen-31", "seen-9", "seen-1"] {
-            let ports = TestPorts::new(1);
-            let mut store = store(&ports, count);
-            let broken = ports.clone();
-            broken.refuse_state(move |name| (name == fails).then(|| StateError::Failed("disk full".to_owned())));
-            let error = store.save_seen(&[handed_out(count)]).expect_err(fails);
-            assert_eq!(error.kind, ErrorKind::Unavailable);
-            ports.refuse_state(|_| None);
-            let all: Vec<_> = (0..=count).collect();
-            assert_eq!(known(&ports, count, count + 1), all, "{fails}");
-        }
-    }
-
-    #[test]
-    fn what_left_after_the_position_is_forgotten_permanently() {
-        let ports = TestPorts::new(1);
-        store(&ports, 5);
-        assert_eq!(known(&ports, 2, 9), [0, 1, 2]);
-        assert_eq!(known(&ports, 8, 9), [0, 1, 2], "and does not come back");
-    }
-
-    #[test]
-    fn a_host_that_keeps_nothing_is_told_once_and_does_no_harm() {
-        let ports = TestPorts::new(1);
-        ports.refuse_state(|_| Some(StateError::Absent));
-        let mut store = store(&ports, 100);
-        store.save_plan(&plan(1)).expect("goes on");
-        store.acked(2).expect("goes on");
-        assert_eq!(store.load_plan(RUN, 1), Ok(None));
-        assert_eq!(store.load_snapshot(RUN, 1), Ok(None));
-        let lines = ports.lines(Level::Debug);
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(lines[0].contains("keeps no state"), "{lines:?}");
-    }
-
-    #[test]
-    fn a_host_that_fails_to_keep_is_unavailable_and_names_what() {
-        let ports = TestPorts::new(1);
-        let refuse = |refused: &'static str| {
-            ports.refuse_state(move |name| (name == refused).then(|| StateError::Failed("disk full".to_owned())));
-        };
-        let check = |name: &str, result: Result<()>| {
-            let error = result.expect_err(name);
-            assert_eq!(error.kind, ErrorKind::Unavailable);
-            let expected = format!("state: disk full; name=`{name}`");
-            assert!(error.message.ends_with(&expected), "{error}");
-        };
-        let mut store = store(&ports, 1);
-        refuse("snapshot");
-        check("snapshot", store.load_snapshot(RUN, 0).map(drop));
-        check("snapshot", store.begin_run(&start()));
-        refuse("plan-1");
-        check("plan-1", store.save_plan(&plan(1)));
-        check("plan-1", store.load_plan(RUN, 1).map(drop));
-        check("plan-1", store.begin_run(&start()));
-        // Whether an earlier run left pieces cannot be told.
-        refuse("seen-0");
-        check("seen-0", CheckpointStore::new(ports.clone()).begin_run(&start()));
-        check("seen-0", store.save_seen(&[handed_out(1)]));
-    }
-
-    #[test]
-    fn saved_state_that_is_damaged_or_newer_is_corrupt() {
-        let ports = TestPorts::new(1);
-        store(&ports, 2).save_plan(&plan(1)).expect("saves");
-        let whole = ports.saved();
-        for name in ["snapshot", "seen-1", "plan-1"] {
-            let value = &whole[name];
-            let newer = [&[VERSION + 1], &value[1..]].concat();
-            for damaged in [&[], &value[..1], &value[..value.len() - 1], &newer] {
-                ports.save(name, damaged).expect("keeps it");
-                let mut store = CheckpointStore::new(ports.clone());
-                let snapshot = store.load_snapshot(RUN, 9).map(drop);
-                let error = snapshot.and(store.load_plan(RUN, 1).map(drop));
-                let error = error.expect_err(name);
-                assert_eq!(error.kind, ErrorKind::Corrupt);
-                assert!(error.message.contains(&format!("name=`{name}`")), "{error}");
-            }
-            ports.save(name, value).expect("keeps it");
-        }
-        assert_eq!(CheckpointStore::new(ports).load_plan(RUN, 1), Ok(Some(plan(1))));
-    }
-}
+mod tests;

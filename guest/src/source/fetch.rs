@@ -39,7 +39,7 @@ impl Item {
                 Task { index: 0, operation: Operation::Snapshot, wanted }
             }
             Self::Change(index, due) => {
-                let operation = due.operation();
+                let operation = due.operation;
                 let entry =
                     ObjectEntry { key: due.key, last_modified: due.last_modified, etag: due.etag, size: due.size };
                 let wanted = Wanted { entry, version_id: Some(due.version_id), is_latest: due.is_latest };

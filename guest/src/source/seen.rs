@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use std::hash::Hasher as _;
 
@@ -18,23 +17,23 @@ pub(super) const NULL_VERSION: &str = "null";
 
 /// Where an entry is remembered: a digest of key and version. Keyed at random for each run, so that writers
 /// to the bucket can't make two entries collide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Slot(u128);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(pub(super) u128);
 
 /// What is remembered of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Distinguishes what was overwritten under the same version (`null`) from what replaced it.
-    content: u64,
+    pub(super) content: u64,
     /// When it was modified, by the store's clock.
     pub(super) time: Timestamp,
 }
 
 /// Entries that were handed out, or skipped permanently.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    keys: (u64, u64),
-    marks: BTreeMap<Slot, Mark>,
+    pub(super) keys: (u64, u64),
+    pub(super) marks: BTreeMap<Slot, Mark>,
 }
 
 impl Seen {

@@ -11,7 +11,7 @@ use std::task::Poll;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::checkpoint::{Checkpoint, SnapshotStart};
+use super::checkpoint::{Checkpoint, HandedOut, SnapshotStart};
 use super::fetch::{Fetched, Item, Outcome};
 use super::worker::Worker;
 use crate::error::Result;
@@ -188,7 +188,7 @@ impl<P: Ports> Worker<P> {
             let mut seen = self.seen.borrow_mut();
             let (slot, mark) = seen.identify(&fetched.object, &fetched.version_id, false);
             seen.insert(slot, mark);
-            (run.index, slot, mark)
+            HandedOut { index: run.index, slot, mark }
         });
         let extension = Extension { run: self.run, cut, poll: 0, index: run.index };
         run.index += 1;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Method as HttpMethod, Request as HttpRequest, Response as HttpResponse};
 use http_body_util::{BodyExt as _, Full};
 use s3_connector::ports::{
-    self, Clock, Level, Log, Method, Random, Request, Response, State, StateError, Transport, TransportError,
+    self, Clock, Edit, Level, Log, Method, Random, Request, Response, State, StateError, Transport, TransportError,
     header_text,
 };
 use s3_connector::s3;
@@ -163,11 +163,7 @@ impl State for Ports {
         Ok(None)
     }
 
-    fn save(&self, _: &str, _: &[u8]) -> Result<(), StateError> {
-        Err(StateError::Absent)
-    }
-
-    fn remove(&self, _: &str) -> Result<(), StateError> {
+    fn commit(&self, _: Vec<Edit>) -> Result<(), StateError> {
         Err(StateError::Absent)
     }
 }

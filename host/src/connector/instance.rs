@@ -31,7 +31,7 @@ use crate::egress::Egress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::printable;
 use crate::skipped::{self, Skipped};
-use crate::state::{self as storage, LastPlace, StateStore, Watched};
+use crate::state::{self as storage, AsyncState, Edit, LastPlace, StateStore, Watched};
 
 pub use self::compute::COMPUTE_MAX;
 pub use self::memory::MEMORY_BYTES_MAX;
@@ -56,9 +56,9 @@ const FIELD_BYTES_MAX: usize = 16 << 10;
 /// asked for yet must not be more than the handles of it are worth. 5,000 bodies that are never sent hold 320 MiB.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Bytes that one call may bring over from the component: the largest value of state, with its name, and some more, so
-/// that one that is too large is refused and not a trap. Batches of records are a fraction of it.
-const COPY_BYTES_MAX: usize = storage::VALUE_BYTES_MAX + (1 << 20);
+/// Bytes that one call may bring over from the component: twice the largest record. Batches of records are a fraction
+/// of it, and so is the largest commit of state, so that one that is too large is refused and not a trap.
+const COPY_BYTES_MAX: usize = 129 << 20;
 
 /// What an instance is given besides its settings.
 #[derive(Clone, Default)]
@@ -99,7 +99,7 @@ pub(crate) struct Context {
     limiter: Limiter,
     meter: Arc<Meter>,
     /// Where its state is kept; `None` where nothing is.
-    state: Option<Arc<dyn StateStore>>,
+    state: Option<AsyncState>,
     log: Log,
     /// The message of a panic that the component has logged.
     panic: String,
@@ -148,7 +148,7 @@ impl Instance {
             hooks: Hooks { egress: None },
             limiter: Limiter::default(),
             meter: Arc::clone(&meter),
-            state: options.state,
+            state: options.state.map(AsyncState::from),
             log: Log::new(options.name),
             panic: String::new(),
             skipped: Skipped::default(),
@@ -331,32 +331,17 @@ impl WasiHttpHooks for Hooks {
 
 impl types::Host for Context {}
 
-/// Runs what may block on a disk away from the tasks that serve requests; none where nothing is kept.
-async fn with_storage<T: Send + 'static>(
-    store: Option<Arc<dyn StateStore>>,
-    job: impl FnOnce(&dyn StateStore) -> Result<T, storage::Error> + Send + 'static,
-) -> Option<Result<T, types::Error>> {
-    let store = store?;
-    let done = tokio::task::spawn_blocking(move || job(store.as_ref())).await;
-    Some(match done {
-        Ok(result) => result.map_err(|error| storage_error(&error)),
-        Err(panicked) => Err(types::Error {
-            kind: types::ErrorKind::Internal,
-            message: format!("the host's storage failed: {panicked}"),
-            retry_after_ms: None,
-        }),
-    })
-}
-
-/// What a host without storage says: no reason to stop.
-fn nothing_kept<T>() -> Result<T, types::Error> {
+/// What a host that keeps nothing answers: no reason to stop.
+fn nothing_kept() -> types::Error {
     let message = "the host keeps no state".to_owned();
-    Err(types::Error { kind: types::ErrorKind::Unavailable, message, retry_after_ms: None })
+    types::Error { kind: types::ErrorKind::Unavailable, message, retry_after_ms: None }
 }
 
+/// What a store that could not keep answers: a reason to stop.
 fn storage_error(error: &storage::Error) -> types::Error {
-    let kind = match error {
-        storage::Error::Corrupt { .. } => types::ErrorKind::Corrupt,
+    let kind = match error.kind(ErrorKind::Internal) {
+        ErrorKind::Invalid => types::ErrorKind::Invalid,
+        ErrorKind::Corrupt => types::ErrorKind::Corrupt,
         _ => types::ErrorKind::Internal,
     };
     types::Error { kind, message: error.without_place(), retry_after_ms: None }
@@ -364,20 +349,14 @@ fn storage_error(error: &storage::Error) -> types::Error {
 
 impl state::Host for Context {
     async fn load(&mut self, name: String) -> Result<Option<Vec<u8>>, types::Error> {
-        let store = self.state.clone();
-        with_storage(store, move |store| store.load(&name)).await.unwrap_or(Ok(None))
+        let Some(state) = &self.state else { return Ok(None) };
+        state.load(name).await.map_err(|error| storage_error(&error))
     }
 
-    async fn save(&mut self, name: String, value: Vec<u8>) -> Result<(), types::Error> {
-        let store = self.state.clone();
-        let saved = with_storage(store, move |store| store.save(&name, &value)).await;
-        saved.unwrap_or_else(nothing_kept)
-    }
-
-    async fn remove(&mut self, name: String) -> Result<(), types::Error> {
-        let store = self.state.clone();
-        let removed = with_storage(store, move |store| store.remove(&name)).await;
-        removed.unwrap_or_else(nothing_kept)
+    async fn commit(&mut self, edits: Vec<state::Edit>) -> Result<(), types::Error> {
+        let Some(state) = &self.state else { return Err(nothing_kept()) };
+        let edits = edits.into_iter().map(|state::Edit { name, value }| Edit { name, value }).collect();
+        state.commit(edits).await.map_err(|error| storage_error(&error))
     }
 }
 

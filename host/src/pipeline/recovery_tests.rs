@@ -10,7 +10,7 @@ use super::fakes::{Log, number, record};
 use super::*;
 use crate::connector::destination::Ack;
 use crate::record::Record;
-use crate::state::{MemoryState, StateStore};
+use crate::state::{Edit, MemoryState, StateStore};
 
 /// What an endpoint is connected to. It fails in some periods, counted from its beginning.
 #[derive(Clone)]
@@ -462,16 +462,8 @@ impl StateStore for Full {
         self.kept.load(name)
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), crate::state::Error> {
-        self.kept.save(name, value)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), crate::state::Error> {
-        self.kept.remove(name)
-    }
-
-    fn list(&self) -> Result<Vec<String>, crate::state::Error> {
-        self.kept.list()
+    fn commit(&self, edits: &[Edit]) -> Result<(), crate::state::Error> {
+        self.kept.commit(edits)
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, crate::state::Error> {
@@ -484,7 +476,7 @@ impl StateStore for Full {
         };
         Err(match error.kind() {
             ErrorKind::Corrupt => {
-                crate::state::Error::Corrupt { reason: "somebody wrote into it", file: "position".into() }
+                crate::state::Error::Corrupt { reason: "somebody wrote into it".into(), file: "position".into() }
             }
             _ => crate::state::Error::Folder {
                 action: "write",

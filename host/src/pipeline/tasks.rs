@@ -19,7 +19,7 @@ use crate::connector::destination::Ack;
 use crate::connector::source::Progress;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::record::{self, Record};
-use crate::state::StateStore;
+use crate::state::{AsyncState, StateStore};
 
 /// Records per read.
 const READ_RECORDS_MAX: u32 = 1000;
@@ -324,7 +324,12 @@ impl Checkpointer {
 
 /// Makes a position durable.
 pub(super) async fn save(state: Arc<dyn StateStore>, position: Bytes) -> Result<()> {
-    on_disk(move || state.save_position(&position)).await
+    AsyncState::from(state).save_position(position).await.map_err(|error| state_error(&error))
+}
+
+/// The position last made durable.
+pub(super) async fn load(state: Arc<dyn StateStore>) -> Result<Option<Vec<u8>>> {
+    AsyncState::from(state).load_position().await.map_err(|error| state_error(&error))
 }
 
 /// Tears an endpoint down, and abandons it if that takes too long.
@@ -336,20 +341,7 @@ pub(super) async fn tear_down(teardown: impl Future<Output = Result<()>>) -> Res
     })
 }
 
-/// Runs blocking disk access on a thread of its own.
-pub(super) async fn on_disk<T: Send + 'static>(
-    job: impl FnOnce() -> Result<T, crate::state::Error> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(job).await {
-        Ok(done) => done.map_err(|error| state_error(&error)),
-        Err(panicked) => Err(Error::new(ErrorKind::Internal, format!("state storage failed: {panicked}"))),
-    }
-}
-
+/// A store that can't be used is an outage, which the pipeline waits for.
 fn state_error(error: &crate::state::Error) -> Error {
-    let kind = match error {
-        crate::state::Error::Corrupt { .. } => ErrorKind::Corrupt,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::new(kind, with_causes(error))
+    Error::new(error.kind(ErrorKind::Unavailable), with_causes(error))
 }

@@ -9,7 +9,7 @@ use super::fakes::{number, record};
 use super::*;
 use crate::connector::destination::Ack;
 use crate::record::Record;
-use crate::state::MemoryState;
+use crate::state::{Edit, MemoryState};
 
 /// What happened, in order. Records are numbered from one, and their positions are their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,16 +190,8 @@ impl StateStore for NotingState {
         self.kept.load(name)
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), crate::state::Error> {
-        self.kept.save(name, value)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), crate::state::Error> {
-        self.kept.remove(name)
-    }
-
-    fn list(&self) -> Result<Vec<String>, crate::state::Error> {
-        self.kept.list()
+    fn commit(&self, edits: &[Edit]) -> Result<(), crate::state::Error> {
+        self.kept.commit(edits)
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, crate::state::Error> {

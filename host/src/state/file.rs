@@ -1,61 +1,91 @@
-//! Owns state in a folder: one file per value, replaced as a whole, and a lock that keeps others out. Leaves
-//! the choice of folder to the caller.
+//! Owns state in a folder: one redb file with all values and the position, and the lock that keeps others out. Leaves
+//! the choice of folder to the caller, and crash safety to redb, whose commits are all or nothing.
 //!
-//! A value is written beside its place, synced, moved there, and the folder is synced: after a crash at any
-//! step the file is the old one or the new one. A header with length and checksum tells both from anything else.
+//! The file is verified whole when it is opened, so that one that was torn or changed is an error and no wrong value.
+//! What a full disk interrupts is mended when the file is opened again, which the next call does.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::hash::Hasher as _;
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use siphasher::sip::SipHasher24;
+use redb::{
+    Builder, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinition,
+    TableHandle as _, WriteTransaction,
+};
 
+use super::disk::Disk;
+use super::holder::holder;
 use super::quota::{Quota, Usage};
-use super::{Error, StateStore, VALUE_BYTES_MAX, check_name, check_value};
+use super::{Edit, Error, StateStore, check_edits, check_name, check_value};
 
-/// The file that is locked, and holds the process id of who locked it.
-pub(super) const LOCK: &str = "lock";
-/// The file of the position. Values have a suffix, so none can take its place.
+/// The file's name in its folder.
+pub(super) const FILE: &str = "state.redb";
+
+/// The component's values by name.
+pub(super) const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
+/// The host's own entries: the three below.
+pub(super) const HOST: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("host");
+/// The version of this arrangement of tables, one byte.
+const FORMAT: &str = "format";
+/// Bytes of all values together, eight of them, the lowest first.
+const BYTES: &str = "bytes";
+/// The position, as it is.
 const POSITION: &str = "position";
-/// What a value's file ends with.
-const VALUE_SUFFIX: &str = ".value";
-/// What a file ends with while it is written.
-const TEMPORARY_SUFFIX: &str = ".new";
+/// The one version there is.
+const FORMAT_VERSION: &[u8] = &[1];
 
-/// The first bytes of a file: what it is, and the version of its form.
-const MAGIC: [u8; 8] = *b"s3cstat\x01";
-/// Magic, length, checksum.
-const HEADER_BYTES: usize = 8 + 8 + 8;
+/// Pages that redb keeps in memory, per folder: eight of the largest values. Its default is a gigabyte.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// A file above this length that is mostly free pages is made smaller when it is opened. redb itself gives back what
+/// is free at the end of the file, and uses again what is free before it.
+const COMPACT_BYTES_MIN: u64 = 32 << 20;
 
 /// State in a folder, locked for as long as this lives.
 #[derive(Debug)]
 pub struct FileState {
     folder: PathBuf,
-    /// Open as long as the lock is held. The lock ends with the process, however that ends.
-    pub(super) lock: File,
-    /// What is kept; locked while something is written, since two threads would write the same temporary file.
-    usage: Mutex<Usage>,
+    quota: Quota,
+    /// Holds the lock. The lock ends with the process, however that ends.
+    pub(super) file: Arc<File>,
+    /// `None` after a failure, and until the file was opened again. One call at a time has it.
+    database: Mutex<Option<Database>>,
+    #[cfg(test)]
+    pub(super) faults: Arc<super::disk::Faults>,
 }
 
 impl Drop for FileState {
     /// Closing alone would not do: a process that another thread starts just now holds the same open file until it
     /// has become its program, and the lock with it.
     fn drop(&mut self) {
+        // redb writes what a quick start needs. If it can't, the next start takes longer.
+        drop(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         // What can't be unlocked ends with the process.
-        let _ = self.lock.unlock();
+        let _ = self.file.unlock();
+    }
+}
+
+/// Why a step over the database failed.
+enum Failure {
+    Store(redb::Error),
+    Refused(Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Store(error.into())
     }
 }
 
 impl FileState {
-    /// Opens the folder, and makes it where it is not there (for its owner alone). Removes what a crash left
-    /// half written.
+    /// Opens the folder, and makes it where it is not there (for its owner alone).
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] if another process has it; [`Error::Folder`] if it can't be made or written to.
+    /// [`Error::Locked`] if another process has it; [`Error::Folder`] if it can't be made or written to;
+    /// [`Error::Corrupt`] if its file is not what was written.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         Self::open_with(folder, Quota::default())
     }
@@ -73,42 +103,36 @@ impl FileState {
         };
         // 1. The folder.
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail("create"))?;
-        if let Some(parent) = folder.canonicalize().ok().as_deref().and_then(Path::parent) {
-            // So that a folder made just now is still there after a power cut; no right to it is no error.
-            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        if is_of_earlier_build(&folder).map_err(fail("list"))? {
+            return Err(Error::Earlier { folder });
         }
 
-        // 2. The lock, before anything is touched.
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(folder.join(LOCK))
-            .map_err(fail("open the lock"))?;
-        match lock.try_lock() {
+        // 2. The lock, before anything is read.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(folder.join(FILE)).map_err(fail("open"))?;
+        match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = read_pid(&mut lock);
-                return Err(Error::Locked { folder, pid });
-            }
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { pid: holder(&file), folder }),
             Err(TryLockError::Error(error)) => return Err(fail("lock")(error)),
         }
-        write_pid(&mut lock).map_err(fail("write the lock"))?;
 
-        // 3. What a crash left, and what is kept.
-        let mut kept = Vec::new();
-        for file in list(&folder).map_err(fail("list"))? {
-            if file.ends_with(TEMPORARY_SUFFIX) {
-                fs::remove_file(folder.join(&file)).map_err(fail("clean up"))?;
-                tracing::debug!(file, "a file that was half written is removed");
-            } else if let Some(name) = file.strip_suffix(VALUE_SUFFIX).and_then(unescape) {
-                let metadata = fs::metadata(folder.join(&file)).map_err(fail("list"))?;
-                kept.push((name, metadata.len().saturating_sub(HEADER_BYTES as u64)));
-            }
+        // 3. The database. A folder and a file made just now are still there after a power cut.
+        let state = Self {
+            folder,
+            quota,
+            file: Arc::new(file),
+            database: Mutex::default(),
+            #[cfg(test)]
+            faults: Arc::default(),
+        };
+        state.with("open", |_| Ok(()))?;
+        File::open(&state.folder).and_then(|folder| folder.sync_all()).map_err(|source| state.fail("sync", source))?;
+        if let Some(parent) = state.folder.canonicalize().ok().as_deref().and_then(Path::parent) {
+            // No right to it is no error.
+            let _ = File::open(parent).and_then(|parent| parent.sync_all());
         }
-        Ok(Self { folder, lock, usage: Mutex::new(Usage::of(quota, kept)) })
+        Ok(state)
     }
 
     /// The folder.
@@ -117,41 +141,117 @@ impl FileState {
         &self.folder
     }
 
-    fn read(&self, file: &str) -> Result<Option<Vec<u8>>, Error> {
-        let path = self.folder.join(file);
-        let bytes = match read_bounded(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(self.fail("read", source)),
+    /// The names of all values, in order.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read.
+    pub fn names(&self) -> Result<Vec<String>, Error> {
+        self.with("read", |database| {
+            let values = database.begin_read()?.open_table(VALUES)?;
+            let mut names = Vec::new();
+            for entry in values.iter()? {
+                names.push(entry?.0.value().to_owned());
+            }
+            Ok(names)
+        })
+    }
+
+    /// The database, to be closed by a test.
+    #[cfg(test)]
+    pub(super) fn forget(&self) -> std::sync::MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does one thing with the database, which is opened where it is not.
+    fn with<T>(&self, action: &'static str, job: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Error> {
+        let mut kept = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = match &mut *kept {
+            Some(database) => job(database),
+            none => self.open_database().and_then(|database| job(none.insert(database))),
         };
-        match unframe(file, bytes) {
-            Ok(value) => Ok(Some(value)),
-            Err(reason) => Err(Error::Corrupt { reason, file: path }),
+        done.map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Store(error) => {
+                // redb goes on after no failure of the disk, and repairs the file when it is opened again.
+                *kept = None;
+                self.explain(action, error)
+            }
+        })
+    }
+
+    /// Changes the database: all that `job` does, or nothing if it fails.
+    fn change(&self, job: impl FnOnce(&WriteTransaction) -> Result<(), Failure>) -> Result<(), Error> {
+        self.with("write", |database| {
+            let transaction = database.begin_write()?;
+            job(&transaction)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    fn open_database(&self) -> Result<Database, Failure> {
+        if is_unfinished(&self.file)? {
+            self.file.set_len(0)?;
         }
-    }
-
-    fn usage(&self) -> MutexGuard<'_, Usage> {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces a file as a whole, while nobody else does.
-    fn write(&self, _usage: &Usage, file: &str, value: &[u8]) -> Result<(), Error> {
-        let path = self.folder.join(file);
-        let temporary = self.folder.join(format!("{file}{TEMPORARY_SUFFIX}"));
-        let written =
-            write_synced(&temporary, &header(file, value), value).and_then(|()| fs::rename(&temporary, &path));
-        if let Err(source) = written {
-            // What is there takes the space that may be missing; if this fails too, the next start does it.
-            let _ = fs::remove_file(&temporary);
-            return Err(self.fail("write", source));
+        let disk = Disk {
+            file: Arc::clone(&self.file),
+            #[cfg(test)]
+            faults: Arc::clone(&self.faults),
+        };
+        let mut database =
+            Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(disk)?;
+        let usage = self.prepare(&database)?;
+        let length = self.file.metadata()?.len();
+        if length > COMPACT_BYTES_MIN && usage.bytes < length / 4 {
+            database.compact()?;
+            let after = self.file.metadata()?.len();
+            tracing::debug!(before = length, after, "free space of the state file is given back");
         }
-        self.sync_folder()
+        Ok(database)
     }
 
-    /// Makes the folder's entries durable: a rename alone may be forgotten in a power cut.
-    fn sync_folder(&self) -> Result<(), Error> {
-        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| self.fail("sync", source))
+    /// Makes the tables where nothing is, and looks at their version where something is.
+    fn prepare(&self, database: &Database) -> Result<Usage, Failure> {
+        let transaction = database.begin_write()?;
+        let names: Vec<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+        if names.is_empty() {
+            transaction.open_table(VALUES)?;
+            transaction.open_table(HOST)?.insert(FORMAT, FORMAT_VERSION)?;
+            transaction.commit()?;
+            return Ok(Usage::default());
+        }
+        let corrupt = |reason| Failure::Refused(self.corrupt(reason));
+        if !names.iter().any(|name| name == "host") || !names.iter().any(|name| name == "values") {
+            return Err(corrupt("it is a database of another program"));
+        }
+        let host = transaction.open_table(HOST)?;
+        let version = host.get(FORMAT)?.map(|version| version.value().to_owned());
+        if version.as_deref() != Some(FORMAT_VERSION) {
+            return Err(corrupt("a newer build wrote it"));
+        }
+        Ok(usage(&transaction.open_table(VALUES)?, &host)?)
+    }
+
+    fn corrupt(&self, reason: impl Into<String>) -> Error {
+        Error::Corrupt { reason: reason.into(), file: self.folder.join(FILE) }
+    }
+
+    fn explain(&self, action: &'static str, error: redb::Error) -> Error {
+        match error {
+            // How redb says that the file does not begin as its files do.
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => self.corrupt("it is no state file"),
+            // Its header names more than there is.
+            redb::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.corrupt("it is shorter than it was")
+            }
+            redb::Error::Io(source) => self.fail(action, source),
+            redb::Error::UpgradeRequired(_) => self.corrupt("another version of the database wrote it"),
+            redb::Error::Corrupted(reason) => self.corrupt(reason),
+            error @ (redb::Error::TableTypeMismatch { .. } | redb::Error::TableIsMultimap(_)) => {
+                self.corrupt(error.to_string())
+            }
+            error => Error::Broken(error.to_string()),
+        }
     }
 
     fn fail(&self, action: &'static str, source: io::Error) -> Error {
@@ -162,150 +262,85 @@ impl FileState {
 impl StateStore for FileState {
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         check_name(name)?;
-        self.read(&file_name(name))
+        self.with("read", |database| {
+            let value = database.begin_read()?.open_table(VALUES)?.get(name)?;
+            Ok(value.map(|value| value.value().to_owned()))
+        })
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), Error> {
-        check_name(name)?;
-        check_value(name, value)?;
-        let mut usage = self.usage();
-        usage.check(name, value.len() as u64)?;
-        self.write(&usage, &file_name(name), value)?;
-        usage.saved(name, value.len() as u64);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<(), Error> {
-        check_name(name)?;
-        let mut usage = self.usage();
-        match fs::remove_file(self.folder.join(file_name(name))) {
-            Ok(()) => {
-                usage.removed(name);
-                self.sync_folder()
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(self.fail("remove", source)),
+    fn commit(&self, edits: &[Edit]) -> Result<(), Error> {
+        check_edits(edits)?;
+        if edits.is_empty() {
+            return Ok(());
         }
-    }
-
-    fn list(&self) -> Result<Vec<String>, Error> {
-        let files = list(&self.folder).map_err(|source| self.fail("list", source))?;
-        let mut names: Vec<String> =
-            files.iter().filter_map(|file| unescape(file.strip_suffix(VALUE_SUFFIX)?)).collect();
-        names.sort_unstable();
-        Ok(names)
+        self.change(|transaction| {
+            let (mut values, mut host) = (transaction.open_table(VALUES)?, transaction.open_table(HOST)?);
+            let before = usage(&values, &host)?;
+            let mut after = before;
+            for Edit { name, value } in edits {
+                let replaced = match value {
+                    Some(value) => values.insert(&**name, &**value)?,
+                    None => values.remove(&**name)?,
+                };
+                after.replace(replaced.map(|replaced| replaced.value().len()), value.as_ref().map(Vec::len));
+            }
+            self.quota.check(before, after).map_err(Failure::Refused)?;
+            host.insert(BYTES, &after.bytes.to_le_bytes()[..])?;
+            Ok(())
+        })
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, Error> {
-        self.read(POSITION)
+        self.with("read", |database| {
+            let position = database.begin_read()?.open_table(HOST)?.get(POSITION)?;
+            Ok(position.map(|position| position.value().to_owned()))
+        })
     }
 
     fn save_position(&self, position: &[u8]) -> Result<(), Error> {
         check_value(POSITION, position)?;
-        self.write(&self.usage(), POSITION, position)
+        self.change(|transaction| {
+            transaction.open_table(HOST)?.insert(POSITION, position)?;
+            Ok(())
+        })
     }
 }
 
-/// The names of the files in a folder; those that are not text are none of ours.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
-    let mut files = Vec::new();
+type Entries<'a> = Table<'a, &'static str, &'static [u8]>;
+
+/// What the tables say that is kept.
+fn usage(values: &Entries<'_>, host: &Entries<'_>) -> Result<Usage, redb::Error> {
+    let bytes = host.get(BYTES)?.and_then(|bytes| bytes.value().try_into().ok());
+    Ok(Usage { bytes: bytes.map_or(0, u64::from_le_bytes), names: values.len()? })
+}
+
+/// Whether the folder holds state in the files of builds before the first release, and none of this one's.
+fn is_of_earlier_build(folder: &Path) -> io::Result<bool> {
+    let mut has_earlier = false;
     for entry in fs::read_dir(folder)? {
-        if let Ok(name) = entry?.file_name().into_string() {
-            files.push(name);
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if name == FILE {
+            return Ok(false);
         }
+        has_earlier |= name == "position" || name.ends_with(".value");
     }
-    Ok(files)
+    Ok(has_earlier)
 }
 
-fn read_pid(lock: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    lock.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-fn write_pid(lock: &mut File) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.rewind()?;
-    writeln!(lock, "{}", std::process::id())
-}
-
-/// Reads a file that is no longer than one of ours can be.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes_max = (HEADER_BYTES + VALUE_BYTES_MAX) as u64;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-pub(super) fn write_synced(path: &Path, header: &[u8], value: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(header)?;
-    file.write_all(value)?;
-    file.sync_all()
-}
-
-fn header(file: &str, value: &[u8]) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(&MAGIC);
-    header[8..16].copy_from_slice(&(value.len() as u64).to_le_bytes());
-    header[16..].copy_from_slice(&checksum(file, value).to_le_bytes());
-    header
-}
-
-/// Takes the header off, if it is right.
-fn unframe(file: &str, mut bytes: Vec<u8>) -> Result<Vec<u8>, &'static str> {
-    if bytes.len() < HEADER_BYTES {
-        return Err("shorter than its header");
+/// Whether redb was stopped while it made the file: its first bytes, which it writes last, are not there, and nothing
+/// follows its header.
+fn is_unfinished(file: &File) -> io::Result<bool> {
+    const HEADER_BYTES: usize = 4096;
+    const MAGIC_BYTES: usize = 9;
+    let length = file.metadata()?.len();
+    // A file that was just made has 72 KiB.
+    if !(1..=1 << 20).contains(&length) {
+        return Ok(false);
     }
-    if !bytes.starts_with(&MAGIC) {
-        return Err("not a state file of this version");
-    }
-    let word = |from: usize| {
-        let bytes = bytes[from..from + 8].try_into().expect("a slice of eight bytes");
-        u64::from_le_bytes(bytes)
-    };
-    let (length, sum) = (word(8), word(16));
-    if length != (bytes.len() - HEADER_BYTES) as u64 {
-        return Err("not as long as its header says");
-    }
-    let value = bytes.split_off(HEADER_BYTES);
-    if checksum(file, &value) != sum {
-        return Err("not what its checksum says");
-    }
-    Ok(value)
-}
-
-/// Covers the name too: a file that was renamed is not another value. Guards against accidents, not malice.
-fn checksum(file: &str, value: &[u8]) -> u64 {
-    let mut hasher = SipHasher24::new();
-    hasher.write(file.as_bytes());
-    hasher.write_u8(0xff);
-    hasher.write(value);
-    hasher.finish()
-}
-
-fn file_name(name: &str) -> String {
-    let mut file = String::with_capacity(name.len() + VALUE_SUFFIX.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_' {
-            file.push(char::from(byte));
-        } else {
-            // Capitals too: on some file systems they are the same as small letters. No dot and no slash is
-            // left, so a name can't leave the folder.
-            file.push('%');
-            file.push(char::from(HEX[usize::from(byte >> 4)]));
-            file.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-    file.push_str(VALUE_SUFFIX);
-    file
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// The name that was escaped; none if the file's name is not one of ours.
-fn unescape(escaped: &str) -> Option<String> {
-    let bytes = percent_encoding::percent_decode_str(escaped).collect();
-    let name = String::from_utf8(bytes).ok()?;
-    (file_name(&name).strip_suffix(VALUE_SUFFIX)? == escaped).then_some(name)
+    let mut bytes = vec![0; usize::try_from(length).expect("at most a megabyte")];
+    file.read_exact_at(&mut bytes, 0)?;
+    let is_empty = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let header = bytes.len().min(HEADER_BYTES);
+    Ok(is_empty(&bytes[..header.min(MAGIC_BYTES)]) && is_empty(&bytes[header..]))
 }

@@ -1,18 +1,20 @@
-//! Owns state that ends with the process: for tests, and for runs that keep nothing.
+//! Owns state that ends with the process: for tests, and for runs that keep nothing. Leaves limits to `state` and
+//! `quota`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::quota::{Quota, Usage};
-use super::{Error, StateStore, check_name, check_value};
+use super::{Edit, Error, StateStore, check_edits, check_name, check_value};
 
 /// State in memory.
 #[derive(Debug)]
 pub struct MemoryState {
+    quota: Quota,
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Kept {
     usage: Usage,
     values: BTreeMap<String, Vec<u8>>,
@@ -35,8 +37,13 @@ impl MemoryState {
     /// State that is empty, and may become as large as this.
     #[must_use]
     pub fn with_quota(quota: Quota) -> Self {
-        let kept = Kept { usage: Usage::of(quota, []), values: BTreeMap::new(), position: None };
-        Self { kept: Mutex::new(kept) }
+        Self { quota, kept: Mutex::default() }
+    }
+
+    /// The names of all values, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.kept().values.keys().cloned().collect()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -50,26 +57,22 @@ impl StateStore for MemoryState {
         Ok(self.kept().values.get(name).cloned())
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), Error> {
-        check_name(name)?;
-        check_value(name, value)?;
+    fn commit(&self, edits: &[Edit]) -> Result<(), Error> {
+        check_edits(edits)?;
         let mut kept = self.kept();
-        kept.usage.check(name, value.len() as u64)?;
-        kept.values.insert(name.to_owned(), value.to_vec());
-        kept.usage.saved(name, value.len() as u64);
+        let mut usage = kept.usage;
+        for Edit { name, value } in edits {
+            usage.replace(kept.values.get(name).map(Vec::len), value.as_ref().map(Vec::len));
+        }
+        self.quota.check(kept.usage, usage)?;
+        for Edit { name, value } in edits {
+            match value {
+                Some(value) => drop(kept.values.insert(name.clone(), value.clone())),
+                None => drop(kept.values.remove(name)),
+            }
+        }
+        kept.usage = usage;
         Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<(), Error> {
-        check_name(name)?;
-        let mut kept = self.kept();
-        kept.values.remove(name);
-        kept.usage.removed(name);
-        Ok(())
-    }
-
-    fn list(&self) -> Result<Vec<String>, Error> {
-        Ok(self.kept().values.keys().cloned().collect())
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, Error> {

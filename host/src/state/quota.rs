@@ -1,75 +1,52 @@
-//! Owns how much a store may keep, and what it keeps: bytes and names. Leaves the keeping to the stores.
-
-use std::collections::BTreeMap;
+//! Owns how much a store may keep: bytes and names. Leaves the keeping to the stores.
 
 use super::Error;
 
-/// How much a store may keep. A component that saves without end would otherwise fill the disk.
+/// How much a store may keep. Without a bound, a component that saves without end would fill the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Bytes of all values together: plans and lists of what was seen take some tens of MiB; the largest that can be
-    /// planned, 16 MiB, stands 256 times in it.
+    /// Bytes of all values together: at 24 bytes per version, what a source remembers of 170 million versions.
     pub bytes_max: u64,
-    /// Names of values. Each is a file, and a folder of ten thousand is read in 10 ms when it is opened.
-    pub names_max: usize,
+    /// Names of values: at 256 KiB per value more than the bytes above.
+    pub names_max: u64,
 }
 
 impl Quota {
-    /// Of state in memory, where it is held by a process that may have many: four of the largest values.
+    /// Of state in memory, where one process may hold the state of many pipelines.
     #[must_use]
     pub fn in_memory() -> Self {
         Self { bytes_max: 512 << 20, ..Self::default() }
+    }
+
+    /// Whether a store may go from one usage to the other. What makes it smaller it always may, however full it is.
+    pub(super) fn check(&self, before: Usage, after: Usage) -> Result<(), Error> {
+        let grows = |what, before, after, max| match after > max && after > before {
+            true => Err(Error::Full { what, used: after, max }),
+            false => Ok(()),
+        };
+        grows("bytes", before.bytes, after.bytes, self.bytes_max)?;
+        grows("names", before.names, after.names, self.names_max)
     }
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { bytes_max: 4 << 30, names_max: 10_000 }
+        Self { bytes_max: 4 << 30, names_max: 100_000 }
     }
 }
 
-/// What a store keeps.
-#[derive(Debug)]
+/// What a store keeps, or would keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    quota: Quota,
-    sizes: BTreeMap<String, u64>,
-    bytes: u64,
+    pub(super) bytes: u64,
+    pub(super) names: u64,
 }
 
 impl Usage {
-    /// Of a store that keeps values of these names and sizes.
-    pub(super) fn of(quota: Quota, values: impl IntoIterator<Item = (String, u64)>) -> Self {
-        let mut usage = Self { quota, sizes: BTreeMap::new(), bytes: 0 };
-        for (name, bytes) in values {
-            usage.saved(&name, bytes);
-        }
-        usage
-    }
-
-    /// Whether a value may be saved. What makes the store smaller always may, however full it is.
-    pub(super) fn check(&self, name: &str, bytes: u64) -> Result<(), Error> {
-        let before = self.sizes.get(name).copied();
-        let total = (self.bytes - before.unwrap_or_default()).saturating_add(bytes);
-        let full = |what, used, max| Error::Full { what, used, max };
-        if total > self.quota.bytes_max && total > self.bytes {
-            return Err(full("bytes", total, self.quota.bytes_max));
-        }
-        if before.is_none() && self.sizes.len() >= self.quota.names_max {
-            let names = self.sizes.len() as u64 + 1;
-            return Err(full("names", names, self.quota.names_max as u64));
-        }
-        Ok(())
-    }
-
-    /// Takes note of a value.
-    pub(super) fn saved(&mut self, name: &str, bytes: u64) {
-        self.removed(name);
-        self.sizes.insert(name.to_owned(), bytes);
-        self.bytes += bytes;
-    }
-
-    /// Forgets a value.
-    pub(super) fn removed(&mut self, name: &str) {
-        self.bytes -= self.sizes.remove(name).unwrap_or_default();
+    /// Counts that a value of `before` bytes becomes one of `after`; `None` where there is no value.
+    pub(super) fn replace(&mut self, before: Option<usize>, after: Option<usize>) {
+        let bytes = |length: Option<usize>| length.unwrap_or_default() as u64;
+        self.bytes = self.bytes.saturating_sub(bytes(before)) + bytes(after);
+        self.names = self.names.saturating_sub(before.is_some().into()) + u64::from(after.is_some());
     }
 }

@@ -1,8 +1,9 @@
-//! A store that notes where it failed, for the host to tell: the component, through which the failure goes, is not told.
+//! Owns the note of where a store failed, for the host to tell: the component, through which the failure goes, is not
+//! told. Leaves the failures to the stores.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Error, StateStore};
+use super::{Edit, Error, StateStore};
 
 /// Where a store failed last. Clones are the same note.
 #[derive(Clone, Debug, Default)]
@@ -38,16 +39,8 @@ impl StateStore for Watched {
         self.watch(self.store.load(name))
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), Error> {
-        self.watch(self.store.save(name, value))
-    }
-
-    fn remove(&self, name: &str) -> Result<(), Error> {
-        self.watch(self.store.remove(name))
-    }
-
-    fn list(&self) -> Result<Vec<String>, Error> {
-        self.watch(self.store.list())
+    fn commit(&self, edits: &[Edit]) -> Result<(), Error> {
+        self.watch(self.store.commit(edits))
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, Error> {

@@ -165,8 +165,10 @@ fn positions(settings: &Settings) -> Result<Loot, Error> {
 
 /// Saves a value under the name `text`, and tells what the host says.
 fn save(settings: &Settings) -> Result<Loot, Error> {
-    Ok(Loot::Text(match state::save(&text(settings, "text"), b"value") {
-        Ok(()) => "saved".to_owned(),
-        Err(error) => format!("{:?}: {}", error.kind, error.message),
-    }))
+    Ok(Loot::Text(
+        match state::commit(&[state::Edit { name: text(settings, "text"), value: Some(b"value".to_vec()) }]) {
+            Ok(()) => "saved".to_owned(),
+            Err(error) => format!("{:?}: {}", error.kind, error.message),
+        },
+    ))
 }

@@ -107,7 +107,7 @@ pub(crate) fn hoard(settings: &Settings) -> Result<Loot, Error> {
     let value = vec![7; number(settings, "bytes")];
     let mut said = String::new();
     for number in 0..number(settings, "count") {
-        said = match state::save(&format!("value-{number}"), &value) {
+        said = match state::commit(&[state::Edit { name: format!("value-{number}"), value: Some(value.clone()) }]) {
             Ok(()) => "saved".to_owned(),
             Err(error) => format!("{:?}: {}", error.kind, error.message),
         };

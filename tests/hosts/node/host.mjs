@@ -66,8 +66,6 @@ function state(kept) {
   };
   return {
     load: (name) => kept?.get(name),
-    save: (name, value) => change(() => kept.set(name, value.slice())),
-    remove: (name) => change(() => kept.delete(name)),
     commit: (edits) =>
       change(() => edits.forEach(({ name, value }) => (value ? kept.set(name, value.slice()) : kept.delete(name)))),
   };

@@ -21,7 +21,7 @@ pub async fn round(mut dice: Dice) -> usize {
     let file = sandbox.file("copy.yaml", yaml(format, 1 + dice.below(20)));
     let mut line = Line::new();
     for _ in 0..KILLS {
-        if sandbox.position(STATE).is_none() {
+        if sandbox.peek(STATE).unwrap().is_none() {
             line = churn.line();
         }
         let operations = [(S3Operation::PutObject, 8), (S3Operation::GetObject, 30)];
@@ -32,11 +32,11 @@ pub async fn round(mut dice: Dice) -> usize {
         assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
         // What the position says to be done is in the bucket, and every object there is whole.
         let stored = sandbox.stored();
-        if let Some(position) = sandbox.position(STATE) {
+        if let Some(position) = sandbox.peek(STATE).unwrap() {
             assert!(stored.iter().any(|record| record.position == position), "the position is ahead of what is stored");
         }
     }
-    if sandbox.position(STATE).is_none() {
+    if sandbox.peek(STATE).unwrap().is_none() {
         line = churn.line();
     }
     churn.end();

@@ -56,7 +56,7 @@ pub async fn round(mut dice: Dice) -> usize {
         let ended = run_and_kill(&sandbox, &mut dice).await;
         churn.rest();
         assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
-        let position = sandbox.position("state");
+        let position = sandbox.peek("state").unwrap();
         delivered.take(&ended, position.as_deref());
     }
     if delivered.acked.is_empty() {
@@ -66,7 +66,7 @@ pub async fn round(mut dice: Dice) -> usize {
     let last = sandbox.source_with_state().args(&["--until-caught-up"]);
     let last = last.run().await.well();
     assert!(last.lines().1.is_empty());
-    let position = sandbox.position("state");
+    let position = sandbox.peek("state").unwrap();
     delivered.take(&last, position.as_deref());
 
     let ledger = Ledger::of(sandbox.server.store());
@@ -88,7 +88,7 @@ async fn run_and_kill(sandbox: &Sandbox, dice: &mut Dice) -> Ended {
         return running.kill().await;
     }
     // The bucket is looked at first, and a snapshot is listed once.
-    let has_begun = sandbox.path("state/position").exists();
+    let has_begun = sandbox.peek("state").unwrap().is_some();
     let operations = [
         (S3Operation::ListObjectsV2, 2 - usize::from(has_begun)),
         (S3Operation::ListObjectVersions, 20),

@@ -15,6 +15,7 @@ use s3_connector::ports::{self, Clock, Level, Log, Random, Request, Response, St
 use s3_connector::testing::SplitMix64;
 use s3_connector::time::Timestamp;
 use s3_connector_host::Skipped;
+use s3_connector_host::state::Edit;
 use tokio::time::Instant;
 
 use super::SavedState;
@@ -184,14 +185,10 @@ impl ports::State for NativePorts {
         store.map_or(Ok(None), |store| store.load(name).map_err(failed))
     }
 
-    fn save(&self, name: &str, value: &[u8]) -> Result<(), StateError> {
+    fn commit(&self, edits: Vec<ports::Edit>) -> Result<(), StateError> {
         let store = self.0.state.store().ok_or(StateError::Absent)?;
-        store.save(name, value).map_err(failed)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StateError> {
-        let store = self.0.state.store().ok_or(StateError::Absent)?;
-        store.remove(name).map_err(failed)
+        let edits: Vec<_> = edits.into_iter().map(|ports::Edit { name, value }| Edit { name, value }).collect();
+        store.commit(&edits).map_err(failed)
     }
 }
 

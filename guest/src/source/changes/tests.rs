@@ -70,7 +70,7 @@ impl Poll {
     }
 
     fn due(&self, listing: &[(&str, &[&str])]) -> Vec<String> {
-        let name = |d: &Due| format!("{} {} {}", d.operation().as_str(), d.key, d.version_id);
+        let name = |d: &Due| format!("{} {} {}", d.operation.as_str(), d.key, d.version_id);
         self.find(listing).due.iter().map(name).collect()
     }
 }

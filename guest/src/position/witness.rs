@@ -1,0 +1,35 @@
+//! Compares positions with positions that earlier builds have written.
+
+use super::*;
+
+/// Lines of a name and a position; other lines begin with `#`.
+const WITNESS: &str = include_str!("witness.txt");
+
+const WHAT_TO_DO: &str = "users have kept positions of this form. witness.txt is append only and says what to do";
+
+const SCOPE: Scope<'static> =
+    Scope { bucket: "photos", prefix: "cats/", store: "store.example:9000", endpoint: "https://store.example:9000" };
+
+fn position(name: &str) -> Position {
+    let (phase, index) = if name.contains("snapshot") { (Phase::Snapshot, 0) } else { (Phase::Changes, 1 << 33) };
+    let extension =
+        Extension { run: 0xfedc_ba98_7654_3210, cut: Timestamp(1_634_049_397_123), poll: index >> 24, index };
+    let extension = Some(extension).filter(|_| !name.contains("bare"));
+    Position { key: "cats/ä_c1~b.jpg".to_owned(), phase, seconds: 1_634_049_397, extension }
+}
+
+#[test]
+fn positions_are_append_only() {
+    let lines: Vec<_> = WITNESS.lines().filter(|line| !line.starts_with('#')).collect();
+    for name in ["bare-snapshot", "bare-changes", "extension-2-snapshot", "extension-2-changes"] {
+        let written = String::from_utf8(position(name).encode(SCOPE)).expect("a position is text");
+        let line = format!("{name} {written}");
+        assert!(lines.contains(&&*line), "{WHAT_TO_DO}: {line}");
+    }
+    // What is read: these, and those of the version before.
+    assert!(lines.len() >= 6, "{WHAT_TO_DO}");
+    for line in lines {
+        let (name, text) = line.split_once(' ').expect("a name and a position");
+        assert_eq!(Position::decode(text.as_bytes(), SCOPE), Ok(position(name)), "{WHAT_TO_DO}: {line}");
+    }
+}
