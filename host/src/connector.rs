@@ -66,6 +66,20 @@ pub struct Options {
 
 /// A compiled component, ready for as many sources and destinations as are needed. Clones share everything,
 /// connections included.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> s3_connector_host::Result<()> {
+/// use s3_connector_host::{Connector, Options};
+///
+/// let connector = Connector::load(Options::default()).await?;
+/// for parameter in &connector.specification().source_parameters {
+///     println!("{}: {}", parameter.name, parameter.description);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Connector(Arc<Inner>);
 

@@ -1,5 +1,5 @@
-//! Owns what README quotes of the command: each quote is, as a whole, what the command prints. Leaves what it should
-//! print to the command.
+//! Owns what README quotes of the command and computes: each quote is, as a whole, what the command prints. Leaves what it
+//! should print to the command.
 
 use std::path::Path;
 
@@ -33,4 +33,31 @@ async fn the_policies_are_the_commands() {
 async fn the_table_of_settings_is_the_commands() {
     let printed = Invocation::new(&["spec", "--markdown"]).run().await.well().printed();
     assert_eq!(quoted("## Settings", "| name ", ""), printed, "insert what `s3-connector spec --markdown` prints");
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+#[test]
+fn the_table_of_requests_follows_its_formula() {
+    const DAY_MS: u64 = 86_400_000;
+    const PAGE_MS: u64 = 80;
+    let rows = [("`1s` (default)", 1), ("`10s`", 10), ("`1m`", 60), ("`5m`", 300), ("`1h`", 3600)];
+    let mut table = String::new();
+    for (period, seconds) in rows {
+        let cells = [1_000_u64, 10_000, 100_000, 1_000_000].map(|versions| {
+            // The uploads are another page.
+            let requests = versions.div_ceil(1000) + 1;
+            match requests * PAGE_MS > seconds * 1000 {
+                true => format!("{} *", grouped(DAY_MS / PAGE_MS)),
+                false => grouped(DAY_MS / (seconds * 1000) * requests),
+            }
+        });
+        table.push_str(&format!("| {period} | {} |\n", cells.join(" | ")));
+    }
+    assert_eq!(quoted("## What it costs", "| `1s`", ""), table);
 }

@@ -19,7 +19,38 @@ use crate::error::{Error, Result};
 use crate::record::{self, Record};
 use crate::role::Role;
 
-/// A destination of records.
+/// A destination of records, which it writes into a bucket in batches.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(connector: s3_connector_host::Connector) -> s3_connector_host::Result<()> {
+/// use std::time::Duration;
+///
+/// use s3_connector_host::record::{Change, Data, Metadata, Operation};
+/// use s3_connector_host::{InstanceOptions, Record, Settings};
+///
+/// let settings = Settings::from([
+///     ("aws.bucket".to_owned(), "lake".to_owned()),
+///     ("format".to_owned(), "json".to_owned()),
+/// ]);
+/// let mut destination = connector.destination(settings, InstanceOptions::default()).await?;
+/// destination.open().await?;
+/// let record = Record {
+///     position: "1".into(),
+///     operation: Operation::Create,
+///     metadata: Metadata::new(),
+///     key: Some(Data::Raw("a".into())),
+///     payload: Change { before: None, after: Some(Data::Structured(r#"{"size": 1}"#.to_owned())) },
+/// };
+/// let mut acks = destination.write(vec![record]).await?;
+/// while acks.is_empty() {
+///     acks = destination.flush(Duration::from_secs(1)).await?;
+/// }
+/// assert!(acks[0].error.is_none(), "it is stored");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Destination {
     handle: Handle,
     /// What a call failed with whose records were given in several, after acks that had to be returned first.

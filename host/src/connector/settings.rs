@@ -28,7 +28,19 @@ const SECRETS: [&str; 3] = [ACCESS_KEY_ID.name, SECRET_ACCESS_KEY.name, SESSION_
 /// same. No other setting of an S3 connector comes that near.
 const MISSPELT_MAX: usize = 2;
 
-/// Settings by name, as a pipeline's author wrote them.
+/// Settings by name, as a pipeline's author wrote them. Missing ones come from where the AWS CLI finds them.
+///
+/// # Examples
+///
+/// ```
+/// use s3_connector_host::Settings;
+///
+/// let settings = Settings::from([
+///     ("aws.bucket".to_owned(), "photos".to_owned()),
+///     ("prefix".to_owned(), "2026/".to_owned()),
+/// ]);
+/// assert_eq!(settings["prefix"], "2026/");
+/// ```
 pub type Settings = BTreeMap<String, String>;
 
 /// Settings, with those that the environment supplied.

@@ -35,7 +35,35 @@ const POSITION_BYTES_MAX: usize = 64 << 10;
 const COUNTERS_MAX: usize = 64;
 const COUNTER_NAME_BYTES_MAX: usize = 64;
 
-/// A source of records.
+/// A source of records: a snapshot of a bucket, then every change.
+///
+/// # Examples
+///
+/// The keys of a bucket, up to now:
+///
+/// ```no_run
+/// # async fn example(connector: s3_connector_host::Connector) -> s3_connector_host::Result<()> {
+/// use std::time::Duration;
+///
+/// use s3_connector_host::{InstanceOptions, Settings};
+///
+/// let settings = Settings::from([("aws.bucket".to_owned(), "photos".to_owned())]);
+/// let mut source = connector.source(settings, InstanceOptions::default()).await?;
+/// source.open(None).await?;
+/// while !source.progress().await?.caught_up {
+///     let records = source.read(100, Duration::from_secs(1)).await?;
+///     let position = records.last().map(|record| record.position.clone());
+///     for record in records {
+///         println!("{:?}", record.key);
+///     }
+///     // Streams of these records were dropped with them; now the source may let go of what they came from.
+///     if let Some(position) = position {
+///         source.ack(&position).await?;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Source {
     handle: Handle,
 }
