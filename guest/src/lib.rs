@@ -4,6 +4,8 @@
 //! signing, sockets, TLS and secrets to the host. Compiled for `wasm32-wasip2` it is the component; compiled natively,
 //! tests drive it over ports in memory (module `testing`, with the feature of that name).
 
+#![warn(unreachable_pub)]
+
 #[cfg(target_family = "wasm")]
 mod bindings;
 #[cfg(target_family = "wasm")]

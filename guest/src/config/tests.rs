@@ -319,12 +319,15 @@ fn every_text(alphabet: &str, length: usize, text: &mut String, visit: &mut impl
     }
 }
 
+/// A setting, how its texts begin, the alphabet and length of the rest, and to which texts the rule applies.
+type AgreementCase<'a> = (&'a dyn Described, &'a str, &'a str, usize, &'a dyn Fn(&str) -> bool);
+
 #[test]
 fn parsers_and_patterns_agree_on_every_short_text() {
     let whole: &dyn Fn(&str) -> bool = &|_| true;
     // A part of a nanosecond is nothing, which a pattern can't tell.
     let nanoseconds: &dyn Fn(&str) -> bool = &|text| !(text.contains('.') && text.contains("ns"));
-    let cases: [(&dyn Described, &str, &str, usize, &dyn Fn(&str) -> bool); 5] = [
+    let cases: [AgreementCase<'_>; 5] = [
         (&LOOKBACK, "", "01.+-smnµ ", 5, nanoseconds),
         (&OBJECT_BYTES, "", "012KkMgiIbB .-", 4, whole),
         (&BUCKET, "", "aZ1.-_/é ", 5, whole),
