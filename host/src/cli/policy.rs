@@ -36,7 +36,8 @@ Examples:
   s3-connector policy --role destination --set aws.bucket=lake \\
       --set prefix=photos/ --check
 
-The region tells the partition of AWS (aws, aws-cn, aws-us-gov …) and is found where the AWS CLI finds it.
+The region tells the partition of AWS (aws, aws-cn, aws-us-gov …). It comes from the setting aws.region, from AWS_REGION, or from any \
+other place where the AWS CLI finds it.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";
 

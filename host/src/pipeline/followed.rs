@@ -70,7 +70,7 @@ pub(super) struct Line {
 /// Why a file can't be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the position is not one of a file")]
+    #[error("this is not the position of a line")]
     Position,
     #[error(transparent)]
     Lines(#[from] lines::Error),

@@ -177,7 +177,7 @@ fn a_file_that_is_no_yaml_or_of_another_shape_says_where() {
         ("pipelines: 3\n", "p.yaml:1:1: ", "expected a list, each element of which is a pipeline"),
         ("version: 2.2\npipelines:\n  - id: [x]\n", "p.yaml", "field `id`: expected string scalar"),
         ("version: 2.2\npipelines:\n  - x\n", "p.yaml:3:5: ", "expected a pipeline with `id` and `connectors`"),
-        ("- a\n", "p.yaml:1:1: ", "expected a mapping with `version` and `pipelines`"),
+        ("- a\n", "p.yaml: ", "expected a mapping with `version` and `pipelines`"),
         ("pipelines:\n  - connectors:\n    - settings: x\n", "p.yaml:3:7: ", "expected settings, each a name and"),
         ("", "p.yaml", "expected a mapping with `version` and `pipelines`"),
     ] {
