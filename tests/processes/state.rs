@@ -215,6 +215,7 @@ async fn a_position_that_cannot_be_written_ends_a_source_that_shall_fail_fast_wi
     let limit = Rlimit { current: Some(0), maximum: Some(0) };
     prlimit(Pid::from_raw(source.id().try_into().unwrap()), Resource::Fsize, limit).unwrap();
     held.release();
+    drop(pause);
     let ended = source.ended().await.with_code(1);
     assert_eq!(keys(&ended.records()), numbered(0..4));
     let _ = ended.saying(&["error: ", "write", "folder=`state`"]);
