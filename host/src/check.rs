@@ -26,7 +26,7 @@ use crate::environment::InferredSetting;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
 
-pub use report::{Report, Status, Step, StepEvent};
+pub use report::{Report, Status, Step, StepEvent, StepName};
 
 pub(crate) use probe::NAME as OBJECT_NAME;
 use probe::Probe;
@@ -41,43 +41,6 @@ const PATIENCE: Patience = Patience { retries: Duration::from_secs(1), whole: So
 
 /// A clock that is off by more is wrong. S3 stops taking signatures at 15 minutes.
 const SKEW_MAX_SECONDS: u64 = 60;
-
-/// The steps of a source.
-const SOURCE_STEPS: &[&str] = &[
-    "settings",
-    "name",
-    "connection",
-    "tls",
-    "credentials",
-    "bucket",
-    "clock",
-    "region",
-    "list",
-    "versions",
-    "versioning",
-    "uploads",
-    "get",
-    "get-version",
-    "read",
-];
-
-/// The steps of a destination.
-const DESTINATION_STEPS: &[&str] = &[
-    "settings",
-    "name",
-    "connection",
-    "tls",
-    "credentials",
-    "bucket",
-    "clock",
-    "region",
-    "list",
-    "put",
-    "conditional",
-    "get",
-    "remove",
-    "open",
-];
 
 /// How a check goes about it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,13 +63,9 @@ impl Connector {
         options: Options,
         watch: impl FnMut(StepEvent<'_>),
     ) -> Report {
-        let steps = match role {
-            Role::Source => SOURCE_STEPS,
-            Role::Destination => DESTINATION_STEPS,
-        };
-        let mut check = Check { report: Report::default(), steps, watch, options };
+        let mut check = Check { report: Report::default(), role, watch, options };
         check.begin_next();
-        if check.run(self, role, settings).await.is_none() {
+        if check.run(self, settings).await.is_none() {
             check.skip_rest();
         }
         check.report
@@ -147,8 +106,7 @@ impl Side {
 /// A check under way.
 struct Check<W> {
     report: Report,
-    /// The names of all steps, in order.
-    steps: &'static [&'static str],
+    role: Role,
     watch: W,
     options: Options,
 }
@@ -161,9 +119,14 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
     }
 
     fn begin_next(&mut self) {
-        if let Some(name) = self.steps.get(self.report.steps.len()) {
+        if let Some(name) = self.remaining().next() {
             (self.watch)(StepEvent::Begun(name));
         }
+    }
+
+    /// The steps that were not tried yet.
+    fn remaining(&self) -> impl Iterator<Item = StepName> + use<W> {
+        StepName::after(self.report.steps.last().map(|step| step.name), self.role)
     }
 
     /// Notes a step without which those after it need not be tried; `None` if it failed.
@@ -175,14 +138,14 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
 
     /// Notes that the steps after a failure were not reached.
     fn skip_rest(&mut self) {
-        for name in self.steps.iter().skip(self.report.steps.len()) {
+        for name in self.remaining() {
             self.note(Step::new(name, "").skipped("after the failure above"));
         }
     }
 
     /// Goes through the steps; `None` if it stopped at a failure.
-    async fn run(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<()> {
-        let mut side = self.configure(connector, role, settings).await?;
+    async fn run(&mut self, connector: &Connector, settings: Settings) -> Option<()> {
+        let mut side = self.configure(connector, settings).await?;
         let target = side.target();
         self.go_there(connector, target).await?;
         self.pass(load(&target.credentials).await)?;
@@ -195,7 +158,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         self.note(clock(&ports));
         is_there?;
         self.pass(permissions::region(&target.bucket, &reached))?;
-        let (step, first) = permissions::list(&client, role).await;
+        let (step, first) = permissions::list(&client, self.role).await;
         self.note(step);
         let step = match &mut side {
             Side::Source(source) => {
@@ -211,9 +174,9 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         Some(())
     }
 
-    async fn configure(&mut self, connector: &Connector, role: Role, settings: Settings) -> Option<Side> {
-        let step = Step::new("settings", "read the settings");
-        match Side::configure(connector, role, settings).await {
+    async fn configure(&mut self, connector: &Connector, settings: Settings) -> Option<Side> {
+        let step = Step::new(StepName::Settings, "read the settings");
+        match Side::configure(connector, self.role, settings).await {
             Ok(side) => {
                 self.note(step.passed(found(side.target(), side.inferred())));
                 Some(side)
@@ -236,7 +199,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         self.pass(network::name(connector.upstream().as_ref(), endpoint).await)?;
         let skipped = |name| Step::new(name, "").skipped("requests do not go over the network");
         let connected = network::connect(connector.upstream().as_ref(), endpoint).await;
-        let (connection, tls) = connected.unwrap_or_else(|| (skipped("connection"), skipped("tls")));
+        let (connection, tls) = connected.unwrap_or_else(|| (skipped(StepName::Connection), skipped(StepName::Tls)));
         let connected = self.pass(connection);
         self.pass(tls).and(connected)
     }
@@ -254,7 +217,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
     /// What a destination needs, which only a write can tell.
     async fn write(&mut self, client: &Client, target: &Target) {
         if self.options.read_only {
-            for name in probe::STEPS {
+            for name in self.remaining().take_while(|name| *name < StepName::Open) {
                 self.note(Step::new(name, "").skipped("nothing may be written"));
             }
             return;
@@ -289,7 +252,7 @@ fn found(target: &Target, inferred: &[InferredSetting]) -> String {
 
 /// Whether there are credentials, and their origin.
 async fn load(credentials: &Credentials) -> Step {
-    let step = Step::new("credentials", "look in the settings, then where the AWS CLI does");
+    let step = Step::new(StepName::Credentials, "look in the settings, then where the AWS CLI does");
     match credentials.load().await {
         Ok(Loaded { keys, origin }) => {
             let mut found = format!("from {origin}");
@@ -309,7 +272,7 @@ async fn load(credentials: &Credentials) -> Step {
 
 /// Whether our clock agrees with the store's.
 fn clock(ports: &Ports) -> Step {
-    let step = Step::new("clock", "compare the time with the store's");
+    let step = Step::new(StepName::Clock, "compare the time with the store's");
     let Some(ahead) = ports.ahead_seconds() else {
         return step.skipped("the store does not send its time");
     };
@@ -331,7 +294,7 @@ const READ_WAIT: Duration = Duration::from_millis(250);
 
 /// Has the component itself open the bucket and read a record.
 async fn read(source: &mut Source, connector: &Connector) -> Step {
-    let step = Step::new("read", "open the source and read a record, which is not acked");
+    let step = Step::new(StepName::Read, "open the source and read a record, which is not acked");
     let started = Instant::now();
     let read = async {
         source.open(None).await?;
@@ -358,7 +321,7 @@ async fn read(source: &mut Source, connector: &Connector) -> Step {
 
 /// Has the component itself open the bucket.
 async fn open(destination: &mut Destination, connector: &Connector) -> Step {
-    let step = Step::new("open", "open the destination");
+    let step = Step::new(StepName::Open, "open the destination");
     let step = match timeout(STEP_MAX, destination.open()).await {
         Ok(Ok(())) => step.passed("it is open"),
         Ok(Err(error)) => step.failed(error.message(), advice(&error, connector)),

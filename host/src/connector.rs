@@ -61,6 +61,7 @@ pub struct Options {
     /// How long compiling a component that was given may take; `None` for [`COMPILE_MAX`].
     pub compile_max: Option<Duration>,
     /// Whether a component's memory can be looked at, by [`Source::memory`](crate::Source::memory).
+    #[doc(hidden)]
     pub core_dumps: bool,
 }
 

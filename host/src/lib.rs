@@ -85,6 +85,7 @@ mod flood;
 pub mod iam;
 pub mod pipeline;
 pub mod printable;
+mod random;
 pub mod record;
 mod role;
 mod skipped;

@@ -3,7 +3,7 @@
 //! What it reports about problems is tested on the command, where stores can be made to fail.
 
 use s3_connector_host::Role;
-use s3_connector_host::check::{Report, Status};
+use s3_connector_host::check::{Report, Status, StepName};
 use s3_connector_tests::in_every_world;
 use s3_connector_tests::world::Env;
 
@@ -17,7 +17,7 @@ const HOST: &str = "the host checks";
 /// Fails unless every step passed; TLS depends on the server.
 fn all_passed(report: &Report) {
     assert!(report.can_run());
-    for step in report.steps.iter().filter(|step| step.name != "tls") {
+    for step in report.steps.iter().filter(|step| step.name != StepName::Tls) {
         assert_eq!(step.status, Status::Passed, "{step:?}");
         assert!(!step.tried.is_empty() && !step.found.is_empty(), "{step:?}");
     }
@@ -28,7 +28,7 @@ async fn a_check_finds_a_source_that_can_run(env: &Env) {
     bucket.put("a", "1").await;
     let report = bucket.check(Role::Source, &[]).await;
     all_passed(&report);
-    let versioning = report.step("versioning").expect("it is asked for");
+    let versioning = report.step(StepName::Versioning).expect("it is asked for");
     assert!(versioning.found.starts_with("on"), "{versioning:?}");
 }
 
@@ -38,7 +38,7 @@ async fn a_check_finds_a_destination_that_can_run_and_leaves_nothing(env: &Env) 
         let settings = [("format", "json"), ("prefix", "out/ü +")];
         let report = bucket.check(Role::Destination, &settings).await;
         all_passed(&report);
-        let conditional = report.step("conditional").expect("it is asked for");
+        let conditional = report.step(StepName::Conditional).expect("it is asked for");
         assert!(conditional.found.contains("honoured"), "{conditional:?}");
         assert_eq!(bucket.versions().await, [], "no version and no marker");
     }

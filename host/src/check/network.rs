@@ -6,7 +6,7 @@ use http::Uri;
 use s3_connector::config::endpoint::Endpoint;
 
 use super::STEP_MAX;
-use super::report::Step;
+use super::report::{Step, StepName};
 use crate::egress::Distrust;
 use crate::egress::upstream::{Connection, Error, Upstream};
 use crate::error::with_causes;
@@ -18,12 +18,12 @@ const ADDRESSES_SHOWN: usize = 4;
 pub(super) async fn name(upstream: &dyn Upstream, endpoint: &Endpoint) -> Step {
     let (host, port) = host_and_port(endpoint);
     if let Some(proxy) = address(endpoint).and_then(|uri| upstream.proxy(&uri)) {
-        return Step::new("name", format!("look up `{host}`")).passed(format!("the proxy {proxy} does"));
+        return Step::new(StepName::Name, format!("look up `{host}`")).passed(format!("the proxy {proxy} does"));
     }
     if host.parse::<IpAddr>().is_ok() {
-        return Step::new("name", format!("read `{host}`")).passed("it is an address");
+        return Step::new(StepName::Name, format!("read `{host}`")).passed("it is an address");
     }
-    let step = Step::new("name", format!("look up `{host}`"));
+    let step = Step::new(StepName::Name, format!("look up `{host}`"));
     let looked_up = tokio::net::lookup_host((host.as_str(), port));
     let found = match tokio::time::timeout(STEP_MAX, looked_up).await {
         Ok(Ok(found)) => found.map(|address| address.ip()).collect::<Vec<_>>(),
@@ -79,8 +79,8 @@ pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Opt
     let through = upstream.proxy(&uri);
     let through = through.map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
     let tried = format!("connect to port {port} of `{host}`{through}");
-    let connection = Step::new("connection", tried);
-    let tls = Step::new("tls", "agree on TLS, and look at the server's certificate");
+    let connection = Step::new(StepName::Connection, tried);
+    let tls = Step::new(StepName::Tls, "agree on TLS, and look at the server's certificate");
     let connecting = upstream.connect(&uri)?;
     Some(match connecting.await {
         Ok(Connection { peer, tls: Some(agreed), .. }) => {
@@ -115,7 +115,7 @@ pub(super) async fn connect(upstream: &dyn Upstream, endpoint: &Endpoint) -> Opt
 
 /// Keys are not sent, only signed with; everything else can be read on the way.
 fn without_tls(peer: Option<SocketAddr>) -> Step {
-    let step = Step::new("tls", "");
+    let step = Step::new(StepName::Tls, "");
     if peer.is_some_and(|peer| peer.ip().is_loopback()) {
         return step.skipped("none is spoken: aws.endpoint begins with http://");
     }

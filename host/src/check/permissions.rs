@@ -5,12 +5,12 @@
 use s3_connector::config::{self, BucketConfig};
 use s3_connector::s3::{BucketProbe, Error, ObjectEntry, Pin, VersionEntry, Versioning};
 
-use super::report::Step;
+use super::report::{Step, StepName};
 use super::requests::Client;
 use crate::role::Role;
 
 /// A step that asks one operation, which one permission governs.
-pub(super) fn asking(name: &'static str, operation: &str, action: &str) -> Step {
+pub(super) fn asking(name: StepName, operation: &str, action: &str) -> Step {
     Step::new(name, format!("{operation} ({action})"))
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Reached {
 /// Whether the bucket is there, and the credentials are accepted.
 pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
     let config = client.config();
-    let step = Step::new("bucket", format!("HeadBucket of `{}`", config.bucket));
+    let step = Step::new(StepName::Bucket, format!("HeadBucket of `{}`", config.bucket));
     let error = match client.probe_bucket().await {
         Ok(BucketProbe::Found(head)) => {
             let reached = Reached { region: head.region, goes_on: true };
@@ -91,7 +91,7 @@ pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
 
 /// Whether the region is the bucket's.
 pub(super) fn region(config: &BucketConfig, reached: &Reached) -> Step {
-    let step = Step::new("region", format!("compare `{}` with the bucket's", config.region));
+    let step = Step::new(StepName::Region, format!("compare `{}` with the bucket's", config.region));
     match &reached.region {
         Some(found) if *found == config.region => step.passed("it is the same"),
         Some(found) => {
@@ -109,7 +109,7 @@ pub(super) fn region(config: &BucketConfig, reached: &Reached) -> Step {
 /// Whether the bucket may be listed; the first object.
 pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEntry>) {
     let bucket = client.config();
-    let step = asking("list", "ListObjectsV2", "s3:ListBucket");
+    let step = asking(StepName::List, "ListObjectsV2", "s3:ListBucket");
     match client.probe_listing().await {
         Ok(first) => {
             let found = match &first {
@@ -145,7 +145,7 @@ pub(super) async fn list(client: &Client, role: Role) -> (Step, Option<ObjectEnt
 /// Whether versions may be listed; a page of them.
 pub(super) async fn versions(client: &Client) -> (Step, Vec<VersionEntry>) {
     let config = client.config();
-    let step = asking("versions", "ListObjectVersions", "s3:ListBucketVersions");
+    let step = asking(StepName::Versions, "ListObjectVersions", "s3:ListBucketVersions");
     match client.list_object_versions(&config.prefix, None).await {
         Ok(page) => {
             let more = if page.next.is_some() { " and more" } else { "" };
@@ -168,7 +168,7 @@ pub(super) async fn versions(client: &Client) -> (Step, Vec<VersionEntry>) {
 
 /// Whether the bucket keeps versions.
 pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step {
-    let step = asking("versioning", "GetBucketVersioning", "s3:GetBucketVersioning");
+    let step = asking(StepName::Versioning, "GetBucketVersioning", "s3:GetBucketVersioning");
     let advice = "switch versioning on if deletes matter: S3 keeps no trace of them without it, and an \
                   overwritten object reads as created anew";
     match client.get_bucket_versioning().await {
@@ -191,7 +191,7 @@ pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step
 
 /// Whether uploads in progress may be listed.
 pub(super) async fn uploads(client: &Client) -> Step {
-    let step = asking("uploads", "ListMultipartUploads", "s3:ListBucketMultipartUploads");
+    let step = asking(StepName::Uploads, "ListMultipartUploads", "s3:ListBucketMultipartUploads");
     match client.list_multipart_uploads(None).await {
         Ok(page) => {
             let more = if page.next.is_some() { " and more" } else { "" };
@@ -212,7 +212,7 @@ const GET_ADVICE: &str = "allow s3:GetObject on the objects, and kms:Decrypt on 
 
 /// Whether an object may be read.
 pub(super) async fn get(client: &Client, object: Option<&ObjectEntry>) -> Step {
-    let step = asking("get", "GetObject", "s3:GetObject");
+    let step = asking(StepName::Get, "GetObject", "s3:GetObject");
     let Some(object) = object else {
         return step.skipped("there is no object to try it on");
     };
@@ -222,7 +222,7 @@ pub(super) async fn get(client: &Client, object: Option<&ObjectEntry>) -> Step {
 
 /// Whether a version may be read.
 pub(super) async fn get_version(client: &Client, listed: &[VersionEntry]) -> Step {
-    let step = asking("get-version", "GetObject by version", "s3:GetObjectVersion");
+    let step = asking(StepName::GetVersion, "GetObject by version", "s3:GetObjectVersion");
     let is_version = |e: &&VersionEntry| !e.is_delete_marker && e.version_id != "null";
     let Some(entry) = listed.iter().find(is_version) else {
         return step.skipped("there is no version to try it on");

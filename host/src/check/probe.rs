@@ -9,7 +9,7 @@ use s3_connector::config::BucketConfig;
 use s3_connector::s3::{Error, PutObject, Stored};
 
 use super::permissions::{Need, asking, refused};
-use super::report::Step;
+use super::report::{Step, StepName};
 use super::requests::Client;
 
 /// The name of the object, after the prefix. Athena, Hive and Spark pass over names that begin with `_`, so one that
@@ -18,9 +18,6 @@ pub(crate) const NAME: &str = "_s3-connector-check";
 
 /// What it holds: what it is, for the person who finds it.
 const CONTENT: &str = "`s3-connector check` has stored this to see whether it may. It can be deleted.\n";
-
-/// The steps, for a check that writes nothing.
-pub(super) const STEPS: [&str; 4] = ["put", "conditional", "get", "remove"];
 
 /// The key of the object.
 pub(super) fn key(config: &BucketConfig) -> String {
@@ -77,7 +74,7 @@ impl<'c> Probe<'c> {
 
     /// Whether objects may be stored.
     pub(super) async fn put(&mut self) -> Step {
-        let step = asking("put", "PutObject", "s3:PutObject");
+        let step = asking(StepName::Put, "PutObject", "s3:PutObject");
         let mut outcome = self.store(true).await;
         if outcome.as_ref().is_err_and(Error::refuses_condition) {
             self.understands_conditions = false;
@@ -105,7 +102,7 @@ impl<'c> Probe<'c> {
 
     /// Whether the store keeps to `If-None-Match` on a write, now that there is an object.
     pub(super) async fn conditional(&mut self) -> Step {
-        let step = asking("conditional", "PutObject again, if there is none", "s3:PutObject");
+        let step = asking(StepName::Conditional, "PutObject again, if there is none", "s3:PutObject");
         let looks_first = "nothing, if no other writer uses the prefix: each key is looked up before it is \
                            written, which a race can defeat";
         if !self.understands_conditions {
@@ -129,7 +126,7 @@ impl<'c> Probe<'c> {
 
     /// Whether stored objects may be looked at.
     pub(super) async fn get(&self) -> Step {
-        let step = asking("get", "HeadObject", "s3:GetObject");
+        let step = asking(StepName::Get, "HeadObject", "s3:GetObject");
         if !self.is_ours {
             return step.skipped("there is no object of the check's own to try it on");
         }
@@ -149,7 +146,7 @@ impl<'c> Probe<'c> {
     /// Removes what was stored. A pipeline never deletes, so its credentials need not be able to.
     pub(super) async fn remove(&mut self) -> Step {
         let action = if self.versions.is_empty() { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
-        let step = asking("remove", "DeleteObject", action);
+        let step = asking(StepName::Remove, "DeleteObject", action);
         if !self.is_ours {
             return step.skipped("nothing was stored");
         }

@@ -1,5 +1,148 @@
 //! Owns what a check found, step by step. Leaves showing it to the caller.
 
+use std::fmt;
+
+use crate::role::Role;
+
+/// A step of a check. The order of steps is the order in which they are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StepName {
+    /// The variables that name a proxy.
+    Proxy,
+    /// The trusted certificates.
+    Certificates,
+    /// The component's file.
+    Component,
+    /// The settings.
+    Settings,
+    /// Name look-up.
+    Name,
+    /// The connection.
+    Connection,
+    /// TLS, and the server's certificate.
+    Tls,
+    /// The credentials.
+    Credentials,
+    /// The bucket.
+    Bucket,
+    /// The clock of this machine.
+    Clock,
+    /// The bucket's region.
+    Region,
+    /// Listing objects.
+    List,
+    /// Listing versions.
+    Versions,
+    /// Whether the bucket keeps versions.
+    Versioning,
+    /// Listing uploads in progress.
+    Uploads,
+    /// Storing an object.
+    Put,
+    /// Conditional writes.
+    Conditional,
+    /// Reading an object.
+    Get,
+    /// Reading a version.
+    GetVersion,
+    /// Reading a record.
+    Read,
+    /// Removing the object that was stored.
+    Remove,
+    /// Opening the destination.
+    Open,
+}
+
+impl StepName {
+    /// Every step.
+    pub const ALL: [Self; 22] = [
+        Self::Proxy,
+        Self::Certificates,
+        Self::Component,
+        Self::Settings,
+        Self::Name,
+        Self::Connection,
+        Self::Tls,
+        Self::Credentials,
+        Self::Bucket,
+        Self::Clock,
+        Self::Region,
+        Self::List,
+        Self::Versions,
+        Self::Versioning,
+        Self::Uploads,
+        Self::Put,
+        Self::Conditional,
+        Self::Get,
+        Self::GetVersion,
+        Self::Read,
+        Self::Remove,
+        Self::Open,
+    ];
+
+    /// The name, the same in every report.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Certificates => "certificates",
+            Self::Component => "component",
+            Self::Settings => "settings",
+            Self::Name => "name",
+            Self::Connection => "connection",
+            Self::Tls => "tls",
+            Self::Credentials => "credentials",
+            Self::Bucket => "bucket",
+            Self::Clock => "clock",
+            Self::Region => "region",
+            Self::List => "list",
+            Self::Versions => "versions",
+            Self::Versioning => "versioning",
+            Self::Uploads => "uploads",
+            Self::Put => "put",
+            Self::Conditional => "conditional",
+            Self::Get => "get",
+            Self::GetVersion => "get-version",
+            Self::Read => "read",
+            Self::Remove => "remove",
+            Self::Open => "open",
+        }
+    }
+
+    /// The steps of a connector in this role that come after another one, in order.
+    pub(super) fn after(last: Option<Self>, role: Role) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |name| Some(*name) > last && name.is_of(role))
+    }
+
+    /// Whether a connector in this role needs it. The first three are tried before there is a connector.
+    const fn is_of(self, role: Role) -> bool {
+        match self {
+            Self::Proxy | Self::Certificates | Self::Component => false,
+            Self::Settings
+            | Self::Name
+            | Self::Connection
+            | Self::Tls
+            | Self::Credentials
+            | Self::Bucket
+            | Self::Clock
+            | Self::Region
+            | Self::List
+            | Self::Get => true,
+            Self::Versions | Self::Versioning | Self::Uploads | Self::GetVersion | Self::Read => {
+                matches!(role, Role::Source)
+            }
+            Self::Put | Self::Conditional | Self::Remove | Self::Open => matches!(role, Role::Destination),
+        }
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,8 +174,8 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step {
-    /// Names the step, the same in every report.
-    pub name: &'static str,
+    /// Which step it is.
+    pub name: StepName,
     /// What came of it.
     pub status: Status,
     /// What was tried.
@@ -46,7 +189,7 @@ pub struct Step {
 impl Step {
     /// A step that has not been judged: it passes until something else is said.
     #[must_use]
-    pub fn new(name: &'static str, tried: impl Into<String>) -> Self {
+    pub fn new(name: StepName, tried: impl Into<String>) -> Self {
         Self { name, status: Status::Passed, tried: tried.into(), found: String::new(), advice: String::new() }
     }
 
@@ -86,7 +229,7 @@ impl Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepEvent<'c> {
     /// The step of this name has begun; it may be skipped.
-    Begun(&'static str),
+    Begun(StepName),
     /// A step is done.
     Done(&'c Step),
 }
@@ -109,7 +252,24 @@ impl Report {
 
     /// The step of that name.
     #[must_use]
-    pub fn step(&self, name: &str) -> Option<&Step> {
+    pub fn step(&self, name: StepName) -> Option<&Step> {
         self.steps.iter().find(|step| step.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_tried_in_the_order_of_their_names() {
+        assert!(StepName::ALL.is_sorted());
+        let names = |role| StepName::after(None, role).map(StepName::as_str).collect::<Vec<_>>();
+        let shared = ["settings", "name", "connection", "tls", "credentials", "bucket", "clock", "region", "list"];
+        let source = ["versions", "versioning", "uploads", "get", "get-version", "read"];
+        assert_eq!(names(Role::Source), [&shared[..], &source].concat());
+        assert_eq!(names(Role::Destination), [&shared[..], &["put", "conditional", "get", "remove", "open"]].concat());
+        let rest: Vec<_> = StepName::after(Some(StepName::Get), Role::Destination).collect();
+        assert_eq!(rest, [StepName::Remove, StepName::Open]);
     }
 }

@@ -3,7 +3,6 @@
 //! A check thus asks in the component's words, under the same policy and signature, and explains refusals as the
 //! component would. Which requests it makes is `permissions`' business.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use wasmtime_wasi_http::{Error as WasiError, WasiBody};
 
 use crate::egress::{Egress, Moment, Since};
 use crate::error::with_causes;
+use crate::random;
 
 /// The client of a check.
 pub(super) type Client = s3::Client<Ports>;
@@ -152,8 +152,7 @@ impl Clock for Ports {
 
 impl Random for Ports {
     fn random(&self) -> u64 {
-        // Keyed at random: enough for the pauses between attempts.
-        RandomState::new().build_hasher().finish()
+        random::number()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use s3_connector_host::Role;
-use s3_connector_host::check::{Options as CheckOptions, Report, Step, StepEvent};
+use s3_connector_host::check::{Options as CheckOptions, Report, Step, StepEvent, StepName};
 use s3_connector_host::egress::{HyperUpstream, SetupError};
 use s3_connector_host::environment::Environment;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
@@ -87,7 +87,7 @@ pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &
         };
         // A step may take a while: show its name until it is done.
         let bar = terminal.bar();
-        let begin = |name: &str| {
+        let begin = |name: StepName| {
             if let Some(bar) = &bar {
                 bar.set_message(format!("{name} …"));
                 bar.tick();
@@ -161,18 +161,18 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
     match HyperUpstream::from_environment(&Environment::process()) {
         Ok(upstream) => options.upstream = Some(Arc::new(upstream)),
         Err(error @ SetupError::Proxy(_)) => {
-            let step = Step::new("proxy", "read the proxy variables");
+            let step = Step::new(StepName::Proxy, "read the proxy variables");
             return (step.failed(with_causes(&error), "correct the variable, or unset it"), None);
         }
         Err(error) => {
-            let step = Step::new("certificates", "read the file in AWS_CA_BUNDLE");
+            let step = Step::new(StepName::Certificates, "read the file in AWS_CA_BUNDLE");
             let advice = "set AWS_CA_BUNDLE to a readable file of PEM certificates, or unset it";
             return (step.failed(with_causes(&error), advice), None);
         }
     }
     let place =
         options.component.as_ref().map_or("the built-in component".to_owned(), |path| path.display().to_string());
-    let step = Step::new("component", format!("load {place}"));
+    let step = Step::new(StepName::Component, format!("load {place}"));
     match load(options).await {
         Ok(connector) => {
             let specification = connector.specification();
@@ -192,7 +192,7 @@ fn as_text(step: &Step) -> String {
     let advice = printable::lines(&step.advice, MESSAGE_BYTES_MAX);
     let advice = advice.lines().map(|line| format!("-> {line}"));
     for (index, line) in found.lines().map(str::to_owned).chain(advice).enumerate() {
-        let (word, name) = if index == 0 { (step.status.as_str(), step.name) } else { ("", "") };
+        let (word, name) = if index == 0 { (step.status.as_str(), step.name.as_str()) } else { ("", "") };
         writeln!(text, "{word:<8} {name:<12} {line}").expect("a string takes all");
     }
     text
@@ -201,7 +201,7 @@ fn as_text(step: &Step) -> String {
 fn as_json(reports: &[(Subject, Report)]) -> Value {
     let step = |step: &Step| {
         json!({
-            "name": step.name,
+            "name": step.name.as_str(),
             "status": step.status.as_str(),
             "tried": step.tried,
             "found": step.found,
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_step_says_what_was_tried_what_came_back_and_what_to_do() {
-        let step = Step::new("get", "GetObject (s3:GetObject)");
+        let step = Step::new(StepName::Get, "GetObject (s3:GetObject)");
         assert_eq!(
             as_text(&step.clone().passed("\"a\", 3 bytes")),
             "ok       get          GetObject (s3:GetObject): \"a\", 3 bytes\n"
@@ -244,7 +244,7 @@ mod tests {
             "failed   get          GetObject (s3:GetObject): AccessDenied\n\
              \x20                     -> allow s3:GetObject\n"
         );
-        let skipped = Step::new("list", "").skipped("after the failure above");
+        let skipped = Step::new(StepName::List, "").skipped("after the failure above");
         assert_eq!(as_text(&skipped), "skipped  list         after the failure above\n");
     }
 }

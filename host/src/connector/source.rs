@@ -248,6 +248,7 @@ impl Source {
 
     /// All of the component's memory as it stands, for proving what is not in it. Ends the source. Nothing unless
     /// the component was loaded with [`core_dumps`](crate::Options::core_dumps).
+    #[doc(hidden)]
     pub async fn memory(self) -> Vec<u8> {
         self.handle.dump(progress).await
     }

@@ -82,13 +82,14 @@ pub struct PolicyInput {
     pub prefix: String,
 }
 
+#[cfg(test)]
 impl PolicyInput {
     /// The input for an endpoint's address, such as `https://s3.eu-west-1.amazonaws.com`.
     ///
     /// # Errors
     ///
     /// [`Error::Endpoint`] if the address is not absolute, not http(s), or has a query.
-    pub fn from_endpoint(
+    pub(super) fn from_endpoint(
         role: Role,
         endpoint: &str,
         addressing: Addressing,

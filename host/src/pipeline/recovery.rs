@@ -1,7 +1,6 @@
 //! Owns outages: which failures are transient, how long to wait before the next attempt, and what the log reports. Leaves
 //! recreating endpoints and resuming to `pipeline`.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use s3_connector::limits::OUTAGE_SAID_AFTER;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Counts;
 use crate::error::{Error, ErrorKind};
+use crate::random;
 
 /// The longest wait that a store can ask for: a wrong header must not stop a pipeline for a day.
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
@@ -80,7 +80,7 @@ impl Outage {
             .min(self.recovery.pause_max);
         self.attempts = self.attempts.saturating_add(1);
         let asked = Duration::from_millis(why.retry_after_ms().unwrap_or_default());
-        let pause = whole.mul_f64(random_fraction()) + asked.min(RETRY_AFTER_MAX);
+        let pause = whole.mul_f64(random::fraction()) + asked.min(RETRY_AFTER_MAX);
         tracing::debug!(attempt = self.attempts, ?pause, "waiting: {why}");
         pause
     }
@@ -110,13 +110,6 @@ pub(super) fn is_transient(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable || error.awaits_keys()
 }
 
-/// A number in [0, 1).
-fn random_fraction() -> f64 {
-    // Each state has keys of its own, from the system's source of randomness.
-    let number = RandomState::new().hash_one(());
-    (number >> 11) as f64 / (1_u64 << 53) as f64
-}
-
 /// `350 ms`, `12.3 s`, `4 min 5 s`, `2 h 10 min`.
 fn describe(length: Duration) -> String {
     let seconds = length.as_secs();
@@ -137,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_the_longest_and_are_cut_by_random_fraction() {
+    fn pauses_grow_to_the_longest_and_are_cut_at_random() {
         let recovery = Recovery::default();
         let why = error(ErrorKind::Unavailable);
         let pauses = |n: usize| -> Vec<Duration> {
