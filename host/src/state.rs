@@ -22,16 +22,16 @@ pub(crate) use self::tasks::AsyncState;
 pub(crate) use self::watched::{LastPlace, Watched};
 
 /// The longest name of a value. This and the three limits below are the contract's (`wit/state.wit`).
-pub const NAME_BYTES_MAX: usize = s3_connector::ports::STATE_NAME_BYTES_MAX;
+pub const NAME_BYTES_MAX: usize = 80;
 
 /// The largest value, and the largest position.
-pub const VALUE_BYTES_MAX: usize = s3_connector::ports::STATE_VALUE_BYTES_MAX;
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// The most that the names and values of one commit may have together.
-pub const COMMIT_BYTES_MAX: usize = s3_connector::ports::STATE_COMMIT_BYTES_MAX;
+pub const COMMIT_BYTES_MAX: usize = 2 << 20;
 
 /// The most edits in one commit.
-pub const COMMIT_EDITS_MAX: usize = s3_connector::ports::STATE_COMMIT_EDITS_MAX;
+pub const COMMIT_EDITS_MAX: usize = 4096;
 
 /// Why state was not kept or not found.
 #[derive(Debug, thiserror::Error)]

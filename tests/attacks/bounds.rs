@@ -224,6 +224,11 @@ async fn hoard(quota: Quota, count: &str, bytes: usize) -> String {
 
 #[tokio::test]
 async fn state_is_refused_above_its_quota_and_not_a_trap() {
+    // The limits of the contract, which both sides spell.
+    assert_eq!(VALUE_BYTES_MAX, s3_connector::ports::STATE_VALUE_BYTES_MAX);
+    assert_eq!(s3_connector_host::state::NAME_BYTES_MAX, s3_connector::ports::STATE_NAME_BYTES_MAX);
+    assert_eq!(s3_connector_host::state::COMMIT_BYTES_MAX, s3_connector::ports::STATE_COMMIT_BYTES_MAX);
+    assert_eq!(s3_connector_host::state::COMMIT_EDITS_MAX, s3_connector::ports::STATE_COMMIT_EDITS_MAX);
     let quota = Quota { bytes_max: 1000, names_max: 10 };
     assert_eq!(hoard(quota, "10", 100).await, "saved");
     let full = hoard(quota, "10", 101).await;
