@@ -188,23 +188,7 @@ static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
 /// Runs a command, and reports how it went.
 pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
-    let common = arguments.common;
-    let terminal = Terminal::new(common.verbose, common.quiet);
-    if let Some(file) = &common.component {
-        GIVEN.get_or_init(|| file.clone());
-    }
-    descriptors::raise();
-    let options = Options { component: common.component, compiled_ahead: Some(code), ..Options::default() };
-    let done = match arguments.command {
-        Command::Source(arguments) => source::run(arguments, options, &terminal).await,
-        Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
-        Command::Run(arguments) => run::run(arguments, options, &terminal).await,
-        Command::Check(arguments) => check::run(arguments, options, &terminal).await,
-        Command::Policy(arguments) => policy::run(&arguments).await,
-        Command::Spec(arguments) => spec::run(&arguments, options).await,
-        Command::Compile(arguments) => compile::run(&arguments),
-    };
-    match done {
+    match dispatch(arguments, code).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::from(1),
         Err(Failure::Failed(message)) => {
@@ -219,6 +203,25 @@ pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
             report(&message);
             ExitCode::from(2)
         }
+    }
+}
+
+async fn dispatch(arguments: Arguments, code: CompiledAhead) -> Result<(), Failure> {
+    let common = arguments.common;
+    let terminal = Terminal::new(common.verbose, common.quiet)?;
+    if let Some(file) = &common.component {
+        GIVEN.get_or_init(|| file.clone());
+    }
+    descriptors::raise();
+    let options = Options { component: common.component, compiled_ahead: Some(code), ..Options::default() };
+    match arguments.command {
+        Command::Source(arguments) => source::run(arguments, options, &terminal).await,
+        Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
+        Command::Run(arguments) => run::run(arguments, options, &terminal).await,
+        Command::Check(arguments) => check::run(arguments, options, &terminal).await,
+        Command::Policy(arguments) => policy::run(&arguments).await,
+        Command::Spec(arguments) => spec::run(&arguments, options).await,
+        Command::Compile(arguments) => compile::run(&arguments),
     }
 }
 

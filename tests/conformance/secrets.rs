@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use embedded_s3::AccessKey;
 use s3_connector_host::InstanceOptions;
 use s3_connector_tests::world::{Conditions, Env, SavedState, read_all};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 const SECRET: &str = "kept-secret-5e3f1a9b7c";
 const TOKEN: &str = "kept-token-77d0c2e4aa";
@@ -28,12 +30,10 @@ impl Write for Captured {
 async fn a_secret_is_nowhere_but_in_the_host() {
     let log = Captured::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        // All that the host and its libraries say; not the server, which runs in this process too.
-        .with_env_filter("trace,s3s=off,s3_connector_tests=off")
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).expect("no other test of this binary sets one");
+    // All that the host and its libraries say; not the server, which runs in this process too.
+    let filter: Targets = "trace,s3s=off,embedded_s3=off,s3_connector_tests=off".parse().expect("a filter");
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(filter);
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)).expect("no other test of this binary sets one");
     let keys = vec![AccessKey::new("AKIATEST", SECRET).session_token(TOKEN)];
     let bucket = Env::component().bucket(Conditions::default().on(|store| store.keys = keys)).await;
     bucket.put("a", "1").await;

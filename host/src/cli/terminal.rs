@@ -6,13 +6,30 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use s3_connector_host::Skipped;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use tracing::metadata::{LevelFilter, Metadata};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::prelude::*;
 
+use super::Failure;
+
 /// The variable that filters the log.
 const LOG_VARIABLE: &str = "S3_CONNECTOR_LOG";
+
+/// Which log lines are shown: those of the variable, if it is set, otherwise those of the options.
+fn filter(given: Option<&str>, is_verbose: bool, is_quiet: bool) -> Result<Targets, Failure> {
+    let text = match given {
+        Some(given) => given,
+        None if is_quiet => "error",
+        None if is_verbose => "info,s3_connector=debug,s3_connector_host=debug",
+        // An operator must see when a pipeline resumes, not only when it is interrupted.
+        None => "warn,s3_connector_host::pipeline=info,s3_connector_host::connector=info",
+    };
+    text.parse().map_err(|error| {
+        let example = "a level such as `debug`, or levels by module such as `warn,s3_connector_host::egress=debug`";
+        Failure::Usage(format!("{LOG_VARIABLE} must be {example}: {error}"))
+    })
+}
 
 /// What a command shows besides its data.
 #[derive(Clone)]
@@ -24,16 +41,15 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Sets up the log. On a terminal, log lines are written between progress lines.
-    pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the variable that filters the log is no filter.
+    pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Result<Self, Failure> {
         let is_terminal = io::stderr().is_terminal();
         let terminal = Self { bars: MultiProgress::new(), has_bars: is_terminal && !is_quiet, is_quiet };
-        let filter = match std::env::var(LOG_VARIABLE) {
-            Ok(filter) if !filter.trim().is_empty() => EnvFilter::new(filter),
-            _ if is_quiet => EnvFilter::new("error"),
-            _ if is_verbose => EnvFilter::new("info,s3_connector=debug,s3_connector_host=debug"),
-            // An operator must see when a pipeline resumes, not only when it is interrupted.
-            _ => EnvFilter::new("warn,s3_connector_host::pipeline=info,s3_connector_host::connector=info"),
-        };
+        let given = std::env::var(LOG_VARIABLE).ok().filter(|filter| !filter.trim().is_empty());
+        let filter = filter(given.as_deref(), is_verbose, is_quiet)?;
         let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
         let filter = FilterExt::<tracing_subscriber::Registry>::and(filter, keeps_keys);
         let lines = fmt::layer()
@@ -48,7 +64,7 @@ impl Terminal {
         } else {
             log.with(lines.with_filter(filter)).init();
         }
-        terminal
+        Ok(terminal)
     }
 
     /// A progress line; `None` if stderr is no terminal, or quiet.
@@ -165,5 +181,36 @@ pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
             Err(super::Failure::Failed(format!("cannot write the output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn what_pipelines_and_components_report_is_shown_by_default() {
+        let shown = filter(None, false, false).expect("the default is a filter");
+        for module in ["pipeline::recovery", "connector::instance::log"] {
+            let target = format!("s3_connector_host::{module}");
+            assert!(shown.would_enable(&target, &Level::INFO), "{target}");
+            assert!(!shown.would_enable(&target, &Level::DEBUG), "{target}");
+        }
+        assert!(!shown.would_enable("s3_connector_host::egress", &Level::INFO));
+        assert!(!filter(None, false, true).expect("it is a filter").would_enable("anything", &Level::WARN));
+        assert!(filter(None, true, false).expect("it is a filter").would_enable("s3_connector_host", &Level::DEBUG));
+    }
+
+    #[test]
+    fn a_log_filter_that_is_none_is_wrong_usage_that_names_the_variable() {
+        let failure = filter(Some("s3_connector_host=loud"), false, false).map(drop);
+        assert!(filter(Some("debug"), false, true).expect("a level").would_enable("anything", &Level::DEBUG));
+        let failure = match failure {
+            Err(Failure::Usage(message)) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(failure.starts_with("S3_CONNECTOR_LOG must be "), "{failure}");
     }
 }
