@@ -174,11 +174,11 @@ pub(crate) fn report(message: &str) {
 }
 
 /// Prints data. A reader that is gone, such as `head`, is no failure.
-pub(super) fn print_data(text: &str) -> Result<(), super::Failure> {
+pub(super) fn print_data(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(super::Failure::Failed(format!("cannot write the output: {error}")))
+            Err(Failure::Failed(format!("cannot write the output: {error}")))
         }
         _ => Ok(()),
     }
