@@ -33,7 +33,8 @@ async fn a_secret_is_nowhere_but_in_the_host() {
     // All that the host and its libraries say; not the server, which runs in this process too.
     let filter: Targets = "trace,s3s=off,embedded_s3=off,s3_connector_tests=off".parse().expect("a filter");
     let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_filter(filter);
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)).expect("no other test of this binary sets one");
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines))
+        .expect("no other test of this binary sets one");
     let keys = vec![AccessKey::new("AKIATEST", SECRET).session_token(TOKEN)];
     let bucket = Env::component().bucket(Conditions::default().on(|store| store.keys = keys)).await;
     bucket.put("a", "1").await;

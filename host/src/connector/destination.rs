@@ -99,7 +99,9 @@ impl Destination {
         let open = async |exports: &Exports, store: &mut _, destination| {
             exports.opencdc_connector_destination().destination().call_open(store, destination).await
         };
-        self.handle.call(open).await
+        self.handle.call(open).await?;
+        self.handle.opened();
+        Ok(())
     }
 
     /// Takes records, sends batches that are full or old enough, and returns the acks that are there: in order,

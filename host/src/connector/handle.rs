@@ -105,6 +105,11 @@ impl Handle {
         self.since = self.since.max(self.begun);
     }
 
+    /// Takes note that `open` succeeded: it reports its own requests, so they explain no later error.
+    pub(crate) fn opened(&mut self) {
+        self.since = self.target.egress.now();
+    }
+
     /// Makes a call of the component that can't fail.
     pub(crate) async fn call_infallible<T>(
         &mut self,

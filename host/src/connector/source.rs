@@ -134,7 +134,9 @@ impl Source {
         let open = async |exports: &Exports, store: &mut _, source| {
             exports.opencdc_connector_source().source().call_open(store, source, position.as_ref()).await
         };
-        self.handle.call(open).await
+        self.handle.call(open).await?;
+        self.handle.opened();
+        Ok(())
     }
 
     /// Reads at most `records_max` records; waits at most `wait` for the first. None may have come by then.

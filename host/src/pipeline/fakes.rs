@@ -1,7 +1,8 @@
 //! Owns the records and the log that tests of pipelines share. Leaves the fake endpoints to the tests that drive them.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use bytes::Bytes;
 
@@ -27,9 +28,30 @@ pub(super) fn number(position: &[u8]) -> u64 {
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+thread_local! {
+    /// Where log lines of this thread go.
+    static LISTENING: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// Ends listening when it is dropped.
+pub(super) struct Listening;
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        LISTENING.set(None);
+    }
+}
+
+/// Writes to the log of the thread that logs.
+struct ThreadsLog;
+
+impl Write for ThreadsLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LISTENING.with_borrow(|log| {
+            if let Some(log) = log {
+                log.0.lock().unwrap().extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
@@ -39,16 +61,23 @@ impl Write for Log {
 }
 
 impl Log {
-    pub(super) fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .compact()
-            .without_time()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::INFO)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    /// Takes down what this thread logs from now on.
+    pub(super) fn listen(&self) -> Listening {
+        // One subscriber for all threads: with one per thread, a line that two tests log first, at the same time, may be taken
+        // for one that nobody listens to.
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let subscriber = tracing_subscriber::fmt()
+                .compact()
+                .without_time()
+                .with_ansi(false)
+                .with_max_level(tracing::Level::INFO)
+                .with_writer(|| ThreadsLog)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("no other test sets one");
+        });
+        LISTENING.set(Some(self.clone()));
+        Listening
     }
 
     pub(super) fn lines(&self) -> Vec<String> {

@@ -114,6 +114,8 @@ fn describe(name: &str, error: &Error) -> String {
     let at = error.location().unwrap_or(Location::UNKNOWN);
     let what = match error.without_snippet() {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate field `{key}`"),
+        // Nothing is there, or comments alone.
+        Error::Eof { .. } => format!("expected {}", FileFields::EXPECTED),
         Error::MultipleDocuments { .. } => {
             "a second YAML document begins; put all pipelines into the first one".to_owned()
         }
