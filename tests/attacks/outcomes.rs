@@ -117,7 +117,7 @@ async fn a_failure_explains_an_error_that_comes_after_records() {
     let siege = resetting().await;
     let object = object();
     let attack = [
-        ("attack.open", "request"),
+        ("attack.read", "request"),
         ("request.path", object.as_str()),
         ("attack.ack", "fail"),
         ("kind", "unavailable"),
