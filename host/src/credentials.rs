@@ -208,7 +208,7 @@ impl Credentials {
         }
     }
 
-    /// Other keys than those that S3 has just refused; none if there are no others.
+    /// Other keys than those that S3 has just refused; `None` if there are no others.
     ///
     /// # Errors
     ///

@@ -103,7 +103,7 @@ pub async fn collect(record: Record) -> Result<s3_connector::record::Record<NoBo
     record.read_bodies(|_, _, body| body.collect()).await
 }
 
-/// The same record again; none where a body of it can be read only once.
+/// The same record again; `None` where a body of it can be read only once.
 pub(crate) fn copy(record: &Record) -> Option<Record> {
     let data = |data: &Option<Data>| match data {
         None => Some(None),

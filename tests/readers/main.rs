@@ -36,7 +36,7 @@ struct Objects {
 }
 
 impl Objects {
-    /// Has the shipped component write records to an empty bucket; none where there is no Python.
+    /// Has the shipped component write records to an empty bucket; `None` where there is no Python.
     async fn write(format: &str, records: &[Record]) -> Option<Self> {
         let Ok(python) = std::env::var(PYTHON) else {
             say_skipped();

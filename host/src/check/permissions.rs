@@ -240,7 +240,7 @@ fn read(step: Step, client: &Client, key: &str, answer: Result<Option<u64>, Erro
         Err(error) if error.is_not_found() => step.passed("the object was deleted meanwhile"),
         Err(error) if error.is_archived() => step.warned(
             format!("{key:?} is archived"),
-            "restore it, if it is to be delivered: archived objects are skipped",
+            "restore it if you need it delivered: archived objects are skipped",
         ),
         Err(error) => refused(step, &error, client.config(), Need::Must, advice),
     }

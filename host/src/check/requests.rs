@@ -39,7 +39,7 @@ impl Ports {
         Self { egress, started: Instant::now(), ahead_seconds: Arc::default() }
     }
 
-    /// Seconds by which our clock is ahead of the store's; none where no answer told the time.
+    /// Seconds by which our clock is ahead of the store's; `None` where no answer gave the time.
     pub(super) fn ahead_seconds(&self) -> Option<i64> {
         self.ahead_seconds.get().copied()
     }

@@ -12,8 +12,8 @@ use super::{Failure, SettingArguments};
 /// Prints the least IAM policy with which a source or destination works
 ///
 /// It allows what the connector sends, on the bucket and under the prefix that the settings name, and nothing else.
-/// Objects encrypted with a key of KMS need permissions on that key besides: kms:Decrypt to read them,
-/// kms:GenerateDataKey to write them.
+/// Objects encrypted with a KMS key also need permissions on that key: kms:Decrypt to read them, kms:GenerateDataKey to
+/// write them.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct PolicyArguments {
@@ -22,10 +22,10 @@ pub(super) struct PolicyArguments {
     role: Side,
     #[command(flatten)]
     settings: SettingArguments,
-    /// Allow what `s3-connector check` does besides
+    /// Also allow what only `s3-connector check` does
     ///
-    /// Of a source that is to ask whether the bucket keeps versions, of a destination to remove the one object that
-    /// the check has stored. Without it `check` warns of these.
+    /// For a source, that is to ask whether the bucket keeps versions; for a destination, to remove the one object that the
+    /// check has stored. Without these permissions `check` reports a warning.
     #[arg(long)]
     check: bool,
 }
@@ -36,7 +36,7 @@ Examples:
   s3-connector policy --role destination --set aws.bucket=lake \\
       --set prefix=photos/ --check
 
-The region tells the partition of AWS (aws, aws-cn, aws-us-gov …). It comes from the setting aws.region, from AWS_REGION, or from any \
+The region determines the AWS partition (aws, aws-cn, aws-us-gov …). It comes from the setting aws.region, from AWS_REGION, or from any \
 other place where the AWS CLI finds it.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.";

@@ -16,7 +16,7 @@ use crate::role::Role;
 
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Takes all room for bytes but so many.
+/// Takes all room for bytes except this many.
 fn leaving(egress: &Egress, bytes: u64) -> Room {
     let taken = HELD_BYTES_MAX - bytes;
     egress.inner.budget.try_bytes(taken).unwrap()

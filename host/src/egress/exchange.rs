@@ -134,7 +134,11 @@ impl Exchange {
             self.awaits_keys.store(true, Ordering::Relaxed);
         }
         let request = begun.number();
-        if failure.is_denial() {
+        if matches!(failure, Failure::Credentials(_)) {
+            // The error of the call that fails says why, and what to do.
+            self.counters.denied();
+            tracing::debug!(request, %reason, "request denied");
+        } else if failure.is_denial() {
             self.counters.denied();
             if let Admission::Logged { dropped } = self.denials.admit() {
                 log_dropped(dropped);

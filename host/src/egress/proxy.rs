@@ -73,7 +73,7 @@ impl Proxies {
         })
     }
 
-    /// The proxy for requests to this address; none where they go there directly.
+    /// The proxy for requests to this address; `None` where they go there directly.
     pub(super) fn for_address(&self, to: &Uri) -> Option<&Proxy> {
         let proxy = match to.scheme_str() {
             Some("https") => self.https.as_ref(),

@@ -111,7 +111,7 @@ impl Needle {
     }
 }
 
-/// Bytes of the text that spell the needle; none if it begins with something else.
+/// Bytes of the text that spell the needle; `None` if it begins with something else.
 fn match_by(text: &[u8], needle: &[u8], read: impl Fn(&[u8]) -> Option<(u8, usize)>) -> Option<usize> {
     let mut at = 0;
     for wanted in needle {

@@ -12,7 +12,7 @@ use s3_connector::config::endpoint::domain;
 /// How often one request is sent on. S3 does so once.
 pub(super) const REDIRECTS_MAX: u32 = 3;
 
-/// Where to send a request that was answered with this; none where nothing is to be followed.
+/// Where to send a request that was answered with this; `None` if there is nothing to follow.
 pub(super) fn target(from: &Uri, status: StatusCode, headers: &HeaderMap, region: &str) -> Option<Uri> {
     if status != StatusCode::TEMPORARY_REDIRECT {
         return None;

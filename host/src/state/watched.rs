@@ -30,7 +30,8 @@ pub(crate) struct Watched {
 
 impl Watched {
     fn watch<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        result.inspect_err(|error| self.last.note(error))
+        // What has healed is no reason of a later error.
+        result.inspect(|_| drop(self.last.take())).inspect_err(|error| self.last.note(error))
     }
 }
 

@@ -15,7 +15,7 @@ pub type Record = s3_connector::record::Record<NoBody>;
 pub struct Ended {
     /// The command, for messages.
     text: String,
-    /// Its exit code; none if a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,

@@ -170,7 +170,7 @@ impl<P: Ports> Values<P> {
         }
     }
 
-    /// Commits edits in their order, by as few commits as their number needs. Removals alone may be so many.
+    /// Commits edits in their order, by as few commits as their number needs. Only removals can be that many.
     fn commit_in_turn(&mut self, name: &str, mut edits: Vec<Edit>) -> Result<()> {
         while edits.len() > STATE_COMMIT_EDITS_MAX {
             let rest = edits.split_off(STATE_COMMIT_EDITS_MAX);

@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// A call that computes for so long, so many times, and gives way in between.
+    /// A call that computes for this long, this many times, and gives way in between.
     async fn computing(each: Duration, times: u32) -> wasmtime::Result<()> {
         for _ in 0..times {
             busy(each);

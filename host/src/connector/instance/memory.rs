@@ -128,7 +128,7 @@ mod tests {
         assert!(why.contains(&format!("bytes=`{}`", MEMORY_BYTES_MAX + PAGE)), "{why}");
     }
 
-    /// A module with a memory of so many pages and nothing else.
+    /// A module with a memory of this many pages and nothing else.
     fn module(engine: &Engine, mut pages: usize) -> Module {
         let mut size = Vec::new();
         while pages > 0x7f {

@@ -71,7 +71,7 @@ impl Bucket {
         Self { created, versioning: Versioning::Off, objects, uploads }
     }
 
-    /// Gives a version's id as answers carry it: none where versioning was never enabled.
+    /// Gives a version's id as answers carry it: `None` where versioning was never enabled.
     pub(crate) fn id_sent(&self, id: VersionId) -> Option<String> {
         (self.versioning != Versioning::Off).then(|| id.text())
     }
