@@ -40,7 +40,7 @@ start: build ## Check that the command as it is shipped starts within half a sec
 
 .PHONY: guest
 guest: setup ## Build the component alone: target/component/s3_connector.wasm
-	$(CARGO) run --locked --release --quiet --package s3-connector-component
+	$(CARGO) run --locked $(TESTING) --quiet --package s3-connector-component
 
 .PHONY: demo
 demo: setup ## Run the connector's main job on an embedded S3 server, and check what it did
@@ -73,9 +73,9 @@ $(READERS)/requirements.txt: tests/readers/requirements.txt
 
 .PHONY: hosts
 hosts: setup guest $(NODE_HOST)/package-lock.json ## Run the component in Node, with packages that it installs from npm
-	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) build --locked $(TESTING) --workspace --bins
 	@cp tests/hosts/node/*.mjs $(NODE_HOST)
-	node $(NODE_HOST)/run.mjs target/component/s3_connector.wasm target/release/embedded-s3
+	node $(NODE_HOST)/run.mjs target/component/s3_connector.wasm target/testing/embedded-s3
 
 # As above: the copy of the lock says what was installed.
 $(NODE_HOST)/package-lock.json: tests/hosts/node/package-lock.json tests/hosts/node/package.json
@@ -85,7 +85,7 @@ $(NODE_HOST)/package-lock.json: tests/hosts/node/package-lock.json tests/hosts/n
 	@cd $(NODE_HOST)/.new && npm ci --no-audit --no-fund --loglevel error
 	@mv $(NODE_HOST)/.new/* $(NODE_HOST) && touch $@
 
-# What only the component has, component.rs and wasi.rs, is compiled for WebAssembly alone and not counted.
+# What only the component has, bindings.rs, component.rs and wasi.rs, is compiled for WebAssembly alone and not counted.
 .PHONY: coverage
 coverage: setup ## Print which lines of the connector's core no test reaches; each must be explained beside it
 	@rustup component list --installed | grep --quiet llvm-tools || rustup component add llvm-tools

@@ -1,7 +1,7 @@
 //! Owns what outlives an instance: named values and the position, in memory or in a folder. Leaves their meaning
 //! to the component and the pipeline.
 //!
-//! Calls of a [`StateStore`] block for as long as the disk takes. Async code asks through [`AsyncState`].
+//! Calls of a [`StateStore`] block for as long as the disk takes. Async code asks through `AsyncState`.
 
 mod disk;
 mod file;
