@@ -56,6 +56,21 @@ impl Connector {
     ///
     /// A destination's check stores one small object under the prefix and removes it, unless it is
     /// [`read_only`](Options::read_only). The future holds the component's client, hence is not `Send`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(connector: s3_connector_host::Connector) {
+    /// use s3_connector_host::{Role, Settings, check};
+    ///
+    /// let settings = Settings::from([("aws.bucket".to_owned(), "photos".to_owned())]);
+    /// let report = connector.check(Role::Source, settings, check::Options::default(), |_| {}).await;
+    /// for step in &report.steps {
+    ///     println!("{step:?}");
+    /// }
+    /// assert!(report.can_run());
+    /// # }
+    /// ```
     pub async fn check(
         &self,
         role: Role,

@@ -44,6 +44,24 @@ const CACHE_BYTES: usize = 8 << 20;
 const COMPACT_BYTES_MIN: u64 = 32 << 20;
 
 /// State in a folder, locked for as long as this lives.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use s3_connector_host::InstanceOptions;
+/// use s3_connector_host::state::{Error, FileState, StateStore};
+///
+/// # fn example() -> Result<(), Error> {
+/// let state: Arc<dyn StateStore> = Arc::new(FileState::open("photos.state")?);
+/// // What the pipeline kept last; `open` of the source takes it.
+/// let position = state.load_position()?;
+/// let options = InstanceOptions { state: Some(state), ..InstanceOptions::default() };
+/// # drop((position, options));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct FileState {
     folder: PathBuf,
