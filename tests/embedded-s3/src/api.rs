@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod admission;
 mod bucket;
 mod copy;
+pub(crate) mod document;
 mod list;
 mod object;
 mod upload;

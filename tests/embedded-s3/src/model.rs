@@ -9,5 +9,6 @@ pub(crate) mod lookup;
 pub(crate) mod options;
 pub(crate) mod refusal;
 pub(crate) mod store;
+pub(crate) mod stored;
 pub(crate) mod upload;
 pub(crate) mod version;

@@ -8,6 +8,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response};
 
 use super::Reply;
+use super::document::{Document, Entry, VersionsResult};
 use crate::model::bucket::parse_version_id;
 use crate::model::listing::{self, Query, parse_count_max};
 use crate::model::refusal::Refusal;
@@ -196,53 +197,49 @@ pub(crate) async fn versions(
         after: key_marker,
         count_max: page_size(store, asked),
     };
-    let output = store.read(&input.bucket, |bucket| {
-        let page = listing::versions(bucket, query, version_id);
-        let (markers, versions): (Vec<_>, Vec<_>) =
-            page.entries.iter().partition(|entry| entry.version.object.is_none());
-        let versions = versions.into_iter().map(|entry| object_version(&encoding, entry));
-        let markers = markers.into_iter().map(|entry| DeleteMarkerEntry {
-            is_latest: Some(entry.is_latest),
-            key: Some(encoding.text(entry.key)),
-            last_modified: Some(entry.version.last_modified.into()),
-            owner: Some(owner()),
-            version_id: Some(entry.version.id.text()),
-        });
-        let (next_key, next_version) = page.next.clone().unzip();
-        Ok(ListObjectVersionsOutput {
-            common_prefixes: encoding.common_prefixes(&page.common_prefixes),
-            delete_markers: Some(markers.collect()),
-            delimiter: encoding.maybe(input.delimiter.as_deref()),
-            encoding_type: encoding.0.clone(),
-            is_truncated: Some(page.next.is_some()),
-            key_marker: Some(encoding.text(key_marker.unwrap_or_default())),
-            max_keys: Some(asked),
-            name: Some(input.bucket.clone()),
+    let document = store.read(&input.bucket, |bucket| {
+        let mut page = listing::versions(bucket, query, version_id);
+        listing::arrange(&mut page.entries, store.options().listing_kinds);
+        let (next_key, next_version) = page.next.take().unzip();
+        let entries = page.entries.iter().map(|entry| version_entry(&encoding, entry));
+        Ok(Document::of_versions(VersionsResult {
+            name: &input.bucket,
+            prefix: encoding.text(query.prefix),
+            key_marker: encoding.text(key_marker.unwrap_or_default()),
+            version_id_marker: marker.unwrap_or_default(),
             next_key_marker: encoding.maybe(next_key.as_deref()),
             next_version_id_marker: next_version.flatten(),
-            prefix: Some(encoding.text(query.prefix)),
-            request_charged: None,
-            version_id_marker: Some(marker.unwrap_or_default().to_owned()),
-            versions: Some(versions.collect()),
-        })
+            max_keys: asked,
+            delimiter: encoding.maybe(input.delimiter.as_deref()),
+            encoding_type: encoding.0.as_ref().map(EncodingType::as_str),
+            entries: entries.collect(),
+            common_prefixes: encoding.common_prefixes(&page.common_prefixes).unwrap_or_default(),
+        }))
     })?;
-    Ok(S3Response::new(output))
+    let mut response = S3Response::new(ListObjectVersionsOutput::default());
+    response.extensions.insert(document);
+    Ok(response)
 }
 
-fn object_version(encoding: &Encoding, entry: &listing::ListedVersion<'_>) -> ObjectVersion {
-    let content = entry.version.object.as_ref();
-    let standard = ObjectVersionStorageClass::STANDARD;
-    ObjectVersion {
-        e_tag: content.map(|object| object.etag.dto()),
-        is_latest: Some(entry.is_latest),
-        key: Some(encoding.text(entry.key)),
-        last_modified: Some(entry.version.last_modified.into()),
-        owner: Some(owner()),
-        size: content.map(|object| size(object.payload.len())),
-        storage_class: Some(ObjectVersionStorageClass::from_static(standard)),
-        version_id: Some(entry.version.id.text()),
+fn version_entry(encoding: &Encoding, entry: &listing::ListedVersion<'_>) -> Entry {
+    let (key, version_id) = (Some(encoding.text(entry.key)), Some(entry.version.id.text()));
+    let (is_latest, last_modified) = (Some(entry.is_latest), Some(entry.version.last_modified.into()));
+    let owner = Some(owner());
+    let Some(content) = &entry.version.object else {
+        return Entry::DeleteMarker(DeleteMarkerEntry { is_latest, key, last_modified, owner, version_id });
+    };
+    let standard = ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD);
+    Entry::Version(ObjectVersion {
+        e_tag: Some(content.etag.dto()),
+        is_latest,
+        key,
+        last_modified,
+        owner,
+        size: Some(size(content.payload.len())),
+        storage_class: Some(standard),
+        version_id,
         ..ObjectVersion::default()
-    }
+    })
 }
 
 pub(crate) async fn uploads(
@@ -269,7 +266,7 @@ pub(crate) async fn uploads(
     let output = store.read(&input.bucket, |bucket| {
         let page = listing::uploads(bucket, query, id_marker);
         let uploads = page.entries.iter().map(|entry| MultipartUpload {
-            initiated: Some(SystemTime::into(entry.upload.initiated)),
+            initiated: Some(SystemTime::into(entry.upload.started.time)),
             key: Some(encoding.text(entry.key)),
             owner: Some(owner()),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),

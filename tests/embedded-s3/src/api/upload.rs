@@ -68,13 +68,13 @@ pub(crate) async fn complete(
     let condition = WriteCondition { if_match: input.if_match, if_none_match: input.if_none_match };
     let part_size_min = store.options().part_size_min;
     let (bucket, key) = (&input.bucket, &input.key);
-    let (etag, version_id) = store.complete(bucket, key, &input.upload_id, &named, part_size_min, &condition)?;
+    let completed = store.complete(bucket, key, &input.upload_id, &named, part_size_min, &condition)?;
     let output = CompleteMultipartUploadOutput {
         location: Some(format!("/{bucket}/{key}")),
         bucket: Some(input.bucket),
         key: Some(input.key),
-        e_tag: Some(etag.dto()),
-        version_id,
+        e_tag: Some(completed.etag.dto()),
+        version_id: completed.id_sent,
         ..CompleteMultipartUploadOutput::default()
     };
     Ok(S3Response::new(output))

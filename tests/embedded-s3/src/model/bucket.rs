@@ -2,7 +2,7 @@
 //! clocks, ids and locks to the store.
 //!
 //! The rules are those of <https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html>. The
-//! versions of a key are stored in the order in which they came, the current one last.
+//! versions of a key are kept in the order of their numbers, the current one last.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use s3s::dto::ETagCondition;
 use super::clock;
 use super::refusal::Refusal;
 use super::upload::Upload;
-use super::version::{Object, Version, VersionId};
+use super::version::{Object, Stamp, Version, VersionId};
 
 /// Whether a bucket keeps versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,13 +24,6 @@ pub enum Versioning {
     Enabled,
     /// Writes replace the `null` version; others stay.
     Suspended,
-}
-
-/// A version to add: its number in the store's count, and its time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stamp {
-    pub(crate) number: u64,
-    pub(crate) time: SystemTime,
 }
 
 /// What a write asks to hold first.
@@ -76,7 +69,7 @@ impl Bucket {
         (self.versioning != Versioning::Off).then(|| id.text())
     }
 
-    /// Stores an object as the key's current version.
+    /// Stores an object: as the key's current version, unless something was stored after the stamp.
     pub(crate) fn put(&mut self, key: &str, stamp: Stamp, object: Object) -> VersionId {
         self.push(key, stamp, Some(object))
     }
@@ -86,13 +79,15 @@ impl Bucket {
             Versioning::Enabled => VersionId::Numbered(stamp.number),
             Versioning::Off | Versioning::Suspended => VersionId::Null,
         };
-        let version = Version { id, last_modified: stamp.time, object };
+        let version = Version { id, number: stamp.number, last_modified: stamp.time, object };
         match self.objects.get_mut(key) {
             Some(versions) => {
                 if id == VersionId::Null {
                     versions.retain(|version| version.id != VersionId::Null);
                 }
-                versions.push(version);
+                let below = |version: &Version| version.number < stamp.number;
+                let at = versions.iter().rposition(below).map_or(0, |at| at + 1);
+                versions.insert(at, version);
             }
             None => {
                 self.objects.insert(key.to_owned(), vec![version]);
@@ -127,6 +122,11 @@ impl Bucket {
 
     pub(crate) fn current(&self, key: &str) -> Option<&Version> {
         self.objects.get(key)?.last()
+    }
+
+    /// Tells whether a key's current version has this id.
+    pub(crate) fn is_current(&self, key: &str, id: VersionId) -> bool {
+        self.current(key).is_some_and(|current| current.id == id)
     }
 
     /// Finds the current object, unless there is none or a delete marker hides it.
@@ -240,6 +240,32 @@ mod tests {
         bucket.put("k", stamp(3), object("after"));
         assert_eq!(ids(&bucket, "k"), [VersionId::Numbered(2), VersionId::Null]);
         assert_eq!(bucket.find("k", Some("null")).unwrap().1.payload.bytes(), "after");
+    }
+
+    #[test]
+    fn late_version_lands_below_what_was_stored_since() {
+        let mut bucket = bucket(Versioning::Enabled);
+        for number in [1, 4] {
+            bucket.put("k", stamp(number), object("plain"));
+        }
+        bucket.delete("k", stamp(6));
+        bucket.put("k", stamp(5), object("late"));
+        bucket.put("k", stamp(3), object("later"));
+        assert_eq!(ids(&bucket, "k"), [1, 3, 4, 5, 6].map(VersionId::Numbered));
+        assert!(bucket.current_object("k").is_none(), "the delete marker stays on top");
+        bucket.delete_version("k", VersionId::Numbered(6));
+        assert_eq!(bucket.find("k", None).unwrap().1.payload.bytes(), "late");
+    }
+
+    #[test]
+    fn late_null_version_replaces_the_other_and_keeps_its_place() {
+        let mut bucket = bucket(Versioning::Enabled);
+        bucket.put("k", stamp(3), object("kept"));
+        bucket.versioning = Versioning::Suspended;
+        bucket.delete("k", stamp(4));
+        bucket.put("k", stamp(2), object("late"));
+        assert_eq!(ids(&bucket, "k"), [VersionId::Null, VersionId::Numbered(3)]);
+        assert_eq!(bucket.find("k", None).unwrap().1.payload.bytes(), "kept");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! store, and how long a latency lasts to tokio.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,17 +12,20 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone)]
 pub struct Clock {
     stopped_at: Arc<Mutex<Option<SystemTime>>>,
+    date_offset_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
     /// Follows the machine's clock.
     pub fn system() -> Self {
-        Self { stopped_at: Arc::new(Mutex::new(None)) }
+        Self { stopped_at: Arc::default(), date_offset_ms: Arc::default() }
     }
 
     /// Stands at `start` until it is moved.
     pub fn manual(start: SystemTime) -> Self {
-        Self { stopped_at: Arc::new(Mutex::new(Some(start))) }
+        let clock = Self::system();
+        clock.set(start);
+        clock
     }
 
     /// Stands at `time` from now on, also if it followed the machine's clock.
@@ -39,6 +43,20 @@ impl Clock {
     pub fn now(&self) -> SystemTime {
         let stopped_at = *self.stopped_at.lock().unwrap_or_else(PoisonError::into_inner);
         stopped_at.unwrap_or_else(SystemTime::now)
+    }
+
+    /// Sets the `Date` of answers apart from what is stamped on objects: ahead of it, or after it if negative, as a
+    /// proxy does that writes a `Date` of its own.
+    pub fn set_date_offset_ms(&self, offset_ms: i64) {
+        self.date_offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+
+    /// Tells the time as answers carry it in `Date`.
+    pub fn date(&self) -> SystemTime {
+        let offset_ms = self.date_offset_ms.load(Ordering::Relaxed);
+        let offset = Duration::from_millis(offset_ms.unsigned_abs());
+        let date = if offset_ms < 0 { self.now().checked_sub(offset) } else { self.now().checked_add(offset) };
+        date.unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -81,6 +99,18 @@ mod tests {
         assert_eq!(clock.now(), start + Duration::from_secs(5));
         handle.set(start);
         assert_eq!(clock.now(), start);
+    }
+
+    #[test]
+    fn date_is_set_apart_from_the_stamps() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let clock = Clock::manual(start);
+        clock.clone().set_date_offset_ms(1_500);
+        assert_eq!((clock.now(), clock.date()), (start, start + Duration::from_millis(1_500)));
+        clock.set_date_offset_ms(-1_500);
+        assert_eq!((clock.now(), clock.date()), (start, start - Duration::from_millis(1_500)));
+        clock.set_date_offset_ms(i64::MIN);
+        assert_eq!(clock.date(), SystemTime::UNIX_EPOCH, "no header says an earlier time");
     }
 
     #[test]

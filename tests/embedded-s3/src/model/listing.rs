@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 
 use super::bucket::Bucket;
+use super::options::ListingKinds;
 use super::refusal::Refusal;
 use super::upload::Upload;
 use super::version::{Version, VersionId};
@@ -85,6 +86,15 @@ pub(crate) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str
     page
 }
 
+/// Puts what is on a page into the order in which a store writes it.
+pub(crate) fn arrange(entries: &mut [ListedVersion<'_>], kinds: ListingKinds) {
+    match kinds {
+        ListingKinds::Interleaved => {}
+        ListingKinds::MarkersFirst => entries.sort_by_key(|entry| entry.version.object.is_some()),
+        ListingKinds::VersionsFirst => entries.sort_by_key(|entry| entry.version.object.is_none()),
+    }
+}
+
 /// Lists versions and delete markers, within a key the last stored first.
 ///
 /// With `version_id` it goes on within the key of `query.after`, after that version. If that
@@ -128,7 +138,7 @@ pub(crate) fn versions<'b>(
     page
 }
 
-/// Gives the versions that were stored before the one called `id`, which may be gone since.
+/// Gives the versions below the one called `id`, which may be gone since.
 fn stored_before(versions: &[Version], id: VersionId) -> &[Version] {
     if let Some(at) = versions.iter().position(|version| version.id == id) {
         return &versions[..at];
@@ -136,8 +146,7 @@ fn stored_before(versions: &[Version], id: VersionId) -> &[Version] {
     let VersionId::Numbered(marker) = id else {
         return &[];
     };
-    let older = |version: &Version| matches!(version.id, VersionId::Numbered(n) if n < marker);
-    let end = versions.iter().rposition(older).map_or(0, |at| at + 1);
+    let end = versions.iter().rposition(|version| version.number < marker).map_or(0, |at| at + 1);
     &versions[..end]
 }
 

@@ -71,6 +71,32 @@ pub enum Checksums {
     Ignored,
 }
 
+/// Where a completed upload goes among the versions of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MultipartOrder {
+    /// It takes the place of its start, as on AWS: of two uploads, the one that was started last is the current
+    /// version, whichever is completed last, and an upload completed late lands below what was stored since its start.
+    /// A `null` version replaces the other one at any rate. AWS may drop it where something was stored since; this
+    /// server never does.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#distributedmpupload>
+    Start,
+    /// It becomes the current version, as on MinIO and Ceph.
+    #[default]
+    Commit,
+}
+
+/// In which order a page of ListObjectVersions has its versions and its delete markers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListingKinds {
+    /// Within each key in the order in which they were stored, the last first, as AWS, MinIO and Ceph write them.
+    #[default]
+    Interleaved,
+    /// All delete markers of the page before its first version, as servers do that are made with `s3s`.
+    MarkersFirst,
+    /// All versions of the page before its first delete marker, as moto does.
+    VersionsFirst,
+}
+
 /// How a server behaves; the default is AWS, with one access key.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -94,6 +120,10 @@ pub struct Options {
     /// gives the time at which it was created.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
     pub multipart_time_at_completion: bool,
+    /// Where a completed upload goes among the versions of its key.
+    pub multipart_order: MultipartOrder,
+    /// In which order a page has versions and delete markers.
+    pub listing_kinds: ListingKinds,
     /// What it makes of conditions on writes.
     pub conditional_writes: ConditionalWrites,
     /// What it makes of checksums on writes.
@@ -123,6 +153,8 @@ impl Default for Options {
             page_size_max: 1000,
             part_size_min: 5 * 1024 * 1024,
             multipart_time_at_completion: false,
+            multipart_order: MultipartOrder::default(),
+            listing_kinds: ListingKinds::default(),
             conditional_writes: ConditionalWrites::Honoured,
             checksums: Checksums::Verified,
             versions_api: true,

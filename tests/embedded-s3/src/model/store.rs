@@ -11,13 +11,14 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use s3s::dto::ETagCondition;
 
-use super::bucket::{Bucket, Deletion, Stamp, Versioning, WriteCondition, parse_version_id};
+use super::bucket::{Bucket, Deletion, Versioning, WriteCondition, parse_version_id};
 use super::clock::{self, Clock};
 use super::listing::{self, Query};
-use super::options::{ConditionalWrites, Options};
+use super::options::{ConditionalWrites, MultipartOrder, Options};
 use super::refusal::Refusal;
+use super::stored::{ObjectsPage, PutOptions, StoredUpload, StoredVersion, VersionEntry, VersionsPage};
 use super::upload::{Part, Upload, parse_part_number};
-use super::version::{Etag, Object, ObjectHeaders, Version, VersionId, hex, md5_of};
+use super::version::{Etag, Object, ObjectHeaders, Stamp, VersionId, hex, md5_of};
 
 #[derive(Debug, Default)]
 struct Buckets {
@@ -39,73 +40,22 @@ impl fmt::Debug for Store {
     }
 }
 
-/// A version as it is stored, delete markers included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredVersion {
-    /// The object's key.
-    pub key: String,
-    /// The version's id, `null` where it has none of its own.
-    pub version_id: String,
-    /// Whether it is the key's current version.
-    pub is_latest: bool,
-    /// Whether it is a delete marker; then body and etag are empty.
-    pub delete_marker: bool,
-    /// The bytes.
-    pub body: Bytes,
-    /// The entity tag, without quotes.
-    pub etag: String,
-    /// The time that S3 calls LastModified.
-    pub last_modified: SystemTime,
-    /// What was stored with it.
-    pub headers: ObjectHeaders,
-}
-
-impl StoredVersion {
-    fn new(key: &str, version: &Version, is_latest: bool) -> Self {
-        let object = version.object.as_ref();
-        Self {
-            key: key.to_owned(),
-            version_id: version.id.text(),
-            is_latest,
-            delete_marker: object.is_none(),
-            body: object.map(|object| object.payload.bytes()).unwrap_or_default(),
-            etag: object.map(|object| object.etag.text()).unwrap_or_default(),
-            last_modified: version.last_modified,
-            headers: object.and_then(|object| object.headers.as_deref().cloned()).unwrap_or_default(),
-        }
-    }
-}
-
-/// What to store, and how.
-#[derive(Clone, Debug, Default)]
-pub struct PutOptions {
-    /// The bytes.
-    pub body: Bytes,
-    /// What to store with them.
-    pub headers: ObjectHeaders,
-    /// Another time than the clock's, as a replica has that arrives late.
-    pub last_modified: Option<SystemTime>,
-    /// Refuses unless the current object has this entity tag.
-    pub if_match: Option<String>,
-    /// Refuses if there is a current object.
-    pub if_none_match: bool,
-}
-
-/// An upload that is neither completed nor aborted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredUpload {
-    /// The key it will be stored under.
-    pub key: String,
-    /// The upload's id.
-    pub upload_id: String,
-    /// When it was started.
-    pub initiated: SystemTime,
-    /// The numbers of its parts.
-    pub parts: Vec<u16>,
+/// What became of an upload.
+#[derive(Debug)]
+pub(crate) struct Completed {
+    pub(crate) etag: Etag,
+    pub(crate) id: VersionId,
+    /// The id as the answer carries it.
+    pub(crate) id_sent: Option<String>,
 }
 
 /// For callers without HTTP.
 impl Store {
+    /// Makes a store without a server. Options that only a server has don't matter to it.
+    pub fn new(options: impl Into<Arc<Options>>) -> Self {
+        Self { state: Arc::default(), options: options.into() }
+    }
+
     /// Gives the clock that stamps what is stored.
     pub fn clock(&self) -> Clock {
         self.options.clock.clone()
@@ -207,8 +157,47 @@ impl Store {
     pub fn get_version(&self, bucket: &str, key: &str, id: &str) -> Result<StoredVersion, Refusal> {
         self.read(bucket, |bucket| {
             let (version, _) = bucket.find(key, Some(id))?;
-            let is_latest = bucket.current(key).is_some_and(|current| current.id == version.id);
-            Ok(StoredVersion::new(key, version, is_latest))
+            Ok(StoredVersion::new(key, version, bucket.is_current(key, version.id)))
+        })
+    }
+
+    /// Gives a page of the current objects below a prefix, which starts after a key. It has at most `count_max` of
+    /// them, whatever [`Options::page_size_max`] is.
+    pub fn objects_page(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        count_max: usize,
+    ) -> Result<ObjectsPage, Refusal> {
+        let query = Query { prefix, after, count_max, ..Query::default() };
+        self.read(bucket, |bucket| {
+            let page = listing::objects(bucket, query);
+            let entries = page.entries.into_iter();
+            let entries = entries.map(|(key, version)| VersionEntry::new(key, version, true)).collect();
+            Ok(ObjectsPage { entries, next: page.next })
+        })
+    }
+
+    /// Gives a page of the versions and delete markers below a prefix, in the order in which ListObjectVersions writes
+    /// it. It starts after a key or after one version of it, and has at most `count_max` entries, whatever
+    /// [`Options::page_size_max`] is.
+    pub fn versions_page(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<(&str, Option<&str>)>,
+        count_max: usize,
+    ) -> Result<VersionsPage, Refusal> {
+        let (after, version_id) = after.unzip();
+        let version_id = version_id.flatten().map(parse_version_id).transpose()?;
+        let query = Query { prefix, after, count_max, ..Query::default() };
+        self.read(bucket, |bucket| {
+            let mut page = listing::versions(bucket, query, version_id);
+            listing::arrange(&mut page.entries, self.options.listing_kinds);
+            let entries = page.entries.into_iter();
+            let entries = entries.map(|at| VersionEntry::new(at.key, at.version, at.is_latest)).collect();
+            Ok(VersionsPage { entries, next: page.next })
         })
     }
 
@@ -247,7 +236,7 @@ impl Store {
             // Ids of one key grow with time, as ListMultipartUploads continues after an id.
             let id = format!("{:016x}{}", stamp.number, VersionId::Numbered(stamp.number).text());
             let uploads = bucket.uploads.entry(key.to_owned()).or_default();
-            uploads.insert(id.clone(), Upload::new(stamp.time, headers));
+            uploads.insert(id.clone(), Upload::new(stamp, headers));
             Ok(id)
         })
     }
@@ -271,14 +260,15 @@ impl Store {
         })
     }
 
-    /// Completes an upload of all its parts, however small they are.
+    /// Completes an upload of all its parts, however small they are. What it gives is not the latest version where
+    /// the upload landed below others.
     pub fn complete_upload(&self, bucket: &str, key: &str, upload_id: &str) -> Result<StoredVersion, Refusal> {
         let named = self.write(bucket, |bucket, _| {
             let parts = find_upload(bucket, key, upload_id)?.parts.iter();
             Ok(parts.map(|(number, part)| (*number, hex(&part.md5))).collect::<Vec<_>>())
         })?;
-        self.complete(bucket, key, upload_id, &named, 0, &WriteCondition::default())?;
-        self.get(bucket, key)
+        let completed = self.complete(bucket, key, upload_id, &named, 0, &WriteCondition::default())?;
+        self.get_version(bucket, key, &completed.id.text())
     }
 
     /// Drops an upload and its parts.
@@ -294,7 +284,7 @@ impl Store {
             let stored = entries.map(|listed| StoredUpload {
                 key: listed.key.to_owned(),
                 upload_id: listed.id.to_owned(),
-                initiated: listed.upload.initiated,
+                initiated: listed.upload.started.time,
                 parts: listed.upload.parts.keys().copied().collect(),
             });
             Ok(stored.collect())
@@ -304,10 +294,6 @@ impl Store {
 
 /// For the API.
 impl Store {
-    pub(crate) fn new(options: Arc<Options>) -> Self {
-        Self { state: Arc::default(), options }
-    }
-
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
@@ -373,7 +359,7 @@ impl Store {
         })
     }
 
-    /// Completes an upload of the named parts; gives the entity tag and the id to send.
+    /// Completes an upload of the named parts.
     pub(crate) fn complete(
         &self,
         bucket: &str,
@@ -382,18 +368,22 @@ impl Store {
         named: &[(u16, String)],
         part_size_min: u64,
         condition: &WriteCondition,
-    ) -> Result<(Etag, Option<String>), Refusal> {
+    ) -> Result<Completed, Refusal> {
         let condition = &self.condition_kept(condition)?;
-        let at_completion = self.options.multipart_time_at_completion;
+        let options = &self.options;
         self.write(bucket, |bucket, stamp| {
             let upload = find_upload(bucket, key, upload_id)?;
             let object = upload.assemble(named, part_size_min)?;
-            let time = if at_completion { stamp.time } else { upload.initiated };
+            let time = if options.multipart_time_at_completion { stamp.time } else { upload.started.time };
+            let number = match options.multipart_order {
+                MultipartOrder::Start => upload.started.number,
+                MultipartOrder::Commit => stamp.number,
+            };
             bucket.check_write(key, condition)?;
             remove_upload(bucket, key, upload_id)?;
             let etag = object.etag;
-            let id = bucket.put(key, Stamp { time, ..stamp }, object);
-            Ok((etag, bucket.id_sent(id)))
+            let id = bucket.put(key, Stamp { number, time }, object);
+            Ok(Completed { etag, id, id_sent: bucket.id_sent(id) })
         })
     }
 

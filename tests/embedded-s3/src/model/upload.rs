@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::refusal::Refusal;
-use super::version::{Etag, Object, ObjectHeaders, Payload, hex};
+use super::version::{Etag, Object, ObjectHeaders, Payload, Stamp, hex};
 
 /// The number of the last part an upload can have.
 pub(crate) const PART_NUMBER_MAX: u16 = 10_000;
@@ -25,14 +25,14 @@ pub(crate) struct Part {
 /// An upload in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Upload {
-    pub(crate) initiated: SystemTime,
+    pub(crate) started: Stamp,
     pub(crate) headers: ObjectHeaders,
     pub(crate) parts: BTreeMap<u16, Part>,
 }
 
 impl Upload {
-    pub(crate) fn new(initiated: SystemTime, headers: ObjectHeaders) -> Self {
-        Self { initiated, headers, parts: BTreeMap::new() }
+    pub(crate) fn new(started: Stamp, headers: ObjectHeaders) -> Self {
+        Self { started, headers, parts: BTreeMap::new() }
     }
 
     /// Puts the named parts together; the upload stays as it was.
@@ -81,7 +81,8 @@ mod tests {
     use crate::model::version::md5_of;
 
     fn upload(bodies: &[&'static str]) -> (Upload, Vec<(u16, String)>) {
-        let mut upload = Upload::new(SystemTime::UNIX_EPOCH, ObjectHeaders::default());
+        let started = Stamp { number: 1, time: SystemTime::UNIX_EPOCH };
+        let mut upload = Upload::new(started, ObjectHeaders::default());
         let mut named = Vec::new();
         for (number, body) in (1..).zip(bodies) {
             let md5 = md5_of(&[body.as_bytes()]);

@@ -216,10 +216,19 @@ impl Object {
     }
 }
 
+/// The place and the time of something stored: its number in the store's count, and the clock's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) number: u64,
+    pub(crate) time: SystemTime,
+}
+
 /// One entry in a key's history.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     pub(crate) id: VersionId,
+    /// Orders the versions of a key; those with an id of their own have it from here.
+    pub(crate) number: u64,
     pub(crate) last_modified: SystemTime,
     /// Absent for a delete marker.
     pub(crate) object: Option<Object>,

@@ -19,7 +19,7 @@ use s3s::{Body, S3Result};
 
 use crate::api::Api;
 use crate::api::access::{Access, Exchange};
-use crate::api::admission;
+use crate::api::{admission, document};
 use crate::model::options::Options;
 use crate::model::refusal::{Refusal, escape};
 use crate::model::store::Store;
@@ -97,9 +97,10 @@ impl Dispatch {
         }
         parts.extensions.insert(exchange);
         let request = Request::from_parts(parts, Body::from(body));
-        self.s3.call(request).await.unwrap_or_else(|_unserializable| {
+        let answer = self.s3.call(request).await.unwrap_or_else(|_unserializable| {
             refused(&Refusal::new(500, "InternalError", "We encountered an internal error."))
-        })
+        });
+        document::put_in_place(answer)
     }
 
     /// Adds what every answer of S3 carries.
@@ -119,7 +120,7 @@ impl Dispatch {
         }
         let headers = &mut parts.headers;
         let header = |text: &str| HeaderValue::from_str(text).expect("it is ASCII");
-        headers.insert(DATE, header(&httpdate::fmt_http_date(self.options.clock.now())));
+        headers.insert(DATE, header(&httpdate::fmt_http_date(self.options.clock.date())));
         headers.insert(SERVER, SERVER_NAME);
         headers.insert(X_AMZ_ID_2, HOST_ID);
         headers.insert(X_AMZ_REQUEST_ID, header(&request_id));
