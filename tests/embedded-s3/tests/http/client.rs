@@ -21,6 +21,16 @@ use embedded_s3::{ACCESS_KEY, EmbeddedS3, Options, SECRET_KEY, Versioning};
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const UNRESERVED_AND_SLASH: &AsciiSet = &UNRESERVED.remove(b'/');
 
+/// What a test looks at of one version in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) delete_marker: bool,
+    pub(crate) key: String,
+    pub(crate) version_id: String,
+    pub(crate) is_latest: bool,
+    pub(crate) last_modified: String,
+}
+
 /// An answer with its body read.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -54,6 +64,27 @@ impl Reply {
         let mut all = self.all(name);
         assert_eq!(all.len(), 1, "{name} in {}", self.text());
         all.remove(0)
+    }
+
+    /// Gives the versions and delete markers of a listing in the order in which they stand there.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let starts = self.text().split('<').enumerate();
+        let starts = starts.filter(|(_, part)| part.starts_with("Version>") || part.starts_with("DeleteMarker>"));
+        let parts: Vec<&str> = self.text().split('<').collect();
+        let entry = |(at, part): (usize, &str)| {
+            let field = |name: &str| {
+                let open = format!("{name}>");
+                parts[at..].iter().find_map(|part| part.strip_prefix(&open)).unwrap_or_default().to_owned()
+            };
+            Entry {
+                delete_marker: part.starts_with("DeleteMarker"),
+                key: field("Key"),
+                version_id: field("VersionId"),
+                is_latest: field("IsLatest") == "true",
+                last_modified: field("LastModified"),
+            }
+        };
+        starts.map(entry).collect()
     }
 
     pub(crate) fn code(&self) -> (u16, String) {

@@ -7,3 +7,4 @@ mod client;
 mod faults;
 mod lists;
 mod objects;
+mod versions;
