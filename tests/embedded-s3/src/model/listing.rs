@@ -3,6 +3,7 @@
 //! Keys come in the order of their UTF-8 bytes, and a page is found by seeking, so that it costs as much in a bucket of
 //! a million keys.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 
@@ -62,23 +63,23 @@ pub(crate) struct ListedUpload<'b> {
 /// Lists the current objects. The next page starts after a key or a common prefix.
 pub(crate) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str, &'b Version), String> {
     let mut page = Page::new();
-    let mut last = None;
+    let mut last = Cow::Borrowed("");
     let current = |versions: &Vec<Version>| versions.last().is_some_and(|last| last.object.is_some());
     if query.count_max == 0 {
         return page;
     }
     for step in Walk::new(&bucket.objects, query, current, false) {
         if page.count() == query.count_max {
-            page.next = last;
+            page.next = Some(last.into_owned());
             break;
         }
         match step {
             Step::Entry(key, versions) => {
-                last = Some(key.to_owned());
+                last = Cow::Borrowed(key);
                 page.entries.push((key, versions.last().expect("a kept key has a version")));
             }
             Step::CommonPrefix(prefix) => {
-                last = Some(prefix.clone());
+                last = Cow::Owned(prefix.clone());
                 page.common_prefixes.push(prefix);
             }
         }
@@ -106,7 +107,7 @@ pub(crate) fn versions<'b>(
     version_id: Option<VersionId>,
 ) -> Page<ListedVersion<'b>, Marker> {
     let mut page = Page::new();
-    let mut last = None;
+    let mut last = (Cow::Borrowed(""), None);
     if query.count_max == 0 {
         return page;
     }
@@ -115,10 +116,10 @@ pub(crate) fn versions<'b>(
             Step::Entry(key, versions) => (key, versions),
             Step::CommonPrefix(prefix) => {
                 if page.count() == query.count_max {
-                    page.next = last;
+                    page.next = Some(marker(last));
                     return page;
                 }
-                last = Some((prefix.clone(), None));
+                last = (Cow::Owned(prefix.clone()), None);
                 page.common_prefixes.push(prefix);
                 continue;
             }
@@ -127,15 +128,19 @@ pub(crate) fn versions<'b>(
         let remaining = behind.map_or(versions.as_slice(), |id| stored_before(versions, id));
         for (at, version) in remaining.iter().enumerate().rev() {
             if page.count() == query.count_max {
-                page.next = last;
+                page.next = Some(marker(last));
                 return page;
             }
-            last = Some((key.to_owned(), Some(version.id.text())));
+            last = (Cow::Borrowed(key), Some(version.id));
             let is_latest = at + 1 == versions.len();
             page.entries.push(ListedVersion { key, version, is_latest });
         }
     }
     page
+}
+
+fn marker((key, version_id): (Cow<'_, str>, Option<VersionId>)) -> Marker {
+    (key.into_owned(), version_id.map(VersionId::text))
 }
 
 /// Gives the versions below the one called `id`, which may be gone since.

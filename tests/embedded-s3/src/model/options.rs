@@ -79,9 +79,9 @@ pub enum MultipartOrder {
     /// A `null` version replaces the other one at any rate. AWS may drop it where something was stored since; this
     /// server never does.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#distributedmpupload>
-    Start,
-    /// It becomes the current version, as on MinIO and Ceph.
     #[default]
+    Start,
+    /// It becomes the current version, as on MinIO and moto.
     Commit,
 }
 
