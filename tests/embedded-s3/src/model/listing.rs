@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 
 use super::bucket::Bucket;
-use super::options::ListingKinds;
+use super::options::{GoneVersion, ListingKinds};
 use super::refusal::Refusal;
 use super::upload::Upload;
 use super::version::{Version, VersionId};
@@ -98,17 +98,20 @@ pub(crate) fn arrange(entries: &mut [ListedVersion<'_>], kinds: ListingKinds) {
 
 /// Lists versions and delete markers, within a key the last stored first.
 ///
-/// With `version_id` it goes on within the key of `query.after`, after that version. If that
-/// version is the `null` one and gone since, it goes on after the key.
+/// With `version_id` it goes on within the key of `query.after`, after that version. If that version is gone since, the
+/// store decides where it goes on.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>
 pub(crate) fn versions<'b>(
     bucket: &'b Bucket,
     query: Query<'_>,
     version_id: Option<VersionId>,
+    gone: GoneVersion,
 ) -> Page<ListedVersion<'b>, Marker> {
     let mut page = Page::new();
     let mut last = (Cow::Borrowed(""), None);
-    if query.count_max == 0 {
+    let marked = query.after.zip(version_id);
+    let is_gone = |(key, id)| !bucket.objects.get(key).is_some_and(|versions| versions.iter().any(|at| at.id == id));
+    if query.count_max == 0 || gone == GoneVersion::End && marked.is_some_and(is_gone) {
         return page;
     }
     for step in Walk::new(&bucket.objects, query, |_| true, version_id.is_some()) {
@@ -125,7 +128,7 @@ pub(crate) fn versions<'b>(
             }
         };
         let behind = version_id.filter(|_| query.after == Some(key));
-        let remaining = behind.map_or(versions.as_slice(), |id| stored_before(versions, id));
+        let remaining = behind.map_or(versions.as_slice(), |id| stored_before(versions, id, gone));
         for (at, version) in remaining.iter().enumerate().rev() {
             if page.count() == query.count_max {
                 page.next = Some(marker(last));
@@ -143,10 +146,13 @@ fn marker((key, version_id): (Cow<'_, str>, Option<VersionId>)) -> Marker {
     (key.into_owned(), version_id.map(VersionId::text))
 }
 
-/// Gives the versions below the one called `id`, which may be gone since.
-fn stored_before(versions: &[Version], id: VersionId) -> &[Version] {
+/// Gives the versions below the one called `id`, which may be gone since. Where the `null` one was is not known.
+fn stored_before(versions: &[Version], id: VersionId, gone: GoneVersion) -> &[Version] {
     if let Some(at) = versions.iter().position(|version| version.id == id) {
         return &versions[..at];
+    }
+    if gone == GoneVersion::KeyAnew {
+        return versions;
     }
     let VersionId::Numbered(marker) = id else {
         return &[];
