@@ -10,12 +10,15 @@ use crate::rule::{Moment, Version};
 
 /// A response before it is written.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Headers in lower case, without length and date.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Bytes,
     /// The length to announce, where it is not the body's: for HEAD.
-    pub(crate) length: Option<u64>,
+    pub length: Option<u64>,
 }
 
 impl Answer {
@@ -44,6 +47,7 @@ impl Answer {
 /// The answer to an operation on a bucket as it is at this moment. `body` is the body of every object.
 pub(crate) fn answer(operation: &Operation, moment: &Moment, body: &Bytes) -> Answer {
     match operation {
+        Operation::ListObjectVersions(_) if moment.rule.current_only => Answer::refusal(501, "NotImplemented"),
         Operation::ListObjectVersions(listing) => Answer::document(page::list_object_versions(moment, listing)),
         Operation::ListObjectsV2(listing) => Answer::document(page::list_objects_v2(moment, listing)),
         Operation::ListMultipartUploads(listing) => Answer::document(page::list_multipart_uploads(moment, listing)),

@@ -11,6 +11,8 @@ pub(crate) struct Counts {
     requests: [u64; Operation::NAMES.len()],
     /// Listings of a whole bucket that were begun.
     polls: u64,
+    /// How many of them were begun when the last object was requested.
+    polls_to_get: u64,
     /// Bytes of answers.
     bytes: u64,
     /// When the first and the last request came, in microseconds since 1970.
@@ -22,6 +24,9 @@ impl Counts {
     pub(crate) fn count(&mut self, operation: &Operation, bytes: usize) {
         self.requests[operation.index()] += 1;
         self.polls += u64::from(operation.begins_poll());
+        if matches!(operation, Operation::GetObject(_)) {
+            self.polls_to_get = self.polls;
+        }
         self.bytes += bytes as u64;
         self.last = micros();
         if self.first == 0 {
@@ -36,7 +41,8 @@ impl Counts {
             let _ = write!(text, "\"{name}\":{count},");
         }
         let requests: u64 = self.requests.iter().sum();
-        let Self { polls, bytes, first, last, .. } = self;
+        let Self { polls, polls_to_get, bytes, first, last, .. } = self;
+        let _ = write!(text, "\"polls-to-get\":{polls_to_get},");
         let _ = write!(text, "\"requests\":{requests},\"polls\":{polls},\"bytes\":{bytes},\"first\":{first},");
         let _ = write!(text, "\"last\":{last},\"connections\":{connections},\"open\":{open}}}");
         text

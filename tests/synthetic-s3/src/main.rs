@@ -21,7 +21,8 @@ struct Arguments {
 
 const EXAMPLE: &str = "\
 A rule names numbers: keys, versions (per key), markers (keys that have nothing else), changed (keys per generation), \
-clustered, rate (changes per second), uploads, bytes (per object), unversioned.
+clustered, rate (changes per second), uploads, bytes (per object), unversioned, \
+current-only (the store can't list versions).
 
 Example:
   synthetic-s3 --port 9000 --bucket million=keys:1000000,changed:200000

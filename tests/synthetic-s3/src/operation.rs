@@ -46,7 +46,8 @@ impl Operation {
         let (Self::ListObjectVersions(listing) | Self::ListObjectsV2(listing)) = self else {
             return false;
         };
-        listing.after.is_none() && listing.token.is_none() && listing.max_keys == PAGE_KEYS
+        let is_first = listing.after.is_none() && listing.token.is_none();
+        is_first && listing.prefix.is_empty() && listing.max_keys == PAGE_KEYS
     }
 }
 

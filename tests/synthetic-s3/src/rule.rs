@@ -36,6 +36,8 @@ pub struct Rule {
     pub bytes: u64,
     /// Whether the bucket never kept versions: it lists the latest of each key, as `null`.
     pub unversioned: bool,
+    /// Whether the store can't list versions.
+    pub current_only: bool,
     /// A number without a common divisor with `keys`, which scatters them, and its inverse.
     scatter: (u64, u64),
 }
@@ -57,6 +59,7 @@ impl Rule {
             uploads: 0,
             bytes: 0,
             unversioned: false,
+            current_only: false,
             scatter: (1, 1),
         };
         for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -72,6 +75,7 @@ impl Rule {
                 "uploads" => rule.uploads = value,
                 "bytes" => rule.bytes = value,
                 "unversioned" => rule.unversioned = value > 0,
+                "current-only" => rule.current_only = value > 0,
                 _ => return Err(format!("`{name}` is not part of a rule")),
             }
         }
@@ -205,7 +209,10 @@ impl Moment {
     /// How many changes by the clock a key has had.
     fn changes_of(&self, key: u64) -> u64 {
         let (keys, changes) = (self.rule.keys, self.changes.1);
-        if changes == 0 { 0 } else { changes / keys + u64::from(self.slot(key) < changes % keys) }
+        if changes == 0 {
+            return 0;
+        }
+        changes / keys + u64::from(self.slot(key) < changes % keys)
     }
 
     /// The place of a key in each round of changes.
@@ -217,9 +224,9 @@ impl Moment {
         let Some(later) = number.checked_sub(self.rule.versions) else {
             return self.started - AGE_SECONDS + mix(key) % SPREAD_SECONDS + number;
         };
-        if self.rule.rate > 0 {
-            let change = later * self.rule.keys + self.slot(key);
-            return (self.changes.0 + change * 1_000_000 / self.rule.rate) / 1_000_000;
+        let change = later * self.rule.keys + self.slot(key);
+        if let Some(since) = (change * 1_000_000).checked_div(self.rule.rate) {
+            return (self.changes.0 + since) / 1_000_000;
         }
         let mut of_key = (0..self.generations.len()).filter(|generation| self.changes_in(key, *generation));
         let generation = of_key.nth(later as usize).unwrap_or_default();
