@@ -52,6 +52,14 @@ test: setup ## Run all tests that need no other server
 	$(CARGO) build --locked $(TESTING) --workspace --bins
 	env --unset AWS_ACCESS_KEY_ID $(CARGO) test --locked $(TESTING) --workspace
 
+# The seeds follow from the time, so that every run sees others; the command prints them.
+FROM := $(shell date +%s)
+SEEDS ?= $(FROM)..$(shell expr $(FROM) + 50000)
+.PHONY: histories
+histories: setup ## Check 50,000 random histories of a bucket and a reader, or those of SEEDS=a..b
+	$(CARGO) build --locked $(TESTING) --package s3-connector-histories
+	target/testing/histories --seeds $(SEEDS)
+
 .PHONY: s3
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, or a MinIO that it installs
 	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance
@@ -91,12 +99,9 @@ coverage: setup ## Print which lines of the connector's core no test reaches; ea
 	@rustup component list --installed | grep --quiet llvm-tools || rustup component add llvm-tools
 	@CARGO='$(CARGO)' tests/coverage/run.sh
 
-# BENCH_KEYS, BENCH_SECONDS and BENCH_ONLY make the second one shorter: see tests/benches/scale.rs.
 .PHONY: bench
-bench: build ## Measure: against a serial client in the same run, and what a million keys cost, beside the goals
-	$(CARGO) build --locked --release --package synthetic-s3
+bench: setup ## Measure against a serial client in the same run
 	$(CARGO) bench --locked --package s3-connector-tests --bench source
-	$(CARGO) bench --locked --package s3-connector-tests --bench scale
 
 .PHONY: fmt
 fmt: ## Format the code

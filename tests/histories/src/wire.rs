@@ -1,0 +1,305 @@
+//! Owns the answers of the store: requests read, documents written. Leaves what is stored to `bucket`, and what is shown
+//! to `shown`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use embedded_s3::ListingKinds;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use s3_connector::ports::{Method, Request};
+use s3_connector::testing::Reply;
+
+use crate::bucket::{Bucket, Upload, Version};
+use crate::history::KEYS;
+use crate::shown::Page;
+use crate::world::World;
+
+/// What S3 leaves as it is in keys of listings.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+
+static ENCODED: LazyLock<[String; KEYS.len()]> =
+    LazyLock::new(|| KEYS.map(|key| utf8_percent_encode(key, PLAIN).to_string()));
+
+/// The parts of a request's address that matter.
+#[derive(Default)]
+struct Query<'a> {
+    is_versions: bool,
+    is_objects: bool,
+    is_uploads: bool,
+    max_keys: usize,
+    prefix: Cow<'a, str>,
+    /// The key of `key-marker`, `start-after` or `continuation-token`.
+    after: Option<Cow<'a, str>>,
+    version_marker: Option<Cow<'a, str>>,
+    version_id: Option<Cow<'a, str>>,
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+impl<'a> Query<'a> {
+    fn of(text: &'a str) -> Self {
+        let mut query = Self { max_keys: 1000, ..Self::default() };
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "versions" => query.is_versions = true,
+                "list-type" => query.is_objects = true,
+                "uploads" => query.is_uploads = true,
+                "max-keys" => query.max_keys = value.parse().expect("a number"),
+                "prefix" => query.prefix = decoded(value),
+                "key-marker" | "start-after" => query.after = Some(decoded(value)),
+                "continuation-token" => {
+                    let key: usize = value.parse().expect("a token of ours");
+                    query.after = Some(KEYS[key].into());
+                }
+                "version-id-marker" => query.version_marker = Some(decoded(value)),
+                "versionId" => query.version_id = Some(decoded(value)),
+                "encoding-type" | "max-uploads" | "upload-id-marker" | "fetch-owner" => {}
+                name => panic!("an unknown parameter: {name}"),
+            }
+        }
+        query
+    }
+}
+
+/// Answers a request.
+pub fn answer(world: &mut World, request: &Request) -> Reply {
+    let (path, query) = request.path_with_query.split_once('?').unwrap_or((&request.path_with_query, ""));
+    let query = Query::of(query);
+    let key = path[1..].split_once('/').map(|(_, key)| key).filter(|key| !key.is_empty());
+    match key {
+        Some(key) => object(world, request, &decoded(key), &query),
+        None if query.is_versions && !world.setup.lists_versions => {
+            Reply::error(501, "NotImplemented", "There are no versions.")
+        }
+        None if query.is_versions => versions(world, &query),
+        None if query.is_objects => objects(world, &query),
+        None if query.is_uploads => uploads(world),
+        None => panic!("an unknown request: {}", request.path_with_query),
+    }
+}
+
+/// A page's content, and whether there is more.
+struct Cut {
+    entries: Vec<(usize, bool)>,
+    is_truncated: bool,
+}
+
+fn cut(bucket: &Bucket, query: &Query<'_>, count_max: usize) -> Cut {
+    let mut entries = Vec::new();
+    for key in (0..KEYS.len()).filter(|key| KEYS[*key].starts_with(&*query.prefix)) {
+        let all = &bucket.now[key];
+        let mut from = 0;
+        match query.after.as_deref() {
+            Some(after) if KEYS[key] < after => continue,
+            Some(after) if KEYS[key] == after => match &query.version_marker {
+                Some(marker) if query.is_versions => from = below(bucket, key, marker),
+                _ => continue,
+            },
+            _ => {}
+        }
+        for (at, version) in all.iter().enumerate().skip(from) {
+            if query.is_objects && (at > 0 || bucket.ledger[*version].is_marker) {
+                break;
+            }
+            if entries.len() == count_max {
+                return Cut { entries, is_truncated: true };
+            }
+            entries.push((*version, at == 0));
+        }
+    }
+    Cut { entries, is_truncated: false }
+}
+
+/// Where the versions below one begin, which may be gone since.
+fn below(bucket: &Bucket, key: usize, id: &str) -> usize {
+    let all = &bucket.now[key];
+    if let Some(at) = all.iter().position(|at| bucket.ledger[*at].id == id) {
+        return at + 1;
+    }
+    let gone = bucket.ledger.iter().rfind(|version| version.key == key && version.id == id);
+    match gone {
+        Some(gone) if id != "null" => {
+            all.iter().position(|at| bucket.ledger[*at].place < gone.place).unwrap_or(all.len())
+        }
+        _ => all.len(),
+    }
+}
+
+/// Tells `shown` of a listing.
+fn show(world: &mut World, query: &Query<'_>, cut: &Cut) {
+    let World { bucket, shown, .. } = world;
+    if query.is_objects && query.max_keys == 1 && query.prefix.is_empty() {
+        // Whether the bucket may be listed at all.
+        return;
+    }
+    if !query.prefix.is_empty() {
+        return shown.look(bucket, &cut.entries);
+    }
+    let last = cut.entries.last().map(|(at, _)| KEYS[bucket.ledger[*at].key]);
+    shown.page(
+        bucket,
+        &Page {
+            is_first: query.after.is_none(),
+            from: query.after.as_deref(),
+            to: last.filter(|_| cut.is_truncated),
+            entries: &cut.entries,
+        },
+    );
+}
+
+fn describe(world: &World, cut: &Cut) -> String {
+    let names = cut.entries.iter().map(|(at, is_latest)| {
+        let name = world.bucket.name(*at);
+        if *is_latest { format!("[{name}]") } else { name }
+    });
+    let more = if cut.is_truncated { ", …" } else { "" };
+    names.collect::<Vec<_>>().join(", ") + more
+}
+
+fn versions(world: &mut World, query: &Query<'_>) -> Reply {
+    let cut = cut(&world.bucket, query, query.max_keys.min(world.setup.page));
+    show(world, query, &cut);
+    let line = describe(world, &cut);
+    world.note(|| format!("versions {}: {line}", query.prefix));
+    let bucket = &world.bucket;
+    let mut text = String::with_capacity(256 + 256 * cut.entries.len());
+    text.push_str("<ListVersionsResult><EncodingType>url</EncodingType>");
+    match world.setup.kinds {
+        ListingKinds::Interleaved => cut.entries.iter().for_each(|entry| push_version(&mut text, bucket, *entry)),
+        kinds => {
+            let first = kinds == ListingKinds::MarkersFirst;
+            for is_marker in [first, !first] {
+                let of_kind = cut.entries.iter().filter(|(at, _)| bucket.ledger[*at].is_marker == is_marker);
+                of_kind.for_each(|entry| push_version(&mut text, bucket, *entry));
+            }
+        }
+    }
+    match cut.entries.last().filter(|_| cut.is_truncated) {
+        Some((last, _)) => {
+            let last = &bucket.ledger[*last];
+            let _ = write!(
+                text,
+                "<IsTruncated>true</IsTruncated><NextKeyMarker>{}</NextKeyMarker>\
+                 <NextVersionIdMarker>{}</NextVersionIdMarker>",
+                ENCODED[last.key], last.id
+            );
+        }
+        None => text.push_str("<IsTruncated>false</IsTruncated>"),
+    }
+    text.push_str("</ListVersionsResult>");
+    document(world, &text)
+}
+
+fn push_version(text: &mut String, bucket: &Bucket, (at, is_latest): (usize, bool)) {
+    let version = &bucket.ledger[at];
+    let element = if version.is_marker { "DeleteMarker" } else { "Version" };
+    for part in ["<", element, "><Key>", &ENCODED[version.key], "</Key><VersionId>", &version.id] {
+        text.push_str(part);
+    }
+    text.push_str(if is_latest { "</VersionId><IsLatest>true" } else { "</VersionId><IsLatest>false" });
+    for part in ["</IsLatest><LastModified>", &version.stamp_text, "</LastModified>"] {
+        text.push_str(part);
+    }
+    if !version.is_marker {
+        push_content(text, version);
+    }
+    for part in ["</", element, ">"] {
+        text.push_str(part);
+    }
+}
+
+fn push_content(text: &mut String, version: &Version) {
+    for part in ["<ETag>&quot;", &version.etag, "&quot;</ETag><Size>"] {
+        text.push_str(part);
+    }
+    let _ = write!(text, "{}</Size>", version.body.len());
+}
+
+fn objects(world: &mut World, query: &Query<'_>) -> Reply {
+    let cut = cut(&world.bucket, query, query.max_keys.min(world.setup.page));
+    show(world, query, &cut);
+    let line = describe(world, &cut);
+    world.note(|| format!("objects {}: {line}", query.prefix));
+    let mut text = String::from("<ListBucketResult><EncodingType>url</EncodingType>");
+    for (at, _) in &cut.entries {
+        let version = &world.bucket.ledger[*at];
+        let parts =
+            ["<Contents><Key>", &ENCODED[version.key], "</Key><LastModified>", &version.stamp_text, "</LastModified>"];
+        parts.iter().for_each(|part| text.push_str(part));
+        push_content(&mut text, version);
+        text.push_str("</Contents>");
+    }
+    match cut.entries.last().filter(|_| cut.is_truncated) {
+        Some((last, _)) => {
+            let key = world.bucket.ledger[*last].key;
+            let _ = write!(text, "<IsTruncated>true</IsTruncated><NextContinuationToken>{key}</NextContinuationToken>");
+        }
+        None => text.push_str("<IsTruncated>false</IsTruncated>"),
+    }
+    text.push_str("</ListBucketResult>");
+    document(world, &text)
+}
+
+/// All uploads in progress.
+fn uploads(world: &mut World) -> Reply {
+    let mut text = String::from("<ListMultipartUploadsResult><EncodingType>url</EncodingType>");
+    for Upload { key, id, started, .. } in &world.bucket.uploads {
+        let _ = write!(text, "<Upload><Key>{}</Key><UploadId>{id}</UploadId>", ENCODED[*key]);
+        let _ = write!(text, "<Initiated>{}</Initiated></Upload>", humantime::format_rfc3339_millis(*started));
+    }
+    text.push_str("<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>");
+    document(world, &text)
+}
+
+fn document(world: &World, text: &str) -> Reply {
+    let date = httpdate::fmt_http_date(world.date());
+    Reply::status(200).header("date", &date).body(&[text.as_bytes()])
+}
+
+/// Answers GetObject and HeadObject.
+fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) -> Reply {
+    let latency = if request.method == Method::Head { std::time::Duration::ZERO } else { world.latency() };
+    let bucket = &world.bucket;
+    let Some(index) = KEYS.iter().position(|known| *known == key) else {
+        return Reply::error(404, "NoSuchKey", "Never was.");
+    };
+    let found = match &query.version_id {
+        None => bucket.object(index).ok_or_else(|| Reply::error(404, "NoSuchKey", "Gone.")),
+        Some(id) => match bucket.now[index].iter().find(|at| bucket.ledger[**at].id == **id) {
+            None => Err(Reply::error(404, "NoSuchVersion", "Gone.")),
+            Some(at) if bucket.ledger[*at].is_marker => Err(Reply::error(405, "MethodNotAllowed", "A marker.")),
+            Some(at) => Ok(*at),
+        },
+    };
+    let condition = request.headers.iter().find(|(name, _)| *name == "if-match");
+    let found = found.and_then(|at| match condition {
+        Some((_, etag)) if etag.trim_matches('"') != bucket.ledger[at].etag => {
+            Err(Reply::error(412, "PreconditionFailed", "Another one."))
+        }
+        _ => Ok(at),
+    });
+    let method = request.method.as_str();
+    let id = query.version_id.as_deref().unwrap_or("");
+    let told = found.as_ref().map_or_else(|_| "refused".to_owned(), |at| bucket.name(*at));
+    let has_id = bucket.names_versions();
+    let reply = match found {
+        Err(refusal) => refusal,
+        Ok(at) => {
+            let version = &bucket.ledger[at];
+            let mut reply = Reply::status(200)
+                .header("content-length", &version.body.len().to_string())
+                .header("etag", &format!("\"{}\"", version.etag))
+                .header("last-modified", &httpdate::fmt_http_date(version.stamp));
+            if has_id {
+                reply = reply.header("x-amz-version-id", &version.id);
+            }
+            if request.method == Method::Get { reply.body(&[&version.body]) } else { reply }
+        }
+    };
+    world.note(|| format!("{method} {key} {id}: {told}"));
+    reply.after(latency)
+}
