@@ -99,9 +99,12 @@ coverage: setup ## Print which lines of the connector's core no test reaches; ea
 	@rustup component list --installed | grep --quiet llvm-tools || rustup component add llvm-tools
 	@CARGO='$(CARGO)' tests/coverage/run.sh
 
+# BENCH_KEYS, BENCH_SECONDS and BENCH_ONLY make the second one shorter: see tests/benches/scale.rs.
 .PHONY: bench
-bench: setup ## Measure against a serial client in the same run
+bench: build ## Measure: against a serial client in the same run, and what a million keys cost, beside the goals
+	$(CARGO) build --locked --release --package synthetic-s3
 	$(CARGO) bench --locked --package s3-connector-tests --bench source
+	$(CARGO) bench --locked --package s3-connector-tests --bench scale
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -7,8 +7,10 @@
 pub mod duration;
 pub mod endpoint;
 pub mod identity;
+mod keys;
 pub mod setting;
 pub mod size;
+mod start;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,10 +18,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use endpoint::{Endpoint, EndpointUrl, Url};
+use keys::{GlobList, Globs};
 use setting::{Bool, Choice, Described, GoDuration, Int, Pattern, Setting, Size, Text, Verbatim};
+use start::WordOrTime;
 use values::Values;
 
+pub use keys::KeyFilter;
 pub use setting::{Parameter, ParameterType, Validation};
+pub use start::Start;
 
 /// Settings by name, as a pipeline's author wrote them.
 pub type Settings = BTreeMap<String, String>;
@@ -105,13 +111,48 @@ pub const PREFIX: Setting<String> = Setting::with_default(
 pub const POLLING_PERIOD: Setting<Duration> =
     Setting::with_default("pollingPeriod", &GoDuration, "1s", "Interval between the starts of two polls.");
 
-/// The window of polls.
+/// How far a restart without saved state goes back.
 pub const LOOKBACK: Setting<Duration> = Setting::with_default(
     "lookback",
     &GoDuration,
     "5m",
-    "How far back each poll re-checks, since S3 stamps an object with the time at which its upload began. What was \
-     delivered is not delivered again. Make it longer if single uploads take longer, or if the bucket is a replica.",
+    "Only for restarts without saved state: how far before the time of its position a source goes back, since S3 stamps \
+     an object with the time at which its upload began. What was stored in that span may be delivered again.",
+);
+
+/// Where a source without a position begins.
+pub const START: Setting<Start> = Setting::with_default(
+    "start",
+    &WordOrTime,
+    "snapshot",
+    "Where a source without a position begins: `snapshot` with every object that exists; `now` with the next change; a \
+     time such as `2026-01-31T08:00:00Z` with what the store has stamped since then.",
+);
+
+/// Which keys are read.
+pub const KEYS_INCLUDE: Setting<Globs> = Setting::optional(
+    "keys.include",
+    &GlobList,
+    "Keys to read: globs over the part of a key after `prefix`, with commas between them. `*` is any text without `/`, \
+     `**` any number of folders, `?` one character, `[a-z]` one of a set, `{a,b}` one of several; `\\` takes the next \
+     character as it is. Where it is not set: all.",
+);
+
+/// Which keys are not read.
+pub const KEYS_EXCLUDE: Setting<Globs> = Setting::optional(
+    "keys.exclude",
+    &GlobList,
+    "Keys not to read, in the same form, even if `keys.include` has them. What was delivered of a key stays delivered if \
+     the key is excluded later.",
+);
+
+/// Whether the previous version comes along.
+pub const BEFORE: Setting<bool> = Setting::with_default(
+    "before",
+    &Bool,
+    "false",
+    "Whether updates and deletes carry the object's previous version as `payload.before`, where the bucket keeps versions \
+     and that one can still be read. Each costs another GET.",
 );
 
 /// Fetches at the same time.
@@ -177,7 +218,18 @@ const SHARED: [&dyn Described; 8] =
     [&ACCESS_KEY_ID, &SECRET_ACCESS_KEY, &SESSION_TOKEN, &REGION, &BUCKET, &ENDPOINT, &FORCE_PATH_STYLE, &PREFIX];
 
 /// Settings of a source alone.
-const SOURCE: [&dyn Described; 6] = [&POLLING_PERIOD, &LOOKBACK, &CONCURRENCY, &UNREADABLE, &OBJECT_BYTES, &PAYLOAD];
+const SOURCE: [&dyn Described; 10] = [
+    &START,
+    &KEYS_INCLUDE,
+    &KEYS_EXCLUDE,
+    &POLLING_PERIOD,
+    &LOOKBACK,
+    &CONCURRENCY,
+    &BEFORE,
+    &UNREADABLE,
+    &OBJECT_BYTES,
+    &PAYLOAD,
+];
 
 /// Settings of a destination alone.
 const DESTINATION: [&dyn Described; 4] = [&FORMAT, &BUFFER_SIZE, &BUFFER_BYTES, &BUFFER_DELAY];
@@ -225,10 +277,16 @@ pub struct SourceConfig {
     pub store: String,
     /// Interval between the starts of two polls.
     pub polling_period: Duration,
-    /// How far before the previous cut a poll reaches.
+    /// Where it begins, if it has no position.
+    pub start: Start,
+    /// Which keys are read.
+    pub keys: KeyFilter,
+    /// How far before its position's time a restart without saved state goes back.
     pub lookback: Duration,
     /// Fetches in flight at most.
     pub concurrency: usize,
+    /// Whether updates and deletes carry the previous version.
+    pub before: bool,
     /// What happens at an object that can't be read.
     pub unreadable: Unreadable,
     /// Bytes of the largest object to deliver.
@@ -311,6 +369,12 @@ impl SourceConfig {
         Ok(Self {
             store: identity::of(&bucket.endpoint, &bucket.region, &bucket.bucket),
             bucket,
+            start: values.get(&START)?,
+            keys: KeyFilter {
+                include: values.find(&KEYS_INCLUDE)?.unwrap_or_default(),
+                exclude: values.find(&KEYS_EXCLUDE)?.unwrap_or_default(),
+            },
+            before: values.get(&BEFORE)?,
             polling_period: values.get(&POLLING_PERIOD)?,
             lookback: values.get(&LOOKBACK)?,
             concurrency: values.get(&CONCURRENCY)?,

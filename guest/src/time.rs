@@ -42,6 +42,28 @@ impl Timestamp {
         humantime::parse_rfc3339(text).ok().and_then(Self::from_system_time)
     }
 
+    /// Reads RFC 3339 with any offset from UTC, with both letters in upper case: `2026-01-31T09:00:00.5+01:00`. `None`
+    /// before the epoch.
+    pub fn parse_zoned(text: &str) -> Option<Self> {
+        let end = text.len().checked_sub(if text.ends_with('Z') { 1 } else { 6 })?;
+        let (local, zone) = text.split_at_checked(end)?;
+        let has_shape = |text: &str, shape: &str| {
+            let fits = |(byte, shape): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+            text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
+        };
+        let (second, fraction) = local.split_at_checked(19)?;
+        let is_fraction = fraction.is_empty() || has_shape(fraction, &".000000000"[..fraction.len().clamp(2, 10)]);
+        // Leap seconds were never stamped.
+        let is_local = has_shape(second, "0000-00-00T00:00:00") && &second[17..] < "60" && is_fraction;
+        let is_zone = zone == "Z"
+            || ["+00:00", "-00:00"].iter().any(|shape| has_shape(zone, shape))
+                && &zone[1..3] < "24"
+                && &zone[4..] < "60";
+        let utc = Self::parse_rfc3339(&format!("{local}Z")).filter(|_| is_local && is_zone)?;
+        let offset_ms = if zone == "Z" { 0 } else { offset_ms(zone)? };
+        utc.0.checked_add_signed(-offset_ms).map(Self)
+    }
+
     /// Reads the forms that stores write into listings: RFC 3339 in UTC as S3 does, with an offset, or without a zone,
     /// which counts as UTC; or the form of headers. `None` before the epoch, which servers in Go write for "unknown".
     pub fn parse_listed(text: &str) -> Option<Self> {
@@ -105,6 +127,41 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339("2009-10-12T17:50:30Z"), Some(expected));
         assert_eq!(Timestamp::parse_http_date("Mon, 12 Oct 2009 17:50:30 GMT"), Some(expected));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn a_time_with_its_zone_is_read() {
+        let expected = Some(Timestamp(1_255_369_830_500));
+        for text in [
+            "2009-10-12T17:50:30.5Z",
+            "2009-10-12T17:50:30.500999999Z",
+            "2009-10-12T19:50:30.5+02:00",
+            "2009-10-12T16:20:30.5-01:30",
+            "2009-10-12T17:50:30.5-00:00",
+        ] {
+            assert_eq!(Timestamp::parse_zoned(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "Z",
+            "2009-10-12",
+            "2009-10-12T17:50:30",
+            "2009-10-12 17:50:30Z",
+            "2009-10-12t17:50:30Z",
+            "2009-10-12T17:50:30z",
+            "2009-10-12T17:50:60Z",
+            "2009-10-12T17:50:30.Z",
+            "2009-10-12T17:50:30+2:00",
+            "2009-10-12T17:50:30+0200",
+            "2009-10-12T17:50:30+24:00",
+            "2009-10-12T17:50:30Z+02:00",
+            "2009-10-12T17:50:30ü0:00",
+            "2009-02-29T17:50:30Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:30:00+01:00",
+        ] {
+            assert_eq!(Timestamp::parse_zoned(text), None, "{text}");
+        }
     }
 
     #[test]

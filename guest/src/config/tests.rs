@@ -19,6 +19,8 @@ fn defaults_are_those_of_the_specification() {
     assert_eq!(config.polling_period, Duration::from_secs(1));
     assert_eq!(config.lookback, Duration::from_secs(300));
     assert_eq!(config.concurrency, 64);
+    assert_eq!((config.start, config.before), (Start::Snapshot, false));
+    assert!(config.keys.is_all());
     assert_eq!(config.bucket.endpoint.authority, "b1x.s3.us-east-1.amazonaws.com");
     let config = DestinationConfig::parse(&settings(&[])).expect("parses");
     assert_eq!((config.buffer_records_max, config.buffer_bytes_max), (1000, 16 << 20));
@@ -44,6 +46,10 @@ fn each_setting_is_checked() {
         ("aws.endpoint", "minio:9000", "http"),
         ("aws.bucket", "a/b", "bucket"),
         ("aws.region", "us east", "region"),
+        ("start", "yesterday", "snapshot, now, or a time"),
+        ("before", "perhaps", "true or false"),
+        ("keys.include", "a, b[c", "`[` at character 5"),
+        ("keys.exclude", "{a", "`{` at character 1"),
         ("wholly.else", "x", "known are"),
     ] {
         let message = source(&[(name, value)]).expect_err(name).message;
@@ -102,6 +108,21 @@ fn a_bucket_is_read_from_among_other_settings() {
     settings.remove("aws.region");
     let message = BucketConfig::parse(&settings).expect_err("must be refused").message;
     assert!(message.contains("`aws.forcePathStyle` is `tea`") && message.contains("`aws.region`"), "{message}");
+}
+
+#[test]
+fn a_beginning_is_a_word_or_a_time() {
+    let start = |value| source(&[("start", value)]).expect(value).start;
+    assert_eq!((start("snapshot"), start(" now ")), (Start::Snapshot, Start::Now));
+    let time = crate::time::Timestamp(1_769_846_400_500);
+    assert_eq!(start("2026-01-31T09:00:00.5+01:00"), Start::Time(time));
+}
+
+#[test]
+fn keys_are_included_and_excluded() {
+    let keys = source(&[("keys.include", "a/**, *.txt"), ("keys.exclude", "**/_*")]).expect("parses").keys;
+    assert!(keys.takes("a/b/c") && keys.takes("b.txt"));
+    assert!(!keys.takes("a/b/_c") && !keys.takes("_b.txt") && !keys.takes("b/c"));
 }
 
 #[test]
@@ -268,6 +289,43 @@ const EXAMPLES: &[Examples] = &[
         ],
         beyond: &["99999999999999999999", "99999999999GiB"],
     },
+    Examples {
+        setting: &START,
+        taken: &[
+            "snapshot",
+            "now",
+            "2026-01-31T08:00:00Z",
+            "2026-01-31T08:00:00.123456789+23:59",
+            "2000-02-29T23:59:59-08:00",
+            "1970-01-01T00:00:00Z",
+        ],
+        refused: &[
+            "Snapshot",
+            "now ",
+            "2026-01-31",
+            "2026-01-31T08:00:00",
+            "2026-01-31 08:00:00Z",
+            "2026-01-31T08:00Z",
+            "2026-13-31T08:00:00Z",
+            "2026-01-32T08:00:00Z",
+            "2026-01-31T24:00:00Z",
+            "2026-01-31T08:00:60Z",
+            "2026-01-31T08:00:00.Z",
+            "2026-01-31T08:00:00.1234567890Z",
+            "2026-01-31T08:00:00+1:00",
+            "2026-01-31T08:00:00+24:00",
+            "1769846400",
+        ],
+        beyond: &["2025-02-29T08:00:00Z", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00+00:01"],
+    },
+    Examples {
+        setting: &KEYS_INCLUDE,
+        taken: &["*.json", " a , b ", "2026/**, {a,b}/[!x]?", r"\\", r"\ "],
+        refused: &[],
+        beyond: &["a,", "a**", "{a", "a]", r"\"],
+    },
+    Examples { setting: &KEYS_EXCLUDE, taken: &["_temporary/**"], refused: &[], beyond: &["[a"] },
+    Examples { setting: &BEFORE, taken: &["true", "0"], refused: &["yes", "before"], beyond: &[] },
     Examples { setting: &PAYLOAD, taken: &["auto", "stream", "raw"], refused: &["Raw", "body"], beyond: &[] },
     Examples { setting: &FORMAT, taken: &["json", "parquet"], refused: &["csv", "JSON", "json,parquet"], beyond: &[] },
     Examples { setting: &BUFFER_SIZE, taken: &["1", "1000", "100000"], refused: &["0", "100001", "many"], beyond: &[] },
@@ -327,12 +385,13 @@ fn parsers_and_patterns_agree_on_every_short_text() {
     let whole: &dyn Fn(&str) -> bool = &|_| true;
     // A part of a nanosecond is nothing, which a pattern can't tell.
     let nanoseconds: &dyn Fn(&str) -> bool = &|text| !(text.contains('.') && text.contains("ns"));
-    let cases: [AgreementCase<'_>; 5] = [
+    let cases: [AgreementCase<'_>; 6] = [
         (&LOOKBACK, "", "01.+-smnµ ", 5, nanoseconds),
         (&OBJECT_BYTES, "", "012KkMgiIbB .-", 4, whole),
         (&BUCKET, "", "aZ1.-_/é ", 5, whole),
         (&REGION, "", "aZ1.-_", 4, whole),
         (&ENDPOINT, "http://", "a1:[].-/@", 5, whole),
+        (&START, "2026-01-31T08:00:00", "09.Z+:", 6, whole),
     ];
     for (setting, start, alphabet, length, applies) in cases {
         let parameter = setting.parameter();

@@ -198,7 +198,7 @@ pub(crate) async fn versions(
         count_max: page_size(store, asked),
     };
     let document = store.read(&input.bucket, |bucket| {
-        let mut page = listing::versions(bucket, query, version_id);
+        let mut page = listing::versions(bucket, query, version_id, store.options().gone_version);
         listing::arrange(&mut page.entries, store.options().listing_kinds);
         let (next_key, next_version) = page.next.take().unzip();
         let entries = page.entries.iter().map(|entry| version_entry(&encoding, entry));

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use s3s::dto::ETagCondition;
 
 use super::clock;
+use super::options::DeleteMarkers;
 use super::refusal::Refusal;
 use super::upload::Upload;
 use super::version::{Object, Stamp, Version, VersionId};
@@ -96,10 +97,18 @@ impl Bucket {
         id
     }
 
-    /// Deletes a key: where versions are kept, by adding a delete marker, also over nothing.
-    pub(crate) fn delete(&mut self, key: &str, stamp: Stamp) -> Deletion {
+    /// Deletes a key: where versions are kept, by adding a delete marker, unless the store adds none there.
+    pub(crate) fn delete(&mut self, key: &str, stamp: Stamp, markers: DeleteMarkers) -> Deletion {
         if self.versioning == Versioning::Off {
             self.objects.remove(key);
+            return Deletion { delete_marker: false, version_id: None };
+        }
+        let is_marked = match markers {
+            DeleteMarkers::Always => true,
+            DeleteMarkers::OverKeys => self.objects.contains_key(key),
+            DeleteMarkers::OverObjects => self.current_object(key).is_some(),
+        };
+        if !is_marked {
             return Deletion { delete_marker: false, version_id: None };
         }
         let id = self.push(key, stamp, None);
@@ -225,7 +234,7 @@ mod tests {
         assert_eq!(ids(&bucket, "k"), [VersionId::Null]);
         assert_eq!(bucket.find("k", None).unwrap().1.payload.bytes(), "b");
         let gone = Deletion { delete_marker: false, version_id: None };
-        assert_eq!(bucket.delete("k", stamp(3)), gone);
+        assert_eq!(bucket.delete("k", stamp(3), DeleteMarkers::Always), gone);
         assert_eq!(bucket.find("k", None).unwrap_err().code, "NoSuchKey");
     }
 
@@ -248,7 +257,7 @@ mod tests {
         for number in [1, 4] {
             bucket.put("k", stamp(number), object("plain"));
         }
-        bucket.delete("k", stamp(6));
+        bucket.delete("k", stamp(6), DeleteMarkers::Always);
         bucket.put("k", stamp(5), object("late"));
         bucket.put("k", stamp(3), object("later"));
         assert_eq!(ids(&bucket, "k"), [1, 3, 4, 5, 6].map(VersionId::Numbered));
@@ -262,7 +271,7 @@ mod tests {
         let mut bucket = bucket(Versioning::Enabled);
         bucket.put("k", stamp(3), object("kept"));
         bucket.versioning = Versioning::Suspended;
-        bucket.delete("k", stamp(4));
+        bucket.delete("k", stamp(4), DeleteMarkers::Always);
         bucket.put("k", stamp(2), object("late"));
         assert_eq!(ids(&bucket, "k"), [VersionId::Null, VersionId::Numbered(3)]);
         assert_eq!(bucket.find("k", None).unwrap().1.payload.bytes(), "kept");
@@ -274,7 +283,7 @@ mod tests {
         bucket.put("k", stamp(1), object("kept"));
         bucket.versioning = Versioning::Suspended;
         bucket.put("k", stamp(2), object("lost"));
-        let deletion = bucket.delete("k", stamp(3));
+        let deletion = bucket.delete("k", stamp(3), DeleteMarkers::Always);
         assert_eq!(deletion, Deletion { delete_marker: true, version_id: Some(VersionId::Null) });
         assert_eq!(ids(&bucket, "k"), [VersionId::Numbered(1), VersionId::Null]);
         assert!(bucket.current_object("k").is_none());
@@ -285,13 +294,26 @@ mod tests {
     #[test]
     fn delete_marker_answers_404_without_its_id_and_405_with_it() {
         let mut bucket = bucket(Versioning::Enabled);
-        let marker = bucket.delete("never-was", stamp(7)).version_id.unwrap();
+        let marker = bucket.delete("never-was", stamp(7), DeleteMarkers::Always).version_id.unwrap();
         let refusal = bucket.find("never-was", None).unwrap_err();
         assert_eq!((refusal.status, refusal.code.as_ref()), (404, "NoSuchKey"));
         let refusal = bucket.find("never-was", Some(&marker.text())).unwrap_err();
         assert_eq!((refusal.status, refusal.code.as_ref()), (405, "MethodNotAllowed"));
         assert!(bucket.delete_version("never-was", marker).delete_marker);
         assert!(bucket.objects.is_empty());
+    }
+
+    #[test]
+    fn some_stores_add_no_delete_marker_over_nothing() {
+        let cases = [(DeleteMarkers::Always, 3), (DeleteMarkers::OverKeys, 2), (DeleteMarkers::OverObjects, 1)];
+        for (markers, count) in cases {
+            let mut bucket = bucket(Versioning::Enabled);
+            bucket.put("k", stamp(1), object("a"));
+            let keys = ["k", "k", "never-was"];
+            let deletions = (2..).zip(keys).map(|(number, key)| bucket.delete(key, stamp(number), markers));
+            assert_eq!(deletions.filter(|deletion| deletion.delete_marker).count(), count, "{markers:?}");
+            assert!(bucket.current_object("k").is_none());
+        }
     }
 
     #[test]
@@ -307,7 +329,7 @@ mod tests {
         assert_eq!(bucket.check_write("k", &create).unwrap_err().status, 412);
         bucket.put("k", stamp(2), object("b"));
         assert_eq!(bucket.check_write("k", &replace).unwrap_err().status, 412);
-        bucket.delete("k", stamp(3));
+        bucket.delete("k", stamp(3), DeleteMarkers::Always);
         bucket.check_write("k", &create).unwrap();
     }
 }

@@ -3,11 +3,12 @@
 //! Keys come in the order of their UTF-8 bytes, and a page is found by seeking, so that it costs as much in a bucket of
 //! a million keys.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 
 use super::bucket::Bucket;
-use super::options::ListingKinds;
+use super::options::{GoneVersion, ListingKinds};
 use super::refusal::Refusal;
 use super::upload::Upload;
 use super::version::{Version, VersionId};
@@ -62,23 +63,23 @@ pub(crate) struct ListedUpload<'b> {
 /// Lists the current objects. The next page starts after a key or a common prefix.
 pub(crate) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str, &'b Version), String> {
     let mut page = Page::new();
-    let mut last = None;
+    let mut last = Cow::Borrowed("");
     let current = |versions: &Vec<Version>| versions.last().is_some_and(|last| last.object.is_some());
     if query.count_max == 0 {
         return page;
     }
     for step in Walk::new(&bucket.objects, query, current, false) {
         if page.count() == query.count_max {
-            page.next = last;
+            page.next = Some(last.into_owned());
             break;
         }
         match step {
             Step::Entry(key, versions) => {
-                last = Some(key.to_owned());
+                last = Cow::Borrowed(key);
                 page.entries.push((key, versions.last().expect("a kept key has a version")));
             }
             Step::CommonPrefix(prefix) => {
-                last = Some(prefix.clone());
+                last = Cow::Owned(prefix.clone());
                 page.common_prefixes.push(prefix);
             }
         }
@@ -97,17 +98,20 @@ pub(crate) fn arrange(entries: &mut [ListedVersion<'_>], kinds: ListingKinds) {
 
 /// Lists versions and delete markers, within a key the last stored first.
 ///
-/// With `version_id` it goes on within the key of `query.after`, after that version. If that
-/// version is the `null` one and gone since, it goes on after the key.
+/// With `version_id` it goes on within the key of `query.after`, after that version. If that version is gone since, the
+/// store decides where it goes on.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html>
 pub(crate) fn versions<'b>(
     bucket: &'b Bucket,
     query: Query<'_>,
     version_id: Option<VersionId>,
+    gone: GoneVersion,
 ) -> Page<ListedVersion<'b>, Marker> {
     let mut page = Page::new();
-    let mut last = None;
-    if query.count_max == 0 {
+    let mut last = (Cow::Borrowed(""), None);
+    let marked = query.after.zip(version_id);
+    let is_gone = |(key, id)| !bucket.objects.get(key).is_some_and(|versions| versions.iter().any(|at| at.id == id));
+    if query.count_max == 0 || gone == GoneVersion::End && marked.is_some_and(is_gone) {
         return page;
     }
     for step in Walk::new(&bucket.objects, query, |_| true, version_id.is_some()) {
@@ -115,22 +119,22 @@ pub(crate) fn versions<'b>(
             Step::Entry(key, versions) => (key, versions),
             Step::CommonPrefix(prefix) => {
                 if page.count() == query.count_max {
-                    page.next = last;
+                    page.next = Some(marker(last));
                     return page;
                 }
-                last = Some((prefix.clone(), None));
+                last = (Cow::Owned(prefix.clone()), None);
                 page.common_prefixes.push(prefix);
                 continue;
             }
         };
         let behind = version_id.filter(|_| query.after == Some(key));
-        let remaining = behind.map_or(versions.as_slice(), |id| stored_before(versions, id));
+        let remaining = behind.map_or(versions.as_slice(), |id| stored_before(versions, id, gone));
         for (at, version) in remaining.iter().enumerate().rev() {
             if page.count() == query.count_max {
-                page.next = last;
+                page.next = Some(marker(last));
                 return page;
             }
-            last = Some((key.to_owned(), Some(version.id.text())));
+            last = (Cow::Borrowed(key), Some(version.id));
             let is_latest = at + 1 == versions.len();
             page.entries.push(ListedVersion { key, version, is_latest });
         }
@@ -138,10 +142,17 @@ pub(crate) fn versions<'b>(
     page
 }
 
-/// Gives the versions below the one called `id`, which may be gone since.
-fn stored_before(versions: &[Version], id: VersionId) -> &[Version] {
+fn marker((key, version_id): (Cow<'_, str>, Option<VersionId>)) -> Marker {
+    (key.into_owned(), version_id.map(VersionId::text))
+}
+
+/// Gives the versions below the one called `id`, which may be gone since. Where the `null` one was is not known.
+fn stored_before(versions: &[Version], id: VersionId, gone: GoneVersion) -> &[Version] {
     if let Some(at) = versions.iter().position(|version| version.id == id) {
         return &versions[..at];
+    }
+    if gone == GoneVersion::KeyAnew {
+        return versions;
     }
     let VersionId::Numbered(marker) = id else {
         return &[];

@@ -79,9 +79,9 @@ pub enum MultipartOrder {
     /// A `null` version replaces the other one at any rate. AWS may drop it where something was stored since; this
     /// server never does.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#distributedmpupload>
-    Start,
-    /// It becomes the current version, as on MinIO and Ceph.
     #[default]
+    Start,
+    /// It becomes the current version, as on MinIO and moto.
     Commit,
 }
 
@@ -95,6 +95,30 @@ pub enum ListingKinds {
     MarkersFirst,
     /// All versions of the page before its first delete marker, as moto does.
     VersionsFirst,
+}
+
+/// Where a listing of versions goes on after a version that was deleted permanently since the page that ended at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GoneVersion {
+    /// With what was below it. AWS doesn't say what it does.
+    #[default]
+    Below,
+    /// With the whole of its key, as MinIO: versions that were on the page before come again.
+    KeyAnew,
+    /// Nowhere: the page is empty, and the last, as moto's.
+    End,
+}
+
+/// Where a delete adds a delete marker, in a bucket that keeps versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeleteMarkers {
+    /// Also over another one, and over nothing, as AWS does.
+    #[default]
+    Always,
+    /// Not over nothing, as moto.
+    OverKeys,
+    /// Over an object alone, as MinIO.
+    OverObjects,
 }
 
 /// How a server behaves; the default is AWS, with one access key.
@@ -124,6 +148,10 @@ pub struct Options {
     pub multipart_order: MultipartOrder,
     /// In which order a page has versions and delete markers.
     pub listing_kinds: ListingKinds,
+    /// Where a listing of versions goes on after one that is gone.
+    pub gone_version: GoneVersion,
+    /// Where a delete adds a delete marker.
+    pub delete_markers: DeleteMarkers,
     /// What it makes of conditions on writes.
     pub conditional_writes: ConditionalWrites,
     /// What it makes of checksums on writes.
@@ -155,6 +183,8 @@ impl Default for Options {
             multipart_time_at_completion: false,
             multipart_order: MultipartOrder::default(),
             listing_kinds: ListingKinds::default(),
+            gone_version: GoneVersion::default(),
+            delete_markers: DeleteMarkers::default(),
             conditional_writes: ConditionalWrites::Honoured,
             checksums: Checksums::Verified,
             versions_api: true,

@@ -14,7 +14,7 @@ use s3s::dto::ETagCondition;
 use super::bucket::{Bucket, Deletion, Versioning, WriteCondition, parse_version_id};
 use super::clock::{self, Clock};
 use super::listing::{self, Query};
-use super::options::{ConditionalWrites, MultipartOrder, Options};
+use super::options::{ConditionalWrites, GoneVersion, MultipartOrder, Options};
 use super::refusal::Refusal;
 use super::stored::{ObjectsPage, PutOptions, StoredUpload, StoredVersion, VersionEntry, VersionsPage};
 use super::upload::{Part, Upload, parse_part_number};
@@ -136,9 +136,10 @@ impl Store {
         })
     }
 
-    /// Deletes an object; gives the id of the delete marker where versions are kept.
+    /// Deletes an object; gives the id of the delete marker, if the store adds one.
     pub fn delete(&self, bucket: &str, key: &str) -> Result<Option<String>, Refusal> {
-        let deletion = self.write(bucket, |bucket, stamp| Ok(bucket.delete(key, stamp)))?;
+        let deletion =
+            self.write(bucket, |bucket, stamp| Ok(bucket.delete(key, stamp, self.options.delete_markers)))?;
         Ok(deletion.version_id.map(VersionId::text))
     }
 
@@ -193,7 +194,7 @@ impl Store {
         let version_id = version_id.flatten().map(parse_version_id).transpose()?;
         let query = Query { prefix, after, count_max, ..Query::default() };
         self.read(bucket, |bucket| {
-            let mut page = listing::versions(bucket, query, version_id);
+            let mut page = listing::versions(bucket, query, version_id, self.options.gone_version);
             listing::arrange(&mut page.entries, self.options.listing_kinds);
             let entries = page.entries.into_iter();
             let entries = entries.map(|at| VersionEntry::new(at.key, at.version, at.is_latest)).collect();
@@ -224,7 +225,7 @@ impl Store {
     pub fn versions(&self, bucket: &str) -> Result<Vec<StoredVersion>, Refusal> {
         let query = Query { count_max: usize::MAX, ..Query::default() };
         self.read(bucket, |bucket| {
-            let page = listing::versions(bucket, query, None);
+            let page = listing::versions(bucket, query, None, GoneVersion::default());
             let entries = page.entries.into_iter();
             Ok(entries.map(|at| StoredVersion::new(at.key, at.version, at.is_latest)).collect())
         })
@@ -354,7 +355,7 @@ impl Store {
         self.write(bucket, |bucket, stamp| {
             Ok(match id {
                 Some(id) => bucket.delete_version(key, id),
-                None => bucket.delete(key, stamp),
+                None => bucket.delete(key, stamp, self.options.delete_markers),
             })
         })
     }

@@ -29,14 +29,7 @@ impl VersionId {
     pub(crate) fn text(self) -> String {
         match self {
             Self::Null => "null".to_owned(),
-            Self::Numbered(number) => {
-                let mut text = String::with_capacity(ID_LEN);
-                for word in [scramble(number), scramble(!number), scramble(number.rotate_left(32))] {
-                    push_base64(&mut text, word);
-                }
-                text.truncate(ID_LEN);
-                text
-            }
+            Self::Numbered(number) => written(number).iter().map(|letter| char::from(*letter)).collect(),
         }
     }
 
@@ -46,20 +39,24 @@ impl VersionId {
             return Some(Self::Null);
         }
         let mut word = 0_u64;
-        for (at, byte) in text.bytes().take(11).enumerate() {
+        for (at, byte) in text.bytes().take(WORD_LEN).enumerate() {
             let digit = ID_ALPHABET.iter().position(|&letter| letter == byte)? as u64;
             word |= digit.checked_shl(6 * at as u32)?;
         }
-        let id = Self::Numbered(unscramble(word));
-        (id.text() == text).then_some(id)
+        let number = unscramble(word);
+        (written(number) == text.as_bytes()).then_some(Self::Numbered(number))
     }
 }
 
-fn push_base64(text: &mut String, word: u64) {
-    for at in 0..11 {
-        let digit = (word >> (6 * at)) & 63;
-        text.push(char::from(ID_ALPHABET[digit as usize]));
-    }
+/// How many letters a word of 64 bits takes.
+const WORD_LEN: usize = 11;
+
+fn written(number: u64) -> [u8; ID_LEN] {
+    let words = [scramble(number), scramble(!number), scramble(number.rotate_left(32))];
+    std::array::from_fn(|at| {
+        let digit = (words[at / WORD_LEN] >> (6 * (at % WORD_LEN))) & 63;
+        ID_ALPHABET[digit as usize]
+    })
 }
 
 // An odd factor has an inverse modulo 2^64, so that an id can be read back to its number.
@@ -122,8 +119,12 @@ pub(crate) fn md5_of(pieces: &[&[u8]]) -> [u8; 16] {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 /// An object's bytes, in as many pieces as it was uploaded in.

@@ -7,7 +7,8 @@ use http::Method;
 
 use crate::client::{Call, Entry, SigningClient, get, put, server_with};
 use embedded_s3::{
-    Clock, EmbeddedS3, ListingKinds, MultipartOrder, ObjectHeaders, Options, S3Operation, Stage, Versioning,
+    Clock, EmbeddedS3, GoneVersion, ListingKinds, MultipartOrder, ObjectHeaders, Options, S3Operation, Stage,
+    Versioning,
 };
 
 const START: SystemTime = SystemTime::UNIX_EPOCH;
@@ -132,6 +133,35 @@ async fn markers_stand_among_the_versions_or_apart() {
         let kinds: Vec<bool> = answer.entries().iter().map(|entry| entry.delete_marker).collect();
         let expected = if listing_kinds == ListingKinds::MarkersFirst { [true, false] } else { [false, true] };
         assert_eq!(kinds, expected, "{listing_kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn listing_goes_on_after_a_gone_version_as_the_store_does() {
+    let cases = [
+        (GoneVersion::Below, vec!["k 0", "l"]),
+        (GoneVersion::KeyAnew, vec!["k 2", "k 0", "l"]),
+        (GoneVersion::End, vec![]),
+    ];
+    for (gone_version, expected) in cases {
+        let (server, client) = versioned(Options { gone_version, ..stopped() }).await;
+        let store = server.store();
+        let put = |key: &str| store.put("bkt", key, "x").unwrap().version_id;
+        let names = [("k 0", put("k")), ("k 1", put("k")), ("k 2", put("k")), ("l", put("l"))];
+        let page = || get("bkt", "").query("versions", "").query("key-marker", "k");
+        let page = || page().query("version-id-marker", &names[1].1);
+        assert_eq!(ids(&client.send(page()).await.entries()), [names[0].1.clone(), names[3].1.clone()]);
+        store.delete_version("bkt", "k", &names[1].1).unwrap();
+        let answer = client.send(page()).await;
+        let name = |id: &String| names.iter().find(|(_, known)| known == id).unwrap().0;
+        assert_eq!(ids(&answer.entries()).iter().map(name).collect::<Vec<_>>(), expected, "{gone_version:?}");
+        assert_eq!(answer.one("IsTruncated"), "false");
+        // Of a key that is gone altogether nothing comes again.
+        for id in [&names[0].1, &names[2].1] {
+            store.delete_version("bkt", "k", id).unwrap();
+        }
+        let count = usize::from(gone_version != GoneVersion::End);
+        assert_eq!(client.send(page()).await.entries().len(), count);
     }
 }
 
