@@ -9,6 +9,7 @@ GUEST := --package s3-connector
 HOSTILE := --package s3-connector-hostile
 PYTHON ?= python3
 READERS := target/readers
+MOTO := target/moto
 NODE_HOST := target/hosts/node
 export RUSTDOCFLAGS := --deny warnings
 # As in component/: the same sources give the same component.
@@ -64,19 +65,23 @@ histories: setup ## Check 50,000 random histories of a bucket and a reader, or t
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, or a MinIO that it installs
 	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance
 
+.PHONY: moto
+moto: setup $(MOTO)/requirements.txt ## Compare the embedded S3 server with moto, which it installs
+	@tests/moto/run.sh $(MOTO)/bin/moto_server $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance
+
 .PHONY: readers
 readers: setup $(READERS)/requirements.txt ## Read what the destination writes with pyarrow and DuckDB, which it installs
 	S3_CONNECTOR_PYTHON='$(CURDIR)/$(READERS)/bin/python' \
 		$(CARGO) test --locked $(TESTING) --package s3-connector-tests --test readers
 
 # A copy of the list says what was installed, once all of it was.
-$(READERS)/requirements.txt: tests/readers/requirements.txt
+$(READERS)/requirements.txt $(MOTO)/requirements.txt: target/%/requirements.txt: tests/%/requirements.txt
 	@command -v $(PYTHON) > /dev/null \
-		|| { echo 'make readers: Python 3.11 or newer is needed: install it, or name it with PYTHON=' >&2; exit 1; }
-	@$(PYTHON) -m venv --clear $(READERS) \
-		|| { echo "make readers: Python's venv is needed: on Debian, apt-get install python3-venv" >&2; exit 1; }
-	@$(READERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $< \
-		|| { echo 'make readers: the packages of $< could not be installed; they need Python 3.11 or newer' >&2; exit 1; }
+		|| { echo 'make $*: Python 3.11 or newer is needed: install it, or name it with PYTHON=' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(@D) \
+		|| { echo "make $*: Python's venv is needed: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $< \
+		|| { echo 'make $*: the packages of $< could not be installed; they need Python 3.11 or newer' >&2; exit 1; }
 	@cp $< $@
 
 .PHONY: hosts

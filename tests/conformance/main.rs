@@ -13,6 +13,7 @@ mod defects;
 mod destination;
 mod identity;
 mod keys;
+mod likeness;
 mod listings;
 mod refusals;
 mod restart;
@@ -41,6 +42,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         uploads::CASES,
         defects::CASES,
         check::CASES,
+        likeness::CASES,
     ]
     .concat()
 }

@@ -24,10 +24,11 @@ use s3_connector_host::state::{MemoryState, StateStore};
 use s3_connector_host::{Ack, Connector, Error, Options as LoadOptions, Result};
 use tokio::sync::OnceCell;
 
-pub use bucket::{Allowed, Bucket, Upload, Version};
+pub use bucket::{Allowed, Bucket, Listing, Upload, Version};
 pub use env::{Conditions, Env};
 pub use handles::{Destination as AnyDestination, Source as AnySource, acked};
 pub use native::{NativeBody, NativePorts};
+pub use remote::{Listed, Page};
 pub use suite::{Case, WorldKind, run, table};
 
 /// A record whose data are all in memory.

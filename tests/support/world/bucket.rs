@@ -18,6 +18,7 @@ use super::SavedState;
 use super::backend::Backend;
 use super::handles::{Destination, Source, lift_error};
 use super::native::{NativePorts, Shared};
+use super::remote::{Page, RemoteServer};
 use super::signed::Keys;
 
 /// Requests that a real server gets at a time when many objects are stored.
@@ -139,6 +140,13 @@ impl Bucket {
         self.backend.versions().await
     }
 
+    /// The store's listing over HTTP. A case that needs it is none of the native world's.
+    pub fn listing(&self) -> Listing {
+        let (endpoint, keys) = self.backend.target();
+        let server = RemoteServer::new(endpoint, keys).expect("certificates are read");
+        Listing { server, bucket: self.name.clone() }
+    }
+
     /// All keys, in their order.
     pub async fn keys(&self) -> Vec<String> {
         self.backend.keys().await
@@ -199,6 +207,19 @@ impl Bucket {
         if let Some(server) = self.backend.embedded() {
             server.access().allow_all();
         }
+    }
+}
+
+/// What the store lists, as its documents have it.
+pub struct Listing {
+    server: RemoteServer,
+    bucket: String,
+}
+
+impl Listing {
+    /// A page of versions and delete markers.
+    pub async fn page(&self, after: Option<&(String, String)>, versions_max: usize) -> Page {
+        self.server.page(&self.bucket, after, versions_max).await
     }
 }
 

@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3_connector_host::egress::{HyperUpstream, Upstream as _};
 use s3_connector_host::environment::Environment;
+use s3s::dto::{Timestamp, TimestampFormat};
 
 use super::signed::{Keys, Plain};
 use embedded_s3::{ObjectHeaders, S3Operation, Versioning};
@@ -32,13 +33,34 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
-/// An entry of a listing of versions.
+/// A version or delete marker, as a document of the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) key: String,
-    pub(super) id: String,
-    pub(super) is_latest: bool,
-    pub(super) is_marker: bool,
+pub struct Listed {
+    /// The key.
+    pub key: String,
+    /// The version's id.
+    pub id: String,
+    /// Whether it is the current one.
+    pub is_latest: bool,
+    /// Whether it is a delete marker.
+    pub is_marker: bool,
+    /// The entity tag as it is written, empty for a delete marker.
+    pub etag: String,
+    /// The stamp, to the second, so that it sorts as text: `2009-10-12T17:50:30`.
+    pub last_modified: String,
+}
+
+/// A page of versions, in the order in which they stand in the document.
+#[derive(Debug)]
+pub struct Page {
+    /// What is on it.
+    pub entries: Vec<Listed>,
+    /// Markers of a key and a version, with which the next page is asked for, if there is more.
+    pub next: Option<(String, String)>,
+    /// What the store calls itself.
+    pub server: String,
+    /// The store's time in the same form.
+    pub date: String,
 }
 
 impl Reply {
@@ -72,10 +94,15 @@ impl RemoteServer {
         let endpoint = get("AWS_ENDPOINT_URL_S3")
             .or_else(|| get("AWS_ENDPOINT_URL"))
             .unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", keys.region));
+        Self::new(endpoint.trim_end_matches('/').to_owned(), keys)
+    }
+
+    /// A server at that address.
+    pub(super) fn new(endpoint: String, keys: Keys) -> Result<Self, String> {
         // One for each case: connections end with the runtime of the case that made them.
         let trusted = Environment::process().ca_bundle();
         let client = HyperUpstream::new(trusted.as_deref()).map_err(|error| error.to_string())?;
-        Ok(Self { endpoint: endpoint.trim_end_matches('/').to_owned(), keys, client })
+        Ok(Self { endpoint, keys, client })
     }
 
     /// Sends a request; its path is the bucket, and the key if there is one.
@@ -195,29 +222,34 @@ impl RemoteServer {
     }
 
     /// All versions and delete markers, in the order of keys.
-    pub(super) async fn versions(&self, bucket: &str) -> Vec<Version> {
-        let (mut versions, mut marker) = (Vec::new(), (String::new(), String::new()));
+    pub(super) async fn versions(&self, bucket: &str) -> Vec<Listed> {
+        let (mut versions, mut after) = (Vec::new(), None);
         loop {
-            let mut query = vec![("versions", ""), ("encoding-type", "url")];
-            if !marker.0.is_empty() {
-                query.push(("key-marker", &marker.0));
-                query.push(("version-id-marker", &marker.1));
-            }
-            let page = self.call("GET", (bucket, None), &query, "").await;
-            let text = String::from_utf8_lossy(&page.body).into_owned();
-            for (name, is_marker) in [("Version", false), ("DeleteMarker", true)] {
-                let one = |entry: &str, name| elements(entry, name).next().unwrap_or_default().to_owned();
-                versions.extend(elements(&text, name).map(|entry| Version {
-                    key: decoded(&one(entry, "Key")),
-                    id: one(entry, "VersionId"),
-                    is_latest: one(entry, "IsLatest") == "true",
-                    is_marker,
-                }));
-            }
-            marker = (decoded(&page.one("NextKeyMarker")), page.one("NextVersionIdMarker"));
-            if page.one("IsTruncated") != "true" {
+            let page = self.page(bucket, after.as_ref(), 1000).await;
+            versions.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
                 return versions;
             }
+        }
+    }
+
+    /// A page of versions and delete markers.
+    pub(super) async fn page(&self, bucket: &str, after: Option<&(String, String)>, versions_max: usize) -> Page {
+        let versions_max = versions_max.to_string();
+        let mut query = vec![("versions", ""), ("encoding-type", "url"), ("max-keys", &versions_max)];
+        if let Some((key, id)) = after {
+            query.extend([("key-marker", key.as_str()), ("version-id-marker", id)]);
+        }
+        let answer = self.call("GET", (bucket, None), &query, "").await;
+        let text = String::from_utf8_lossy(&answer.body);
+        let next = || (decoded(&answer.one("NextKeyMarker")), answer.one("NextVersionIdMarker"));
+        let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Page {
+            entries: listed(&text),
+            next: (answer.one("IsTruncated") == "true").then(next),
+            server: header("server").to_owned(),
+            date: seconds(TimestampFormat::HttpDate, header("date")),
         }
     }
 
@@ -250,7 +282,7 @@ impl RemoteServer {
     }
 
     /// Removes a bucket and all that is in it; returns what can't be removed.
-    pub(super) async fn remove_bucket(&self, bucket: &str) -> Vec<Version> {
+    pub(super) async fn remove_bucket(&self, bucket: &str) -> Vec<Listed> {
         let query = [("uploads", ""), ("encoding-type", "url")];
         let uploads = self.call("GET", (bucket, None), &query, "").await;
         for (key, id) in uploads.all("Key").iter().zip(uploads.all("UploadId")) {
@@ -342,6 +374,35 @@ fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
         rest = left;
         Some(inner)
     })
+}
+
+/// The versions and delete markers of a page, mixed as they are.
+fn listed(text: &str) -> Vec<Listed> {
+    let (mut entries, mut rest) = (Vec::new(), text);
+    let kinds = ["<Version>", "<DeleteMarker>"];
+    while let Some(at) = kinds.iter().filter_map(|tag| rest.find(tag)).min() {
+        let is_marker = rest[at..].starts_with(kinds[1]);
+        let name = if is_marker { "DeleteMarker" } else { "Version" };
+        let entry = elements(&rest[at..], name).next().expect("an element ends");
+        let one = |name| elements(entry, name).next().unwrap_or_default();
+        entries.push(Listed {
+            key: decoded(one("Key")),
+            id: one("VersionId").to_owned(),
+            is_latest: one("IsLatest") == "true",
+            is_marker,
+            etag: one("ETag").replace("&quot;", "\"").replace("&#34;", "\""),
+            last_modified: seconds(TimestampFormat::DateTime, one("LastModified")),
+        });
+        rest = &rest[at + name.len() + entry.len()..];
+    }
+    entries
+}
+
+fn seconds(format: TimestampFormat, text: &str) -> String {
+    let time = Timestamp::parse(format, text).expect("the store tells times");
+    let mut written = Vec::new();
+    time.format(TimestampFormat::DateTime, &mut written).expect("a vector takes all");
+    String::from_utf8_lossy(&written[.."2009-10-12T17:50:30".len()]).into_owned()
 }
 
 /// A key as `encoding-type=url` writes it.

@@ -72,11 +72,16 @@ impl Bucket {
 
     /// Stores an object: as the key's current version, unless something was stored after the stamp.
     pub(crate) fn put(&mut self, key: &str, stamp: Stamp, object: Object) -> VersionId {
-        self.push(key, stamp, Some(object))
+        self.put_under(self.versioning, key, stamp, object)
     }
 
-    fn push(&mut self, key: &str, stamp: Stamp, object: Option<Object>) -> VersionId {
-        let id = match self.versioning {
+    /// Stores an object as another versioning than that of now has it.
+    pub(crate) fn put_under(&mut self, versioning: Versioning, key: &str, stamp: Stamp, object: Object) -> VersionId {
+        self.push(versioning, key, stamp, Some(object))
+    }
+
+    fn push(&mut self, versioning: Versioning, key: &str, stamp: Stamp, object: Option<Object>) -> VersionId {
+        let id = match versioning {
             Versioning::Enabled => VersionId::Numbered(stamp.number),
             Versioning::Off | Versioning::Suspended => VersionId::Null,
         };
@@ -111,7 +116,7 @@ impl Bucket {
         if !is_marked {
             return Deletion { delete_marker: false, version_id: None };
         }
-        let id = self.push(key, stamp, None);
+        let id = self.push(self.versioning, key, stamp, None);
         Deletion { delete_marker: true, version_id: Some(id) }
     }
 

@@ -144,6 +144,9 @@ pub struct Options {
     /// gives the time at which it was created.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>
     pub multipart_time_at_completion: bool,
+    /// Whether it is decided at the start of an upload if it becomes a `null` version, as on MinIO, and not at its
+    /// completion.
+    pub multipart_versioning_at_start: bool,
     /// Where a completed upload goes among the versions of its key.
     pub multipart_order: MultipartOrder,
     /// In which order a page has versions and delete markers.
@@ -181,6 +184,7 @@ impl Default for Options {
             page_size_max: 1000,
             part_size_min: 5 * 1024 * 1024,
             multipart_time_at_completion: false,
+            multipart_versioning_at_start: false,
             multipart_order: MultipartOrder::default(),
             listing_kinds: ListingKinds::default(),
             gone_version: GoneVersion::default(),
@@ -198,6 +202,32 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Behaves like MinIO, as far as it is known to differ from AWS.
+    pub fn minio() -> Self {
+        Self {
+            milliseconds: true,
+            multipart_order: MultipartOrder::Commit,
+            multipart_time_at_completion: true,
+            multipart_versioning_at_start: true,
+            gone_version: GoneVersion::KeyAnew,
+            delete_markers: DeleteMarkers::OverObjects,
+            ..Self::default()
+        }
+    }
+
+    /// Behaves like moto 5, as far as it is known to differ from AWS, but for buckets whose versioning is suspended:
+    /// there moto forgets all other versions of a key.
+    pub fn moto() -> Self {
+        Self {
+            multipart_order: MultipartOrder::Commit,
+            multipart_time_at_completion: true,
+            listing_kinds: ListingKinds::VersionsFirst,
+            gone_version: GoneVersion::End,
+            delete_markers: DeleteMarkers::OverKeys,
+            ..Self::default()
+        }
+    }
+
     /// Names the region that the server says it is in.
     pub(crate) fn region_name(&self) -> &str {
         self.region.as_deref().unwrap_or(REGION_DEFAULT)

@@ -236,8 +236,8 @@ impl Store {
         self.write(bucket, |bucket, stamp| {
             // Ids of one key grow with time, as ListMultipartUploads continues after an id.
             let id = format!("{:016x}{}", stamp.number, VersionId::Numbered(stamp.number).text());
-            let uploads = bucket.uploads.entry(key.to_owned()).or_default();
-            uploads.insert(id.clone(), Upload::new(stamp, headers));
+            let upload = Upload::new(stamp, bucket.versioning, headers);
+            bucket.uploads.entry(key.to_owned()).or_default().insert(id.clone(), upload);
             Ok(id)
         })
     }
@@ -380,10 +380,12 @@ impl Store {
                 MultipartOrder::Start => upload.started.number,
                 MultipartOrder::Commit => stamp.number,
             };
+            let at_start = options.multipart_versioning_at_start.then_some(upload.versioning);
             bucket.check_write(key, condition)?;
             remove_upload(bucket, key, upload_id)?;
             let etag = object.etag;
-            let id = bucket.put(key, Stamp { number, time }, object);
+            let versioning = at_start.unwrap_or(bucket.versioning);
+            let id = bucket.put_under(versioning, key, Stamp { number, time }, object);
             Ok(Completed { etag, id, id_sent: bucket.id_sent(id) })
         })
     }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::bucket::Versioning;
 use super::refusal::Refusal;
 use super::version::{Etag, Object, ObjectHeaders, Payload, Stamp, hex};
 
@@ -26,13 +27,15 @@ pub(crate) struct Part {
 #[derive(Clone, Debug)]
 pub(crate) struct Upload {
     pub(crate) started: Stamp,
+    /// That of the bucket at the start.
+    pub(crate) versioning: Versioning,
     pub(crate) headers: ObjectHeaders,
     pub(crate) parts: BTreeMap<u16, Part>,
 }
 
 impl Upload {
-    pub(crate) fn new(started: Stamp, headers: ObjectHeaders) -> Self {
-        Self { started, headers, parts: BTreeMap::new() }
+    pub(crate) fn new(started: Stamp, versioning: Versioning, headers: ObjectHeaders) -> Self {
+        Self { started, versioning, headers, parts: BTreeMap::new() }
     }
 
     /// Puts the named parts together; the upload stays as it was.
@@ -82,7 +85,7 @@ mod tests {
 
     fn upload(bodies: &[&'static str]) -> (Upload, Vec<(u16, String)>) {
         let started = Stamp { number: 1, time: SystemTime::UNIX_EPOCH };
-        let mut upload = Upload::new(started, ObjectHeaders::default());
+        let mut upload = Upload::new(started, Versioning::Off, ObjectHeaders::default());
         let mut named = Vec::new();
         for (number, body) in (1..).zip(bodies) {
             let md5 = md5_of(&[body.as_bytes()]);

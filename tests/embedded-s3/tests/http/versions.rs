@@ -209,8 +209,26 @@ async fn versioning_is_switched_at_any_time() {
     assert!(entries[0].delete_marker && entries[0].is_latest, "the null marker replaced the null version");
     assert_eq!(client.send(switch("Enabled")).await.status, 200);
     let late = store.complete_upload("bkt", "k", &upload).unwrap();
-    assert_ne!(late.version_id, "null", "what counts is versioning at the completion");
+    assert_ne!(late.version_id, "null");
     assert_eq!(list(&client).await.len(), 3);
+}
+
+#[tokio::test]
+async fn upload_is_a_null_version_by_versioning_at_its_completion_or_its_start() {
+    let switches = [(Versioning::Off, Versioning::Enabled), (Versioning::Enabled, Versioning::Suspended)];
+    for (multipart_versioning_at_start, (at_start, at_completion)) in
+        [false, true].into_iter().flat_map(|choice| switches.map(|switch| (choice, switch)))
+    {
+        let options = Options { multipart_versioning_at_start, ..stopped() };
+        let (server, _client) = server_with(options, at_start).await;
+        let store = server.store();
+        let upload = store.begin_upload("bkt", "k", ObjectHeaders::default()).unwrap();
+        store.upload_part("bkt", "k", &upload, 1, "late").unwrap();
+        store.set_versioning("bkt", at_completion).unwrap();
+        let late = store.complete_upload("bkt", "k", &upload).unwrap();
+        let decides = if multipart_versioning_at_start { at_start } else { at_completion };
+        assert_eq!(late.version_id == "null", decides != Versioning::Enabled);
+    }
 }
 
 #[tokio::test]
