@@ -125,8 +125,6 @@ pub struct Checker {
     /// After such a restart: keys of which nobody knows whether the reader is right.
     unknown: [bool; KEYS.len()],
     is_loose: bool,
-    /// Keys of which an object could not be read.
-    pub unread: [bool; KEYS.len()],
 }
 
 impl Checker {
@@ -230,7 +228,7 @@ impl Checker {
             Operation::Snapshot | Operation::Create => !has,
             Operation::Update | Operation::Delete => has,
         };
-        if fits || self.unread[key] {
+        if fits || world.was_unread[key] {
             return Ok(());
         }
         let name = version.map_or_else(|| KEYS[key].to_owned(), |at| world.bucket.name(at));
@@ -249,7 +247,8 @@ impl Checker {
         let shown = world.shown.latest_as_top(version);
         let is_last_word = last != Some(version)
             && last.is_none_or(|last| shown >= world.shown.first(last).filter(|_| shown.is_some()));
-        if is_last_word {
+        // Where something was listed that nobody could read, the last word is in doubt.
+        if is_last_word || world.unread[key] && shown.is_some() {
             return Ok(());
         }
         Err(broken(Promise::Once, format!("{} came twice", world.bucket.name(version))))
@@ -270,6 +269,11 @@ impl Checker {
             ledger[*other].place > ledger[version].place
                 && world.shown.first(*other).is_some_and(|other| first <= other)
                 && !(is_apart && ledger[*other].is_marker != ledger[version].is_marker)
+                // Not where the other one replaced what was listed, and was found when that was looked for.
+                && !(world.shown.first(*other).is_some_and(|other| other % 2 == 1)
+                    || ledger[*other].is_null() && world.was_unread[key])
+                // Not what has become the top since, as what lay above it was removed.
+                && world.shown.latest_as_top(version) <= world.shown.first(*other)
         });
         let Some(other) = wrong else {
             return Ok(());
@@ -284,13 +288,27 @@ impl Checker {
             return Ok(());
         };
         for (at, _) in &listing.entries {
-            let is_needless = world.shown.is_history(*at) || deletes_nothing(world, listing, *at);
+            let is_needless = world.shown.is_history(*at) || self.deletes_nothing(world, *at);
             if !is_needless && !self.is_told(*at) {
                 let complaint = broken(Promise::Told, format!("{} was never told", world.bucket.name(*at)));
                 self.heed(Err(complaint))?;
             }
         }
         (0..KEYS.len()).try_for_each(|key| self.heed(self.check_last_word(world, listing, key)))
+    }
+
+    /// Whether a version is a delete marker at whose place the reader had nothing, or whose place is a guess.
+    fn deletes_nothing(&self, world: &World, version: usize) -> bool {
+        let ledger = &world.bucket.ledger;
+        let Version { key, place, is_marker, .. } = ledger[version];
+        let first = world.shown.first(version);
+        let is_before = |other: usize| {
+            ledger[other].place < place && world.shown.first(other).is_none_or(|other| Some(other) <= first)
+        };
+        let mut before = self.told.iter().rev().filter(|told| told.key == key);
+        let last = before.find(|told| told.version.is_none_or(is_before)).and_then(|told| told.version);
+        let is_apart = world.setup.kinds != ListingKinds::Interleaved;
+        is_marker && (is_apart || last.is_none_or(|last| ledger[last].is_marker))
     }
 
     fn check_last_word(&self, world: &World, listing: &Listing, key: usize) -> Checked {
@@ -333,15 +351,6 @@ impl Checker {
     }
 }
 
-/// Whether a version is a delete marker over nothing, or over another one.
-fn deletes_nothing(world: &World, listing: &Listing, version: usize) -> bool {
-    let ledger = &world.bucket.ledger;
-    let Version { key, place, .. } = ledger[version];
-    let listed = listing.entries.iter().map(|(at, _)| &ledger[*at]);
-    let below = listed.filter(|other| other.key == key && other.place < place).max_by_key(|other| other.place);
-    ledger[version].is_marker && below.is_none_or(|below| below.is_marker)
-}
-
 /// The delete marker that a record tells of, if it tells of one.
 fn marker(world: &World, key: usize, record: &Record<Pieces>) -> Option<usize> {
     let id = record.metadata.get("s3.versionId").map_or("null", String::as_str);
@@ -363,22 +372,20 @@ fn stored(world: &World, key: usize, record: &Record<Pieces>) -> Result<usize, C
         Some(Data::Raw(body)) => body,
         other => return wrong(format!("has no bytes: {other:?}")),
     };
-    let id = record.metadata.get("s3.versionId").map_or("null", String::as_str);
-    let time = record.metadata.get("s3.lastModified").map_or("", String::as_str);
+    let text = |name: &str| record.metadata.get(name).map_or("", String::as_str);
+    let id = Some(text("s3.versionId")).filter(|id| !id.is_empty()).unwrap_or("null");
+    let (time, etag) = (text("s3.lastModified"), text("s3.etag"));
     let all = world.bucket.ledger.iter().enumerate();
     let of_id = all.filter(|(_, version)| version.key == key && version.id == id && !version.is_marker);
     let same: Vec<_> = of_id.filter(|(_, version)| version.body == *body).collect();
-    let Some((at, version)) = same.iter().find(|(_, version)| version.stamp_text == time) else {
-        let stamps: Vec<_> = same.iter().map(|(_, version)| &version.stamp_text).collect();
+    let Some((at, _)) = same.iter().find(|(_, version)| version.stamp_text == time && version.etag == etag) else {
+        let names: Vec<_> = same.iter().map(|(at, version)| world.bucket.name(*at) + " " + &version.etag).collect();
         return wrong(format!(
-            "{body:?} of version {id} and time {time} never was; times with these bytes: {stamps:?}"
+            "{body:?} of version {id}, time {time}, ETag {etag} never was; these bytes had: {names:?}"
         ));
     };
-    for (name, expected) in [("s3.etag", version.etag.clone()), ("s3.size", body.len().to_string())] {
-        let has = record.metadata.get(name);
-        if has != Some(&expected) {
-            return wrong(format!("{name} is {has:?}, not {expected}"));
-        }
+    if text("s3.size") != body.len().to_string() {
+        return wrong(format!("has {} bytes, and says {}", body.len(), text("s3.size")));
     }
     Ok(*at)
 }

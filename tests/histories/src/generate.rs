@@ -36,6 +36,7 @@ pub fn history(seed: u64, profile: Option<Profile>) -> History {
         group: dice.of(&[1, 1, 2, 4, 100]),
         concurrency: dice.of(&[1, 2, 8]),
         has_state: profile != Profile::Stateless,
+        cut: dice.of(&[0, 0, 0, 1, 1, 2, 2, 3]),
     };
     let mut maker = Maker { keys: keys(&mut dice), dice, profile, versioning: store.versioning };
     let count = maker.dice.below(8);

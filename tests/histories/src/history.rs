@@ -96,6 +96,8 @@ pub struct ReaderSetup {
     pub concurrency: usize,
     /// Whether the host keeps state.
     pub has_state: bool,
+    /// How small the pieces are into which the source cuts what it saves: 0 is as large as they are.
+    pub cut: u8,
 }
 
 /// What happens, and when.

@@ -1,7 +1,9 @@
 //! Owns what listings have shown: per version when, and per key since when a source can know of it. Leaves the listings
 //! to `wire`, and conclusions to `check`.
 
-use crate::bucket::Bucket;
+use std::time::SystemTime;
+
+use crate::bucket::{Bucket, Version};
 use crate::history::KEYS;
 
 /// A listing of the whole bucket, as it was shown.
@@ -33,8 +35,10 @@ pub struct Shown {
     covered: [Option<u32>; KEYS.len()],
     /// Versions that count as told.
     history: Vec<bool>,
-    /// After state was lost: what was modified before counts as told.
-    forgiven: Option<std::time::SystemTime>,
+    /// Whether anything was shown that does not.
+    pub has_news: bool,
+    /// After state was lost: what was modified before counts as told, up to that key; after it all that is listed first.
+    forgiven: Option<(SystemTime, Option<String>)>,
 }
 
 impl Shown {
@@ -56,12 +60,23 @@ impl Shown {
     pub fn forget(&mut self) {
         self.begin_after(None);
         self.history.fill(false);
+        self.has_news = false;
     }
 
-    /// Begins anew without saved state: what was modified before `time` counts as told.
-    pub fn forgive(&mut self, time: std::time::SystemTime) {
+    /// Begins anew without saved state: what was modified before `time` counts as told; in the snapshot, up to the key
+    /// that it had reached.
+    pub fn forgive(&mut self, time: SystemTime, snapshot: Option<&str>) {
         self.covered = [None; KEYS.len()];
-        self.forgiven = Some(time);
+        self.forgiven = Some((time, snapshot.map(str::to_owned)));
+    }
+
+    /// Whether what is first listed of a version counts as told.
+    fn is_forgiven(&self, version: &Version) -> bool {
+        match &self.forgiven {
+            None => true,
+            Some((_, Some(key))) if KEYS[version.key] > key.as_str() => true,
+            Some((time, _)) => version.stamp < *time,
+        }
     }
 
     /// Takes a page of a listing of the whole bucket. It covers the keys after `from` up to `to`.
@@ -79,7 +94,7 @@ impl Shown {
             if is_covered && self.covered[key].is_none() {
                 self.covered[key] = Some(number);
                 for at in &bucket.now[key] {
-                    self.history[*at] |= self.forgiven.is_none_or(|time| bucket.ledger[*at].stamp < time);
+                    self.history[*at] |= self.is_forgiven(&bucket.ledger[*at]);
                 }
             }
         }
@@ -88,6 +103,7 @@ impl Shown {
             let is_begun = self.covered[bucket.ledger[*at].key] == Some(number) && self.forgiven.is_none();
             self.history[*at] |= is_begun && self.sights[*at].first.is_none();
             self.see(*at, 2 * number, *is_latest);
+            self.has_news |= !self.history[*at] || *is_latest && !bucket.ledger[*at].is_marker;
         }
         let current = self.current.as_mut().expect("there is one");
         current.entries.extend_from_slice(page.entries);

@@ -52,6 +52,9 @@ fn smaller(history: &History) -> Vec<History> {
     if reader.records_max < 1000 {
         cut(&|history| history.reader.records_max = 1000);
     }
+    if reader.cut > 0 {
+        cut(&|history| history.reader.cut -= 1);
+    }
     if history.store.page < 1000 {
         cut(&|history| history.store.page = 1000);
     }

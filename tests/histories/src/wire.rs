@@ -286,6 +286,7 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
     let id = query.version_id.as_deref().unwrap_or("");
     let told = found.as_ref().map_or_else(|_| "refused".to_owned(), |at| bucket.name(*at));
     let has_id = bucket.names_versions();
+    let is_refused = found.is_err();
     let reply = match found {
         Err(refusal) => refusal,
         Ok(at) => {
@@ -300,6 +301,9 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
             if request.method == Method::Get { reply.body(&[&version.body]) } else { reply }
         }
     };
+    if is_refused == (request.method == Method::Get) {
+        (world.unread[index], world.was_unread[index]) = (true, true);
+    }
     world.note(|| format!("{method} {key} {id}: {told}"));
     reply.after(latency)
 }

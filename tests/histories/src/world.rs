@@ -7,7 +7,7 @@ use s3_connector::ports::Clock as _;
 use s3_connector::testing::{START, SplitMix64, TestPorts};
 
 use crate::bucket::Bucket;
-use crate::history::{Act, History, Step, When};
+use crate::history::{Act, History, KEYS, Step, When};
 use crate::shown::Shown;
 
 /// Something that moves a history on.
@@ -63,6 +63,10 @@ pub struct World {
     pub setup: crate::history::StoreSetup,
     /// Whether the host keeps state.
     pub has_state: bool,
+    /// Keys of which an object could not be read since the source was last idle, or is there against a listing.
+    pub unread: [bool; KEYS.len()],
+    /// The same since the beginning.
+    pub was_unread: [bool; KEYS.len()],
     date_offset_ms: i64,
     steps: Vec<Step>,
     next: usize,
@@ -83,6 +87,8 @@ impl World {
             calls: 0,
             setup: history.store.clone(),
             has_state: history.reader.has_state,
+            unread: [false; KEYS.len()],
+            was_unread: [false; KEYS.len()],
             date_offset_ms: 0,
             steps: history.steps.clone(),
             next: 0,
