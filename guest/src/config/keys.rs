@@ -60,9 +60,9 @@ enum Token {
     One,
     /// `[…]`: one character of a set.
     Set(Set),
-    /// `*`: characters but `/`, or none.
+    /// `*`: any text without `/`.
     Star,
-    /// `**/`: segments with their slashes, or none.
+    /// `**/`: any number of segments with their slashes.
     Segments,
     /// `**` at the end: all that is left.
     Rest,
