@@ -14,11 +14,61 @@ pub const PREFETCH_AHEAD_PER_FETCH: usize = 4;
 /// larger ones in their sockets; 128 MiB keeps sixteen 8 MiB transfers going, which fills a 10 Gbit/s line.
 pub const PREFETCH_BYTES_MAX: u64 = 128 << 20;
 
-/// Bytes of due entries in one poll. What is due beyond that is left for the next poll, which follows at once.
-pub const PLAN_BYTES_MAX: usize = 16 << 20;
+/// The sizes by which a catalogue and a plan are cut. Tests make them small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of a segment of the catalogue, above which it is cut. At about 12 bytes per version it holds 8,000 of them:
+    /// of a million keys the manifest has 125 segments, and a poll that finds one change writes 96 KiB.
+    pub segment_bytes: usize,
+    /// Entries of a listing that are held until it is clear whether the segment that covers them is unchanged: twice
+    /// what a segment usually covers, and some 4 MiB. Where more come, the segment is read.
+    pub range_entries: usize,
+    /// Bytes of changes that are sorted in memory. What is more becomes several runs.
+    pub run_bytes: usize,
+    /// Bytes of a chunk of a run. A plan of ten million changes has a hundred runs, with a chunk of each in memory.
+    pub chunk_bytes: usize,
+    /// Versions of one key that are known one by one. Of older ones only sums are known, in groups.
+    pub listed_exactly: usize,
+    /// A group of older versions ends at a digest that this number divides: a group has that many on average.
+    pub group: u64,
+}
 
-/// Saved pieces of what a snapshot has handed out, before they are merged into one.
-pub const SEEN_CHUNKS_MAX: u32 = 32;
+impl Bounds {
+    /// Those that a source has.
+    pub const SOURCE: Self = Self {
+        segment_bytes: 96 << 10,
+        range_entries: 16_384,
+        run_bytes: 16 << 20,
+        chunk_bytes: 192 << 10,
+        listed_exactly: 4096,
+        group: 1024,
+    };
+
+    /// Whether a group of older versions ends at this digest.
+    pub(crate) fn ends_group(&self, digest: u64) -> bool {
+        digest.is_multiple_of(self.group)
+    }
+}
+
+/// Plans that may wait for their acks, and bytes of them: the feed waits beyond these. A plan per second for an hour is
+/// within the first; some 300,000 changes are within the second.
+pub const PLANS_UNACKED_MAX: usize = 4096;
+/// See [`PLANS_UNACKED_MAX`].
+pub const PLANS_UNACKED_BYTES_MAX: u64 = 64 << 20;
+
+/// Changes that could not be read, or were read as something newer, before the catalogue is corrected for them: with
+/// keys of 60 bytes some 8 MiB. It is corrected at the end of a plan in any case.
+pub const CORRECTIONS_MAX: usize = 65_536;
+
+/// Saved lists of corrections before the catalogue is corrected for them: one per call of `read` that hands out records
+/// after such changes.
+pub const CORRECTION_LISTS_MAX: u32 = 64;
+
+/// Segments in one part of a manifest: at most 250 KiB of it, unless keys are long.
+pub const MANIFEST_PART_SEGMENTS: usize = 4096;
+
+/// Changes of a snapshot that wait for their fetches before the next page is listed.
+pub const SNAPSHOT_AHEAD_MIN: u64 = 1000;
 
 /// Time from the first failure of a request to its last attempt, while a connector runs. The restart of a store, a
 /// failover and a name server's hiccup take 5 to 30 s; a minute covers them twice, and is far below the life of any
@@ -88,15 +138,11 @@ pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
 /// each of its.
 pub const RAW_BODY_BYTES_MAX: u64 = 16 << 20;
 
-/// Skipped objects that are remembered, so that each is reported once although the snapshot and the first poll both
-/// find it: 3 MiB. Beyond that an object may be reported twice.
-pub const SKIPPED_REMEMBERED_MAX: usize = 65_536;
-
 /// Records whose bodies are streams that may be read and not acked. Each holds a resource of the host, which permits
 /// 16,384: 512 fetches in flight take six each, 3,072 bodies ahead of the reader two each.
 pub const STREAMS_UNACKED_MAX: usize = 4096;
 
-/// Times that a snapshot retries an object that keeps changing, before it leaves the object to CDC.
+/// Times that an object is followed that keeps changing while it is read, before it is left to the next poll.
 pub const OVERWRITE_CHASES_MAX: u32 = 5;
 
 /// Consecutive pages of a listing without an entry, before the listing counts as endless. Where all entries are delete

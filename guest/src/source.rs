@@ -5,39 +5,47 @@
 //!
 //! ```text
 //!  position ─► resume ─► worker: snapshot, then polls ─► prefetch: many fetches ─► queue ─► read ─► ack
-//!                 ▲         │           │                          │                         │       │
-//!                 │      list pages   changes ◄─ seen      retrieval: GET, compare           │       │
-//!                 └──────────────────── checkpoint ◄────────────────────────────────────────┴───────┘
+//!                 ▲         │                               │                                 │       │
+//!                 │      listing ─► order ─► scan        retrieval: GET, compare              │       │
+//!                 │                          │ judge ◄─ catalogue                             │       │
+//!                 └──────────────────── checkpoint: head, catalogue, plans ◄──────────────────┴───────┘
 //! ```
 //!
-//! `resume` reads the position and the saved state that goes with it, and decides where to go on: within the snapshot,
-//! or with a poll, whose plan may be half delivered. All that follows is one future, the worker. It runs only while
-//! `read` polls it: there are no threads, and between calls nothing happens but what the host does with sockets.
+//! `resume` reads the position and the saved state that goes with it, and decides where to go on. All that follows is one
+//! future, the worker. It runs only while `read` polls it: there are no threads, and between calls nothing happens but
+//! what the host does with sockets.
 //!
-//! 1. The `snapshot` lists current objects page by page, in the order of keys. A `poll` lists all versions, and gives
-//!    each to `changes`, a pure function of the listing and of what was delivered before (`seen`): it keeps the *due*
-//!    ones.
-//! 2. What a poll found is saved as a *plan* before its first record leaves, so that a restart repeats the same records
-//!    in the same order instead of deciding again.
+//! 1. A `listing` shows all versions page by page, in the order of keys. `scan` merges it with the `catalogue`, which holds
+//!    what was told of each key; where a segment of it is unchanged, its sum says so, and it is not even read. Each key
+//!    that changed goes to `judge`, a pure function that says what is *due*.
+//! 2. What is due becomes a `plan`. It is saved, with the catalogue that counts it as told, before its first record leaves,
+//!    so that a restart repeats the same records in the same order instead of deciding again.
 //! 3. `prefetch` holds many fetches, bounded by count and bytes, and yields them in the order of the plan. A fetch asks
-//!    `retrieval` for the object, pinned to what was listed; where answer and listing disagree, it asks both again.
-//! 4. The worker gives the record its position (run, poll, index) and puts it into the `queue`. A full queue suspends
-//!    the worker, which is all the backpressure there is.
-//! 5. `read` takes records out. What the snapshot delivers within the window of the first poll is saved at this moment,
-//!    since only the GET told which version it was. Small bodies are in the record, large ones go along as handles.
-//! 6. `ack` removes the plans and the snapshot's state that no restart can need any more.
+//!    `retrieval` for the object, pinned to what was listed; where answer and listing disagree, it asks both again. What
+//!    can't be read yet, or was replaced meanwhile, is a *correction* of the catalogue.
+//! 4. The worker gives the record its position (run, plan, number) and puts it into the `queue`. A full queue suspends the
+//!    worker, which is all the backpressure there is.
+//! 5. `read` saves corrections, and hands records out. Small bodies are in the record, large ones go along as handles.
+//! 6. `ack` takes note; plans of which all is acked are removed with what is saved next.
+//!
+//! The snapshot is the first listing. It goes by keys: each page is a plan, delivered while the next one is listed.
 //!
 //! **Invariant:** no record is handed out before what a restart needs is saved.
 
-mod changes;
+mod catalogue;
 mod checkpoint;
 mod fetch;
+mod identity;
+mod judge;
+mod listing;
+mod order;
+mod plan;
 mod poll;
 mod prefetch;
 mod queue;
 mod resume;
 mod retrieval;
-mod seen;
+mod scan;
 mod snapshot;
 mod worker;
 
@@ -54,14 +62,13 @@ use futures_util::future::{Fuse, FutureExt as _, LocalBoxFuture};
 
 use crate::config::{Settings, SourceConfig, doubt_prefix};
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Patience};
 use checkpoint::CheckpointStore;
 pub use queue::Counts;
 use queue::{ReadLimits, ReadyQueue};
-use seen::Seen;
 use worker::Worker;
 
 /// The progress of a source.
@@ -78,7 +85,8 @@ pub struct Source<P: Ports> {
     ports: P,
     config: Rc<SourceConfig>,
     client: Client<P>,
-    checkpoints: Rc<RefCell<CheckpointStore<P>>>,
+    /// What is saved; `None` before the source is opened.
+    store: Option<Rc<RefCell<CheckpointStore<P>>>>,
     queue: ReadyQueue<P::Body>,
     lifecycle: Lifecycle,
     /// Records that were handed out and are not acked, in order.
@@ -90,7 +98,8 @@ pub struct Source<P: Ports> {
 /// A record that was handed out.
 struct Unacked {
     position: Bytes,
-    poll: u64,
+    plan: u64,
+    number: u64,
     has_stream: bool,
 }
 
@@ -111,7 +120,7 @@ impl<P: Ports> Source<P> {
         let config = Rc::new(SourceConfig::parse(settings)?);
         Ok(Self {
             client: Client::new(ports.clone(), config.bucket.clone()),
-            checkpoints: Rc::new(RefCell::new(CheckpointStore::new(ports.clone()))),
+            store: None,
             queue: ReadyQueue::new(),
             lifecycle: Lifecycle::Configured,
             unacked: VecDeque::new(),
@@ -134,31 +143,33 @@ impl<P: Ports> Source<P> {
             _ => return Err(Error::invalid("open was called twice")),
         }
         let position = position.filter(|p| !p.is_empty());
-        let resumption = resume::load(position, &self.config, &mut self.checkpoints.borrow_mut())?;
+        let (mut store, has_state) = CheckpointStore::load(self.ports.clone())?;
+        // A position that can't be read is refused before anything is requested.
+        let resumed = resume::resume(&self.ports, &self.config, &mut store, has_state, position)?;
         // The source needs to list, so that HeadBucket would be one request more.
         let probe = self.client.with_patience(Patience::OPENING);
         probe.probe_listing().await.map_err(|e| e.explain(&self.config.bucket))?;
         if let Some(doubt) = doubt_prefix(&self.config.bucket.prefix) {
             self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
-        let seen = Seen::new((self.ports.random(), self.ports.random()));
-        let seen = Rc::new(RefCell::new(seen));
-        let point = resumption.resolve(&self.ports, &self.config, &seen);
+        let (saved, surprises, own_from) = (store.plans_left(), store.surprises(), store.head.next_plan);
+        let store = Rc::new(RefCell::new(store));
+        self.store = Some(Rc::clone(&store));
         let worker = Worker {
             ports: self.ports.clone(),
             client: self.client.clone(),
             config: Rc::clone(&self.config),
             queue: self.queue.clone(),
-            checkpoints: Rc::clone(&self.checkpoints),
-            seen,
-            run: point.run,
-            has_versions: true,
-            has_uploads: true,
+            store,
             oddities: Rc::default(),
-            skipped: std::collections::BTreeMap::new(),
-            early: poll::EarlyEntries::default(),
+            bounds: bounds(),
+            seconds: resumed.seconds,
+            saved,
+            delivered_to: resumed.next,
+            surprises,
+            own_from,
         };
-        self.lifecycle = Lifecycle::Open(worker.run(point.at).boxed_local().fuse());
+        self.lifecycle = Lifecycle::Open(worker.run().boxed_local().fuse());
         Ok(())
     }
 
@@ -197,8 +208,10 @@ impl<P: Ports> Source<P> {
 
     fn hand_out(&mut self, read_limits: ReadLimits) -> Result<Vec<Record<P::Body>>> {
         let taken = self.queue.take(read_limits);
-        let chunk: Vec<_> = taken.iter().filter_map(|ready| ready.remembered).collect();
-        let saved = self.checkpoints.borrow_mut().save_seen(&chunk);
+        let saved = match &self.store {
+            Some(store) if !taken.is_empty() => store.borrow_mut().save_corrections(),
+            _ => Ok(()),
+        };
         if let Err(error) = saved {
             // What was taken is lost to this instance, so the instance is of no further use; a new one goes on.
             self.lifecycle = Lifecycle::Failed(error.clone());
@@ -208,7 +221,8 @@ impl<P: Ports> Source<P> {
         for ready in taken {
             let has_stream = ready.has_stream();
             self.streams_unacked += usize::from(has_stream);
-            self.unacked.push_back(Unacked { position: ready.record.position.clone(), poll: ready.poll, has_stream });
+            let position = ready.record.position.clone();
+            self.unacked.push_back(Unacked { position, plan: ready.plan, number: ready.number, has_stream });
             records.push(ready.record);
         }
         Ok(records)
@@ -227,12 +241,12 @@ impl<P: Ports> Source<P> {
         let Some(index) = self.unacked.iter().position(|unacked| unacked.position == position) else {
             return Err(Error::invalid("ack of a position that no unacked record has"));
         };
-        let mut poll = 0;
         for acked in self.unacked.drain(..=index) {
             self.streams_unacked -= usize::from(acked.has_stream);
-            poll = acked.poll;
+            if let Some(store) = &self.store {
+                store.borrow_mut().acked(acked.plan, acked.number);
+            }
         }
-        self.checkpoints.borrow_mut().acked(poll)?;
         Ok(index + 1)
     }
 
@@ -270,6 +284,14 @@ fn poll_ready<B>(
         return Poll::Ready(None);
     }
     Poll::Pending
+}
+
+/// The sizes by which the catalogue and plans are cut.
+fn bounds() -> Bounds {
+    #[cfg(any(test, feature = "testing"))]
+    return crate::testing::mutant::bounds();
+    #[cfg(not(any(test, feature = "testing")))]
+    return Bounds::SOURCE;
 }
 
 fn closed() -> Error {

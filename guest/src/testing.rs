@@ -4,6 +4,7 @@
 //!
 //! Time stands still while anything can be done, and jumps to the next timer when everything waits.
 
+pub mod mutant;
 pub mod parquet;
 
 use std::cell::RefCell;

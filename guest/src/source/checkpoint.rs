@@ -1,263 +1,542 @@
-//! What a source saves so that a restart loses nothing and repeats nothing: the snapshot's start, what it
-//! handed out since, and the plan of each poll.
+//! Owns what a source saves so that a restart neither loses nor repeats: the head, the catalogue, plans and corrections.
+//! Leaves the form of values to `saved`, how they are kept to `values`, and what they mean to `resume`.
 //!
-//! A plan is saved before the first record of its poll leaves, and removed once a record of a later poll is
-//! acked. Names: `snapshot`, `seen-N`, `plan-N`. Without saved state a position alone leads back to the window.
-//! The form of what is saved is left to `saved`, its pieces to `values`.
+//! Names: `head`; `m-G-N`, the parts of the manifest of generation G; `s-N`, segments; `p-P-R-C`, chunks of runs of plans;
+//! `f-E-N`, corrections since the catalogue was last corrected for them.
+//!
+//! Nothing is overwritten but the head: segments, manifests and plans are saved under new names, by as many commits as
+//! they need, and count from the commit of the head that names them. That commit names the old ones as garbage, too, which
+//! is removed by the next ones. A crash in between leaves values that no head names: their names follow from the head's
+//! counters, so that they are found and removed.
+//!
+//! **Invariant:** no record is handed out before the head names its plan, and with it the catalogue that counts it as
+//! told.
 
 mod saved;
 mod values;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use self::saved::{SavedHandedOut, SavedPlan, SavedStart};
+use self::saved::{decode, encode};
 use self::values::{Values, unreadable};
-use super::changes::{Due, Uploads};
-use super::seen::{Mark, Seen, Slot};
+use super::catalogue::{Entry, Known, Segment, decode_entries, decode_manifest, encode_manifest};
+use super::identity::{Digest, Digester};
+use super::judge::{Has, Rule};
+use super::plan::{ChunkPlace, Due, Plan};
 use crate::error::Result;
 use crate::limits;
-use crate::ports::Ports;
+use crate::ports::{Edit, Ports};
+use crate::position::Phase;
 use crate::time::Timestamp;
 
-/// Plans that may wait for their acks under a name of their own. A reader that lags further falls back to
-/// the window.
-const PLANS_MAX: u64 = 16;
-
-/// Marks of one piece of what a snapshot handed out: with at most 49 bytes each, a piece is one value of the host's, and
-/// two of them are one commit.
-const PIECE_MARKS_MAX: usize = 16_384;
-
-/// The start of a snapshot.
+/// How far a source has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SnapshotStart {
+pub(super) enum Stage {
+    /// The first listing is under way: what it means, and the last key that the catalogue covers.
+    First { rule: Rule, covered: Option<String> },
+    /// It is over: polls follow.
+    Polls,
+}
+
+/// What the saved values mean together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
     /// Names this run of the source; positions carry it.
     pub(super) run: u64,
-    /// The server's time before the first listing.
+    /// Makes the catalogue's digests.
+    pub(super) digester: Digester,
+    /// Whether the store lists versions; `None` before it was asked.
+    pub(super) has_versions: Option<bool>,
+    /// How far the source has come.
+    pub(super) stage: Stage,
+    /// The server's time at the start of the latest poll that was completed, or of the snapshot.
     pub(super) cut: Timestamp,
-    /// Uploads in progress at the cut.
-    pub(super) uploads: Uploads,
-    /// Remembers nothing yet, under the keys of this run.
-    pub(super) seen: Seen,
+    /// Plans that may have unacked records, oldest first.
+    pub(super) plans: VecDeque<Plan>,
+    /// The number of the next plan.
+    pub(super) next_plan: u64,
+    /// The place of the last record that is acked, with all of its plan: plan and number. `None` before the first.
+    pub(super) acked: Option<(u64, u64)>,
+    /// Whether a plan was ever removed, so that what is saved is not all that was ever due.
+    pub(super) has_dropped: bool,
+    next_segment: u64,
+    /// Generation and parts of the manifest.
+    manifest: (u64, u32),
+    /// Counts how often the catalogue was corrected.
+    corrections: u64,
+    garbage: Vec<String>,
 }
 
-/// What a poll delivers, and where the next one begins.
+/// What became of a change that its plan did not foresee.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// The run that the poll belongs to.
-    pub(super) run: u64,
-    /// The number of the poll, from 1.
-    pub(super) poll: u64,
-    /// What it delivers, in order.
-    pub(super) due: Vec<Due>,
-    /// From where a restart without this plan must look again, before subtracting the window.
-    pub(super) cut: Timestamp,
-    /// Where the next poll begins.
-    pub(super) next: Checkpoint,
+pub(super) struct Correction {
+    pub(super) key: String,
+    /// As the catalogue has it.
+    pub(super) digest: Digest,
+    pub(super) now: Corrected,
 }
 
-/// Where a poll begins.
+/// See [`Correction`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Checkpoint {
-    /// Entries older than this were dealt with.
-    pub(super) low_watermark: Timestamp,
-    /// Uploads in progress at the previous cut.
-    pub(super) uploads: Uploads,
-    /// What was handed out in the window.
-    pub(super) seen: Seen,
-}
-
-/// An object of the snapshot that left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HandedOut {
-    /// Its place in the order of records.
-    pub(super) index: u64,
-    /// Where it is remembered.
-    pub(super) slot: Slot,
-    /// As what.
-    pub(super) mark: Mark,
+pub(super) enum Corrected {
+    /// It was not told: this is what the reader has.
+    Untold { has: Has },
+    /// What replaced it was told.
+    Told(Digest),
+    /// The key is not gone: this is what is known of it.
+    Kept(Known),
 }
 
 /// Saves and finds a source's state.
 pub(super) struct CheckpointStore<P> {
     values: Values<P>,
-    /// Polls whose plans are saved.
-    polls: VecDeque<u64>,
-    /// Saved pieces of what the snapshot handed out.
-    pieces: u32,
-    /// The first of those that are small, or were when they were saved.
-    first_small: u32,
-    /// What is in the small ones.
-    small: Vec<HandedOut>,
-    /// Whether a snapshot's state is still there.
-    has_snapshot: bool,
+    pub(super) head: Head,
+    /// The catalogue's segments, in the order of keys.
+    pub(super) segments: Vec<Segment>,
+    /// Edits that are not committed yet, none of which counts before the head does.
+    staged: Vec<Edit>,
+    /// Corrections that no commit has, and their number with those that were committed.
+    unsaved: Vec<Correction>,
+    saved: Vec<Correction>,
+    lists: u32,
+    progress: Acks,
+}
+
+/// What was handed out and acked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Acks {
+    /// The last record that was put into the queue: plan and number.
+    emitted: Option<(u64, u64)>,
+    acked: Option<(u64, u64)>,
+    /// The last plan of which all was put into the queue.
+    delivered: u64,
+}
+
+impl Head {
+    /// Of a new run.
+    pub(super) fn new(run: u64, digester: Digester, rule: Rule) -> Self {
+        Self {
+            run,
+            digester,
+            has_versions: None,
+            stage: Stage::First { rule, covered: None },
+            cut: Timestamp::default(),
+            plans: VecDeque::new(),
+            next_plan: 1,
+            acked: None,
+            has_dropped: false,
+            next_segment: 0,
+            manifest: (0, 0),
+            corrections: 0,
+            garbage: Vec::new(),
+        }
+    }
 }
 
 impl<P: Ports> CheckpointStore<P> {
-    /// Makes a store over the host's state.
-    pub(super) fn new(ports: P) -> Self {
-        Self {
-            values: Values::new(ports),
-            polls: VecDeque::new(),
-            pieces: 0,
-            first_small: 0,
-            small: Vec::new(),
-            has_snapshot: true,
+    /// Loads what was saved: `None` where nothing was.
+    pub(super) fn load(ports: P) -> Result<(Self, bool)> {
+        let values = Values::new(ports);
+        let saved = values.load("head")?;
+        let is_there = saved.is_some();
+        let head = match saved {
+            Some(bytes) => decode::<saved::SavedHead<'_>>(&bytes).ok_or_else(|| unreadable("head"))?.into(),
+            None => Head::new(0, Digester { keys: (0, 0) }, Rule::Changes),
+        };
+        let mut store = Self {
+            values,
+            head,
+            segments: Vec::new(),
+            staged: Vec::new(),
+            unsaved: Vec::new(),
+            saved: Vec::new(),
+            lists: 0,
+            progress: Acks::default(),
+        };
+        if is_there {
+            store.load_manifest()?;
+            store.load_corrections()?;
         }
+        Ok((store, is_there))
     }
 
-    /// Forgets what an earlier run left and saves how this one begins, both at once.
-    pub(super) fn begin_run(&mut self, start: &SnapshotStart) -> Result<()> {
-        let mut earlier = self.seen_names()?;
-        earlier.extend((0..PLANS_MAX).map(plan_name));
-        self.values.save("snapshot", &saved::encode(&SavedStart::from(start)), &earlier)?;
-        self.polls.clear();
-        self.forget_seen();
-        self.has_snapshot = true;
+    fn load_manifest(&mut self) -> Result<()> {
+        let (generation, parts) = self.head.manifest;
+        for part in 0..parts {
+            let name = manifest_name(generation, part);
+            let bytes = self.values.load(&name)?.ok_or_else(|| unreadable(&name))?;
+            self.segments.extend(decode_manifest(&bytes).ok_or_else(|| unreadable(&name))?);
+        }
         Ok(())
     }
 
-    /// How the snapshot of `run` began, and what it handed out in the window up to the record of that `index`.
-    ///
-    /// What was handed out after it may never have arrived: it is forgotten permanently, since its places in
-    /// the order are assigned again.
-    pub(super) fn load_snapshot(&mut self, run: u64, index: u64) -> Result<Option<SnapshotStart>> {
-        let Some(bytes) = self.values.load("snapshot")? else {
-            return Ok(None);
-        };
-        let start = saved::decode::<SavedStart<'_>>(&bytes).ok_or_else(|| unreadable("snapshot"))?;
-        let mut start = SnapshotStart::from(start);
-        if start.run != run {
-            return Ok(None);
+    fn load_corrections(&mut self) -> Result<()> {
+        while let Some(bytes) = self.values.load(&corrections_name(self.head.corrections, self.lists))? {
+            let list = decode::<Vec<saved::SavedCorrection<'_>>>(&bytes);
+            let list = list.ok_or_else(|| unreadable(&corrections_name(self.head.corrections, self.lists)))?;
+            self.saved.extend(list.into_iter().map(Correction::from));
+            self.lists += 1;
         }
-        self.forget_seen();
-        let mut is_whole = true;
-        while let Some(piece) = self.load_piece(self.pieces)? {
-            self.pieces += 1;
-            let before = piece.len();
-            let kept = piece.into_iter().filter(|one| one.index <= index);
-            let from = self.small.len();
-            self.small.extend(kept);
-            self.small[from..].iter().for_each(|one| start.seen.insert(one.slot, one.mark));
-            is_whole &= self.small.len() - from == before;
-            // A piece that is full is left alone from here on, unless something must be forgotten.
-            if is_whole && self.small.len() >= PIECE_MARKS_MAX {
-                self.small.clear();
-                self.first_small = self.pieces;
+        Ok(())
+    }
+
+    /// Begins another run: everything that was saved becomes garbage.
+    pub(super) fn begin_run(&mut self, head: Head) -> Result<()> {
+        let mut garbage = std::mem::take(&mut self.head.garbage);
+        garbage.extend(self.segments.drain(..).map(|segment| segment_name(segment.id)));
+        let plans = std::mem::take(&mut self.head.plans);
+        plans.iter().for_each(|plan| garbage.extend(chunk_names(plan)));
+        let (generation, parts) = self.head.manifest;
+        garbage.extend((0..parts).map(|part| manifest_name(generation, part)));
+        garbage.extend((0..self.lists).map(|list| corrections_name(self.head.corrections, list)));
+        // Numbers go on, so that no name is given again that is still to be removed.
+        let (next_segment, next_plan) = (self.head.next_segment, self.head.next_plan);
+        let (manifest, corrections) = ((generation, 0), self.head.corrections + 1);
+        self.head = Head { garbage, next_segment, next_plan, manifest, corrections, ..head };
+        (self.saved, self.unsaved, self.lists, self.progress) = (Vec::new(), Vec::new(), 0, Acks::default());
+        self.commit_head()
+    }
+
+    /// Takes a position up: what was handed out up to that record is acked.
+    pub(super) fn resume_at(&mut self, plan: u64, number: u64) {
+        self.progress = Acks { emitted: Some((plan, number)), acked: Some((plan, number)), delivered: plan - 1 };
+        if !self.head.plans.iter().any(|one| one.id == plan) {
+            self.progress.delivered = plan;
+        }
+    }
+
+    /// The plans of which something may be left, in their order.
+    pub(super) fn plans_left(&self) -> VecDeque<Plan> {
+        let first = self.progress.acked.map_or(0, |(plan, _)| plan);
+        self.head.plans.iter().filter(|plan| plan.id >= first).cloned().collect()
+    }
+
+    /// Whether a later plan is that of a poll, which may hold what replaced an object of this one.
+    pub(super) fn has_poll_after(&self, plan: u64) -> bool {
+        self.head.plans.back().is_some_and(|last| last.id > plan && last.phase == Phase::Changes)
+    }
+
+    /// Removes what a crash may have left that no head names.
+    pub(super) fn remove_orphans(&mut self) -> Result<()> {
+        let mut names = Vec::new();
+        let (generation, _) = self.head.manifest;
+        self.probe(&mut names, |n| segment_name(self.head.next_segment + n))?;
+        self.probe(&mut names, |n| manifest_name(generation + 1, n as u32))?;
+        let mut run = 0;
+        loop {
+            let place = |n| ChunkPlace { plan: self.head.next_plan, run, chunk: n as u32 };
+            let before = names.len();
+            self.probe(&mut names, |n| chunk_name(place(n)))?;
+            if names.len() == before {
+                break;
+            }
+            run += 1;
+        }
+        if names.is_empty() && self.head.garbage.is_empty() {
+            return Ok(());
+        }
+        self.head.garbage.append(&mut names);
+        self.commit_head()
+    }
+
+    fn probe(&self, names: &mut Vec<String>, name: impl Fn(u64) -> String) -> Result<()> {
+        for number in 0.. {
+            let name = name(number);
+            if self.values.load(&name)?.is_none() {
+                break;
+            }
+            names.push(name);
+        }
+        Ok(())
+    }
+
+    /// Commits the head with what is staged, then removes garbage.
+    fn commit_head(&mut self) -> Result<()> {
+        loop {
+            let rest = self.head.garbage.split_off(self.head.garbage.len().min(GARBAGE_PER_COMMIT));
+            let removed = std::mem::replace(&mut self.head.garbage, rest);
+            // What is removed by this commit need not be named in it.
+            let mut edits = std::mem::take(&mut self.staged);
+            if !self.values.fits(&edits, REMOVAL_ROOM) {
+                self.values.commit(std::mem::take(&mut edits))?;
+            }
+            edits.extend(removed.into_iter().map(Edit::remove));
+            edits.push(Edit::save("head", encode(&saved::SavedHead::from(&self.head))));
+            self.values.commit(edits)?;
+            if self.head.garbage.is_empty() {
+                return Ok(());
             }
         }
-        if !is_whole {
-            self.merge_small()?;
-        }
-        Ok(Some(start))
     }
 
-    fn load_piece(&mut self, number: u32) -> Result<Option<Vec<HandedOut>>> {
-        let name = piece_name(number);
-        let Some(bytes) = self.values.load(&name)? else {
+    fn stage(&mut self, name: String, value: Vec<u8>) -> Result<()> {
+        let edit = Edit::save(name, value);
+        if !self.values.fits(&self.staged, edit.value.as_ref().map_or(0, Vec::len) + REMOVAL_ROOM) {
+            self.values.commit(std::mem::take(&mut self.staged))?;
+        }
+        self.staged.push(edit);
+        Ok(())
+    }
+
+    /// Stages a segment under a new name.
+    pub(super) fn stage_segment(&mut self, builder: &super::catalogue::SegmentBuilder) -> Result<Option<Segment>> {
+        let Some((segment, bytes)) = builder.segment(self.head.next_segment) else {
             return Ok(None);
         };
-        let piece = saved::decode::<Vec<SavedHandedOut>>(&bytes).ok_or_else(|| unreadable(&name))?;
-        Ok(Some(piece.into_iter().map(HandedOut::from).collect()))
+        self.head.next_segment += 1;
+        self.stage(segment_name(segment.id), bytes.to_vec())?;
+        Ok(Some(segment))
     }
 
-    /// Saves what the snapshot is about to hand out.
-    pub(super) fn save_seen(&mut self, handed_out: &[HandedOut]) -> Result<()> {
-        for piece in handed_out.chunks(PIECE_MARKS_MAX) {
-            self.small.extend_from_slice(piece);
-            let count = self.pieces - self.first_small;
-            if count < limits::SEEN_CHUNKS_MAX && self.small.len() <= PIECE_MARKS_MAX {
-                self.values.save(&piece_name(self.pieces), &encode_piece(piece), &[])?;
-                self.pieces += 1;
-            } else {
-                self.merge_small()?;
+    /// Stages a chunk of a plan; its bytes.
+    pub(super) fn stage_chunk(&mut self, place: ChunkPlace, due: &[Due]) -> Result<u64> {
+        let bytes = encode(&due.iter().map(saved::SavedDue::from).collect::<Vec<_>>());
+        let count = bytes.len() as u64;
+        self.stage(chunk_name(place), bytes)?;
+        Ok(count)
+    }
+
+    /// Makes all that is staged count: these segments, the plan if there is one, and the stage and time after it.
+    pub(super) fn checkpoint(
+        &mut self,
+        segments: Vec<Segment>,
+        plan: Option<Plan>,
+        change: impl FnOnce(&mut Head),
+    ) -> Result<()> {
+        if segments != self.segments {
+            self.replace_segments(segments)?;
+        }
+        if let Some(plan) = plan {
+            self.head.next_plan = plan.id + 1;
+            self.head.plans.push_back(plan);
+        }
+        change(&mut self.head);
+        self.drop_acked_plans();
+        self.commit_head()
+    }
+
+    fn replace_segments(&mut self, segments: Vec<Segment>) -> Result<()> {
+        let kept: BTreeSet<u64> = segments.iter().map(|segment| segment.id).collect();
+        let before = std::mem::replace(&mut self.segments, segments);
+        let gone = before.into_iter().filter(|segment| !kept.contains(&segment.id));
+        self.head.garbage.extend(gone.map(|segment| segment_name(segment.id)));
+        let (generation, parts) = self.head.manifest;
+        self.head.garbage.extend((0..parts).map(|part| manifest_name(generation, part)));
+        let parts: Vec<_> = self.segments.chunks(limits::MANIFEST_PART_SEGMENTS).map(encode_manifest).collect();
+        self.head.manifest = (generation + 1, u32::try_from(parts.len()).expect("they are few"));
+        for (part, bytes) in (0..).zip(parts) {
+            self.stage(manifest_name(generation + 1, part), bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Removes plans whose records are all acked, if there are any.
+    pub(super) fn tidy(&mut self) -> Result<()> {
+        self.drop_acked_plans();
+        if self.head.garbage.is_empty() { Ok(()) } else { self.commit_head() }
+    }
+
+    fn drop_acked_plans(&mut self) {
+        let Acks { emitted, acked, delivered } = self.progress;
+        // Where all that left is acked, what was delivered is done, even if nothing of it was a record.
+        let done = if acked == emitted { delivered } else { acked.map_or(0, |(plan, _)| plan - 1) };
+        while self.head.plans.front().is_some_and(|plan| plan.id <= done) {
+            let plan = self.head.plans.pop_front().expect("there is one");
+            self.head.garbage.extend(chunk_names(&plan));
+            self.head.acked = acked.or(self.head.acked);
+            self.head.has_dropped = true;
+        }
+    }
+
+    /// A record was put into the queue.
+    pub(super) fn emitted(&mut self, plan: u64, number: u64) {
+        self.progress.emitted = Some((plan, number));
+    }
+
+    /// All of a plan was put into the queue.
+    pub(super) fn delivered(&mut self, plan: u64) {
+        self.progress.delivered = self.progress.delivered.max(plan);
+    }
+
+    /// A record was acked, and all before it.
+    pub(super) fn acked(&mut self, plan: u64, number: u64) {
+        self.progress.acked = Some((plan, number));
+    }
+
+    /// Whether so much was delivered and not acked that the feed must wait.
+    pub(super) fn is_full(&mut self) -> bool {
+        self.drop_acked_plans();
+        let delivered = self.head.plans.iter().filter(|plan| plan.id <= self.progress.delivered);
+        let (count, bytes) = delivered.fold((0, 0), |(count, bytes), plan| (count + 1, bytes + plan.bytes));
+        count > limits::PLANS_UNACKED_MAX || bytes > limits::PLANS_UNACKED_BYTES_MAX
+    }
+
+    /// The changes of a chunk.
+    pub(super) fn load_chunk(&self, place: ChunkPlace) -> Result<Vec<Due>> {
+        let name = chunk_name(place);
+        let bytes = self.values.load(&name)?.ok_or_else(|| unreadable(&name))?;
+        let due = decode::<Vec<saved::SavedDue<'_>>>(&bytes).ok_or_else(|| unreadable(&name))?;
+        Ok(due.into_iter().map(Due::from).collect())
+    }
+
+    /// The keys of a segment.
+    pub(super) fn load_segment(&self, id: u64) -> Result<Vec<Entry>> {
+        let name = segment_name(id);
+        let bytes = self.values.load(&name)?.ok_or_else(|| unreadable(&name))?;
+        decode_entries(&bytes).ok_or_else(|| unreadable(&name))
+    }
+
+    /// Takes note of what a plan did not foresee.
+    pub(super) fn correct(&mut self, correction: Correction) {
+        self.unsaved.push(correction);
+    }
+
+    /// Saves the corrections so far, before a record leaves that comes after them.
+    pub(super) fn save_corrections(&mut self) -> Result<()> {
+        for list in std::mem::take(&mut self.unsaved).chunks(CORRECTIONS_PER_LIST) {
+            let bytes = encode(&list.iter().map(saved::SavedCorrection::from).collect::<Vec<_>>());
+            self.values.commit(vec![Edit::save(corrections_name(self.head.corrections, self.lists), bytes)])?;
+            self.lists += 1;
+            self.saved.extend_from_slice(list);
+        }
+        Ok(())
+    }
+
+    /// What the reader has of keys of which plans that are still to be delivered believe something else.
+    pub(super) fn surprises(&self) -> BTreeMap<String, Has> {
+        let mut surprises = BTreeMap::new();
+        for Correction { key, now, .. } in self.saved.iter().chain(&self.unsaved) {
+            match now {
+                Corrected::Untold { has } => drop(surprises.insert(key.clone(), *has)),
+                Corrected::Told(_) => drop(surprises.remove(key)),
+                Corrected::Kept(_) => drop(surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)))),
             }
         }
-        Ok(())
+        surprises
     }
 
-    /// Makes as few of the small pieces as there may be, and saves them in the place of those that there are.
-    fn merge_small(&mut self) -> Result<()> {
-        let mut merged: Vec<_> = (self.first_small..).map(piece_name).zip(self.small.chunks(PIECE_MARKS_MAX)).collect();
-        let pieces = self.first_small + u32::try_from(merged.len()).expect("fewer than were there");
-        let removed: Vec<_> = (pieces..self.pieces).map(piece_name).collect();
-        let values: Vec<_> = merged.drain(..).map(|(name, piece)| (name, encode_piece(piece))).collect();
-        self.values.save_all(&values, &removed)?;
-        let rest = self.small.len() % PIECE_MARKS_MAX;
-        let is_last_small = rest > 0;
-        self.small.drain(..self.small.len() - rest);
-        self.pieces = pieces;
-        self.first_small = pieces - u32::from(is_last_small);
-        Ok(())
+    /// Whether there are so many corrections that the catalogue must be corrected for them.
+    pub(super) fn has_many_corrections(&self) -> bool {
+        self.lists >= limits::CORRECTION_LISTS_MAX || self.saved.len() + self.unsaved.len() >= limits::CORRECTIONS_MAX
     }
 
-    /// The plan of that poll.
-    pub(super) fn load_plan(&mut self, run: u64, poll: u64) -> Result<Option<Plan>> {
-        let name = plan_name(poll);
-        let Some(bytes) = self.values.load(&name)? else {
-            return Ok(None);
-        };
-        let plan = saved::decode::<SavedPlan<'_>>(&bytes).ok_or_else(|| unreadable(&name))?;
-        let plan = Some(Plan::from(plan)).filter(|plan| plan.run == run && plan.poll == poll);
-        if plan.is_some() {
-            self.polls.push_back(poll);
+    /// Corrects the catalogue.
+    pub(super) fn apply_corrections(&mut self) -> Result<()> {
+        let mut corrections = std::mem::take(&mut self.saved);
+        corrections.append(&mut self.unsaved);
+        if corrections.is_empty() {
+            return Ok(());
         }
-        Ok(plan)
-    }
-
-    /// Saves a plan, before any of its records leaves.
-    pub(super) fn save_plan(&mut self, plan: &Plan) -> Result<()> {
-        self.values.save(&plan_name(plan.poll), &saved::encode(&SavedPlan::from(plan)), &[])?;
-        self.polls.push_back(plan.poll);
-        Ok(())
-    }
-
-    /// Removes, all at once, what no restart from a record of `poll`, or of a later one, needs.
-    pub(super) fn acked(&mut self, poll: u64) -> Result<()> {
-        let newest = self.polls.back().copied().unwrap_or_default();
-        let is_done = |oldest: &&u64| **oldest < poll;
-        // A plan that the ring has passed has given its name to a later one.
-        let done = self.polls.iter().take_while(is_done).filter(|oldest| newest - **oldest < PLANS_MAX);
-        let mut names: Vec<_> = done.copied().map(plan_name).collect();
-        let ends_snapshot = poll > 0 && self.has_snapshot;
-        if ends_snapshot {
-            names.push("snapshot".to_owned());
-            names.extend(self.seen_names()?);
+        let mut by_segment: BTreeMap<usize, Vec<Correction>> = BTreeMap::new();
+        for correction in corrections {
+            let place = super::catalogue::covering(&self.segments, &correction.key);
+            by_segment.entry(place).or_default().push(correction);
         }
-        self.values.remove(&names)?;
-        let count = self.polls.iter().take_while(is_done).count();
-        self.polls.drain(..count);
-        if ends_snapshot {
-            self.forget_seen();
-            self.has_snapshot = false;
+        let mut segments = self.segments.clone();
+        for (place, corrections) in by_segment.into_iter().rev() {
+            let before = segments.get(place).cloned();
+            let mut entries = match &before {
+                Some(segment) => self.load_segment(segment.id)?,
+                None => Vec::new(),
+            };
+            corrections.into_iter().for_each(|correction| correction.apply(&mut entries));
+            let mut builder = super::catalogue::SegmentBuilder::default();
+            entries.iter().for_each(|entry| builder.add(entry, 0, 0));
+            let after = self.stage_segment(&builder)?.map(|after| Segment {
+                sum: before.as_ref().map_or(0, |segment| segment.sum),
+                listed: before.as_ref().map_or(0, |segment| segment.listed),
+                is_doubtful: true,
+                ..after
+            });
+            segments.splice(place..(place + 1).min(segments.len()), after);
         }
-        Ok(())
+        let names: Vec<_> = (0..self.lists).map(|list| corrections_name(self.head.corrections, list)).collect();
+        self.lists = 0;
+        self.checkpoint(segments, None, |head| {
+            head.corrections += 1;
+            head.garbage.extend(names);
+        })
     }
 
-    /// The names of all pieces of what a snapshot handed out, those of an earlier run included.
-    fn seen_names(&mut self) -> Result<Vec<String>> {
-        let mut number = 0;
-        while self.values.keeps() && (number < self.pieces || self.values.exists(&piece_name(number))?) {
-            number += 1;
-        }
-        Ok((0..number).map(piece_name).collect())
-    }
 
-    fn forget_seen(&mut self) {
-        (self.pieces, self.first_small) = (0, 0);
-        self.small = Vec::new();
+    /// Keys in the catalogue, its segments, and bytes of what is saved.
+    pub(super) fn size(&self) -> (u64, u64, u64) {
+        let keys = self.segments.iter().map(|segment| segment.keys).sum();
+        let bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let plans: u64 = self.head.plans.iter().map(|plan| plan.bytes).sum();
+        (keys, self.segments.len() as u64, bytes + plans)
     }
 }
 
-fn encode_piece(piece: &[HandedOut]) -> Vec<u8> {
-    saved::encode(&piece.iter().map(SavedHandedOut::from).collect::<Vec<_>>())
+impl Correction {
+    fn apply(self, entries: &mut Vec<Entry>) {
+        use super::catalogue::Reader;
+        let Self { key, digest, now } = self;
+        let place = entries.binary_search_by(|entry| entry.key.as_str().cmp(&key));
+        if let Corrected::Kept(known) = now {
+            // It is known already where the key was listed again, which no poll can have found yet.
+            if let Err(place) = place {
+                entries.insert(place, Entry { key, known });
+            }
+            return;
+        }
+        let Ok(place) = place else { return };
+        let Known { reader, listed, .. } = &mut entries[place].known;
+        let at = listed.iter().position(|one| *one == digest);
+        match (now, at) {
+            (Corrected::Told(replaced), Some(at)) => {
+                listed[at] = replaced;
+                if at == 0 {
+                    *reader = Reader::Top;
+                }
+            }
+            (Corrected::Untold { has }, at) => {
+                if let Some(at) = at {
+                    listed.remove(at);
+                }
+                // Where something newer was told, that is what the reader has.
+                if at.is_none_or(|at| at == 0) {
+                    *reader = match has {
+                        Has::Nothing => Reader::Nothing,
+                        Has::Object(told) if listed.first() == Some(&told) => Reader::Top,
+                        Has::Object(_) | Has::Doubtful => Reader::Doubtful,
+                    };
+                }
+            }
+            (Corrected::Told(_), None) | (Corrected::Kept(_), _) => {}
+        }
+    }
 }
 
-fn piece_name(number: u32) -> String {
-    format!("seen-{number}")
+/// Values removed per commit.
+const GARBAGE_PER_COMMIT: usize = 2000;
+
+/// Bytes that a commit leaves free for a head and for names of what it removes.
+const REMOVAL_ROOM: usize = 512 << 10;
+
+/// Corrections in one list: with keys of 1 KiB and 32 KiB known of each they may be too many for one value, which is why
+/// they are few.
+const CORRECTIONS_PER_LIST: usize = 512;
+
+fn segment_name(id: u64) -> String {
+    format!("s-{id}")
 }
 
-fn plan_name(poll: u64) -> String {
-    format!("plan-{}", poll % PLANS_MAX)
+fn manifest_name(generation: u64, part: u32) -> String {
+    format!("m-{generation}-{part}")
+}
+
+fn chunk_name(place: ChunkPlace) -> String {
+    format!("p-{}-{}-{}", place.plan, place.run, place.chunk)
+}
+
+fn chunk_names(plan: &Plan) -> impl Iterator<Item = String> {
+    let (id, runs) = (plan.id, plan.runs.iter().enumerate());
+    runs.flat_map(move |(run, chunks)| (0..*chunks).map(move |chunk| ChunkPlace { plan: id, run, chunk })).map(chunk_name)
+}
+
+fn corrections_name(epoch: u64, list: u32) -> String {
+    format!("f-{epoch}-{list}")
 }
 
 #[cfg(test)]

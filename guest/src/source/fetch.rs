@@ -2,62 +2,21 @@
 //! handle. Leaves to `retrieval` whether an answer is the object, and positions, which follow the order of delivery, to
 //! `worker`.
 
-use super::changes::Due;
+use super::catalogue::{Known, decode_known};
+use super::identity::NULL_VERSION;
+use super::plan::Due;
 use super::retrieval::{Retrieval, Retrieved, Wanted};
-use super::seen::NULL_VERSION;
 use crate::config::Unreadable;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::Ports;
 use crate::record::{Change, Data, Metadata, Operation, Record};
-use crate::s3::{Content, Object, ObjectEntry};
+use crate::s3::{Content, Object, ObjectEntry, VersionEntry};
 use crate::time::Timestamp;
 
 use bytes::Bytes;
 
-/// What to fetch.
-#[derive(Clone, Debug)]
-pub(super) enum Item {
-    /// An object of the snapshot.
-    Snapshot(ObjectEntry),
-    /// The change at that place of a plan.
-    Change(u64, Due),
-}
-
-impl Item {
-    /// Bytes that are on their way once the fetch has begun.
-    pub(super) fn size(&self) -> u64 {
-        match self {
-            Self::Snapshot(entry) => entry.size,
-            Self::Change(_, due) => due.size,
-        }
-    }
-
-    fn into_task(self) -> Task {
-        match self {
-            Self::Snapshot(entry) => {
-                let wanted = Wanted { entry, version_id: None, is_latest: true };
-                Task { index: 0, operation: Operation::Snapshot, wanted }
-            }
-            Self::Change(index, due) => {
-                let operation = due.operation;
-                let entry =
-                    ObjectEntry { key: due.key, last_modified: due.last_modified, etag: due.etag, size: due.size };
-                let wanted = Wanted { entry, version_id: Some(due.version_id), is_latest: due.is_latest };
-                Task { index, operation, wanted }
-            }
-        }
-    }
-}
-
-/// What is done with an item.
-struct Task {
-    /// Its place in its plan.
-    index: u64,
-    /// What happened to the object.
-    operation: Operation,
-    /// What to ask for.
-    wanted: Wanted,
-}
+#[cfg(any(test, feature = "testing"))]
+use crate::testing::mutant::{Mutant, is_broken};
 
 /// A record without its position, and what is remembered of it.
 #[derive(Debug)]
@@ -66,19 +25,15 @@ pub(super) struct Fetched<B> {
     pub(super) record: Record<B>,
     /// The key.
     pub(super) key: String,
-    /// The place in its plan; 0 in a snapshot.
-    pub(super) index: u64,
     /// When it was modified, by the store's clock.
     pub(super) last_modified: Timestamp,
-    /// The object as it was delivered.
-    pub(super) object: ObjectEntry,
-    /// The version as it was delivered.
-    pub(super) version_id: String,
+    /// What was delivered in the place of what was due: the object that replaced it under the same version.
+    pub(super) replaced: Option<VersionEntry>,
     /// Bytes.
     pub(super) size: u64,
 }
 
-/// The result of an item.
+/// The result of a change.
 #[derive(Debug)]
 pub(super) enum Outcome<B> {
     /// It is a record.
@@ -93,60 +48,82 @@ impl<B> From<Fetched<B>> for Outcome<B> {
     }
 }
 
-/// A skipped item.
+/// A skipped change.
 #[derive(Debug)]
 pub(super) struct Skipped {
-    /// The object as it was listed.
-    pub(super) entry: ObjectEntry,
+    /// The key.
+    pub(super) key: String,
     /// Why.
     pub(super) reason: String,
-    /// Whether it exists, and may be read by others.
-    pub(super) is_there: bool,
+    /// What the catalogue must know.
+    pub(super) told: Told,
 }
 
-/// Turns items into records.
+/// What a skipped change counts as.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// As told: it exists, and may be read by others.
+    AsListed,
+    /// As not told: the next poll decides anew.
+    Not,
+    /// As no change at all: the key exists, and this is known of it.
+    Kept(Known),
+}
+
+/// Turns changes into records.
 pub(super) struct Fetcher<P: Ports> {
     /// Where the objects come from.
     pub(super) retrieval: Retrieval<P>,
+    /// See [`Wanted::may_be_replaced`].
+    pub(super) may_be_replaced: bool,
 }
 
 impl<P: Ports> Fetcher<P> {
-    /// Fetches one item.
+    /// Fetches what a change needs.
     ///
     /// # Errors
     ///
     /// Those that concern more than this object, and what makes it unreadable where that must stop the source.
-    pub(super) async fn fetch(self, item: Item) -> Result<Outcome<P::Body>> {
-        let Task { index, operation, wanted } = item.into_task();
-        if operation == Operation::Delete {
-            let version_id = wanted.version_id.unwrap_or_default();
-            return Ok(self.without_body(index, operation, wanted.entry, version_id).into());
+    pub(super) async fn fetch(self, due: Due) -> Result<Outcome<P::Body>> {
+        if let Some(known) = &due.gone {
+            return self.confirm(&due, known).await;
         }
-        let (entry, version_id) = (wanted.entry.clone(), wanted.version_id.clone());
-        let skipped = |reason: &str, is_there| {
-            Ok(Outcome::Skipped(Skipped { entry: entry.clone(), reason: reason.to_owned(), is_there }))
+        if due.operation == Operation::Delete {
+            return Ok(self.without_body(due.operation, entry(&due), &due.version_id, Some(due.is_latest)).into());
+        }
+        let key = due.key.clone();
+        let skipped = |reason: &str, told| {
+            Ok(Outcome::Skipped(Skipped { key: key.clone(), reason: reason.to_owned(), told }))
+        };
+        let wanted = Wanted {
+            entry: entry(&due),
+            version_id: due.version_id.clone(),
+            is_latest: due.is_latest,
+            may_be_replaced: self.may_be_replaced,
         };
         match self.retrieval.retrieve(wanted).await? {
-            Retrieved::Object(entry, object) => {
-                let answered = || object.version_id.clone();
-                let version_id = version_id.or_else(answered).unwrap_or_else(|| NULL_VERSION.to_owned());
-                let fetched = self.without_body(index, operation, entry, version_id);
-                Ok(add_object(fetched, object).into())
+            Retrieved::Object(now, object) => {
+                let fetched = self.without_body(due.operation, now.clone(), &due.version_id, Some(due.is_latest));
+                let is_replaced = due.version_id == NULL_VERSION && now != entry(&due);
+                let replaced = is_replaced.then_some(VersionEntry {
+                    object: now,
+                    version_id: due.version_id,
+                    is_latest: due.is_latest,
+                    is_delete_marker: false,
+                });
+                Ok(Fetched { replaced, ..add_object(fetched, object) }.into())
             }
-            Retrieved::Deleted => skipped("it was deleted before it could be read", false),
-            Retrieved::Overwritten if operation == Operation::Snapshot => {
-                skipped("it is overwritten faster than it can be read; the next poll reads it", false)
-            }
+            Retrieved::Deleted => skipped("it was deleted before it could be read", Told::Not),
             Retrieved::Overwritten => {
-                skipped("it was overwritten before it could be read; the next poll reads it", false)
+                skipped("it is overwritten faster than it can be read; the next poll reads it", Told::Not)
             }
             Retrieved::Archived => {
-                skipped("it is archived: restore it, then copy it onto itself to have it delivered", true)
+                skipped("it is archived: restore it, then copy it onto itself to have it delivered", Told::AsListed)
             }
             Retrieved::Unreadable(error) => match self.retrieval.config.unreadable {
-                Unreadable::Skip => skipped(&error.message, true),
+                Unreadable::Skip => skipped(&error.message, Told::AsListed),
                 Unreadable::Stop => {
-                    let mut error = error.context(format!("object `{}`", entry.key));
+                    let mut error = error.context(format!("object `{key}`"));
                     error.message.push_str("; or set `unreadable` to `skip` to go on without such objects");
                     Err(error)
                 }
@@ -154,20 +131,37 @@ impl<P: Ports> Fetcher<P> {
         }
     }
 
+    /// The delete of a key that a listing lacks, unless the key exists: listings may have holes.
+    async fn confirm(&self, due: &Due, known: &[u8]) -> Result<Outcome<P::Body>> {
+        #[cfg(any(test, feature = "testing"))]
+        if is_broken(Mutant::BelieveHolesOfListings) {
+            return Ok(self.without_body(Operation::Delete, entry(due), NULL_VERSION, None).into());
+        }
+        if self.retrieval.is_gone(&due.key).await? {
+            return Ok(self.without_body(Operation::Delete, entry(due), NULL_VERSION, None).into());
+        }
+        let known = decode_known(known).ok_or_else(|| Error::corrupt("a saved plan is damaged"))?;
+        let reason = "the next poll looks for it again".to_owned();
+        Ok(Outcome::Skipped(Skipped { key: due.key.clone(), reason, told: Told::Kept(known) }))
+    }
+
     /// A record with all but the object's bytes and the metadata that come with them.
     fn without_body(
         &self,
-        index: u64,
         operation: Operation,
         entry: ObjectEntry,
-        version_id: String,
+        version_id: &str,
+        is_latest: Option<bool>,
     ) -> Fetched<P::Body> {
         let mut metadata = Metadata::new();
         let mut insert = |name: &str, value: String| metadata.insert(name.to_owned(), value);
         insert("opencdc.collection", self.retrieval.config.bucket.bucket.clone());
         insert("opencdc.readAt", self.retrieval.ports.now().nanoseconds().to_string());
         if version_id != NULL_VERSION {
-            insert("s3.versionId", version_id.clone());
+            insert("s3.versionId", version_id.to_owned());
+        }
+        if let Some(is_latest) = is_latest {
+            insert("s3.isLatest", is_latest.to_string());
         }
         if entry.last_modified != Timestamp::default() {
             insert_time(&mut metadata, entry.last_modified);
@@ -180,14 +174,17 @@ impl<P: Ports> Fetcher<P> {
                 key: Some(Data::Raw(Bytes::from(entry.key.clone()))),
                 payload: Change { before: None, after: None },
             },
-            key: entry.key.clone(),
-            index,
+            key: entry.key,
             last_modified: entry.last_modified,
+            replaced: None,
             size: entry.size,
-            object: entry,
-            version_id,
         }
     }
+}
+
+/// A change as it was listed.
+fn entry(due: &Due) -> ObjectEntry {
+    ObjectEntry { key: due.key.clone(), last_modified: due.last_modified, etag: due.etag.clone(), size: due.size }
 }
 
 /// Adds the object's bytes and the metadata that the answer has.

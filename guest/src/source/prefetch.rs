@@ -50,6 +50,11 @@ impl<T: 'static> Prefetch<T> {
         self.in_flight.push(Box::pin(async move { (number, fetch.await) }));
     }
 
+    /// The number of those in flight or waiting.
+    pub(super) fn len(&self) -> usize {
+        self.sizes.len()
+    }
+
     /// Whether nothing is in flight or waiting.
     pub(super) fn is_empty(&self) -> bool {
         self.sizes.is_empty()

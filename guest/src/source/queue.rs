@@ -7,7 +7,6 @@ use std::future;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::checkpoint::HandedOut;
 use crate::limits;
 use crate::record::{Data, Record};
 
@@ -16,10 +15,10 @@ use crate::record::{Data, Record};
 pub(super) struct Ready<B> {
     /// The record, position and all.
     pub(super) record: Record<B>,
-    /// What must be saved before it leaves.
-    pub(super) remembered: Option<HandedOut>,
-    /// The poll that it belongs to; 0 is the snapshot.
-    pub(super) poll: u64,
+    /// The plan that it belongs to.
+    pub(super) plan: u64,
+    /// Its number in it.
+    pub(super) number: u64,
     /// Bytes of its body.
     pub(super) size: u64,
 }
@@ -61,12 +60,22 @@ pub struct Counts {
     pub caught_up_ms: u64,
     /// Retried attempts.
     pub retries: u64,
+    /// Keys in the catalogue.
+    pub keys: u64,
+    /// Its segments.
+    pub segments: u64,
+    /// Bytes of the catalogue and of plans, as they are saved.
+    pub state_bytes: u64,
+    /// The server's time with the latest page of a listing.
+    pub listed_ms: u64,
 }
 
 impl Counts {
     /// The counts by name, as the contract reports them.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let Self { listed, read, bytes, skipped, polls, due, caught_up_ms, retries } = *self;
+        let Self { listed, read, bytes, skipped, polls, due, caught_up_ms, retries, .. } = *self;
+        // Before everything was delivered for the first time, nobody knows how much is left.
+        let lag_ms = if caught_up_ms == 0 { 0 } else { self.listed_ms.saturating_sub(caught_up_ms) };
         let counts = [
             ("listed", listed),
             ("read", read),
@@ -76,6 +85,10 @@ impl Counts {
             ("due", due),
             ("caught-up-ms", caught_up_ms),
             ("retries", retries),
+            ("keys", self.keys),
+            ("segments", self.segments),
+            ("state-bytes", self.state_bytes),
+            ("lag-ms", lag_ms),
         ];
         counts.into_iter()
     }

@@ -1,105 +1,106 @@
-//! Owns where a position leads: into a snapshot or to a poll, with or without the saved state that goes with it. Leaves
-//! loading state to `checkpoint`.
+//! Owns where a position leads: whether what was saved goes with it, and what the first listing means where it does not.
+//! Leaves loading to `checkpoint`.
 //!
-//! Where state is missing, belongs to another run or was replaced by a later one, the source polls the whole window
-//! again: rather twice than lost.
+//! Where state is missing, belongs to another run or is newer than the position, the catalogue is made anew from the first
+//! listing, as of the position's time less `lookback`: rather twice than lost.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use super::changes::Uploads;
-use super::checkpoint::{Checkpoint, CheckpointStore, Plan, SnapshotStart};
-use super::seen::Seen;
-use super::snapshot::SnapshotCursor;
-use super::worker::{self, ResumeAt};
-use crate::config::SourceConfig;
+use super::checkpoint::{CheckpointStore, Head};
+use super::identity::Digester;
+use super::judge::Rule;
+use super::worker;
+use crate::config::{SourceConfig, Start};
 use crate::error::Result;
 use crate::ports::{Level, Ports};
-use crate::position::{Phase, Position};
+use crate::position::{Extension, Phase, Position};
 use crate::time::Timestamp;
 
-/// The position and the saved state that goes with it, before any request to the store.
-#[derive(Debug)]
-pub(super) struct Resumption {
-    position: Option<Position>,
-    snapshot: Option<SnapshotStart>,
-    plan: Option<Plan>,
+/// What was handed out before, as far as positions tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Resumed {
+    /// The place of the next change in the first plan that is left.
+    pub(super) next: u64,
+    /// The newest modification of the snapshot, in seconds.
+    pub(super) seconds: u64,
 }
 
-/// Where a source begins, and under which run.
-#[derive(Debug)]
-pub(super) struct ResumePoint {
-    pub(super) run: u64,
-    pub(super) at: ResumeAt,
+/// What goes with a position.
+enum Fit {
+    /// What was saved goes on.
+    GoesOn,
+    /// Another run begins, and its first listing means this.
+    Anew(Rule, Option<&'static str>),
 }
 
-/// Reads the position and finds the state that goes with it.
-pub(super) fn load<P: Ports>(
-    position: Option<&[u8]>,
+/// Takes up what was saved, or begins another run: nothing is requested of the store before that.
+pub(super) fn resume<P: Ports>(
+    ports: &P,
     config: &SourceConfig,
-    checkpoints: &mut CheckpointStore<P>,
-) -> Result<Resumption> {
+    store: &mut CheckpointStore<P>,
+    has_state: bool,
+    position: Option<&[u8]>,
+) -> Result<Resumed> {
     let position = position.map(|p| Position::decode(p, worker::scope(config))).transpose()?;
-    let (mut snapshot, mut plan) = (None, None);
-    if let Some(extension) = position.as_ref().and_then(|p| p.extension.as_ref()) {
-        if extension.poll == 0 {
-            snapshot = checkpoints.load_snapshot(extension.run, extension.index)?;
-        } else {
-            plan = checkpoints.load_plan(extension.run, extension.poll)?;
+    let extension = position.as_ref().and_then(|position| position.extension.as_ref());
+    let fit = match (&position, extension) {
+        // Where nothing was removed yet, everything is told from the beginning, changes since then included: an empty
+        // bucket has a beginning too.
+        (None, _) if has_state && !store.head.has_dropped && store.head.has_versions.is_some() => Fit::GoesOn,
+        (None, _) => Fit::Anew(first_rule(config), None),
+        (Some(position), Some(extension)) if has_state && extension.run == store.head.run => {
+            fit(&store.head, position, extension, config)
+        }
+        (Some(position), _) => Fit::Anew(rule_since(position, config), Some("no saved state matches the position")),
+    };
+    match fit {
+        Fit::GoesOn => store.remove_orphans()?,
+        Fit::Anew(rule, why) => {
+            if let Some(why) = why {
+                let line = format!("{why}: changes of the lookback window are delivered again");
+                ports.log(Level::Warn, &line);
+            }
+            let digester = Digester { keys: (ports.random(), ports.random()) };
+            store.begin_run(Head::new(ports.random(), digester, rule))?;
+            return Ok(Resumed { next: 0, seconds: position.map_or(0, |position| position.seconds) });
         }
     }
-    Ok(Resumption { position, snapshot, plan })
+    let Some((position, extension)) = position.as_ref().zip(extension) else {
+        return Ok(Resumed::default());
+    };
+    store.resume_at(extension.poll, extension.index);
+    let is_live = store.head.plans.iter().any(|plan| plan.id == extension.poll);
+    Ok(Resumed { next: if is_live { extension.index + 1 } else { 0 }, seconds: position.seconds })
 }
 
-impl Resumption {
-    /// Decides where to begin.
-    pub(super) fn resolve<P: Ports>(self, ports: &P, config: &SourceConfig, seen: &Rc<RefCell<Seen>>) -> ResumePoint {
-        let Some(position) = self.position else {
-            return ResumePoint { run: ports.random(), at: ResumeAt::Snapshot(SnapshotCursor::default()) };
-        };
-        let (cut, poll, index) = match &position.extension {
-            Some(extension) => (extension.cut, extension.poll, extension.index),
-            None => (Timestamp::from_seconds(position.seconds), 0, 0),
-        };
-        if let Some(plan) = self.plan {
-            let (run, checkpoint, next) = (plan.run, plan.next.clone(), plan.poll + 1);
-            let plan = Some((plan, index + 1));
-            return ResumePoint { run, at: ResumeAt::Changes { plan, checkpoint, poll: next, history: None } };
-        }
-        let is_known = self.snapshot.is_some();
-        if !is_known {
-            let line = "no saved state matches the position: changes of the lookback window are delivered again, and \
-                        uploads that were in progress are not known";
-            ports.log(Level::Warn, line);
-        }
-        let run = self.snapshot.as_ref().map_or_else(|| ports.random(), |start| start.run);
-        let uploads = self.snapshot.map(|start| {
-            *seen.borrow_mut() = start.seen;
-            start.uploads
-        });
-        let at = match position.phase {
-            Phase::Snapshot => ResumeAt::Snapshot(SnapshotCursor {
-                after: Some(position.key),
-                index: index + u64::from(position.extension.is_some()),
-                seconds: position.seconds,
-                cut: Some(cut),
-                uploads,
-            }),
-            Phase::Changes => ResumeAt::Changes {
-                plan: None,
-                checkpoint: checkpoint(cut, config, uploads, seen),
-                poll: poll + 1,
-                history: (position.extension.is_some() && poll == 0).then_some(cut),
-            },
-        };
-        ResumePoint { run, at }
+/// Whether the saved state of a position's run is as old as the position.
+fn fit(head: &Head, position: &Position, extension: &Extension, config: &SourceConfig) -> Fit {
+    let place = (extension.poll, extension.index);
+    if head.plans.iter().any(|plan| plan.id == extension.poll) {
+        return Fit::GoesOn;
+    }
+    match head.acked {
+        Some(acked) if place < acked => Fit::Anew(
+            rule_since(position, config),
+            Some("the position is older than the saved state, which goes no further back"),
+        ),
+        _ => Fit::GoesOn,
     }
 }
 
-fn checkpoint(cut: Timestamp, config: &SourceConfig, uploads: Option<Uploads>, seen: &Rc<RefCell<Seen>>) -> Checkpoint {
-    Checkpoint {
-        low_watermark: cut.before(config.lookback),
-        uploads: uploads.unwrap_or_default(),
-        seen: seen.borrow().clone(),
+/// What the first listing means without a position.
+fn first_rule(config: &SourceConfig) -> Rule {
+    match config.start {
+        Start::Snapshot => Rule::Snapshot,
+        Start::Now => Rule::Now,
+        Start::Time(time) => Rule::Since(time),
+    }
+}
+
+/// What the first listing means where the catalogue is made anew.
+fn rule_since(position: &Position, config: &SourceConfig) -> Rule {
+    let cut = position.extension.as_ref().map_or(Timestamp::from_seconds(position.seconds), |e| e.cut);
+    let since = cut.before(config.lookback);
+    match position.phase {
+        Phase::Snapshot => Rule::Resumed { after: position.key.clone(), since },
+        Phase::Changes => Rule::Since(since),
     }
 }

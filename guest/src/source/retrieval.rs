@@ -3,10 +3,10 @@
 //!
 //! Proxies may answer instead of the store and replicas may lag, so one answer proves little.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use super::seen::NULL_VERSION;
+use super::identity::NULL_VERSION;
+use super::worker::Oddities;
 use crate::config::{Payload, SourceConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -19,10 +19,12 @@ use crate::time::Timestamp;
 pub(super) struct Wanted {
     /// The entry of the listing.
     pub(super) entry: ObjectEntry,
-    /// The version that was listed; `None` in a listing of current objects, where one may replace another.
-    pub(super) version_id: Option<String>,
+    /// The version that was listed.
+    pub(super) version_id: String,
     /// Whether a plain GET finds it.
     pub(super) is_latest: bool,
+    /// Whether what replaced it under the same version may be read in its place: not where a later plan may hold that.
+    pub(super) may_be_replaced: bool,
 }
 
 /// The result of a retrieval.
@@ -32,21 +34,12 @@ pub(super) enum Retrieved<B> {
     Object(ObjectEntry, Object<B>),
     /// It was deleted, and no listing shows it any more.
     Deleted,
-    /// It was replaced: a version, so that the next poll shows the new one; a current object, too often to be read.
+    /// It was replaced too often to be read.
     Overwritten,
     /// It is archived.
     Archived,
     /// It exists, and can't be read.
     Unreadable(Error),
-}
-
-/// Oddities of the store that a source logs once, whatever the number of objects.
-#[derive(Debug, Default)]
-pub(super) struct Oddities {
-    /// Objects whose listed ETag still differs from their own after all retries.
-    etags_differ: Cell<u32>,
-    /// Whether the store lists other times than objects have.
-    times_differ: Cell<bool>,
 }
 
 /// Retrieves objects.
@@ -96,6 +89,9 @@ impl<P: Ports> Retrieval<P> {
             let doubt = match self.ask(&wanted, is_pinned).await {
                 Ok(object) => {
                     let entry = self.refresh(&wanted, &object).await?;
+                    if entry != wanted.entry && !wanted.may_be_replaced {
+                        return Ok(Retrieved::Overwritten);
+                    }
                     return Ok(Retrieved::Object(entry, object));
                 }
                 Err(Doubt::Refusal(error)) if error.is_archived() => {
@@ -114,11 +110,11 @@ impl<P: Ports> Retrieval<P> {
                         return Ok(Retrieved::Deleted);
                     }
                 }
-                Listed::Changed(_) if wanted.version_id.is_some() => {
-                    return Ok(Retrieved::Overwritten);
-                }
                 Listed::Changed(now) => {
                     chases += 1;
+                    if !wanted.may_be_replaced {
+                        return Ok(Retrieved::Overwritten);
+                    }
                     let has_room = self.config.payload != Payload::Raw || now.size <= whole_max;
                     if chases > limits::OVERWRITE_CHASES_MAX || !has_room {
                         return Ok(Retrieved::Overwritten);
@@ -152,8 +148,7 @@ impl<P: Ports> Retrieval<P> {
     /// The meaning of a refusal that a retry would not change.
     fn refused(&self, wanted: &Wanted, error: &s3::Error) -> Result<Retrieved<P::Body>> {
         let mut explained = self.explain(error);
-        let version_id = wanted.version_id.as_deref();
-        if error.is_denied() && version_id.is_some_and(|id| id != NULL_VERSION) {
+        if error.is_denied() && wanted.version_id != NULL_VERSION {
             explained.message.push_str("; allow s3:GetObjectVersion");
         }
         if error.refuses_object() {
@@ -177,10 +172,10 @@ impl<P: Ports> Retrieval<P> {
     async fn ask(&self, wanted: &Wanted, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
         let etag = Some(&wanted.entry.etag).filter(|etag| is_pinned && !etag.is_empty());
         let plain = Pin { version_id: None, etag: etag.cloned() };
-        let is_null = wanted.version_id.as_deref() == Some(NULL_VERSION);
-        let by_version = Pin { version_id: wanted.version_id.clone(), etag: None };
+        let is_null = wanted.version_id == NULL_VERSION;
+        let by_version = Pin { version_id: Some(wanted.version_id.clone()), etag: None };
         // A store that never kept versions may not know `versionId`: the latest version is requested plainly.
-        if wanted.version_id.is_some() && !(is_null && wanted.is_latest) {
+        if !(is_null && wanted.is_latest) {
             return self.ask_with(wanted, &by_version, is_pinned).await;
         }
         let answer = self.ask_with(wanted, &plain, is_pinned).await;
@@ -215,7 +210,7 @@ impl<P: Ports> Retrieval<P> {
         // Where one listing has no time for an object, the next has none either.
         let is_other = listed.last_modified != Timestamp::default()
             && object.last_modified.is_some_and(|time| time.seconds().abs_diff(listed.last_modified.seconds()) > 1);
-        if wanted.version_id.is_some() || !is_other || self.oddities.times_differ.get() {
+        if wanted.version_id != NULL_VERSION || !is_other || self.oddities.times_differ.get() {
             return Ok(listed.clone());
         }
         match self.relist(wanted).await? {
@@ -232,19 +227,30 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
+    /// Whether a key that a listing lacks has no object: the object itself is asked for, and where only others may read
+    /// it, a listing of this one key.
+    ///
+    /// # Errors
+    ///
+    /// Those that concern more than this key.
+    pub(super) async fn is_gone(&self, key: &str) -> Result<bool> {
+        match self.client.head_object(key).await {
+            Ok(_) => Ok(false),
+            Err(error) if matches!(error.status(), Some(404 | 405)) => Ok(true),
+            Err(error) if matches!(error.status(), Some(400 | 403 | 412 | 501)) => Ok(self.find(key).await?.is_none()),
+            Err(error) => Err(self.explain(&error).context(format!("object `{key}`"))),
+        }
+    }
+
     /// The object in a listing of this one key.
     async fn relist(&self, wanted: &Wanted) -> Result<Listed> {
         let listed = &wanted.entry;
-        let found = match &wanted.version_id {
-            Some(version_id) if self.has_versions => {
-                match self.find_version(&listed.key, version_id).await {
-                    // It was deleted by a marker of the same name.
-                    Ok(found) => found.filter(|f| !f.is_delete_marker).map(|f| f.object),
-                    Err(error) if error.is_not_implemented() => self.find(&listed.key).await?,
-                    Err(error) => return Err(self.explain(&error)),
-                }
-            }
-            _ => self.find(&listed.key).await?,
+        let found = if self.has_versions {
+            let found = self.find_version(&listed.key, &wanted.version_id).await.map_err(|e| self.explain(&e))?;
+            // It was deleted by a marker of the same name.
+            found.filter(|f| !f.is_delete_marker).map(|f| f.object)
+        } else {
+            self.find(&listed.key).await?
         };
         Ok(match found {
             None => Listed::Gone,
@@ -352,7 +358,7 @@ struct Comparison<'a, B> {
 
 impl<'a, B> Comparison<'a, B> {
     fn new(wanted: &'a Wanted, object: &'a Object<B>, is_pinned: bool) -> Self {
-        let version = wanted.version_id.as_deref().filter(|id| *id != NULL_VERSION);
+        let version = Some(wanted.version_id.as_str()).filter(|id| *id != NULL_VERSION);
         let is_named = version.is_some() && object.version_id.as_deref() == version;
         Self { wanted, object, is_pinned, is_named }
     }
@@ -370,7 +376,7 @@ impl<'a, B> Comparison<'a, B> {
     }
 
     fn version(&self) -> Option<String> {
-        let (wanted, answered) = (self.wanted.version_id.as_deref()?, self.object.version_id.as_deref()?);
+        let (wanted, answered) = (self.wanted.version_id.as_str(), self.object.version_id.as_deref()?);
         (wanted != answered).then(|| format!("its version is `{answered}` where `{wanted}` was wanted"))
     }
 

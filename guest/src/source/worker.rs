@@ -1,45 +1,41 @@
-//! Owns the worker: one future that holds all work in flight, runs the snapshot and then the polls, and fills the
-//! queue. Leaves the two phases to `snapshot` and `poll`; what both share is here: saved state, positions, emission.
+//! Owns the worker: one future that holds all work in flight, runs the first listing and then the polls, and fills the
+//! queue. Leaves the two to `snapshot` and `poll`; what both share is here: listings, deliveries, positions.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use super::checkpoint::{Checkpoint, CheckpointStore, HandedOut, Plan};
-use super::fetch::{Fetched, Fetcher, Item, Outcome, Skipped};
-use super::poll::EarlyEntries;
+use super::checkpoint::{CheckpointStore, Corrected, Correction, Stage};
+use super::identity::Digest;
+use super::fetch::{Fetched, Fetcher, Outcome, Skipped, Told};
+use super::judge::{Has, Rule};
+use super::listing::Listing;
+use super::plan::{Plan, PlanReader};
 use super::prefetch::Prefetch;
 use super::queue::{Ready, ReadyQueue};
-use super::retrieval::{Oddities, Retrieval};
-use super::seen::{Mark, NULL_VERSION, Seen, Slot};
-use super::snapshot::SnapshotCursor;
+use super::retrieval::Retrieval;
+use super::scan::Filter;
 use crate::config::SourceConfig;
 use crate::error::Result;
-use crate::limits;
+use crate::limits::Bounds;
 use crate::ports::{Level, Ports};
 use crate::position::{Extension, Phase, Position, Scope};
-use crate::s3::{Client, Error as S3Error, Marker, Trail};
-use crate::source::changes::Uploads;
-use crate::time::Timestamp;
+use crate::record::Operation;
+use crate::s3::Client;
 
 use bytes::Bytes;
 
-/// Where a worker begins.
-#[derive(Debug)]
-pub(super) enum ResumeAt {
-    /// In a snapshot: at its beginning or in the middle.
-    Snapshot(SnapshotCursor),
-    /// With a poll.
-    Changes {
-        /// A plan of which something is left to deliver, and the place of the first of it.
-        plan: Option<(Plan, u64)>,
-        /// The checkpoint of the poll after that.
-        checkpoint: Checkpoint,
-        /// Its number.
-        poll: u64,
-        /// The snapshot's cut, if that poll is the first one after it.
-        history: Option<Timestamp>,
-    },
+/// Oddities of the store, each of which a source logs or learns once, whatever the number of objects.
+#[derive(Debug, Default)]
+pub(super) struct Oddities {
+    /// Objects whose listed ETag still differs from their own after all retries.
+    pub(super) etags_differ: Cell<u32>,
+    /// Whether the store lists other times than objects have.
+    pub(super) times_differ: Cell<bool>,
+    /// Whether the store lists versions and delete markers interleaved, where its pages have shown it.
+    pub(super) interleaved: super::order::Interleaved,
 }
 
 /// Everything that a source does between calls.
@@ -48,130 +44,266 @@ pub(super) struct Worker<P: Ports> {
     pub(super) client: Client<P>,
     pub(super) config: Rc<SourceConfig>,
     pub(super) queue: ReadyQueue<P::Body>,
-    pub(super) checkpoints: Rc<RefCell<CheckpointStore<P>>>,
-    /// What the snapshot has handed out in the window of the first poll.
-    pub(super) seen: Rc<RefCell<Seen>>,
-    pub(super) run: u64,
-    /// Whether the store can list versions.
-    pub(super) has_versions: bool,
-    /// Whether the store allows uploads to be listed.
-    pub(super) has_uploads: bool,
-    /// Oddities of the store, which are logged once.
+    pub(super) store: Rc<RefCell<CheckpointStore<P>>>,
     pub(super) oddities: Rc<Oddities>,
-    /// Objects that the snapshot has skipped, which the first poll finds again.
-    pub(super) skipped: BTreeMap<Slot, Mark>,
-    /// Entries stamped before the window, as the previous poll counted them.
-    pub(super) early: EarlyEntries,
+    pub(super) bounds: Bounds,
+    /// The newest modification that the snapshot has delivered, in seconds.
+    pub(super) seconds: u64,
+    /// Plans that are saved and not delivered yet; of the first, the place of what was handed out already.
+    pub(super) saved: VecDeque<Plan>,
+    pub(super) delivered_to: u64,
+    /// What the reader has of keys of which saved plans believe something else, since an object could not be read.
+    pub(super) surprises: BTreeMap<String, Has>,
+    /// The first plan that this worker has made. Earlier ones may be told once more, to a reader that went back.
+    pub(super) own_from: u64,
 }
 
 type Fetch<P> = Result<Outcome<<P as crate::ports::Transport>::Body>>;
 
+/// Changes on their way to the queue.
+pub(super) struct Delivery<P: Ports> {
+    plans: VecDeque<PlanReader>,
+    prefetch: Prefetch<(Place, Fetch<P>)>,
+    /// Of a snapshot one record is held back: the position of the very last one is in CDC, and only the end of the listing
+    /// shows which that is.
+    held: Option<(Place, Box<Fetched<P::Body>>)>,
+    /// The last plan of which all was fetched.
+    fetched: u64,
+}
+
+/// A change's place, and what must be known of it once it was fetched.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    plan: u64,
+    number: u64,
+    phase: Phase,
+    cut: crate::time::Timestamp,
+    digest: Digest,
+    /// What the reader had before it, as the plan believes.
+    had: Has,
+    /// Whether it is the last of its plan.
+    is_last: bool,
+}
+
+impl<P: Ports> Delivery<P> {
+    /// Whether nothing is left of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plans.is_empty() && self.prefetch.is_empty()
+    }
+
+    /// Changes whose fetches have not begun.
+    pub(super) fn left(&self) -> u64 {
+        self.plans.iter().map(PlanReader::left).sum()
+    }
+
+    /// Polls for what was fetched next.
+    pub(super) fn poll_fetched(&mut self, context: &mut Context<'_>) -> Poll<(Place, Fetch<P>)> {
+        self.prefetch.poll_next(context)
+    }
+
+    /// The last plan of which nothing is left here.
+    fn done(&self) -> u64 {
+        self.held.as_ref().map_or(self.fetched, |(place, _)| self.fetched.min(place.plan - 1))
+    }
+
+    /// Adds a plan that is saved.
+    pub(super) fn add(&mut self, plan: Plan) {
+        self.plans.push_back(PlanReader::new(plan));
+    }
+}
+
 impl<P: Ports> Worker<P> {
     /// Runs until something fails permanently.
-    pub(super) async fn run(mut self, at: ResumeAt) -> Result<()> {
-        let (plan, mut checkpoint, mut poll, mut history) = match at {
-            ResumeAt::Snapshot(cursor) => {
-                let (checkpoint, cut) = self.snapshot(cursor).await?;
-                (None, checkpoint, 1, Some(cut))
-            }
-            ResumeAt::Changes { plan, checkpoint, poll, history } => (plan, checkpoint, poll, history),
-        };
-        if let Some((plan, from)) = plan {
-            self.deliver(plan.due, from, plan.poll, plan.cut).await?;
-        }
+    pub(super) async fn run(mut self) -> Result<()> {
         loop {
-            checkpoint = self.poll(checkpoint, poll, history.take()).await?;
-            poll += 1;
+            let stage = self.store.borrow().head.stage.clone();
+            match stage {
+                Stage::First { rule: rule @ (Rule::Snapshot | Rule::Resumed { .. }), covered } => {
+                    self.snapshot(rule, covered).await?;
+                }
+                Stage::First { rule, .. } => self.poll(rule).await?,
+                Stage::Polls => self.poll(Rule::Changes).await?,
+            }
         }
     }
 
-    /// A prefetcher.
-    pub(super) fn prefetch(&self) -> Prefetch<Fetch<P>> {
-        Prefetch::new(self.config.concurrency)
+    /// A listing of the prefix, after a key.
+    pub(super) fn listing(&self, after: Option<String>) -> Listing<P> {
+        let has_versions = self.store.borrow().head.has_versions;
+        Listing::new(self.ports.clone(), self.client.clone(), Rc::clone(&self.oddities), has_versions, after)
     }
 
-    /// Begins to fetch.
-    pub(super) fn begin(&self, prefetch: &mut Prefetch<Fetch<P>>, item: Item) {
-        let retrieval = Retrieval {
+    /// Which keys are delivered.
+    pub(super) fn filter(&self) -> Filter<'_> {
+        Filter { prefix: &self.config.bucket.prefix, keys: &self.config.keys }
+    }
+
+    /// A delivery of what is saved and was not handed out.
+    pub(super) fn delivery(&mut self) -> Result<Delivery<P>> {
+        let mut plans: VecDeque<_> = std::mem::take(&mut self.saved).into_iter().map(PlanReader::new).collect();
+        if let Some(first) = plans.front_mut() {
+            first.skip_to(std::mem::take(&mut self.delivered_to), &mut self.store.borrow_mut())?;
+        }
+        let fetched = plans.front().map_or(0, |reader| reader.plan().id - 1);
+        Ok(Delivery { plans, prefetch: Prefetch::new(self.config.concurrency), held: None, fetched })
+    }
+
+    /// Delivers all that is left.
+    pub(super) async fn deliver(&mut self, delivery: &mut Delivery<P>) -> Result<()> {
+        loop {
+            self.begin_fetches(delivery)?;
+            self.queue.count(|counts| counts.due = delivery.left() + delivery.prefetch.len() as u64);
+            if delivery.is_empty() {
+                return Ok(());
+            }
+            let (place, fetched) = future::poll_fn(|context| delivery.poll_fetched(context)).await;
+            self.take(delivery, place, fetched).await?;
+        }
+    }
+
+    /// Begins as many fetches as there may be.
+    pub(super) fn begin_fetches(&mut self, delivery: &mut Delivery<P>) -> Result<()> {
+        let mut store = self.store.borrow_mut();
+        while let Some(reader) = delivery.plans.front_mut() {
+            let Some(size) = reader.peek_size(&mut store)? else {
+                delivery.plans.pop_front();
+                continue;
+            };
+            if !delivery.prefetch.has_room(size) {
+                break;
+            }
+            let Some((number, due)) = reader.next(&mut store)? else { break };
+            let Plan { id, phase, cut, .. } = *reader.plan();
+            let had = due.had;
+            let is_last = reader.left() == 0;
+            let place = Place { plan: id, number, phase, cut, digest: due.digest, had, is_last };
+            let fetcher = Fetcher {
+                retrieval: self.retrieval(store.head.has_versions),
+                may_be_replaced: id >= self.own_from && !store.has_poll_after(id),
+            };
+            delivery.prefetch.push(size, async move { (place, fetcher.fetch(due).await) });
+        }
+        Ok(())
+    }
+
+    fn retrieval(&self, has_versions: Option<bool>) -> Retrieval<P> {
+        Retrieval {
             ports: self.ports.clone(),
             client: self.client.clone(),
             config: Rc::clone(&self.config),
             oddities: Rc::clone(&self.oddities),
-            has_versions: self.has_versions,
-        };
-        prefetch.push(item.size(), Fetcher { retrieval }.fetch(item));
+            has_versions: has_versions != Some(false),
+        }
     }
 
-    /// Counts and reports an item that is skipped, in its turn.
-    pub(super) fn skip(&mut self, skipped: &Skipped) {
-        let Skipped { entry, reason, .. } = skipped;
-        let key = &entry.key;
-        if !skipped.is_there {
-            let line = format!("skipped an object: {reason}; key=`{key}`");
-            self.ports.log(Level::Warn, &line);
-        } else {
-            let (slot, mark) = self.seen.borrow().identify(entry, NULL_VERSION, false);
-            if self.skipped.get(&slot) == Some(&mark) {
-                return;
+    /// Takes what was fetched, in the order of the plan.
+    pub(super) async fn take(&mut self, delivery: &mut Delivery<P>, place: Place, fetched: Fetch<P>) -> Result<()> {
+        let place_is_of_poll = place.phase == Phase::Changes;
+        let outcome = match fetched {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // What came before it is still delivered.
+                self.release(delivery, Phase::Snapshot).await;
+                return Err(error);
             }
-            if self.skipped.len() < limits::SKIPPED_REMEMBERED_MAX {
-                self.skipped.insert(slot, mark);
+        };
+        if place.is_last {
+            delivery.fetched = place.plan;
+        }
+        match outcome {
+            // What the reader never had can't be deleted.
+            Outcome::Record(fetched)
+                if fetched.record.operation == Operation::Delete
+                    && self.surprises.get(&fetched.key) == Some(&Has::Nothing) => {}
+            Outcome::Record(fetched) if place.phase == Phase::Snapshot => {
+                if let Some((place, earlier)) = delivery.held.replace((place, fetched)) {
+                    self.hand_out(place, *earlier, Phase::Snapshot).await;
+                }
             }
-            self.ports.skipped(key, reason);
+            Outcome::Record(fetched) => {
+                self.release(delivery, Phase::Snapshot).await;
+                self.hand_out(place, *fetched, Phase::Changes).await;
+            }
+            Outcome::Skipped(skipped) => self.skip(&place, skipped),
+        }
+        let mut store = self.store.borrow_mut();
+        store.delivered(delivery.done());
+        // A scan that is under way must hear of it.
+        if place_is_of_poll && store.has_many_corrections() { store.apply_corrections() } else { Ok(()) }
+    }
+
+    /// Hands out the record that is held back.
+    pub(super) async fn release(&mut self, delivery: &mut Delivery<P>, phase: Phase) {
+        if let Some((place, held)) = delivery.held.take() {
+            self.hand_out(place, *held, phase).await;
+        }
+        self.store.borrow_mut().delivered(delivery.done());
+    }
+
+    /// Counts and reports a change that is skipped, in its turn.
+    fn skip(&mut self, place: &Place, skipped: Skipped) {
+        let Skipped { key, reason, told } = skipped;
+        match told {
+            // The object stays as it is: it counts as told.
+            Told::AsListed => self.ports.skipped(&key, &reason),
+            Told::Not => {
+                // A reader that went back to a position may have had it before.
+                let had = if place.plan < self.own_from { Has::Doubtful } else { place.had };
+                let has = self.surprises.get(&key).copied().unwrap_or(had);
+                self.surprises.insert(key.clone(), has);
+                let line = format!("skipped an object: {reason}; key=`{key}`");
+                self.ports.log(Level::Warn, &line);
+                let now = Corrected::Untold { has };
+                self.store.borrow_mut().correct(Correction { key, digest: place.digest, now });
+            }
+            Told::Kept(known) => {
+                // Which version it has, nothing here knows.
+                self.surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)));
+                let line = format!("a listing lacks a key that exists, which is not a delete: {reason}; key=`{key}`");
+                self.ports.log(Level::Warn, &line);
+                self.store.borrow_mut().correct(Correction { key, digest: place.digest, now: Corrected::Kept(known) });
+            }
         }
         self.queue.count(|counts| counts.skipped += 1);
     }
 
     /// Queues a record for reading.
-    pub(super) async fn emit(
-        &self,
-        fetched: Fetched<P::Body>,
-        phase: Phase,
-        seconds: u64,
-        extension: Extension,
-        remembered: Option<HandedOut>,
-    ) {
-        let poll = extension.poll;
-        let position = Position { key: fetched.key, phase, seconds, extension: Some(extension) };
+    async fn hand_out(&mut self, place: Place, mut fetched: Fetched<P::Body>, phase: Phase) {
+        let Place { plan, number, cut, digest, .. } = place;
+        let mut seconds = fetched.last_modified.seconds();
+        if place.phase == Phase::Snapshot {
+            self.seconds = self.seconds.max(seconds);
+            seconds = self.seconds;
+        }
+        let run = {
+            let mut store = self.store.borrow_mut();
+            let now = fetched.replaced.as_ref().map(|entry| store.head.digester.digest(entry));
+            let surprise = self.surprises.remove(&fetched.key);
+            let operation = &mut fetched.record.operation;
+            *operation = match (*operation, surprise) {
+                (Operation::Update, Some(Has::Nothing)) => Operation::Create,
+                (Operation::Create, Some(Has::Object(_))) => Operation::Update,
+                (operation, _) => operation,
+            };
+            if now.is_some() || surprise.is_some() {
+                let now = Corrected::Told(now.unwrap_or(digest));
+                store.correct(Correction { key: fetched.key.clone(), digest, now });
+            }
+            store.emitted(plan, number);
+            store.head.run
+        };
+        let extension = Some(Extension { run, cut, poll: plan, index: number });
+        let position = Position { key: fetched.key, phase, seconds, extension };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
-        self.queue.push(Ready { record, remembered, poll, size: fetched.size }).await;
+        self.queue.push(Ready { record, plan, number, size: fetched.size }).await;
     }
 
-    /// All uploads in progress, and the server's time before they were listed. Neither where the store does not
-    /// list uploads: that is logged once, since uploads that outlast the window are then not recognised.
-    pub(super) async fn list_uploads(&mut self) -> Result<(Option<Timestamp>, Uploads)> {
-        let (mut date, mut uploads) = (None, Uploads::default());
-        let (mut start, mut trail): (Option<Marker>, _) = (None, Trail::default());
-        while self.has_uploads {
-            match self.client.list_multipart_uploads(start.as_ref()).await {
-                Ok(page) => {
-                    trail.follow("ListMultipartUploads", true, &page).map_err(|e| e.explain(&self.config.bucket))?;
-                    date.get_or_insert(page.date);
-                    page.entries.into_iter().for_each(|upload| uploads.insert(upload));
-                    match page.next {
-                        Some(next) => start = Some(next),
-                        None => break,
-                    }
-                }
-                Err(error) if is_unavailable(&error) => {
-                    self.has_uploads = false;
-                    let line = format!(
-                        "uploads in progress cannot be listed, so a multipart upload that takes longer than \
-                         `lookback` may be missed; allow s3:ListBucketMultipartUploads or make `lookback` longer; \
-                         why=`{error}`"
-                    );
-                    self.ports.log(Level::Warn, &line);
-                }
-                Err(error) => return Err(error.explain(&self.config.bucket)),
-            }
-        }
-        Ok((date, uploads))
+    /// Waits while too much is unacked.
+    pub(super) async fn wait_for_acks(&self) {
+        // Acks come between calls of `read`, each of which polls this anew.
+        future::poll_fn(|_| if self.store.borrow_mut().is_full() { Poll::Pending } else { Poll::Ready(()) }).await;
     }
-}
-
-fn is_unavailable(error: &S3Error) -> bool {
-    error.is_not_implemented() || (error.status() == Some(403) && error.code() == "AccessDenied")
 }
 
 /// The scope of a source's positions.

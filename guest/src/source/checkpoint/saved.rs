@@ -1,5 +1,5 @@
-//! Owns the form of what is saved, apart from the types that the source works with. Leaves its pieces and their names
-//! to `values`.
+//! Owns the form of the head, of chunks of plans and of corrections as they are saved, apart from the types that the
+//! source works with. Leaves their names to `checkpoint`, and the catalogue's form to it.
 //!
 //! **Positional: append only.** postcard writes fields by their place and cases by their number, so whatever is added
 //! to, removed from or moved within these types makes saved state unreadable. A case may be added at the end of an enum
@@ -10,10 +10,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, HandedOut, Plan, SnapshotStart};
+use super::{Corrected, Correction, Head, Stage};
+use crate::position::Phase;
 use crate::record::Operation;
-use crate::source::changes::{Due, Uploads};
-use crate::source::seen::{Mark, Seen, Slot};
+use crate::source::catalogue::{decode_known, encode_known};
+use crate::source::identity::{Digest, Digester};
+use crate::source::judge::{Has, Rule};
+use crate::source::plan::{Due, Plan};
 use crate::time::Timestamp;
 
 /// The first byte of what is saved.
@@ -33,51 +36,71 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 /// Milliseconds since the Unix epoch.
 type SavedTime = u64;
 
-/// [`SnapshotStart`].
+/// [`Head`].
 #[derive(Serialize, Deserialize)]
-pub(super) struct SavedStart<'a> {
+pub(super) struct SavedHead<'a> {
     run: u64,
-    cut: SavedTime,
+    keys: (u64, u64),
+    has_versions: Option<bool>,
     #[serde(borrow)]
-    uploads: SavedUploads<'a>,
-    seen: SavedSeen,
+    stage: SavedStage<'a>,
+    cut: SavedTime,
+    plans: Vec<SavedPlan>,
+    next_plan: u64,
+    acked: Option<(u64, u64)>,
+    has_dropped: bool,
+    next_segment: u64,
+    manifest: (u64, u32),
+    corrections: u64,
+    #[serde(borrow)]
+    garbage: Vec<Cow<'a, str>>,
+}
+
+/// [`Stage`].
+#[derive(Serialize, Deserialize)]
+enum SavedStage<'a> {
+    First {
+        #[serde(borrow)]
+        rule: SavedRule<'a>,
+        #[serde(borrow)]
+        covered: Option<Cow<'a, str>>,
+    },
+    Polls,
+}
+
+/// [`Rule`].
+#[derive(Serialize, Deserialize)]
+enum SavedRule<'a> {
+    Changes,
+    Snapshot,
+    Now,
+    Since(SavedTime),
+    Resumed {
+        #[serde(borrow)]
+        after: Cow<'a, str>,
+        since: SavedTime,
+    },
 }
 
 /// [`Plan`].
 #[derive(Serialize, Deserialize)]
-pub(super) struct SavedPlan<'a> {
-    run: u64,
-    poll: u64,
-    #[serde(borrow)]
-    due: Vec<SavedDue<'a>>,
+struct SavedPlan {
+    id: u64,
+    is_snapshot: bool,
     cut: SavedTime,
-    next: SavedCheckpoint<'a>,
-}
-
-/// [`Checkpoint`].
-#[derive(Serialize, Deserialize)]
-struct SavedCheckpoint<'a> {
-    low_watermark: SavedTime,
-    #[serde(borrow)]
-    uploads: SavedUploads<'a>,
-    seen: SavedSeen,
-}
-
-/// [`HandedOut`].
-#[derive(Serialize, Deserialize)]
-pub(super) struct SavedHandedOut {
-    index: u64,
-    slot: u128,
-    mark: SavedMark,
+    runs: Vec<u32>,
+    count: u64,
+    bytes: u64,
 }
 
 /// [`Due`].
 #[derive(Serialize, Deserialize)]
-struct SavedDue<'a> {
+pub(super) struct SavedDue<'a> {
     order: SavedTime,
     #[serde(borrow)]
     key: Cow<'a, str>,
     age: u32,
+    operation: SavedOperation,
     last_modified: SavedTime,
     #[serde(borrow)]
     version_id: Cow<'a, str>,
@@ -85,7 +108,20 @@ struct SavedDue<'a> {
     #[serde(borrow)]
     etag: Cow<'a, str>,
     size: u64,
-    operation: SavedOperation,
+    digest: u64,
+    had: SavedHas,
+    #[serde(borrow)]
+    previous: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    gone: Option<Cow<'a, [u8]>>,
+}
+
+/// [`Has`].
+#[derive(Serialize, Deserialize)]
+enum SavedHas {
+    Nothing,
+    Object(u64),
+    Doubtful,
 }
 
 /// What happened to an object.
@@ -94,114 +130,176 @@ enum SavedOperation {
     Create,
     Update,
     Delete,
+    Snapshot,
 }
 
-/// [`Uploads`]: keys in order, and when the uploads to each were started.
+/// [`Correction`].
 #[derive(Serialize, Deserialize)]
-struct SavedUploads<'a>(#[serde(borrow)] Vec<(Cow<'a, str>, Vec<SavedTime>)>);
+pub(super) struct SavedCorrection<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    digest: u64,
+    #[serde(borrow)]
+    now: SavedCorrected<'a>,
+}
 
-/// [`Seen`]: the keys of its digests, and marks in the order of slots.
+/// [`Corrected`].
 #[derive(Serialize, Deserialize)]
-struct SavedSeen {
-    keys: (u64, u64),
-    marks: Vec<(u128, SavedMark)>,
+enum SavedCorrected<'a> {
+    Untold {
+        has: SavedHas,
+    },
+    Told(u64),
+    #[serde(borrow)]
+    Kept(Cow<'a, [u8]>),
 }
 
-/// [`Mark`].
-#[derive(Serialize, Deserialize)]
-struct SavedMark {
-    content: u64,
-    time: SavedTime,
-}
-
-impl<'a> From<&'a SnapshotStart> for SavedStart<'a> {
-    fn from(start: &'a SnapshotStart) -> Self {
-        let SnapshotStart { run, cut, uploads, seen } = start;
-        Self { run: *run, cut: cut.0, uploads: uploads.into(), seen: seen.into() }
+impl<'a> From<&'a Head> for SavedHead<'a> {
+    fn from(head: &'a Head) -> Self {
+        Self {
+            run: head.run,
+            keys: head.digester.keys,
+            has_versions: head.has_versions,
+            stage: match &head.stage {
+                Stage::First { rule, covered } => {
+                    SavedStage::First { rule: rule.into(), covered: covered.as_deref().map(Cow::Borrowed) }
+                }
+                Stage::Polls => SavedStage::Polls,
+            },
+            cut: head.cut.0,
+            plans: head.plans.iter().map(SavedPlan::from).collect(),
+            next_plan: head.next_plan,
+            acked: head.acked,
+            has_dropped: head.has_dropped,
+            next_segment: head.next_segment,
+            manifest: head.manifest,
+            corrections: head.corrections,
+            garbage: head.garbage.iter().map(|name| Cow::Borrowed(&**name)).collect(),
+        }
     }
 }
 
-impl From<SavedStart<'_>> for SnapshotStart {
-    fn from(saved: SavedStart<'_>) -> Self {
-        let SavedStart { run, cut, uploads, seen } = saved;
-        Self { run, cut: Timestamp(cut), uploads: uploads.into(), seen: seen.into() }
+impl From<SavedHead<'_>> for Head {
+    fn from(saved: SavedHead<'_>) -> Self {
+        Self {
+            run: saved.run,
+            digester: Digester { keys: saved.keys },
+            has_versions: saved.has_versions,
+            stage: match saved.stage {
+                SavedStage::First { rule, covered } => {
+                    Stage::First { rule: rule.into(), covered: covered.map(Cow::into_owned) }
+                }
+                SavedStage::Polls => Stage::Polls,
+            },
+            cut: Timestamp(saved.cut),
+            plans: saved.plans.into_iter().map(Plan::from).collect(),
+            next_plan: saved.next_plan,
+            acked: saved.acked,
+            has_dropped: saved.has_dropped,
+            next_segment: saved.next_segment,
+            manifest: saved.manifest,
+            corrections: saved.corrections,
+            garbage: saved.garbage.into_iter().map(Cow::into_owned).collect(),
+        }
     }
 }
 
-impl<'a> From<&'a Plan> for SavedPlan<'a> {
-    fn from(plan: &'a Plan) -> Self {
-        let Plan { run, poll, due, cut, next } = plan;
-        let due = due.iter().map(SavedDue::from).collect();
-        Self { run: *run, poll: *poll, due, cut: cut.0, next: next.into() }
+impl<'a> From<&'a Rule> for SavedRule<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        match rule {
+            Rule::Changes => Self::Changes,
+            Rule::Snapshot => Self::Snapshot,
+            Rule::Now => Self::Now,
+            Rule::Since(since) => Self::Since(since.0),
+            Rule::Resumed { after, since } => Self::Resumed { after: Cow::Borrowed(after), since: since.0 },
+        }
     }
 }
 
-impl From<SavedPlan<'_>> for Plan {
-    fn from(saved: SavedPlan<'_>) -> Self {
-        let SavedPlan { run, poll, due, cut, next } = saved;
-        let due = due.into_iter().map(Due::from).collect();
-        Self { run, poll, due, cut: Timestamp(cut), next: next.into() }
+impl From<SavedRule<'_>> for Rule {
+    fn from(saved: SavedRule<'_>) -> Self {
+        match saved {
+            SavedRule::Changes => Self::Changes,
+            SavedRule::Snapshot => Self::Snapshot,
+            SavedRule::Now => Self::Now,
+            SavedRule::Since(since) => Self::Since(Timestamp(since)),
+            SavedRule::Resumed { after, since } => Self::Resumed { after: after.into_owned(), since: Timestamp(since) },
+        }
     }
 }
 
-impl<'a> From<&'a Checkpoint> for SavedCheckpoint<'a> {
-    fn from(checkpoint: &'a Checkpoint) -> Self {
-        let Checkpoint { low_watermark, uploads, seen } = checkpoint;
-        Self { low_watermark: low_watermark.0, uploads: uploads.into(), seen: seen.into() }
+impl From<&Plan> for SavedPlan {
+    fn from(plan: &Plan) -> Self {
+        let Plan { id, phase, cut, runs, count, bytes } = plan;
+        let is_snapshot = *phase == Phase::Snapshot;
+        Self { id: *id, is_snapshot, cut: cut.0, runs: runs.clone(), count: *count, bytes: *bytes }
     }
 }
 
-impl From<SavedCheckpoint<'_>> for Checkpoint {
-    fn from(saved: SavedCheckpoint<'_>) -> Self {
-        let SavedCheckpoint { low_watermark, uploads, seen } = saved;
-        Self { low_watermark: Timestamp(low_watermark), uploads: uploads.into(), seen: seen.into() }
-    }
-}
-
-impl From<&HandedOut> for SavedHandedOut {
-    fn from(one: &HandedOut) -> Self {
-        let HandedOut { index, slot, mark } = *one;
-        Self { index, slot: slot.0, mark: mark.into() }
-    }
-}
-
-impl From<SavedHandedOut> for HandedOut {
-    fn from(saved: SavedHandedOut) -> Self {
-        let SavedHandedOut { index, slot, mark } = saved;
-        Self { index, slot: Slot(slot), mark: mark.into() }
+impl From<SavedPlan> for Plan {
+    fn from(saved: SavedPlan) -> Self {
+        let SavedPlan { id, is_snapshot, cut, runs, count, bytes } = saved;
+        let phase = if is_snapshot { Phase::Snapshot } else { Phase::Changes };
+        Self { id, phase, cut: Timestamp(cut), runs, count, bytes }
     }
 }
 
 impl<'a> From<&'a Due> for SavedDue<'a> {
     fn from(due: &'a Due) -> Self {
-        let Due { order, key, age, last_modified, version_id, is_latest, etag, size, operation } = due;
         Self {
-            order: order.0,
-            key: Cow::Borrowed(key),
-            age: *age,
-            last_modified: last_modified.0,
-            version_id: Cow::Borrowed(version_id),
-            is_latest: *is_latest,
-            etag: Cow::Borrowed(etag),
-            size: *size,
-            operation: (*operation).into(),
+            order: due.order.0,
+            key: Cow::Borrowed(&due.key),
+            age: due.age,
+            operation: due.operation.into(),
+            last_modified: due.last_modified.0,
+            version_id: Cow::Borrowed(&due.version_id),
+            is_latest: due.is_latest,
+            etag: Cow::Borrowed(&due.etag),
+            size: due.size,
+            digest: due.digest.0,
+            had: due.had.into(),
+            previous: due.previous.as_deref().map(Cow::Borrowed),
+            gone: due.gone.as_deref().map(Cow::Borrowed),
         }
     }
 }
 
 impl From<SavedDue<'_>> for Due {
     fn from(saved: SavedDue<'_>) -> Self {
-        let SavedDue { order, key, age, last_modified, version_id, is_latest, etag, size, operation } = saved;
         Self {
-            order: Timestamp(order),
-            key: key.into_owned(),
-            age,
-            last_modified: Timestamp(last_modified),
-            version_id: version_id.into_owned(),
-            is_latest,
-            etag: etag.into_owned(),
-            size,
-            operation: operation.into(),
+            order: Timestamp(saved.order),
+            key: saved.key.into_owned(),
+            age: saved.age,
+            operation: saved.operation.into(),
+            last_modified: Timestamp(saved.last_modified),
+            version_id: saved.version_id.into_owned(),
+            is_latest: saved.is_latest,
+            etag: saved.etag.into_owned(),
+            size: saved.size,
+            digest: Digest(saved.digest),
+            had: saved.had.into(),
+            previous: saved.previous.map(Cow::into_owned),
+            gone: saved.gone.map(Cow::into_owned),
+        }
+    }
+}
+
+impl From<Has> for SavedHas {
+    fn from(has: Has) -> Self {
+        match has {
+            Has::Nothing => Self::Nothing,
+            Has::Object(digest) => Self::Object(digest.0),
+            Has::Doubtful => Self::Doubtful,
+        }
+    }
+}
+
+impl From<SavedHas> for Has {
+    fn from(saved: SavedHas) -> Self {
+        match saved {
+            SavedHas::Nothing => Self::Nothing,
+            SavedHas::Object(digest) => Self::Object(Digest(digest)),
+            SavedHas::Doubtful => Self::Doubtful,
         }
     }
 }
@@ -209,10 +307,10 @@ impl From<SavedDue<'_>> for Due {
 impl From<Operation> for SavedOperation {
     fn from(operation: Operation) -> Self {
         match operation {
-            // No poll delivers a snapshot.
-            Operation::Create | Operation::Snapshot => Self::Create,
+            Operation::Create => Self::Create,
             Operation::Update => Self::Update,
             Operation::Delete => Self::Delete,
+            Operation::Snapshot => Self::Snapshot,
         }
     }
 }
@@ -223,47 +321,35 @@ impl From<SavedOperation> for Operation {
             SavedOperation::Create => Self::Create,
             SavedOperation::Update => Self::Update,
             SavedOperation::Delete => Self::Delete,
+            SavedOperation::Snapshot => Self::Snapshot,
         }
     }
 }
 
-impl<'a> From<&'a Uploads> for SavedUploads<'a> {
-    fn from(uploads: &'a Uploads) -> Self {
-        let times = |times: &[Timestamp]| times.iter().map(|time| time.0).collect();
-        Self(uploads.0.iter().map(|(key, started)| (Cow::Borrowed(&**key), times(started))).collect())
+impl<'a> From<&'a Correction> for SavedCorrection<'a> {
+    fn from(correction: &'a Correction) -> Self {
+        let Correction { key, digest, now } = correction;
+        let now = match now {
+            Corrected::Untold { has } => SavedCorrected::Untold { has: (*has).into() },
+            Corrected::Told(replaced) => SavedCorrected::Told(replaced.0),
+            Corrected::Kept(known) => SavedCorrected::Kept(Cow::Owned(encode_known(known))),
+        };
+        Self { key: Cow::Borrowed(key), digest: digest.0, now }
     }
 }
 
-impl From<SavedUploads<'_>> for Uploads {
-    fn from(saved: SavedUploads<'_>) -> Self {
-        let times = |times: Vec<SavedTime>| times.into_iter().map(Timestamp).collect();
-        Self(saved.0.into_iter().map(|(key, started)| (key.into_owned(), times(started))).collect())
-    }
-}
-
-impl From<&Seen> for SavedSeen {
-    fn from(seen: &Seen) -> Self {
-        let marks = seen.marks.iter().map(|(slot, mark)| (slot.0, SavedMark::from(*mark))).collect();
-        Self { keys: seen.keys, marks }
-    }
-}
-
-impl From<SavedSeen> for Seen {
-    fn from(saved: SavedSeen) -> Self {
-        let marks = saved.marks.into_iter().map(|(slot, mark)| (Slot(slot), mark.into())).collect();
-        Self { keys: saved.keys, marks }
-    }
-}
-
-impl From<Mark> for SavedMark {
-    fn from(mark: Mark) -> Self {
-        Self { content: mark.content, time: mark.time.0 }
-    }
-}
-
-impl From<SavedMark> for Mark {
-    fn from(saved: SavedMark) -> Self {
-        Self { content: saved.content, time: Timestamp(saved.time) }
+impl From<SavedCorrection<'_>> for Correction {
+    fn from(saved: SavedCorrection<'_>) -> Self {
+        let now = match saved.now {
+            SavedCorrected::Untold { has } => Corrected::Untold { has: has.into() },
+            SavedCorrected::Told(replaced) => Corrected::Told(Digest(replaced)),
+            SavedCorrected::Kept(known) => match decode_known(&known) {
+                Some(known) => Corrected::Kept(known),
+                // What was written by this very type; otherwise the next poll tells the key again.
+                None => Corrected::Untold { has: Has::Doubtful },
+            },
+        };
+        Self { key: saved.key.into_owned(), digest: Digest(saved.digest), now }
     }
 }
 
