@@ -458,7 +458,6 @@ impl<P: Ports> CheckpointStore<P> {
         })
     }
 
-
     /// Keys in the catalogue, its segments, and bytes of what is saved.
     pub(super) fn size(&self) -> (u64, u64, u64) {
         let keys = self.segments.iter().map(|segment| segment.keys).sum();
@@ -532,7 +531,8 @@ fn chunk_name(place: ChunkPlace) -> String {
 
 fn chunk_names(plan: &Plan) -> impl Iterator<Item = String> {
     let (id, runs) = (plan.id, plan.runs.iter().enumerate());
-    runs.flat_map(move |(run, chunks)| (0..*chunks).map(move |chunk| ChunkPlace { plan: id, run, chunk })).map(chunk_name)
+    runs.flat_map(move |(run, chunks)| (0..*chunks).map(move |chunk| ChunkPlace { plan: id, run, chunk }))
+        .map(chunk_name)
 }
 
 fn corrections_name(epoch: u64, list: u32) -> String {

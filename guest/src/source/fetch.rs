@@ -92,9 +92,8 @@ impl<P: Ports> Fetcher<P> {
             return Ok(self.without_body(due.operation, entry(&due), &due.version_id, Some(due.is_latest)).into());
         }
         let key = due.key.clone();
-        let skipped = |reason: &str, told| {
-            Ok(Outcome::Skipped(Skipped { key: key.clone(), reason: reason.to_owned(), told }))
-        };
+        let skipped =
+            |reason: &str, told| Ok(Outcome::Skipped(Skipped { key: key.clone(), reason: reason.to_owned(), told }));
         let wanted = Wanted {
             entry: entry(&due),
             version_id: due.version_id.clone(),

@@ -209,7 +209,9 @@ impl KeyJudge {
     /// What the reader has before anything new is told.
     fn before(&self) -> Has {
         match &self.known {
-            Some(Known { reader: Reader::Top, listed, .. }) => listed.first().map_or(Has::Doubtful, |d| Has::Object(*d)),
+            Some(Known { reader: Reader::Top, listed, .. }) => {
+                listed.first().map_or(Has::Doubtful, |d| Has::Object(*d))
+            }
             Some(Known { reader: Reader::Nothing, .. }) => Has::Nothing,
             Some(Known { reader: Reader::Doubtful, .. }) => Has::Doubtful,
             // Of a snapshot, what lies below the top was never told.
@@ -254,7 +256,11 @@ impl KeyJudge {
         if self.come.is_empty() {
             self.come.extend(&self.now_known.listed);
         }
-        if self.come.len() >= self.bounds.listed_exactly { self.come.contains(&digest) } else { !self.come.insert(digest) }
+        if self.come.len() >= self.bounds.listed_exactly {
+            self.come.contains(&digest)
+        } else {
+            !self.come.insert(digest)
+        }
     }
 
     fn is_listed(&self, digest: Digest) -> bool {
@@ -311,7 +317,9 @@ impl KeyJudge {
     fn keep(&mut self, digest: Digest) {
         let Known { listed, groups, .. } = &mut self.now_known;
         let is_exact = listed.len() < self.bounds.listed_exactly
-            || (self.group.is_none() && groups.is_empty() && !listed.last().is_some_and(|d| self.bounds.ends_group(d.0)));
+            || (self.group.is_none()
+                && groups.is_empty()
+                && !listed.last().is_some_and(|d| self.bounds.ends_group(d.0)));
         if is_exact {
             listed.push(digest);
             return;

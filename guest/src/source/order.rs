@@ -41,7 +41,9 @@ pub(super) fn in_order(mut page: Vec<VersionEntry>, interleaved: &Interleaved) -
         if interleaved.get().is_none() && contradicts_itself(&group) {
             interleaved.set(Some(false));
         }
-        if interleaved.get() == Some(false) || !group.is_sorted_by(|a, b| a.object.last_modified >= b.object.last_modified) {
+        if interleaved.get() == Some(false)
+            || !group.is_sorted_by(|a, b| a.object.last_modified >= b.object.last_modified)
+        {
             group = merged(group);
         }
         ordered.append(&mut group);

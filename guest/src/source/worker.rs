@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::checkpoint::{CheckpointStore, Corrected, Correction, Stage};
-use super::identity::Digest;
 use super::fetch::{Fetched, Fetcher, Outcome, Skipped, Told};
+use super::identity::Digest;
 use super::judge::{Has, Rule};
 use super::listing::Listing;
 use super::plan::{Plan, PlanReader};

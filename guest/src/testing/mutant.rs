@@ -22,12 +22,8 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::ForgetTheVersionMarker,
-        Self::NeverTellTheTopAgain,
-        Self::ForgetGoneKeys,
-        Self::BelieveHolesOfListings,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::ForgetTheVersionMarker, Self::NeverTellTheTopAgain, Self::ForgetGoneKeys, Self::BelieveHolesOfListings];
 }
 
 thread_local! {
