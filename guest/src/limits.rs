@@ -17,15 +17,16 @@ pub const PREFETCH_BYTES_MAX: u64 = 128 << 20;
 /// The sizes by which a catalogue and a plan are cut. Tests make them small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of a segment of the catalogue, above which it is cut. At about 12 bytes per version it holds 8,000 of them:
-    /// of a million keys the manifest has 125 segments, and a poll that finds one change writes 96 KiB.
+    /// Bytes of a segment of the catalogue, above which it is cut. At about 17 bytes per version it holds 7,000 of them:
+    /// of a million keys the manifest has 140 segments, and a poll that finds one change writes 124 KiB. Hosts that keep
+    /// values in pages round them up to a power of two, which is just above it.
     pub segment_bytes: usize,
     /// Entries of a listing that are held until it is clear whether the segment that covers them is unchanged: twice
     /// what a segment usually covers, and some 4 MiB. Where more come, the segment is read.
     pub range_entries: usize,
     /// Bytes of changes that are sorted in memory. What is more becomes several runs.
     pub run_bytes: usize,
-    /// Bytes of a chunk of a run. A plan of ten million changes has a hundred runs, with a chunk of each in memory.
+    /// Bytes of a chunk of a run, in memory; saved it takes half. A plan of ten million changes has some three hundred runs, with a chunk of each in memory.
     pub chunk_bytes: usize,
     /// Versions of one key that are known one by one. Of older ones only sums are known, in groups.
     pub listed_exactly: usize,
@@ -36,10 +37,10 @@ pub struct Bounds {
 impl Bounds {
     /// Those that a source has.
     pub const SOURCE: Self = Self {
-        segment_bytes: 96 << 10,
+        segment_bytes: 124 << 10,
         range_entries: 16_384,
-        run_bytes: 16 << 20,
-        chunk_bytes: 192 << 10,
+        run_bytes: 8 << 20,
+        chunk_bytes: 240 << 10,
         listed_exactly: 4096,
         group: 1024,
     };

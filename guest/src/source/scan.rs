@@ -48,6 +48,9 @@ pub(super) struct Scan {
     /// The segment that the builder's keys are saved in already, if they are.
     open: Option<u64>,
     plan: PlanBuilder,
+    /// What is due of the key that is open, where the scan may be cut before it is complete.
+    key_due: Vec<Due>,
+    may_be_cut: bool,
     /// When the listing began, by the store's clock.
     date: Timestamp,
     /// The last key that was listed.
@@ -58,13 +61,13 @@ impl Scan {
     /// Begins a scan of the whole listing.
     pub(super) fn new<P: Ports>(store: &CheckpointStore<P>, rule: Rule, bounds: Bounds) -> Self {
         let before = store.segments.clone();
-        Self::of(store, rule, bounds, before, Vec::new())
+        Self::of(store, rule, bounds, before, Vec::new(), false)
     }
 
     /// Goes on with the scan of a first listing after the keys that the catalogue has.
     pub(super) fn go_on<P: Ports>(store: &CheckpointStore<P>, rule: Rule, bounds: Bounds) -> Self {
         let after = store.segments.clone();
-        Self::of(store, rule, bounds, Vec::new(), after)
+        Self::of(store, rule, bounds, Vec::new(), after, true)
     }
 
     fn of<P: Ports>(
@@ -73,6 +76,7 @@ impl Scan {
         bounds: Bounds,
         before: Vec<Segment>,
         after: Vec<Segment>,
+        may_be_cut: bool,
     ) -> Self {
         let is_new = before.is_empty();
         Self {
@@ -87,6 +91,8 @@ impl Scan {
             builder: SegmentBuilder::default(),
             open: None,
             plan: PlanBuilder::new(store.head.next_plan, bounds),
+            key_due: Vec::new(),
+            may_be_cut,
             date: Timestamp::default(),
             last: None,
         }
@@ -143,8 +149,8 @@ impl Scan {
             let known = old.pop_front_if(|old| old.key == *key).map(|old| old.known);
             self.key = Some(KeyJudge::new(key.clone(), &self.rule, known, self.bounds));
         }
-        let Self { key: Some(judge), plan, .. } = self else { unreachable!("it was just begun") };
-        judge.push(entry, digest, &mut |due| plan.push(due));
+        let Self { key: Some(judge), plan, key_due, may_be_cut, .. } = self else { unreachable!("it was just begun") };
+        judge.push(entry, digest, &mut |due| if *may_be_cut { key_due.push(due) } else { plan.push(due) });
         self.plan.spill_if_full(store)
     }
 
@@ -153,6 +159,7 @@ impl Scan {
             return Ok(());
         };
         let plan = &mut self.plan;
+        self.key_due.drain(..).for_each(|due| plan.push(due));
         let judged = judge.finish(&mut |due| plan.push(due));
         self.builder.add(&judged.entry, judged.sum, judged.listed);
         self.last = Some(judged.entry.key);
