@@ -189,7 +189,7 @@ pub trait State {
     /// The value last saved under `name`, if there is one.
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError>;
 
-    /// Makes all edits, or changes nothing if it fails, durably before it returns. Each is of another value.
+    /// Makes all edits durably before it returns, or fails as the contract says. Each is of another value.
     fn commit(&self, edits: Vec<Edit>) -> Result<(), StateError>;
 }
 

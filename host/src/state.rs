@@ -4,7 +4,10 @@
 //! Calls of a [`StateStore`] block for as long as the disk takes. Async code asks through `AsyncState`.
 
 mod disk;
+#[cfg(test)]
+mod faults;
 mod file;
+mod frozen;
 mod holder;
 mod memory;
 mod quota;
@@ -188,7 +191,8 @@ pub trait StateStore: Send + Sync {
     /// If the value can't be read, or is not what was saved.
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Makes all edits, or changes nothing if this fails. They are durable once it returns.
+    /// Makes all edits, durably before it returns. If it fails, no edit is made, but for one case: a device that fails
+    /// at the last moment may have made all of them.
     ///
     /// # Errors
     ///
@@ -252,5 +256,7 @@ fn check_edits(edits: &[Edit]) -> Result<(), Error> {
     Ok(())
 }
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 //! the choice of folder to the caller, and crash safety to redb, whose commits are all or nothing.
 //!
 //! The file is verified whole when it is opened, so that one that was torn or changed is an error and no wrong value.
-//! What a full disk interrupts is mended when the file is opened again, which the next call does.
+//! What a full disk interrupts is mended when the file is opened again, which the next call does. While it is still full,
+//! which leaves no room for mending, values are read as they would be after it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{
-    Builder, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinition,
-    TableHandle as _, WriteTransaction,
+    Builder, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, StorageBackend as _,
+    Table, TableDefinition, TableHandle as _, WriteTransaction,
 };
 
 use super::disk::Disk;
+use super::frozen::Frozen;
 use super::holder::holder;
 use super::quota::{Quota, Usage};
 use super::{Edit, Error, StateStore, check_edits, check_name, check_value};
@@ -67,11 +69,9 @@ pub struct FileState {
     folder: PathBuf,
     quota: Quota,
     /// Holds the lock. The lock ends with the process, however that ends.
-    pub(super) file: Arc<File>,
+    pub(super) disk: Disk,
     /// `None` after a failure, and until the file was opened again. One call at a time has it.
-    database: Mutex<Option<Database>>,
-    #[cfg(test)]
-    pub(super) faults: Arc<super::disk::Faults>,
+    opened: Mutex<Option<Opened>>,
 }
 
 impl Drop for FileState {
@@ -79,9 +79,36 @@ impl Drop for FileState {
     /// has become its program, and the lock with it.
     fn drop(&mut self) {
         // redb writes what a quick start needs. If it can't, the next start takes longer.
-        drop(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.opened.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         // What can't be unlocked ends with the process.
-        let _ = self.file.unlock();
+        let _ = self.disk.file.unlock();
+    }
+}
+
+/// The database, open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    database: Database,
+    /// Whether what is written to it goes nowhere.
+    is_frozen: bool,
+}
+
+/// What the database is used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Open,
+    Read,
+    Change,
+}
+
+impl Aim {
+    /// As errors name it.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Change => "write",
+        }
     }
 }
 
@@ -120,36 +147,37 @@ impl FileState {
             move |source| Error::Folder { action, folder, source }
         };
         // 1. The folder.
+        let made = folder.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).count();
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail("create"))?;
         if is_of_earlier_build(&folder).map_err(fail("list"))? {
             return Err(Error::Earlier { folder });
         }
 
-        // 2. The lock, before anything is read.
+        // 2. The file.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(folder.join(FILE)).map_err(fail("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { pid: holder(&file), folder }),
-            Err(TryLockError::Error(error)) => return Err(fail("lock")(error)),
-        }
+        let state = Self::over(folder, quota, Disk::new(file))?;
 
-        // 3. The database. A folder and a file made just now are still there after a power cut.
-        let state = Self {
-            folder,
-            quota,
-            file: Arc::new(file),
-            database: Mutex::default(),
-            #[cfg(test)]
-            faults: Arc::default(),
-        };
-        state.with("open", |_| Ok(()))?;
-        File::open(&state.folder).and_then(|folder| folder.sync_all()).map_err(|source| state.fail("sync", source))?;
-        if let Some(parent) = state.folder.canonicalize().ok().as_deref().and_then(Path::parent) {
-            // No right to it is no error.
-            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        // 3. What was made just now is still there after a power cut.
+        let sync = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all());
+        sync(&state.folder).map_err(|source| state.fail("sync", source))?;
+        if let Ok(folder) = state.folder.canonicalize() {
+            // No right to open one is no error.
+            folder.ancestors().skip(1).take(made.max(1)).for_each(|parent| drop(sync(parent)));
         }
+        Ok(state)
+    }
+
+    /// Opens the file of a folder: takes the lock, before anything is read, and opens the database.
+    pub(super) fn over(folder: PathBuf, quota: Quota, disk: Disk) -> Result<Self, Error> {
+        match disk.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { pid: holder(&disk.file), folder }),
+            Err(TryLockError::Error(source)) => return Err(Error::Folder { action: "lock", folder, source }),
+        }
+        let state = Self { folder, quota, disk, opened: Mutex::default() };
+        state.with(Aim::Open, |_| Ok(()))?;
         Ok(state)
     }
 
@@ -165,7 +193,7 @@ impl FileState {
     ///
     /// If the file can't be read.
     pub fn names(&self) -> Result<Vec<String>, Error> {
-        self.with("read", |database| {
+        self.with(Aim::Read, |database| {
             let values = database.begin_read()?.open_table(VALUES)?;
             let mut names = Vec::new();
             for entry in values.iter()? {
@@ -177,55 +205,71 @@ impl FileState {
 
     /// The database, to be closed by a test.
     #[cfg(test)]
-    pub(super) fn forget(&self) -> std::sync::MutexGuard<'_, Option<Database>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does one thing with the database, which is opened where it is not.
-    fn with<T>(&self, action: &'static str, job: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Error> {
-        let mut kept = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = match &mut *kept {
-            Some(database) => job(database),
-            none => self.open_database().and_then(|database| job(none.insert(database))),
-        };
-        done.map_err(|failure| match failure {
-            Failure::Refused(error) => error,
-            Failure::Store(error) => {
-                // redb goes on after no failure of the disk, and repairs the file when it is opened again.
-                *kept = None;
-                self.explain(action, error)
-            }
-        })
+    pub(super) fn forget(&self) -> std::sync::MutexGuard<'_, Option<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the database: all that `job` does, or nothing if it fails.
     fn change(&self, job: impl FnOnce(&WriteTransaction) -> Result<(), Failure>) -> Result<(), Error> {
-        self.with("write", |database| {
+        self.with(Aim::Change, |database| {
             let transaction = database.begin_write()?;
             job(&transaction)?;
             Ok(transaction.commit()?)
         })
     }
 
-    fn open_database(&self) -> Result<Database, Failure> {
-        if is_unfinished(&self.file)? {
-            self.file.set_len(0)?;
+    /// Does one thing with the database, which is opened where it is not.
+    fn with<T>(&self, aim: Aim, job: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Error> {
+        let mut kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if aim != Aim::Read {
+            // Perhaps there is room by now.
+            drop(kept.take_if(|opened| opened.is_frozen));
         }
-        let disk = Disk {
-            file: Arc::clone(&self.file),
-            #[cfg(test)]
-            faults: Arc::clone(&self.faults),
+        let done = match &mut *kept {
+            Some(opened) => job(&opened.database),
+            none => self.open_for(aim).and_then(|opened| job(&none.insert(opened).database)),
         };
-        let mut database =
-            Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(disk)?;
+        done.map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Store(error) => {
+                // redb goes on after no failure of the disk, and repairs the file when it is opened again.
+                *kept = None;
+                self.explain(aim.action(), error)
+            }
+        })
+    }
+
+    /// Opens the database. A disk that is too full for that does not keep it from being read.
+    fn open_for(&self, aim: Aim) -> Result<Opened, Failure> {
+        match self.open_database() {
+            Err(Failure::Store(redb::Error::Io(error))) if aim == Aim::Read && is_full(&error) => self.open_frozen(),
+            opened => opened,
+        }
+    }
+
+    fn open_database(&self) -> Result<Opened, Failure> {
+        if is_unfinished(&self.disk.file)? {
+            self.disk.set_len(0)?;
+        }
+        self.disk.suspect()?;
+        let mut database = builder().create_with_backend(self.disk.clone())?;
+        // What was read has been written again and synced: opening a file that was not closed ends with a commit.
+        self.disk.trust();
         let usage = self.prepare(&database)?;
-        let length = self.file.metadata()?.len();
+        let length = self.disk.file.metadata()?.len();
         if length > COMPACT_BYTES_MIN && usage.bytes < length / 4 {
             database.compact()?;
-            let after = self.file.metadata()?.len();
+            let after = self.disk.file.metadata()?.len();
             tracing::debug!(before = length, after, "free space of the state file is given back");
         }
-        Ok(database)
+        Ok(Opened { database, is_frozen: false })
+    }
+
+    /// Opens what the file would be, were it repaired.
+    fn open_frozen(&self) -> Result<Opened, Failure> {
+        let database = builder().create_with_backend(Frozen::new(Arc::clone(&self.disk.file))?)?;
+        self.prepare(&database)?;
+        Ok(Opened { database, is_frozen: true })
     }
 
     /// Makes the tables where nothing is, and looks at their version where something is.
@@ -280,7 +324,7 @@ impl FileState {
 impl StateStore for FileState {
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         check_name(name)?;
-        self.with("read", |database| {
+        self.with(Aim::Read, |database| {
             let value = database.begin_read()?.open_table(VALUES)?.get(name)?;
             Ok(value.map(|value| value.value().to_owned()))
         })
@@ -309,7 +353,7 @@ impl StateStore for FileState {
     }
 
     fn load_position(&self) -> Result<Option<Vec<u8>>, Error> {
-        self.with("read", |database| {
+        self.with(Aim::Read, |database| {
             let position = database.begin_read()?.open_table(HOST)?.get(POSITION)?;
             Ok(position.map(|position| position.value().to_owned()))
         })
@@ -322,6 +366,17 @@ impl StateStore for FileState {
             Ok(())
         })
     }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
+/// Whether there was no room, on the device or for this user.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 type Entries<'a> = Table<'a, &'static str, &'static [u8]>;
@@ -346,11 +401,11 @@ fn is_of_earlier_build(folder: &Path) -> io::Result<bool> {
     Ok(has_earlier)
 }
 
-/// Whether redb was stopped while it made the file: its first bytes, which it writes last, are not there, and nothing
-/// follows its header.
+/// Whether redb was stopped while it made the file: its first bytes, which it writes last, are not there or torn, and
+/// nothing follows its header.
 fn is_unfinished(file: &File) -> io::Result<bool> {
     const HEADER_BYTES: usize = 4096;
-    const MAGIC_BYTES: usize = 9;
+    const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
     let length = file.metadata()?.len();
     // A file that was just made has 72 KiB.
     if !(1..=1 << 20).contains(&length) {
@@ -358,7 +413,9 @@ fn is_unfinished(file: &File) -> io::Result<bool> {
     }
     let mut bytes = vec![0; usize::try_from(length).expect("at most a megabyte")];
     file.read_exact_at(&mut bytes, 0)?;
-    let is_empty = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    let header = bytes.len().min(HEADER_BYTES);
-    Ok(is_empty(&bytes[..header.min(MAGIC_BYTES)]) && is_empty(&bytes[header..]))
+    let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES));
+    let is_torn = header.iter().zip(MAGIC).all(|(byte, magic)| *byte == 0 || byte == magic);
+    let is_begun = rest.iter().all(|byte| *byte == 0) && !header.starts_with(MAGIC);
+    // The header is torn where it was being written, in a file that has its length already.
+    Ok(is_begun && is_torn && (!rest.is_empty() || header.iter().take(MAGIC.len()).all(|byte| *byte == 0)))
 }
