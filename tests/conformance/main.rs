@@ -6,9 +6,11 @@
 
 mod access;
 mod answers;
+mod before;
 mod bodies;
 mod changes;
 mod check;
+mod choice;
 mod defects;
 mod destination;
 mod identity;
@@ -37,6 +39,8 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         unreadable::CASES,
         identity::CASES,
         bodies::CASES,
+        choice::CASES,
+        before::CASES,
         refusals::CASES,
         destination::CASES,
         uploads::CASES,
