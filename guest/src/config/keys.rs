@@ -36,6 +36,24 @@ impl KeyFilter {
         (self.include.0.is_empty() || self.include.match_any(key_after_prefix))
             && !self.exclude.match_any(key_after_prefix)
     }
+
+    /// What is odd about the globs, given the prefix; `None` where nothing is.
+    pub fn doubt(&self, prefix: &str) -> Option<String> {
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            return None;
+        }
+        let doubt = |name: &str, globs: &Globs| {
+            let begin_with = |start: &str| globs.0.iter().any(|glob| glob.begins_with(start));
+            if !prefix.is_empty() && begin_with(prefix) {
+                Some(format!(
+                    "setting `{name}`: a glob is compared with what follows the prefix, and one begins with it"
+                ))
+            } else {
+                begin_with("/").then(|| format!("setting `{name}`: a glob begins with a slash, as keys rarely do"))
+            }
+        };
+        doubt("keys.include", &self.include).or_else(|| doubt("keys.exclude", &self.exclude))
+    }
 }
 
 /// Several globs.
@@ -99,6 +117,10 @@ impl Token {
 }
 
 impl Glob {
+    fn begins_with(&self, start: &str) -> bool {
+        matches!(self.0.first(), Some(Token::Text(text)) if text.starts_with(start))
+    }
+
     fn matches(&self, key: &str) -> bool {
         let (mut tokens, mut rest) = (&*self.0, key);
         // What follows the last `*` and the last `**/`, and where in the key these end: each may take more of it.

@@ -92,6 +92,24 @@ fn exclude_wins_over_include_and_include_over_nothing() {
 }
 
 #[test]
+fn globs_that_repeat_the_prefix_or_begin_with_a_slash_are_doubted() {
+    for (prefix, include, exclude, says) in [
+        ("p/", "p/*.json", "", "`keys.include`: a glob is compared with what follows the prefix"),
+        ("p/", "**", "a, {p,q}/x", "`keys.exclude`: a glob is compared with what follows the prefix"),
+        ("p/", "/a", "", "`keys.include`: a glob begins with a slash"),
+        ("", "", "/a/**", "`keys.exclude`: a glob begins with a slash"),
+    ] {
+        let filter = KeyFilter { include: globs(include), exclude: globs(exclude) };
+        let doubt = filter.doubt(prefix).expect(include);
+        assert!(doubt.contains(says), "{doubt}");
+    }
+    for (prefix, include) in [("", "p/*"), ("p", "p/*"), ("logs", "/a"), ("p/", "*p/**"), ("p/", "")] {
+        let filter = KeyFilter { include: globs(include), exclude: Globs::default() };
+        assert_eq!(filter.doubt(prefix), None, "{prefix} {include}");
+    }
+}
+
+#[test]
 fn a_refused_list_says_where_and_why() {
     for (text, expected) in [
         ("a{b", r"the `{` at character 2 is never closed: `\{` stands for itself"),
