@@ -4,16 +4,17 @@
 
 use super::catalogue::{Known, decode_known};
 use super::identity::NULL_VERSION;
-use super::plan::Due;
+use super::plan::{Due, Previous};
 use super::retrieval::{Retrieval, Retrieved, Wanted};
 use crate::config::Unreadable;
 use crate::error::{Error, Result};
-use crate::ports::Ports;
+use crate::ports::{Level, Ports};
 use crate::record::{Change, Data, Metadata, Operation, Record};
 use crate::s3::{Content, Object, ObjectEntry, VersionEntry};
 use crate::time::Timestamp;
 
 use bytes::Bytes;
+use futures_util::future;
 
 #[cfg(any(test, feature = "testing"))]
 use crate::testing::mutant::{Mutant, is_broken};
@@ -84,7 +85,48 @@ impl<P: Ports> Fetcher<P> {
     /// # Errors
     ///
     /// Those that concern more than this object, and what makes it unreadable where that must stop the source.
-    pub(super) async fn fetch(self, due: Due) -> Result<Outcome<P::Body>> {
+    pub(super) async fn fetch(self, mut due: Due) -> Result<Outcome<P::Body>> {
+        let Some(previous) = due.previous.take() else {
+            return self.fetch_change(due).await;
+        };
+        let previous = self.fetch_previous(due.key.clone(), *previous);
+        let (outcome, before) = future::join(self.fetch_change(due), previous).await;
+        let mut outcome = outcome?;
+        if let Outcome::Record(fetched) = &mut outcome
+            && let Some(bytes) = before?
+        {
+            fetched.size += bytes.len() as u64;
+            fetched.record.payload.before = Some(Data::Raw(bytes));
+        }
+        Ok(outcome)
+    }
+
+    /// The bytes of what lay below a change, if they can still be read.
+    async fn fetch_previous(&self, key: String, previous: Previous) -> Result<Option<Bytes>> {
+        let Previous { version_id, last_modified, etag, size } = previous;
+        if self.retrieval.config.object_bytes_max.is_some_and(|bytes_max| size > bytes_max) {
+            return Ok(None);
+        }
+        let entry = ObjectEntry { key, last_modified, etag, size };
+        let (is_latest, may_be_replaced) = (false, false);
+        let wanted = Wanted { entry: entry.clone(), version_id, is_latest, may_be_replaced, is_whole: true };
+        let why = match self.retrieval.retrieve(wanted).await? {
+            Retrieved::Object(now, Object { content: Content::Whole(bytes), .. }) if now == entry => {
+                return Ok(Some(bytes));
+            }
+            Retrieved::Object(..) | Retrieved::Overwritten => "it was overwritten".to_owned(),
+            Retrieved::Deleted => "it was removed".to_owned(),
+            Retrieved::Archived => "it is archived".to_owned(),
+            Retrieved::Unreadable(error) => error.message,
+        };
+        // What holds for one often holds for all.
+        let is_first = !self.retrieval.oddities.previous_unreadable.replace(true);
+        let line = format!("a change goes without its previous version: {why}; key=`{}`", entry.key);
+        self.retrieval.ports.log(if is_first { Level::Warn } else { Level::Debug }, &line);
+        Ok(None)
+    }
+
+    async fn fetch_change(&self, due: Due) -> Result<Outcome<P::Body>> {
         if let Some(known) = &due.gone {
             return self.confirm(&due, known).await;
         }
@@ -99,6 +141,7 @@ impl<P: Ports> Fetcher<P> {
             version_id: due.version_id.clone(),
             is_latest: due.is_latest,
             may_be_replaced: self.may_be_replaced,
+            is_whole: false,
         };
         match self.retrieval.retrieve(wanted).await? {
             Retrieved::Object(now, object) => {

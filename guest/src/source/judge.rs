@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use super::catalogue::{Entry, Known, Reader};
 use super::identity::Digest;
-use super::plan::Due;
+use super::plan::{Due, Previous};
 use crate::limits::Bounds;
 use crate::record::Operation;
 use crate::s3::VersionEntry;
@@ -46,8 +46,8 @@ pub(super) enum Rule {
 struct Item {
     entry: VersionEntry,
     digest: Digest,
-    /// The version below it, where that is an object.
-    previous: Option<String>,
+    /// What lies below it, if that is wanted and an object.
+    previous: Option<Box<Previous>>,
 }
 
 /// What the reader has of a key.
@@ -82,6 +82,8 @@ pub(super) struct KeyJudge {
     /// Digests of what is known, in their order, where there are many.
     sorted: Vec<Digest>,
     bounds: Bounds,
+    /// Whether changes carry what lies below them.
+    wants_previous: bool,
     top: Option<Item>,
     /// Entries that are known only if the group that they end in is.
     tail: Vec<Item>,
@@ -108,7 +110,7 @@ const FEW: usize = 16;
 
 impl KeyJudge {
     /// Begins with a key: `known` is what the catalogue has of it, and `rule` what a listing means otherwise.
-    pub(super) fn new(key: String, rule: &Rule, known: Option<Known>, bounds: Bounds) -> Self {
+    pub(super) fn new(key: String, rule: &Rule, known: Option<Known>, bounds: Bounds, wants_previous: bool) -> Self {
         let rule = match rule {
             Rule::Resumed { after, since } if key <= *after => Rule::Since(*since),
             Rule::Resumed { .. } => Rule::Snapshot,
@@ -125,6 +127,7 @@ impl KeyJudge {
             known,
             sorted,
             bounds,
+            wants_previous,
             top: None,
             tail: Vec::new(),
             waiting: None,
@@ -153,7 +156,9 @@ impl KeyJudge {
         if self.has_come(digest) {
             return;
         }
-        self.note_previous(&entry);
+        if self.wants_previous {
+            self.note_previous(&entry);
+        }
         self.sum = self.sum.wrapping_add(digest.summand(entry.is_latest));
         self.listed += 1;
         self.keep(digest);
@@ -271,9 +276,9 @@ impl KeyJudge {
         }
     }
 
-    /// Remembers which version the one before lies on.
+    /// Takes note that this is what the entry before it lies on.
     fn note_previous(&mut self, entry: &VersionEntry) {
-        let previous = (!entry.is_delete_marker).then(|| entry.version_id.clone());
+        let previous = Previous::of(entry);
         if self.listed == 1
             && let Some(top) = &mut self.top
         {

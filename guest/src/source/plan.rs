@@ -13,13 +13,39 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::checkpoint::CheckpointStore;
 use super::identity::{Digest, NULL_VERSION};
 use super::judge::Has;
+use super::prefetch::Load;
 use crate::error::Result;
-use crate::limits::Bounds;
+use crate::limits::{self, Bounds};
 use crate::ports::Ports;
 use crate::position::Phase;
 use crate::record::Operation;
-use crate::s3::VersionEntry;
+use crate::s3::{ObjectEntry, VersionEntry};
 use crate::time::Timestamp;
+
+/// The object below a change, as it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Previous {
+    /// The version.
+    pub(super) version_id: String,
+    /// When it was stored, by the store's clock.
+    pub(super) last_modified: Timestamp,
+    /// The ETag without quotes.
+    pub(super) etag: String,
+    /// Bytes, at most [`limits::RAW_BODY_BYTES_MAX`].
+    pub(super) size: u64,
+}
+
+impl Previous {
+    /// What an entry is to the change above it, if that can carry it.
+    pub(super) fn of(entry: &VersionEntry) -> Option<Box<Self>> {
+        let ObjectEntry { last_modified, etag, size, .. } = &entry.object;
+        let can_be_carried = !entry.is_delete_marker && *size <= limits::RAW_BODY_BYTES_MAX;
+        can_be_carried.then(|| {
+            let (version_id, etag) = (entry.version_id.clone(), etag.clone());
+            Box::new(Self { version_id, last_modified: *last_modified, etag, size: *size })
+        })
+    }
+}
 
 /// A change that a plan delivers. Ordered by its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +72,8 @@ pub(super) struct Due {
     pub(super) digest: Digest,
     /// What the reader had before it.
     pub(super) had: Has,
-    /// The version below it, where that is an object.
-    pub(super) previous: Option<String>,
+    /// What an update or delete carries as `payload.before`.
+    pub(super) previous: Option<Box<Previous>>,
     /// Of a key that the listing lacks, what was known of it: the delete must still be confirmed.
     pub(super) gone: Option<Vec<u8>>,
 }
@@ -57,7 +83,7 @@ impl Due {
     pub(super) fn of(
         entry: VersionEntry,
         digest: Digest,
-        previous: Option<String>,
+        previous: Option<Box<Previous>>,
         operation: Operation,
         order: Timestamp,
         age: u32,
@@ -75,7 +101,7 @@ impl Due {
             size: entry.object.size,
             digest,
             had: Has::Nothing,
-            previous,
+            previous: previous.filter(|_| matches!(operation, Operation::Update | Operation::Delete)),
             gone: None,
         }
     }
@@ -105,8 +131,15 @@ impl Due {
 
     fn bytes(&self) -> usize {
         let texts = self.key.len() + self.version_id.len() + self.etag.len();
-        let options = self.previous.as_ref().map_or(0, String::len) + self.gone.as_ref().map_or(0, Vec::len);
+        let previous = |p: &Previous| size_of::<Previous>() + p.version_id.len() + p.etag.len();
+        let options = self.previous.as_deref().map_or(0, previous) + self.gone.as_ref().map_or(0, Vec::len);
         size_of::<Self>() + texts + options
+    }
+
+    /// What its fetch takes.
+    pub(super) fn load(&self) -> Load {
+        let previous = self.previous.as_ref();
+        Load { bytes: self.size + previous.map_or(0, |p| p.size), requests: 1 + usize::from(previous.is_some()) }
     }
 }
 
@@ -258,10 +291,10 @@ impl PlanReader {
         Ok(())
     }
 
-    /// The size of the next change's object.
-    pub(super) fn peek_size<P: Ports>(&mut self, store: &mut CheckpointStore<P>) -> Result<Option<u64>> {
+    /// What the fetch of the next change takes.
+    pub(super) fn peek_load<P: Ports>(&mut self, store: &mut CheckpointStore<P>) -> Result<Option<Load>> {
         self.begin(store)?;
-        Ok(self.heads.peek().map(|Reverse((due, _))| due.size))
+        Ok(self.heads.peek().map(|Reverse((due, _))| due.load()))
     }
 
     /// The next change and its number.

@@ -11,9 +11,19 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use crate::limits;
 
+/// What a fetch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Bytes.
+    pub(super) bytes: u64,
+    /// Requests at the same time.
+    pub(super) requests: usize,
+}
+
 /// Fetches in flight, and done ones that wait for an earlier one.
 pub(super) struct Prefetch<T> {
-    in_flight: FuturesUnordered<LocalBoxFuture<'static, (u64, T)>>,
+    in_flight: FuturesUnordered<LocalBoxFuture<'static, (u64, usize, T)>>,
+    requests: usize,
     done: BTreeMap<u64, T>,
     sizes: VecDeque<u64>,
     bytes: u64,
@@ -22,10 +32,11 @@ pub(super) struct Prefetch<T> {
 }
 
 impl<T: 'static> Prefetch<T> {
-    /// Fetches at most `concurrency` at a time.
+    /// Sends at most `concurrency` requests at a time.
     pub(super) fn new(concurrency: usize) -> Self {
         Self {
             in_flight: FuturesUnordered::new(),
+            requests: 0,
             done: BTreeMap::new(),
             sizes: VecDeque::new(),
             bytes: 0,
@@ -34,20 +45,22 @@ impl<T: 'static> Prefetch<T> {
         }
     }
 
-    /// Whether another fetch of `size` bytes may begin. One always may, whatever its size.
-    pub(super) fn has_room(&self, size: u64) -> bool {
+    /// Whether another fetch may begin. One always may, whatever it takes.
+    pub(super) fn has_room(&self, load: Load) -> bool {
         self.sizes.is_empty()
-            || (self.in_flight.len() < self.concurrency
+            || (self.requests + load.requests <= self.concurrency
                 && self.sizes.len() < self.concurrency * limits::PREFETCH_AHEAD_PER_FETCH
-                && self.bytes.saturating_add(size) <= limits::PREFETCH_BYTES_MAX)
+                && self.bytes.saturating_add(load.bytes) <= limits::PREFETCH_BYTES_MAX)
     }
 
-    /// Begins a fetch of `size` bytes.
-    pub(super) fn push(&mut self, size: u64, fetch: impl Future<Output = T> + 'static) {
+    /// Begins a fetch.
+    pub(super) fn push(&mut self, load: Load, fetch: impl Future<Output = T> + 'static) {
+        let Load { bytes, requests } = load;
         let number = self.first + self.sizes.len() as u64;
-        self.sizes.push_back(size);
-        self.bytes += size;
-        self.in_flight.push(Box::pin(async move { (number, fetch.await) }));
+        self.sizes.push_back(bytes);
+        self.bytes += bytes;
+        self.requests += requests;
+        self.in_flight.push(Box::pin(async move { (number, requests, fetch.await) }));
     }
 
     /// The number of those in flight or waiting.
@@ -62,9 +75,7 @@ impl<T: 'static> Prefetch<T> {
 
     /// Polls for the result of the earliest fetch; pending while there is none.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        while let Poll::Ready(Some((number, result))) = self.in_flight.poll_next_unpin(context) {
-            self.done.insert(number, result);
-        }
+        self.collect(context);
         match self.done.remove(&self.first) {
             Some(result) => {
                 self.first += 1;
@@ -72,6 +83,14 @@ impl<T: 'static> Prefetch<T> {
                 Poll::Ready(result)
             }
             None => Poll::Pending,
+        }
+    }
+
+    /// Puts aside what is done.
+    fn collect(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some((number, requests, result))) = self.in_flight.poll_next_unpin(context) {
+            self.requests -= requests;
+            self.done.insert(number, result);
         }
     }
 }
@@ -88,6 +107,10 @@ mod tests {
         prefetch.poll_next(&mut Context::from_waker(Waker::noop()))
     }
 
+    fn load(bytes: u64) -> Load {
+        Load { bytes, requests: 1 }
+    }
+
     /// A future that waits until the gate is opened.
     fn gated(gate: &Rc<Cell<bool>>) -> impl Future<Output = ()> + use<> {
         let gate = Rc::clone(gate);
@@ -101,8 +124,8 @@ mod tests {
     fn results_come_in_the_order_of_requests() {
         let mut prefetch = Prefetch::new(4);
         let gate = Rc::new(Cell::new(false));
-        prefetch.push(1, gated(&gate).map(|()| 'a'));
-        prefetch.push(1, future::ready('b'));
+        prefetch.push(load(1), gated(&gate).map(|()| 'a'));
+        prefetch.push(load(1), future::ready('b'));
         assert_eq!(poll(&mut prefetch), Poll::Pending);
         gate.set(true);
         assert_eq!(poll(&mut prefetch), Poll::Ready('a'));
@@ -113,15 +136,32 @@ mod tests {
     #[test]
     fn count_and_bytes_bound_what_is_ahead() {
         let mut prefetch = Prefetch::new(1);
-        assert!(prefetch.has_room(u64::MAX), "one always may");
+        assert!(prefetch.has_room(load(u64::MAX)), "one always may");
+        prefetch.push(load(1), future::pending::<()>());
+        assert!(!prefetch.has_room(load(1)), "one is in flight");
+        let mut prefetch = Prefetch::new(1);
         for _ in 0..limits::PREFETCH_AHEAD_PER_FETCH {
-            assert!(prefetch.has_room(1));
-            prefetch.push(1, future::ready(()));
-            let _ = prefetch.in_flight.poll_next_unpin(&mut Context::from_waker(Waker::noop()));
+            assert!(prefetch.has_room(load(1)));
+            prefetch.push(load(1), future::ready(()));
+            prefetch.collect(&mut Context::from_waker(Waker::noop()));
         }
-        assert!(!prefetch.has_room(1), "enough is done ahead of the reader");
+        assert!(!prefetch.has_room(load(1)), "enough is done ahead of the reader");
         let mut prefetch = Prefetch::new(8);
-        prefetch.push(limits::PREFETCH_BYTES_MAX, future::ready(()));
-        assert!(!prefetch.has_room(1));
+        prefetch.push(load(limits::PREFETCH_BYTES_MAX), future::ready(()));
+        assert!(!prefetch.has_room(load(1)));
+    }
+
+    #[test]
+    fn a_fetch_counts_with_all_its_requests() {
+        let double = Load { bytes: 1, requests: 2 };
+        let mut prefetch = Prefetch::new(1);
+        assert!(prefetch.has_room(double), "one always may");
+        prefetch.push(double, future::ready(()));
+        assert_eq!(poll(&mut prefetch), Poll::Ready(()));
+        assert!(prefetch.has_room(double), "it has left nothing");
+        let mut prefetch = Prefetch::new(3);
+        prefetch.push(double, future::pending::<()>());
+        assert!(!prefetch.has_room(double));
+        assert!(prefetch.has_room(load(1)));
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) is_latest: bool,
     /// Whether what replaced it under the same version may be read in its place: not where a later plan may hold that.
     pub(super) may_be_replaced: bool,
+    /// Whether its bytes are to be in memory, however bodies travel.
+    pub(super) is_whole: bool,
 }
 
 /// The result of a retrieval.
@@ -115,7 +117,7 @@ impl<P: Ports> Retrieval<P> {
                     if !wanted.may_be_replaced {
                         return Ok(Retrieved::Overwritten);
                     }
-                    let has_room = self.config.payload != Payload::Raw || now.size <= whole_max;
+                    let has_room = !self.is_whole(&wanted, now.size) || now.size <= whole_max;
                     if chases > limits::OVERWRITE_CHASES_MAX || !has_room {
                         return Ok(Retrieved::Overwritten);
                     }
@@ -188,14 +190,19 @@ impl<P: Ports> Retrieval<P> {
         }
     }
 
-    async fn ask_with(&self, wanted: &Wanted, pin: &Pin, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
-        let size = wanted.entry.size;
-        let is_whole = match self.config.payload {
+    /// Whether that many bytes of an object are read into memory.
+    fn is_whole(&self, wanted: &Wanted, size: u64) -> bool {
+        match self.config.payload {
+            _ if wanted.is_whole => true,
             Payload::Auto => size <= limits::WHOLE_BODY_BYTES_MAX,
             Payload::Stream => false,
             Payload::Raw => true,
-        };
-        let whole_max = if is_whole { size.max(1) } else { 0 };
+        }
+    }
+
+    async fn ask_with(&self, wanted: &Wanted, pin: &Pin, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
+        let size = wanted.entry.size;
+        let whole_max = if self.is_whole(wanted, size) { size.max(1) } else { 0 };
         let object = self.client.get_object(&wanted.entry.key, pin, whole_max).await.map_err(Doubt::Refusal)?;
         match Comparison::new(wanted, &object, is_pinned).disagreement() {
             Some(why) => Err(Doubt::Answer(why)),

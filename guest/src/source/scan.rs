@@ -147,7 +147,7 @@ impl Scan {
             self.pass_gone(store, Some(key), filter)?;
             let old = self.range.old.as_mut().expect("it is being merged");
             let known = old.pop_front_if(|old| old.key == *key).map(|old| old.known);
-            self.key = Some(KeyJudge::new(key.clone(), &self.rule, known, self.bounds));
+            self.key = Some(KeyJudge::new(key.clone(), &self.rule, known, self.bounds, filter.wants_previous));
         }
         let Self { key: Some(judge), plan, key_due, may_be_cut, .. } = self else { unreachable!("it was just begun") };
         judge.push(entry, digest, &mut |due| if *may_be_cut { key_due.push(due) } else { plan.push(due) });
@@ -267,11 +267,13 @@ impl Scan {
     }
 }
 
-/// Which keys the settings take.
+/// What the settings take of what is listed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filter<'a> {
     pub(super) prefix: &'a str,
     pub(super) keys: &'a KeyFilter,
+    /// Whether changes carry what lies below them.
+    pub(super) wants_previous: bool,
 }
 
 impl Filter<'_> {

@@ -34,6 +34,8 @@ pub(super) struct Oddities {
     pub(super) etags_differ: Cell<u32>,
     /// Whether the store lists other times than objects have.
     pub(super) times_differ: Cell<bool>,
+    /// Whether a previous version could not be read.
+    pub(super) previous_unreadable: Cell<bool>,
     /// Whether the store lists versions and delete markers interleaved, where its pages have shown it.
     pub(super) interleaved: super::order::Interleaved,
 }
@@ -133,9 +135,10 @@ impl<P: Ports> Worker<P> {
         Listing::new(self.ports.clone(), self.client.clone(), Rc::clone(&self.oddities), has_versions, after)
     }
 
-    /// Which keys are delivered.
+    /// What is delivered of what is listed.
     pub(super) fn filter(&self) -> Filter<'_> {
-        Filter { prefix: &self.config.bucket.prefix, keys: &self.config.keys }
+        let SourceConfig { bucket, keys, before, .. } = &*self.config;
+        Filter { prefix: &bucket.prefix, keys, wants_previous: *before }
     }
 
     /// A delivery of what is saved and was not handed out.
@@ -165,11 +168,11 @@ impl<P: Ports> Worker<P> {
     pub(super) fn begin_fetches(&mut self, delivery: &mut Delivery<P>) -> Result<()> {
         let mut store = self.store.borrow_mut();
         while let Some(reader) = delivery.plans.front_mut() {
-            let Some(size) = reader.peek_size(&mut store)? else {
+            let Some(load) = reader.peek_load(&mut store)? else {
                 delivery.plans.pop_front();
                 continue;
             };
-            if !delivery.prefetch.has_room(size) {
+            if !delivery.prefetch.has_room(load) {
                 break;
             }
             let Some((number, due)) = reader.next(&mut store)? else { break };
@@ -181,7 +184,7 @@ impl<P: Ports> Worker<P> {
                 retrieval: self.retrieval(store.head.has_versions),
                 may_be_replaced: id >= self.own_from && !store.has_poll_after(id),
             };
-            delivery.prefetch.push(size, async move { (place, fetcher.fetch(due).await) });
+            delivery.prefetch.push(load, async move { (place, fetcher.fetch(due).await) });
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::record::Operation;
 use crate::source::catalogue::{decode_known, encode_known};
 use crate::source::identity::{Digest, Digester};
 use crate::source::judge::{Has, Rule};
-use crate::source::plan::{Due, Plan};
+use crate::source::plan::{Due, Plan, Previous};
 use crate::time::Timestamp;
 
 /// The first byte of what is saved.
@@ -111,7 +111,7 @@ pub(super) struct SavedDue<'a> {
     digest: u64,
     had: SavedHas,
     #[serde(borrow)]
-    previous: Option<Cow<'a, str>>,
+    previous: Option<SavedPrevious<'a>>,
     #[serde(borrow)]
     gone: Option<Cow<'a, [u8]>>,
 }
@@ -122,6 +122,17 @@ enum SavedHas {
     Nothing,
     Object(u64),
     Doubtful,
+}
+
+/// [`Previous`].
+#[derive(Serialize, Deserialize)]
+struct SavedPrevious<'a> {
+    #[serde(borrow)]
+    version_id: Cow<'a, str>,
+    last_modified: SavedTime,
+    #[serde(borrow)]
+    etag: Cow<'a, str>,
+    size: u64,
 }
 
 /// What happened to an object.
@@ -258,7 +269,7 @@ impl<'a> From<&'a Due> for SavedDue<'a> {
             size: due.size,
             digest: due.digest.0,
             had: due.had.into(),
-            previous: due.previous.as_deref().map(Cow::Borrowed),
+            previous: due.previous.as_deref().map(Into::into),
             gone: due.gone.as_deref().map(Cow::Borrowed),
         }
     }
@@ -278,7 +289,7 @@ impl From<SavedDue<'_>> for Due {
             size: saved.size,
             digest: Digest(saved.digest),
             had: saved.had.into(),
-            previous: saved.previous.map(Cow::into_owned),
+            previous: saved.previous.map(|previous| Box::new(previous.into())),
             gone: saved.gone.map(Cow::into_owned),
         }
     }
@@ -301,6 +312,22 @@ impl From<SavedHas> for Has {
             SavedHas::Object(digest) => Self::Object(Digest(digest)),
             SavedHas::Doubtful => Self::Doubtful,
         }
+    }
+}
+
+impl<'a> From<&'a Previous> for SavedPrevious<'a> {
+    fn from(previous: &'a Previous) -> Self {
+        let Previous { version_id, last_modified, etag, size } = previous;
+        let (version_id, etag) = (Cow::Borrowed(&**version_id), Cow::Borrowed(&**etag));
+        Self { version_id, last_modified: last_modified.0, etag, size: *size }
+    }
+}
+
+impl From<SavedPrevious<'_>> for Previous {
+    fn from(saved: SavedPrevious<'_>) -> Self {
+        let SavedPrevious { version_id, last_modified, etag, size } = saved;
+        let last_modified = Timestamp(last_modified);
+        Self { version_id: version_id.into_owned(), last_modified, etag: etag.into_owned(), size }
     }
 }
 
