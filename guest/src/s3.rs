@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-pub use document::{ErrorDocument, ObjectEntry, UploadEntry, VersionEntry};
+pub use document::{ErrorDocument, ObjectEntry, VersionEntry};
 pub use error::Error;
 pub use object::{Content, Object, Pin};
 pub use trail::Trail;
@@ -84,7 +84,7 @@ pub enum ListStart {
     Token(String),
 }
 
-/// Where a listing by `ListObjectVersions` or `ListMultipartUploads` goes on.
+/// Where a listing of versions goes on.
 ///
 /// Markers may be opaque (MinIO's are): they serve the next request alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -280,32 +280,6 @@ impl<P: Ports> Client<P> {
             next: page.next,
             date,
         })
-    }
-
-    /// [ListMultipartUploads](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html): a
-    /// page of uploads in progress, in the order of keys. Listed without a prefix and filtered here: MinIO
-    /// takes the prefix for a whole key.
-    pub async fn list_multipart_uploads(&self, start: Option<&Marker>) -> Result<Page<UploadEntry, Marker>> {
-        let mut builder = self
-            .request(Method::Get, None)
-            .query("uploads", "")
-            .query("encoding-type", "url")
-            .query("max-uploads", &limits::LIST_PAGE_KEYS.to_string());
-        if let Some(marker) = start {
-            builder = builder.query("key-marker", &marker.key);
-            if !marker.id.is_empty() {
-                builder = builder.query("upload-id-marker", &marker.id);
-            }
-        }
-        let operation = "ListMultipartUploads";
-        let parse = document::list_multipart_uploads;
-        let (date, page) = self.document(operation, &builder.build(), parse).await?;
-        self.progresses(operation, page.truncated, page.next.as_ref(), start)?;
-        self.log_odd_times(operation, &page.odd_times);
-        let greatest = greatest(&page.entries, |upload| &upload.key);
-        let mut entries = page.entries;
-        entries.retain(|upload| upload.key.starts_with(&self.config.prefix));
-        Ok(Page { entries, next: page.next, date, greatest })
     }
 
     /// [HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html): what the store knows

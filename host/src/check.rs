@@ -224,7 +224,6 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         let (step, listed) = permissions::versions(client).await;
         self.note(step);
         self.note(permissions::versioning(client, &listed).await);
-        self.note(permissions::uploads(client).await);
         self.note(permissions::get(client, first).await);
         self.note(permissions::get_version(client, &listed).await);
     }

@@ -105,22 +105,20 @@ const fn need(action: &'static str, scope: Scope, role: Option<Role>) -> Need {
 /// The actions of an operation
 /// ([as S3 documents them](https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html)).
 ///
-/// A HeadBucket names no prefix, so that the condition on `s3:ListBucket` refuses it: then a listing answers instead. A
-/// listing of uploads can't name the prefix, since some stores can't list them by prefix.
+/// A HeadBucket names no prefix, so that the condition on `s3:ListBucket` refuses it: then a listing answers instead.
 const fn needs(operation: S3Operation) -> &'static [Need] {
     const SOURCE: Option<Role> = Some(Role::Source);
     const DESTINATION: Option<Role> = Some(Role::Destination);
     match operation {
         S3Operation::HeadBucket | S3Operation::ListObjectsV2 => const { &[need("s3:ListBucket", Scope::Prefix, None)] },
         S3Operation::ListObjectVersions => const { &[need("s3:ListBucketVersions", Scope::Prefix, SOURCE)] },
-        S3Operation::ListMultipartUploads => const { &[need("s3:ListBucketMultipartUploads", Scope::Bucket, SOURCE)] },
         S3Operation::GetBucketVersioning => {
             const { &[Need { only_checks: true, ..need("s3:GetBucketVersioning", Scope::Bucket, SOURCE) }] }
         }
         S3Operation::GetObject => {
             const { &[need("s3:GetObject", Scope::Objects, None), need("s3:GetObjectVersion", Scope::Objects, SOURCE)] }
         }
-        S3Operation::HeadObject => const { &[need("s3:GetObject", Scope::Objects, DESTINATION)] },
+        S3Operation::HeadObject => const { &[need("s3:GetObject", Scope::Objects, None)] },
         S3Operation::PutObject => const { &[need("s3:PutObject", Scope::Objects, DESTINATION)] },
         S3Operation::DeleteObject => {
             const {
@@ -170,12 +168,6 @@ mod tests {
                     "Condition": { "StringLike": { "s3:prefix": "in/*" } },
                 },
                 {
-                    "Sid": "LookAtBucket",
-                    "Effect": "Allow",
-                    "Action": ["s3:ListBucketMultipartUploads"],
-                    "Resource": "arn:aws:s3:::photos",
-                },
-                {
                     "Sid": "UseObjects",
                     "Effect": "Allow",
                     "Action": ["s3:GetObject", "s3:GetObjectVersion"],
@@ -212,6 +204,6 @@ mod tests {
         let found = document(Role::Source, &bucket("us-east-1", "a*b?${c}"), false);
         let expected = "a${*}b${?}${$}{c}*";
         assert_eq!(found["Statement"][0]["Condition"]["StringLike"]["s3:prefix"], expected);
-        assert_eq!(found["Statement"][2]["Resource"], format!("arn:aws:s3:::photos/{expected}"));
+        assert_eq!(found["Statement"][1]["Resource"], format!("arn:aws:s3:::photos/{expected}"));
     }
 }

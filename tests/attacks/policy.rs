@@ -112,7 +112,6 @@ fn actions(operation: S3Operation, parameters: &BTreeSet<String>) -> &'static [&
     match operation {
         S3Operation::HeadBucket | S3Operation::ListObjectsV2 => &["s3:ListBucket"],
         S3Operation::ListObjectVersions => &["s3:ListBucketVersions"],
-        S3Operation::ListMultipartUploads => &["s3:ListBucketMultipartUploads"],
         S3Operation::GetBucketVersioning => &["s3:GetBucketVersioning"],
         S3Operation::GetObject if parameters.contains("versionId") => &["s3:GetObject", "s3:GetObjectVersion"],
         S3Operation::GetObject | S3Operation::HeadObject => &["s3:GetObject"],

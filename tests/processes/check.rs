@@ -62,7 +62,6 @@ async fn a_source_that_can_run_passes_every_step() {
         "list",
         "versions",
         "versioning",
-        "uploads",
         "get",
         "get-version",
         "read",
@@ -155,7 +154,6 @@ const DENIED: &[Denied] = {
         (false, Op::ListObjectsV2, "list", "failed", "s3:ListBucket", 1),
         (false, Op::ListObjectVersions, "versions", "failed", "s3:ListBucketVersions", 1),
         (false, Op::GetBucketVersioning, "versioning", "ok", "", 0),
-        (false, Op::ListMultipartUploads, "uploads", "warning", "s3:ListBucketMultipartUploads", 0),
         (false, Op::GetObject, "get", "failed", "s3:GetObject", 1),
         (false, Op::GetObject, "get-version", "failed", "s3:GetObjectVersion", 1),
         (true, Op::HeadBucket, "bucket", "ok", "", 0),
@@ -232,13 +230,11 @@ async fn nothing_is_written_where_that_is_forbidden() {
 
 #[tokio::test]
 async fn what_a_store_cannot_do_is_told() {
-    let sandbox = Sandbox::with(Options { versions_api: false, uploads_api: false, ..Options::default() }).await;
+    let sandbox = Sandbox::with(Options { versions_api: false, ..Options::default() }).await;
     sandbox.fill(1);
     let seen = report(sandbox.command(SOURCE), 0).await;
     assert_eq!(field(&seen, "versions", "status"), "warning");
     assert!(field(&seen, "versions", "advice").contains("deletes are not seen"));
-    assert_eq!(field(&seen, "uploads", "status"), "warning");
-    assert!(field(&seen, "uploads", "advice").contains("`lookback`"));
 
     for (conditional_writes, word) in [(ConditionalWrites::Refused, "refuses"), (ConditionalWrites::Ignored, "ignores")]
     {

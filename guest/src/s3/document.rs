@@ -39,17 +39,6 @@ pub struct VersionEntry {
     pub is_delete_marker: bool,
 }
 
-/// A multipart upload in progress.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UploadEntry {
-    /// The key of the object to come.
-    pub key: String,
-    /// The upload's ID.
-    pub upload_id: String,
-    /// When it was started.
-    pub initiated: Timestamp,
-}
-
 /// An error document. Stores send one with refusals, and some with status 200.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorDocument {
@@ -190,31 +179,6 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
     let is_named = end.key.as_ref().is_some_and(|key| !key.is_empty());
     let truncated = end.truncated.unwrap_or(is_named);
     let next = end.next().filter(|_| truncated || is_named);
-    Ok(Listed { entries, truncated, next, odd_times })
-}
-
-/// Here a marker on the last page is not a contradiction: AWS names the last upload of every page.
-pub(super) fn list_multipart_uploads(document: &[u8]) -> Result<Listed<UploadEntry, Marker>, Error> {
-    const ROOT: &str = "ListMultipartUploadsResult";
-    let encoded = Encoding::of(document, ROOT)?;
-    let (mut entries, mut entry) = (Vec::new(), UploadEntry::default());
-    let (mut end, mut odd_times) = (End::default(), OddTimes::default());
-    xml::visit(document, |path, node| {
-        match (path, node) {
-            ([ROOT, "Upload"], Node::End) => {
-                odd_times.close(&entry.key);
-                entries.push(std::mem::take(&mut entry));
-            }
-            ([ROOT, "Upload", "Key"], Node::Leaf(text)) => entry.key = encoded.decode(text)?,
-            ([ROOT, "Upload", "UploadId"], Node::Leaf(text)) => entry.upload_id = text.into_owned(),
-            ([ROOT, "Upload", "Initiated"], Node::Leaf(text)) => entry.initiated = odd_times.read(text),
-            ([ROOT, field], Node::Leaf(text)) => end.read(field, text, "NextUploadIdMarker", encoded)?,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    let truncated = end.truncated == Some(true);
-    let next = end.next().filter(|_| truncated);
     Ok(Listed { entries, truncated, next, odd_times })
 }
 
@@ -396,19 +360,6 @@ mod tests {
             .collect();
         assert_eq!(got, [("k", "m", true, true), ("k", "v1", false, false), ("l", "null", true, false)]);
         assert_eq!(page.next, Some(Marker { key: "k".to_owned(), id: "v1".to_owned() }));
-    }
-
-    #[test]
-    fn uploads_are_read() {
-        let page = list_multipart_uploads(
-            b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><NextKeyMarker>x</NextKeyMarker>\
-              <Upload><Key>big</Key><UploadId>u</UploadId><Initiated>2009-10-12T17:50:30.000Z</Initiated>\
-              <Initiator><ID>i</ID></Initiator></Upload></ListMultipartUploadsResult>",
-        )
-        .expect("reads");
-        assert_eq!(page.entries.len(), 1);
-        assert_eq!(page.entries[0].initiated, Timestamp(1_255_369_830_000));
-        assert_eq!(page.next, None);
     }
 
     #[test]

@@ -10,8 +10,6 @@ use crate::error::ErrorKind;
 use crate::ports::{Clock as _, Level};
 use crate::testing::{Reply, START, TestPorts};
 
-const UPLOADS: &str = "ListMultipartUploadsResult";
-
 /// A client of a store that answers the requests as `server` says, given how many came before.
 fn client(mut server: impl FnMut(usize) -> Reply + 'static) -> (TestPorts, Client<TestPorts>) {
     let ports = TestPorts::new(3);
@@ -36,37 +34,6 @@ fn queries(ports: &TestPorts) -> Vec<String> {
         query.to_owned()
     };
     ports.requests().into_iter().map(query).collect()
-}
-
-#[test]
-fn uploads_are_listed_with_both_markers_and_filtered_by_prefix() {
-    let (ports, client) = client(|_| {
-        let upload = |key| format!("<Upload><Key>{key}</Key><UploadId>u</UploadId></Upload>");
-        let next = "<NextKeyMarker>in/m</NextKeyMarker><NextUploadIdMarker>u/1</NextUploadIdMarker>";
-        let uploads = [upload("elsewhere"), upload("in/a"), upload("in")].concat();
-        document(UPLOADS, &format!("<IsTruncated>true</IsTruncated>{next}{uploads}"))
-    });
-    let list = |marker: Option<Marker>| {
-        let page = ports.block_on(client.list_multipart_uploads(marker.as_ref()));
-        page.expect("lists")
-    };
-    let page = list(None);
-    let keys: Vec<_> = page.entries.iter().map(|upload| &*upload.key).collect();
-    assert_eq!(keys, ["in/a"]);
-    let marker = page.next.expect("there is more");
-    assert_eq!((&*marker.key, &*marker.id), ("in/m", "u/1"));
-    // A store that names no upload goes on after the key.
-    list(Some(Marker { id: String::new(), ..marker.clone() }));
-    let other = Marker { key: "in/l".to_owned(), ..marker };
-    list(Some(other));
-    assert_eq!(
-        queries(&ports),
-        [
-            "uploads=&encoding-type=url&max-uploads=1000",
-            "uploads=&encoding-type=url&max-uploads=1000&key-marker=in%2Fm",
-            "uploads=&encoding-type=url&max-uploads=1000&key-marker=in%2Fl&upload-id-marker=u%2F1",
-        ]
-    );
 }
 
 #[test]

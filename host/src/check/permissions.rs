@@ -189,24 +189,6 @@ pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step
     }
 }
 
-/// Whether uploads in progress may be listed.
-pub(super) async fn uploads(client: &Client) -> Step {
-    let step = asking(StepName::Uploads, "ListMultipartUploads", "s3:ListBucketMultipartUploads");
-    match client.list_multipart_uploads(None).await {
-        Ok(page) => {
-            let more = if page.next.is_some() { " and more" } else { "" };
-            step.passed(format!("{}{more} in progress", page.entries.len()))
-        }
-        Err(error) => {
-            let advice = "allow s3:ListBucketMultipartUploads on the bucket, or make `lookback` longer than any \
-                          upload takes: otherwise longer uploads are missed";
-            let mut step = refused(step, &error, client.config(), Need::Should, advice);
-            advice.clone_into(&mut step.advice);
-            step
-        }
-    }
-}
-
 const GET_ADVICE: &str = "allow s3:GetObject on the objects, and kms:Decrypt on the key if they are encrypted with \
                           one";
 

@@ -36,8 +36,6 @@ pub enum StepName {
     Versions,
     /// Whether the bucket keeps versions.
     Versioning,
-    /// Listing uploads in progress.
-    Uploads,
     /// Storing an object.
     Put,
     /// Conditional writes.
@@ -56,7 +54,7 @@ pub enum StepName {
 
 impl StepName {
     /// Every step.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Proxy,
         Self::Certificates,
         Self::Component,
@@ -71,7 +69,6 @@ impl StepName {
         Self::List,
         Self::Versions,
         Self::Versioning,
-        Self::Uploads,
         Self::Put,
         Self::Conditional,
         Self::Get,
@@ -99,7 +96,6 @@ impl StepName {
             Self::List => "list",
             Self::Versions => "versions",
             Self::Versioning => "versioning",
-            Self::Uploads => "uploads",
             Self::Put => "put",
             Self::Conditional => "conditional",
             Self::Get => "get",
@@ -129,7 +125,7 @@ impl StepName {
             | Self::Region
             | Self::List
             | Self::Get => true,
-            Self::Versions | Self::Versioning | Self::Uploads | Self::GetVersion | Self::Read => {
+            Self::Versions | Self::Versioning | Self::GetVersion | Self::Read => {
                 matches!(role, Role::Source)
             }
             Self::Put | Self::Conditional | Self::Remove | Self::Open => matches!(role, Role::Destination),
@@ -266,7 +262,7 @@ mod tests {
         assert!(StepName::ALL.is_sorted());
         let names = |role| StepName::after(None, role).map(StepName::as_str).collect::<Vec<_>>();
         let shared = ["settings", "name", "connection", "tls", "credentials", "bucket", "clock", "region", "list"];
-        let source = ["versions", "versioning", "uploads", "get", "get-version", "read"];
+        let source = ["versions", "versioning", "get", "get-version", "read"];
         assert_eq!(names(Role::Source), [&shared[..], &source].concat());
         assert_eq!(names(Role::Destination), [&shared[..], &["put", "conditional", "get", "remove", "open"]].concat());
         let rest: Vec<_> = StepName::after(Some(StepName::Get), Role::Destination).collect();

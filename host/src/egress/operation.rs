@@ -17,7 +17,6 @@ pub enum S3Operation {
     GetBucketVersioning,
     ListObjectsV2,
     ListObjectVersions,
-    ListMultipartUploads,
     GetObject,
     HeadObject,
     PutObject,
@@ -26,12 +25,11 @@ pub enum S3Operation {
 
 impl S3Operation {
     /// Every operation, in the order of the counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::HeadBucket,
         Self::GetBucketVersioning,
         Self::ListObjectsV2,
         Self::ListObjectVersions,
-        Self::ListMultipartUploads,
         Self::GetObject,
         Self::HeadObject,
         Self::PutObject,
@@ -46,7 +44,6 @@ impl S3Operation {
             Self::GetBucketVersioning => "GetBucketVersioning",
             Self::ListObjectsV2 => "ListObjectsV2",
             Self::ListObjectVersions => "ListObjectVersions",
-            Self::ListMultipartUploads => "ListMultipartUploads",
             Self::GetObject => "GetObject",
             Self::HeadObject => "HeadObject",
             Self::PutObject => "PutObject",
@@ -58,24 +55,18 @@ impl S3Operation {
     #[must_use]
     pub const fn is_permitted(self, role: Role) -> bool {
         match self {
-            Self::HeadBucket | Self::ListObjectsV2 | Self::GetObject => true,
-            Self::GetBucketVersioning | Self::ListObjectVersions | Self::ListMultipartUploads => {
-                matches!(role, Role::Source)
-            }
-            Self::HeadObject | Self::PutObject => matches!(role, Role::Destination),
+            Self::HeadBucket | Self::ListObjectsV2 | Self::GetObject | Self::HeadObject => true,
+            Self::GetBucketVersioning | Self::ListObjectVersions => matches!(role, Role::Source),
+            Self::PutObject => matches!(role, Role::Destination),
             // The host's alone, for what it has stored itself.
             Self::DeleteObject => false,
         }
     }
 
-    /// Whether the answer is bound to the configured prefix by the request's `prefix` parameter.
-    pub(crate) const fn lists_by_prefix(self) -> bool {
-        matches!(self, Self::ListObjectsV2 | Self::ListObjectVersions)
-    }
-
-    /// Whether the store may go through many keys before it begins to answer.
+    /// Whether the answer is bound to the configured prefix by the request's `prefix` parameter, and the store may go
+    /// through many keys before it begins to answer.
     pub(crate) const fn lists(self) -> bool {
-        self.lists_by_prefix() || matches!(self, Self::ListMultipartUploads)
+        matches!(self, Self::ListObjectsV2 | Self::ListObjectVersions)
     }
 
     /// The query parameters that the operation may carry, by name.
@@ -95,7 +86,6 @@ impl S3Operation {
             | Self::GetBucketVersioning
             | Self::ListObjectsV2
             | Self::ListObjectVersions
-            | Self::ListMultipartUploads
             | Self::HeadObject
             | Self::DeleteObject => &[],
         }
@@ -122,13 +112,6 @@ impl S3Operation {
                 ("version-id-marker", Value::Any),
                 ("encoding-type", Value::Exactly("url")),
             ],
-            Self::ListMultipartUploads => &[
-                ("uploads", Value::Empty),
-                ("max-uploads", Value::Number),
-                ("key-marker", Value::Any),
-                ("upload-id-marker", Value::Any),
-                ("encoding-type", Value::Exactly("url")),
-            ],
             Self::GetObject | Self::DeleteObject => &[("versionId", Value::Any)],
         }
     }
@@ -145,7 +128,6 @@ impl S3Operation {
             (&Method::HEAD, false) => Self::HeadBucket,
             (&Method::GET, false) if has("list-type") => Self::ListObjectsV2,
             (&Method::GET, false) if has("versions") => Self::ListObjectVersions,
-            (&Method::GET, false) if has("uploads") => Self::ListMultipartUploads,
             (&Method::GET, false) if has("versioning") => Self::GetBucketVersioning,
             (&Method::HEAD, true) => Self::HeadObject,
             (&Method::GET, true) => Self::GetObject,
@@ -287,7 +269,7 @@ mod tests {
         S3Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
-    const CASES: [(&str, bool, &str, S3Operation); 11] = [
+    const CASES: [(&str, bool, &str, S3Operation); 10] = [
         ("HEAD", false, "", S3Operation::HeadBucket),
         ("GET", false, "versioning=", S3Operation::GetBucketVersioning),
         (
@@ -297,7 +279,6 @@ mod tests {
             S3Operation::ListObjectsV2,
         ),
         ("GET", false, "versions&prefix=&key-marker=a&version-id-marker=b", S3Operation::ListObjectVersions),
-        ("GET", false, "uploads&max-uploads=9&upload-id-marker=x", S3Operation::ListMultipartUploads),
         ("GET", true, "", S3Operation::GetObject),
         ("GET", true, "versionId=v", S3Operation::GetObject),
         ("HEAD", true, "", S3Operation::HeadObject),
@@ -379,7 +360,7 @@ mod tests {
             ("HEAD", true, "versionId=v"),
             ("GET", false, "location"),
             ("GET", false, "list-type=2&delimiter=/"),
-            ("GET", false, "uploads&prefix=a"),
+            ("GET", false, "uploads"),
             ("PUT", true, "partNumber=1&uploadId=u"),
             ("DELETE", true, "uploadId=u"),
             ("PUT", true, "uploadId=u"),

@@ -250,12 +250,8 @@ impl Policy {
             !key.is_empty() && key == self.prefix.as_bytes()
         } else if !key.is_empty() {
             key.starts_with(self.prefix.as_bytes())
-        } else if operation.lists_by_prefix() {
+        } else if operation.lists() {
             query.get("prefix").unwrap_or_default().starts_with(&self.prefix)
-        } else if operation == S3Operation::ListMultipartUploads {
-            // It may ask for all, and for nothing less: MinIO takes a prefix for a whole key, so the guest has to
-            // choose. What leaks is names of uploads in progress, no more.
-            true
         } else {
             true
         };
