@@ -143,6 +143,10 @@ pub const RAW_BODY_BYTES_MAX: u64 = 16 << 20;
 /// 16,384: 512 fetches in flight take six each, 3,072 bodies ahead of the reader two each.
 pub const STREAMS_UNACKED_MAX: usize = 4096;
 
+/// Records that may be read and not acked. Their positions take some 45 MiB; a destination acks at the latest after
+/// [`BATCH_ACKS_MAX`].
+pub const RECORDS_UNACKED_MAX: usize = 262_144;
+
 /// Times that an object is followed that keeps changing while it is read, before it is left to the next poll.
 pub const OVERWRITE_CHASES_MAX: u32 = 5;
 

@@ -40,11 +40,12 @@ pub struct Position {
 pub struct Extension {
     /// Names the state that goes with this position.
     pub run: u64,
-    /// The server's time at the start of the snapshot, or the time from which a restart without saved state must poll.
+    /// The server's time at the start of the snapshot, or of the poll before this one: a restart without saved state tells
+    /// what was stored since then.
     pub cut: Timestamp,
-    /// The poll that the record belongs to; 0 is the snapshot.
-    pub poll: u64,
-    /// The record's place in its poll.
+    /// The plan that the record belongs to, from 1.
+    pub plan: u64,
+    /// The record's place in it.
     pub index: u64,
 }
 
@@ -55,21 +56,21 @@ pub struct Extension {
 struct SavedExtension {
     run: u64,
     cut: u64,
-    poll: u64,
+    plan: u64,
     index: u64,
 }
 
 impl From<&Extension> for SavedExtension {
     fn from(extension: &Extension) -> Self {
-        let Extension { run, cut, poll, index } = *extension;
-        Self { run, cut: cut.0, poll, index }
+        let Extension { run, cut, plan, index } = *extension;
+        Self { run, cut: cut.0, plan, index }
     }
 }
 
 impl From<SavedExtension> for Extension {
     fn from(saved: SavedExtension) -> Self {
-        let SavedExtension { run, cut, poll, index } = saved;
-        Self { run, cut: Timestamp(cut), poll, index }
+        let SavedExtension { run, cut, plan, index } = saved;
+        Self { run, cut: Timestamp(cut), plan, index }
     }
 }
 
@@ -224,7 +225,7 @@ mod tests {
             key: key.to_owned(),
             phase: Phase::Changes,
             seconds: 1_634_049_397,
-            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), poll: 7, index: 300 }),
+            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), plan: 7, index: 300 }),
         }
     }
 

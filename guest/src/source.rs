@@ -176,7 +176,8 @@ impl<P: Ports> Source<P> {
     /// Reads at most `records_max` records with at most `bytes_max` bytes in them, waiting at most `wait` for a first
     /// one. None may be ready by then. One record may leave whatever it holds.
     ///
-    /// Records whose bodies are streams wait for acks once [`limits::STREAMS_UNACKED_MAX`] of them are unacked.
+    /// Records whose bodies are streams wait for acks once [`limits::STREAMS_UNACKED_MAX`] of them are unacked, and all
+    /// records once [`limits::RECORDS_UNACKED_MAX`] are.
     ///
     /// # Errors
     ///
@@ -184,7 +185,7 @@ impl<P: Ports> Source<P> {
     /// call: a new source may then go on after the last acked position.
     pub async fn read(&mut self, records_max: usize, bytes_max: u64, wait: Duration) -> Result<Vec<Record<P::Body>>> {
         let read_limits = ReadLimits {
-            records_max: records_max.max(1),
+            records_max: records_max.max(1).min(limits::RECORDS_UNACKED_MAX.saturating_sub(self.unacked.len())),
             bytes_max,
             streams_max: limits::STREAMS_UNACKED_MAX.saturating_sub(self.streams_unacked),
         };
@@ -274,7 +275,8 @@ fn poll_ready<B>(
     timeout: &mut (impl Future<Output = ()> + Unpin),
     context: &mut Context<'_>,
 ) -> Poll<Option<Error>> {
-    if queue.count_ready(read_limits) >= read_limits.records_max {
+    // Where too much is unacked, nothing may leave, and the worker goes on as far as it can.
+    if read_limits.records_max > 0 && queue.count_ready(read_limits) >= read_limits.records_max {
         return Poll::Ready(None);
     }
     if let Poll::Ready(Err(error)) = worker.poll_unpin(context) {

@@ -13,7 +13,7 @@ const SCOPE: Scope<'static> =
 fn position(name: &str) -> Position {
     let (phase, index) = if name.contains("snapshot") { (Phase::Snapshot, 0) } else { (Phase::Changes, 1 << 33) };
     let extension =
-        Extension { run: 0xfedc_ba98_7654_3210, cut: Timestamp(1_634_049_397_123), poll: index >> 24, index };
+        Extension { run: 0xfedc_ba98_7654_3210, cut: Timestamp(1_634_049_397_123), plan: index >> 24, index };
     let extension = Some(extension).filter(|_| !name.contains("bare"));
     Position { key: "cats/ä_c1~b.jpg".to_owned(), phase, seconds: 1_634_049_397, extension }
 }

@@ -66,15 +66,15 @@ pub(super) fn resume<P: Ports>(
     let Some((position, extension)) = position.as_ref().zip(extension) else {
         return Ok(Resumed::default());
     };
-    store.resume_at(extension.poll, extension.index);
-    let is_live = store.head.plans.iter().any(|plan| plan.id == extension.poll);
+    store.resume_at(extension.plan, extension.index);
+    let is_live = store.head.plans.iter().any(|plan| plan.id == extension.plan);
     Ok(Resumed { next: if is_live { extension.index + 1 } else { 0 }, seconds: position.seconds })
 }
 
 /// Whether the saved state of a position's run is as old as the position.
 fn fit(head: &Head, position: &Position, extension: &Extension, config: &SourceConfig) -> Fit {
-    let place = (extension.poll, extension.index);
-    if head.plans.iter().any(|plan| plan.id == extension.poll) {
+    let place = (extension.plan, extension.index);
+    if head.plans.iter().any(|plan| plan.id == extension.plan) {
         return Fit::GoesOn;
     }
     match head.acked {

@@ -295,7 +295,7 @@ impl<P: Ports> Worker<P> {
             store.emitted(plan, number);
             store.head.run
         };
-        let extension = Some(Extension { run, cut, poll: plan, index: number });
+        let extension = Some(Extension { run, cut, plan, index: number });
         let position = Position { key: fetched.key, phase, seconds, extension };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
