@@ -147,7 +147,10 @@ impl Observed {
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
             let page = self.listing.page(after.as_ref(), 2).await;
-            pages.push(page.entries.iter().map(|entry| self.shape(entry)).collect());
+            // MinIO now and then says that there is more where there is nothing.
+            if !page.entries.is_empty() {
+                pages.push(page.entries.iter().map(|entry| self.shape(entry)).collect());
+            }
             after = page.next;
             if after.is_none() {
                 return [vec![whole.iter().map(|entry| self.shape(entry)).collect()], pages];
