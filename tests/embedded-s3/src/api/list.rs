@@ -114,6 +114,7 @@ pub(crate) async fn objects_v2(store: &Store, request: S3Request<ListObjectsV2In
         delimiter: input.delimiter.as_deref().unwrap_or_default(),
         after: continued.as_deref().or(input.start_after.as_deref()),
         count_max: page_size(store, asked),
+        promises_more: store.options().full_page_promises_more,
     };
     let owner = || input.fetch_owner.unwrap_or_default().then(owner);
     let output = store.read(&input.bucket, |bucket| {
@@ -149,6 +150,7 @@ pub(crate) async fn objects(store: &Store, request: S3Request<ListObjectsInput>)
         delimiter: input.delimiter.as_deref().unwrap_or_default(),
         after: input.marker.as_deref().filter(|marker| !marker.is_empty()),
         count_max: page_size(store, asked),
+        promises_more: store.options().full_page_promises_more,
     };
     let output = store.read(&input.bucket, |bucket| {
         let page = listing::objects(bucket, query);
@@ -191,16 +193,19 @@ pub(crate) async fn versions(
         return Err(Refusal::invalid_argument(message));
     }
     let version_id = marker.map(parse_version_id).transpose()?;
+    let is_opaque = store.options().opaque_key_markers;
     let query = Query {
         prefix: input.prefix.as_deref().unwrap_or_default(),
         delimiter: input.delimiter.as_deref().unwrap_or_default(),
-        after: key_marker,
+        after: key_marker.map(|marker| listing::read_marker(marker, is_opaque)),
         count_max: page_size(store, asked),
+        promises_more: store.options().full_page_promises_more,
     };
     let document = store.read(&input.bucket, |bucket| {
         let mut page = listing::versions(bucket, query, version_id, store.options().gone_version);
         listing::arrange(&mut page.entries, store.options().listing_kinds);
         let (next_key, next_version) = page.next.take().unzip();
+        let next_key = next_key.map(|key| listing::written_marker(key, is_opaque));
         let entries = page.entries.iter().map(|entry| version_entry(&encoding, entry));
         Ok(Document::of_versions(VersionsResult {
             name: &input.bucket,
@@ -262,6 +267,7 @@ pub(crate) async fn uploads(
         delimiter: input.delimiter.as_deref().unwrap_or_default(),
         after: key_marker,
         count_max: page_size(store, asked),
+        promises_more: false,
     };
     let output = store.read(&input.bucket, |bucket| {
         let page = listing::uploads(bucket, query, id_marker);

@@ -21,6 +21,8 @@ pub(crate) struct Query<'q> {
     /// The listing goes on after this key, or after this common prefix.
     pub(crate) after: Option<&'q str>,
     pub(crate) count_max: usize,
+    /// Says of a full page that there is more, even of the last.
+    pub(crate) promises_more: bool,
 }
 
 /// A page of entries, the common prefixes among them, and where the next page starts.
@@ -71,7 +73,7 @@ pub(crate) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str
     for step in Walk::new(&bucket.objects, query, current, false) {
         if page.count() == query.count_max {
             page.next = Some(last.into_owned());
-            break;
+            return page;
         }
         match step {
             Step::Entry(key, versions) => {
@@ -83,6 +85,9 @@ pub(crate) fn objects<'b>(bucket: &'b Bucket, query: Query<'_>) -> Page<(&'b str
                 page.common_prefixes.push(prefix);
             }
         }
+    }
+    if query.promises_more && page.count() == query.count_max {
+        page.next = Some(last.into_owned());
     }
     page
 }
@@ -139,7 +144,23 @@ pub(crate) fn versions<'b>(
             page.entries.push(ListedVersion { key, version, is_latest });
         }
     }
+    if query.promises_more && page.count() == query.count_max {
+        page.next = Some(marker(last));
+    }
     page
+}
+
+/// What MinIO writes after a key where it names one to go on after.
+const MARKER_END: &str = "[embedded_cache:v2,return:]";
+
+/// Writes a key to go on after.
+pub(crate) fn written_marker(key: String, is_opaque: bool) -> String {
+    if is_opaque { key + MARKER_END } else { key }
+}
+
+/// Reads the key that a listing goes on after.
+pub(crate) fn read_marker(text: &str, is_opaque: bool) -> &str {
+    text.strip_suffix(MARKER_END).filter(|_| is_opaque).unwrap_or(text)
 }
 
 fn marker((key, version_id): (Cow<'_, str>, Option<VersionId>)) -> Marker {

@@ -153,6 +153,11 @@ pub struct Options {
     pub listing_kinds: ListingKinds,
     /// Where a listing of versions goes on after one that is gone.
     pub gone_version: GoneVersion,
+    /// Whether a page that is full says that there is more even if it is the last, as MinIO's does now and then: the
+    /// next page is empty.
+    pub full_page_promises_more: bool,
+    /// Whether `NextKeyMarker` is a key with something after it that the server alone understands, as on MinIO.
+    pub opaque_key_markers: bool,
     /// Where a delete adds a delete marker.
     pub delete_markers: DeleteMarkers,
     /// What it makes of conditions on writes.
@@ -188,6 +193,8 @@ impl Default for Options {
             multipart_order: MultipartOrder::default(),
             listing_kinds: ListingKinds::default(),
             gone_version: GoneVersion::default(),
+            full_page_promises_more: false,
+            opaque_key_markers: false,
             delete_markers: DeleteMarkers::default(),
             conditional_writes: ConditionalWrites::Honoured,
             checksums: Checksums::Verified,
@@ -210,6 +217,8 @@ impl Options {
             multipart_time_at_completion: true,
             multipart_versioning_at_start: true,
             gone_version: GoneVersion::KeyAnew,
+            full_page_promises_more: true,
+            opaque_key_markers: true,
             delete_markers: DeleteMarkers::OverObjects,
             ..Self::default()
         }

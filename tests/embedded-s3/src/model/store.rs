@@ -171,7 +171,8 @@ impl Store {
         after: Option<&str>,
         count_max: usize,
     ) -> Result<ObjectsPage, Refusal> {
-        let query = Query { prefix, after, count_max, ..Query::default() };
+        let promises_more = self.options.full_page_promises_more;
+        let query = Query { prefix, after, count_max, promises_more, ..Query::default() };
         self.read(bucket, |bucket| {
             let page = listing::objects(bucket, query);
             let entries = page.entries.into_iter();
@@ -192,13 +193,17 @@ impl Store {
     ) -> Result<VersionsPage, Refusal> {
         let (after, version_id) = after.unzip();
         let version_id = version_id.flatten().map(parse_version_id).transpose()?;
-        let query = Query { prefix, after, count_max, ..Query::default() };
+        let is_opaque = self.options.opaque_key_markers;
+        let after = after.map(|key| listing::read_marker(key, is_opaque));
+        let promises_more = self.options.full_page_promises_more;
+        let query = Query { prefix, after, count_max, promises_more, ..Query::default() };
         self.read(bucket, |bucket| {
             let mut page = listing::versions(bucket, query, version_id, self.options.gone_version);
             listing::arrange(&mut page.entries, self.options.listing_kinds);
             let entries = page.entries.into_iter();
             let entries = entries.map(|at| VersionEntry::new(at.key, at.version, at.is_latest)).collect();
-            Ok(VersionsPage { entries, next: page.next })
+            let next = page.next.map(|(key, id)| (listing::written_marker(key, is_opaque), id));
+            Ok(VersionsPage { entries, next })
         })
     }
 

@@ -166,6 +166,32 @@ async fn listing_goes_on_after_a_gone_version_as_the_store_does() {
 }
 
 #[tokio::test]
+async fn pages_of_minio_end_in_markers_of_its_own_and_maybe_in_an_empty_page() {
+    let (server, client) = versioned(Options { clock: Clock::manual(START), ..Options::minio() }).await;
+    let store = server.store();
+    for key in ["k", "k", "l", "m"] {
+        store.put("bkt", key, "x").unwrap();
+    }
+    let call = get("bkt", "").query("versions", "").query("max-keys", "2");
+    let (mut keys, mut answer) = (Vec::new(), client.send(call.clone()).await);
+    while answer.one("IsTruncated") == "true" {
+        keys.push(answer.entries().into_iter().map(|entry| entry.key).collect::<String>());
+        let marker = answer.one("NextKeyMarker");
+        assert!(marker.len() > 1, "{marker:?} is more than a key");
+        let next = call.clone().query("key-marker", &marker);
+        answer = client.send(next.query("version-id-marker", &answer.one("NextVersionIdMarker"))).await;
+    }
+    assert_eq!((keys, answer.entries().len()), (vec!["kk".to_owned(), "lm".to_owned()], 0));
+    let page = store.versions_page("bkt", "", None, 4).unwrap();
+    let (key, id) = page.next.unwrap();
+    let last = store.versions_page("bkt", "", Some((&key, id.as_deref())), 4).unwrap();
+    assert_eq!((last.entries.len(), last.next), (0, None));
+    let page = store.objects_page("bkt", "", None, 3).unwrap();
+    let last = store.objects_page("bkt", "", page.next.as_deref(), 3).unwrap();
+    assert_eq!((page.entries.len(), last.entries.len()), (3, 0));
+}
+
+#[tokio::test]
 async fn what_is_deleted_permanently_uncovers_what_lies_below() {
     let (server, client) = versioned(stopped()).await;
     let store = server.store();
