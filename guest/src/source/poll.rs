@@ -19,6 +19,8 @@ impl<P: Ports> Worker<P> {
         self.release(&mut delivery, Phase::Changes).await;
         self.wait_for_acks().await;
         self.store.borrow_mut().apply_corrections()?;
+        // From here on the catalogue is right about what the reader has.
+        self.surprises.clear();
         let started = self.ports.elapsed();
         let (date, due) = self.look(rule).await?;
         let is_idle = due == 0;

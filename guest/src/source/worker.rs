@@ -201,7 +201,7 @@ impl<P: Ports> Worker<P> {
 
     /// Takes what was fetched, in the order of the plan.
     pub(super) async fn take(&mut self, delivery: &mut Delivery<P>, place: Place, fetched: Fetch<P>) -> Result<()> {
-        let place_is_of_poll = place.phase == Phase::Changes;
+        let is_of_poll = place.phase == Phase::Changes;
         let outcome = match fetched {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -232,7 +232,7 @@ impl<P: Ports> Worker<P> {
         let mut store = self.store.borrow_mut();
         store.delivered(delivery.done());
         // A scan that is under way must hear of it.
-        if place_is_of_poll && store.has_many_corrections() { store.apply_corrections() } else { Ok(()) }
+        if is_of_poll && store.has_many_corrections() { store.apply_corrections() } else { Ok(()) }
     }
 
     /// Hands out the record that is held back.
