@@ -36,6 +36,8 @@ pub(super) struct Oddities {
     pub(super) times_differ: Cell<bool>,
     /// Whether a previous version could not be read.
     pub(super) previous_unreadable: Cell<bool>,
+    /// Whether a listing has lacked a key that exists.
+    pub(super) listing_has_holes: Cell<bool>,
     /// Whether the store lists versions and delete markers interleaved, where its pages have shown it.
     pub(super) interleaved: super::order::Interleaved,
 }
@@ -177,9 +179,8 @@ impl<P: Ports> Worker<P> {
             }
             let Some((number, due)) = reader.next(&mut store)? else { break };
             let Plan { id, phase, cut, .. } = *reader.plan();
-            let had = due.had;
             let is_last = reader.left() == 0;
-            let place = Place { plan: id, number, phase, cut, digest: due.digest, had, is_last };
+            let place = Place { plan: id, number, phase, cut, digest: due.digest, had: due.had, is_last };
             let fetcher = Fetcher {
                 retrieval: self.retrieval(store.head.has_versions),
                 may_be_replaced: id >= self.own_from && !store.has_poll_after(id),
@@ -262,8 +263,10 @@ impl<P: Ports> Worker<P> {
             Told::Kept(known) => {
                 // Which version it has, nothing here knows.
                 self.surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)));
+                // It may stay like that, and be found by every poll.
+                let is_first = !self.oddities.listing_has_holes.replace(true);
                 let line = format!("a listing lacks a key that exists, which is not a delete: {reason}; key=`{key}`");
-                self.ports.log(Level::Warn, &line);
+                self.ports.log(if is_first { Level::Warn } else { Level::Debug }, &line);
                 self.store.borrow_mut().correct(Correction { key, digest: place.digest, now: Corrected::Kept(known) });
             }
         }
