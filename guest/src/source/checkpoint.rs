@@ -393,11 +393,17 @@ impl<P: Ports> CheckpointStore<P> {
 
     /// Saves the corrections so far, before a record leaves that comes after them.
     pub(super) fn save_corrections(&mut self) -> Result<()> {
-        for list in std::mem::take(&mut self.unsaved).chunks(CORRECTIONS_PER_LIST) {
-            let bytes = encode(&list.iter().map(saved::SavedCorrection::from).collect::<Vec<_>>());
-            self.values.commit(vec![Edit::save(corrections_name(self.head.corrections, self.lists), bytes)])?;
+        let mut unsaved = std::mem::take(&mut self.unsaved).into_iter().peekable();
+        while unsaved.peek().is_some() {
+            let (mut list, mut bytes) = (Vec::new(), 0);
+            while let Some(next) = unsaved.next_if(|next| list.is_empty() || bytes + next.bytes() <= LIST_BYTES_MAX) {
+                bytes += next.bytes();
+                list.push(next);
+            }
+            let saved = encode(&list.iter().map(saved::SavedCorrection::from).collect::<Vec<_>>());
+            self.values.commit(vec![Edit::save(corrections_name(self.head.corrections, self.lists), saved)])?;
             self.lists += 1;
-            self.saved.extend_from_slice(list);
+            self.saved.append(&mut list);
         }
         Ok(())
     }
@@ -468,6 +474,15 @@ impl<P: Ports> CheckpointStore<P> {
 }
 
 impl Correction {
+    /// What it takes where it is saved, at most.
+    fn bytes(&self) -> usize {
+        let known = match &self.now {
+            Corrected::Kept(known) => (known.listed.len() + known.groups.len()) * size_of::<u64>(),
+            Corrected::Untold { .. } | Corrected::Told(_) => 0,
+        };
+        self.key.len() + known + 64
+    }
+
     fn apply(self, entries: &mut Vec<Entry>) {
         use super::catalogue::Reader;
         let Self { key, digest, now } = self;
@@ -513,9 +528,8 @@ const GARBAGE_PER_COMMIT: usize = 2000;
 /// Bytes that a commit leaves free for a head and for names of what it removes.
 const REMOVAL_ROOM: usize = 512 << 10;
 
-/// Corrections in one list: with keys of 1 KiB and 32 KiB known of each they may be too many for one value, which is why
-/// they are few.
-const CORRECTIONS_PER_LIST: usize = 512;
+/// Bytes of corrections in one list, which is one value.
+const LIST_BYTES_MAX: usize = 512 << 10;
 
 fn segment_name(id: u64) -> String {
     format!("s-{id}")
