@@ -165,7 +165,14 @@ impl Bucket {
             }
             Act::Purge(key, which) => self.purge(usize::from(key), which),
             Act::Switch(versioning) => self.store.set_versioning(BUCKET, versioning).expect("it is never switched off"),
-            Act::Wait(_) | Act::Clock(_) | Act::Date(_) | Act::Crash { .. } | Act::Stop { .. } => {}
+            Act::Wait(_)
+            | Act::Clock(_)
+            | Act::Date(_)
+            | Act::Refuse(_)
+            | Act::Miss
+            | Act::Hide(_)
+            | Act::Crash { .. }
+            | Act::Stop { .. } => {}
         }
     }
 

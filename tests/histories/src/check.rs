@@ -200,7 +200,11 @@ impl Checker {
         if !self.is_loose {
             self.heed(self.check_operation(world, key, version, record.operation))?;
         }
-        if let Some(version) = version {
+        if version.is_none() && self.has[key].is_some() && self.has[key] == world.bucket.object(key) {
+            let name = self.has[key].map(|at| world.bucket.name(at)).unwrap_or_default();
+            return Err(broken(Promise::Content, format!("a delete of {name}, which is there")));
+        }
+        if let Some(version) = version.filter(|_| !world.was_hidden[key]) {
             self.heed(self.check_once(world, key, version))?;
             self.heed(self.check_order(world, key, version))?;
         }
@@ -312,7 +316,7 @@ impl Checker {
     }
 
     fn check_last_word(&self, world: &World, listing: &Listing, key: usize) -> Checked {
-        if self.unknown[key] {
+        if self.unknown[key] || listing.hidden[key] {
             return Ok(());
         }
         let ledger = &world.bucket.ledger;

@@ -137,6 +137,9 @@ impl Maker {
     }
 
     fn write(&mut self) -> Act {
+        if matches!(self.profile, Profile::Purges | Profile::Unversioned | Profile::All) && self.dice.chance(6) {
+            return Act::Hide(self.key());
+        }
         match self.dice.below(20) {
             0..=8 => Act::Put(self.key()),
             9 => Act::PutSame(self.key()),

@@ -145,6 +145,12 @@ pub enum Act {
     Wait(Duration),
     /// Sets the clock of the store, by milliseconds.
     Clock(i64),
+    /// Has the store refuse the next listing with this status, once. The source may fail of it, and another one starts.
+    Refuse(u16),
+    /// Has the store leave a key out of its listings, until one of them has come to its end.
+    Hide(u8),
+    /// Has the store answer the next request for an object with 404, once, though the object is there.
+    Miss,
     /// Sets how far `Date` runs ahead of the store's stamps, in milliseconds.
     Date(i64),
     /// Ends the source at once, without its knowing, and starts another one.

@@ -7,11 +7,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use s3_connector_histories::{Complaint, Profile, Promise, history, run, shrink};
+use s3_connector_histories::{Complaint, Profile, Promise, history, hunt, run, shrink};
 
 const USAGE: &str = "\
 histories --seeds A..B [--threads N] [--profile NAME] [--overlook PROMISE] [--keep-going]
 histories --replay SEED [--profile NAME] [--overlook PROMISE]
+histories --mutants [--threads N]
 
 Carries out seeded histories of a bucket and a reader, and checks what the source tells.
 
@@ -22,6 +23,7 @@ Carries out seeded histories of a bucket and a reader, and checks what the sourc
   --overlook PROMISE
                    don't look at a promise: told, once, order, lastword, end, operation, content, state, rest, failure
   --keep-going     count failures instead of stopping at the first
+  --mutants        break change detection in each known way, and print which history complains of it first
   --replay SEED    carry one out, cut it down if it fails, and print all that happens";
 
 struct Arguments {
@@ -31,6 +33,7 @@ struct Arguments {
     keeps_going: bool,
     replay: Option<u64>,
     overlooked: Vec<Promise>,
+    mutants: bool,
 }
 
 fn parse() -> Option<Arguments> {
@@ -41,10 +44,12 @@ fn parse() -> Option<Arguments> {
         keeps_going: false,
         replay: None,
         overlooked: Vec::new(),
+        mutants: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         match name.as_str() {
+            "--mutants" => found.mutants = true,
             "--keep-going" => found.keeps_going = true,
             "--seeds" => {
                 let range = arguments.next()?;
@@ -64,7 +69,7 @@ fn parse() -> Option<Arguments> {
             _ => return None,
         }
     }
-    (found.replay.is_some() || found.seeds.0 < found.seeds.1).then_some(found)
+    (found.replay.is_some() || found.mutants || found.seeds.0 < found.seeds.1).then_some(found)
 }
 
 fn main() -> ExitCode {
@@ -75,7 +80,22 @@ fn main() -> ExitCode {
     if let Some(seed) = arguments.replay {
         return replay(seed, &arguments);
     }
-    many(&arguments)
+    if arguments.mutants { mutants(arguments.threads) } else { many(&arguments) }
+}
+
+/// Breaks change detection in each known way.
+fn mutants(threads: usize) -> ExitCode {
+    println!("{:32} {:>8} {:>10} {:>8}  complaint", "mutant", "seed", "histories", "seconds");
+    let found = hunt(0, u64::MAX, Duration::from_secs(60), threads);
+    for caught in &found {
+        let name = format!("{:?}", caught.mutant);
+        let (seed, complaint) = match &caught.by {
+            Some((seed, complaint)) => (seed.to_string(), complaint.to_string()),
+            None => ("-".to_owned(), "NOBODY COMPLAINS".to_owned()),
+        };
+        println!("{name:32} {seed:>8} {:>10} {:>8.2}  {complaint}", caught.histories, caught.elapsed.as_secs_f64());
+    }
+    if found.iter().all(|caught| caught.by.is_some()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Carries one out, and prints it.

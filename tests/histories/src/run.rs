@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use s3_connector::config::Settings;
+use s3_connector::error::Error;
+use s3_connector::limits::Bounds;
 use s3_connector::ports::{Edit, StateError};
+use s3_connector::record::{Data, Record};
 use s3_connector::source::Source;
-use s3_connector::testing::{Reply, TestPorts};
+use s3_connector::testing::{Pieces, Reply, TestPorts, mutant};
 
 use crate::bucket::BUCKET;
 use crate::check::{Checked, Checker, Complaint, Promise, broken};
@@ -37,6 +40,8 @@ pub struct Outcome {
     pub complaint: Option<Complaint>,
     /// Everything that happened, if it was to be written down.
     pub transcript: Vec<String>,
+    /// What was told, as `create a#1`, if all was to be written down.
+    pub told: Vec<String>,
     /// Records that were read.
     pub records: u64,
     /// Calls of the host.
@@ -50,6 +55,7 @@ pub fn run(history: &History, is_verbose: bool, overlooked: &[Promise]) -> Outco
     let ports = TestPorts::new(history.seed);
     let world = Rc::new(RefCell::new(World::new(ports.clone(), history, is_verbose)));
     connect(&ports, &world);
+    mutant::set_bounds(bounds(history.reader.cut));
     let mut overlooked = overlooked.to_vec();
     if history.reader.cut == GROUPED {
         overlooked.extend([Promise::Once, Promise::Order, Promise::Told]);
@@ -63,6 +69,8 @@ pub fn run(history: &History, is_verbose: bool, overlooked: &[Promise]) -> Outco
         unacked: VecDeque::new(),
         kept: None,
         was_idle: false,
+        told: Vec::new(),
+        is_verbose,
         records: 0,
         sources: 0,
         reads: 0,
@@ -72,6 +80,7 @@ pub fn run(history: &History, is_verbose: bool, overlooked: &[Promise]) -> Outco
     let mut world = world.borrow_mut();
     Outcome {
         complaint,
+        told: reader.told,
         transcript: world.take_transcript(),
         records: reader.records,
         calls: world.calls,
@@ -82,6 +91,17 @@ pub fn run(history: &History, is_verbose: bool, overlooked: &[Promise]) -> Outco
 /// The cut at which versions of a key are known in groups, so that the reader may get a group of old ones again where
 /// one was added to it or removed.
 const GROUPED: u8 = 3;
+
+/// The sizes by which a source cuts its catalogue and its plans.
+fn bounds(cut: u8) -> Bounds {
+    let (segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group) = match cut {
+        0 => return Bounds::SOURCE,
+        1 => (60, 3, 300, 200, 4096, 1024),
+        2 => (1, 1, 1, 1, 4096, 1024),
+        _ => (60, 3, 300, 200, 2, 2),
+    };
+    Bounds { segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group }
+}
 
 fn settings(reader: &ReaderSetup) -> Settings {
     let concurrency = reader.concurrency.to_string();
@@ -143,6 +163,17 @@ fn disconnect(ports: &TestPorts) {
     ports.refuse_commits(|_| None);
 }
 
+/// A record in a few words: the operation, and the bytes, which begin with the key.
+fn summary(record: &Record<Pieces>) -> String {
+    let text = |data: &Option<Data<Pieces>>| match data {
+        Some(Data::Raw(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    let after = text(&record.payload.after);
+    let what = if after.is_empty() { text(&record.key) } else { after };
+    format!("{} {what}", record.operation.as_str())
+}
+
 /// A record that was read and is not acked.
 struct Unacked {
     position: Bytes,
@@ -166,6 +197,8 @@ struct Reader {
     kept: Option<Kept>,
     /// Whether the source was idle since it began anew.
     was_idle: bool,
+    told: Vec<String>,
+    is_verbose: bool,
     records: u64,
     sources: u64,
     reads: u32,
@@ -191,7 +224,7 @@ impl Reader {
         let opened = self.drive(source.open(position.as_deref()));
         match opened {
             _ if self.world.borrow().is_dead() => return Ok(self.world.borrow_mut().end.take()),
-            Some(Err(error)) => return Err(broken(Promise::Failure, format!("open: {error}"))),
+            Some(Err(error)) => return self.failed("open", &error).map(Some),
             _ => {}
         }
         let (mut idle, mut left) = (0, self.world.borrow().left());
@@ -205,7 +238,7 @@ impl Reader {
             let records = match read {
                 _ if is_dead => return Ok(self.world.borrow_mut().end.take()),
                 Some(Ok(records)) => records,
-                Some(Err(error)) => return Err(broken(Promise::Failure, format!("read: {error}"))),
+                Some(Err(error)) => return self.failed("read", &error).map(Some),
                 None => unreachable!("only death interrupts"),
             };
             let is_idle = records.is_empty() && source.progress().is_caught_up;
@@ -233,6 +266,16 @@ impl Reader {
         }
     }
 
+    /// What follows from a failure: another source, where the store refused something.
+    fn failed(&mut self, call: &str, error: &Error) -> Result<End, Complaint> {
+        let world = &mut *self.world.borrow_mut();
+        world.note(|| format!("{call} failed: {error}"));
+        if std::mem::take(&mut world.was_refused) {
+            return Ok(End::Crash { after: false, away: Duration::ZERO });
+        }
+        Err(broken(Promise::Failure, format!("{call}: {error}")))
+    }
+
     /// How the source is to end, if it is.
     fn ended(&mut self, source: &mut Source<TestPorts>) -> Result<Option<End>, Complaint> {
         let end = self.world.borrow_mut().end.take();
@@ -253,18 +296,14 @@ impl Reader {
         }))
     }
 
-    fn take(&mut self, records: &[s3_connector::record::Record<s3_connector::testing::Pieces>]) -> Checked {
+    fn take(&mut self, records: &[Record<Pieces>]) -> Checked {
         for record in records {
             self.records += 1;
-            let text = || {
-                let key = match &record.key {
-                    Some(s3_connector::record::Data::Raw(key)) => String::from_utf8_lossy(key).into_owned(),
-                    _ => String::new(),
-                };
-                let id = record.metadata.get("s3.versionId").and_then(|id| id.get(..6)).unwrap_or("null");
-                format!("> {} {key} {id} {:?}", record.operation.as_str(), record.payload.after)
-            };
-            self.world.borrow_mut().note(text);
+            if self.is_verbose {
+                let summary = summary(record);
+                self.world.borrow_mut().note(|| format!("> {summary}"));
+                self.told.push(summary);
+            }
             self.checker.record(&self.world.borrow(), record)?;
             self.unacked.push_back(Unacked { position: record.position.clone(), count: self.checker.count() });
         }
@@ -324,7 +363,10 @@ impl Reader {
                 }
             }
             // An empty bucket, all of whose changes are still to be told.
-            None if self.was_idle && !world.shown.has_news && world.has_state => {}
+            None if self.was_idle && !world.shown.has_news && world.has_state => {
+                self.checker.go_back(0);
+                self.checker.settle(world);
+            }
             None => {
                 self.checker.forget();
                 world.shown.forget();

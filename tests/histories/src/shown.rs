@@ -11,6 +11,8 @@ use crate::history::KEYS;
 pub struct Listing {
     /// Whether it began at the first key.
     pub is_whole: bool,
+    /// Keys that were left out.
+    pub hidden: [bool; KEYS.len()],
     /// The versions, and whether each was shown as the latest.
     pub entries: Vec<(usize, bool)>,
 }
@@ -85,12 +87,12 @@ impl Shown {
         if page.is_first || self.current.is_none() {
             self.listings += 1;
             let is_whole = page.from.is_none();
-            self.current = Some(Listing { is_whole, entries: Vec::new() });
+            self.current = Some(Listing { is_whole, ..Listing::default() });
         }
         let number = self.listings;
         for (key, name) in KEYS.into_iter().enumerate() {
             let is_after = page.from.is_none_or(|from| name > from);
-            let is_covered = is_after && page.to.is_none_or(|to| name <= to);
+            let is_covered = is_after && page.to.is_none_or(|to| name <= to) && page.hidden != Some(key);
             if is_covered && self.covered[key].is_none() {
                 self.covered[key] = Some(number);
                 for at in &bucket.now[key] {
@@ -107,6 +109,9 @@ impl Shown {
         }
         let current = self.current.as_mut().expect("there is one");
         current.entries.extend_from_slice(page.entries);
+        if let Some(hidden) = page.hidden {
+            current.hidden[hidden] = true;
+        }
         if page.to.is_none() {
             self.last = self.current.take();
         }
@@ -150,6 +155,8 @@ pub struct Page<'a> {
     pub is_first: bool,
     /// The key after which it begins.
     pub from: Option<&'a str>,
+    /// A key that was left out.
+    pub hidden: Option<usize>,
     /// The last key on it, if there are more pages.
     pub to: Option<&'a str>,
     /// What is on it, and whether as the latest.

@@ -70,6 +70,14 @@ pub fn answer(world: &mut World, request: &Request) -> Reply {
     let (path, query) = request.path_with_query.split_once('?').unwrap_or((&request.path_with_query, ""));
     let query = Query::of(query);
     let key = path[1..].split_once('/').map(|(_, key)| key).filter(|key| !key.is_empty());
+    if key.is_none()
+        && let Some(status) = world.refusal.take()
+    {
+        world.was_refused = true;
+        world.note(|| format!("refused with {status}"));
+        let code = if status == 501 { "NotImplemented" } else { "AccessDenied" };
+        return Reply::error(status, code, "Not now.");
+    }
     match key {
         Some(key) => object(world, request, &decoded(key), &query),
         None if query.is_versions && !world.setup.lists_versions => {
@@ -88,9 +96,11 @@ struct Cut {
     is_truncated: bool,
 }
 
-fn cut(bucket: &Bucket, query: &Query<'_>, count_max: usize) -> Cut {
+fn cut(world: &World, query: &Query<'_>, count_max: usize) -> Cut {
+    let World { bucket, hidden, .. } = world;
     let mut entries = Vec::new();
-    for key in (0..KEYS.len()).filter(|key| KEYS[*key].starts_with(&*query.prefix)) {
+    let is_listed = |key: &usize| KEYS[*key].starts_with(&*query.prefix) && *hidden != Some(*key);
+    for key in (0..KEYS.len()).filter(is_listed) {
         let all = &bucket.now[key];
         let mut from = 0;
         match query.after.as_deref() {
@@ -131,7 +141,7 @@ fn below(bucket: &Bucket, key: usize, id: &str) -> usize {
 
 /// Tells `shown` of a listing.
 fn show(world: &mut World, query: &Query<'_>, cut: &Cut) {
-    let World { bucket, shown, .. } = world;
+    let World { bucket, shown, hidden, .. } = world;
     if query.is_objects && query.max_keys == 1 && query.prefix.is_empty() {
         // Whether the bucket may be listed at all.
         return;
@@ -146,9 +156,13 @@ fn show(world: &mut World, query: &Query<'_>, cut: &Cut) {
             is_first: query.after.is_none(),
             from: query.after.as_deref(),
             to: last.filter(|_| cut.is_truncated),
+            hidden: *hidden,
             entries: &cut.entries,
         },
     );
+    if !cut.is_truncated {
+        *hidden = None;
+    }
 }
 
 fn describe(world: &World, cut: &Cut) -> String {
@@ -161,7 +175,7 @@ fn describe(world: &World, cut: &Cut) -> String {
 }
 
 fn versions(world: &mut World, query: &Query<'_>) -> Reply {
-    let cut = cut(&world.bucket, query, query.max_keys.min(world.setup.page));
+    let cut = cut(world, query, query.max_keys.min(world.setup.page));
     show(world, query, &cut);
     let line = describe(world, &cut);
     world.note(|| format!("versions {}: {line}", query.prefix));
@@ -220,7 +234,7 @@ fn push_content(text: &mut String, version: &Version) {
 }
 
 fn objects(world: &mut World, query: &Query<'_>) -> Reply {
-    let cut = cut(&world.bucket, query, query.max_keys.min(world.setup.page));
+    let cut = cut(world, query, query.max_keys.min(world.setup.page));
     show(world, query, &cut);
     let line = describe(world, &cut);
     world.note(|| format!("objects {}: {line}", query.prefix));
@@ -275,6 +289,8 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
             Some(at) => Ok(*at),
         },
     };
+    let misses = std::mem::take(&mut world.misses);
+    let found = if misses { Err(Reply::error(404, "NoSuchKey", "Not here yet.")) } else { found };
     let condition = request.headers.iter().find(|(name, _)| *name == "if-match");
     let found = found.and_then(|at| match condition {
         Some((_, etag)) if etag.trim_matches('"') != bucket.ledger[at].etag => {

@@ -67,6 +67,16 @@ pub struct World {
     pub unread: [bool; KEYS.len()],
     /// The same since the beginning.
     pub was_unread: [bool; KEYS.len()],
+    /// The status with which the next listing is refused.
+    pub refusal: Option<u16>,
+    /// Whether a listing was refused since the source started.
+    pub was_refused: bool,
+    /// A key that listings leave out.
+    pub hidden: Option<usize>,
+    /// Keys that were once left out. One that the reader has nothing of may be told anew when it is listed again.
+    pub was_hidden: [bool; KEYS.len()],
+    /// Whether the next object is not found.
+    pub misses: bool,
     date_offset_ms: i64,
     steps: Vec<Step>,
     next: usize,
@@ -89,6 +99,11 @@ impl World {
             has_state: history.reader.has_state,
             unread: [false; KEYS.len()],
             was_unread: [false; KEYS.len()],
+            refusal: None,
+            was_refused: false,
+            hidden: None,
+            was_hidden: [false; KEYS.len()],
+            misses: false,
             date_offset_ms: 0,
             steps: history.steps.clone(),
             next: 0,
@@ -178,6 +193,12 @@ impl World {
             Act::Wait(time) => self.owed += time,
             Act::Clock(by_ms) => self.bucket.shift_clock(by_ms),
             Act::Date(offset_ms) => self.date_offset_ms = offset_ms,
+            Act::Refuse(status) => self.refusal = Some(status),
+            Act::Miss => self.misses = true,
+            Act::Hide(key) => {
+                self.hidden = Some(usize::from(key));
+                self.was_hidden[usize::from(key)] = true;
+            }
             Act::Crash { after, away } => self.end = Some(End::Crash { after, away }),
             Act::Stop { away } => self.end = Some(End::Stop { away }),
             act => {
