@@ -32,6 +32,20 @@
 //!
 //! **Invariant:** no record is handed out before what a restart needs is saved.
 
+/// Whether change detection is broken in this way, on purpose: see [`crate::testing::mutant`].
+#[cfg(any(test, feature = "testing"))]
+macro_rules! is_broken {
+    ($mutant:ident) => {
+        crate::testing::mutant::is_broken(crate::testing::mutant::Mutant::$mutant)
+    };
+}
+#[cfg(not(any(test, feature = "testing")))]
+macro_rules! is_broken {
+    ($mutant:ident) => {
+        false
+    };
+}
+
 mod catalogue;
 mod checkpoint;
 mod fetch;

@@ -16,9 +16,6 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use futures_util::future;
 
-#[cfg(any(test, feature = "testing"))]
-use crate::testing::mutant::{Mutant, is_broken};
-
 /// A record without its position, and what is remembered of it.
 #[derive(Debug)]
 pub(super) struct Fetched<B> {
@@ -175,8 +172,7 @@ impl<P: Ports> Fetcher<P> {
 
     /// The delete of a key that a listing lacks, unless the key exists: listings may have holes.
     async fn confirm(&self, due: &Due, known: &[u8]) -> Result<Outcome<P::Body>> {
-        #[cfg(any(test, feature = "testing"))]
-        if is_broken(Mutant::BelieveHolesOfListings) {
+        if is_broken!(BelieveHolesOfListings) {
             return Ok(self.without_body(Operation::Delete, entry(due), NULL_VERSION, None).into());
         }
         if self.retrieval.is_gone(&due.key).await? {

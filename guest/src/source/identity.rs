@@ -39,9 +39,11 @@ impl Digester {
         hasher.write(&(object.key.len() as u64).to_le_bytes());
         hasher.write(object.key.as_bytes());
         hasher.write(entry.version_id.as_bytes());
-        if entry.version_id == NULL_VERSION {
+        if entry.version_id == NULL_VERSION && !is_broken!(IdentifyNullVersionsByName) {
             hasher.write(&[u8::from(entry.is_delete_marker)]);
-            hasher.write(&object.last_modified.0.to_le_bytes());
+            if !is_broken!(IgnoreTimesOfNullVersions) {
+                hasher.write(&object.last_modified.0.to_le_bytes());
+            }
             hasher.write(&object.size.to_le_bytes());
             hasher.write(object.etag.as_bytes());
         }

@@ -23,9 +23,6 @@ use crate::record::Operation;
 use crate::s3::VersionEntry;
 use crate::time::Timestamp;
 
-#[cfg(any(test, feature = "testing"))]
-use crate::testing::mutant::{Mutant, is_broken};
-
 /// What a listing means for keys that the catalogue has never had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
@@ -177,7 +174,7 @@ impl KeyJudge {
             }
             return;
         };
-        if self.is_listed(digest) {
+        if self.is_listed(digest) || is_broken!(SkipWhatLandsBelow) && self.now_known.listed.len() > 1 {
             // What is above something known is not among the older ones.
             for item in std::mem::take(&mut self.tail) {
                 self.untold(item, due);
@@ -227,8 +224,7 @@ impl KeyJudge {
 
     /// Tells the top once more, or a delete, where the last thing told is something else.
     fn tell_top(&mut self, told: Has, due: &mut impl FnMut(Due)) -> Has {
-        #[cfg(any(test, feature = "testing"))]
-        if is_broken(Mutant::NeverTellTheTopAgain) {
+        if is_broken!(NeverTellTheTopAgain) {
             return told;
         }
         // A listing that shows no latest version of a key lacks the very one that counts: the next poll sees it.
@@ -248,7 +244,7 @@ impl KeyJudge {
     fn is_history(&self, entry: &VersionEntry, is_top: bool) -> bool {
         match self.rule {
             Rule::Changes | Rule::Resumed { .. } => false,
-            Rule::Snapshot => !is_top || entry.is_delete_marker,
+            Rule::Snapshot => !is_top && !is_broken!(SnapshotAllVersions) || entry.is_delete_marker,
             Rule::Now => true,
             Rule::Since(since) => entry.object.last_modified < since,
         }
@@ -292,6 +288,9 @@ impl KeyJudge {
 
     /// Takes note of a version that is due: what the reader has before the newer one follows from it.
     fn untold(&mut self, item: Item, due: &mut impl FnMut(Due)) {
+        if is_broken!(TellTopsOnly) && self.listed > 1 {
+            return;
+        }
         self.newest_untold.get_or_insert((item.digest, item.entry.is_delete_marker));
         let has = of((item.digest, item.entry.is_delete_marker));
         if let Some(newer) = self.waiting.replace(item) {
@@ -301,7 +300,7 @@ impl KeyJudge {
 
     fn tell(&mut self, item: Item, had: Has, due: &mut impl FnMut(Due)) {
         // A delete marker over nothing changes nothing.
-        if item.entry.is_delete_marker && had == Has::Nothing {
+        if item.entry.is_delete_marker && had == Has::Nothing && !is_broken!(DeleteNothing) {
             return;
         }
         let operation = match self.rule {
@@ -310,11 +309,11 @@ impl KeyJudge {
         };
         // Newest first, so that no change of a key is ordered after a newer one.
         let time = item.entry.object.last_modified;
-        let order = self.order.map_or(time, |newer| newer.min(time));
+        let order = self.order.map_or(time, |newer| if is_broken!(TrustStamps) { time } else { newer.min(time) });
         if self.order.replace(order).is_none() {
             self.first_order = order;
         }
-        self.age -= 1;
+        self.age = if is_broken!(TellTheNewestFirst) { self.listed as u32 } else { self.age - 1 };
         due(Due { had, ..Due::of(item.entry, item.digest, item.previous, operation, order, self.age) });
     }
 
@@ -363,6 +362,7 @@ fn of((digest, is_marker): (Digest, bool)) -> Has {
 fn operation(is_delete: bool, had: Has) -> Operation {
     match had {
         _ if is_delete => Operation::Delete,
+        _ if is_broken!(CreateEverything) => Operation::Create,
         Has::Nothing => Operation::Create,
         Has::Object(_) | Has::Doubtful => Operation::Update,
     }

@@ -17,6 +17,9 @@ pub(super) type Interleaved = Cell<Option<bool>>;
 
 /// Brings the entries of a page into the order of keys, and of storage within each.
 pub(super) fn in_order(mut page: Vec<VersionEntry>, interleaved: &Interleaved) -> Vec<VersionEntry> {
+    if is_broken!(TrustTheOrderOfDocuments) {
+        return page;
+    }
     let is_by_key = page.is_sorted_by(|a, b| a.object.key <= b.object.key);
     let switches = page.windows(2).filter(|pair| pair[0].is_delete_marker != pair[1].is_delete_marker).count();
     if switches == 0 {

@@ -320,7 +320,8 @@ impl PlanReader {
     /// Brings the next change of a run among the heads.
     fn pull<P: Ports>(&mut self, run: usize, store: &mut CheckpointStore<P>) -> Result<()> {
         let reader = &mut self.runs[run];
-        if reader.loaded.is_empty() && reader.chunk < self.plan.runs[run] {
+        let chunks = if is_broken!(ReadOneChunk) { 1 } else { self.plan.runs[run] };
+        if reader.loaded.is_empty() && reader.chunk < chunks {
             reader.loaded = store.load_chunk(ChunkPlace { plan: self.plan.id, run, chunk: reader.chunk })?.into();
             reader.chunk += 1;
         }

@@ -68,7 +68,12 @@ pub(super) fn resume<P: Ports>(
     };
     store.resume_at(extension.plan, extension.index);
     let is_live = store.head.plans.iter().any(|plan| plan.id == extension.plan);
-    Ok(Resumed { next: if is_live { extension.index + 1 } else { 0 }, seconds: position.seconds })
+    let step = match () {
+        () if is_broken!(RepeatTheKeptRecord) => 0,
+        () if is_broken!(SkipARecordAfterARestart) => 2,
+        () => 1,
+    };
+    Ok(Resumed { next: if is_live { extension.index + step } else { 0 }, seconds: position.seconds })
 }
 
 /// Whether the saved state of a position's run is as old as the position.

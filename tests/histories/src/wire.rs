@@ -302,7 +302,7 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
     let id = query.version_id.as_deref().unwrap_or("");
     let told = found.as_ref().map_or_else(|_| "refused".to_owned(), |at| bucket.name(*at));
     let has_id = bucket.names_versions();
-    let is_refused = found.is_err();
+    let (is_refused, answered) = (found.is_err(), found.as_ref().ok().copied());
     let reply = match found {
         Err(refusal) => refusal,
         Ok(at) => {
@@ -317,7 +317,8 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
             if request.method == Method::Get { reply.body(&[&version.body]) } else { reply }
         }
     };
-    if is_refused == (request.method == Method::Get) {
+    let is_unlisted = answered.is_some_and(|at| world.shown.first(at).is_none());
+    if is_refused == (request.method == Method::Get) || is_unlisted {
         (world.unread[index], world.was_unread[index]) = (true, true);
     }
     world.note(|| format!("{method} {key} {id}: {told}"));

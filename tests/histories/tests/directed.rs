@@ -60,8 +60,7 @@ struct Case {
 
 impl Case {
     fn new(name: &'static str, store: StoreSetup) -> Self {
-        let reader =
-            ReaderSetup { records_max: 1000, lag: 0, group: 1, concurrency: 2, has_state: true, cut: 0 };
+        let reader = ReaderSetup { records_max: 1000, lag: 0, group: 1, concurrency: 2, has_state: true, cut: 0 };
         let (before, steps) = (Vec::new(), Vec::new());
         Self { name, history: History { seed: 7, profile: Profile::All, store, reader, before, steps }, told: None }
     }
@@ -373,11 +372,7 @@ fn e4_a_null_version_below_a_new_delete_marker() {
 
 #[test]
 fn e5_an_object_that_is_not_there_yet() {
-    Case::new("E5", aws())
-        .then(&[Miss, Put(A)])
-        .then(&[Miss, Put(A)])
-        .told(&["create a#1", "update a#2"])
-        .check();
+    Case::new("E5", aws()).then(&[Miss, Put(A)]).then(&[Miss, Put(A)]).told(&["create a#1", "update a#2"]).check();
 }
 
 #[test]
