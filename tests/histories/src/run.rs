@@ -250,7 +250,9 @@ impl Reader {
             if is_idle {
                 self.was_idle = true;
                 self.checker.idle(&self.world.borrow())?;
-                self.world.borrow_mut().unread = Default::default();
+                let unread = &mut self.world.borrow_mut().unread;
+                let settled = std::mem::take(&mut self.checker.is_settled);
+                unread.iter_mut().zip(settled).for_each(|(unread, is_settled)| *unread &= !is_settled);
             }
             events.iter().for_each(|event| self.world.borrow_mut().tick(*event, true));
             if let Some(end) = self.ended(&mut source)? {

@@ -63,7 +63,8 @@ pub struct World {
     pub setup: crate::history::StoreSetup,
     /// Whether the host keeps state.
     pub has_state: bool,
-    /// Keys of which an object could not be read since the source was last idle, or is there against a listing.
+    /// Keys of which an object could not be read, or is there against a listing, until something was told of them and
+    /// the source is idle.
     pub unread: [bool; KEYS.len()],
     /// The same since the beginning.
     pub was_unread: [bool; KEYS.len()],
