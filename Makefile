@@ -61,6 +61,11 @@ histories: setup ## Check 50,000 random histories of a bucket and a reader, or t
 	$(CARGO) build --locked $(TESTING) --package s3-connector-histories
 	target/testing/histories --seeds $(SEEDS)
 
+.PHONY: mutants
+mutants: setup ## Break change detection in each known way, and print which history notices
+	$(CARGO) build --locked $(TESTING) --package s3-connector-histories
+	target/testing/histories --mutants
+
 .PHONY: s3
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, or a MinIO that it installs
 	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance
