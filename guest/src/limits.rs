@@ -65,9 +65,6 @@ pub const CORRECTIONS_MAX: usize = 65_536;
 /// after such changes.
 pub const CORRECTION_LISTS_MAX: u32 = 64;
 
-/// Segments in one part of a manifest: at most 250 KiB of it, unless keys are long.
-pub const MANIFEST_PART_SEGMENTS: usize = 4096;
-
 /// Changes of a snapshot that wait for their fetches before the next page is listed.
 pub const SNAPSHOT_AHEAD_MIN: u64 = 1000;
 

@@ -19,12 +19,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::saved::{decode, encode};
 use self::values::{Values, unreadable};
-use super::catalogue::{Entry, Known, Segment, decode_entries, decode_manifest, encode_manifest};
+use super::catalogue::{Entry, Known, Segment, SegmentBuilder, decode_entries, decode_manifest, encode_manifest};
 use super::identity::{Digest, Digester};
 use super::judge::{Has, Rule};
 use super::plan::{ChunkPlace, Due, Plan};
 use crate::error::Result;
-use crate::limits;
+use crate::limits::{self, Bounds};
 use crate::ports::{Edit, Ports};
 use crate::position::Phase;
 use crate::time::Timestamp;
@@ -165,7 +165,8 @@ impl<P: Ports> CheckpointStore<P> {
         for part in 0..parts {
             let name = manifest_name(generation, part);
             let bytes = self.values.load(&name)?.ok_or_else(|| unreadable(&name))?;
-            self.segments.extend(decode_manifest(&bytes).ok_or_else(|| unreadable(&name))?);
+            let part = decode_manifest(&bytes).filter(|part| !part.is_empty());
+            self.segments.extend(part.ok_or_else(|| unreadable(&name))?);
         }
         Ok(())
     }
@@ -279,7 +280,7 @@ impl<P: Ports> CheckpointStore<P> {
     }
 
     /// Stages a segment under a new name.
-    pub(super) fn stage_segment(&mut self, builder: &super::catalogue::SegmentBuilder) -> Result<Option<Segment>> {
+    pub(super) fn stage_segment(&mut self, builder: &SegmentBuilder) -> Result<Option<Segment>> {
         let Some((segment, bytes)) = builder.segment(self.head.next_segment) else {
             return Ok(None);
         };
@@ -325,7 +326,7 @@ impl<P: Ports> CheckpointStore<P> {
         self.head.garbage.extend(gone.map(|segment| segment_name(segment.id)));
         let (generation, parts) = self.head.manifest;
         self.head.garbage.extend((0..parts).map(|part| manifest_name(generation, part)));
-        let parts: Vec<_> = self.segments.chunks(limits::MANIFEST_PART_SEGMENTS).map(encode_manifest).collect();
+        let parts: Vec<_> = manifest_parts(&self.segments).into_iter().map(encode_manifest).collect();
         self.head.manifest = (generation + 1, u32::try_from(parts.len()).expect("they are few"));
         for (part, bytes) in (0..).zip(parts) {
             self.stage(manifest_name(generation + 1, part), bytes)?;
@@ -387,9 +388,10 @@ impl<P: Ports> CheckpointStore<P> {
     }
 
     /// The keys of a segment.
-    pub(super) fn load_segment(&self, id: u64) -> Result<Vec<Entry>> {
-        let name = segment_name(id);
-        let bytes = self.values.load(&name)?.ok_or_else(|| unreadable(&name))?;
+    pub(super) fn load_segment(&self, segment: &Segment) -> Result<Vec<Entry>> {
+        let name = segment_name(segment.id);
+        let bytes = self.values.load(&name)?.filter(|bytes| bytes.len() as u64 == segment.bytes);
+        let bytes = bytes.ok_or_else(|| unreadable(&name))?;
         decode_entries(&bytes).ok_or_else(|| unreadable(&name))
     }
 
@@ -451,18 +453,11 @@ impl<P: Ports> CheckpointStore<P> {
         for (place, corrections) in by_segment.into_iter().rev() {
             let before = segments.get(place).cloned();
             let mut entries = match &before {
-                Some(segment) => self.load_segment(segment.id)?,
+                Some(segment) => self.load_segment(segment)?,
                 None => Vec::new(),
             };
             corrections.into_iter().for_each(|correction| correction.apply(&mut entries));
-            let mut builder = super::catalogue::SegmentBuilder::default();
-            entries.iter().for_each(|entry| builder.add(entry, 0, 0));
-            let after = self.stage_segment(&builder)?.map(|after| Segment {
-                sum: before.as_ref().map_or(0, |segment| segment.sum),
-                listed: before.as_ref().map_or(0, |segment| segment.listed),
-                is_doubtful: true,
-                ..after
-            });
+            let after = self.stage_corrected(&entries, before.as_ref())?;
             segments.splice(place..(place + 1).min(segments.len()), after);
         }
         let names: Vec<_> = (0..self.lists).map(|list| corrections_name(self.head.corrections, list)).collect();
@@ -471,6 +466,23 @@ impl<P: Ports> CheckpointStore<P> {
             head.corrections += 1;
             head.garbage.extend(names);
         })
+    }
+
+    /// Stages what a segment has become, as several if a hole of a listing brings back more keys than one holds.
+    fn stage_corrected(&mut self, entries: &[Entry], before: Option<&Segment>) -> Result<Vec<Segment>> {
+        let mut after = Vec::new();
+        let mut builder = SegmentBuilder::default();
+        for (entry, left) in entries.iter().zip((0..entries.len()).rev()) {
+            builder.add(entry, 0, 0);
+            if left == 0 || builder.len() >= Bounds::SOURCE.segment_bytes {
+                after.extend(self.stage_segment(&std::mem::take(&mut builder))?);
+            }
+        }
+        after.iter_mut().for_each(|segment| segment.is_doubtful = true);
+        if let (Some(first), Some(before)) = (after.first_mut(), before) {
+            (first.sum, first.listed) = (before.sum, before.listed);
+        }
+        Ok(after)
     }
 
     /// Keys in the catalogue, its segments, and bytes of what is saved.
@@ -539,6 +551,26 @@ const REMOVAL_ROOM: usize = 512 << 10;
 
 /// Bytes of corrections in one list, which is one value.
 const LIST_BYTES_MAX: usize = 512 << 10;
+
+/// Cuts a manifest where its segments, or their keys, are too many for one value.
+fn manifest_parts(segments: &[Segment]) -> Vec<&[Segment]> {
+    let (mut parts, mut rest) = (Vec::new(), segments);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |segment: &&Segment| {
+            bytes += segment.first.len() + SEGMENT_BYTES_MAX;
+            bytes <= MANIFEST_PART_BYTES_MAX
+        };
+        let (part, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+/// Bytes of a part of a manifest, and of each segment in it but for its key.
+const MANIFEST_PART_BYTES_MAX: usize = 512 << 10;
+const SEGMENT_BYTES_MAX: usize = 64;
 
 fn segment_name(id: u64) -> String {
     format!("s-{id}")

@@ -125,7 +125,7 @@ impl Scan {
     /// Reads the segment, and merges what was held with it.
     fn begin_merge<P: Ports>(&mut self, store: &mut CheckpointStore<P>, filter: &Filter<'_>) -> Result<()> {
         let entries = match self.before.get(self.at) {
-            Some(segment) => store.load_segment(segment.id)?,
+            Some(segment) => store.load_segment(segment)?,
             None => Vec::new(),
         };
         self.range.old = Some(entries.into());

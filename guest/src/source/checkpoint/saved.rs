@@ -30,7 +30,8 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
 /// The value of which this was saved; `None` if it is damaged, or of another version.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     let (version, bytes) = bytes.split_first()?;
-    postcard::from_bytes(bytes).ok().filter(|_| *version == VERSION)
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    Some(value).filter(|_| *version == VERSION && rest.is_empty())
 }
 
 /// Milliseconds since the Unix epoch.

@@ -382,7 +382,7 @@ fn random_histories_of_many_versions_end_with_the_top() {
             for _ in 0..random.next() % 5 {
                 next += 1;
                 // Most land on top.
-                let place = (random.next() % 8 == 0).then(|| random.next() as usize % (listing.len() + 1));
+                let place = random.next().is_multiple_of(8).then(|| random.next() as usize % (listing.len() + 1));
                 let kind = if random.next().is_multiple_of(4) { "-m" } else { "v" };
                 listing.insert(place.unwrap_or(0), format!("{kind}{next}"));
             }
