@@ -82,6 +82,8 @@ impl Rule {
         if rule.changed > 0 && rule.rate > 0 {
             return Err("a bucket changes by generation or by the clock, not both".to_owned());
         }
+        // A store that can't list versions has none.
+        rule.unversioned |= rule.current_only;
         rule.scatter = scatter(rule.keys);
         Ok(rule)
     }
