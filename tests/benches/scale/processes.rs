@@ -62,8 +62,12 @@ impl Bench<'_> {
     }
 
     fn start(&self, bucket: &str, arguments: &[&str]) -> Source {
+        self.start_with(bucket, bucket, arguments)
+    }
+
+    fn start_with(&self, bucket: &str, state: &str, arguments: &[&str]) -> Source {
         let arguments: Vec<&str> = POLLING.iter().chain(arguments).copied().collect();
-        Source::start(&self.binary, &self.double, bucket, &self.state(bucket), &arguments)
+        Source::start(&self.binary, &self.double, bucket, &self.state(state), &arguments)
     }
 
     /// Runs until all is delivered, without a snapshot where that can be.
@@ -91,22 +95,35 @@ impl Bench<'_> {
         let disk = disk_bytes(&self.state("million"));
         goals.at_most("state on the disk, bytes per version", disk as f64 / keys as f64, 24.0, "");
 
+        let (usage, counts) = self.idle_poll("million", &[], Some(goals)).await;
+        goals.at_most("idle poll: objects requested", counts[1].of("GetObject") as f64, 0.0, "");
+        let requests = counts[1].of("requests") - counts[0].of("requests");
+        goals.at_most("idle poll: requests", requests as f64, (keys.div_ceil(1000) + 1) as f64, "");
+        goals.at_most("idle poll: MiB resident", usage.peak as f64 / MIB, 64.0, "");
+        goals.figure("idle poll: bytes written", usage.written);
+        // Pages are read, and none of their keys is looked at.
+        let parsing = self.idle_poll("excluded", &["--set", "keys.exclude=**", "--set", "start=now"], None).await.0;
+        goals.figure("idle poll: seconds of processor time", format!("{:.2}", usage.cpu));
+        goals.at_most("idle poll / pages alone, processor time", usage.cpu / parsing.cpu, 2.0, "");
+        self.fifth(goals).await;
+    }
+
+    /// What the second poll after a start uses, and the counts before and after it.
+    async fn idle_poll(&self, state: &str, arguments: &[&str], goals: Option<&mut Goals>) -> (Usage, [Counts; 2]) {
         self.double.reset();
-        let mut source = self.start("million", &[]);
-        self.restart_time(&mut source, goals).await;
+        let mut source = self.start_with("million", state, arguments);
+        if let Some(goals) = goals {
+            self.restart_time(&mut source, goals).await;
+        }
         source.until("the first poll", |_| self.double.counts().of("polls") >= 2).await;
         source.reset_peak();
         let before = (source.usage().expect("it runs"), self.double.counts());
         source.until("the second poll", |_| self.double.counts().of("polls") >= 3).await;
         let after = (source.usage().expect("it runs"), self.double.counts());
         source.stop().await;
-        let requests = after.1.of("requests") - before.1.of("requests");
-        goals.at_most("idle poll: objects requested", after.1.of("GetObject") as f64, 0.0, "");
-        goals.at_most("idle poll: requests", requests as f64, (keys.div_ceil(1000) + 1) as f64, "");
-        goals.at_most("idle poll: MiB resident", after.0.peak as f64 / MIB, 64.0, "");
-        goals.figure("idle poll: seconds of processor time", format!("{:.2}", after.0.cpu - before.0.cpu));
-        goals.figure("idle poll: bytes written", after.0.written - before.0.written);
-        self.fifth(goals).await;
+        let usage =
+            Usage { cpu: after.0.cpu - before.0.cpu, peak: after.0.peak, written: after.0.written - before.0.written };
+        (usage, [before.1, after.1])
     }
 
     async fn restart_time(&self, source: &mut Source, goals: &mut Goals) {
