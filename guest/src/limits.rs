@@ -121,6 +121,9 @@ pub const ODD_ETAGS_MIN: u32 = 3;
 /// The pause before an object is asked for the second time.
 pub const ANSWER_PAUSE_FIRST: Duration = Duration::from_millis(250);
 
+/// The pause before a store is asked for versions once more that says that it lists none: this is believed for ever.
+pub const NO_VERSIONS_PAUSE: Duration = Duration::from_secs(1);
+
 /// Times that an object must be neither readable nor listed, one pause apart, before it counts as deleted: one replica
 /// that lags may answer both requests.
 pub const GONE_LISTINGS_MIN: u32 = 2;

@@ -20,6 +20,8 @@ pub(super) enum Reader {
     Nothing,
     /// Something that the latest listing does not show on top, or that could not be read.
     Doubtful,
+    /// Nothing, and the latest listing lacks the key: the next one may have it again, with a history that was told.
+    Missing,
 }
 
 /// What is known of a key.
@@ -81,7 +83,7 @@ impl SegmentBuilder {
         self.sum = self.sum.wrapping_add(sum);
         self.listed += listed;
         self.keys += 1;
-        self.is_doubtful |= entry.known.reader == Reader::Doubtful;
+        self.is_doubtful |= matches!(entry.known.reader, Reader::Doubtful | Reader::Missing);
     }
 
     /// Bytes so far.

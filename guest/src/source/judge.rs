@@ -214,7 +214,7 @@ impl KeyJudge {
             Some(Known { reader: Reader::Top, listed, .. }) => {
                 listed.first().map_or(Has::Doubtful, |d| Has::Object(*d))
             }
-            Some(Known { reader: Reader::Nothing, .. }) => Has::Nothing,
+            Some(Known { reader: Reader::Nothing | Reader::Missing, .. }) => Has::Nothing,
             Some(Known { reader: Reader::Doubtful, .. }) => Has::Doubtful,
             // Of a snapshot, what lies below the top was never told.
             None if self.rule == Rule::Snapshot => Has::Nothing,

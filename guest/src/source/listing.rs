@@ -72,8 +72,8 @@ impl<P: Ports> Listing<P> {
     /// Requests the next page; `None` after the last.
     pub(super) fn request(&mut self) -> Option<PageFuture> {
         let cursor = self.next.take()?;
-        let (client, has_versions) = (self.client.clone(), self.has_versions);
-        Some(Box::pin(async move { request(&client, cursor, has_versions).await }))
+        let (ports, client, has_versions) = (self.ports.clone(), self.client.clone(), self.has_versions);
+        Some(Box::pin(async move { request(&ports, &client, cursor, has_versions).await }))
     }
 
     /// Takes the page that was requested.
@@ -113,7 +113,13 @@ impl<P: Ports> Listing<P> {
     }
 }
 
+fn versions(page: Page<VersionEntry, Marker>) -> Page<VersionEntry, Cursor> {
+    let Page { entries, next, date, greatest } = page;
+    Page { entries, next: next.map(Cursor::Version), date, greatest }
+}
+
 async fn request<P: Ports>(
+    ports: &P,
     client: &Client<P>,
     cursor: Cursor,
     has_versions: Option<bool>,
@@ -130,12 +136,16 @@ async fn request<P: Ports>(
             false => marker,
         });
         match client.list_object_versions(prefix, marker.as_ref()).await {
-            Ok(page) => {
-                let Page { entries, next, date, greatest } = page;
-                return Ok((Page { entries, next: next.map(Cursor::Version), date, greatest }, true));
+            Ok(page) => return Ok((versions(page), true)),
+            // Only the very first answer may say so, and only twice: otherwise it is a gateway's bad moment.
+            Err(error) if error.is_not_implemented() && has_versions.is_none() => {
+                ports.sleep(limits::NO_VERSIONS_PAUSE).await;
+                match client.list_object_versions(prefix, marker.as_ref()).await {
+                    Err(error) if error.is_not_implemented() => {}
+                    Err(error) => return Err(error),
+                    Ok(page) => return Ok((versions(page), true)),
+                }
             }
-            // Only the very first answer may say so: later it is a gateway's bad moment.
-            Err(error) if error.is_not_implemented() && has_versions.is_none() => {}
             Err(error) => return Err(error),
         }
     }

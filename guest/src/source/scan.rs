@@ -4,7 +4,7 @@
 //! Entries are added up as they come. Where a segment's range ends with the sum that the manifest has, nothing in it has
 //! changed: the segment is not read. Otherwise it is read, merged with what was listed, and written anew.
 
-use super::catalogue::{Entry, Reader, Segment, SegmentBuilder, encode_known};
+use super::catalogue::{Entry, Known, Reader, Segment, SegmentBuilder, encode_known};
 use super::checkpoint::CheckpointStore;
 use super::identity::{Digest, Digester};
 use super::judge::{KeyJudge, Rule};
@@ -179,7 +179,12 @@ impl Scan {
     ) -> Result<()> {
         let Some(old) = &mut self.range.old else { return Ok(()) };
         while let Some(gone) = old.pop_front_if(|old| next.is_none_or(|next| old.key.as_str() < next)) {
-            if !filter.takes(&gone.key) || gone.known.reader == Reader::Nothing {
+            if !filter.takes(&gone.key) || gone.known.reader == Reader::Missing {
+                continue;
+            }
+            if gone.known.reader == Reader::Nothing {
+                // A listing with a hole must not make its history new.
+                self.builder.add(&Entry { known: Known { reader: Reader::Missing, ..gone.known }, ..gone }, 0, 0);
                 continue;
             }
             if is_broken!(ForgetGoneKeys) {

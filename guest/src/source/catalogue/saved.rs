@@ -66,6 +66,7 @@ fn append(bytes: &mut Vec<u8>, shared: usize, rest: &[u8], known: &Known) {
         Reader::Top => 0,
         Reader::Nothing => NOTHING,
         Reader::Doubtful => DOUBTFUL,
+        Reader::Missing => NOTHING | DOUBTFUL,
     };
     let groups = if known.groups.is_empty() { 0 } else { HAS_GROUPS };
     let header = (known.listed.len() as u64) << FLAG_BITS | groups | reader;
@@ -104,7 +105,7 @@ fn take<'a>(before: &str, bytes: &'a [u8]) -> Option<(String, Known, &'a [u8])> 
         0 => Reader::Top,
         NOTHING => Reader::Nothing,
         DOUBTFUL => Reader::Doubtful,
-        _ => return None,
+        _ => Reader::Missing,
     };
     Some((key, Known { reader, listed: listed.into_iter().map(Digest).collect(), groups }, bytes))
 }

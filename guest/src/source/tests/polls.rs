@@ -111,6 +111,20 @@ fn a_hole_in_a_listing_is_no_delete_and_its_end_no_change() {
 }
 
 #[test]
+fn a_deleted_key_that_a_listing_lacks_once_has_no_new_history() {
+    let whole = "a v1* | b -m2* v1";
+    let bucket = shown(whole);
+    let mut fixture = Fixture::open(&[], over(&bucket));
+    assert_eq!(fixture.read_all().expect("reads"), ["snapshot a v1"]);
+    let mut next = |text| {
+        show(&bucket, text);
+        fixture.read_poll().expect("reads")
+    };
+    assert_eq!([next("a v1*"), next(whole), next("a v1*"), next("a v1*")].concat(), [""; 0]);
+    assert_eq!(next("a v1* | b v1*"), ["create b v1"], "once it was lacking twice, it is forgotten");
+}
+
+#[test]
 fn a_key_that_may_not_be_asked_for_is_looked_for_in_a_listing() {
     for (is_listed, told) in [(true, &[][..]), (false, &["delete a"])] {
         let mut listings = 0;
