@@ -1,5 +1,6 @@
 //! Cases of what a source sees happen: creates, updates, deletes, in buckets that keep versions and that don't.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -10,6 +11,8 @@ use s3_connector_tests::world::{AnySource, Bucket, Conditions, Env, SavedState, 
 in_every_world! {
     changes_come_as_they_happened,
     a_bucket_without_versions_tells_what_is_there,
+    many_deletes_in_a_bucket_without_versions_are_told,
+    a_hole_in_a_listing_deletes_nothing,
     a_suspended_bucket_reuses_its_null_version,
     a_delete_in_a_suspended_bucket_is_told,
     versioning_may_be_switched_while_a_source_follows,
@@ -20,17 +23,21 @@ in_every_world! {
     an_upload_that_began_before_the_snapshot_is_delivered_when_it_completes,
     an_upload_that_outlasts_everything_is_delivered_when_it_completes except(Real, "it takes hours"),
     an_upload_that_is_given_up_is_no_change,
-    a_replica_with_an_older_stamp_is_delivered_within_the_window
+    a_late_upload_below_what_was_told_is_told_and_followed_by_the_top
+        except(Real, "MinIO places an upload by its completion"),
+    a_replica_with_an_older_stamp_is_delivered_whatever_its_age
         except(Real, "nobody but the store gives an object another stamp"),
     milliseconds_repeat_nothing,
     an_object_that_is_stamped_in_the_future_is_delivered_once
         except(Real, "nobody but the store gives an object another stamp"),
     removing_old_versions_permanently_is_no_change,
-    what_is_removed_permanently_leaves_no_trace_and_misleads_nobody,
+    what_is_removed_permanently_brings_back_what_it_hid,
+    a_key_of_which_nothing_is_left_is_deleted_once,
     a_delete_of_what_is_not_there_is_no_change,
     the_same_bytes_again_are_a_change,
     a_store_without_versions_is_followed_by_its_objects,
-    an_unknown_list_of_uploads_is_no_reason_to_stop,
+    uploads_in_progress_are_never_asked_for,
+    metadata_says_which_version_is_the_latest,
 }
 
 /// A source that has caught up with what is there.
@@ -72,20 +79,47 @@ async fn a_bucket_without_versions_tells_what_is_there(env: &Env) {
     let mut source = following(&bucket).await;
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
-    // No listing tells what an object replaced: each is what it is, newly there.
     bucket.put("b", "22").await;
-    assert_eq!(next(&mut source).await, ["create b 22"]);
-    // Nor does one tell what is gone.
+    assert_eq!(next(&mut source).await, ["update b 22"]);
     bucket.delete("b").await;
-    assert!(next(&mut source).await.is_empty());
+    assert_eq!(next(&mut source).await, ["delete b -"]);
+    assert!(next(&mut source).await.is_empty(), "it is told once");
     bucket.put("b", "333").await;
     assert_eq!(next(&mut source).await, ["create b 333"]);
-    // Nor what came and went between two polls; of several bodies, the last.
+    // No listing tells what came and went between two polls; of several bodies, the last.
     bucket.put("c", "1").await;
     bucket.delete("c").await;
     bucket.put("a", "22").await;
     bucket.put("a", "333").await;
-    assert_eq!(next(&mut source).await, ["create a 333"]);
+    assert_eq!(next(&mut source).await, ["update a 333"]);
+    bucket.delete("a").await;
+    bucket.put("a", "4444").await;
+    assert_eq!(next(&mut source).await, ["update a 4444"]);
+}
+
+async fn many_deletes_in_a_bucket_without_versions_are_told(env: &Env) {
+    let bucket = env.plain().await;
+    let keys: Vec<String> = (0..1100).map(|n| format!("k{n:05}")).collect();
+    bucket.put_all(&keys, |_| "1".to_owned()).await;
+    let state = SavedState::memory();
+    let mut source = bucket.start(&state).await;
+    assert_eq!(next(&mut source).await.len(), keys.len());
+    // While it follows, and while nothing runs; the first and the last key of the listing among them.
+    for key in keys.iter().step_by(2) {
+        bucket.delete(key).await;
+    }
+    let mut records = read_all(&mut source).await.expect("reads");
+    let position = records.last().expect("many").position.clone();
+    drop(source);
+    for key in keys.iter().skip(1).step_by(2) {
+        bucket.delete(key).await;
+    }
+    let mut source = bucket.resume(&state, &position).await;
+    records.extend(read_all(&mut source).await.expect("reads"));
+    let mut deletes = summary(&records);
+    deletes.sort();
+    let expected: Vec<_> = keys.iter().map(|key| format!("delete {key} -")).collect();
+    assert!(deletes == expected, "{} deletes", deletes.len());
 }
 
 async fn a_suspended_bucket_reuses_its_null_version(env: &Env) {
@@ -94,9 +128,9 @@ async fn a_suspended_bucket_reuses_its_null_version(env: &Env) {
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
     bucket.put("a", "22").await;
-    assert_eq!(next(&mut source).await, ["create a 22"]);
+    assert_eq!(next(&mut source).await, ["update a 22"]);
     bucket.put("a", "333").await;
-    assert_eq!(next(&mut source).await, ["create a 333"]);
+    assert_eq!(next(&mut source).await, ["update a 333"]);
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
@@ -108,7 +142,7 @@ async fn a_delete_in_a_suspended_bucket_is_told(env: &Env) {
     let mut source = following(&bucket).await;
     bucket.put("b", "1").await;
     assert_eq!(next(&mut source).await, ["create b 1"]);
-    // A marker takes the place of the `null` version, so that no listing tells what it deleted.
+    // A marker takes the place of the `null` version: what it deleted, only the catalogue tells.
     for key in ["a", "b"] {
         bucket.delete(key).await;
         assert_eq!(next(&mut source).await, [format!("delete {key} -")]);
@@ -119,9 +153,10 @@ async fn a_delete_in_a_suspended_bucket_is_told(env: &Env) {
     assert!(next(&mut source).await.is_empty());
     bucket.put("b", "2").await;
     assert_eq!(next(&mut source).await, ["create b 2"]);
+    // No listing tells that it was gone in between.
     bucket.delete("b").await;
     bucket.put("b", "3").await;
-    assert_eq!(next(&mut source).await, ["create b 3"]);
+    assert_eq!(next(&mut source).await, ["update b 3"]);
     bucket.delete("b").await;
     assert_eq!(next(&mut source).await, ["delete b -"]);
 }
@@ -257,14 +292,46 @@ async fn an_upload_that_outlasts_everything_is_delivered_when_it_completes(env: 
         bucket.complete_upload(upload).await;
         let position = records[0].position.clone();
         let mut source = bucket.resume_with(&briefly, &state, &position).await;
-        // Where no versions are kept, none tells that there was something before.
-        let operation = match versioning {
-            Versioning::Off => "create",
-            _ => "update",
-        };
-        assert_eq!(next(&mut source).await, [format!("{operation} big whole")]);
+        assert_eq!(next(&mut source).await, ["update big whole"]);
         assert!(next(&mut source).await.is_empty());
     }
+}
+
+async fn a_late_upload_below_what_was_told_is_told_and_followed_by_the_top(env: &Env) {
+    let bucket = env.bucket(Conditions::versioned().stopped()).await;
+    let state = SavedState::memory();
+    let mut uploads = Vec::new();
+    for body in ["early", "late"] {
+        let mut upload = bucket.begin_upload("big").await;
+        bucket.upload_part(&mut upload, body).await;
+        uploads.push(upload);
+        bucket.advance(Duration::from_secs(3600)).await;
+    }
+    bucket.put("big", "top").await;
+    let mut source = bucket.start(&state).await;
+    assert_eq!(next(&mut source).await, ["snapshot big top"]);
+    // While it follows, and while nothing runs.
+    bucket.complete_upload(uploads.remove(0)).await;
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["update big early", "update big top"]);
+    let is_latest: Vec<_> = records.iter().map(|r| r.metadata["s3.isLatest"].as_str()).collect();
+    assert_eq!(is_latest, ["false", "true"]);
+    assert!(next(&mut source).await.is_empty(), "nor once more");
+    drop(source);
+    bucket.complete_upload(uploads.remove(0)).await;
+    let position = records[1].position.clone();
+    let mut source = bucket.resume(&state, &position).await;
+    assert_eq!(next(&mut source).await, ["update big late", "update big top"]);
+    assert!(next(&mut source).await.is_empty());
+    // Below a delete marker it is told, and that there is nothing now.
+    let mut upload = bucket.begin_upload("big").await;
+    bucket.upload_part(&mut upload, "last").await;
+    bucket.advance(Duration::from_secs(1)).await;
+    bucket.delete("big").await;
+    assert_eq!(next(&mut source).await, ["delete big -"]);
+    bucket.complete_upload(upload).await;
+    assert_eq!(next(&mut source).await, ["create big last", "delete big -"]);
+    assert!(next(&mut source).await.is_empty());
 }
 
 async fn an_upload_that_is_given_up_is_no_change(env: &Env) {
@@ -277,15 +344,15 @@ async fn an_upload_that_is_given_up_is_no_change(env: &Env) {
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
 
-async fn a_replica_with_an_older_stamp_is_delivered_within_the_window(env: &Env) {
+async fn a_replica_with_an_older_stamp_is_delivered_whatever_its_age(env: &Env) {
     let bucket = env.versioned().await;
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
-    for (key, minutes) in [("late", 4), ("later", 2)] {
+    for (key, minutes) in [("years old", 2 * 365 * 24 * 60), ("late", 4), ("later", 2)] {
         let time = bucket.server().clock().now() - Duration::from_secs(60 * minutes);
         put_stamped(&bucket, key, time);
     }
-    assert_eq!(next(&mut source).await, ["create late 1", "create later 1"]);
+    assert_eq!(next(&mut source).await, ["create years old 1", "create late 1", "create later 1"]);
 }
 
 fn put_stamped(bucket: &Bucket, key: &str, time: SystemTime) {
@@ -354,7 +421,7 @@ async fn removing_old_versions_permanently_is_no_change(env: &Env) {
     assert_eq!(next(&mut source).await, ["create b 1"]);
 }
 
-async fn what_is_removed_permanently_leaves_no_trace_and_misleads_nobody(env: &Env) {
+async fn what_is_removed_permanently_brings_back_what_it_hid(env: &Env) {
     let bucket = env.versioned().await;
     for n in 1..=2 {
         bucket.put("a", n.to_string()).await;
@@ -370,18 +437,68 @@ async fn what_is_removed_permanently_leaves_no_trace_and_misleads_nobody(env: &E
     for removed in [newest, marker] {
         bucket.delete_version(removed).await;
     }
-    assert!(next(&mut source).await.is_empty());
+    let mut changes = next(&mut source).await;
+    changes.sort();
+    assert_eq!(changes, ["create b 1", "update a 1"]);
+    assert!(next(&mut source).await.is_empty(), "it is told once");
     bucket.put("a", "3").await;
     bucket.put("b", "2").await;
     let mut changes = next(&mut source).await;
     changes.sort();
     assert_eq!(changes, ["update a 3", "update b 2"]);
+    // A marker that comes and goes between two polls changed nothing.
+    bucket.delete("a").await;
+    let versions = bucket.versions().await;
+    bucket.delete_version(versions.iter().find(|v| v.is_marker).expect("is kept")).await;
+    assert!(next(&mut source).await.is_empty());
+}
+
+async fn a_key_of_which_nothing_is_left_is_deleted_once(env: &Env) {
+    let bucket = env.versioned().await;
+    for n in 1..=3 {
+        bucket.put("a", n.to_string()).await;
+    }
+    bucket.put("b", "1").await;
+    let state = SavedState::memory();
+    let mut source = bucket.start(&state).await;
+    read_all(&mut source).await.expect("reads");
+    bucket.delete("b").await;
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["delete b -"]);
     for version in bucket.versions().await {
         bucket.delete_version(&version).await;
     }
+    // Of `b`, the reader knows already.
+    let records = read_all(&mut source).await.expect("reads");
+    assert_eq!(summary(&records), ["delete a -"]);
+    assert!(records[0].metadata.get("s3.versionId").is_none());
+    assert!(next(&mut source).await.is_empty());
+    drop(source);
+    let mut source = bucket.resume(&state, &records[0].position).await;
     assert!(next(&mut source).await.is_empty());
     bucket.put("a", "4").await;
     assert_eq!(next(&mut source).await, ["create a 4"]);
+}
+
+async fn a_hole_in_a_listing_deletes_nothing(env: &Env) {
+    let bucket = env.plain().await;
+    bucket.put("a", "1").await;
+    let mut source = following(&bucket).await;
+    // A listing without the key, though the object is there.
+    let document = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>";
+    let hole = Fault::Document(Bytes::from_static(document.as_bytes()));
+    let faults = bucket.wire().faults();
+    let rule = faults.add(Rule::new(S3Operation::ListObjectVersions, hole).times(3));
+    assert!(next(&mut source).await.is_empty());
+    while faults.fired(rule) < 3 {
+        assert!(next(&mut source).await.is_empty());
+    }
+    assert!(bucket.wire().requests_count(S3Operation::HeadObject) > 0, "the object itself is asked for");
+    assert!(next(&mut source).await.is_empty(), "and it is no change that it is listed again");
+    bucket.put("a", "22").await;
+    assert_eq!(next(&mut source).await, ["update a 22"]);
+    bucket.delete("a").await;
+    assert_eq!(next(&mut source).await, ["delete a -"]);
 }
 
 async fn a_delete_of_what_is_not_there_is_no_change(env: &Env) {
@@ -410,13 +527,11 @@ async fn the_same_bytes_again_are_a_change(env: &Env) {
 }
 
 async fn a_store_without_versions_is_followed_by_its_objects(env: &Env) {
-    let without = |store: &mut embedded_s3::Options| (store.versions_api, store.uploads_api) = (false, false);
+    let without = |store: &mut embedded_s3::Options| store.versions_api = false;
     let bucket = env.bucket(Conditions::default().on_if(!env.is_real(), without)).await;
     if env.is_real() {
-        for unknown in [S3Operation::ListObjectVersions, S3Operation::ListMultipartUploads] {
-            let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
-            bucket.wire().faults().add(Rule::new(unknown, refusal));
-        }
+        let refusal = Fault::answer(501, "NotImplemented", "Not implemented.");
+        bucket.wire().faults().add(Rule::new(S3Operation::ListObjectVersions, refusal));
     }
     bucket.put("a", "1").await;
     let mut source = following(&bucket).await;
@@ -424,18 +539,42 @@ async fn a_store_without_versions_is_followed_by_its_objects(env: &Env) {
     bucket.put("a", "22").await;
     let mut changes = next(&mut source).await;
     changes.sort();
-    assert_eq!(changes, ["create a 22", "create b 1"]);
+    assert_eq!(changes, ["create b 1", "update a 22"]);
     assert!(next(&mut source).await.is_empty());
+    bucket.delete("a").await;
+    assert_eq!(next(&mut source).await, ["delete a -"]);
+    bucket.put("a", "333").await;
+    assert_eq!(next(&mut source).await, ["create a 333"]);
+    let asked = bucket.wire().requests_count(S3Operation::ListObjectVersions);
+    assert_eq!(asked, 1, "its first answer says it");
 }
 
-async fn an_unknown_list_of_uploads_is_no_reason_to_stop(env: &Env) {
+async fn uploads_in_progress_are_never_asked_for(env: &Env) {
     let bucket = env.versioned().await;
-    let Some(allowed) = bucket.deny(S3Operation::ListMultipartUploads, None).await else {
-        return;
-    };
+    let mut upload = bucket.begin_upload("in parts").await;
+    bucket.upload_part(&mut upload, "whole").await;
     bucket.put("a", "1").await;
-    let mut source = bucket.open_with(&allowed.with(&[])).await;
-    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
+    let mut source = following(&bucket).await;
     bucket.put("a", "2").await;
     assert_eq!(next(&mut source).await, ["update a 2"]);
+    bucket.complete_upload(upload).await;
+    assert_eq!(next(&mut source).await, ["create in parts whole"]);
+    let operations: BTreeSet<_> = bucket.wire().requests().iter().map(|r| r.operation.to_string()).collect();
+    let expected = ["GetObject", "ListObjectVersions", "ListObjectsV2"].map(str::to_owned);
+    assert_eq!(operations, expected.into());
+}
+
+async fn metadata_says_which_version_is_the_latest(env: &Env) {
+    let bucket = env.versioned().await;
+    bucket.put("a", "1").await;
+    let state = SavedState::memory();
+    let mut source = bucket.start(&state).await;
+    let mut records = read_all(&mut source).await.expect("reads");
+    bucket.put("a", "2").await;
+    bucket.put("a", "3").await;
+    bucket.delete("a").await;
+    records.extend(read_all(&mut source).await.expect("reads"));
+    assert_eq!(summary(&records), ["snapshot a 1", "update a 2", "update a 3", "delete a -"]);
+    let is_latest: Vec<_> = records.iter().map(|r| r.metadata["s3.isLatest"].as_str()).collect();
+    assert_eq!(is_latest, ["true", "false", "false", "true"]);
 }

@@ -165,8 +165,8 @@ async fn an_outage_that_all_fetches_meet_is_outlived(env: &Env) {
     bucket.put_all(&keys, str::to_owned).await;
     for (concurrency, fault) in [("64", Fault::Reset(Reset::BeforeAct)), ("512", Fault::slow_down(Some(1)))] {
         let faults = bucket.wire().faults();
-        // The check of the bucket, the uploads and the page pass.
-        let outage = faults.add(Rule::new(Filter::any(), fault).skip(3));
+        // The check of the bucket and the page pass.
+        let outage = faults.add(Rule::new(Filter::any(), fault).skip(2));
         let first: u64 = concurrency.parse().expect("a number");
         let begun = tokio::time::Instant::now();
         let end = async {

@@ -22,6 +22,8 @@ in_every_world! {
     without_saved_state_a_restart_repeats_the_window_and_loses_nothing,
     objects_of_one_second_are_all_delivered_before_and_after_a_restart,
     what_happens_while_nothing_runs_is_delivered,
+    an_empty_bucket_has_a_beginning_too,
+    what_was_never_acked_comes_again_without_a_position,
     a_restart_from_a_record_that_was_acked_long_ago_loses_nothing,
     bare_positions_of_the_go_connector_mean_what_they_meant,
     a_position_that_is_garbage_is_corrupt,
@@ -281,10 +283,48 @@ async fn what_happens_while_nothing_runs_is_delivered(env: &Env) {
     let position = first[0].position.clone();
     let mut source = bucket.resume(&state, &position).await;
     let mut changes = summary(&read_all(&mut source).await.expect("reads"));
-    // The snapshot goes on with what is there; how `b` came and went follows it.
-    assert_eq!(changes.remove(0), "snapshot c 1");
+    // The snapshot goes on with what it has listed; what became of that follows it.
+    assert_eq!(changes.remove(0), "snapshot b 1");
     changes.sort();
-    assert_eq!(changes, ["create b 1", "delete b -", "update a 2"]);
+    assert_eq!(changes, ["create c 1", "delete b -", "update a 2"]);
+}
+
+async fn an_empty_bucket_has_a_beginning_too(env: &Env) {
+    for (start, without_state) in [("snapshot", &["snapshot a 1"][..]), ("now", &[])] {
+        for state in [SavedState::memory(), SavedState::none()] {
+            let bucket = env.plain().await;
+            let settings = [("start", start)];
+            let mut source = bucket.start_with(&settings, &state).await;
+            assert!(read_all(&mut source).await.expect("reads").is_empty());
+            drop(source);
+            bucket.put("a", "1").await;
+            // No record was handed out, so there is no position.
+            let mut source = bucket.start_with(&settings, &state).await;
+            let records = read_all(&mut source).await.expect("reads");
+            let expected = if state.keeps() { &["create a 1"][..] } else { without_state };
+            assert_eq!(summary(&records), expected, "{start}");
+        }
+    }
+}
+
+async fn what_was_never_acked_comes_again_without_a_position(env: &Env) {
+    let bucket = env.versioned().await;
+    let state = SavedState::memory();
+    for key in ["a", "b"] {
+        bucket.put(key, "1").await;
+    }
+    let mut source = bucket.start(&state).await;
+    read_some(&mut source, 2).await.expect("reads");
+    drop(source);
+    bucket.put("a", "2").await;
+    bucket.delete("b").await;
+    bucket.put("c", "1").await;
+    let mut source = bucket.start(&state).await;
+    let mut records = summary(&read_all(&mut source).await.expect("reads"));
+    let changes = records.split_off(2);
+    assert_eq!(records, ["snapshot a 1", "snapshot b 1"]);
+    let changes = by_key(changes.iter().map(String::as_str));
+    assert_eq!(changes, by_key(["update a 2", "delete b -", "create c 1"]));
 }
 
 async fn a_restart_from_a_record_that_was_acked_long_ago_loses_nothing(env: &Env) {

@@ -40,7 +40,7 @@ pub type Data = s3_connector::record::Data<NoBody>;
 pub const BUCKET: &str = "conformance";
 
 /// How long a case waits for what must come. Far more than it takes: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often a case asks for acks that must come.
 const FLUSHES_MAX: u32 = 6;
@@ -58,6 +58,11 @@ impl SavedState {
     /// A host that keeps state in memory.
     pub fn memory() -> Self {
         Self(Some(Arc::new(MemoryState::default())))
+    }
+
+    /// Whether anything is kept.
+    pub fn keeps(&self) -> bool {
+        self.0.is_some()
     }
 
     fn store(&self) -> Option<Arc<dyn StateStore>> {
