@@ -1,6 +1,6 @@
 //! Objects that are created, overwritten and deleted while others read the bucket, whenever they ask for something.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,8 +15,29 @@ const OBJECTS: usize = 120;
 /// Keys that are taken again and again.
 const KEYS: usize = 160;
 
-/// What was in the bucket when a snapshot began: the versions, and whether each was current.
-pub type Line = BTreeMap<(String, String), bool>;
+/// A version by key and id.
+pub type Version = (String, String);
+
+/// What a bucket keeps, and what happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Versions, each of which stays.
+    Versions,
+    /// Versions that may be removed permanently, tops and markers too, and uploads that land below what was stored since.
+    Purges,
+    /// No versions.
+    Plain,
+}
+
+impl Kind {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Versions, Self::Purges, Self::Plain];
+
+    /// One that a seed draws.
+    pub fn draw(dice: &mut Dice) -> Self {
+        *dice.pick(&Self::ALL)
+    }
+}
 
 /// Changes the bucket as requests come. Ends when it is dropped.
 pub struct Churn {
@@ -25,7 +46,10 @@ pub struct Churn {
 }
 
 struct Hand {
+    kind: Kind,
     store: Store,
+    /// All that was ever stored, what is gone again included.
+    stored: Vec<StoredVersion>,
     dice: Dice,
     /// Between a process and the next nothing changes: what a snapshot must have would not be known.
     is_resting: bool,
@@ -42,9 +66,17 @@ pub fn options(dice: &mut Dice) -> Options {
 
 impl Churn {
     /// Fills the bucket, with a history.
-    pub fn start(server: &EmbeddedS3, dice: &mut Dice) -> Self {
+    pub fn start(server: &EmbeddedS3, kind: Kind, dice: &mut Dice) -> Self {
+        let store = server.store().clone();
+        if kind == Kind::Plain {
+            // Versioning can't be switched off again.
+            store.delete_bucket(PHOTOS).unwrap();
+            store.create_bucket(PHOTOS).unwrap();
+        }
         let mut hand = Hand {
-            store: server.store().clone(),
+            kind,
+            store,
+            stored: Vec::new(),
             dice: Dice::new(dice.word()),
             is_resting: true,
             uploads: Vec::new(),
@@ -72,7 +104,6 @@ impl Churn {
             })
         };
         let hooks = vec![
-            on(Stage::AfterAct, S3Operation::ListObjectsV2, Hand::wake),
             on(Stage::AfterAct, S3Operation::ListObjectVersions, Hand::wake),
             on(Stage::BeforeAct, S3Operation::GetObject, Hand::sometimes),
             on(Stage::AfterAct, S3Operation::GetObject, Hand::sometimes),
@@ -86,22 +117,19 @@ impl Churn {
         lock(&self.hand).is_resting = true;
     }
 
-    /// Completes what is under way, and ends.
-    pub fn end(self) {
+    /// Completes what is under way, and ends; returns all that was ever stored.
+    pub fn end(self) -> Vec<StoredVersion> {
         let mut hand = lock(&self.hand);
         while !hand.uploads.is_empty() {
             hand.complete();
         }
+        std::mem::take(&mut hand.stored)
     }
 
     /// What is in the bucket.
-    pub fn line(&self) -> Line {
+    pub fn line(&self) -> BTreeSet<Version> {
         let versions = lock(&self.hand).store.versions(PHOTOS).unwrap();
-        let entry = |v: StoredVersion| {
-            let is_current = v.is_latest && !v.delete_marker;
-            ((v.key, v.version_id), is_current)
-        };
-        versions.into_iter().map(entry).collect()
+        versions.into_iter().map(|v| (v.key, v.version_id)).collect()
     }
 }
 
@@ -143,25 +171,41 @@ impl Hand {
         clock.advance(Duration::from_millis(step_ms));
         let key = name(self.dice.below(KEYS));
         match self.dice.below(8) {
-            0 | 1 if self.store.get(PHOTOS, &key).is_ok() => {
-                self.store.delete(PHOTOS, &key).unwrap();
-            }
-            2 => self.begin(),
+            0 | 1 if self.store.get(PHOTOS, &key).is_ok() => self.delete(&key),
+            2 => self.begin(&key),
             3 if !self.uploads.is_empty() => self.complete(),
+            4 if self.kind == Kind::Purges => self.purge(&key),
             _ => self.put(&key),
         }
     }
 
     fn put(&mut self, key: &str) {
         let content = self.content();
-        self.store.put(PHOTOS, key, content).unwrap();
+        let stored = self.store.put(PHOTOS, key, content).unwrap();
+        self.stored.push(stored);
     }
 
-    /// Begins an upload, whose object will have the time of now. Its key is its own: where stamps of one key run
-    /// against the order of storage, S3 does not say which is newer.
-    fn begin(&mut self) {
+    fn delete(&mut self, key: &str) {
+        if let Some(id) = self.store.delete(PHOTOS, key).unwrap() {
+            self.stored.push(self.store.versions(PHOTOS).unwrap().into_iter().find(|v| v.version_id == id).unwrap());
+        }
+    }
+
+    /// Removes a version or a marker of a key permanently, often the one on top.
+    fn purge(&mut self, key: &str) {
+        let versions = self.store.versions(PHOTOS).unwrap();
+        let versions: Vec<_> = versions.into_iter().filter(|v| v.key == key).collect();
+        if !versions.is_empty() {
+            let at = if self.dice.one_in(2) { 0 } else { self.dice.below(versions.len()) };
+            self.store.delete_version(PHOTOS, key, &versions[at].version_id).unwrap();
+        }
+    }
+
+    /// Begins an upload, whose object will have the time and the place of now. Where order is looked at, its key is its
+    /// own.
+    fn begin(&mut self, key: &str) {
         self.made += 1;
-        let key = format!("a/upload {:05}", self.made);
+        let key = if self.kind == Kind::Versions { format!("a/upload {:05}", self.made) } else { key.to_owned() };
         let id = self.store.begin_upload(PHOTOS, &key, ObjectHeaders::default()).unwrap();
         self.uploads.push((key, id));
     }
@@ -171,7 +215,8 @@ impl Hand {
         let (key, id) = self.uploads.swap_remove(at);
         let content = self.content();
         self.store.upload_part(PHOTOS, &key, &id, 1, content).unwrap();
-        self.store.complete_upload(PHOTOS, &key, &id).unwrap();
+        let stored = self.store.complete_upload(PHOTOS, &key, &id).unwrap();
+        self.stored.push(stored);
     }
 
     /// Mostly small; some larger than a pipe, and some than what is read whole before its line begins.

@@ -11,16 +11,17 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use embedded_s3::{EmbeddedS3, Options, Versioning};
+use embedded_s3::{EmbeddedS3, ObjectHeaders, Options, Versioning};
 use s3_connector::record::{Operation, json};
 use s3_connector_tests::parquet;
-use s3_connector_tests::world::{Record, key, payload};
+use s3_connector_tests::world::{Record, key, payload, summary as lines};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 const IN: &str = "demo-in";
+const PLAIN: &str = "demo-plain";
 const OUT: &str = "demo-out";
 const OBJECTS: usize = 1000;
 
@@ -57,6 +58,8 @@ async fn run() -> Result<()> {
     let mut model = demo.fill()?;
     let snapshot = demo.snapshot(&model).await?;
     let changes = demo.changes(&mut model).await?;
+    demo.late_upload(&mut model).await?;
+    demo.without_versions().await?;
     demo.survives_a_kill(&model).await?;
     let records = [snapshot, changes].concat();
     for format in ["json", "parquet"] {
@@ -66,6 +69,7 @@ async fn run() -> Result<()> {
     println!("In {:.1} s, through the WebAssembly component, which never saw a key:", started.elapsed().as_secs_f32());
     println!("  - every object arrived byte for byte, whatever its key or content;");
     println!("  - every create, update and delete arrived once, in the order of each key, across a restart;");
+    println!("  - an upload that landed late was told too, and deletes were found where no versions are kept;");
     println!("  - a process that was killed went on where its position stood, and lost nothing;");
     println!("  - records went into a bucket as JSON and as Parquet and read back as they were.");
     Ok(())
@@ -89,7 +93,7 @@ impl Drop for Demo {
 impl Demo {
     async fn start() -> Result<Self> {
         let server = EmbeddedS3::start(Options::default()).await?;
-        for bucket in [IN, OUT] {
+        for bucket in [IN, PLAIN, OUT] {
             server.store().create_bucket(bucket)?;
         }
         server.store().set_versioning(IN, Versioning::Enabled)?;
@@ -115,7 +119,7 @@ impl Demo {
     /// Takes the snapshot and compares it with the bucket.
     async fn snapshot(&self, model: &Model) -> Result<Vec<Record>> {
         let started = Instant::now();
-        let records = self.source("state", &[]).await?;
+        let records = self.source("state", IN).await?;
         ensure(records.len() == model.len(), || format!("{} of {} objects", records.len(), model.len()))?;
         for (record, (name, body)) in records.iter().zip(model) {
             ensure(record.operation == Operation::Snapshot, || format!("{name:?} is no snapshot"))?;
@@ -153,7 +157,7 @@ impl Demo {
             model.remove(name);
             expected.entry(name.to_owned()).or_default().push((Operation::Delete, None));
         }
-        let records = self.source("state", &[]).await?;
+        let records = self.source("state", IN).await?;
         let mut found: BTreeMap<String, Vec<(Operation, Option<Bytes>)>> = BTreeMap::new();
         for record in &records {
             found.entry(key(record)).or_default().push((record.operation, payload(record)));
@@ -167,6 +171,40 @@ impl Demo {
             count(Operation::Delete)
         );
         Ok(records)
+    }
+
+    /// Lets an upload land below what was stored since its start, as AWS does.
+    async fn late_upload(&self, model: &mut Model) -> Result<()> {
+        let (store, name) = (self.server.store(), "data/0900");
+        let upload = store.begin_upload(IN, name, ObjectHeaders::default())?;
+        store.upload_part(IN, name, &upload, 1, Bytes::from_static(b"uploaded"))?;
+        store.put(IN, name, "on top")?;
+        model.insert(name.to_owned(), Bytes::from_static(b"on top"));
+        let told = lines(&self.source("state", IN).await?);
+        ensure(told == ["update data/0900 on top"], || format!("before the upload completes: {told:?}"))?;
+        store.complete_upload(IN, name, &upload)?;
+        let told = lines(&self.source("state", IN).await?);
+        let expected = ["update data/0900 uploaded", "update data/0900 on top"];
+        ensure(told == expected, || format!("after the upload completed: {told:?}"))?;
+        println!("An upload that landed below a newer version: it was told, and what is on top once more.");
+        Ok(())
+    }
+
+    /// Changes and deletes objects in a bucket that keeps no versions.
+    async fn without_versions(&self) -> Result<()> {
+        let store = self.server.store();
+        for name in ["a", "b", "c"] {
+            store.put(PLAIN, name, "1")?;
+        }
+        let told = lines(&self.source("plain", PLAIN).await?);
+        ensure(told == ["snapshot a 1", "snapshot b 1", "snapshot c 1"], || format!("{told:?}"))?;
+        store.put(PLAIN, "a", "two")?;
+        store.delete(PLAIN, "b")?;
+        let mut told = lines(&self.source("plain", PLAIN).await?);
+        told.sort();
+        ensure(told == ["delete b -", "update a two"], || format!("without versions: {told:?}"))?;
+        println!("Bucket {PLAIN} keeps no versions: an update and a delete were found all the same.");
+        Ok(())
     }
 
     /// Kills a snapshot in the middle, without warning, and lets another process go on.
@@ -190,7 +228,7 @@ impl Demo {
             }
         }
         let before = seen.len();
-        let rest = self.source("killed", &[]).await?;
+        let rest = self.source("killed", IN).await?;
         let repeated = rest.iter().filter(|record| seen.contains(&key(record))).count();
         ensure(rest.len() < model.len(), || "the snapshot started over".to_owned())?;
         seen.extend(rest.iter().map(key));
@@ -239,11 +277,10 @@ impl Demo {
     }
 
     /// Runs the source until it has caught up and returns what it printed.
-    async fn source(&self, state: &str, more: &[&str]) -> Result<Vec<Record>> {
+    async fn source(&self, state: &str, bucket: &str) -> Result<Vec<Record>> {
         let output = self
-            .command("source", IN)
+            .command("source", bucket)
             .args(["--state", &self.path(state), "--until-caught-up"])
-            .args(more)
             .stdout(Stdio::piped())
             .spawn()?
             .wait_with_output()
