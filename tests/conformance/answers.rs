@@ -66,9 +66,10 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(env: &Env) {
     for versioning in [None, Some(Versioning::Enabled)] {
         let bucket = three(env, versioning).await;
         let faults = bucket.wire().faults();
-        let state = SavedState::memory();
         for fault in wrong_answers() {
             let rule = faults.add(of_m(fault.clone()).times(1));
+            bucket.wire().clear_requests();
+            let state = SavedState::memory();
             let mut source = bucket.start(&state).await;
             let records = read_all(&mut source).await;
             let records = records.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
@@ -77,10 +78,12 @@ async fn an_answer_that_is_not_the_object_is_asked_for_again(env: &Env) {
             assert_eq!(faults.fired(rule), 1, "{fault:?}");
             let progress = source.progress().await.expect("answers");
             assert_eq!(progress.counter("skipped"), 0, "{fault:?}");
-            assert!(progress.counter("retries") > 0, "{fault:?}");
+            // A `null` version is asked for in two ways before it is asked for again.
+            let gets = bucket.wire().requests_count(S3Operation::GetObject);
+            assert!(progress.counter("retries") > 0 || (versioning.is_none() && gets > 3), "{fault:?}");
         }
         // The same while changes are followed.
-        let mut source = bucket.start(&state).await;
+        let mut source = bucket.open().await;
         read_all(&mut source).await.expect("reads");
         for fault in wrong_answers() {
             let rule = faults.add(of_m(fault.clone()).times(1));

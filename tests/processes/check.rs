@@ -234,7 +234,7 @@ async fn what_a_store_cannot_do_is_told() {
     sandbox.fill(1);
     let seen = report(sandbox.command(SOURCE), 0).await;
     assert_eq!(field(&seen, "versions", "status"), "warning");
-    assert!(field(&seen, "versions", "advice").contains("deletes are not seen"));
+    assert!(field(&seen, "versions", "advice").contains("only the last is seen"));
 
     for (conditional_writes, word) in [(ConditionalWrites::Refused, "refuses"), (ConditionalWrites::Ignored, "ignores")]
     {

@@ -204,7 +204,7 @@ impl<P: Ports> Retrieval<P> {
         let size = wanted.entry.size;
         let whole_max = if self.is_whole(wanted, size) { size.max(1) } else { 0 };
         let object = self.client.get_object(&wanted.entry.key, pin, whole_max).await.map_err(Doubt::Refusal)?;
-        match Comparison::new(wanted, &object, is_pinned).disagreement() {
+        match Comparison::new(wanted, &object, is_pinned, self.has_versions).disagreement() {
             Some(why) => Err(Doubt::Answer(why)),
             None => Ok(object),
         }
@@ -361,13 +361,15 @@ struct Comparison<'a, B> {
     /// Whether the answer names the very version that was wanted. It has one content: the answer is that content,
     /// whatever ETag the listing has.
     is_named: bool,
+    /// Whether the listing tells versions: where it doesn't, an answer may still name one.
+    has_versions: bool,
 }
 
 impl<'a, B> Comparison<'a, B> {
-    fn new(wanted: &'a Wanted, object: &'a Object<B>, is_pinned: bool) -> Self {
+    fn new(wanted: &'a Wanted, object: &'a Object<B>, is_pinned: bool, has_versions: bool) -> Self {
         let version = Some(wanted.version_id.as_str()).filter(|id| *id != NULL_VERSION);
         let is_named = version.is_some() && object.version_id.as_deref() == version;
-        Self { wanted, object, is_pinned, is_named }
+        Self { wanted, object, is_pinned, is_named, has_versions }
     }
 
     /// Why the answer is not the object that was wanted, or can't be told to be it: by its version, its ETag, or
@@ -384,7 +386,7 @@ impl<'a, B> Comparison<'a, B> {
 
     fn version(&self) -> Option<String> {
         let (wanted, answered) = (self.wanted.version_id.as_str(), self.object.version_id.as_deref()?);
-        (wanted != answered).then(|| format!("its version is `{answered}` where `{wanted}` was wanted"))
+        (self.has_versions && wanted != answered).then(|| format!("its version is `{answered}` where `{wanted}` was wanted"))
     }
 
     fn etag(&self) -> Option<String> {

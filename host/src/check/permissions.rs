@@ -155,8 +155,8 @@ pub(super) async fn versions(client: &Client) -> (Step, Vec<VersionEntry>) {
             (step.passed(found), page.entries)
         }
         Err(error) if error.is_not_implemented() => {
-            let advice = "nothing, if that will do: deletes are not seen, and of several changes between two \
-                          looks only the last";
+            let advice = "nothing, if that will do: of several changes of an object between two looks only the last is \
+                          seen";
             (step.warned("the store cannot list versions", advice), Vec::new())
         }
         Err(error) => {
@@ -169,8 +169,8 @@ pub(super) async fn versions(client: &Client) -> (Step, Vec<VersionEntry>) {
 /// Whether the bucket keeps versions.
 pub(super) async fn versioning(client: &Client, listed: &[VersionEntry]) -> Step {
     let step = asking(StepName::Versioning, "GetBucketVersioning", "s3:GetBucketVersioning");
-    let advice = "switch versioning on if deletes matter: S3 keeps no trace of them without it, and an \
-                  overwritten object reads as created anew";
+    let advice = "switch versioning on if every change matters: without it, of several changes of an object between \
+                  two looks only the last is seen";
     match client.get_bucket_versioning().await {
         Ok(Versioning::Enabled) => step.passed("on: every change is seen, deletes too"),
         Ok(Versioning::Suspended) => step.warned("suspended", advice),
