@@ -41,7 +41,7 @@ impl<P: Ports> Values<P> {
         bytes + more <= STATE_COMMIT_BYTES_MAX && edits.len() < STATE_COMMIT_EDITS_MAX / 2
     }
 
-    /// Makes all edits, or none.
+    /// Makes all edits at once; none of them where that fails.
     pub(super) fn commit(&self, edits: Vec<Edit>) -> Result<()> {
         let Some(name) = edits.first().map(|edit| edit.name.clone()) else {
             return Ok(());
