@@ -65,10 +65,8 @@ async fn a_listing_that_fails_permanently_ends_the_source_with_an_error(env: &En
 
 /// The listings by which a source goes, the second where the store knows no versions, and how many of them come before
 /// its first page: the check of the bucket is one.
-const LISTINGS: [(S3Operation, &str, u64); 2] = [
-    (S3Operation::ListObjectVersions, "ListVersionsResult", 0),
-    (S3Operation::ListObjectsV2, "ListBucketResult", 1),
-];
+const LISTINGS: [(S3Operation, &str, u64); 2] =
+    [(S3Operation::ListObjectVersions, "ListVersionsResult", 0), (S3Operation::ListObjectsV2, "ListBucketResult", 1)];
 
 /// Lets the store know no versions, where a listing of objects is to be looked at.
 fn let_list_by(bucket: &Bucket, operation: S3Operation) {
@@ -96,8 +94,7 @@ async fn an_empty_page_in_the_middle_is_not_the_end(env: &Env) {
         }
         let_list_by(&bucket, operation);
         // It continues before all keys, in the snapshot and in a poll.
-        let next =
-            "<NextKeyMarker>!</NextKeyMarker><NextContinuationToken>1=</NextContinuationToken>";
+        let next = "<NextKeyMarker>!</NextKeyMarker><NextContinuationToken>1=</NextContinuationToken>";
         let faults = bucket.wire().faults();
         let rule = || Rule::new(operation, empty_page(root, next)).times(1);
         let in_snapshot = faults.add(rule().skip(skips));

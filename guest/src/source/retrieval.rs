@@ -386,7 +386,8 @@ impl<'a, B> Comparison<'a, B> {
 
     fn version(&self) -> Option<String> {
         let (wanted, answered) = (self.wanted.version_id.as_str(), self.object.version_id.as_deref()?);
-        (self.has_versions && wanted != answered).then(|| format!("its version is `{answered}` where `{wanted}` was wanted"))
+        (self.has_versions && wanted != answered)
+            .then(|| format!("its version is `{answered}` where `{wanted}` was wanted"))
     }
 
     fn etag(&self) -> Option<String> {
