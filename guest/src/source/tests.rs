@@ -1,8 +1,9 @@
 //! Owns the tests of a source on odd stores, over a store in memory and in virtual time. Leaves polls to `tests/polls`,
-//! odd hosts to `tests/hosts`, and a source's promises to the conformance cases.
+//! odd hosts to `tests/hosts`, restarts to `tests/restarts`, and a source's promises to the conformance cases.
 
 mod hosts;
 mod polls;
+mod restarts;
 
 use super::*;
 use crate::error::ErrorKind;
