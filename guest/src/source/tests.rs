@@ -91,7 +91,12 @@ impl Fixture {
 
     /// Everything of polls that begin from now on, up to the end of the first one's delivery, all of it acked.
     fn read_poll(&mut self) -> Result<Vec<String>> {
-        let (polls, mut all) = (self.source.progress().counts.polls + 2, Vec::new());
+        self.read_polls(2)
+    }
+
+    /// What that many further polls tell.
+    fn read_polls(&mut self, count: u64) -> Result<Vec<String>> {
+        let (polls, mut all) = (self.source.progress().counts.polls + count, Vec::new());
         for _ in 0..READS_MAX {
             let records = self.read()?;
             all.extend(records.iter().map(summary));

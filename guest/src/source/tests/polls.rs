@@ -118,7 +118,7 @@ fn a_deleted_key_that_a_listing_lacks_once_has_no_new_history() {
     assert_eq!(fixture.read_all().expect("reads"), ["snapshot a v1"]);
     let mut next = |text| {
         show(&bucket, text);
-        fixture.read_poll().expect("reads")
+        fixture.read_polls(1).expect("reads")
     };
     assert_eq!([next("a v1*"), next(whole), next("a v1*"), next("a v1*")].concat(), [""; 0]);
     assert_eq!(next("a v1* | b v1*"), ["create b v1"], "once it was lacking twice, it is forgotten");
