@@ -48,7 +48,7 @@ fn permitted(role: Role) -> Uses {
 }
 
 /// What a source sends in its life: a snapshot over pages that is resumed half way, changes over pages of versions of
-/// one key, uploads over pages, and its check.
+/// one key, a delete, and its check.
 async fn uses_of_source() -> Uses {
     let mut uses = Uses::new();
     for versioning in [Versioning::Off, Versioning::Enabled] {
@@ -56,7 +56,6 @@ async fn uses_of_source() -> Uses {
         let bucket = Env::component().bucket(conditions).await;
         for n in 0..7 {
             bucket.put(&format!("a{n}"), "1").await;
-            bucket.begin_upload("b").await;
         }
         let state = SavedState::memory();
         let mut source = bucket.start(&state).await;
@@ -68,6 +67,7 @@ async fn uses_of_source() -> Uses {
         for n in 0..5 {
             bucket.put("a0", format!("changed {n}")).await;
         }
+        bucket.delete("a1").await;
         read_all(&mut source).await.expect("reads");
         let report = bucket.check(Role::Source, &[]).await;
         assert!(report.can_run(), "{report:?}");

@@ -9,6 +9,7 @@ use s3_connector_tests::world::{AnySource, Bucket, Env, Record, SavedState, key,
 in_every_world! {
     a_source_that_starts_now_tells_only_what_comes,
     a_start_from_now_holds_across_restarts,
+    another_start_without_a_position_begins_anew,
     a_source_that_starts_at_a_time_tells_what_was_stored_since,
     a_source_that_starts_at_a_time_finds_it_without_versions,
     a_source_that_starts_in_1970_tells_every_version,
@@ -72,6 +73,17 @@ async fn a_start_from_now_holds_across_restarts(env: &Env) {
     let position = &records.last().expect("two came").position;
     let mut source = bucket.resume_with(&[NOW], &state, position).await;
     assert_eq!(next(&mut source).await, ["delete a -"]);
+}
+
+async fn another_start_without_a_position_begins_anew(env: &Env) {
+    let bucket = env.versioned().await;
+    bucket.put("a", "1").await;
+    let state = SavedState::memory();
+    let mut source = bucket.start_with(&[NOW], &state).await;
+    assert!(next(&mut source).await.is_empty());
+    drop(source);
+    let mut source = bucket.start(&state).await;
+    assert_eq!(next(&mut source).await, ["snapshot a 1"]);
 }
 
 /// When the store stamped that object.

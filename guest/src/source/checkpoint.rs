@@ -43,6 +43,8 @@ pub(super) enum Stage {
 pub(super) struct Head {
     /// Names this run of the source; positions carry it.
     pub(super) run: u64,
+    /// What the first listing of the run means, or meant.
+    pub(super) first: Rule,
     /// Makes the catalogue's digests.
     pub(super) digester: Digester,
     /// Whether the store lists versions; `None` before it was asked.
@@ -117,6 +119,7 @@ impl Head {
     pub(super) fn new(run: u64, digester: Digester, rule: Rule) -> Self {
         Self {
             run,
+            first: rule.clone(),
             digester,
             has_versions: None,
             stage: Stage::First { rule, covered: None },

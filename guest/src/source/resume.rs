@@ -42,9 +42,7 @@ pub(super) fn resume<P: Ports>(
     let position = position.map(|p| Position::decode(p, worker::scope(config))).transpose()?;
     let extension = position.as_ref().and_then(|position| position.extension.as_ref());
     let fit = match (&position, extension) {
-        // Where nothing was removed yet, everything is told from the beginning, changes since then included: an empty
-        // bucket has a beginning too.
-        (None, _) if has_state && !store.head.has_dropped && store.head.has_versions.is_some() => Fit::GoesOn,
+        (None, _) if has_state && has_all(&store.head, config) => Fit::GoesOn,
         (None, _) => Fit::Anew(first_rule(config), None),
         (Some(position), Some(extension)) if has_state && extension.run == store.head.run => {
             fit(&store.head, position, extension, config)
@@ -89,6 +87,12 @@ fn fit(head: &Head, position: &Position, extension: &Extension, config: &SourceC
         ),
         _ => Fit::GoesOn,
     }
+}
+
+/// Whether what is saved is all that a source without a position has to tell. An empty bucket has a beginning, too: what
+/// was stored since then are changes.
+fn has_all(head: &Head, config: &SourceConfig) -> bool {
+    !head.has_dropped && head.has_versions.is_some() && head.first == first_rule(config)
 }
 
 /// What the first listing means without a position.

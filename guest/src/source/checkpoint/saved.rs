@@ -41,6 +41,8 @@ type SavedTime = u64;
 #[derive(Serialize, Deserialize)]
 pub(super) struct SavedHead<'a> {
     run: u64,
+    #[serde(borrow)]
+    first: SavedRule<'a>,
     keys: (u64, u64),
     has_versions: Option<bool>,
     #[serde(borrow)]
@@ -170,6 +172,7 @@ impl<'a> From<&'a Head> for SavedHead<'a> {
     fn from(head: &'a Head) -> Self {
         Self {
             run: head.run,
+            first: (&head.first).into(),
             keys: head.digester.keys,
             has_versions: head.has_versions,
             stage: match &head.stage {
@@ -195,6 +198,7 @@ impl From<SavedHead<'_>> for Head {
     fn from(saved: SavedHead<'_>) -> Self {
         Self {
             run: saved.run,
+            first: saved.first.into(),
             digester: Digester { keys: saved.keys },
             has_versions: saved.has_versions,
             stage: match saved.stage {
