@@ -48,13 +48,18 @@ fn permitted(role: Role) -> Uses {
 }
 
 /// What a source sends in its life: a snapshot over pages that is resumed half way, changes over pages of versions of
-/// one key, a delete, and its check.
+/// one key, a delete, and its check; with versions, without, and on a store that does not list them.
 async fn uses_of_source() -> Uses {
     let mut uses = Uses::new();
-    for versioning in [Versioning::Off, Versioning::Enabled] {
-        let conditions = Conditions::default().versioning(versioning).on(|store| store.page_size_max = 2);
+    // Of the last, the first listing is not over when the source stops.
+    for (versioning, versions_api, page_size_max, count) in
+        [(Versioning::Off, true, 2, 7), (Versioning::Enabled, true, 2, 7), (Versioning::Off, false, 100, 3000)]
+    {
+        let conditions = Conditions::default().versioning(versioning).on(|store| {
+            (store.page_size_max, store.versions_api) = (page_size_max, versions_api);
+        });
         let bucket = Env::component().bucket(conditions).await;
-        for n in 0..7 {
+        for n in 0..count {
             bucket.put(&format!("a{n}"), "1").await;
         }
         let state = SavedState::memory();
