@@ -401,8 +401,10 @@ fn stored(world: &World, key: usize, record: &Record<Pieces>) -> Result<usize, C
     let of_id = all.filter(|(_, version)| version.key == key && version.id == id && !version.is_marker);
     let same: Vec<_> = of_id.filter(|(_, version)| version.body == *body).collect();
     // Of a key that listings leave out only the answer's header has the time, in whole seconds.
-    let is_time = |stamp: &str| stamp == time || world.was_hidden[key] && stamp[..19] == time[..19];
-    let Some((at, _)) = same.iter().find(|(_, version)| is_time(&version.stamp_text) && version.etag == etag) else {
+    let exact = same.iter().find(|(_, version)| version.stamp_text == time && version.etag == etag);
+    let is_second = |stamp: &str| world.was_hidden[key] && stamp[..19] == time[..19];
+    let second = same.iter().find(|(_, version)| is_second(&version.stamp_text) && version.etag == etag);
+    let Some((at, _)) = exact.or(second) else {
         let names: Vec<_> = same.iter().map(|(at, version)| world.bucket.name(*at) + " " + &version.etag).collect();
         return wrong(format!(
             "{body:?} of version {id}, time {time}, ETag {etag} never was; these bytes had: {names:?}"

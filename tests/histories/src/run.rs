@@ -350,6 +350,7 @@ impl Reader {
             // What was read in vain may be so again.
             let world = &mut *self.world.borrow_mut();
             world.unread = world.was_unread;
+            world.is_restarted = true;
         }
         self.world.borrow_mut().note(|| "--- restart".to_owned());
         let world = &mut *self.world.borrow_mut();

@@ -37,7 +37,7 @@ pub struct Shown {
     covered: [Option<u32>; KEYS.len()],
     /// Versions that count as told.
     history: Vec<bool>,
-    /// Whether anything was shown that does not.
+    /// Whether anything was ever shown that does not.
     pub has_news: bool,
     /// After state was lost: what was modified before counts as told, up to that key; after it all that is listed first.
     forgiven: Option<(SystemTime, Option<String>)>,
@@ -62,7 +62,6 @@ impl Shown {
     pub fn forget(&mut self) {
         self.begin_after(None);
         self.history.fill(false);
-        self.has_news = false;
     }
 
     /// Begins anew without saved state: what was modified before `time` counts as told; in the snapshot, up to the key

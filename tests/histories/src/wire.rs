@@ -274,6 +274,14 @@ fn document(world: &World, text: &str) -> Reply {
     Reply::status(200).header("date", &date).body(&[text.as_bytes()])
 }
 
+/// Whether a version may be another one than was asked for: one that no listing has shown, or that of several `null`
+/// versions which is there when a change is repeated.
+fn may_be_another(world: &World, version: usize) -> bool {
+    let ledger = &world.bucket.ledger;
+    let of_key = ledger.iter().filter(|other| other.key == ledger[version].key && other.is_null() && !other.is_marker);
+    world.shown.first(version).is_none() || world.is_restarted && ledger[version].is_null() && of_key.count() > 1
+}
+
 /// Answers GetObject and HeadObject.
 fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) -> Reply {
     let latency = if request.method == Method::Head { std::time::Duration::ZERO } else { world.latency() };
@@ -317,8 +325,7 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
             if request.method == Method::Get { reply.body(&[&version.body]) } else { reply }
         }
     };
-    let is_unlisted = answered.is_some_and(|at| world.shown.first(at).is_none());
-    if is_refused == (request.method == Method::Get) || is_unlisted {
+    if is_refused == (request.method == Method::Get) || answered.is_some_and(|at| may_be_another(world, at)) {
         (world.unread[index], world.was_unread[index]) = (true, true);
     }
     world.note(|| format!("{method} {key} {id}: {told}"));

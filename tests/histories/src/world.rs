@@ -68,6 +68,8 @@ pub struct World {
     pub unread: [bool; KEYS.len()],
     /// The same since the beginning.
     pub was_unread: [bool; KEYS.len()],
+    /// Whether another source ran before.
+    pub is_restarted: bool,
     /// The status with which the next listing is refused.
     pub refusal: Option<u16>,
     /// Whether a listing was refused since the source started.
@@ -100,6 +102,7 @@ impl World {
             has_state: history.reader.has_state,
             unread: [false; KEYS.len()],
             was_unread: [false; KEYS.len()],
+            is_restarted: false,
             refusal: None,
             was_refused: false,
             hidden: None,
