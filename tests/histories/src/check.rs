@@ -162,12 +162,16 @@ impl Checker {
     }
 
     /// The source begins anew without saved state: what was modified before `time` counts as told.
-    pub fn forgive(&mut self, world: &World, time: SystemTime) {
+    ///
+    /// In the snapshot, what comes after the key that it had reached begins anew; of what the reader has of it already,
+    /// nobody knows what is gone.
+    pub fn forgive(&mut self, world: &World, time: SystemTime, snapshot: Option<&str>) {
         self.is_loose = true;
         self.repeats_from = self.told.len();
         for key in 0..KEYS.len() {
             let last = self.last(key);
             self.unknown[key] = match world.bucket.top(key) {
+                _ if snapshot.is_some_and(|after| KEYS[key] > after) && self.has[key].is_some() => true,
                 None => self.has[key].is_some(),
                 Some(top) => last != Some(Some(top)) && world.bucket.ledger[top].stamp < time,
             };
@@ -267,7 +271,7 @@ impl Checker {
             return Ok(());
         }
         let ledger = &world.bucket.ledger;
-        let is_apart = world.setup.kinds != ListingKinds::Interleaved;
+        let is_guess = is_guess(world, key);
         let Some(first) = world.shown.first(version) else {
             return Ok(());
         };
@@ -275,7 +279,7 @@ impl Checker {
         let wrong = earlier.into_iter().find(|other| {
             ledger[*other].place > ledger[version].place
                 && world.shown.first(*other).is_some_and(|other| first <= other)
-                && !(is_apart && ledger[*other].is_marker != ledger[version].is_marker)
+                && !(is_guess && ledger[*other].is_marker != ledger[version].is_marker)
                 // Not where the other one replaced what was listed, and was found when that was looked for.
                 && !(world.shown.first(*other).is_some_and(|other| other % 2 == 1)
                     || ledger[*other].is_null() && world.was_unread[key])
@@ -316,8 +320,7 @@ impl Checker {
             let last = told.find(|told| told.version.is_none_or(counts)).and_then(|told| told.version);
             last.is_none_or(|last| ledger[last].is_marker)
         };
-        let is_apart = world.setup.kinds != ListingKinds::Interleaved;
-        let is_doubtful = is_apart || world.was_unread[key];
+        let is_doubtful = is_guess(world, key) || world.was_unread[key];
         is_marker && (is_doubtful || had_nothing(&is_below) || had_nothing(&|at| is_below(at) && is_older(at)))
     }
 
@@ -360,6 +363,14 @@ impl Checker {
         }
         Ok(())
     }
+}
+
+/// Whether the order of a key's versions and delete markers among each other is a guess: where the store lists them apart,
+/// and where it lists them in an order that contradicts their times, so that they might be apart.
+fn is_guess(world: &World, key: usize) -> bool {
+    let mut versions: Vec<_> = world.bucket.ledger.iter().filter(|version| version.key == key).collect();
+    versions.sort_by_key(|version| version.place);
+    world.setup.kinds != ListingKinds::Interleaved || !versions.is_sorted_by_key(|version| version.stamp)
 }
 
 /// Whether two `null` versions of the key have the same bytes. A repeated change that finds the one in the place of the

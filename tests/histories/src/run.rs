@@ -380,7 +380,7 @@ impl Reader {
             let now = world.bucket.time(world.now_ms());
             let time = self.checker.modified(world).unwrap_or(now) - LOOKBACK;
             world.shown.forgive(time, snapshot);
-            self.checker.forgive(world, time);
+            self.checker.forgive(world, time, snapshot);
         }
         if !away.is_zero() {
             self.ports.advance(away);
