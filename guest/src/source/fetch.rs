@@ -64,6 +64,8 @@ pub(super) enum Told {
     AsListed,
     /// As not told: the next poll decides anew.
     Not,
+    /// As not told: this is there in its place.
+    Replaced(VersionEntry),
     /// As no change at all: the key exists, and this is known of it.
     Kept(Known),
 }
@@ -111,7 +113,7 @@ impl<P: Ports> Fetcher<P> {
             Retrieved::Object(now, Object { content: Content::Whole(bytes), .. }) if now == entry => {
                 return Ok(Some(bytes));
             }
-            Retrieved::Object(..) | Retrieved::Overwritten => "it was overwritten".to_owned(),
+            Retrieved::Object(..) | Retrieved::Overwritten(_) => "it was overwritten".to_owned(),
             Retrieved::Deleted => "it was removed".to_owned(),
             Retrieved::Archived => "it is archived".to_owned(),
             Retrieved::Unreadable(error) => error.message,
@@ -153,8 +155,10 @@ impl<P: Ports> Fetcher<P> {
                 Ok(Fetched { replaced, ..add_object(fetched, object) }.into())
             }
             Retrieved::Deleted => skipped("it was deleted before it could be read", Told::Not),
-            Retrieved::Overwritten => {
-                skipped("it is overwritten faster than it can be read; the next poll reads it", Told::Not)
+            Retrieved::Overwritten(object) => {
+                let (version_id, is_latest) = (due.version_id.clone(), due.is_latest);
+                let now = VersionEntry { object, version_id, is_latest, is_delete_marker: false };
+                skipped("it is overwritten faster than it can be read; the next poll reads it", Told::Replaced(now))
             }
             Retrieved::Archived => {
                 skipped("it is archived: restore it, then copy it onto itself to have it delivered", Told::AsListed)

@@ -36,8 +36,8 @@ pub(super) enum Retrieved<B> {
     Object(ObjectEntry, Object<B>),
     /// It was deleted, and no listing shows it any more.
     Deleted,
-    /// It was replaced too often to be read.
-    Overwritten,
+    /// It was replaced, by this, and may not be followed, or not so often.
+    Overwritten(ObjectEntry),
     /// It is archived.
     Archived,
     /// It exists, and can't be read.
@@ -92,7 +92,7 @@ impl<P: Ports> Retrieval<P> {
                 Ok(object) => {
                     let entry = self.refresh(&wanted, &object).await?;
                     if entry != wanted.entry && !wanted.may_be_replaced {
-                        return Ok(Retrieved::Overwritten);
+                        return Ok(Retrieved::Overwritten(entry));
                     }
                     return Ok(Retrieved::Object(entry, object));
                 }
@@ -115,11 +115,11 @@ impl<P: Ports> Retrieval<P> {
                 Listed::Changed(now) => {
                     chases += 1;
                     if !wanted.may_be_replaced {
-                        return Ok(Retrieved::Overwritten);
+                        return Ok(Retrieved::Overwritten(now));
                     }
                     let has_room = !self.is_whole(&wanted, now.size) || now.size <= whole_max;
                     if chases > limits::OVERWRITE_CHASES_MAX || !has_room {
-                        return Ok(Retrieved::Overwritten);
+                        return Ok(Retrieved::Overwritten(now));
                     }
                     (wanted.entry, answers, gone) = (now, 0, 0);
                     continue;

@@ -7,6 +7,7 @@ use std::future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::catalogue::Reader;
 use super::checkpoint::{CheckpointStore, Corrected, Correction, Stage};
 use super::fetch::{Fetched, Fetcher, Outcome, Skipped, Told};
 use super::identity::Digest;
@@ -250,17 +251,28 @@ impl<P: Ports> Worker<P> {
         match told {
             // The object stays as it is: it counts as told.
             Told::AsListed => self.ports.skipped(&key, &reason),
-            Told::Not => {
+            Told::Not | Told::Replaced(_) => {
                 // A reader that went back to a position may have had it before.
                 let had = if place.plan < self.own_from { Has::Doubtful } else { place.had };
                 let has = self.surprises.get(&key).copied().unwrap_or(had);
                 self.surprises.insert(key.clone(), has);
                 let line = format!("skipped an object: {reason}; key=`{key}`");
                 self.ports.log(Level::Warn, &line);
-                let now = Corrected::Untold { has };
-                self.store.borrow_mut().correct(Correction { key, digest: place.digest, now });
+                let store = &mut *self.store.borrow_mut();
+                if let Told::Replaced(entry) = told
+                    && place.plan < self.own_from
+                {
+                    // It was told in place of this one, perhaps, to a reader that has gone back since.
+                    let (digest, has) = (store.head.digester.digest(&entry), Has::Doubtful);
+                    store.correct(Correction { key: key.clone(), digest, now: Corrected::Untold { has } });
+                }
+                store.correct(Correction { key, digest: place.digest, now: Corrected::Untold { has } });
             }
-            Told::Kept(known) => {
+            Told::Kept(mut known) => {
+                if place.plan < self.own_from {
+                    // What the reader has of it may be older than what is known.
+                    known.reader = Reader::Doubtful;
+                }
                 // Which version it has, nothing here knows.
                 self.surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)));
                 // It may stay like that, and be found by every poll.

@@ -282,7 +282,7 @@ impl Checker {
                 && !(is_guess && ledger[*other].is_marker != ledger[version].is_marker)
                 // Not where the other one replaced what was listed, and was found when that was looked for.
                 && !(world.shown.first(*other).is_some_and(|other| other % 2 == 1)
-                    || ledger[*other].is_null() && world.was_unread[key])
+                    || world.was_unread[key] && (ledger[*other].is_null() || ledger[version].is_null()))
                 // Not what has become the top since, as what lay above it was removed.
                 && world.shown.latest_as_top(version) <= world.shown.first(*other)
         });

@@ -174,7 +174,17 @@ fn describe(world: &World, cut: &Cut) -> String {
     names.collect::<Vec<_>>().join(", ") + more
 }
 
+/// Takes note where a listing passes over the rest of a key, since the `null` version at which it was to go on is gone.
+fn note_hole(world: &mut World, query: &Query<'_>) {
+    let key = KEYS.iter().position(|key| Some(*key) == query.after.as_deref());
+    if let (Some(key), Some("null")) = (key, query.version_marker.as_deref()) {
+        let World { bucket, was_hidden, .. } = world;
+        was_hidden[key] |= !bucket.now[key].iter().any(|at| bucket.ledger[*at].is_null());
+    }
+}
+
 fn versions(world: &mut World, query: &Query<'_>) -> Reply {
+    note_hole(world, query);
     let cut = cut(world, query, query.max_keys.min(world.setup.page));
     show(world, query, &cut);
     let line = describe(world, &cut);
