@@ -223,12 +223,14 @@ impl Bucket {
     /// Takes over what the store has of a key; what is new was stored at `place`.
     fn look(&mut self, key: usize, place: u64) {
         let before = std::mem::take(&mut self.now[key]);
+        let versioning = self.store.versioning(BUCKET).expect("there is a bucket");
+        let replaces_null = place > 0 && versioning != Versioning::Enabled;
         let stored = self.store.versions(BUCKET).expect("there is a bucket");
         for version in stored.iter().filter(|version| version.key == KEYS[key]) {
             let is_it = |at: &usize| self.ledger[*at].is(key, version);
             let at = match (before.iter().position(is_it), (0..self.ledger.len()).find(is_it)) {
                 // The same bytes again, within the same second: no listing tells the difference.
-                (Some(known), Some(at)) if place > 0 && known > self.now[key].len() && version.version_id == "null" => {
+                (Some(_), Some(at)) if replaces_null && version.version_id == "null" => {
                     self.ledger[at].place = place;
                     at
                 }

@@ -161,7 +161,12 @@ fn work(arguments: &Arguments, next: &AtomicU64, stops: &AtomicBool, tally: &Mut
         }
         for seed in from..to.min(from + CHUNK) {
             let history = history(seed, arguments.profile);
-            let outcome = run(&history, false, &arguments.overlooked);
+            let attempt = || run(&history, false, &arguments.overlooked);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt));
+            let outcome = outcome.unwrap_or_else(|panic| {
+                println!("seed {seed} panics");
+                std::panic::resume_unwind(panic)
+            });
             let mut tally = tally.lock().expect("no thread panicked");
             *tally.histories.entry(history.profile).or_default() += 1;
             tally.records += outcome.records;
