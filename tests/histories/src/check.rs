@@ -172,6 +172,8 @@ impl Checker {
             let last = self.last(key);
             self.unknown[key] = match world.bucket.top(key) {
                 _ if snapshot.is_some_and(|after| KEYS[key] > after) && self.has[key].is_some() => true,
+                // Whether there is anything below what is told follows from times.
+                _ if is_guess(world, key) => true,
                 None => self.has[key].is_some(),
                 Some(top) => last != Some(Some(top)) && world.bucket.ledger[top].stamp < time,
             };
@@ -411,9 +413,9 @@ fn stored(world: &World, key: usize, record: &Record<Pieces>) -> Result<usize, C
     let all = world.bucket.ledger.iter().enumerate();
     let of_id = all.filter(|(_, version)| version.key == key && version.id == id && !version.is_marker);
     let same: Vec<_> = of_id.filter(|(_, version)| version.body == *body).collect();
-    // Of a key that listings leave out only the answer's header has the time, in whole seconds.
+    // Of what no listing has any more only the answer's header has the time, in whole seconds.
     let exact = same.iter().find(|(_, version)| version.stamp_text == time && version.etag == etag);
-    let is_second = |stamp: &str| world.was_hidden[key] && stamp[..19] == time[..19];
+    let is_second = |stamp: &str| id == "null" && stamp.get(..19) == time.get(..19);
     let second = same.iter().find(|(_, version)| is_second(&version.stamp_text) && version.etag == etag);
     let Some((at, _)) = exact.or(second) else {
         let names: Vec<_> = same.iter().map(|(at, version)| world.bucket.name(*at) + " " + &version.etag).collect();
