@@ -58,9 +58,9 @@ fn random_entries(random: &mut SplitMix64) -> Vec<Entry> {
         keys.insert((0..length).map(|_| LETTERS[(random.next() % 6) as usize]).collect::<String>());
     }
     let mut words = |most: u64| -> Vec<u64> { (0..random.next() % most).map(|_| random.next()).collect() };
-    let readers = [Reader::Top, Reader::Nothing, Reader::Doubtful];
+    let readers = [Reader::Top, Reader::Nothing, Reader::Doubtful, Reader::Missing];
     keys.iter()
-        .map(|key| entry(key, readers[words(4).len() % 3], &words(5), if words(4).is_empty() { &[7, 8] } else { &[] }))
+        .map(|key| entry(key, readers[words(4).len() % readers.len()], &words(5), if words(4).is_empty() { &[7, 8] } else { &[] }))
         .collect()
 }
 
@@ -151,9 +151,8 @@ fn counts_that_no_value_has_are_refused() {
     let groups: Vec<u8> = [&[1, 0, 1, b'a', 4][..], &huge[..]].concat();
     let shared = vec![1, 5, 1, b'a', 0];
     let rest: Vec<u8> = [&[1, 0][..], &huge[..]].concat();
-    let reader = vec![1, 0, 1, b'a', 3];
     let text = vec![1, 0, 1, 0xff, 0];
-    for bytes in [digests, groups, shared, rest, reader, text] {
+    for bytes in [digests, groups, shared, rest, text] {
         assert_eq!(decode_entries(&bytes), None, "{bytes:?}");
         assert_eq!(decode_manifest(&bytes), None, "{bytes:?}");
     }
