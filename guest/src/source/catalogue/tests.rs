@@ -60,7 +60,14 @@ fn random_entries(random: &mut SplitMix64) -> Vec<Entry> {
     let mut words = |most: u64| -> Vec<u64> { (0..random.next() % most).map(|_| random.next()).collect() };
     let readers = [Reader::Top, Reader::Nothing, Reader::Doubtful, Reader::Missing];
     keys.iter()
-        .map(|key| entry(key, readers[words(4).len() % readers.len()], &words(5), if words(4).is_empty() { &[7, 8] } else { &[] }))
+        .map(|key| {
+            entry(
+                key,
+                readers[words(4).len() % readers.len()],
+                &words(5),
+                if words(4).is_empty() { &[7, 8] } else { &[] },
+            )
+        })
         .collect()
 }
 
