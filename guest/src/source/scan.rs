@@ -289,3 +289,6 @@ impl Filter<'_> {
         self.keys.is_all() || key.strip_prefix(self.prefix).is_some_and(|rest| self.keys.takes(rest))
     }
 }
+
+#[cfg(test)]
+mod tests;
