@@ -164,10 +164,7 @@ impl Scan {
         let judged = judge.finish(&mut |due| plan.push(due));
         self.builder.add(&judged.entry, judged.sum, judged.listed);
         self.last = Some(judged.entry.key);
-        if self.builder.len() >= self.bounds.segment_bytes {
-            self.close_segment(store)?;
-        }
-        Ok(())
+        self.close_segment_if_full(store)
     }
 
     /// Deals with keys of the catalogue that the listing lacks, up to the one that it has next.
@@ -177,14 +174,15 @@ impl Scan {
         next: Option<&str>,
         filter: &Filter<'_>,
     ) -> Result<()> {
-        let Some(old) = &mut self.range.old else { return Ok(()) };
-        while let Some(gone) = old.pop_front_if(|old| next.is_none_or(|next| old.key.as_str() < next)) {
+        let is_gone = |old: &mut Entry| next.is_none_or(|next| old.key.as_str() < next);
+        while let Some(gone) = self.range.old.as_mut().and_then(|old| old.pop_front_if(is_gone)) {
             if !filter.takes(&gone.key) || gone.known.reader == Reader::Missing {
                 continue;
             }
             if gone.known.reader == Reader::Nothing {
                 // A listing with a hole must not make its history new.
                 self.builder.add(&Entry { known: Known { reader: Reader::Missing, ..gone.known }, ..gone }, 0, 0);
+                self.close_segment_if_full(store)?;
                 continue;
             }
             if is_broken!(ForgetGoneKeys) {
@@ -214,6 +212,10 @@ impl Scan {
         self.pass_gone(store, None, filter)?;
         self.range = Range::default();
         Ok(())
+    }
+
+    fn close_segment_if_full<P: Ports>(&mut self, store: &mut CheckpointStore<P>) -> Result<()> {
+        if self.builder.len() < self.bounds.segment_bytes { Ok(()) } else { self.close_segment(store) }
     }
 
     fn close_segment<P: Ports>(&mut self, store: &mut CheckpointStore<P>) -> Result<()> {

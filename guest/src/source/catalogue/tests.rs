@@ -28,6 +28,7 @@ fn entries() -> Vec<Entry> {
         entry("photos/2024/a.jpg", Reader::Top, &[0x0102_0304_0506_0708, u64::MAX], &[]),
         entry("photos/2024/b.jpg", Reader::Doubtful, &[3], &[0, u64::MAX, 5]),
         entry("photos/2024/b.jpg.thumb", Reader::Nothing, &[4, 5, 6], &[7]),
+        entry("photos/2024/c.jpg", Reader::Missing, &[4], &[]),
         // They share the first byte of a letter.
         entry("ä", Reader::Top, &[8], &[]),
         entry("å", Reader::Top, &[9], &[]),
@@ -60,14 +61,7 @@ fn random_entries(random: &mut SplitMix64) -> Vec<Entry> {
     let mut words = |most: u64| -> Vec<u64> { (0..random.next() % most).map(|_| random.next()).collect() };
     let readers = [Reader::Top, Reader::Nothing, Reader::Doubtful, Reader::Missing];
     keys.iter()
-        .map(|key| {
-            entry(
-                key,
-                readers[words(4).len() % readers.len()],
-                &words(5),
-                if words(4).is_empty() { &[7, 8] } else { &[] },
-            )
-        })
+        .map(|key| entry(key, readers[words(5).len() % 4], &words(5), if words(4).is_empty() { &[7, 8] } else { &[] }))
         .collect()
 }
 
