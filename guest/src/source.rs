@@ -166,6 +166,9 @@ impl<P: Ports> Source<P> {
         if let Some(doubt) = doubt_prefix(&self.config.bucket.prefix) {
             self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
+        if let Some(doubt) = self.config.keys.doubt(&self.config.bucket.prefix) {
+            self.ports.log(Level::Warn, &doubt);
+        }
         let (saved, surprises, own_from) = (store.plans_left(), store.surprises(), store.head.next_plan);
         let store = Rc::new(RefCell::new(store));
         self.store = Some(Rc::clone(&store));

@@ -521,3 +521,11 @@ fn a_prefix_that_is_a_path_or_a_glob_is_doubted_when_the_source_opens() {
         assert!(warning.ends_with("`2024/` was probably meant"), "{warning}");
     }
 }
+
+#[test]
+fn globs_that_repeat_the_prefix_are_doubted_when_the_source_opens() {
+    let fixture = Fixture::open(&[("prefix", "2025/"), ("keys.include", "2025/**")], |_, _| None);
+    assert!(fixture.warning().contains("`keys.include`: a glob is compared with what follows the prefix"));
+    let fixture = Fixture::open(&[("prefix", "2025/"), ("keys.include", "**")], |_, _| None);
+    assert_eq!(fixture.ports.lines(Level::Warn), [""; 0]);
+}
