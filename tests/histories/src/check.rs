@@ -9,7 +9,7 @@
 //! |---|---|
 //! | every version that was stored after its key was first listed is told, if it is there to be read | when idle |
 //! | it is told once, but for a top that is told again since something else was told of its key last | per record |
-//! | of what one listing shows of a key, the lower is told first; where it lists the kinds apart, within a kind | per record |
+//! | of what one listing shows of a key, the lower is told first; where it lists the kinds apart, within a kind; not where it went through a key anew | per record |
 //! | each operation fits what the reader has, unless an object could not be read | per record |
 //! | bytes, version, size and time are the version's | per record |
 //! | the last thing told of a key is what the listing shows on top | when idle |
@@ -288,7 +288,7 @@ impl Checker {
                 // Not what has become the top since, as what lay above it was removed.
                 && world.shown.latest_as_top(version) <= world.shown.first(*other)
         });
-        let Some(other) = wrong else {
+        let Some(other) = wrong.filter(|_| !world.was_anew[key]) else {
             return Ok(());
         };
         let (name, other) = (world.bucket.name(version), world.bucket.name(other));

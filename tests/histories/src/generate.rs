@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use embedded_s3::{ListingKinds, MultipartOrder, Versioning};
+use embedded_s3::{GoneVersion, ListingKinds, MultipartOrder, Versioning};
 use s3_connector::testing::SplitMix64;
 
 use crate::history::{Act, History, Profile, ReaderSetup, Step, StoreSetup, When};
@@ -29,7 +29,11 @@ pub fn history(seed: u64, profile: Option<Profile>) -> History {
     let mut dice = Dice(SplitMix64::new(seed ^ 0x5eed_0f1e_5707_1e5a));
     let any = dice.of(&Profile::ALL);
     let profile = profile.unwrap_or(any);
-    let store = store(&mut dice, profile);
+    let mut store = store(&mut dice, profile);
+    // With dice of their own, which leave the rest of the history as it is.
+    let mut oddities = Dice(SplitMix64::new(seed ^ 0x0dd1_7135));
+    store.gone = oddities.of(&[GoneVersion::Below, GoneVersion::KeyAnew]);
+    store.promises_more = oddities.chance(50);
     let reader = ReaderSetup {
         records_max: dice.of(&[1, 2, 3, 10, 1000]),
         lag: dice.of(&[0, 0, 0, 1, 2, 5]),
@@ -77,6 +81,8 @@ fn store(dice: &mut Dice, profile: Profile) -> StoreSetup {
         order,
         stamps_completion: order == MultipartOrder::Commit && dice.chance(50),
         kinds,
+        gone: GoneVersion::Below,
+        promises_more: false,
         milliseconds: dice.chance(50),
         page: dice.of(&[1, 2, 3, 4, 5, 1000, 1000, 1000]),
         latency_ms: dice.of(&[0, 0, 20, 3000]),

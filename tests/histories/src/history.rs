@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use embedded_s3::{ListingKinds, MultipartOrder, Versioning};
+use embedded_s3::{GoneVersion, ListingKinds, MultipartOrder, Versioning};
 
 /// The keys that histories are about: some share prefixes, one is a prefix of another, and some need encoding.
 pub const KEYS: [&str; 8] = ["a", "a/1", "a/10", "a/1ü", "b +&%", "ba", "c", "zz/\u{1}"];
@@ -75,6 +75,10 @@ pub struct StoreSetup {
     pub stamps_completion: bool,
     /// How versions and delete markers of a page are arranged.
     pub kinds: ListingKinds,
+    /// Where a listing goes on after a version that was purged.
+    pub gone: GoneVersion,
+    /// Whether a full page that is the last says that there is more, and names markers that are no keys, as MinIO.
+    pub promises_more: bool,
     /// Whether stamps have milliseconds.
     pub milliseconds: bool,
     /// Entries of a page, whatever was asked for.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use embedded_s3::ListingKinds;
+use embedded_s3::{GoneVersion, ListingKinds};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3_connector::ports::{Method, Request};
 use s3_connector::testing::Reply;
@@ -17,6 +17,9 @@ use crate::world::World;
 
 /// What S3 leaves as it is in keys of listings.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*');
+
+/// What MinIO writes after a key where it names one to go on after.
+const MARKER_END: &str = "[minio_cache:v2,return:]";
 
 static ENCODED: LazyLock<[String; KEYS.len()]> =
     LazyLock::new(|| KEYS.map(|key| utf8_percent_encode(key, PLAIN).to_string()));
@@ -50,7 +53,12 @@ impl<'a> Query<'a> {
                 "uploads" => query.is_uploads = true,
                 "max-keys" => query.max_keys = value.parse().expect("a number"),
                 "prefix" => query.prefix = decoded(value),
-                "key-marker" | "start-after" => query.after = Some(decoded(value)),
+                "key-marker" | "start-after" => {
+                    query.after = Some(match decoded(value) {
+                        Cow::Borrowed(text) => Cow::Borrowed(text.strip_suffix(MARKER_END).unwrap_or(text)),
+                        Cow::Owned(text) => Cow::Owned(text.strip_suffix(MARKER_END).unwrap_or(&text).to_owned()),
+                    });
+                }
                 "continuation-token" => {
                     let key: usize = value.parse().expect("a token of ours");
                     query.after = Some(KEYS[key].into());
@@ -94,11 +102,14 @@ pub fn answer(world: &mut World, request: &Request) -> Reply {
 struct Cut {
     entries: Vec<(usize, bool)>,
     is_truncated: bool,
+    /// The key that is listed anew.
+    anew: Option<usize>,
 }
 
-fn cut(world: &World, query: &Query<'_>, count_max: usize) -> Cut {
-    let World { bucket, hidden, .. } = world;
-    let mut entries = Vec::new();
+fn cut(world: &World, query: &Query<'_>) -> Cut {
+    let World { bucket, setup, hidden, .. } = world;
+    let count_max = query.max_keys.min(setup.page);
+    let (mut entries, mut anew) = (Vec::new(), None);
     let is_listed = |key: &usize| KEYS[*key].starts_with(&*query.prefix) && *hidden != Some(*key);
     for key in (0..KEYS.len()).filter(is_listed) {
         let all = &bucket.now[key];
@@ -106,7 +117,11 @@ fn cut(world: &World, query: &Query<'_>, count_max: usize) -> Cut {
         match query.after.as_deref() {
             Some(after) if KEYS[key] < after => continue,
             Some(after) if KEYS[key] == after => match &query.version_marker {
-                Some(marker) if query.is_versions => from = below(bucket, key, marker),
+                Some(marker) if query.is_versions => match below(bucket, setup.gone, key, marker) {
+                    Some(0) => anew = Some(key),
+                    Some(at) => from = at,
+                    None => return Cut { entries, is_truncated: false, anew },
+                },
                 _ => continue,
             },
             _ => {}
@@ -116,27 +131,33 @@ fn cut(world: &World, query: &Query<'_>, count_max: usize) -> Cut {
                 break;
             }
             if entries.len() == count_max {
-                return Cut { entries, is_truncated: true };
+                return Cut { entries, is_truncated: true, anew };
             }
             entries.push((*version, at == 0));
         }
     }
-    Cut { entries, is_truncated: false }
+    let is_truncated = setup.promises_more && entries.len() == count_max;
+    Cut { entries, is_truncated, anew }
 }
 
 /// Where the versions below one begin, which may be gone since.
-fn below(bucket: &Bucket, key: usize, id: &str) -> usize {
+fn below(bucket: &Bucket, gone: GoneVersion, key: usize, id: &str) -> Option<usize> {
     let all = &bucket.now[key];
     if let Some(at) = all.iter().position(|at| bucket.ledger[*at].id == id) {
-        return at + 1;
+        return Some(at + 1);
+    }
+    match gone {
+        GoneVersion::Below => {}
+        GoneVersion::KeyAnew => return Some(0),
+        GoneVersion::End => return None,
     }
     let gone = bucket.ledger.iter().rfind(|version| version.key == key && version.id == id);
-    match gone {
+    Some(match gone {
         Some(gone) if id != "null" => {
             all.iter().position(|at| bucket.ledger[*at].place < gone.place).unwrap_or(all.len())
         }
         _ => all.len(),
-    }
+    })
 }
 
 /// Tells `shown` of a listing.
@@ -177,6 +198,7 @@ fn describe(world: &World, cut: &Cut) -> String {
 /// Takes note where a listing passes over the rest of a key, since the `null` version at which it was to go on is gone.
 fn note_hole(world: &mut World, query: &Query<'_>) {
     let key = KEYS.iter().position(|key| Some(*key) == query.after.as_deref());
+    let key = key.filter(|_| world.setup.gone == GoneVersion::Below);
     if let (Some(key), Some("null")) = (key, query.version_marker.as_deref()) {
         let World { bucket, was_hidden, .. } = world;
         was_hidden[key] |= !bucket.now[key].iter().any(|at| bucket.ledger[*at].is_null());
@@ -185,7 +207,10 @@ fn note_hole(world: &mut World, query: &Query<'_>) {
 
 fn versions(world: &mut World, query: &Query<'_>) -> Reply {
     note_hole(world, query);
-    let cut = cut(world, query, query.max_keys.min(world.setup.page));
+    let cut = cut(world, query);
+    if let Some(key) = cut.anew {
+        world.was_anew[key] = true;
+    }
     show(world, query, &cut);
     let line = describe(world, &cut);
     world.note(|| format!("versions {}: {line}", query.prefix));
@@ -207,9 +232,11 @@ fn versions(world: &mut World, query: &Query<'_>) -> Reply {
             let last = &bucket.ledger[*last];
             let _ = write!(
                 text,
-                "<IsTruncated>true</IsTruncated><NextKeyMarker>{}</NextKeyMarker>\
+                "<IsTruncated>true</IsTruncated><NextKeyMarker>{}{}</NextKeyMarker>\
                  <NextVersionIdMarker>{}</NextVersionIdMarker>",
-                ENCODED[last.key], last.id
+                ENCODED[last.key],
+                if world.setup.promises_more { MARKER_END } else { "" },
+                last.id
             );
         }
         None => text.push_str("<IsTruncated>false</IsTruncated>"),
@@ -244,7 +271,7 @@ fn push_content(text: &mut String, version: &Version) {
 }
 
 fn objects(world: &mut World, query: &Query<'_>) -> Reply {
-    let cut = cut(world, query, query.max_keys.min(world.setup.page));
+    let cut = cut(world, query);
     show(world, query, &cut);
     let line = describe(world, &cut);
     world.note(|| format!("objects {}: {line}", query.prefix));

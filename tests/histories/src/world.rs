@@ -78,6 +78,9 @@ pub struct World {
     pub hidden: Option<usize>,
     /// Keys that were once left out. One that the reader has nothing of may be told anew when it is listed again.
     pub was_hidden: [bool; KEYS.len()],
+    /// Keys that a listing once went through anew, since the version was purged after which it was to go on: it shows
+    /// nobody the order of what was stored meanwhile.
+    pub was_anew: [bool; KEYS.len()],
     /// Whether the next object is not found.
     pub misses: bool,
     date_offset_ms: i64,
@@ -107,6 +110,7 @@ impl World {
             was_refused: false,
             hidden: None,
             was_hidden: [false; KEYS.len()],
+            was_anew: [false; KEYS.len()],
             misses: false,
             date_offset_ms: 0,
             steps: history.steps.clone(),

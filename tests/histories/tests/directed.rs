@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use embedded_s3::{ListingKinds, MultipartOrder, Versioning};
+use embedded_s3::{GoneVersion, ListingKinds, MultipartOrder, Versioning};
 use s3_connector_histories::{Act, History, Profile, ReaderSetup, Step, StoreSetup, When, run};
 
 use Act::{Abort, Begin, Clock, Complete, Date, Delete, Hide, Miss, Purge, Put, PutSame, Refuse, Switch, Wait};
@@ -37,6 +37,8 @@ fn aws() -> StoreSetup {
         order: MultipartOrder::Start,
         stamps_completion: false,
         kinds: ListingKinds::Interleaved,
+        gone: GoneVersion::Below,
+        promises_more: false,
         milliseconds: false,
         page: 1000,
         latency_ms: 0,
@@ -318,6 +320,16 @@ fn c6_an_old_object_that_is_deleted_before_the_snapshot_comes_to_it() {
     for call in 0..8 {
         let store = StoreSetup { page: 1, ..aws() };
         Case::new("C6", store).before(&[Put(A), Put(B), Put(C), Wait(DAY)]).at(call, Delete(C)).check();
+    }
+}
+
+#[test]
+fn a_page_that_begins_anew_since_its_marker_is_gone_as_on_minio() {
+    let store = StoreSetup { page: 2, gone: GoneVersion::KeyAnew, promises_more: true, ..aws() };
+    let case = || Case::new("gone marker", store.clone()).before(&[Put(A), Put(A), Put(B)]);
+    for (call, version) in (0..6).flat_map(|call| (0..3).map(move |version| (call, version))) {
+        let case = case().then(&[Put(A), Put(A), Delete(A), Put(A)]).quiet();
+        case.at(call, Purge(A, version)).at(0, Put(A)).check();
     }
 }
 
