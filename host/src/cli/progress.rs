@@ -80,7 +80,13 @@ fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
     if counts.source.caught_up {
         text.push_str(", caught up");
     } else if caught_up_ms > 0 {
-        text.push_str(&format!(", lag {} s", now_ms.saturating_sub(caught_up_ms) / 1000));
+        // The second is by the store's clock, and older.
+        let lag_ms = now_ms.saturating_sub(caught_up_ms).max(counts.source.counter("lag-ms"));
+        text.push_str(&format!(", lag {} s", lag_ms / 1000));
+    }
+    let keys = counts.source.counter("keys");
+    if keys > 0 {
+        text.push_str(&format!(", {} keys known", HumanCount(keys)));
     }
     text
 }
@@ -100,5 +106,10 @@ mod tests {
         assert_eq!(describe(&counts, 0.0, 5000), "12,345 records, 3.00 MiB, 0 B/s, 7 due, lag 4 s");
         counts.source.caught_up = true;
         assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up"));
+        counts.source.counters.insert("keys".to_owned(), 1_000_000);
+        counts.source.counters.insert("lag-ms".to_owned(), 9000);
+        assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up, 1,000,000 keys known"));
+        counts.source.caught_up = false;
+        assert!(describe(&counts, 0.0, 5000).ends_with("7 due, lag 9 s, 1,000,000 keys known"));
     }
 }

@@ -68,13 +68,16 @@ pub struct Source {
     handle: Handle,
 }
 
+/// The counters that say how things stand. All others only grow.
+const STANDING: [&str; 6] = ["due", "keys", "segments", "state-bytes", "lag-ms", "caught-up-ms"];
+
 /// How far a source has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Whether the latest look over the bucket found nothing that was not read before it.
     pub caught_up: bool,
-    /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `polls`, `due`, `retries`,
-    /// `caught-up-ms`.
+    /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `polls`, `retries`, and what stands for now:
+    /// `due`, `keys`, `segments`, `state-bytes`, `lag-ms`, `caught-up-ms`.
     pub counters: BTreeMap<String, u64>,
     /// Objects that were passed over, and why.
     pub skipped: Skipped,
@@ -84,7 +87,7 @@ impl Progress {
     /// This, and what instances before this one counted: what stands for now is this one's alone.
     pub(crate) fn on_top_of(mut self, earlier: &Self) -> Self {
         for (name, count) in &earlier.counters {
-            if !matches!(name.as_str(), "due" | "caught-up-ms") {
+            if !STANDING.contains(&name.as_str()) {
                 *self.counters.entry(name.clone()).or_default() += count;
             }
         }

@@ -81,7 +81,9 @@ impl Input for Slow {
     async fn progress(&mut self) -> Result<Progress> {
         let mut progress = Progress { caught_up: self.next > self.last, ..Progress::default() };
         progress.counters.insert("skipped".to_owned(), 1);
-        progress.counters.insert("due".to_owned(), 7);
+        for standing in ["due", "keys", "segments", "state-bytes", "lag-ms", "caught-up-ms"] {
+            progress.counters.insert(standing.to_owned(), 7);
+        }
         Ok(progress)
     }
 
@@ -191,7 +193,9 @@ async fn both_endpoints_may_fail_repeatedly() {
     assert_eq!(output.stored(), numbers(800));
     assert_eq!(summary.counts.outages, 3);
     assert_eq!(summary.counts.source.counter("skipped"), 4);
-    assert_eq!(summary.counts.source.counter("due"), 7);
+    for standing in ["due", "keys", "segments", "state-bytes", "lag-ms", "caught-up-ms"] {
+        assert_eq!(summary.counts.source.counter(standing), 7, "{standing}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

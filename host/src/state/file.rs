@@ -257,7 +257,7 @@ impl FileState {
         self.disk.trust();
         let usage = self.prepare(&database)?;
         let length = self.disk.file.metadata()?.len();
-        if length > COMPACT_BYTES_MIN && usage.bytes < length / 4 {
+        if length > COMPACT_BYTES_MIN && usage.bytes < length / 2 {
             database.compact()?;
             let after = self.disk.file.metadata()?.len();
             tracing::debug!(before = length, after, "free space of the state file is given back");
