@@ -57,9 +57,9 @@ pub const PLANS_UNACKED_MAX: usize = 4096;
 /// See [`PLANS_UNACKED_MAX`].
 pub const PLANS_UNACKED_BYTES_MAX: u64 = 64 << 20;
 
-/// Changes that could not be read, or were read as something newer, before the catalogue is corrected for them: with
-/// keys of 60 bytes some 8 MiB. It is corrected at the end of a plan in any case.
-pub const CORRECTIONS_MAX: usize = 65_536;
+/// Bytes of changes that could not be read, or were read as something newer, before the catalogue is corrected for them:
+/// with keys of 60 bytes some 65,000. It is corrected at the end of a plan in any case.
+pub const CORRECTIONS_BYTES_MAX: usize = 8 << 20;
 
 /// Saved lists of corrections before the catalogue is corrected for them: one per call of `read` that hands out records
 /// after such changes.

@@ -25,7 +25,7 @@ pub enum Phase {
 /// The point that a source has reached with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The key of the record.
+    /// The key of the record; in a snapshot that was resumed without its state, at least the one that it had come to.
     pub key: String,
     /// The phase after the record; `Changes` after the last record of a snapshot.
     pub phase: Phase,

@@ -181,6 +181,7 @@ impl<P: Ports> Source<P> {
             oddities: Rc::default(),
             bounds: bounds(),
             seconds: resumed.seconds,
+            resumed_after: None,
             saved,
             delivered_to: resumed.next,
             surprises,

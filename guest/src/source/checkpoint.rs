@@ -59,7 +59,7 @@ pub(super) struct Head {
     pub(super) next_plan: u64,
     /// The place of the last record that is acked, with all of its plan: plan and number. `None` before the first.
     pub(super) acked: Option<(u64, u64)>,
-    /// Whether a plan was ever removed, so that what is saved is not all that was ever due.
+    /// Whether a plan with records was ever removed, so that what is saved is not all that was ever told.
     pub(super) has_dropped: bool,
     next_segment: u64,
     /// Generation and parts of the manifest.
@@ -83,10 +83,12 @@ pub(super) struct Correction {
 pub(super) enum Corrected {
     /// It was not told: this is what the reader has.
     Untold { has: Has },
-    /// What replaced it was told.
+    /// What replaced it was told, or the change itself though what is below it could not be read.
     Told(Digest),
     /// The key is not gone: this is what is known of it.
     Kept(Known),
+    /// It is a delete that was told though what is below it could not be read.
+    Deleted,
 }
 
 /// Saves and finds a source's state.
@@ -97,10 +99,11 @@ pub(super) struct CheckpointStore<P> {
     pub(super) segments: Vec<Segment>,
     /// Edits that are not committed yet, none of which counts before the head does.
     staged: Vec<Edit>,
-    /// Corrections that no commit has, and their number with those that were committed.
+    /// Corrections that no commit has, and those that were committed, with their bytes in all.
     unsaved: Vec<Correction>,
     saved: Vec<Correction>,
     lists: u32,
+    corrections_bytes: usize,
     progress: Acks,
 }
 
@@ -154,6 +157,7 @@ impl<P: Ports> CheckpointStore<P> {
             unsaved: Vec::new(),
             saved: Vec::new(),
             lists: 0,
+            corrections_bytes: 0,
             progress: Acks::default(),
         };
         if is_there {
@@ -179,6 +183,7 @@ impl<P: Ports> CheckpointStore<P> {
             let list = decode::<Vec<saved::SavedCorrection<'_>>>(&bytes);
             let list = list.ok_or_else(|| unreadable(&corrections_name(self.head.corrections, self.lists)))?;
             self.saved.extend(list.into_iter().map(Correction::from));
+            self.corrections_bytes = self.saved.iter().map(Correction::bytes).sum();
             self.lists += 1;
         }
         Ok(())
@@ -197,7 +202,8 @@ impl<P: Ports> CheckpointStore<P> {
         let (next_segment, next_plan) = (self.head.next_segment, self.head.next_plan);
         let (manifest, corrections) = ((generation, 0), self.head.corrections + 1);
         self.head = Head { garbage, next_segment, next_plan, manifest, corrections, ..head };
-        (self.saved, self.unsaved, self.lists, self.progress) = (Vec::new(), Vec::new(), 0, Acks::default());
+        (self.saved, self.unsaved, self.progress) = (Vec::new(), Vec::new(), Acks::default());
+        (self.lists, self.corrections_bytes) = (0, 0);
         self.commit_head()
     }
 
@@ -222,6 +228,10 @@ impl<P: Ports> CheckpointStore<P> {
 
     /// Removes what a crash may have left that no head names.
     pub(super) fn remove_orphans(&mut self) -> Result<()> {
+        // What the head names goes first, so that no name is found twice.
+        if !self.head.garbage.is_empty() {
+            self.commit_head()?;
+        }
         let mut names = Vec::new();
         let (generation, _) = self.head.manifest;
         self.probe(&mut names, |n| segment_name(self.head.next_segment + n))?;
@@ -236,10 +246,10 @@ impl<P: Ports> CheckpointStore<P> {
             }
             run += 1;
         }
-        if names.is_empty() && self.head.garbage.is_empty() {
+        if names.is_empty() {
             return Ok(());
         }
-        self.head.garbage.append(&mut names);
+        self.head.garbage = names;
         self.commit_head()
     }
 
@@ -261,11 +271,12 @@ impl<P: Ports> CheckpointStore<P> {
             let removed = std::mem::replace(&mut self.head.garbage, rest);
             // What is removed by this commit need not be named in it.
             let mut edits = std::mem::take(&mut self.staged);
-            if !self.values.fits(&edits, REMOVAL_ROOM) {
+            let mut last: Vec<_> = removed.into_iter().map(Edit::remove).collect();
+            last.push(Edit::save("head", encode(&saved::SavedHead::from(&self.head))));
+            if !self.values.fits(&edits, values::bytes(&last)) {
                 self.values.commit(std::mem::take(&mut edits))?;
             }
-            edits.extend(removed.into_iter().map(Edit::remove));
-            edits.push(Edit::save("head", encode(&saved::SavedHead::from(&self.head))));
+            edits.append(&mut last);
             self.values.commit(edits)?;
             if self.head.garbage.is_empty() {
                 return Ok(());
@@ -307,6 +318,8 @@ impl<P: Ports> CheckpointStore<P> {
         plan: Option<Plan>,
         change: impl FnOnce(&mut Head),
     ) -> Result<()> {
+        // A plan may go with this commit of which something could not be read.
+        self.save_corrections()?;
         if segments != self.segments {
             self.replace_segments(segments)?;
         }
@@ -355,7 +368,8 @@ impl<P: Ports> CheckpointStore<P> {
             let plan = self.head.plans.pop_front().expect("there is one");
             self.head.garbage.extend(chunk_names(&plan));
             self.head.acked = acked.or(self.head.acked);
-            self.head.has_dropped = true;
+            // What was never acked was never handed out: nothing of the plan was a record.
+            self.head.has_dropped |= acked.is_some();
         }
     }
 
@@ -378,7 +392,12 @@ impl<P: Ports> CheckpointStore<P> {
     pub(super) fn is_full(&mut self) -> bool {
         self.drop_acked_plans();
         let delivered = self.head.plans.iter().filter(|plan| plan.id <= self.progress.delivered);
-        let (count, bytes) = delivered.fold((0, 0), |(count, bytes), plan| (count + 1, bytes + plan.bytes));
+        // Of a plan counts what is left of it: a destination may wait for more records before it acks the last ones.
+        let left = |plan: &Plan| match self.progress.acked {
+            Some((id, number)) if id == plan.id => plan.bytes / plan.count * (plan.count - number - 1),
+            _ => plan.bytes,
+        };
+        let (count, bytes) = delivered.fold((0, 0), |(count, bytes), plan| (count + 1, bytes + left(plan)));
         count > limits::PLANS_UNACKED_MAX || bytes > limits::PLANS_UNACKED_BYTES_MAX
     }
 
@@ -401,6 +420,7 @@ impl<P: Ports> CheckpointStore<P> {
     /// Takes note of what a plan did not foresee.
     pub(super) fn correct(&mut self, correction: Correction) {
         if !is_broken!(ForgetWhatWasNotRead) {
+            self.corrections_bytes += correction.bytes();
             self.unsaved.push(correction);
         }
     }
@@ -428,7 +448,7 @@ impl<P: Ports> CheckpointStore<P> {
         for Correction { key, now, .. } in self.saved.iter().chain(&self.unsaved) {
             match now {
                 Corrected::Untold { has } => drop(surprises.insert(key.clone(), *has)),
-                Corrected::Told(_) => drop(surprises.remove(key)),
+                Corrected::Told(_) | Corrected::Deleted => drop(surprises.remove(key)),
                 Corrected::Kept(_) => drop(surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)))),
             }
         }
@@ -437,7 +457,7 @@ impl<P: Ports> CheckpointStore<P> {
 
     /// Whether there are so many corrections that the catalogue must be corrected for them.
     pub(super) fn has_many_corrections(&self) -> bool {
-        self.lists >= limits::CORRECTION_LISTS_MAX || self.saved.len() + self.unsaved.len() >= limits::CORRECTIONS_MAX
+        self.lists >= limits::CORRECTION_LISTS_MAX || self.corrections_bytes >= limits::CORRECTIONS_BYTES_MAX
     }
 
     /// Corrects the catalogue.
@@ -464,7 +484,7 @@ impl<P: Ports> CheckpointStore<P> {
             segments.splice(place..(place + 1).min(segments.len()), after);
         }
         let names: Vec<_> = (0..self.lists).map(|list| corrections_name(self.head.corrections, list)).collect();
-        self.lists = 0;
+        (self.lists, self.corrections_bytes) = (0, 0);
         self.checkpoint(segments, None, |head| {
             head.corrections += 1;
             head.garbage.extend(names);
@@ -502,7 +522,7 @@ impl Correction {
     fn bytes(&self) -> usize {
         let known = match &self.now {
             Corrected::Kept(known) => (known.listed.len() + known.groups.len()) * size_of::<u64>(),
-            Corrected::Untold { .. } | Corrected::Told(_) => 0,
+            Corrected::Untold { .. } | Corrected::Told(_) | Corrected::Deleted => 0,
         };
         self.key.len() + known + 64
     }
@@ -528,6 +548,7 @@ impl Correction {
                     *reader = Reader::Top;
                 }
             }
+            (Corrected::Deleted, Some(0)) => *reader = Reader::Nothing,
             (Corrected::Untold { has }, at) => {
                 if let Some(at) = at {
                     listed.remove(at);
@@ -541,7 +562,7 @@ impl Correction {
                     };
                 }
             }
-            (Corrected::Told(_), None) | (Corrected::Kept(_), _) => {}
+            (Corrected::Told(_), None) | (Corrected::Deleted | Corrected::Kept(_), _) => {}
         }
     }
 }

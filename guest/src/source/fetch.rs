@@ -23,7 +23,7 @@ pub(super) struct Fetched<B> {
     pub(super) record: Record<B>,
     /// The key.
     pub(super) key: String,
-    /// When it was modified, by the store's clock.
+    /// When it was modified, by the store's clock; of a key that a listing lacks, when that began.
     pub(super) last_modified: Timestamp,
     /// What was delivered in the place of what was due: the object that replaced it under the same version.
     pub(super) replaced: Option<VersionEntry>,
@@ -180,7 +180,9 @@ impl<P: Ports> Fetcher<P> {
             return Ok(self.without_body(Operation::Delete, entry(due), NULL_VERSION, None).into());
         }
         if self.retrieval.is_gone(&due.key).await? {
-            return Ok(self.without_body(Operation::Delete, entry(due), NULL_VERSION, None).into());
+            let fetched = self.without_body(Operation::Delete, entry(due), NULL_VERSION, None);
+            // Nobody knows when it was deleted: before that listing.
+            return Ok(Fetched { last_modified: due.order, ..fetched }.into());
         }
         let known = decode_known(known).ok_or_else(|| Error::corrupt("a saved plan is damaged"))?;
         let reason = "the next poll looks for it again".to_owned();

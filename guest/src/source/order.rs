@@ -22,12 +22,14 @@ pub(super) fn in_order(mut page: Vec<VersionEntry>, interleaved: &Interleaved) -
     }
     let is_by_key = page.is_sorted_by(|a, b| a.object.key <= b.object.key);
     let switches = page.windows(2).filter(|pair| pair[0].is_delete_marker != pair[1].is_delete_marker).count();
+    if !is_by_key {
+        page.sort_by(|a, b| a.object.key.cmp(&b.object.key));
+    }
     if switches == 0 {
         return page;
     }
     if !is_by_key {
         interleaved.set(Some(false));
-        page.sort_by(|a, b| a.object.key.cmp(&b.object.key));
     } else if switches > 1 {
         interleaved.set(Some(true));
     }

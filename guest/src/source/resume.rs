@@ -49,8 +49,11 @@ pub(super) fn resume<P: Ports>(
         }
         (Some(position), _) => Fit::Anew(rule_since(position, config), Some("no saved state matches the position")),
     };
+    if has_state {
+        store.remove_orphans()?;
+    }
     match fit {
-        Fit::GoesOn => store.remove_orphans()?,
+        Fit::GoesOn => {}
         Fit::Anew(rule, why) => {
             if let Some(why) = why {
                 let line = format!("{why}: changes of the lookback window are delivered again");
@@ -76,6 +79,9 @@ pub(super) fn resume<P: Ports>(
 
 /// Whether the saved state of a position's run is as old as the position.
 fn fit(head: &Head, position: &Position, extension: &Extension, config: &SourceConfig) -> Fit {
+    if extension.plan >= head.next_plan {
+        return Fit::Anew(rule_since(position, config), Some("the position is newer than the saved state"));
+    }
     let place = (extension.plan, extension.index);
     if head.plans.iter().any(|plan| plan.id == extension.plan) {
         return Fit::GoesOn;

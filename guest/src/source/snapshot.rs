@@ -27,6 +27,9 @@ impl<P: Ports> Worker<P> {
     /// Delivers the snapshot, from its beginning or after the last key that is `covered`.
     pub(super) async fn snapshot(&mut self, rule: Rule, covered: Option<String>) -> Result<()> {
         let is_whole = covered.is_none();
+        if let Rule::Resumed { after, .. } = &rule {
+            self.resumed_after = Some(after.clone());
+        }
         let mut delivery = self.delivery()?;
         let mut listing = self.listing(covered);
         let mut scan = Some(Scan::go_on(&self.store.borrow(), rule.clone(), self.bounds));

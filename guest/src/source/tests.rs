@@ -1,8 +1,10 @@
 //! Owns the tests of a source on odd stores, over a store in memory and in virtual time. Leaves polls to `tests/polls`,
-//! odd hosts to `tests/hosts`, restarts to `tests/restarts`, and a source's promises to the conformance cases.
+//! odd hosts to `tests/hosts`, restarts to `tests/restarts`, what is rare to `tests/rare`, and a source's promises to the
+//! conformance cases.
 
 mod hosts;
 mod polls;
+mod rare;
 mod restarts;
 
 use super::*;

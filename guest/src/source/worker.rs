@@ -54,6 +54,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) bounds: Bounds,
     /// The newest modification that the snapshot has delivered, in seconds.
     pub(super) seconds: u64,
+    /// The key up to which an earlier run had delivered the snapshot, where its state is lost.
+    pub(super) resumed_after: Option<String>,
     /// Plans that are saved and not delivered yet; of the first, the place of what was handed out already.
     pub(super) saved: VecDeque<Plan>,
     pub(super) delivered_to: u64,
@@ -88,6 +90,8 @@ pub(super) struct Place {
     had: Has,
     /// Whether it is the last of its plan.
     is_last: bool,
+    /// Whether a later change of its key may be in its plan.
+    may_be_followed: bool,
 }
 
 impl<P: Ports> Delivery<P> {
@@ -180,8 +184,16 @@ impl<P: Ports> Worker<P> {
             }
             let Some((number, due)) = reader.next(&mut store)? else { break };
             let Plan { id, phase, cut, .. } = *reader.plan();
-            let is_last = reader.left() == 0;
-            let place = Place { plan: id, number, phase, cut, digest: due.digest, had: due.had, is_last };
+            let place = Place {
+                plan: id,
+                number,
+                phase,
+                cut,
+                digest: due.digest,
+                had: due.had,
+                is_last: reader.left() == 0,
+                may_be_followed: !due.is_latest && due.gone.is_none(),
+            };
             let fetcher = Fetcher {
                 retrieval: self.retrieval(store.head.has_versions),
                 may_be_replaced: id >= self.own_from && !store.has_poll_after(id),
@@ -255,7 +267,9 @@ impl<P: Ports> Worker<P> {
                 // A reader that went back to a position may have had it before.
                 let had = if place.plan < self.own_from { Has::Doubtful } else { place.had };
                 let has = self.surprises.get(&key).copied().unwrap_or(had);
-                self.surprises.insert(key.clone(), has);
+                if place.may_be_followed {
+                    self.surprises.insert(key.clone(), has);
+                }
                 let line = format!("skipped an object: {reason}; key=`{key}`");
                 self.ports.log(Level::Warn, &line);
                 let store = &mut *self.store.borrow_mut();
@@ -273,8 +287,10 @@ impl<P: Ports> Worker<P> {
                     // What the reader has of it may be older than what is known.
                     known.reader = Reader::Doubtful;
                 }
-                // Which version it has, nothing here knows.
-                self.surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)));
+                if place.may_be_followed {
+                    // Which version it has, nothing here knows.
+                    self.surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)));
+                }
                 // It may stay like that, and be found by every poll.
                 let is_first = !self.oddities.listing_has_holes.replace(true);
                 let line = format!("a listing lacks a key that exists, which is not a delete: {reason}; key=`{key}`");
@@ -304,14 +320,20 @@ impl<P: Ports> Worker<P> {
                 (operation, _) => operation,
             };
             if now.is_some() || surprise.is_some() {
-                let now = Corrected::Told(now.unwrap_or(digest));
+                let is_delete = *operation == Operation::Delete;
+                let now = if is_delete { Corrected::Deleted } else { Corrected::Told(now.unwrap_or(digest)) };
                 store.correct(Correction { key: fetched.key.clone(), digest, now });
             }
             store.emitted(plan, number);
             store.head.run
         };
         let extension = Some(Extension { run, cut, plan, index: number });
-        let position = Position { key: fetched.key, phase, seconds, extension };
+        // A snapshot that was resumed without its state goes no further back than it had come.
+        let key = match &self.resumed_after {
+            Some(after) if phase == Phase::Snapshot && fetched.key < *after => after.clone(),
+            _ => fetched.key,
+        };
+        let position = Position { key, phase, seconds, extension };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
         self.queue.push(Ready { record, plan, number, size: fetched.size }).await;

@@ -166,6 +166,7 @@ enum SavedCorrected<'a> {
     Told(u64),
     #[serde(borrow)]
     Kept(Cow<'a, [u8]>),
+    Deleted,
 }
 
 impl<'a> From<&'a Head> for SavedHead<'a> {
@@ -365,6 +366,7 @@ impl<'a> From<&'a Correction> for SavedCorrection<'a> {
             Corrected::Untold { has } => SavedCorrected::Untold { has: (*has).into() },
             Corrected::Told(replaced) => SavedCorrected::Told(replaced.0),
             Corrected::Kept(known) => SavedCorrected::Kept(Cow::Owned(encode_known(known))),
+            Corrected::Deleted => SavedCorrected::Deleted,
         };
         Self { key: Cow::Borrowed(key), digest: digest.0, now }
     }
@@ -375,6 +377,7 @@ impl From<SavedCorrection<'_>> for Correction {
         let now = match saved.now {
             SavedCorrected::Untold { has } => Corrected::Untold { has: has.into() },
             SavedCorrected::Told(replaced) => Corrected::Told(Digest(replaced)),
+            SavedCorrected::Deleted => Corrected::Deleted,
             SavedCorrected::Kept(known) => match decode_known(&known) {
                 Some(known) => Corrected::Kept(known),
                 // What was written by this very type; otherwise the next poll tells the key again.

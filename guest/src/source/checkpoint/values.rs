@@ -37,8 +37,7 @@ impl<P: Ports> Values<P> {
 
     /// Whether a commit takes these edits and that many bytes more.
     pub(super) fn fits(&self, edits: &[Edit], more: usize) -> bool {
-        let bytes: usize = edits.iter().map(|edit| edit.name.len() + edit.value.as_ref().map_or(0, Vec::len)).sum();
-        bytes + more <= STATE_COMMIT_BYTES_MAX && edits.len() < STATE_COMMIT_EDITS_MAX / 2
+        bytes(edits) + more <= STATE_COMMIT_BYTES_MAX && edits.len() < STATE_COMMIT_EDITS_MAX / 2
     }
 
     /// Makes all edits at once; none of them where that fails.
@@ -71,6 +70,11 @@ impl<P: Ports> Values<P> {
                     changes of the lookback window again";
         self.ports.log(Level::Debug, line);
     }
+}
+
+/// Bytes that edits have in a commit.
+pub(super) fn bytes(edits: &[Edit]) -> usize {
+    edits.iter().map(|edit| edit.name.len() + edit.value.as_ref().map_or(0, Vec::len)).sum()
 }
 
 fn failed(name: &str, why: &str) -> Error {
