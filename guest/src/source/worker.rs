@@ -90,7 +90,7 @@ pub(super) struct Place {
     had: Has,
     /// Whether it is the last of its plan.
     is_last: bool,
-    /// Whether a later change of its key may be in its plan.
+    /// Whether a later change of its key may be in its plan, or in another one that is saved.
     may_be_followed: bool,
 }
 
@@ -192,7 +192,7 @@ impl<P: Ports> Worker<P> {
                 digest: due.digest,
                 had: due.had,
                 is_last: reader.left() == 0,
-                may_be_followed: !due.is_latest && due.gone.is_none(),
+                may_be_followed: (!due.is_latest && due.gone.is_none()) || store.has_poll_after(id),
             };
             let fetcher = Fetcher {
                 retrieval: self.retrieval(store.head.has_versions),
