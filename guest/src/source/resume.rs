@@ -42,12 +42,14 @@ pub(super) fn resume<P: Ports>(
     let position = position.map(|p| Position::decode(p, worker::scope(config))).transpose()?;
     let extension = position.as_ref().and_then(|position| position.extension.as_ref());
     let fit = match (&position, extension) {
-        (None, _) if has_state && has_all(&store.head, config) => Fit::GoesOn,
-        (None, _) => Fit::Anew(first_rule(config), None),
         (Some(position), Some(extension)) if has_state && extension.run == store.head.run => {
             fit(&store.head, position, extension, config)
         }
-        (Some(position), _) => Fit::Anew(rule_since(position, config), Some("no saved state matches the position")),
+        _ => {
+            let first = position.as_ref().map_or_else(|| first_rule(config), |position| rule_since(position, config));
+            let why = position.is_some().then_some("no saved state matches the position");
+            if has_state && has_all(&store.head, &first) { Fit::GoesOn } else { Fit::Anew(first, why) }
+        }
     };
     if has_state {
         store.remove_orphans()?;
@@ -64,8 +66,9 @@ pub(super) fn resume<P: Ports>(
             return Ok(Resumed { next: 0, seconds: position.map_or(0, |position| position.seconds) });
         }
     }
-    let Some((position, extension)) = position.as_ref().zip(extension) else {
-        return Ok(Resumed::default());
+    let seconds = position.as_ref().map_or(0, |position| position.seconds);
+    let Some(extension) = extension.filter(|extension| extension.run == store.head.run) else {
+        return Ok(Resumed { next: 0, seconds });
     };
     store.resume_at(extension.plan, extension.index);
     let is_live = store.head.plans.iter().any(|plan| plan.id == extension.plan);
@@ -74,7 +77,7 @@ pub(super) fn resume<P: Ports>(
         () if is_broken!(SkipARecordAfterARestart) => 2,
         () => 1,
     };
-    Ok(Resumed { next: if is_live { extension.index + step } else { 0 }, seconds: position.seconds })
+    Ok(Resumed { next: if is_live { extension.index + step } else { 0 }, seconds })
 }
 
 /// Whether the saved state of a position's run is as old as the position.
@@ -95,10 +98,10 @@ fn fit(head: &Head, position: &Position, extension: &Extension, config: &SourceC
     }
 }
 
-/// Whether what is saved is all that a source without a position has to tell. An empty bucket has a beginning, too: what
-/// was stored since then are changes.
-fn has_all(head: &Head, config: &SourceConfig) -> bool {
-    !head.has_dropped && head.has_versions.is_some() && head.first == first_rule(config)
+/// Whether what is saved is all that a source has to tell whose first listing means this. An empty bucket has a beginning,
+/// too, and so has a position after which nothing was handed out yet: what was stored since then are changes.
+fn has_all(head: &Head, first: &Rule) -> bool {
+    !head.has_dropped && head.has_versions.is_some() && head.first == *first
 }
 
 /// What the first listing means without a position.

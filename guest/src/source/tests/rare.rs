@@ -135,6 +135,20 @@ fn what_a_crash_left_is_removed_by_another_run_too() {
 }
 
 #[test]
+fn a_position_after_which_nothing_came_keeps_the_catalogue_that_was_made_for_it() {
+    let bucket = shown("a v1* | b v1*");
+    let ports = serving(over(&bucket));
+    let position = Some(&b"a_c1700000000"[..]);
+    for told in [&[][..], &["delete b"], &["delete b"]] {
+        let mut fixture = Fixture::go_on(&ports, &[], position).expect("opens");
+        assert_eq!(fixture.read_all().expect("reads"), told, "nothing was acked");
+        assert_eq!(fixture.ports.lines(Level::Warn).len(), 1, "state is made once for it");
+        drop(fixture);
+        show(&bucket, "a v1*");
+    }
+}
+
+#[test]
 fn of_a_large_plan_counts_what_is_not_acked() {
     let (mut store, _) = CheckpointStore::load(TestPorts::new(1)).expect("it is empty");
     let (phase, cut, bytes) = (crate::position::Phase::Changes, START, 2 * limits::PLANS_UNACKED_BYTES_MAX);
