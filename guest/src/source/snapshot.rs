@@ -124,7 +124,11 @@ impl<P: Ports> Worker<P> {
         self.saved.extend(plan.clone());
         let (is_last, rule) = (page.is_last, rule.clone());
         store.checkpoint(segments, plan, |head| {
-            head.stage = if is_last { Stage::Polls } else { Stage::First { rule, covered } };
+            head.stage = match std::mem::replace(&mut head.stage, Stage::Polls) {
+                // Where no key was completed, those that were before are still covered.
+                Stage::First { covered: before, .. } if !is_last => Stage::First { rule, covered: covered.or(before) },
+                _ => Stage::Polls,
+            };
         })?;
         self.note_size(store);
         Ok(())

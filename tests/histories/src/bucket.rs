@@ -51,13 +51,9 @@ impl Version {
 }
 
 /// An upload in progress.
-pub struct Upload {
-    /// The index of its key.
-    pub key: usize,
-    /// Its id.
-    pub id: String,
-    /// When it was started.
-    pub started: SystemTime,
+struct Upload {
+    key: usize,
+    id: String,
     place: u64,
 }
 
@@ -70,8 +66,7 @@ pub struct Bucket {
     pub ledger: Vec<Version>,
     /// What is there now of each key, by its place in the ledger, the top first.
     pub now: Vec<Vec<usize>>,
-    /// The uploads in progress.
-    pub uploads: Vec<Upload>,
+    uploads: Vec<Upload>,
     /// How far the store's clock is ahead of the world's, in milliseconds.
     skew_ms: i64,
     places: u64,
@@ -191,10 +186,7 @@ impl Bucket {
         let body = self.new_body(key);
         let id = self.store.begin_upload(BUCKET, KEYS[key], ObjectHeaders::default()).expect("there is a bucket");
         self.store.upload_part(BUCKET, KEYS[key], &id, 1, body).expect("it was just started");
-        let unit_ms = if self.setup.milliseconds { 1 } else { 1000 };
-        let started_ms = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |at| at.as_millis() as u64);
-        let started = SystemTime::UNIX_EPOCH + Duration::from_millis(started_ms - started_ms % unit_ms);
-        self.uploads.push(Upload { key, id, started, place: self.places });
+        self.uploads.push(Upload { key, id, place: self.places });
     }
 
     fn complete(&mut self, which: u8) {

@@ -168,10 +168,10 @@ impl Checker {
     pub fn forgive(&mut self, world: &World, time: SystemTime, snapshot: Option<&str>) {
         self.is_loose = true;
         self.repeats_from = self.told.len();
-        for key in 0..KEYS.len() {
+        for (key, name) in KEYS.into_iter().enumerate() {
             let last = self.last(key);
             self.unknown[key] = match world.bucket.top(key) {
-                _ if snapshot.is_some_and(|after| KEYS[key] > after) && self.has[key].is_some() => true,
+                _ if snapshot.is_some_and(|after| name > after) && self.has[key].is_some() => true,
                 // Whether there is anything below what is told follows from times.
                 _ if is_guess(world, key) => true,
                 None => self.has[key].is_some(),

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use s3_connector::ports::{Method, Request};
 use s3_connector::testing::Reply;
 
-use crate::bucket::{Bucket, Upload, Version};
+use crate::bucket::{Bucket, Version};
 use crate::history::KEYS;
 use crate::shown::Page;
 use crate::world::World;
@@ -29,7 +29,6 @@ static ENCODED: LazyLock<[String; KEYS.len()]> =
 struct Query<'a> {
     is_versions: bool,
     is_objects: bool,
-    is_uploads: bool,
     max_keys: usize,
     prefix: Cow<'a, str>,
     /// The key of `key-marker`, `start-after` or `continuation-token`.
@@ -50,7 +49,7 @@ impl<'a> Query<'a> {
             match name {
                 "versions" => query.is_versions = true,
                 "list-type" => query.is_objects = true,
-                "uploads" => query.is_uploads = true,
+                "uploads" => panic!("a source lists no uploads"),
                 "max-keys" => query.max_keys = value.parse().expect("a number"),
                 "prefix" => query.prefix = decoded(value),
                 "key-marker" | "start-after" => {
@@ -65,7 +64,7 @@ impl<'a> Query<'a> {
                 }
                 "version-id-marker" => query.version_marker = Some(decoded(value)),
                 "versionId" => query.version_id = Some(decoded(value)),
-                "encoding-type" | "max-uploads" | "upload-id-marker" | "fetch-owner" => {}
+                "encoding-type" | "fetch-owner" => {}
                 name => panic!("an unknown parameter: {name}"),
             }
         }
@@ -93,7 +92,6 @@ pub fn answer(world: &mut World, request: &Request) -> Reply {
         }
         None if query.is_versions => versions(world, &query),
         None if query.is_objects => objects(world, &query),
-        None if query.is_uploads => uploads(world),
         None => panic!("an unknown request: {}", request.path_with_query),
     }
 }
@@ -292,17 +290,6 @@ fn objects(world: &mut World, query: &Query<'_>) -> Reply {
         None => text.push_str("<IsTruncated>false</IsTruncated>"),
     }
     text.push_str("</ListBucketResult>");
-    document(world, &text)
-}
-
-/// All uploads in progress.
-fn uploads(world: &mut World) -> Reply {
-    let mut text = String::from("<ListMultipartUploadsResult><EncodingType>url</EncodingType>");
-    for Upload { key, id, started, .. } in &world.bucket.uploads {
-        let _ = write!(text, "<Upload><Key>{}</Key><UploadId>{id}</UploadId>", ENCODED[*key]);
-        let _ = write!(text, "<Initiated>{}</Initiated></Upload>", humantime::format_rfc3339_millis(*started));
-    }
-    text.push_str("<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>");
     document(world, &text)
 }
 
