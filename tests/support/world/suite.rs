@@ -15,7 +15,7 @@ use super::env::Env;
 use super::remote::RemoteServer;
 
 /// How long a case may take. Far more than any does; where time is virtual, it elapses as soon as everything waits.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
