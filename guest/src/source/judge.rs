@@ -84,6 +84,8 @@ pub(super) struct KeyJudge {
     top: Option<Item>,
     /// Entries that are known only if the group that they end in is.
     tail: Vec<Item>,
+    /// Whether anything was listed that is known.
+    has_met_known: bool,
     /// A version to be told, once it is clear what the reader has before it.
     waiting: Option<Item>,
     /// Whether that one was listed last.
@@ -127,6 +129,7 @@ impl KeyJudge {
             wants_previous,
             top: None,
             tail: Vec::new(),
+            has_met_known: false,
             waiting: None,
             is_waiting_last: false,
             newest_untold: None,
@@ -176,6 +179,7 @@ impl KeyJudge {
         };
         if self.is_listed(digest) || is_broken!(SkipWhatLandsBelow) && self.now_known.listed.len() > 1 {
             // What is above something known is not among the older ones.
+            self.has_met_known = true;
             for item in std::mem::take(&mut self.tail) {
                 self.untold(item, due);
             }
@@ -192,6 +196,11 @@ impl KeyJudge {
 
     /// Ends the key.
     pub(super) fn finish(mut self, due: &mut impl FnMut(Due)) -> Judged {
+        // The last group may have been cut short, unless nothing of the key is as it was.
+        let tail = std::mem::take(&mut self.tail);
+        if !self.has_met_known {
+            tail.into_iter().for_each(|item| self.untold(item, due));
+        }
         let before = self.before();
         if let Some(oldest) = self.waiting.take() {
             self.tell(oldest, before, due);
@@ -344,6 +353,7 @@ impl KeyJudge {
         let sum = self.tail.iter().fold(0, |sum: u64, item| sum.wrapping_add(item.digest.0));
         let group = std::mem::take(&mut self.tail);
         let is_known = self.known.as_ref().is_some_and(|known| known.groups.contains(&sum));
+        self.has_met_known |= is_known;
         if !is_known {
             for item in group {
                 self.untold(item, due);

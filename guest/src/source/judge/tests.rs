@@ -372,6 +372,12 @@ fn of_very_many_versions_one_that_is_purged_hides_nothing() {
 }
 
 #[test]
+fn where_all_of_very_many_versions_are_purged_new_ones_are_all_told() {
+    let mut key = with_many(Bounds { group: 1000, ..SMALL });
+    assert_eq!(key.told(&["x3*", "x2", "x1"].map(str::to_owned)), ["update x1", "update x2", "update x3"]);
+}
+
+#[test]
 fn random_histories_of_many_versions_end_with_the_top() {
     let mut random = SplitMix64::new(7);
     for round in 0..200 {
