@@ -549,7 +549,7 @@ async fn a_store_that_lists_no_versions_is_followed_by_its_objects(env: &Env) {
         bucket.put("a", "333").await;
         assert_eq!(next(&mut source).await, ["create a 333"]);
         let asked = bucket.wire().requests_count(S3Operation::ListObjectVersions);
-        assert_eq!(asked, 1, "its first answer says it");
+        assert_eq!(asked, 2, "once more, as a gateway may have answered; then it is believed");
     }
 }
 
