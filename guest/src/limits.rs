@@ -121,6 +121,11 @@ pub const ODD_ETAGS_MIN: u32 = 3;
 /// The pause before an object is asked for the second time.
 pub const ANSWER_PAUSE_FIRST: Duration = Duration::from_millis(250);
 
+/// Pages of a key's versions in which one is looked for that can't be read. Of a key with more, a lifecycle rule may purge
+/// thousands meanwhile, and each would be looked for among all that are left. What is not found counts as gone: if the next
+/// poll still lists it, it is due again.
+pub const FIND_VERSION_PAGES_MAX: usize = 8;
+
 /// The pause before a store is asked for versions once more that says that it lists none: this is believed for ever.
 pub const NO_VERSIONS_PAUSE: Duration = Duration::from_secs(1);
 

@@ -539,7 +539,7 @@ impl Correction {
             return;
         }
         let Ok(place) = place else { return };
-        let Known { reader, listed, .. } = &mut entries[place].known;
+        let Known { reader, listed, groups } = &mut entries[place].known;
         let at = listed.iter().position(|one| *one == digest);
         match (now, at) {
             (Corrected::Told(replaced), Some(at)) => {
@@ -549,6 +549,8 @@ impl Correction {
                 }
             }
             (Corrected::Deleted, Some(0)) => *reader = Reader::Nothing,
+            // It is one of the older versions, of which only sums are known.
+            (Corrected::Untold { .. }, None) if !groups.is_empty() => {}
             (Corrected::Untold { has }, at) => {
                 if let Some(at) = at {
                     listed.remove(at);

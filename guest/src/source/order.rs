@@ -28,7 +28,7 @@ pub(super) fn in_order(mut page: Vec<VersionEntry>, interleaved: &Interleaved) -
     if switches == 0 {
         return page;
     }
-    if !is_by_key {
+    if !is_by_key || contradicts_itself(&page) {
         interleaved.set(Some(false));
     } else if switches > 1 {
         interleaved.set(Some(true));
@@ -43,9 +43,6 @@ pub(super) fn in_order(mut page: Vec<VersionEntry>, interleaved: &Interleaved) -
         while let Some(next) = page.next_if(|next| next.object.key == group[0].object.key) {
             group.push(next);
         }
-        if interleaved.get().is_none() && contradicts_itself(&group) {
-            interleaved.set(Some(false));
-        }
         if interleaved.get() == Some(false)
             || !group.is_sorted_by(|a, b| a.object.last_modified >= b.object.last_modified)
         {
@@ -57,8 +54,8 @@ pub(super) fn in_order(mut page: Vec<VersionEntry>, interleaved: &Interleaved) -
 }
 
 /// Whether a key's entries show a latest one that is not the first.
-fn contradicts_itself(group: &[VersionEntry]) -> bool {
-    group.iter().skip(1).any(|entry| entry.is_latest)
+fn contradicts_itself(page: &[VersionEntry]) -> bool {
+    page.windows(2).any(|pair| pair[1].is_latest && pair[0].object.key == pair[1].object.key)
 }
 
 fn merged(group: Vec<VersionEntry>) -> Vec<VersionEntry> {
@@ -132,6 +129,14 @@ mod tests {
         assert_eq!(interleaved.get(), Some(false));
         assert_eq!(names(&in_order(page("a", "v3@5 v2@4 v1@1 m2@5* m1@2"), &interleaved)), "m2 v3 v2 m1 v1");
         assert_eq!(names(&in_order(page("a", "m2@5 m1@5 v2@5 v1@5"), &interleaved)), "m2 v2 m1 v1");
+    }
+
+    #[test]
+    fn kinds_that_are_apart_within_each_key_are_not_interleaved() {
+        let interleaved = Interleaved::default();
+        let listed = [page("a", "v1@1 m1@2*"), page("b", "v1@1 m1@2*")].concat();
+        assert_eq!(names(&in_order(listed, &interleaved)), "m1 v1 m1 v1");
+        assert_eq!(interleaved.get(), Some(false));
     }
 
     #[test]

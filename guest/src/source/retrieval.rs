@@ -275,7 +275,7 @@ impl<P: Ports> Retrieval<P> {
 
     async fn find_version(&self, key: &str, version_id: &str) -> s3::Result<Option<VersionEntry>> {
         let (mut start, mut trail): (Option<Marker>, _) = (None, s3::Trail::default());
-        loop {
+        for _ in 0..limits::FIND_VERSION_PAGES_MAX {
             let page = self.client.list_object_versions(key, start.as_ref()).await?;
             trail.follow("ListObjectVersions", true, &page)?;
             let is_past = page.greatest.as_deref().is_some_and(|last| last > key);
@@ -286,6 +286,7 @@ impl<P: Ports> Retrieval<P> {
                 return Ok(found);
             }
         }
+        Ok(None)
     }
 
     fn warn_etags_differ(&self, key: &str) {

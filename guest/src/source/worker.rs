@@ -341,6 +341,10 @@ impl<P: Ports> Worker<P> {
 
     /// Waits while too much is unacked.
     pub(super) async fn wait_for_acks(&self) {
+        if self.store.borrow_mut().is_full() {
+            let line = "waits for acks: too much was handed out, or is about to be, and is not acked";
+            self.ports.log(Level::Info, line);
+        }
         // Acks come between calls of `read`, each of which polls this anew.
         future::poll_fn(|_| if self.store.borrow_mut().is_full() { Poll::Pending } else { Poll::Ready(()) }).await;
     }

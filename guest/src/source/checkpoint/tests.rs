@@ -349,6 +349,11 @@ fn each_correction_changes_what_is_known() {
         let expected = [entry("a"), Entry { key: "k".to_owned(), known: after }, entry("z")];
         assert_eq!(entries, expected, "{before:?} {digest} {now:?}");
     }
+    // Of a key with very many versions, one that isn't known one by one is among the older ones.
+    let many = Known { groups: vec![5], ..known(top, &[2, 1]) };
+    let mut entries = vec![Entry { key: "k".to_owned(), known: many.clone() }];
+    correction("k", 7, untold(object(9))).apply(&mut entries);
+    assert_eq!(entries[0].known, many);
     // Of a key that is not known only that it is there matters.
     for (now, count) in
         [(untold(Has::Nothing), 2), (Corrected::Told(Digest(1)), 2), (Corrected::Kept(known(nothing, &[9])), 3)]
