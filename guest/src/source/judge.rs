@@ -84,6 +84,10 @@ pub(super) struct KeyJudge {
     top: Option<Item>,
     /// Entries that are known only if the group that they end in is.
     tail: Vec<Item>,
+    /// Delete markers that are over nothing, as far as this listing says.
+    silent: Vec<Digest>,
+    /// Whether the listing went through the key once more.
+    has_repeats: bool,
     /// Whether anything was listed that is known.
     has_met_known: bool,
     /// A version to be told, once it is clear what the reader has before it.
@@ -129,6 +133,8 @@ impl KeyJudge {
             wants_previous,
             top: None,
             tail: Vec::new(),
+            silent: Vec::new(),
+            has_repeats: false,
             has_met_known: false,
             waiting: None,
             is_waiting_last: false,
@@ -154,6 +160,7 @@ impl KeyJudge {
     pub(super) fn push(&mut self, entry: VersionEntry, digest: Digest, due: &mut impl FnMut(Due)) {
         // A listing may go through a key once more, where the version was purged at which the next page was to begin.
         if self.has_come(digest) {
+            self.has_repeats = true;
             return;
         }
         if self.wants_previous {
@@ -214,6 +221,12 @@ impl KeyJudge {
             Has::Object(digest) if Some(digest) == top => Reader::Top,
             Has::Object(_) | Has::Doubtful => Reader::Doubtful,
         };
+        if self.has_repeats && !self.silent.is_empty() {
+            // What came out of order may be over something after all: the next poll sees it in its place.
+            let silent = std::mem::take(&mut self.silent);
+            self.now_known.listed.retain(|digest| !silent.contains(digest));
+            self.sum = self.sum.wrapping_add(1);
+        }
         Judged { entry: Entry { key: self.key, known: self.now_known }, sum: self.sum, listed: self.listed }
     }
 
@@ -310,6 +323,9 @@ impl KeyJudge {
     fn tell(&mut self, item: Item, had: Has, due: &mut impl FnMut(Due)) {
         // A delete marker over nothing changes nothing.
         if item.entry.is_delete_marker && had == Has::Nothing && !is_broken!(DeleteNothing) {
+            if self.silent.len() < self.bounds.listed_exactly {
+                self.silent.push(item.digest);
+            }
             return;
         }
         let operation = match self.rule {

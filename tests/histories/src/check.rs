@@ -208,7 +208,11 @@ impl Checker {
         if !self.is_loose {
             self.heed(self.check_operation(world, key, version, record.operation))?;
         }
-        if version.is_none() && self.has[key].is_some() && self.has[key] == world.bucket.object(key) {
+        if version.is_none()
+            && self.has[key].is_some()
+            && self.has[key] == world.bucket.object(key)
+            && !world.was_gone[key]
+        {
             let name = self.has[key].map(|at| world.bucket.name(at)).unwrap_or_default();
             return Err(broken(Promise::Content, format!("a delete of {name}, which is there")));
         }
@@ -322,7 +326,10 @@ impl Checker {
             let last = told.find(|told| told.version.is_none_or(counts)).and_then(|told| told.version);
             last.is_none_or(|last| ledger[last].is_marker)
         };
-        let is_doubtful = is_guess(world, key) || world.was_unread[key];
+        // Whatever a listing shows of them, one that lies over another changes nothing.
+        let others = (0..ledger.len()).filter(|at| ledger[*at].key == key && is_below(*at));
+        let is_over_another = others.max_by_key(|at| ledger[*at].place).is_some_and(|below| ledger[below].is_marker);
+        let is_doubtful = is_guess(world, key) || world.was_unread[key] || is_over_another;
         is_marker && (is_doubtful || had_nothing(&is_below) || had_nothing(&|at| is_below(at) && is_older(at)))
     }
 

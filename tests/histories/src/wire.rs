@@ -335,6 +335,9 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
     let told = found.as_ref().map_or_else(|_| "refused".to_owned(), |at| bucket.name(*at));
     let has_id = bucket.names_versions();
     let (is_refused, answered) = (found.is_err(), found.as_ref().ok().copied());
+    if request.method == Method::Head {
+        world.was_gone[index] = is_refused;
+    }
     let reply = match found {
         Err(refusal) => refusal,
         Ok(at) => {

@@ -81,6 +81,8 @@ pub struct World {
     /// Keys that a listing once went through anew, since the version was purged after which it was to go on: it shows
     /// nobody the order of what was stored meanwhile.
     pub was_anew: [bool; KEYS.len()],
+    /// Whether there was no object of a key when it was last asked for by HeadObject.
+    pub was_gone: [bool; KEYS.len()],
     /// Whether the next object is not found.
     pub misses: bool,
     date_offset_ms: i64,
@@ -111,6 +113,7 @@ impl World {
             hidden: None,
             was_hidden: [false; KEYS.len()],
             was_anew: [false; KEYS.len()],
+            was_gone: [false; KEYS.len()],
             misses: false,
             date_offset_ms: 0,
             steps: history.steps.clone(),

@@ -279,6 +279,15 @@ fn entries_that_a_listing_repeats_count_once() {
 }
 
 #[test]
+fn a_marker_that_a_listing_shows_in_another_place_is_told_by_the_next_one() {
+    let mut key = Key::new(Rule::Changes);
+    assert_eq!(key.told(&words("-m1* v1")), ["create v1", "delete m1"]);
+    // Between two pages `m2` was put over `v2`, and the listing went through the key once more.
+    assert_eq!(key.told(&words("v2* -m2 v2 -m1 v1")), ["create v2"]);
+    assert_eq!(key.told(&words("v3* -m2 v2 -m1 v1")), ["delete m2", "create v3"]);
+}
+
+#[test]
 fn the_sum_shows_what_is_the_latest() {
     let (_, one) = Key::new(Rule::Now).judge(&words("v2* v1"));
     let (_, other) = Key::new(Rule::Now).judge(&words("v2 v1*"));
