@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use self::saved::{decode, encode};
 use self::values::{Values, unreadable};
 use super::catalogue::{Entry, Known, Segment, SegmentBuilder, decode_entries, decode_manifest, encode_manifest};
-use super::identity::{Digest, Digester};
+use super::identity::{Digest, Digester, GONE};
 use super::judge::{Has, Rule};
 use super::plan::{ChunkPlace, Due, Plan};
 use crate::error::Result;
@@ -445,9 +445,10 @@ impl<P: Ports> CheckpointStore<P> {
     /// What the reader has of keys of which plans that are still to be delivered believe something else.
     pub(super) fn surprises(&self) -> BTreeMap<String, Has> {
         let mut surprises = BTreeMap::new();
-        for Correction { key, now, .. } in self.saved.iter().chain(&self.unsaved) {
+        for Correction { key, digest, now } in self.saved.iter().chain(&self.unsaved) {
             match now {
                 Corrected::Untold { has } => drop(surprises.insert(key.clone(), *has)),
+                Corrected::Deleted if *digest == GONE => drop(surprises.insert(key.clone(), Has::Nothing)),
                 Corrected::Told(_) | Corrected::Deleted => drop(surprises.remove(key)),
                 Corrected::Kept(_) => drop(surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)))),
             }
@@ -549,6 +550,7 @@ impl Correction {
                 }
             }
             (Corrected::Deleted, Some(0)) => *reader = Reader::Nothing,
+            (Corrected::Deleted, None) if digest == GONE => *reader = Reader::Nothing,
             // It is one of the older versions, of which only sums are known.
             (Corrected::Untold { .. }, None) if !groups.is_empty() => {}
             (Corrected::Untold { has }, at) => {

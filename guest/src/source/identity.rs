@@ -17,6 +17,9 @@ pub(super) const NULL_VERSION: &str = "null";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Digest(pub(super) u64);
 
+/// In the place of a digest, where a key is gone without a delete marker.
+pub(super) const GONE: Digest = Digest(0);
+
 impl Digest {
     /// What the entry adds to the sum of a listing, which tells whether the entries of a range are still the same.
     pub(super) fn summand(self, is_latest: bool) -> u64 {

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::checkpoint::CheckpointStore;
-use super::identity::{Digest, NULL_VERSION};
+use super::identity::{Digest, GONE, NULL_VERSION};
 use super::judge::Has;
 use super::prefetch::Load;
 use crate::error::Result;
@@ -118,7 +118,7 @@ impl Due {
             is_latest: false,
             etag: String::new(),
             size: 0,
-            digest: Digest(0),
+            digest: GONE,
             had: Has::Doubtful,
             previous: None,
             gone: Some(known),

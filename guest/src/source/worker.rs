@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::catalogue::Reader;
 use super::checkpoint::{CheckpointStore, Corrected, Correction, Stage};
 use super::fetch::{Fetched, Fetcher, Outcome, Skipped, Told};
-use super::identity::Digest;
+use super::identity::{Digest, GONE};
 use super::judge::{Has, Rule};
 use super::listing::Listing;
 use super::plan::{Plan, PlanReader};
@@ -319,8 +319,13 @@ impl<P: Ports> Worker<P> {
                 (Operation::Create, Some(Has::Object(_))) => Operation::Update,
                 (operation, _) => operation,
             };
-            if now.is_some() || surprise.is_some() {
-                let is_delete = *operation == Operation::Delete;
+            let is_delete = *operation == Operation::Delete;
+            // When this plan was delivered before, the key was still there, and is in the catalogue again.
+            let is_gone_again = is_delete && digest == GONE && plan < self.own_from;
+            if is_gone_again {
+                self.surprises.insert(fetched.key.clone(), Has::Nothing);
+            }
+            if now.is_some() || surprise.is_some() || is_gone_again {
                 let now = if is_delete { Corrected::Deleted } else { Corrected::Told(now.unwrap_or(digest)) };
                 store.correct(Correction { key: fetched.key.clone(), digest, now });
             }

@@ -336,7 +336,7 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
     let has_id = bucket.names_versions();
     let (is_refused, answered) = (found.is_err(), found.as_ref().ok().copied());
     if request.method == Method::Head {
-        world.was_gone[index] = is_refused;
+        world.was_gone[index] |= is_refused;
     }
     let reply = match found {
         Err(refusal) => refusal,

@@ -81,7 +81,7 @@ pub struct World {
     /// Keys that a listing once went through anew, since the version was purged after which it was to go on: it shows
     /// nobody the order of what was stored meanwhile.
     pub was_anew: [bool; KEYS.len()],
-    /// Whether there was no object of a key when it was last asked for by HeadObject.
+    /// Whether there ever was no object of a key when it was asked for by HeadObject.
     pub was_gone: [bool; KEYS.len()],
     /// Whether the next object is not found.
     pub misses: bool,

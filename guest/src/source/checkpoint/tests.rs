@@ -341,6 +341,8 @@ fn each_correction_changes_what_is_known() {
         (known(top, &[2, 1]), 1, Corrected::Told(Digest(5)), known(top, &[2, 5])),
         (known(nothing, &[3, 1]), 1, Corrected::Told(Digest(5)), known(nothing, &[3, 5])),
         (known(top, &[2, 1]), 7, Corrected::Told(Digest(5)), known(top, &[2, 1])),
+        // It was gone when its plan was delivered once more.
+        (known(top, &[2, 1]), 0, Corrected::Deleted, known(nothing, &[2, 1])),
         // It was listed again.
         (known(top, &[2, 1]), 0, Corrected::Kept(known(doubtful, &[9])), known(top, &[2, 1])),
     ] {
