@@ -445,10 +445,9 @@ impl<P: Ports> CheckpointStore<P> {
     /// What the reader has of keys of which plans that are still to be delivered believe something else.
     pub(super) fn surprises(&self) -> BTreeMap<String, Has> {
         let mut surprises = BTreeMap::new();
-        for Correction { key, digest, now } in self.saved.iter().chain(&self.unsaved) {
+        for Correction { key, now, .. } in self.saved.iter().chain(&self.unsaved) {
             match now {
                 Corrected::Untold { has } => drop(surprises.insert(key.clone(), *has)),
-                Corrected::Deleted if *digest == GONE => drop(surprises.insert(key.clone(), Has::Nothing)),
                 Corrected::Told(_) | Corrected::Deleted => drop(surprises.remove(key)),
                 Corrected::Kept(_) => drop(surprises.entry(key.clone()).or_insert(Has::Object(Digest(0)))),
             }

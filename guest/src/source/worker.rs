@@ -322,8 +322,10 @@ impl<P: Ports> Worker<P> {
             let is_delete = *operation == Operation::Delete;
             // When this plan was delivered before, the key was still there, and is in the catalogue again.
             let is_gone_again = is_delete && digest == GONE && plan < self.own_from;
-            if is_gone_again {
-                self.surprises.insert(fetched.key.clone(), Has::Nothing);
+            // So what follows in such plans is noted, too, up to the last of it.
+            if is_gone_again || surprise.is_some() && plan < self.own_from {
+                let has = if is_delete { Has::Nothing } else { Has::Object(now.unwrap_or(digest)) };
+                self.surprises.insert(fetched.key.clone(), has);
             }
             if now.is_some() || surprise.is_some() || is_gone_again {
                 let now = if is_delete { Corrected::Deleted } else { Corrected::Told(now.unwrap_or(digest)) };
