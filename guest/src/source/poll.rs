@@ -53,16 +53,7 @@ impl<P: Ports> Worker<P> {
         while let Some(page) = listing.page().await? {
             scan.set_date(*date.get_or_insert(page.date));
             has_versions = page.has_versions;
-            self.queue.count(|counts| {
-                counts.listed += page.entries.len() as u64;
-                counts.listed_ms = page.date.0;
-            });
-            let (store, filter) = (&mut *self.store.borrow_mut(), self.filter());
-            for entry in page.entries {
-                if filter.takes(&entry.object.key) {
-                    scan.push(store, entry, &filter)?;
-                }
-            }
+            self.scan_page(&mut scan, &mut self.store.borrow_mut(), page)?;
         }
         let date = date.unwrap_or_default();
         let store = &mut *self.store.borrow_mut();

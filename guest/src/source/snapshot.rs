@@ -94,11 +94,7 @@ impl<P: Ports> Worker<P> {
 
     /// Saves what a page shows. The scan ends with the last page.
     fn save_page(&mut self, scan: &mut Option<Scan>, page: super::listing::Listed, rule: &Rule) -> Result<()> {
-        self.queue.count(|counts| {
-            counts.listed += page.entries.len() as u64;
-            counts.listed_ms = page.date.0;
-        });
-        let (store, filter) = (&mut *self.store.borrow_mut(), self.filter());
+        let store = &mut *self.store.borrow_mut();
         let Some(running) = scan else { return Ok(()) };
         let has_begun = store.head.has_versions.is_some();
         if !has_begun {
@@ -109,20 +105,17 @@ impl<P: Ports> Worker<P> {
             };
         }
         store.head.has_versions = Some(page.has_versions);
-        for entry in page.entries {
-            if filter.takes(&entry.object.key) {
-                running.push(store, entry, &filter)?;
-            }
-        }
-        let (segments, plan, covered) = if page.is_last {
-            let (segments, plan) = scan.take().expect("it is running").finish(store, &filter)?;
+        let is_last = page.is_last;
+        self.scan_page(running, store, page)?;
+        let (segments, plan, covered) = if is_last {
+            let (segments, plan) = scan.take().expect("it is running").finish(store, &self.filter())?;
             (segments, plan, None)
         } else {
             running.cut(store)?
         };
         let plan = plan.finish(store, Phase::Snapshot, store.head.cut)?;
         self.saved.extend(plan.clone());
-        let (is_last, rule) = (page.is_last, rule.clone());
+        let rule = rule.clone();
         store.checkpoint(segments, plan, |head| {
             head.stage = match std::mem::replace(&mut head.stage, Stage::Polls) {
                 // Where no key was completed, those that were before are still covered.

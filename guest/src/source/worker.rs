@@ -12,12 +12,12 @@ use super::checkpoint::{CheckpointStore, Corrected, Correction, Stage};
 use super::fetch::{Fetched, Fetcher, Outcome, Skipped, Told};
 use super::identity::{Digest, GONE};
 use super::judge::{Has, Rule};
-use super::listing::Listing;
+use super::listing::{Listed, Listing};
 use super::plan::{Plan, PlanReader};
 use super::prefetch::Prefetch;
 use super::queue::{Ready, ReadyQueue};
 use super::retrieval::Retrieval;
-use super::scan::Filter;
+use super::scan::{Filter, Scan};
 use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits::Bounds;
@@ -140,6 +140,17 @@ impl<P: Ports> Worker<P> {
     pub(super) fn listing(&self, after: Option<String>) -> Listing<P> {
         let has_versions = self.store.borrow().head.has_versions;
         Listing::new(self.ports.clone(), self.client.clone(), Rc::clone(&self.oddities), has_versions, after)
+    }
+
+    /// Counts what a page shows, and scans what is delivered of it.
+    pub(super) fn scan_page(&self, scan: &mut Scan, store: &mut CheckpointStore<P>, page: Listed) -> Result<()> {
+        self.queue.count(|counts| {
+            counts.listed += page.entries.len() as u64;
+            counts.listed_ms = page.date.0;
+        });
+        let filter = self.filter();
+        let mut entries = page.entries.into_iter().filter(|entry| filter.takes(&entry.object.key));
+        entries.try_for_each(|entry| scan.push(store, entry, &filter))
     }
 
     /// What is delivered of what is listed.
