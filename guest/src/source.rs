@@ -320,3 +320,5 @@ fn closed() -> Error {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod witness;

@@ -1,6 +1,7 @@
 //! Saves and loads segments and manifests, and compares them with bytes that earlier builds have written.
 
 use super::*;
+use crate::source::witness::{bytes_of as bytes_of_witness, hex};
 use crate::testing::SplitMix64;
 
 /// Lines of a name and bytes in hexadecimal digits; other lines begin with `#`.
@@ -207,14 +208,8 @@ fn a_segment_covers_the_keys_up_to_the_next_one() {
     assert_eq!(places, [0, 0, 0, 0, 1, 1, 1, 2, 2]);
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn witness(name: &str) -> Vec<u8> {
-    let line = WITNESS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let digits = line.unwrap_or_else(|| panic!("no line of `{name}`"));
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits")).collect()
+    bytes_of_witness(WITNESS, name)
 }
 
 #[test]

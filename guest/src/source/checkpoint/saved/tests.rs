@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::source::catalogue::{Known, Reader};
+use crate::source::witness::{bytes_of as bytes_of_witness, hex};
 use crate::testing::SplitMix64;
 
 /// Lines of a name and bytes in hexadecimal digits; other lines begin with `#`.
@@ -117,14 +118,8 @@ fn values() -> Vec<(&'static str, Vec<u8>)> {
     heads.chain(others).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn witness(name: &str) -> Vec<u8> {
-    let line = WITNESS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let digits = line.unwrap_or_else(|| panic!("no line of `{name}`"));
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits")).collect()
+    bytes_of_witness(WITNESS, name)
 }
 
 #[test]
