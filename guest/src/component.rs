@@ -34,13 +34,11 @@ impl specifier::Guest for Component {
     fn specify() -> specifier::Specification {
         log_panics();
         specifier::Specification {
-            name: "s3".to_owned(),
-            summary: "An S3 source and destination.".to_owned(),
-            description: "Takes a snapshot of an S3 bucket and then captures every create, update and delete as \
-                          records; writes records to a bucket as JSON or Parquet."
-                .to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            author: "The s3-connector authors".to_owned(),
+            name: config::NAME.to_owned(),
+            summary: config::SUMMARY.to_owned(),
+            description: config::DESCRIPTION.to_owned(),
+            version: config::VERSION.to_owned(),
+            author: config::AUTHOR.to_owned(),
             source_parameters: config::source_parameters().map(parameter).collect(),
             destination_parameters: config::destination_parameters().map(parameter).collect(),
             labels: labels(config::LABELS),

@@ -27,6 +27,22 @@ pub use keys::KeyFilter;
 pub use setting::{Parameter, ParameterType, Validation};
 pub use start::Start;
 
+/// The name by which pipelines call the connector.
+pub const NAME: &str = "s3";
+
+/// What the connector does, in one line.
+pub const SUMMARY: &str = "An S3 source and destination.";
+
+/// What the connector does, in full.
+pub const DESCRIPTION: &str = "Takes a snapshot of an S3 bucket and then captures every create, update and delete as records; \
+                               writes records to a bucket as JSON or Parquet.";
+
+/// The connector's semantic version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Who made the connector.
+pub const AUTHOR: &str = "The s3-connector authors";
+
 /// Settings by name, as a pipeline's author wrote them.
 pub type Settings = BTreeMap<String, String>;
 

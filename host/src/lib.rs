@@ -76,6 +76,7 @@
 
 mod bindings;
 pub mod check;
+pub mod conduit;
 mod connector;
 pub mod credentials;
 pub mod egress;

@@ -1,4 +1,5 @@
-//! Owns the start of the `s3-connector` command and its exit code. Leaves what commands do to `cli`.
+//! Owns the start of the `s3-connector` command and its exit code. Leaves what commands do to `cli`, and the process that
+//! Conduit starts to the library's `conduit`.
 
 mod cli;
 
@@ -6,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use s3_connector_host::CompiledAhead;
+use s3_connector_host::{CompiledAhead, Options, conduit};
 
 /// Forbids core files: if this process crashes, its memory holds keys.
 ///
@@ -26,6 +27,9 @@ static CODE: CompiledAhead = unsafe { CompiledAhead::new(include_bytes!(env!("S3
 
 fn main() -> ExitCode {
     forbid_core_files();
+    if conduit::is_wanted() {
+        return conduit::serve(Options { compiled_ahead: Some(CODE), ..Options::default() });
+    }
     let arguments = cli::Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

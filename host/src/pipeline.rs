@@ -217,27 +217,58 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     /// The first failure to open an endpoint, the first permanent failure, or the reason why the destination refused a
     /// record. Exactly the records that were acked before are checkpointed.
     pub async fn run(self, stop: CancellationToken) -> Result<Summary> {
+        self.open(stop).await?.run().await
+    }
+
+    /// Opens both endpoints, as [`run`](Self::run) does, and moves nothing yet. Where `stop` is cancelled first, the pipeline
+    /// that comes back ends at once.
+    ///
+    /// # Errors
+    ///
+    /// The failure to open an endpoint.
+    pub async fn open(self, stop: CancellationToken) -> Result<OpenPipeline<I, O>> {
         let Self { input, output, options, counts } = self;
         let position = position(&options).await?;
         let mut endpoints = Endpoints { input, output, unacked: Vec::new() };
         let run = Run { options, counts, stop: stop.clone() };
-        let mut grace_over = pin!(grace_over(&stop, run.options.grace));
         // Nothing was read yet: to drop an endpoint while it is being opened loses nothing.
         let opened = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(run.summary(Ended::Stopped, None)),
+            () = stop.cancelled() => return Ok(OpenPipeline { endpoints: None, position, run }),
             opened = endpoints.open(position.as_deref()) => opened,
         };
         match opened {
-            Ok(()) => run.run(endpoints, position, grace_over).await,
+            Ok(()) => Ok(OpenPipeline { endpoints: Some(endpoints), position, run }),
             Err(error) => {
                 tokio::select! {
                     () = endpoints.give_up() => {}
-                    () = &mut grace_over => {}
+                    () = grace_over(&stop, run.options.grace) => {}
                 }
                 Err(error)
             }
         }
+    }
+}
+
+/// A pipeline whose endpoints are open.
+pub struct OpenPipeline<I, O> {
+    /// `None` where it was stopped first.
+    endpoints: Option<Endpoints<I, O>>,
+    position: Option<Vec<u8>>,
+    run: Run,
+}
+
+impl<I: Input, O: Output> OpenPipeline<I, O> {
+    /// Moves records: the rest of [`Pipeline::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run`], but for failures to open.
+    pub async fn run(self) -> Result<Summary> {
+        let Self { endpoints, position, run } = self;
+        let Some(endpoints) = endpoints else { return Ok(run.summary(Ended::Stopped, None)) };
+        let grace_over = pin!(grace_over(&run.stop, run.options.grace));
+        run.run(endpoints, position, grace_over).await
     }
 }
 
