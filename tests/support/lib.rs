@@ -5,6 +5,7 @@
 
 pub mod hostile;
 pub use s3_connector::testing::parquet;
+pub mod plugin;
 pub mod process;
 pub mod proxy;
 pub mod samples;

@@ -84,16 +84,14 @@ impl Lifetime {
         self.connections.load(Ordering::SeqCst) > 0
     }
 
-    /// While Conduit is connected, SIGINT and SIGHUP mean Conduit, which is in the same group of processes: it drains its
-    /// pipelines, for which it needs this process.
+    /// SIGINT and SIGHUP mean Conduit, which is in the same group of processes: it drains its pipelines, for which it needs
+    /// this process, and this process ends with its connection.
     fn hear(&self, mut signals: Signals) {
-        for signal in signals.forever() {
+        for signal in signals.forever().filter(|signal| *signal == SIGTERM) {
             if !self.is_connected() {
                 signal_hook::low_level::exit(128 + signal);
             }
-            if signal == SIGTERM {
-                self.terminated.cancel();
-            }
+            self.terminated.cancel();
         }
     }
 
