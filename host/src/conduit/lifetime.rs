@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustix::process::getppid;
+use rustix::process::{Pid, getppid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -51,9 +51,11 @@ impl Lifetime {
             terminated: CancellationToken::new(),
         };
         let signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        // Before anybody knows of this process: later it may be another one.
+        let parent = getppid();
         let (heard, watched) = (lifetime.clone(), lifetime.clone());
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || heard.hear(signals))?;
-        std::thread::Builder::new().name("watch".to_owned()).spawn(move || watched.watch())?;
+        std::thread::Builder::new().name("watch".to_owned()).spawn(move || watched.watch(parent))?;
         Ok(lifetime)
     }
 
@@ -97,8 +99,7 @@ impl Lifetime {
 
     /// Ends the process once nobody needs it. A parent's death is seen by its number: `PR_SET_PDEATHSIG` would follow the thread
     /// that has started this process, and Go ends threads when it likes.
-    fn watch(&self) {
-        let parent = getppid();
+    fn watch(&self, parent: Option<Pid>) {
         let (begun, mut connected, mut shutdown, mut terminated) = (Instant::now(), None, None, None);
         loop {
             std::thread::sleep(LOOK);
