@@ -12,6 +12,7 @@ mod handshake;
 mod lifetime;
 mod log;
 mod parameters;
+mod records;
 mod source;
 mod specifier;
 mod state_folder;
@@ -28,7 +29,8 @@ use conduit_protocol::go_plugin::grpc_controller_server::GrpcControllerServer;
 use conduit_protocol::go_plugin::grpc_stdio_server::GrpcStdioServer;
 use conduit_protocol::health::v1::health_server::HealthServer;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
+use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::Server;
 
@@ -66,6 +68,50 @@ impl Plugin {
         };
         self.connector.get_or_try_init(load).await.cloned()
     }
+}
+
+/// A grace that never ends: Conduit decides how long a stop may take.
+const ENDLESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long Conduit has, after SIGTERM, to stop what runs itself.
+const TERMINATED: Duration = Duration::from_secs(20);
+
+/// A pipeline at work for the engine.
+struct Running<M> {
+    /// The pipeline.
+    work: JoinHandle<()>,
+    /// What comes from the engine, on its way to the pipeline.
+    pump: JoinHandle<()>,
+    /// Keeps the stream to the engine open, which the engine must end.
+    messages: mpsc::Sender<M>,
+}
+
+impl<M> Running<M> {
+    /// Lets the pipeline end, and ends it after a while.
+    async fn end(self, patience: Duration) {
+        let Self { mut work, pump, messages } = self;
+        // What it has taken already is still passed on; then the pipeline finds nobody there.
+        pump.abort();
+        if tokio::time::timeout(patience, &mut work).await.is_err() {
+            work.abort();
+        }
+        drop(messages);
+    }
+}
+
+/// The plugin's own parameters, unless there is a fault in them or in the component's settings: then all faults.
+fn all_faults<P>(parameters: Result<P, Vec<String>>, made: Result<()>) -> tonic::Result<P> {
+    match (parameters, made) {
+        (Ok(parameters), Ok(())) => Ok(parameters),
+        (Ok(_), Err(error)) => Err(status(&error)),
+        (Err(faults), Ok(())) => Err(Status::unknown(faults.join("\n"))),
+        (Err(faults), Err(error)) => Err(Status::unknown(format!("{}\n{}", error.message(), faults.join("\n")))),
+    }
+}
+
+/// A call that came before another one that it needs.
+fn out_of_order(call: &str, needs: &str) -> Status {
+    Status::unknown(format!("{call} was called without {needs} before it"))
 }
 
 /// A task that has panicked or was aborted.

@@ -1,51 +1,265 @@
-//! Owns the service of a destination.
+//! Owns the service of a destination: the engine's calls, in terms of a pipeline from Conduit into the component's destination.
+//! Leaves records to `inlet`, acks to `answers`, and outages to `pipeline`.
+
+mod answers;
+mod inlet;
+mod pace;
+mod rate;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use conduit_protocol::connector::v2::destination_plugin_server::DestinationPlugin;
-use conduit_protocol::connector::v2::*;
+use conduit_protocol::connector::v2::{
+    ConfigureRequest, ConfigureResponse, DestinationOpenRequest, DestinationOpenResponse, DestinationRunRequest,
+    DestinationRunResponse, DestinationStopRequest, DestinationStopResponse, OnCreatedRequest, OnCreatedResponse,
+    OnDeletedRequest, OnDeletedResponse, OnUpdatedRequest, OnUpdatedResponse, TeardownRequest, TeardownResponse,
+};
 use futures_util::Stream;
-use tonic::{Request, Response, Result, Streaming};
+use s3_connector::config::{BUFFER_DELAY, BUFFER_SIZE, duration};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::Plugin;
+use self::answers::Answers;
+use self::inlet::{Inlet, Received};
+use self::pace::Pace;
+use self::rate::Bucket;
+use super::parameters::{self, Batching, DestinationParameters};
+use super::{ENDLESS, Plugin, Running, TERMINATED, lost_task, out_of_order, status};
+use crate::connector::destination::Destination;
+use crate::connector::instance::InstanceOptions;
+use crate::connector::settings::Settings;
+use crate::error::Result;
+use crate::pipeline::{CancellationToken, OpenPipeline, Options, Pipeline};
+
+/// Messages of Conduit that wait to be read, and bytes in them unless there is only one.
+const MESSAGES_MAX: usize = 1024;
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Records that a batch may have: more is cut to it.
+const BATCH_RECORDS_MAX: usize = 100_000;
+
+/// How long a teardown waits for the pipeline: what Conduit wanted to have stored is stored by Stop.
+const TEARDOWN: Duration = Duration::from_secs(1);
+
+type Message = tonic::Result<DestinationRunResponse>;
 
 /// Serves one destination.
 pub(super) struct DestinationService {
     plugin: Arc<Plugin>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    configured: Option<(DestinationParameters, Settings)>,
+    opened: Option<Opened>,
+    running: Option<Running<Message>>,
+    controls: Option<Controls>,
+}
+
+/// How a pipeline is told to end.
+#[derive(Clone)]
+struct Controls {
+    stop: CancellationToken,
+    until: watch::Sender<Option<Bytes>>,
+    /// True once the pipeline has ended.
+    ended: watch::Receiver<bool>,
+}
+
+/// A destination that is open and does not run yet.
+struct Opened {
+    pipeline: OpenPipeline<Inlet, Answers<Destination>>,
+    messages: (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    received: mpsc::Sender<Received>,
+    pace: Arc<StdMutex<Pace>>,
+    ended: watch::Sender<bool>,
 }
 
 impl DestinationService {
     pub(super) fn new(plugin: Arc<Plugin>) -> Self {
-        Self { plugin }
+        Self { plugin, state: Mutex::default() }
+    }
+
+    fn instance_options(&self) -> InstanceOptions {
+        InstanceOptions { name: self.plugin.engine.connector_id.clone(), state: None }
+    }
+
+    async fn open_pipeline(
+        &self,
+        (parameters, settings): (DestinationParameters, Settings),
+    ) -> Result<(Opened, Controls)> {
+        let connector = self.plugin.connector().await?;
+        let instance = self.instance_options();
+        let (received, receiver) = mpsc::channel(MESSAGES_MAX);
+        let messages = mpsc::channel(MESSAGES_MAX);
+        let (until, stop) = (watch::Sender::new(None), CancellationToken::new());
+        let (ended, is_ended) = watch::channel(false);
+        let (faults, pace) = (inlet::Faults::default(), Arc::<StdMutex<Pace>>::default());
+        let bucket = parameters.rate.map(|rate| Bucket::new(rate, Instant::now()));
+        let inlet = Inlet::new(receiver, bucket, Arc::clone(&faults), Arc::clone(&pace), until.subscribe());
+        let controls = Controls { stop: stop.clone(), until, ended: is_ended };
+        let (to_engine, paced) = (messages.0.clone(), Arc::clone(&pace));
+        let id = self.plugin.engine.connector_id.clone();
+        let open = self.plugin.work.spawn(async move {
+            let destination = connector.destination(settings, instance).await?;
+            let answers = Answers::new(destination, to_engine, faults, paced);
+            let options = Options { name: id, grace: ENDLESS, ..Options::default() };
+            Pipeline::new(inlet, answers, options).open(stop).await
+        });
+        let pipeline = open.await.unwrap_or_else(|lost| Err(lost_task(&lost)))?;
+        Ok((Opened { pipeline, messages, received, pace, ended }, controls))
+    }
+}
+
+/// Has what was asked for of batches stand for the component's own settings; where both are set, the smaller one counts.
+fn with_batching(mut settings: Settings, batching: Batching) -> Settings {
+    if batching.size > 0 {
+        let asked = batching.size.min(BATCH_RECORDS_MAX);
+        let set = settings.get(BUFFER_SIZE.name).map(|text| text.trim().parse::<usize>());
+        // What can't be read is the component's to refuse.
+        if !matches!(set, Some(Err(_))) {
+            let size = set.and_then(std::result::Result::ok).map_or(asked, |set| set.min(asked));
+            settings.insert(BUFFER_SIZE.name.to_owned(), size.to_string());
+        }
+    }
+    if !batching.delay.is_zero() {
+        let set = settings.get(BUFFER_DELAY.name).map(|text| duration::parse(text.trim()));
+        if !matches!(set, Some(Err(_))) {
+            let delay = set.and_then(std::result::Result::ok).map_or(batching.delay, |set| set.min(batching.delay));
+            settings.insert(BUFFER_DELAY.name.to_owned(), format!("{}us", delay.as_micros().max(1)));
+        }
+    }
+    settings
+}
+
+/// Passes messages on until the stream ends, or nobody takes them.
+async fn pump(
+    mut requests: Streaming<DestinationRunRequest>,
+    received: mpsc::Sender<Received>,
+    pace: Arc<StdMutex<Pace>>,
+    to_engine: mpsc::Sender<Message>,
+) {
+    let room = Arc::new(Semaphore::new(MESSAGE_BYTES_MAX));
+    loop {
+        let request = match requests.message().await {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(error) => {
+                if error.code() == Code::OutOfRange || error.code() == Code::ResourceExhausted {
+                    let why = format!(
+                        "{}: a larger record needs Conduit's flag `--connectors.max-receive-record-size`",
+                        error.message()
+                    );
+                    let _ = to_engine.send(Err(Status::unknown(why))).await;
+                }
+                return;
+            }
+        };
+        let bytes = prost::Message::encoded_len(&request).clamp(1, MESSAGE_BYTES_MAX) as u32;
+        let Ok(permit) = Arc::clone(&room).acquire_many_owned(bytes).await else { return };
+        let count = request.records.len();
+        pace.lock().unwrap_or_else(PoisonError::into_inner).received(count, Instant::now());
+        if received.send(Received { records: request.records, _room: Some(permit) }).await.is_err() {
+            return;
+        }
     }
 }
 
 #[tonic::async_trait]
 impl DestinationPlugin for DestinationService {
-    type RunStream = Pin<Box<dyn Stream<Item = Result<DestinationRunResponse>> + Send>>;
-    async fn configure(&self, _: Request<ConfigureRequest>) -> Result<Response<ConfigureResponse>> {
-        todo!()
+    type RunStream = Pin<Box<dyn Stream<Item = Message> + Send>>;
+
+    async fn configure(&self, request: Request<ConfigureRequest>) -> tonic::Result<Response<ConfigureResponse>> {
+        let split = parameters::of_destination(request.into_inner().config);
+        let batching = split.parameters.as_ref().map(|parameters| parameters.batching).unwrap_or_default();
+        let settings = with_batching(split.settings, batching);
+        let connector = self.plugin.connector().await.map_err(|error| status(&error))?;
+        let (tried, options) = (settings.clone(), self.instance_options());
+        let made = self.plugin.work.spawn(async move { connector.destination(tried, options).await.map(drop) });
+        let made = made.await.unwrap_or_else(|lost| Err(lost_task(&lost)));
+        let parameters = super::all_faults(split.parameters, made)?;
+        self.state.lock().await.configured = Some((parameters, settings));
+        Ok(Response::new(ConfigureResponse {}))
     }
-    async fn open(&self, _: Request<DestinationOpenRequest>) -> Result<Response<DestinationOpenResponse>> {
-        todo!()
+
+    async fn open(&self, _: Request<DestinationOpenRequest>) -> tonic::Result<Response<DestinationOpenResponse>> {
+        let mut state = self.state.lock().await;
+        let configured = state.configured.take().ok_or_else(|| out_of_order("Open", "Configure"))?;
+        let (opened, controls) = self.open_pipeline(configured).await.map_err(|error| status(&error))?;
+        (state.opened, state.controls) = (Some(opened), Some(controls));
+        Ok(Response::new(DestinationOpenResponse {}))
     }
-    async fn run(&self, _: Request<Streaming<DestinationRunRequest>>) -> Result<Response<Self::RunStream>> {
-        todo!()
+
+    async fn run(
+        &self,
+        request: Request<Streaming<DestinationRunRequest>>,
+    ) -> tonic::Result<Response<Self::RunStream>> {
+        let mut state = self.state.lock().await;
+        let opened = state.opened.take().ok_or_else(|| out_of_order("Run", "Open"))?;
+        let Opened { pipeline, messages, received, pace, ended } = opened;
+        let pump = tokio::spawn(pump(request.into_inner(), received, Arc::clone(&pace), messages.0.clone()));
+        let terminated = self.plugin.lifetime.terminated().clone();
+        let to_engine = messages.0.clone();
+        let work = self.plugin.work.spawn(async move {
+            let hasten = async {
+                terminated.cancelled().await;
+                pace.lock().unwrap_or_else(PoisonError::into_inner).end();
+                tokio::time::sleep(TERMINATED).await;
+            };
+            let done = tokio::select! {
+                done = pipeline.run() => done.map(drop).map_err(|error| status(&error)),
+                () = hasten => Err(Status::unknown("SIGTERM has ended the plugin")),
+            };
+            if let Err(error) = done {
+                // Nobody may be listening any more.
+                let _ = to_engine.send(Err(error)).await;
+            }
+            ended.send_replace(true);
+        });
+        state.running = Some(Running { work, pump, messages: messages.0 });
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages.1))))
     }
-    async fn stop(&self, _: Request<DestinationStopRequest>) -> Result<Response<DestinationStopResponse>> {
-        todo!()
+
+    async fn stop(&self, request: Request<DestinationStopRequest>) -> tonic::Result<Response<DestinationStopResponse>> {
+        let (controls, is_running) = {
+            let state = self.state.lock().await;
+            (state.controls.clone(), state.running.is_some())
+        };
+        if let Some(mut controls) = controls {
+            controls.until.send_replace(Some(request.into_inner().last_position));
+            if is_running {
+                // It fails where the pipeline is gone already.
+                let _ = controls.ended.wait_for(|ended| *ended).await;
+            }
+        }
+        Ok(Response::new(DestinationStopResponse {}))
     }
-    async fn teardown(&self, _: Request<TeardownRequest>) -> Result<Response<TeardownResponse>> {
-        todo!()
+
+    async fn teardown(&self, _: Request<TeardownRequest>) -> tonic::Result<Response<TeardownResponse>> {
+        let mut state = self.state.lock().await;
+        if let Some(controls) = state.controls.take() {
+            controls.stop.cancel();
+        }
+        state.opened = None;
+        if let Some(running) = state.running.take() {
+            running.end(TEARDOWN).await;
+        }
+        Ok(Response::new(TeardownResponse {}))
     }
-    async fn lifecycle_on_created(&self, _: Request<OnCreatedRequest>) -> Result<Response<OnCreatedResponse>> {
-        todo!()
+
+    async fn lifecycle_on_created(&self, _: Request<OnCreatedRequest>) -> tonic::Result<Response<OnCreatedResponse>> {
+        Ok(Response::new(OnCreatedResponse {}))
     }
-    async fn lifecycle_on_updated(&self, _: Request<OnUpdatedRequest>) -> Result<Response<OnUpdatedResponse>> {
-        todo!()
+
+    async fn lifecycle_on_updated(&self, _: Request<OnUpdatedRequest>) -> tonic::Result<Response<OnUpdatedResponse>> {
+        Ok(Response::new(OnUpdatedResponse {}))
     }
-    async fn lifecycle_on_deleted(&self, _: Request<OnDeletedRequest>) -> Result<Response<OnDeletedResponse>> {
-        todo!()
+
+    async fn lifecycle_on_deleted(&self, _: Request<OnDeletedRequest>) -> tonic::Result<Response<OnDeletedResponse>> {
+        Ok(Response::new(OnDeletedResponse {}))
     }
 }

@@ -1,0 +1,238 @@
+//! Owns the way of a source's records into Conduit, and of its acks back: an output of a pipeline. Leaves the calls of the engine
+//! to `source`, and outages to `pipeline`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use conduit_protocol::connector::v2::SourceRunResponse;
+use conduit_protocol::opencdc::v1 as proto;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::conduit::parameters::Batching;
+use crate::conduit::records;
+use crate::connector::destination::Ack;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pipeline::{CancellationToken, Output};
+use crate::record::{self, Record};
+
+/// Bytes of a message, unless one record is larger.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+/// Bytes of the largest record that a message can carry: protobuf and Go's gRPC count with 31 bits.
+const RECORD_BYTES_MAX: usize = i32::MAX as usize - (1 << 20);
+
+/// How long a record waits for its message to fill where only a size was asked for.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// How long acks of what was sent may take where something else has failed already.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was sent so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent {
+    /// The position of the last record; empty if there was none.
+    pub(super) last: Bytes,
+    /// Whether everything that was read was sent, and nothing more will be read.
+    pub(super) is_all: bool,
+}
+
+/// Records to Conduit, and acks from it.
+pub(super) struct Outlet {
+    pub(super) messages: mpsc::Sender<Result<SourceRunResponse, Status>>,
+    pub(super) acks: mpsc::Receiver<Vec<Bytes>>,
+    pub(super) batching: Batching,
+    pub(super) stop: CancellationToken,
+    pub(super) sent: watch::Sender<Sent>,
+    state: State,
+}
+
+#[derive(Default)]
+struct State {
+    /// Sent before a renewal and not acked: their acks come first, and mean nothing to the new source.
+    stale: usize,
+    /// Sent and not acked, in order.
+    outstanding: VecDeque<Bytes>,
+    /// The next message.
+    pending: Vec<proto::Record>,
+    pending_bytes: usize,
+    pending_since: Option<Instant>,
+    /// Acks that came and were not returned.
+    acked: Vec<Ack>,
+    /// Why nothing more can be sent.
+    failed: Option<Error>,
+    /// When the last ack came, or waiting for acks began.
+    quiet_since: Option<Instant>,
+}
+
+impl Outlet {
+    pub(super) fn new(
+        messages: mpsc::Sender<Result<SourceRunResponse, Status>>,
+        acks: mpsc::Receiver<Vec<Bytes>>,
+        batching: Batching,
+        stop: CancellationToken,
+        sent: watch::Sender<Sent>,
+    ) -> Self {
+        Self { messages, acks, batching, stop, sent, state: State::default() }
+    }
+
+    /// Adds a record to the next message.
+    async fn push(&mut self, record: Record) -> Result<()> {
+        let record = records::encode(record::collect(record).await?)?;
+        let bytes = records::bytes(&record);
+        if bytes > RECORD_BYTES_MAX {
+            let key = record.metadata.get("s3.size").map(String::as_str).unwrap_or("unknown");
+            let message = format!(
+                "an object is too large for a message of Conduit; bytes=`{key}`: set `chunkBytes` to have it in parts, or \
+                 `objectBytes` and `unreadable` to go on without it"
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let size_max = if self.batching.size == 0 { usize::MAX } else { self.batching.size };
+        if self.state.pending_bytes + bytes > MESSAGE_BYTES {
+            self.send().await?;
+        }
+        self.state.pending_since.get_or_insert_with(Instant::now);
+        self.state.pending_bytes += bytes;
+        self.state.pending.push(record);
+        if self.state.pending.len() >= size_max || self.state.pending_bytes >= MESSAGE_BYTES {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is pending; takes acks meanwhile, since Conduit may read only after it has written.
+    async fn send(&mut self) -> Result<()> {
+        if self.state.pending.is_empty() {
+            return Ok(());
+        }
+        let messages = self.messages.clone();
+        loop {
+            tokio::select! {
+                biased;
+                positions = self.acks.recv() => self.take(positions)?,
+                room = messages.reserve() => {
+                    let room = room.map_err(|_| gone())?;
+                    let records = std::mem::take(&mut self.state.pending);
+                    (self.state.pending_bytes, self.state.pending_since) = (0, None);
+                    let last = records.last().map(|record| record.position.clone()).unwrap_or_default();
+                    self.state.outstanding.extend(records.iter().map(|record| record.position.clone()));
+                    room.send(Ok(SourceRunResponse { records }));
+                    self.sent.send_modify(|sent| sent.last = last);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Takes positions that Conduit has acked.
+    fn take(&mut self, positions: Option<Vec<Bytes>>) -> Result<()> {
+        let positions = positions.ok_or_else(gone)?;
+        let state = &mut self.state;
+        state.quiet_since = Some(Instant::now());
+        for position in positions {
+            match state.outstanding.pop_front() {
+                Some(next) if next == position && state.stale > 0 => state.stale -= 1,
+                Some(next) if next == position => state.acked.push(Ack { position, error: None }),
+                next => {
+                    let (acked, next) = (records::shown(&position), next.map(|next| records::shown(&next)));
+                    let message = format!("Conduit has acked `{acked}`, but next in order is {next:?}");
+                    return Err(Error::new(ErrorKind::Invalid, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_what_came(&mut self) -> Result<()> {
+        loop {
+            match self.acks.try_recv() {
+                Ok(positions) => self.take(Some(positions))?,
+                Err(mpsc::error::TryRecvError::Empty) => return Ok(()),
+                Err(mpsc::error::TryRecvError::Disconnected) => return self.take(None),
+            }
+        }
+    }
+
+    /// Whether the pending message has waited long enough.
+    fn is_due(&self) -> bool {
+        let Batching { size, delay } = self.batching;
+        let delay = match (size, delay) {
+            (0, delay) => delay,
+            (_, Duration::ZERO) => DELAY,
+            (_, delay) => delay,
+        };
+        self.state.pending_since.is_some_and(|since| since.elapsed() >= delay)
+    }
+
+    /// The acks that are there; where something has failed, the failure once all acks are in or none came for long.
+    fn settle(&mut self) -> Result<Vec<Ack>> {
+        let acks = std::mem::take(&mut self.state.acked);
+        let Some(failed) = self.state.failed.clone().filter(|_| acks.is_empty()) else { return Ok(acks) };
+        let is_quiet = self.state.quiet_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+        if self.state.outstanding.is_empty() || is_quiet { Err(failed) } else { Ok(acks) }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Closed, "Conduit has ended the stream of records")
+}
+
+impl Output for Outlet {
+    async fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
+        for record in records {
+            if self.state.failed.is_some() {
+                // It is read again after the last one that was acked.
+                break;
+            }
+            if let Err(error) = self.push(record).await {
+                // What came before it is sent, and acked before the source is made anew: nothing is sent twice.
+                let sent = if error.kind() == ErrorKind::Closed { Err(error.clone()) } else { self.send().await };
+                sent?;
+                self.state.failed = Some(error);
+                self.state.quiet_since = Some(Instant::now());
+            }
+        }
+        if self.is_due() {
+            self.send().await?;
+        }
+        self.take_what_came()?;
+        self.settle()
+    }
+
+    async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
+        self.send().await?;
+        self.sent.send_modify(|sent| sent.is_all = true);
+        if self.state.acked.is_empty() && !self.state.outstanding.is_empty() {
+            let since = *self.state.quiet_since.get_or_insert_with(Instant::now);
+            match tokio::time::timeout(wait, self.acks.recv()).await {
+                Ok(positions) => self.take(positions)?,
+                Err(_) if since.elapsed() >= PATIENCE && !self.stop.is_cancelled() => {
+                    let message = "Conduit has not acked for a minute what the source has sent before it failed";
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
+                Err(_) => {}
+            }
+        }
+        self.settle()
+    }
+
+    async fn teardown(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<bool> {
+        let state = &mut self.state;
+        state.stale = state.outstanding.len();
+        (state.pending, state.pending_bytes, state.pending_since) = (Vec::new(), 0, None);
+        (state.acked, state.failed, state.quiet_since) = (Vec::new(), None, None);
+        self.sent.send_modify(|sent| sent.is_all = false);
+        Ok(true)
+    }
+}
