@@ -1,0 +1,207 @@
+//! A destination under Conduit: batches, acks, refusals and stops.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use conduit_protocol::connector::v2::{
+    Ack, ConfigureRequest, DestinationOpenRequest, DestinationRunRequest, DestinationRunResponse,
+    DestinationStopRequest, TeardownRequest,
+};
+use conduit_protocol::opencdc::v1::{Change, Data, Operation, Record, data};
+use embedded_s3::{EmbeddedS3, Options};
+use s3_connector_tests::plugin::{PATIENCE, Plugin, Start, settings};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::Streaming;
+
+const BUCKET: &str = "lake";
+
+async fn server() -> EmbeddedS3 {
+    let server = EmbeddedS3::start(Options::default()).await.unwrap();
+    server.store().create_bucket(BUCKET).unwrap();
+    server
+}
+
+fn config(server: &EmbeddedS3, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    settings(server, BUCKET, &[&[("format", "json")], more].concat())
+}
+
+fn raw(bytes: impl Into<Bytes>) -> Option<Data> {
+    Some(Data { data: Some(data::Data::RawData(bytes.into())) })
+}
+
+fn record(n: usize) -> Record {
+    Record {
+        position: format!("p{n}").into(),
+        operation: Operation::Create.into(),
+        metadata: [("n".to_owned(), n.to_string())].into_iter().collect(),
+        key: raw(format!("k{n}")),
+        payload: Some(Change { before: None, after: raw(vec![0xff, n as u8]) }),
+    }
+}
+
+struct Session {
+    plugin: Plugin,
+    acks: Streaming<DestinationRunResponse>,
+    records: mpsc::UnboundedSender<DestinationRunRequest>,
+    read: Vec<Ack>,
+}
+
+impl Session {
+    async fn open(config: BTreeMap<String, String>) -> Self {
+        let plugin = Start::new("p:d").env("CONDUIT_CONNECTOR_MAX_RECEIVE_RECORD_SIZE", "104857600").start().await;
+        let mut destination = plugin.destination();
+        destination.configure(ConfigureRequest { config }).await.unwrap();
+        destination.open(DestinationOpenRequest {}).await.unwrap();
+        let (records, stream) = mpsc::unbounded_channel();
+        let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(stream);
+        let acks = destination.run(stream).await.unwrap().into_inner();
+        Self { plugin, acks, records, read: Vec::new() }
+    }
+
+    fn write(&self, records: Vec<Record>) {
+        self.records.send(DestinationRunRequest { records }).unwrap();
+    }
+
+    async fn acks(&mut self, count: usize) -> Vec<Ack> {
+        while self.read.len() < count {
+            let message = timeout(PATIENCE, self.acks.message()).await.expect("acks come").unwrap();
+            self.read.extend(message.expect("the stream is open").acks);
+        }
+        self.read.drain(..count).collect()
+    }
+
+    async fn stop(&self, last: &str) {
+        let request = DestinationStopRequest { last_position: Bytes::from(last.to_owned()) };
+        timeout(PATIENCE, self.plugin.destination().stop(request)).await.expect("Stop returns").unwrap();
+    }
+
+    async fn end(self) {
+        let Self { plugin, acks, records, .. } = self;
+        drop((acks, records));
+        plugin.destination().teardown(TeardownRequest {}).await.unwrap();
+        assert!(plugin.shut_down().await.success());
+    }
+}
+
+/// What the objects of the bucket hold, line by line.
+fn lines(server: &EmbeddedS3) -> Vec<serde_json::Value> {
+    let objects = server.store().objects(BUCKET).unwrap();
+    let text = objects.iter().flat_map(|object| {
+        let text = String::from_utf8(object.body.to_vec()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()
+    });
+    text.collect()
+}
+
+#[tokio::test]
+async fn records_one_by_one_become_few_objects_and_stop_stores_the_rest_at_once() {
+    let server = server().await;
+    let mut session = Session::open(config(&server, &[("bufferSize", "100"), ("bufferDelay", "10m")])).await;
+    session.write(Vec::new());
+    for n in 0..250 {
+        session.write(vec![record(n)]);
+    }
+    let stored = session.acks(200).await;
+    assert!(stored.iter().enumerate().all(|(n, ack)| ack.position == format!("p{n}") && ack.error.is_empty()));
+    let begun = Instant::now();
+    session.stop("p249").await;
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let rest = session.acks(50).await;
+    assert_eq!(rest[49].position, "p249");
+    assert_eq!((server.store().objects(BUCKET).unwrap().len(), lines(&server).len()), (3, 250));
+    session.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_waited_for_is_stored_at_once() {
+    let server = server().await;
+    let mut session = Session::open(config(&server, &[("bufferSize", "1000"), ("bufferDelay", "10m")])).await;
+    for batch in 0..5 {
+        session.write((0..7).map(|n| record(batch * 7 + n)).collect());
+        assert_eq!(session.acks(7).await[6].position, format!("p{}", batch * 7 + 6));
+    }
+    assert_eq!(server.store().objects(BUCKET).unwrap().len(), 5);
+    // Conduit's other architecture never calls Stop.
+    session.end().await;
+}
+
+#[tokio::test]
+async fn stop_without_records_returns_at_once() {
+    let server = server().await;
+    let session = Session::open(config(&server, &[])).await;
+    session.stop("").await;
+    session.end().await;
+}
+
+#[tokio::test]
+async fn deletes_and_structured_data_are_stored_and_what_can_not_be_is_refused_alone() {
+    let server = server().await;
+    let mut session = Session::open(config(&server, &[])).await;
+    let delete = Record { operation: Operation::Delete.into(), key: None, payload: None, ..record(0) };
+    let value = |number| prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(number)) };
+    let structured = |number| {
+        let fields = [("id".to_owned(), value(number))].into_iter().collect();
+        let data = data::Data::StructuredData(prost_types::Struct { fields });
+        Some(Change { before: None, after: Some(Data { data: Some(data) }) })
+    };
+    let fits = Record { payload: structured(7.0), ..record(1) };
+    let odd = Record { payload: structured(f64::NAN), ..record(2) };
+    session.write(vec![delete, fits, odd, record(3)]);
+    let acks = session.acks(4).await;
+    let positions: Vec<_> = acks.iter().map(|ack| ack.position.clone()).collect();
+    assert_eq!(positions, ["p0", "p1", "p2", "p3"]);
+    let refused: Vec<_> = acks.iter().map(|ack| !ack.error.is_empty()).collect();
+    assert_eq!(refused, [false, false, true, false], "{acks:?}");
+    assert!(acks[2].error.contains("NaN"), "{acks:?}");
+    let lines = lines(&server);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[1]["payload"]["after"], serde_json::json!({"id": 7}));
+    session.write(vec![record(4), record(5)]);
+    assert!(session.acks(2).await.iter().all(|ack| ack.error.is_empty()));
+    session.end().await;
+}
+
+#[tokio::test]
+async fn batches_follow_conduits_own_settings() {
+    let server = server().await;
+    let mut session = Session::open(config(&server, &[("sdk.batch.size", "3"), ("sdk.batch.delay", "10m")])).await;
+    for n in 0..6 {
+        session.write(vec![record(n)]);
+    }
+    session.acks(6).await;
+    assert_eq!(server.store().objects(BUCKET).unwrap().len(), 2);
+    session.end().await;
+    let mut session = Session::open(config(&server, &[("sdk.batch.delay", "100ms"), ("prefix", "x")])).await;
+    session.write(vec![record(9)]);
+    session.acks(1).await;
+    session.end().await;
+}
+
+#[tokio::test]
+async fn a_rate_is_kept() {
+    let server = server().await;
+    let more = [("sdk.rate.perSecond", "20"), ("sdk.rate.burst", "5"), ("sdk.batch.delay", "1ms")];
+    let mut session = Session::open(config(&server, &more)).await;
+    let begun = Instant::now();
+    for n in 0..15 {
+        session.write(vec![record(n)]);
+    }
+    session.acks(15).await;
+    assert!(begun.elapsed() >= Duration::from_millis(450), "{:?}", begun.elapsed());
+    session.end().await;
+}
+
+#[tokio::test]
+async fn every_fault_of_the_settings_is_told_at_once() {
+    let plugin = Start::new("c").start().await;
+    let config = [("sdk.rate.burst", "x"), ("sdk.record.format", "debezium/json"), ("bufferSize", "0")];
+    let config = config.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let error = plugin.destination().configure(ConfigureRequest { config }).await.unwrap_err();
+    for name in ["sdk.rate.burst", "sdk.record.format", "bufferSize", "aws.bucket", "format"] {
+        assert!(error.message().contains(&format!("`{name}`")), "{name}: {}", error.message());
+    }
+    plugin.destination().teardown(TeardownRequest {}).await.unwrap();
+    assert!(plugin.shut_down().await.success());
+}
