@@ -102,7 +102,8 @@ impl Lifetime {
     fn watch(&self, parent: Option<Pid>) {
         let (begun, mut connected, mut shutdown, mut terminated) = (Instant::now(), None, None, None);
         loop {
-            std::thread::sleep(LOOK);
+            // Nobody wakes it: there is no condition to wait for but time.
+            std::thread::park_timeout(LOOK);
             let now = Instant::now();
             if self.is_connected() {
                 connected = Some(now);

@@ -28,12 +28,11 @@ pub(super) fn init(level: LevelFilter) {
 }
 
 fn keeps(level: LevelFilter) -> impl tracing_subscriber::layer::Filter<tracing_subscriber::Registry> {
-    let ours = tracing_subscriber::filter::Targets::new()
+    tracing_subscriber::filter::Targets::new()
         .with_target("s3_connector_host", level)
         .with_target("s3_connector", level)
         // Below this, those of AWS's crates may hold keys.
-        .with_default(level.min(LevelFilter::WARN));
-    ours
+        .with_default(level.min(LevelFilter::WARN))
 }
 
 struct Lines;
