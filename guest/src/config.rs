@@ -192,6 +192,14 @@ pub const OBJECT_BYTES: Setting<u64> = Setting::optional(
     "Largest object to deliver; `unreadable` says what happens at a larger one. Where it is not set: any size.",
 );
 
+/// The size above which an object is several records.
+pub const CHUNK_BYTES: Setting<u64> = Setting::optional(
+    "chunkBytes",
+    &Size { max: crate::limits::RAW_BODY_BYTES_MAX },
+    "Bytes of a chunk: a larger object is delivered as several records, one per chunk, which `opencdc.file.*` metadata \
+     count. Where it is not set: each object is one record.",
+);
+
 /// How bodies travel.
 pub const PAYLOAD: Setting<Payload> = Setting::with_default(
     "payload",
@@ -199,7 +207,7 @@ pub const PAYLOAD: Setting<Payload> = Setting::with_default(
     "auto",
     "How an object's bytes reach the host: `auto` puts up to 64 KiB into the record and sends more as a stream; `stream` \
      sends all as streams; `raw` puts all into records, for hosts that can't read streams: an object larger than 16 MiB \
-     then can't be read, and `unreadable` says what happens.",
+     then can't be read, and `unreadable` says what happens, unless `chunkBytes` is set.",
 );
 
 /// How objects are written.
@@ -234,7 +242,7 @@ const SHARED: [&dyn Described; 8] =
     [&ACCESS_KEY_ID, &SECRET_ACCESS_KEY, &SESSION_TOKEN, &REGION, &BUCKET, &ENDPOINT, &FORCE_PATH_STYLE, &PREFIX];
 
 /// Settings of a source alone.
-const SOURCE: [&dyn Described; 10] = [
+const SOURCE: [&dyn Described; 11] = [
     &START,
     &KEYS_INCLUDE,
     &KEYS_EXCLUDE,
@@ -244,6 +252,7 @@ const SOURCE: [&dyn Described; 10] = [
     &BEFORE,
     &UNREADABLE,
     &OBJECT_BYTES,
+    &CHUNK_BYTES,
     &PAYLOAD,
 ];
 
@@ -307,6 +316,8 @@ pub struct SourceConfig {
     pub unreadable: Unreadable,
     /// Bytes of the largest object to deliver.
     pub object_bytes_max: Option<u64>,
+    /// Bytes of a chunk, where larger objects are several records.
+    pub chunk_bytes: Option<u64>,
     /// How bodies travel.
     pub payload: Payload,
 }
@@ -396,6 +407,7 @@ impl SourceConfig {
             concurrency: values.get(&CONCURRENCY)?,
             unreadable: values.get(&UNREADABLE)?,
             object_bytes_max: values.find(&OBJECT_BYTES)?,
+            chunk_bytes: values.find(&CHUNK_BYTES)?,
             payload: values.get(&PAYLOAD)?,
         })
     }

@@ -25,7 +25,8 @@ pub enum Phase {
 /// The point that a source has reached with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The key of the record; in a snapshot that was resumed without its state, at least the one that it had come to.
+    /// The key of the record; in a snapshot that was resumed without its state, at least the one that it had come to; in a
+    /// snapshot's object of which chunks are left, the key before it, if there is one.
     pub key: String,
     /// The phase after the record; `Changes` after the last record of a snapshot.
     pub phase: Phase,
@@ -47,6 +48,19 @@ pub struct Extension {
     pub plan: u64,
     /// The record's place in it.
     pub index: u64,
+    /// Where the record is a chunk that others of its object follow. The last one is like a record without chunks.
+    pub chunk: Option<Chunk>,
+}
+
+/// A chunk that is not the last of its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its number, from 1.
+    pub number: u64,
+    /// Bytes of a chunk, which the object goes on with whatever the settings are by then.
+    pub bytes: u64,
+    /// Whether the position names the key before, of which all was delivered, rather than the key of the chunk.
+    pub names_key_before: bool,
 }
 
 /// [`Extension`] as positions hold it. **Positional: append only.** postcard writes fields by their place: whatever is
@@ -60,9 +74,37 @@ struct SavedExtension {
     index: u64,
 }
 
+/// [`Extension`] of a chunk. **Positional: append only**, as [`SavedExtension`] is, which it begins like.
+#[derive(Serialize, Deserialize)]
+struct SavedChunkExtension {
+    run: u64,
+    cut: u64,
+    plan: u64,
+    index: u64,
+    number: u64,
+    bytes: u64,
+    names_key_before: bool,
+}
+
+impl SavedChunkExtension {
+    fn of(extension: &Extension, chunk: Chunk) -> Self {
+        let SavedExtension { run, cut, plan, index } = extension.into();
+        let Chunk { number, bytes, names_key_before } = chunk;
+        Self { run, cut, plan, index, number, bytes, names_key_before }
+    }
+}
+
+impl From<SavedChunkExtension> for Extension {
+    fn from(saved: SavedChunkExtension) -> Self {
+        let SavedChunkExtension { run, cut, plan, index, number, bytes, names_key_before } = saved;
+        let chunk = Some(Chunk { number, bytes, names_key_before });
+        Self { run, cut: Timestamp(cut), plan, index, chunk }
+    }
+}
+
 impl From<&Extension> for SavedExtension {
     fn from(extension: &Extension) -> Self {
-        let Extension { run, cut, plan, index } = *extension;
+        let Extension { run, cut, plan, index, chunk: _ } = *extension;
         Self { run, cut: cut.0, plan, index }
     }
 }
@@ -70,7 +112,7 @@ impl From<&Extension> for SavedExtension {
 impl From<SavedExtension> for Extension {
     fn from(saved: SavedExtension) -> Self {
         let SavedExtension { run, cut, plan, index } = saved;
-        Self { run, cut: Timestamp(cut), plan, index }
+        Self { run, cut: Timestamp(cut), plan, index, chunk: None }
     }
 }
 
@@ -90,6 +132,9 @@ pub struct Scope<'a> {
 /// The version of the extension's encoding, its first byte.
 const VERSION: u8 = 2;
 
+/// The version of a chunk that others follow.
+const VERSION_OF_CHUNK: u8 = 3;
+
 /// The version before, which did not name the store.
 const VERSION_WITHOUT_STORE: u8 = 1;
 
@@ -105,9 +150,11 @@ impl Position {
         };
         let mut text = format!("{}_{phase}{}", self.key, self.seconds);
         if let Some(extension) = &self.extension {
-            let mut bytes = vec![VERSION];
-            bytes = postcard::to_extend(&SavedExtension::from(extension), bytes)
-                .expect("a vector takes all that is written");
+            let saved = match extension.chunk {
+                None => postcard::to_extend(&SavedExtension::from(extension), vec![VERSION]),
+                Some(chunk) => postcard::to_extend(&SavedChunkExtension::of(extension, chunk), vec![VERSION_OF_CHUNK]),
+            };
+            let mut bytes = saved.expect("a vector takes all that is written");
             bytes.extend_from_slice(&scope.sum().to_le_bytes());
             bytes.extend_from_slice(&hash(&[scope.store.as_bytes()]).to_le_bytes());
             let sum = hash(&[text.as_bytes(), &bytes]);
@@ -154,14 +201,14 @@ impl Extension {
         let damaged = || corrupt("it is damaged or was cut short");
         let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| damaged())?;
         let (version, _) = bytes.split_first().ok_or_else(damaged)?;
-        if ![VERSION, VERSION_WITHOUT_STORE].contains(version) {
+        if ![VERSION_OF_CHUNK, VERSION, VERSION_WITHOUT_STORE].contains(version) {
             return Err(corrupt(&format!("its version {version} is newer than this connector")));
         }
         let (body, sum) = bytes.split_at_checked(bytes.len().saturating_sub(SUM)).ok_or_else(damaged)?;
         if hash(&[signed, body]).to_le_bytes() != sum {
             return Err(damaged());
         }
-        let scopes = if *version == VERSION { 2 * SUM } else { SUM };
+        let scopes = if *version == VERSION_WITHOUT_STORE { SUM } else { 2 * SUM };
         let (fields, scopes) = body
             .split_at_checked(body.len().saturating_sub(scopes))
             .filter(|(fields, _)| !fields.is_empty())
@@ -170,10 +217,18 @@ impl Extension {
         if scope.sum().to_le_bytes() != scope_sum {
             return Err(corrupt("it belongs to another bucket or prefix"));
         }
-        if *version == VERSION && hash(&[scope.store.as_bytes()]).to_le_bytes() != store_sum {
+        if *version != VERSION_WITHOUT_STORE && hash(&[scope.store.as_bytes()]).to_le_bytes() != store_sum {
             return Err(other_store(scope.endpoint));
         }
-        postcard::from_bytes::<SavedExtension>(&fields[1..]).map(Self::from).map_err(|_| damaged())
+        let extension = match *version {
+            VERSION_OF_CHUNK => postcard::from_bytes::<SavedChunkExtension>(&fields[1..])
+                .map(Self::from)
+                .ok()
+                // A number of 0 or chunks without bytes would never end.
+                .filter(|read| read.chunk.is_some_and(|chunk| chunk.number > 0 && chunk.bytes > 0)),
+            _ => postcard::from_bytes::<SavedExtension>(&fields[1..]).map(Self::from).ok(),
+        };
+        extension.ok_or_else(damaged)
     }
 }
 
@@ -225,7 +280,13 @@ mod tests {
             key: key.to_owned(),
             phase: Phase::Changes,
             seconds: 1_634_049_397,
-            extension: Some(Extension { run: u64::MAX, cut: Timestamp(1_634_049_397_123), plan: 7, index: 300 }),
+            extension: Some(Extension {
+                run: u64::MAX,
+                cut: Timestamp(1_634_049_397_123),
+                plan: 7,
+                index: 300,
+                chunk: None,
+            }),
         }
     }
 
@@ -253,6 +314,16 @@ mod tests {
             assert!(encoded.starts_with(format!("{key}_c1634049397~").as_bytes()));
             assert_eq!(decode(&encoded).expect(key), sample(key));
         }
+    }
+
+    #[test]
+    fn a_chunk_that_others_follow_reads_back() {
+        let chunk = Some(Chunk { number: 3, bytes: 1 << 20, names_key_before: true });
+        let position = sample("key");
+        let extension = Some(Extension { chunk, ..position.extension.clone().expect("it has one") });
+        let position = Position { extension, ..position };
+        assert_eq!(decode(&position.encode(SCOPE)).expect("reads"), position);
+        assert_ne!(position.encode(SCOPE), sample("key").encode(SCOPE));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use document::{ErrorDocument, ObjectEntry, VersionEntry};
 pub use error::Error;
-pub use object::{Content, Object, Pin};
+pub use object::{Content, Object, Part, Pin};
 pub use trail::Trail;
 
 use crate::config::BucketConfig;

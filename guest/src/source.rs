@@ -82,7 +82,7 @@ use crate::record::Record;
 use crate::s3::{Client, Patience};
 use checkpoint::CheckpointStore;
 pub use queue::Counts;
-use queue::{ReadLimits, ReadyQueue};
+use queue::{ReadLimits, Ready, ReadyQueue};
 use worker::Worker;
 
 /// The progress of a source.
@@ -114,6 +114,7 @@ struct Unacked {
     position: Bytes,
     plan: u64,
     number: u64,
+    chunk: u64,
     has_stream: bool,
 }
 
@@ -182,6 +183,10 @@ impl<P: Ports> Source<P> {
             bounds: bounds(),
             seconds: resumed.seconds,
             resumed_after: None,
+            told_whole: resumed.told_whole,
+            within: resumed.within,
+            broken: None,
+            slicing: None,
             saved,
             delivered_to: resumed.next,
             surprises,
@@ -241,7 +246,8 @@ impl<P: Ports> Source<P> {
             let has_stream = ready.has_stream();
             self.streams_unacked += usize::from(has_stream);
             let position = ready.record.position.clone();
-            self.unacked.push_back(Unacked { position, plan: ready.plan, number: ready.number, has_stream });
+            let Ready { plan, number, chunk, .. } = ready;
+            self.unacked.push_back(Unacked { position, plan, number, chunk, has_stream });
             records.push(ready.record);
         }
         Ok(records)
@@ -263,7 +269,7 @@ impl<P: Ports> Source<P> {
         for acked in self.unacked.drain(..=index) {
             self.streams_unacked -= usize::from(acked.has_stream);
             if let Some(store) = &self.store {
-                store.borrow_mut().acked(acked.plan, acked.number);
+                store.borrow_mut().acked((acked.plan, acked.number, acked.chunk));
             }
         }
         Ok(index + 1)

@@ -74,6 +74,8 @@ async fn uses_of_source() -> Uses {
         }
         bucket.delete("a1").await;
         read_all(&mut source).await.expect("reads");
+        let mut chunks = bucket.start_with(&[("chunkBytes", "4")], &SavedState::none()).await;
+        read_all(&mut chunks).await.expect("reads");
         let report = bucket.check(Role::Source, &[]).await;
         assert!(report.can_run(), "{report:?}");
         for request in bucket.wire().requests() {

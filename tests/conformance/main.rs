@@ -11,6 +11,7 @@ mod bodies;
 mod changes;
 mod check;
 mod choice;
+mod chunks;
 mod defects;
 mod destination;
 mod identity;

@@ -12,8 +12,10 @@ const SCOPE: Scope<'static> =
 
 fn position(name: &str) -> Position {
     let (phase, index) = if name.contains("snapshot") { (Phase::Snapshot, 0) } else { (Phase::Changes, 1 << 33) };
-    let extension =
-        Extension { run: 0xfedc_ba98_7654_3210, cut: Timestamp(1_634_049_397_123), plan: index >> 24, index };
+    let chunk = Chunk { number: 300, bytes: 16 << 20, names_key_before: phase == Phase::Snapshot };
+    let chunk = Some(chunk).filter(|_| name.starts_with("extension-3"));
+    let (run, cut) = (0xfedc_ba98_7654_3210, Timestamp(1_634_049_397_123));
+    let extension = Extension { run, cut, plan: index >> 24, index, chunk };
     let extension = Some(extension).filter(|_| !name.contains("bare"));
     Position { key: "cats/ä_c1~b.jpg".to_owned(), phase, seconds: 1_634_049_397, extension }
 }
@@ -21,13 +23,20 @@ fn position(name: &str) -> Position {
 #[test]
 fn positions_are_append_only() {
     let lines: Vec<_> = WITNESS.lines().filter(|line| !line.starts_with('#')).collect();
-    for name in ["bare-snapshot", "bare-changes", "extension-2-snapshot", "extension-2-changes"] {
+    for name in [
+        "bare-snapshot",
+        "bare-changes",
+        "extension-2-snapshot",
+        "extension-2-changes",
+        "extension-3-snapshot",
+        "extension-3-changes",
+    ] {
         let written = String::from_utf8(position(name).encode(SCOPE)).expect("a position is text");
         let line = format!("{name} {written}");
         assert!(lines.contains(&&*line), "{WHAT_TO_DO}: {line}");
     }
     // What is read: these, and those of the version before.
-    assert!(lines.len() >= 6, "{WHAT_TO_DO}");
+    assert!(lines.len() >= 8, "{WHAT_TO_DO}");
     for line in lines {
         let (name, text) = line.split_once(' ').expect("a name and a position");
         assert_eq!(Position::decode(text.as_bytes(), SCOPE), Ok(position(name)), "{WHAT_TO_DO}: {line}");

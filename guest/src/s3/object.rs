@@ -17,11 +17,33 @@ pub struct Pin {
     pub etag: Option<String>,
 }
 
+/// A part of an object's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The first byte.
+    pub first: u64,
+    /// Bytes in it, at least one.
+    pub length: u64,
+}
+
+impl Part {
+    fn last(self) -> u64 {
+        self.first + self.length - 1
+    }
+
+    /// What `Content-Range` says of it, in an object of that many bytes.
+    pub fn content_range(self, size: u64) -> String {
+        format!("bytes {}-{}/{size}", self.first, self.last())
+    }
+}
+
 /// An object as a GET answered.
 #[derive(Debug)]
 pub struct Object<B> {
-    /// The status: 200 for a whole object.
+    /// The status: 200 for a whole object, 206 for a part.
     pub status: u16,
+    /// Which part it is, as `Content-Range` says.
+    pub content_range: Option<String>,
     /// The bytes, or a handle of them.
     pub content: Content<B>,
     /// Bytes in the body, where the store says so.
@@ -65,12 +87,21 @@ impl<P: Ports> Client<P> {
     /// [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html): the object. A body of at most
     /// `whole_bytes_max`, or of unknown length, is read; a longer one stays with the host until it is read. Nothing is
     /// read where `whole_bytes_max` is 0.
-    pub async fn get_object(&self, key: &str, pin: &Pin, whole_bytes_max: u64) -> Result<Object<P::Body>> {
+    pub async fn get_object(
+        &self,
+        key: &str,
+        pin: &Pin,
+        part: Option<Part>,
+        whole_bytes_max: u64,
+    ) -> Result<Object<P::Body>> {
         let mut builder = self.request(Method::Get, Some(key));
         if let Some(version_id) = &pin.version_id {
             builder = builder.query("versionId", version_id);
         } else if let Some(etag) = &pin.etag {
             builder = builder.header("if-match", format!("\"{etag}\""));
+        }
+        if let Some(part) = part {
+            builder = builder.header("range", format!("bytes={}-{}", part.first, part.last()));
         }
         let (operation, request) = ("GetObject", builder.build());
         self.retrying(operation, async || {
@@ -88,6 +119,7 @@ async fn read<B: Body>(operation: &'static str, response: Response<B>, whole_byt
     let is_small = whole_bytes_max > 0 && length.is_none_or(|length| length <= whole_bytes_max);
     let mut object = Object {
         status: response.status,
+        content_range: text("content-range"),
         length,
         has_weak_etag: etag.as_deref().is_some_and(|tag| tag.starts_with("W/")),
         etag: etag.map(|tag| document::bare_etag(&tag)),

@@ -23,6 +23,7 @@ use super::catalogue::{Entry, Known, Segment, SegmentBuilder, decode_entries, de
 use super::identity::{Digest, Digester, GONE};
 use super::judge::{Has, Rule};
 use super::plan::{ChunkPlace, Due, Plan};
+use super::queue::ALL;
 use crate::error::Result;
 use crate::limits::{self, Bounds};
 use crate::ports::{Edit, Ports};
@@ -110,9 +111,9 @@ pub(super) struct CheckpointStore<P> {
 /// What was handed out and acked.
 #[derive(Clone, Copy, Debug, Default)]
 struct Acks {
-    /// The last record that was put into the queue: plan and number.
-    emitted: Option<(u64, u64)>,
-    acked: Option<(u64, u64)>,
+    /// The last record that was put into the queue: plan, number, and its chunk, or [`ALL`].
+    emitted: Option<(u64, u64, u64)>,
+    acked: Option<(u64, u64, u64)>,
     /// The last plan of which all was put into the queue.
     delivered: u64,
 }
@@ -208,8 +209,9 @@ impl<P: Ports> CheckpointStore<P> {
     }
 
     /// Takes a position up: what was handed out up to that record is acked.
-    pub(super) fn resume_at(&mut self, plan: u64, number: u64) {
-        self.progress = Acks { emitted: Some((plan, number)), acked: Some((plan, number)), delivered: plan - 1 };
+    pub(super) fn resume_at(&mut self, place: (u64, u64, u64)) {
+        let plan = place.0;
+        self.progress = Acks { emitted: Some(place), acked: Some(place), delivered: plan - 1 };
         if !self.head.plans.iter().any(|one| one.id == plan) {
             self.progress.delivered = plan;
         }
@@ -217,7 +219,7 @@ impl<P: Ports> CheckpointStore<P> {
 
     /// The plans of which something may be left, in their order.
     pub(super) fn plans_left(&self) -> VecDeque<Plan> {
-        let first = self.progress.acked.map_or(0, |(plan, _)| plan);
+        let first = self.progress.acked.map_or(0, |(plan, ..)| plan);
         self.head.plans.iter().filter(|plan| plan.id >= first).cloned().collect()
     }
 
@@ -359,23 +361,25 @@ impl<P: Ports> CheckpointStore<P> {
     fn drop_acked_plans(&mut self) {
         let Acks { emitted, acked, delivered } = self.progress;
         // Where all that left is acked, what was delivered is done, even if nothing of it was a record.
-        let done = if acked == emitted || is_broken!(DropPlansBeforeTheirAck) {
+        // An object of which chunks are left is not, even where the rest is never told: a position may name it.
+        let is_whole = acked.is_none_or(|(.., chunk)| chunk == ALL);
+        let done = if acked == emitted && is_whole || is_broken!(DropPlansBeforeTheirAck) {
             delivered
         } else {
-            acked.map_or(0, |(plan, _)| plan - 1)
+            acked.map_or(0, |(plan, ..)| plan - 1)
         };
         while self.head.plans.front().is_some_and(|plan| plan.id <= done) {
             let plan = self.head.plans.pop_front().expect("there is one");
             self.head.garbage.extend(chunk_names(&plan));
-            self.head.acked = acked.or(self.head.acked);
+            self.head.acked = acked.map(|(plan, number, _)| (plan, number)).or(self.head.acked);
             // What was never acked was never handed out: nothing of the plan was a record.
             self.head.has_dropped |= acked.is_some();
         }
     }
 
     /// A record was put into the queue.
-    pub(super) fn emitted(&mut self, plan: u64, number: u64) {
-        self.progress.emitted = Some((plan, number));
+    pub(super) fn emitted(&mut self, place: (u64, u64, u64)) {
+        self.progress.emitted = Some(place);
     }
 
     /// All of a plan was put into the queue.
@@ -384,8 +388,8 @@ impl<P: Ports> CheckpointStore<P> {
     }
 
     /// A record was acked, and all before it.
-    pub(super) fn acked(&mut self, plan: u64, number: u64) {
-        self.progress.acked = Some((plan, number));
+    pub(super) fn acked(&mut self, place: (u64, u64, u64)) {
+        self.progress.acked = Some(place);
     }
 
     /// Whether so much was delivered and not acked that the feed must wait.
@@ -394,7 +398,9 @@ impl<P: Ports> CheckpointStore<P> {
         let delivered = self.head.plans.iter().filter(|plan| plan.id <= self.progress.delivered);
         // Of a plan counts what is left of it: a destination may wait for more records before it acks the last ones.
         let left = |plan: &Plan| match self.progress.acked {
-            Some((id, number)) if id == plan.id => plan.bytes / plan.count * (plan.count - number - 1),
+            Some((id, number, chunk)) if id == plan.id => {
+                plan.bytes / plan.count * (plan.count - number - u64::from(chunk == ALL))
+            }
             _ => plan.bytes,
         };
         let (count, bytes) = delivered.fold((0, 0), |(count, bytes), plan| (count + 1, bytes + left(plan)));

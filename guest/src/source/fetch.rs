@@ -4,7 +4,7 @@
 
 use super::catalogue::{Known, decode_known};
 use super::identity::NULL_VERSION;
-use super::plan::{Due, Previous};
+use super::plan::{Due, Previous, Slice};
 use super::retrieval::{Retrieval, Retrieved, Wanted};
 use crate::config::Unreadable;
 use crate::error::{Error, Result};
@@ -76,6 +76,8 @@ pub(super) struct Fetcher<P: Ports> {
     pub(super) retrieval: Retrieval<P>,
     /// See [`Wanted::may_be_replaced`].
     pub(super) may_be_replaced: bool,
+    /// The chunk that is wanted, if not all of the object is.
+    pub(super) slice: Option<Slice>,
 }
 
 impl<P: Ports> Fetcher<P> {
@@ -108,7 +110,8 @@ impl<P: Ports> Fetcher<P> {
         }
         let entry = ObjectEntry { key, last_modified, etag, size };
         let (is_latest, may_be_replaced) = (false, false);
-        let wanted = Wanted { entry: entry.clone(), version_id, is_latest, may_be_replaced, is_whole: true };
+        let wanted =
+            Wanted { entry: entry.clone(), version_id, is_latest, may_be_replaced, is_whole: true, part: None };
         let why = match self.retrieval.retrieve(wanted).await? {
             Retrieved::Object(now, Object { content: Content::Whole(bytes), .. }) if now == entry => {
                 return Ok(Some(bytes));
@@ -139,8 +142,10 @@ impl<P: Ports> Fetcher<P> {
             entry: entry(&due),
             version_id: due.version_id.clone(),
             is_latest: due.is_latest,
-            may_be_replaced: self.may_be_replaced,
+            // The other chunks are those of what was listed.
+            may_be_replaced: self.may_be_replaced && self.slice.is_none(),
             is_whole: false,
+            part: self.slice.map(|slice| slice.part(due.size)),
         };
         match self.retrieval.retrieve(wanted).await? {
             Retrieved::Object(now, object) => {
@@ -152,7 +157,13 @@ impl<P: Ports> Fetcher<P> {
                     is_latest: due.is_latest,
                     is_delete_marker: false,
                 });
-                Ok(Fetched { replaced, ..add_object(fetched, object) }.into())
+                let hash = Some(due.etag.clone()).filter(|etag| !etag.is_empty()).or_else(|| object.etag.clone());
+                let fetched = add_object(fetched, object);
+                let fetched = match self.slice {
+                    Some(slice) => add_slice(fetched, slice, hash),
+                    None => fetched,
+                };
+                Ok(Fetched { replaced, ..fetched }.into())
             }
             Retrieved::Deleted => skipped("it was deleted before it could be read", Told::Not),
             Retrieved::Overwritten(object) => {
@@ -259,6 +270,25 @@ fn add_object<B>(mut fetched: Fetched<B>, object: Object<B>) -> Fetched<B> {
         },
     });
     fetched
+}
+
+/// Adds what tells a chunk from the others of its object.
+fn add_slice<B>(mut fetched: Fetched<B>, slice: Slice, hash: Option<String>) -> Fetched<B> {
+    let metadata = &mut fetched.record.metadata;
+    let mut insert = |name: &str, value: String| metadata.insert(format!("opencdc.file.{name}"), value);
+    insert("name", fetched.key.clone());
+    insert("size", fetched.size.to_string());
+    if let Some(hash) = hash {
+        insert("hash", hash);
+    }
+    insert("chunked", "true".to_owned());
+    insert("chunk.index", slice.number.to_string());
+    insert("chunk.count", slice.count.to_string());
+    let length = slice.part(fetched.size).length;
+    if let Some(Data::Body { length: declared, .. }) = &mut fetched.record.payload.after {
+        *declared = Some(length);
+    }
+    Fetched { size: length, ..fetched }
 }
 
 fn insert_time(metadata: &mut Metadata, time: Timestamp) {

@@ -19,7 +19,7 @@ use crate::limits::{self, Bounds};
 use crate::ports::Ports;
 use crate::position::Phase;
 use crate::record::Operation;
-use crate::s3::{ObjectEntry, VersionEntry};
+use crate::s3::{ObjectEntry, Part, VersionEntry};
 use crate::time::Timestamp;
 
 /// The object below a change, as it was listed.
@@ -136,10 +136,40 @@ impl Due {
         size_of::<Self>() + texts + options
     }
 
-    /// What its fetch takes.
-    pub(super) fn load(&self) -> Load {
-        let previous = self.previous.as_ref();
-        Load { bytes: self.size + previous.map_or(0, |p| p.size), requests: 1 + usize::from(previous.is_some()) }
+    /// What the fetch of its first chunk takes, or that of all of it.
+    pub(super) fn load(&self, chunk_bytes: Option<u64>) -> Load {
+        let (previous, bytes) = (self.previous.as_ref(), chunk_bytes.map_or(self.size, |bytes| bytes.min(self.size)));
+        Load { bytes: bytes + previous.map_or(0, |p| p.size), requests: 1 + usize::from(previous.is_some()) }
+    }
+
+    /// Its first chunk, if it is larger than one.
+    pub(super) fn first_slice(&self, chunk_bytes: Option<u64>) -> Option<Slice> {
+        let bytes = chunk_bytes.filter(|bytes| self.operation != Operation::Delete && self.size > *bytes)?;
+        Some(Slice { number: 1, count: self.size.div_ceil(bytes), bytes })
+    }
+}
+
+/// One chunk of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// Chunks of the object.
+    pub(super) count: u64,
+    /// Bytes of each but the last.
+    pub(super) bytes: u64,
+}
+
+impl Slice {
+    /// Whether it is the object's last.
+    pub(super) fn is_last(self) -> bool {
+        self.number >= self.count
+    }
+
+    /// Its bytes, in an object of that size.
+    pub(super) fn part(self, size: u64) -> Part {
+        let first = (self.number - 1).saturating_mul(self.bytes);
+        Part { first, length: size.saturating_sub(first).min(self.bytes) }
     }
 }
 
@@ -292,9 +322,13 @@ impl PlanReader {
     }
 
     /// What the fetch of the next change takes.
-    pub(super) fn peek_load<P: Ports>(&mut self, store: &mut CheckpointStore<P>) -> Result<Option<Load>> {
+    pub(super) fn peek_load<P: Ports>(
+        &mut self,
+        chunk_bytes: Option<u64>,
+        store: &mut CheckpointStore<P>,
+    ) -> Result<Option<Load>> {
         self.begin(store)?;
-        Ok(self.heads.peek().map(|Reverse((due, _))| due.load()))
+        Ok(self.heads.peek().map(|Reverse((due, _))| due.load(chunk_bytes)))
     }
 
     /// The next change and its number.

@@ -10,6 +10,9 @@ use std::task::{Poll, Waker};
 use crate::limits;
 use crate::record::{Data, Record};
 
+/// In the place of a chunk's number: with this record, all of its object has left.
+pub(super) const ALL: u64 = u64::MAX;
+
 /// A record that may leave.
 #[derive(Debug)]
 pub(super) struct Ready<B> {
@@ -19,6 +22,8 @@ pub(super) struct Ready<B> {
     pub(super) plan: u64,
     /// Its number in it.
     pub(super) number: u64,
+    /// The chunk that it is, if others of its object follow, or else [`ALL`].
+    pub(super) chunk: u64,
     /// Bytes of its body.
     pub(super) size: u64,
 }

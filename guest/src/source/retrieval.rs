@@ -11,7 +11,7 @@ use crate::config::{Payload, SourceConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
-use crate::s3::{self, Client, Content, ListStart, Marker, Object, ObjectEntry, Pin, VersionEntry};
+use crate::s3::{self, Client, Content, ListStart, Marker, Object, ObjectEntry, Part, Pin, VersionEntry};
 use crate::time::Timestamp;
 
 /// An object to retrieve, as it was listed.
@@ -27,6 +27,15 @@ pub(super) struct Wanted {
     pub(super) may_be_replaced: bool,
     /// Whether its bytes are to be in memory, however bodies travel.
     pub(super) is_whole: bool,
+    /// The part that is wanted, if not all of it is.
+    pub(super) part: Option<Part>,
+}
+
+impl Wanted {
+    /// Bytes that are wanted of an object of that size.
+    fn length(&self, size: u64) -> u64 {
+        self.part.map_or(size, |part| part.length)
+    }
 }
 
 /// The result of a retrieval.
@@ -83,9 +92,9 @@ impl<P: Ports> Retrieval<P> {
         let (mut answers, mut chases, mut gone) = (0, 0, 0);
         let mut is_pinned = true;
         // What was listed is what memory was set aside for.
-        let whole_max = wanted.entry.size.max(limits::WHOLE_BODY_BYTES_MAX);
+        let whole_max = wanted.length(wanted.entry.size).max(limits::WHOLE_BODY_BYTES_MAX);
         loop {
-            if let Some(error) = too_large(wanted.entry.size, &self.config) {
+            if let Some(error) = too_large(wanted.entry.size, wanted.length(wanted.entry.size), &self.config) {
                 return Ok(Retrieved::Unreadable(error));
             }
             let doubt = match self.ask(&wanted, is_pinned).await {
@@ -201,9 +210,10 @@ impl<P: Ports> Retrieval<P> {
     }
 
     async fn ask_with(&self, wanted: &Wanted, pin: &Pin, is_pinned: bool) -> Result<Object<P::Body>, Doubt> {
-        let size = wanted.entry.size;
+        let size = wanted.length(wanted.entry.size);
         let whole_max = if self.is_whole(wanted, size) { size.max(1) } else { 0 };
-        let object = self.client.get_object(&wanted.entry.key, pin, whole_max).await.map_err(Doubt::Refusal)?;
+        let object = self.client.get_object(&wanted.entry.key, pin, wanted.part, whole_max).await;
+        let object = object.map_err(Doubt::Refusal)?;
         match Comparison::new(wanted, &object, is_pinned, self.has_versions).disagreement() {
             Some(why) => Err(Doubt::Answer(why)),
             None => Ok(object),
@@ -348,8 +358,11 @@ impl std::fmt::Display for Doubt {
 /// Whether a retry would change nothing. A missing object may appear, a refusal may not come from S3, and a condition
 /// that does not hold on one replica may hold on another.
 fn is_final(error: &s3::Error) -> bool {
-    let is_transient =
-        error.is_not_found() || error.is_precondition_failed() || (error.refuses_object() && error.is_anonymous());
+    let is_transient = error.is_not_found()
+        || error.is_precondition_failed()
+        // Only a part of an object that was listed larger than it is now.
+        || error.status() == Some(416)
+        || (error.refuses_object() && error.is_anonymous());
     !is_transient
 }
 
@@ -376,13 +389,20 @@ impl<'a, B> Comparison<'a, B> {
     /// Why the answer is not the object that was wanted, or can't be told to be it: by its version, its ETag, or
     /// without one its time, each together with its length.
     fn disagreement(&self) -> Option<String> {
-        let checks = [Self::status, Self::version, Self::etag, Self::age, Self::length, Self::identity];
+        let checks = [Self::status, Self::part, Self::version, Self::etag, Self::age, Self::length, Self::identity];
         checks.into_iter().find_map(|check| check(self))
     }
 
     fn status(&self) -> Option<String> {
         let status = self.object.status;
-        (status != 200).then(|| format!("its status is {status} where 200 was wanted"))
+        let wanted = if self.wanted.part.is_some() { 206 } else { 200 };
+        (status != wanted).then(|| format!("its status is {status} where {wanted} was wanted"))
+    }
+
+    fn part(&self) -> Option<String> {
+        let wanted = self.wanted.part?.content_range(self.wanted.entry.size);
+        let answered = self.object.content_range.as_deref().unwrap_or_default();
+        (answered != wanted).then(|| format!("it is the part `{answered}` where `{wanted}` was wanted"))
     }
 
     fn version(&self) -> Option<String> {
@@ -412,8 +432,8 @@ impl<'a, B> Comparison<'a, B> {
         };
         let has_etag = self.answered_etag() == Some(listed.etag.as_str()) && !self.object.has_weak_etag;
         match length {
-            Some(length) if length != listed.size => {
-                Some(format!("it has {length} bytes where {} were listed", listed.size))
+            Some(length) if length != self.wanted.length(listed.size) => {
+                Some(format!("it has {length} bytes where {} were listed", self.wanted.length(listed.size)))
             }
             None if !has_etag && !self.is_named => {
                 Some("it has neither the ETag that was listed nor a length".to_owned())
@@ -441,13 +461,15 @@ impl<'a, B> Comparison<'a, B> {
     }
 }
 
-/// Why an object of this size is not to be read, if it is not.
-fn too_large(bytes: u64, config: &SourceConfig) -> Option<Error> {
+/// Why an object of this size is not to be read, if it is not; `length` is what is wanted of it.
+fn too_large(bytes: u64, length: u64, config: &SourceConfig) -> Option<Error> {
     let raw_max = limits::RAW_BODY_BYTES_MAX;
     let why = match config.object_bytes_max {
         Some(bytes_max) if bytes > bytes_max => format!("the {bytes_max} of `objectBytes`: raise that setting"),
-        _ if config.payload == Payload::Raw && bytes > raw_max => {
-            format!("the {raw_max} that a record carries where `payload` is `raw`: set `payload` to `auto` or `stream`")
+        _ if config.payload == Payload::Raw && length > raw_max => {
+            format!(
+                "the {raw_max} that a record carries where `payload` is `raw`: set `payload` to `auto` or `stream`, or set `chunkBytes`"
+            )
         }
         _ => return None,
     };

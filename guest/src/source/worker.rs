@@ -13,16 +13,16 @@ use super::fetch::{Fetched, Fetcher, Outcome, Skipped, Told};
 use super::identity::{Digest, GONE};
 use super::judge::{Has, Rule};
 use super::listing::{Listed, Listing};
-use super::plan::{Plan, PlanReader};
+use super::plan::{Due, Plan, PlanReader, Slice};
 use super::prefetch::Prefetch;
-use super::queue::{Ready, ReadyQueue};
+use super::queue::{ALL, Ready, ReadyQueue};
 use super::retrieval::Retrieval;
 use super::scan::{Filter, Scan};
 use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits::Bounds;
 use crate::ports::{Level, Ports};
-use crate::position::{Extension, Phase, Position, Scope};
+use crate::position::{Chunk, Extension, Phase, Position, Scope};
 use crate::record::Operation;
 use crate::s3::Client;
 
@@ -56,6 +56,14 @@ pub(super) struct Worker<P: Ports> {
     pub(super) seconds: u64,
     /// The key up to which an earlier run had delivered the snapshot, where its state is lost.
     pub(super) resumed_after: Option<String>,
+    /// The last key of the snapshot of which all was told.
+    pub(super) told_whole: Option<String>,
+    /// The chunk after which the first change goes on, if an earlier run had begun its object.
+    pub(super) within: Option<Chunk>,
+    /// The change of which a chunk could not be told, so that the rest is not either: plan and number.
+    pub(super) broken: Option<(u64, u64)>,
+    /// The object of which chunks are to be fetched before the next change.
+    pub(super) slicing: Option<Slicing>,
     /// Plans that are saved and not delivered yet; of the first, the place of what was handed out already.
     pub(super) saved: VecDeque<Plan>,
     pub(super) delivered_to: u64,
@@ -63,6 +71,14 @@ pub(super) struct Worker<P: Ports> {
     pub(super) surprises: BTreeMap<String, Has>,
     /// The first plan that this worker has made. Earlier ones may be told once more, to a reader that went back.
     pub(super) own_from: u64,
+}
+
+/// An object in chunks.
+pub(super) struct Slicing {
+    place: Place,
+    due: Due,
+    may_be_replaced: bool,
+    next: Slice,
 }
 
 type Fetch<P> = Result<Outcome<<P as crate::ports::Transport>::Body>>;
@@ -92,6 +108,19 @@ pub(super) struct Place {
     is_last: bool,
     /// Whether a later change of its key may be in its plan, or in another one that is saved.
     may_be_followed: bool,
+    /// The chunk that it is, if its object is several.
+    slice: Option<Slice>,
+}
+
+impl Place {
+    /// Whether nothing of its object follows.
+    fn is_end(&self) -> bool {
+        self.slice.is_none_or(Slice::is_last)
+    }
+
+    fn is_in_middle(&self) -> bool {
+        self.slice.is_some_and(|slice| slice.number > 1)
+    }
 }
 
 impl<P: Ports> Delivery<P> {
@@ -185,8 +214,16 @@ impl<P: Ports> Worker<P> {
     /// Begins as many fetches as there may be.
     pub(super) fn begin_fetches(&mut self, delivery: &mut Delivery<P>) -> Result<()> {
         let mut store = self.store.borrow_mut();
-        while let Some(reader) = delivery.plans.front_mut() {
-            let Some(load) = reader.peek_load(&mut store)? else {
+        let chunk_bytes = self.config.chunk_bytes;
+        loop {
+            if let Some(slicing) = self.slicing.take() {
+                self.slicing = self.begin_slices(slicing, delivery, &store);
+                if self.slicing.is_some() {
+                    break;
+                }
+            }
+            let Some(reader) = delivery.plans.front_mut() else { break };
+            let Some(load) = reader.peek_load(chunk_bytes, &mut store)? else {
                 delivery.plans.pop_front();
                 continue;
             };
@@ -195,6 +232,14 @@ impl<P: Ports> Worker<P> {
             }
             let Some((number, due)) = reader.next(&mut store)? else { break };
             let Plan { id, phase, cut, .. } = *reader.plan();
+            let may_be_replaced = id >= self.own_from && !store.has_poll_after(id);
+            let within = self.within.take();
+            let slice = match within {
+                Some(chunk) => due
+                    .first_slice(Some(chunk.bytes))
+                    .map(|first| Slice { number: (chunk.number + 1).min(first.count), ..first }),
+                None => due.first_slice(chunk_bytes),
+            };
             let place = Place {
                 plan: id,
                 number,
@@ -204,14 +249,48 @@ impl<P: Ports> Worker<P> {
                 had: due.had,
                 is_last: reader.left() == 0,
                 may_be_followed: (!due.is_latest && due.gone.is_none()) || store.has_poll_after(id),
+                slice,
             };
-            let fetcher = Fetcher {
-                retrieval: self.retrieval(store.head.has_versions),
-                may_be_replaced: id >= self.own_from && !store.has_poll_after(id),
-            };
+            if let Some(next) = slice {
+                self.slicing = Some(Slicing { place, due, may_be_replaced, next });
+                continue;
+            }
+            let retrieval = self.retrieval(store.head.has_versions);
+            let fetcher = Fetcher { retrieval, may_be_replaced, slice };
             delivery.prefetch.push(load, async move { (place, fetcher.fetch(due).await) });
         }
         Ok(())
+    }
+
+    /// Begins the fetches of an object's chunks; what is left of it.
+    fn begin_slices(
+        &self,
+        mut slicing: Slicing,
+        delivery: &mut Delivery<P>,
+        store: &CheckpointStore<P>,
+    ) -> Option<Slicing> {
+        loop {
+            let Slicing { place, due, may_be_replaced, next } = &mut slicing;
+            let mut due = due.clone();
+            if next.number > 1 {
+                due.previous = None;
+            }
+            let load = due.load(Some(next.bytes));
+            if self.broken == Some((place.plan, place.number)) {
+                // What ends the object in its turn.
+                next.number = next.count;
+            } else if !delivery.prefetch.has_room(load) {
+                return Some(slicing);
+            }
+            let (slice, retrieval) = (*next, self.retrieval(store.head.has_versions));
+            let place = Place { slice: Some(slice), ..place.clone() };
+            let fetcher = Fetcher { retrieval, may_be_replaced: *may_be_replaced, slice: Some(slice) };
+            delivery.prefetch.push(load, async move { (place, fetcher.fetch(due).await) });
+            if slice.is_last() {
+                return None;
+            }
+            next.number += 1;
+        }
     }
 
     fn retrieval(&self, has_versions: Option<bool>) -> Retrieval<P> {
@@ -227,32 +306,35 @@ impl<P: Ports> Worker<P> {
     /// Takes what was fetched, in the order of the plan.
     pub(super) async fn take(&mut self, delivery: &mut Delivery<P>, place: Place, fetched: Fetch<P>) -> Result<()> {
         let is_of_poll = place.phase == Phase::Changes;
+        let is_broken = place.slice.is_some() && self.broken == Some((place.plan, place.number));
         let outcome = match fetched {
-            Ok(outcome) => outcome,
+            _ if is_broken => None,
+            Ok(outcome) => Some(outcome),
             Err(error) => {
                 // What came before it is still delivered.
                 self.release(delivery, Phase::Snapshot).await;
                 return Err(error);
             }
         };
-        if place.is_last {
+        if place.is_last && place.is_end() {
             delivery.fetched = place.plan;
         }
         match outcome {
+            None => {}
             // What the reader never had can't be deleted.
-            Outcome::Record(fetched)
+            Some(Outcome::Record(fetched))
                 if fetched.record.operation == Operation::Delete
                     && self.surprises.get(&fetched.key) == Some(&Has::Nothing) => {}
-            Outcome::Record(fetched) if place.phase == Phase::Snapshot => {
+            Some(Outcome::Record(fetched)) if place.phase == Phase::Snapshot => {
                 if let Some((place, earlier)) = delivery.held.replace((place, fetched)) {
                     self.hand_out(place, *earlier, Phase::Snapshot).await;
                 }
             }
-            Outcome::Record(fetched) => {
+            Some(Outcome::Record(fetched)) => {
                 self.release(delivery, Phase::Snapshot).await;
                 self.hand_out(place, *fetched, Phase::Changes).await;
             }
-            Outcome::Skipped(skipped) => self.skip(&place, skipped),
+            Some(Outcome::Skipped(skipped)) => self.skip(&place, skipped),
         }
         let mut store = self.store.borrow_mut();
         store.delivered(delivery.done());
@@ -271,13 +353,16 @@ impl<P: Ports> Worker<P> {
     /// Counts and reports a change that is skipped, in its turn.
     fn skip(&mut self, place: &Place, skipped: Skipped) {
         let Skipped { key, reason, told } = skipped;
+        self.broken = place.slice.map(|_| (place.plan, place.number));
         match told {
             // The object stays as it is: it counts as told.
             Told::AsListed => self.ports.skipped(&key, &reason),
             Told::Not | Told::Replaced(_) => {
                 // A reader that went back to a position may have had it before.
                 let had = if place.plan < self.own_from { Has::Doubtful } else { place.had };
-                let has = self.surprises.get(&key).copied().unwrap_or(had);
+                // Of what a reader has in part, nobody knows what it makes.
+                let known = self.surprises.get(&key).copied().filter(|_| !place.is_in_middle());
+                let has = known.unwrap_or(if place.is_in_middle() { Has::Doubtful } else { had });
                 if place.may_be_followed {
                     self.surprises.insert(key.clone(), has);
                 }
@@ -315,6 +400,8 @@ impl<P: Ports> Worker<P> {
     /// Queues a record for reading.
     async fn hand_out(&mut self, place: Place, mut fetched: Fetched<P::Body>, phase: Phase) {
         let Place { plan, number, cut, digest, .. } = place;
+        let slice = place.slice.filter(|slice| !slice.is_last());
+        let chunk = slice.map_or(ALL, |slice| slice.number);
         let mut seconds = fetched.last_modified.seconds();
         if place.phase == Phase::Snapshot {
             self.seconds = self.seconds.max(seconds);
@@ -323,7 +410,11 @@ impl<P: Ports> Worker<P> {
         let run = {
             let mut store = self.store.borrow_mut();
             let now = fetched.replaced.as_ref().map(|entry| store.head.digester.digest(entry));
-            let surprise = self.surprises.remove(&fetched.key);
+            // All chunks of an object have one operation: what it depends on stays until the last of them.
+            let surprise = match slice {
+                Some(_) => self.surprises.get(&fetched.key).copied(),
+                None => self.surprises.remove(&fetched.key),
+            };
             let operation = &mut fetched.record.operation;
             *operation = match (*operation, surprise) {
                 (Operation::Update, Some(Has::Nothing)) => Operation::Create,
@@ -334,27 +425,33 @@ impl<P: Ports> Worker<P> {
             // When this plan was delivered before, the key was still there, and is in the catalogue again.
             let is_gone_again = is_delete && digest == GONE && plan < self.own_from;
             // So what follows in such plans is noted, too, up to the last of it.
-            if is_gone_again || surprise.is_some() && plan < self.own_from {
+            if slice.is_none() && (is_gone_again || surprise.is_some() && plan < self.own_from) {
                 let has = if is_delete { Has::Nothing } else { Has::Object(now.unwrap_or(digest)) };
                 self.surprises.insert(fetched.key.clone(), has);
             }
-            if now.is_some() || surprise.is_some() || is_gone_again {
+            if slice.is_none() && (now.is_some() || surprise.is_some() || is_gone_again) {
                 let now = if is_delete { Corrected::Deleted } else { Corrected::Told(now.unwrap_or(digest)) };
                 store.correct(Correction { key: fetched.key.clone(), digest, now });
             }
-            store.emitted(plan, number);
+            store.emitted((plan, number, chunk));
             store.head.run
         };
-        let extension = Some(Extension { run, cut, plan, index: number });
+        // Without its state, a snapshot goes on after the key: with chunks left, it must begin with this one again.
+        let told = if slice.is_some() { self.told_whole.clone() } else { Some(fetched.key.clone()) };
         // A snapshot that was resumed without its state goes no further back than it had come.
-        let key = match &self.resumed_after {
-            Some(after) if phase == Phase::Snapshot && fetched.key < *after => after.clone(),
-            _ => fetched.key,
-        };
+        let told = told.max(self.resumed_after.clone());
+        let is_snapshot = phase == Phase::Snapshot;
+        let names_key_before = is_snapshot && slice.is_some() && told.is_some();
+        let chunk_left = slice.map(|slice| Chunk { number: slice.number, bytes: slice.bytes, names_key_before });
+        if place.phase == Phase::Snapshot && slice.is_none() {
+            self.told_whole = Some(fetched.key.clone());
+        }
+        let key = told.filter(|_| is_snapshot).unwrap_or(fetched.key);
+        let extension = Some(Extension { run, cut, plan, index: number, chunk: chunk_left });
         let position = Position { key, phase, seconds, extension };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
-        self.queue.push(Ready { record, plan, number, size: fetched.size }).await;
+        self.queue.push(Ready { record, plan, number, chunk, size: fetched.size }).await;
     }
 
     /// Waits while too much is unacked.

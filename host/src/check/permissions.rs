@@ -198,7 +198,7 @@ pub(super) async fn get(client: &Client, object: Option<&ObjectEntry>) -> Step {
     let Some(object) = object else {
         return step.skipped("there is no object to try it on");
     };
-    let answer = client.get_object(&object.key, &Pin::default(), 0).await;
+    let answer = client.get_object(&object.key, &Pin::default(), None, 0).await;
     read(step, client, &object.key, answer.map(|object| object.length), GET_ADVICE)
 }
 
@@ -210,7 +210,7 @@ pub(super) async fn get_version(client: &Client, listed: &[VersionEntry]) -> Ste
         return step.skipped("there is no version to try it on");
     };
     let pin = Pin { version_id: Some(entry.version_id.clone()), etag: None };
-    let answer = client.get_object(&entry.object.key, &pin, 0).await;
+    let answer = client.get_object(&entry.object.key, &pin, None, 0).await;
     let advice = "allow s3:GetObjectVersion on the objects: changes are read by their version";
     read(step, client, &entry.object.key, answer.map(|object| object.length), advice)
 }

@@ -54,6 +54,8 @@ pub(super) struct Reader {
 /// What binds a second answer to the first.
 struct Pin {
     etag: HeaderValue,
+    /// The first byte of the answer within the object.
+    first: u64,
 }
 
 impl Reader {
@@ -175,7 +177,7 @@ impl Reader {
         }
         // Closes the connection that failed.
         self.body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let rest = Rest { first: self.received, last: length - 1 };
+        let rest = Rest { first: pin.first + self.received, last: pin.first + length - 1 };
         let outgoing = rest.request(&self.outgoing, &pin.etag);
         while cause.is_passing() && self.resumes < RESUMES_MAX {
             self.resumes += 1;
@@ -211,11 +213,16 @@ impl Pin {
         if length == 0 || !etag.as_bytes().starts_with(b"\"") {
             return None;
         }
-        // The component asks for whole objects: an answer with a part of one is not what it asked for.
-        if parts.status != StatusCode::OK {
-            return None;
-        }
-        Some(Self { etag: etag.clone() })
+        let first = match parts.status {
+            StatusCode::OK => 0,
+            // A part is resumed within itself.
+            StatusCode::PARTIAL_CONTENT => {
+                let range = ContentRange::of(&parts.headers)?;
+                (range.last.checked_sub(range.first)? == length - 1).then_some(range.first)?
+            }
+            _ => return None,
+        };
+        Some(Self { etag: etag.clone(), first })
     }
 }
 

@@ -80,7 +80,7 @@ impl S3Operation {
     #[must_use]
     pub const fn headers(self) -> &'static [&'static str] {
         match self {
-            Self::GetObject => &["if-match"],
+            Self::GetObject => &["if-match", "range"],
             Self::PutObject => &["content-type", "if-none-match", "x-amz-meta-opencdc-"],
             Self::HeadBucket
             | Self::GetBucketVersioning

@@ -137,6 +137,14 @@ enum Grant {
     Removal,
 }
 
+/// Whether a `Range` is one of bytes with both ends.
+fn is_one_range(value: &[u8]) -> bool {
+    let ends =
+        value.strip_prefix(b"bytes=").and_then(|ends| ends.iter().position(|byte| *byte == b'-').map(|at| (ends, at)));
+    let is_number = |text: &[u8]| (1..=20).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    ends.is_some_and(|(ends, at)| is_number(&ends[..at]) && is_number(&ends[at + 1..]))
+}
+
 /// Decides which requests of one instance may leave.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -292,6 +300,10 @@ impl Policy {
             Some(_) => name.as_str().starts_with(permitted),
             None => name == permitted,
         };
+        // Several ranges would be answered by another kind of document.
+        if name == header::RANGE && !is_one_range(value.as_bytes()) {
+            return false;
+        }
         RUNTIME_HEADERS.contains(name) || operation.headers().iter().any(permits)
     }
 

@@ -350,6 +350,17 @@ fn headers_are_those_of_the_operation() {
         policy.check(&method, &uri, &headers)
     };
     assert!(on(Method::GET, "if-match").is_ok());
+    for (range, is_permitted) in [
+        ("bytes=0-99", true),
+        ("bytes=0-", false),
+        ("bytes=-5", false),
+        ("bytes=0-1,3-4", false),
+        ("items=0-1", false),
+        ("bytes=0--1", false),
+    ] {
+        let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(range))]);
+        assert_eq!(policy.check(&Method::GET, &uri, &headers).is_ok(), is_permitted, "{range}");
+    }
     for (method, name) in [
         (Method::GET, "content-type"),
         (Method::GET, "if-none-match"),

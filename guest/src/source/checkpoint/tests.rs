@@ -251,16 +251,16 @@ fn a_plan_is_kept_until_all_of_it_is_acked() {
         store.head.plans.iter().map(|plan| plan.id).collect()
     };
     assert_eq!(plans(&mut store), [1, 2, 3]);
-    store.emitted(1, 0);
-    store.emitted(1, 1);
+    store.emitted((1, 0, ALL));
+    store.emitted((1, 1, ALL));
     store.delivered(1);
     assert_eq!(plans(&mut store), [1, 2, 3], "nothing is acked");
-    store.acked(1, 0);
+    store.acked((1, 0, ALL));
     assert_eq!(plans(&mut store), [1, 2, 3], "the first one is");
     assert!(!store.head.has_dropped);
-    store.emitted(2, 0);
-    store.acked(1, 1);
-    store.acked(2, 0);
+    store.emitted((2, 0, ALL));
+    store.acked((1, 1, ALL));
+    store.acked((2, 0, ALL));
     assert_eq!(plans(&mut store), [2, 3], "not all of the second one was delivered");
     assert_eq!((store.head.acked, store.head.has_dropped), (Some((2, 0)), true));
     // Nothing of it was a record but the first one.
@@ -281,7 +281,7 @@ fn a_position_acks_what_was_handed_out_up_to_it() {
     }
     let left = |plan, number| -> Vec<u64> {
         let mut store = load(&ports);
-        store.resume_at(plan, number);
+        store.resume_at((plan, number, ALL));
         let left = store.plans_left().iter().map(|plan| plan.id).collect();
         store.drop_acked_plans();
         assert_eq!(store.head.plans, store.plans_left(), "what is left is kept, and nothing else");
@@ -291,6 +291,24 @@ fn a_position_acks_what_was_handed_out_up_to_it() {
     assert_eq!(left(2, 1), [2, 3]);
     assert_eq!(left(3, 1), [3]);
     assert_eq!(left(4, 0), [0; 0], "it is removed already");
+}
+
+#[test]
+fn a_plan_stays_while_chunks_of_its_last_object_are_unacked() {
+    let mut store = begun(&TestPorts::new(1));
+    let plan = plan(&mut store, 1);
+    store.checkpoint(Vec::new(), Some(plan), |_| ()).expect("saves");
+    store.emitted((1, 0, 1));
+    store.acked((1, 0, 1));
+    store.tidy().expect("saves");
+    assert_eq!(store.head.plans.len(), 1, "others follow");
+    store.emitted((1, 0, ALL));
+    store.delivered(1);
+    store.tidy().expect("saves");
+    assert_eq!(store.head.plans.len(), 1, "the last one is unacked");
+    store.acked((1, 0, ALL));
+    store.tidy().expect("saves");
+    assert_eq!(store.head.plans.len(), 0);
 }
 
 #[test]
@@ -304,12 +322,12 @@ fn the_feed_is_full_by_what_was_delivered_and_not_acked() {
         count: 1,
         bytes: limits::PLANS_UNACKED_BYTES_MAX + 1,
     };
-    store.emitted(1, 0);
+    store.emitted((1, 0, ALL));
     store.checkpoint(Vec::new(), Some(large), |_| ()).expect("saves");
     assert!(!store.is_full(), "one plan of any size is delivered");
     store.delivered(1);
     assert!(store.is_full());
-    store.acked(1, 0);
+    store.acked((1, 0, ALL));
     assert!(!store.is_full());
 }
 

@@ -7,6 +7,7 @@ use crate::position::Phase;
 use crate::s3::ObjectEntry;
 use crate::source::checkpoint::{Head, Stage};
 use crate::source::plan::PlanReader;
+use crate::source::queue::ALL;
 use crate::testing::{SplitMix64, TestPorts};
 
 type Store = CheckpointStore<TestPorts>;
@@ -74,8 +75,8 @@ fn told(store: &mut Store, plan: PlanBuilder, segments: Vec<Segment>, stage: Sta
     while let Some(reader) = &mut reader
         && let Some((number, due)) = reader.next(store).expect("reads")
     {
-        store.emitted(reader.plan().id, number);
-        store.acked(reader.plan().id, number);
+        store.emitted((reader.plan().id, number, ALL));
+        store.acked((reader.plan().id, number, ALL));
         store.delivered(reader.plan().id);
         let gone = if due.gone.is_some() { " gone" } else { "" };
         told.push(format!("{} {} {}{gone}", due.operation.as_str(), due.key, due.version_id));

@@ -5,6 +5,7 @@ use super::*;
 use crate::ports::{Edit, State as _, StateError};
 use crate::source::checkpoint::CheckpointStore;
 use crate::source::plan::Plan;
+use crate::source::queue::ALL;
 
 /// A server of the bucket in which every key exists.
 fn without_deletes(bucket: &Shown) -> impl FnMut(Asked, &Request) -> Option<Reply> + use<> {
@@ -153,11 +154,11 @@ fn of_a_large_plan_counts_what_is_not_acked() {
     let (mut store, _) = CheckpointStore::load(TestPorts::new(1)).expect("it is empty");
     let (phase, cut, bytes) = (crate::position::Phase::Changes, START, 2 * limits::PLANS_UNACKED_BYTES_MAX);
     store.head.plans.push_back(Plan { id: 1, phase, cut, runs: Vec::new(), count: 1024, bytes });
-    store.emitted(1, 1023);
+    store.emitted((1, 1023, ALL));
     store.delivered(1);
     assert!(store.is_full());
-    store.acked(1, 510);
+    store.acked((1, 510, ALL));
     assert!(store.is_full());
-    store.acked(1, 511);
+    store.acked((1, 511, ALL));
     assert!(!store.is_full(), "the rest may wait for more");
 }
