@@ -88,6 +88,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("unreadable", "perhaps"),
         ("objectBytes", "0"),
         ("objectBytes", "large"),
+        ("chunkBytes", "17MiB"),
         ("payload", "body"),
         ("format", "json"),
     ];

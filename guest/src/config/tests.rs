@@ -335,6 +335,12 @@ const EXAMPLES: &[Examples] = &[
         refused: &["0", "1TiB", "much"],
         beyond: &["65MiB", "67108865", "1GB", "99999999999999999999"],
     },
+    Examples {
+        setting: &CHUNK_BYTES,
+        taken: &["1", "2k", "16MiB", "16777216"],
+        refused: &["0", "1TiB", "much"],
+        beyond: &["17MiB", "16777217", "1GB"],
+    },
     Examples { setting: &BUFFER_DELAY, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
 ];
 
