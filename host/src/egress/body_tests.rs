@@ -64,6 +64,22 @@ async fn a_body_that_breaks_ends_early_or_stalls_is_taken_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_that_breaks_is_taken_up_within_itself() {
+    let object = object(1000);
+    let part = |first: usize, end: usize| {
+        Reply::new(206)
+            .header("content-length", (500 - first).to_string())
+            .header("content-range", format!("bytes {first}-499/1000"))
+            .header("etag", "\"tag\"")
+            .data(object.slice(first..end))
+    };
+    let script = Script::of([part(100, 300).then(Piece::Break), part(300, 500)]);
+    let response = egress(Role::Source, &script).send(get("/key")).await.unwrap();
+    assert_eq!(read(response).await.unwrap(), object.slice(100..500));
+    assert_eq!(script.seen()[1].headers()["range"], "bytes=300-499");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stall_lasts_no_longer_than_its_limit() {
     let object = object(1000);
     let script = Script::of([start(&object, 10).then(Piece::Hang)]);
