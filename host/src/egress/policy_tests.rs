@@ -358,7 +358,7 @@ fn headers_are_those_of_the_operation() {
         ("items=0-1", false),
         ("bytes=0--1", false),
     ] {
-        let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(range))]);
+        let headers = HeaderMap::from_iter([(http::header::RANGE, HeaderValue::from_static(range))]);
         assert_eq!(policy.check(&Method::GET, &uri, &headers).is_ok(), is_permitted, "{range}");
     }
     for (method, name) in [
