@@ -106,10 +106,15 @@ $(NODE_HOST)/package-lock.json: tests/hosts/node/package-lock.json tests/hosts/n
 # The checksum database lacks some of Conduit's modules; go.sum has them all.
 .PHONY: conduit-client
 conduit-client: setup ## Run the command as a plugin of Conduit, by the client with which Conduit itself launches plugins
-	@command -v go > /dev/null || { echo 'make conduit-client: Go 1.24 or newer is needed: see https://go.dev/dl' >&2; exit 2; }
+	@command -v go > /dev/null || { echo 'make conduit-client: Go 1.25 or newer is needed: see https://go.dev/dl' >&2; exit 2; }
 	$(CARGO) build --locked $(TESTING) --workspace --bins
 	cd tests/conduit/client && GOFLAGS=-mod=readonly GONOSUMDB='github.com/conduitio/*' go build -o '$(CURDIR)/target/conduit-client' .
 	target/conduit-client '$(CURDIR)/target/testing/s3-connector' '$(CURDIR)/target/testing/embedded-s3'
+
+.PHONY: conduit
+conduit: setup ## Run the command as a plugin of a real Conduit, named by CONDUIT=/path/to/conduit
+	$(CARGO) build --locked $(TESTING) --workspace --bins
+	@tests/conduit/run.sh '$(CONDUIT)' '$(CURDIR)/target/testing/s3-connector' '$(CURDIR)/target/testing/embedded-s3'
 
 # What only the component has, bindings.rs, component.rs and wasi.rs, is compiled for WebAssembly alone and not counted.
 .PHONY: coverage

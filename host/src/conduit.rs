@@ -11,6 +11,7 @@ mod go_plugin;
 mod handshake;
 mod lifetime;
 mod log;
+mod moment;
 mod parameters;
 mod records;
 mod source;

@@ -2,9 +2,11 @@
 //! Leaves records to `inlet`, acks to `answers`, and outages to `pipeline`.
 
 mod answers;
+mod avro;
 mod inlet;
 mod pace;
 mod rate;
+mod schemas;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -27,6 +29,7 @@ use self::answers::Answers;
 use self::inlet::{Inlet, Received};
 use self::pace::Pace;
 use self::rate::Bucket;
+use self::schemas::Decoder;
 use super::parameters::{self, Batching, DestinationParameters};
 use super::{ENDLESS, Plugin, Running, TERMINATED, lost_task, out_of_order, status};
 use crate::connector::destination::Destination;
@@ -103,10 +106,11 @@ impl DestinationService {
         let inlet = Inlet::new(receiver, bucket, Arc::clone(&faults), Arc::clone(&pace), until.subscribe());
         let controls = Controls { stop: stop.clone(), until, ended: is_ended };
         let (to_engine, paced) = (messages.0.clone(), Arc::clone(&pace));
+        let decoder = Decoder::new(&self.plugin.engine, parameters);
         let id = self.plugin.engine.connector_id.clone();
         let open = self.plugin.work.spawn(async move {
             let destination = connector.destination(settings, instance).await?;
-            let answers = Answers::new(destination, to_engine, faults, paced);
+            let answers = Answers::new(destination, decoder, to_engine, faults, paced);
             let options = Options { name: id, grace: ENDLESS, ..Options::default() };
             Pipeline::new(inlet, answers, options).open(stop).await
         });

@@ -8,7 +8,6 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
-use s3_connector::time::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -16,6 +15,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::moment;
 use crate::printable::{self, MESSAGE_BYTES_MAX};
 
 /// The module that lines are shown with.
@@ -42,7 +42,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line = Line::default();
         event.record(&mut line);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let text = line.encode(*event.metadata().level(), Timestamp(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)));
+        let text = line.encode(*event.metadata().level(), u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
         // Nobody can be told that there is nobody to be told.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
@@ -56,7 +56,7 @@ struct Line {
 }
 
 impl Line {
-    fn encode(mut self, level: Level, now: Timestamp) -> String {
+    fn encode(mut self, level: Level, nanos: u64) -> String {
         let level = match level {
             Level::TRACE => "trace",
             Level::DEBUG => "debug",
@@ -64,9 +64,12 @@ impl Line {
             Level::WARN => "warn",
             Level::ERROR => "error",
         };
-        for (name, value) in
-            [("@level", level), ("@message", &self.message), ("@module", MODULE), ("@timestamp", &micros(now))]
-        {
+        for (name, value) in [
+            ("@level", level),
+            ("@message", &self.message),
+            ("@module", MODULE),
+            ("@timestamp", &moment::microseconds(nanos)),
+        ] {
             self.fields.insert(name.to_owned(), Value::from(value));
         }
         format!("{}\n", Value::Object(self.fields))
@@ -95,13 +98,6 @@ impl Visit for Line {
     }
 }
 
-/// A time with exactly six digits of its second.
-fn micros(time: Timestamp) -> String {
-    let whole = Timestamp(time.0 - time.0 % 1_000_000_000).to_rfc3339();
-    let whole = whole.trim_end_matches('Z').split('.').next().unwrap_or_default();
-    format!("{whole}.{:06}Z", time.0 % 1_000_000_000 / 1000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +108,7 @@ mod tests {
             message: "a \"b\"".to_owned(),
             fields: [("key".to_owned(), Value::from("k"))].into_iter().collect(),
         };
-        let text = line.encode(Level::WARN, Timestamp(1_700_000_000_000_001_999));
+        let text = line.encode(Level::WARN, 1_700_000_000_000_001_999);
         let parsed: Map<String, Value> = serde_json::from_str(&text).unwrap();
         assert!(text.ends_with('\n') && parsed.values().all(Value::is_string), "{text}");
         assert_eq!(parsed["@message"], "a \"b\"");

@@ -12,6 +12,7 @@ use tonic::Status;
 
 use super::inlet::Faults;
 use super::pace::Pace;
+use super::schemas::Decoder;
 use crate::connector::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::Output;
@@ -23,6 +24,7 @@ const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// A destination whose acks go to Conduit.
 pub(super) struct Answers<O> {
     destination: O,
+    decoder: Decoder,
     messages: mpsc::Sender<Result<DestinationRunResponse, Status>>,
     faults: Faults,
     pace: Arc<Mutex<Pace>>,
@@ -35,11 +37,12 @@ pub(super) struct Answers<O> {
 impl<O: Output> Answers<O> {
     pub(super) fn new(
         destination: O,
+        decoder: Decoder,
         messages: mpsc::Sender<Result<DestinationRunResponse, Status>>,
         faults: Faults,
         pace: Arc<Mutex<Pace>>,
     ) -> Self {
-        Self { destination, messages, faults, pace, order: VecDeque::new(), count: 0 }
+        Self { destination, decoder, messages, faults, pace, order: VecDeque::new(), count: 0 }
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
@@ -100,15 +103,25 @@ impl<O: Output> Output for Answers<O> {
     async fn write(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let count = records.len();
         let mut fit = Vec::with_capacity(count);
-        for record in records {
-            let fault = self.next_fault();
+        for (written, mut record) in records.into_iter().enumerate() {
+            let mut fault = self.next_fault();
+            if fault.is_none() {
+                fault = match self.decoder.decode(&mut record).await {
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                        self.count -= 1;
+                        self.pace().written(written);
+                        return Err(error);
+                    }
+                    decoded => decoded.err(),
+                };
+            }
             self.order.push_back((record.position.clone(), fault.clone()));
             if fault.is_none() {
                 fit.push(record);
             }
         }
-        let acks = self.destination.write(fit).await?;
         self.pace().written(count);
+        let acks = self.destination.write(fit).await?;
         let mut acks = self.answer(acks).await?;
         if self.pace().waits() {
             let more = self.destination.flush(FLUSH_WAIT).await?;
