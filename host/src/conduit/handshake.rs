@@ -55,7 +55,7 @@ pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Listener {
-    /// Listens at a socket in a folder that nobody else can enter: whoever can connect can read the bucket. Where it was asked for,
+    /// Listens at a socket in a folder that nobody else can enter: a user who can connect can read the bucket. Where it was asked for,
     /// or no such socket can be made, on the loopback interface, to which every user of the machine can connect.
     pub(super) fn bind(engine: &Engine) -> io::Result<Self> {
         if !engine.wants_tcp {

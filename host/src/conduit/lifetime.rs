@@ -120,7 +120,7 @@ impl Lifetime {
                 None => now - begun >= UNCONNECTED_MAX,
             };
             if getppid() != parent || is_over || is_stopped || is_alone {
-                // Without the standard library's exit, which would wait for whoever holds stdout.
+                // Without the standard library's exit, which would wait for the lock of stdout.
                 signal_hook::low_level::exit(i32::from(!is_over));
             }
         }

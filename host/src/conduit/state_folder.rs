@@ -13,7 +13,7 @@ use crate::state::{self, FileState, StateStore};
 /// What stands for itself in the name of a folder. A dot does not, so that no id leads anywhere else.
 const NAME: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// Bytes of a folder's name at most; a longer id is an error of whoever made it.
+/// Bytes of a folder's name at most; a longer id has no folder.
 const NAME_BYTES_MAX: usize = 250;
 
 /// How long a lock is waited for. The plugin of a Conduit that was killed ends within some seconds, and keeps it until then.

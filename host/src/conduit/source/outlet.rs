@@ -167,7 +167,7 @@ impl Outlet {
         self.state.pending_since.is_some_and(|since| since.elapsed() >= delay)
     }
 
-    /// The acks that are there; where something has failed, the failure once all acks are in or none came for long.
+    /// The acks that are there; where something has failed, the failure once all acks are in, or long after the last one came.
     fn settle(&mut self) -> Result<Vec<Ack>> {
         let acks = std::mem::take(&mut self.state.acked);
         let Some(failed) = self.state.failed.clone().filter(|_| acks.is_empty()) else { return Ok(acks) };
