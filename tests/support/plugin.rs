@@ -175,6 +175,12 @@ impl Plugin {
         let mut controller = GrpcControllerClient::new(self.channel.clone());
         controller.shutdown(Empty {}).await.expect("the call is answered");
         let ended = timeout(Duration::from_secs(2), self.child.wait()).await;
+        for line in self.log() {
+            assert!(!line.contains(embedded_s3::SECRET_KEY), "a secret was logged: {line}");
+            // Any other line loses its level, and a value that is no string has Conduit panic.
+            let fields: BTreeMap<String, String> = serde_json::from_str(&line).expect(&line);
+            assert!(fields.contains_key("@message") && fields["@timestamp"].len() == 27, "{line}");
+        }
         ended.expect("a plugin ends within two seconds").expect("its end can be waited for")
     }
 

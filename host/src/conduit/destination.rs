@@ -167,7 +167,7 @@ async fn pump(
         let Ok(permit) = Arc::clone(&room).acquire_many_owned(bytes).await else { return };
         let count = request.records.len();
         pace.lock().unwrap_or_else(PoisonError::into_inner).received(count, Instant::now());
-        if received.send(Received { records: request.records, _room: Some(permit) }).await.is_err() {
+        if received.send(Received { records: request.records, room: Some(permit) }).await.is_err() {
             return;
         }
     }

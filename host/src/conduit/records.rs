@@ -13,7 +13,14 @@ use crate::record::{Change, Data, NoBody, Operation, Record};
 const DEPTH_MAX: usize = 64;
 
 /// A record as Conduit gets it.
+///
+/// # Errors
+///
+/// `Internal` where it has no position, which would end the pipeline as if a user had stopped it, or no metadata.
 pub(super) fn encode(record: Plain<NoBody>) -> Result<proto::Record> {
+    if record.position.is_empty() || record.metadata.is_empty() {
+        return Err(Error::new(ErrorKind::Internal, "a record has no position, or no metadata"));
+    }
     Ok(proto::Record {
         position: record.position,
         operation: match record.operation {

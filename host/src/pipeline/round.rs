@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::endpoint::{Input, Output};
 use super::tasks::{BatchReader, BatchWriter, Checkpointer, Leftover, tear_down};
@@ -65,10 +66,10 @@ pub(super) struct Failure {
     pub(super) is_at_work: bool,
 }
 
-/// What one task returned.
+/// What one task returned, and when its work had ended: its end may have to wait for another task.
 enum Finished<I, O> {
-    Reader(I, Result<Ended>, Result<()>),
-    Writer(Leftover<O>, Result<()>, Result<()>),
+    Reader(I, Result<Ended>, Result<()>, Instant),
+    Writer(Leftover<O>, Result<()>, Result<()>, Instant),
     Checkpointer(Result<()>),
 }
 
@@ -98,12 +99,12 @@ pub(super) async fn run<I: Input, O: Output>(
         Checkpointer { state: options.state.as_ref().map(Arc::clone), acked: acked_out, saved: saved_in };
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        let (input, ended, torn_down) = reader.run(queue_in, saved_out).await;
-        Finished::Reader(input, ended, torn_down)
+        let (input, ended, torn_down, at) = reader.run(queue_in, saved_out).await;
+        Finished::Reader(input, ended, torn_down, at)
     });
     tasks.spawn(async move {
-        let (left, written, torn_down) = writer.run(unacked, queue_out).await;
-        Finished::Writer(left, written, torn_down)
+        let (left, written, torn_down, at) = writer.run(unacked, queue_out).await;
+        Finished::Writer(left, written, torn_down, at)
     });
     tasks.spawn(async move { Finished::Checkpointer(checkpointer.run().await) });
     let round = join(tasks).await;
@@ -116,30 +117,32 @@ pub(super) async fn run<I: Input, O: Output>(
 async fn join<I: Input, O: Output>(mut tasks: JoinSet<Finished<I, O>>) -> Round<I, O> {
     let mut ended = Ended::Stopped;
     let (mut input, mut left) = (None, None);
-    let (mut failed, mut hanging) = (None, None);
+    let (mut failed, mut hanging) = (None::<(Instant, Failure)>, None);
     while let Some(finished) = tasks.join_next().await {
-        let (done, is_at_work) = match finished {
-            Ok(Finished::Reader(back, read, torn_down)) => {
+        let (done, is_at_work, at) = match finished {
+            Ok(Finished::Reader(back, read, torn_down, at)) => {
                 input = Some(back);
                 hanging = hanging.or(torn_down.err());
-                (read.map(|why| ended = why), true)
+                (read.map(|why| ended = why), true, at)
             }
-            Ok(Finished::Writer(back, written, torn_down)) => {
+            Ok(Finished::Writer(back, written, torn_down, at)) => {
                 left = Some(back);
                 hanging = hanging.or(torn_down.err());
-                (written, true)
+                (written, true, at)
             }
-            Ok(Finished::Checkpointer(saved)) => (saved, true),
+            Ok(Finished::Checkpointer(saved)) => (saved, true, Instant::now()),
             Err(panicked) => {
                 let message = format!("a task of the pipeline failed: {panicked}");
-                (Err(Error::new(ErrorKind::Internal, message)), false)
+                (Err(Error::new(ErrorKind::Internal, message)), false, Instant::now())
             }
         };
-        if let Err(error) = done {
-            failed.get_or_insert(Failure { error, is_at_work });
+        if let Err(error) = done
+            && failed.as_ref().is_none_or(|(earlier, _)| at < *earlier)
+        {
+            failed = Some((at, Failure { error, is_at_work }));
         }
     }
-    let failed = failed.or(hanging.map(|error| Failure { error, is_at_work: false }));
+    let failed = failed.map(|(_, failure)| failure).or(hanging.map(|error| Failure { error, is_at_work: false }));
     let endpoints = input
         .zip(left)
         .and_then(|(input, left)| Some(Endpoints { input, output: left.output, unacked: left.unacked? }));

@@ -50,20 +50,21 @@ pub(super) struct BatchReader<I> {
 
 impl<I: Input> BatchReader<I> {
     /// Reads until there is a reason to end, then waits for the last position to be saved. Returns the input, why it
-    /// ended, and the outcome of its teardown.
+    /// ended, the outcome of its teardown, and when it had ended reading.
     pub(super) async fn run(
         mut self,
         queue: mpsc::Sender<Vec<Record>>,
         mut saved: watch::Receiver<Option<Bytes>>,
-    ) -> (I, Result<Ended>, Result<()>) {
+    ) -> (I, Result<Ended>, Result<()>, Instant) {
         let read = self.read(&queue, &mut saved).await;
+        let at = Instant::now();
         // The writer flushes when it finds the queue closed.
         drop(queue);
         let acked = self.ack_rest(&mut saved).await;
         // An input that can be read only once stays open for the next round.
         let torn_down = if self.input.is_repeatable() { tear_down(self.input.teardown()).await } else { Ok(()) };
         let ended = read.and_then(|ended| acked.map(|()| ended));
-        (self.input, ended, torn_down)
+        (self.input, ended, torn_down, at)
     }
 
     async fn read(
@@ -171,19 +172,20 @@ impl<O: Output> BatchWriter<O> {
     }
 
     /// Writes `rewrite`, then the batches of the queue until it ends, then flushes. The other tasks notice its end when its
-    /// channels close. Returns what is left, and the outcomes of writing and of the teardown.
+    /// channels close. Returns what is left, the outcomes of writing and of the teardown, and when it had ended writing.
     pub(super) async fn run(
         mut self,
         rewrite: Vec<Record>,
         mut queue: mpsc::Receiver<Vec<Record>>,
-    ) -> (Leftover<O>, Result<()>, Result<()>) {
+    ) -> (Leftover<O>, Result<()>, Result<()>, Instant) {
         let mut rewrite = rewrite.into_iter();
         let written = self.write(&mut rewrite, &mut queue).await;
+        let at = Instant::now();
         let unacked = self.unacked(written.is_err(), rewrite, &mut queue).await;
         drop(queue);
         let torn_down = tear_down(self.output.teardown()).await;
         let left = Leftover { output: self.output, unacked };
-        (left, written, torn_down)
+        (left, written, torn_down, at)
     }
 
     /// The records that were read and not acked, after a failure. Closes the queue, which ends the reader.

@@ -78,12 +78,13 @@ impl<O: Output> Answers<O> {
         }
         let acks = told.iter().map(|(position, error)| proto::Ack {
             position: position.clone(),
-            error: error.as_ref().map(|error| error.message().to_owned()).unwrap_or_default(),
+            error: error.as_ref().map(reason).unwrap_or_default(),
         });
         let message = DestinationRunResponse { acks: acks.collect() };
         let gone = |_| Error::new(ErrorKind::Closed, "Conduit has ended the stream of acks");
-        self.messages.send(Ok(message)).await.map_err(gone)?;
+        // Before Conduit can have it, and send more.
         self.pace().acked(told.len(), Instant::now());
+        self.messages.send(Ok(message)).await.map_err(gone)?;
         Ok(told.into_iter().map(|(position, _)| Ack { position, error: None }).collect())
     }
 
@@ -92,6 +93,14 @@ impl<O: Output> Answers<O> {
         while let Some((position, error @ Some(_))) = self.order.pop_front_if(|(_, error)| error.is_some()) {
             told.push((position, error));
         }
+    }
+}
+
+/// Why a record was refused. An empty reason would say that it is stored.
+fn reason(error: &Error) -> String {
+    match error.message() {
+        "" => "the record was refused without a reason".to_owned(),
+        message => message.to_owned(),
     }
 }
 
@@ -122,12 +131,9 @@ impl<O: Output> Output for Answers<O> {
         }
         self.pace().written(count);
         let acks = self.destination.write(fit).await?;
-        let mut acks = self.answer(acks).await?;
-        if self.pace().waits() {
-            let more = self.destination.flush(FLUSH_WAIT).await?;
-            acks.extend(self.answer(more).await?);
-        }
-        Ok(acks)
+        let acks = self.answer(acks).await?;
+        // What Conduit was told must reach the pipeline, whatever a flush ends in: it comes with the next call.
+        if acks.is_empty() && self.pace().waits() { self.flush(FLUSH_WAIT).await } else { Ok(acks) }
     }
 
     async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A message of Conduit, and the room that it takes until it was read.
 pub(super) struct Received {
     pub(super) records: Vec<proto::Record>,
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 /// What is wrong with records that were read and not written yet, by their number in the order of reading.
@@ -35,8 +35,8 @@ pub(super) type Faults = Arc<Mutex<VecDeque<(u64, Error)>>>;
 /// Records from Conduit.
 pub(super) struct Inlet {
     messages: mpsc::Receiver<Received>,
-    /// Records of the latest message that were not handed out.
-    left: VecDeque<proto::Record>,
+    /// Records that were not handed out, each with its bytes and the room of its message.
+    left: VecDeque<(proto::Record, usize, Option<Arc<OwnedSemaphorePermit>>)>,
     bucket: Option<Bucket>,
     faults: Faults,
     pace: Arc<Mutex<Pace>>,
@@ -87,13 +87,21 @@ impl Inlet {
             () = tokio::time::sleep(wait.min(LAST_WAIT)) => return true,
         };
         let Some(received) = received else { return false };
-        self.left.extend(received.records);
+        self.keep(received);
         // What is there, too, is taken along.
         while self.left.len() < RECORDS {
             let Ok(more) = self.messages.try_recv() else { break };
-            self.left.extend(more.records);
+            self.keep(more);
         }
         true
+    }
+
+    fn keep(&mut self, received: Received) {
+        let room = received.room.map(Arc::new);
+        self.left.extend(received.records.into_iter().map(|record| {
+            let bytes = records::bytes(&record);
+            (record, bytes, room.clone())
+        }));
     }
 
     fn hand_out(&mut self, records_max: usize) -> Vec<Record> {
@@ -101,11 +109,17 @@ impl Inlet {
             Some(bucket) => bucket.available(Instant::now()).min(records_max),
             None => records_max,
         };
-        let count = records_max.min(self.left.len());
+        let mut bytes = 0;
+        let fits = |(_, more, _): &&(proto::Record, usize, _)| {
+            let is_first = bytes == 0;
+            bytes += more;
+            is_first || bytes <= READ_BYTES_MAX
+        };
+        let count = self.left.iter().take(records_max).take_while(fits).count();
         if let Some(bucket) = &mut self.bucket {
             bucket.take(count);
         }
-        let records = self.left.drain(..count).map(|record| {
+        let records = self.left.drain(..count).map(|(record, ..)| {
             let (record, fault) = records::decode(record);
             if let Err(error) = fault {
                 self.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back((self.count, error));
@@ -123,6 +137,9 @@ impl Inlet {
 
 /// Records that are taken from messages at a time.
 const RECORDS: usize = 1000;
+
+/// Bytes of records that are handed out at a time, unless one record is larger.
+const READ_BYTES_MAX: usize = 8 << 20;
 
 impl Input for Inlet {
     async fn open(&mut self, _: Option<&[u8]>) -> Result<()> {

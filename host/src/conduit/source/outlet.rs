@@ -80,16 +80,11 @@ impl Outlet {
 
     /// Adds a record to the next message.
     async fn push(&mut self, record: Record) -> Result<()> {
+        // Before it is in memory, where its length is known.
+        check_length(record.payload.after.as_ref().and_then(record::Data::length).unwrap_or_default())?;
         let record = records::encode(record::collect(record).await?)?;
         let bytes = records::bytes(&record);
-        if bytes > RECORD_BYTES_MAX {
-            let key = record.metadata.get("s3.size").map(String::as_str).unwrap_or("unknown");
-            let message = format!(
-                "an object is too large for a message of Conduit; bytes=`{key}`: set `chunkBytes` to have it in parts, or \
-                 `objectBytes` and `unreadable` to go on without it"
-            );
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
+        check_length(bytes as u64)?;
         let size_max = if self.batching.size == 0 { usize::MAX } else { self.batching.size };
         if self.state.pending_bytes + bytes > MESSAGE_BYTES {
             self.send().await?;
@@ -151,6 +146,8 @@ impl Outlet {
             match self.acks.try_recv() {
                 Ok(positions) => self.take(Some(positions))?,
                 Err(mpsc::error::TryRecvError::Empty) => return Ok(()),
+                // What came before counts; the next call finds the same.
+                Err(mpsc::error::TryRecvError::Disconnected) if !self.state.acked.is_empty() => return Ok(()),
                 Err(mpsc::error::TryRecvError::Disconnected) => return self.take(None),
             }
         }
@@ -174,6 +171,17 @@ impl Outlet {
         let is_quiet = self.state.quiet_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
         if self.state.outstanding.is_empty() || is_quiet { Err(failed) } else { Ok(acks) }
     }
+}
+
+fn check_length(bytes: u64) -> Result<()> {
+    if bytes <= RECORD_BYTES_MAX as u64 {
+        return Ok(());
+    }
+    let message = format!(
+        "an object is too large for a message of Conduit; bytes=`{bytes}`: set `chunkBytes` to have it in parts, or \
+         `objectBytes` and `unreadable` to go on without it"
+    );
+    Err(Error::new(ErrorKind::Invalid, message))
 }
 
 fn gone() -> Error {
@@ -208,7 +216,10 @@ impl Output for Outlet {
 
     async fn flush(&mut self, wait: Duration) -> Result<Vec<Ack>> {
         self.send().await?;
-        self.sent.send_modify(|sent| sent.is_all = true);
+        let begins = self.sent.send_if_modified(|sent| !std::mem::replace(&mut sent.is_all, true));
+        if begins {
+            self.state.quiet_since = Some(Instant::now());
+        }
         if self.state.acked.is_empty() && !self.state.outstanding.is_empty() {
             let since = *self.state.quiet_since.get_or_insert_with(Instant::now);
             match tokio::time::timeout(wait, self.acks.recv()).await {
@@ -234,5 +245,103 @@ impl Output for Outlet {
         (state.acked, state.failed, state.quiet_since) = (Vec::new(), None, None);
         self.sent.send_modify(|sent| sent.is_all = false);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3_connector::record::{Change, Operation};
+
+    use super::*;
+
+    fn record(position: &str) -> Record {
+        Record {
+            position: Bytes::from(position.to_owned()),
+            operation: Operation::Create,
+            metadata: [("a".to_owned(), "b".to_owned())].into_iter().collect(),
+            key: None,
+            payload: Change { before: None, after: None },
+        }
+    }
+
+    type Messages = mpsc::Receiver<Result<SourceRunResponse, Status>>;
+
+    fn outlet(size: usize, delay: Duration) -> (Outlet, Messages, mpsc::Sender<Vec<Bytes>>) {
+        let (messages, acks) = (mpsc::channel(100), mpsc::channel(100));
+        let batching = Batching { size, delay };
+        let sent = watch::Sender::new(Sent::default());
+        (Outlet::new(messages.0, acks.1, batching, CancellationToken::new(), sent), messages.1, acks.0)
+    }
+
+    fn sizes(messages: &mut Messages) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while let Ok(message) = messages.try_recv() {
+            sizes.push(message.unwrap().records.len());
+        }
+        sizes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_are_as_large_and_as_late_as_was_asked_for() {
+        let records = || (0..7).map(|n| record(&n.to_string())).collect::<Vec<_>>();
+        let second = Duration::from_secs(1);
+        for (size, delay, at_once, later) in [
+            (0, Duration::ZERO, vec![7], vec![]),
+            (3, Duration::ZERO, vec![3, 3], vec![1]),
+            (0, second, vec![], vec![7]),
+            (3, second, vec![3, 3], vec![1]),
+        ] {
+            let (mut outlet, mut messages, _acks) = outlet(size, delay);
+            outlet.write(records()).await.unwrap();
+            assert_eq!(sizes(&mut messages), at_once, "{size} {delay:?}");
+            tokio::time::advance(second).await;
+            outlet.write(Vec::new()).await.unwrap();
+            assert_eq!(sizes(&mut messages), later, "{size} {delay:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acks_are_taken_in_order_and_no_other() {
+        let (mut outlet, _messages, acks) = outlet(0, Duration::ZERO);
+        outlet.write(vec![record("1"), record("2")]).await.unwrap();
+        acks.send(vec!["1".into()]).await.unwrap();
+        let first = outlet.write(Vec::new()).await.unwrap();
+        assert_eq!(first.iter().map(|ack| &ack.position[..]).collect::<Vec<_>>(), [b"1"]);
+        acks.send(vec!["3".into()]).await.unwrap();
+        let error = outlet.write(Vec::new()).await.unwrap_err();
+        assert!(error.message().contains("`3`"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acks_of_what_was_sent_before_a_renewal_are_not_passed_on() {
+        let (mut outlet, _messages, acks) = outlet(0, Duration::ZERO);
+        outlet.write(vec![record("1"), record("2")]).await.unwrap();
+        outlet.renew().await.unwrap();
+        outlet.write(vec![record("2")]).await.unwrap();
+        acks.send(vec!["1".into(), "2".into()]).await.unwrap();
+        assert_eq!(outlet.write(Vec::new()).await.unwrap(), []);
+        acks.send(vec!["2".into()]).await.unwrap();
+        assert_eq!(outlet.write(Vec::new()).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_after_a_quiet_time_waits_for_its_own_acks() {
+        let (mut outlet, _messages, acks) = outlet(0, Duration::ZERO);
+        outlet.write(vec![record("1")]).await.unwrap();
+        acks.send(vec!["1".into()]).await.unwrap();
+        assert_eq!(outlet.write(Vec::new()).await.unwrap().len(), 1);
+        tokio::time::advance(PATIENCE * 2).await;
+        outlet.write(vec![record("2")]).await.unwrap();
+        let wait = Duration::from_millis(500);
+        assert_eq!(outlet.flush(wait).await.unwrap(), []);
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(outlet.flush(wait).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn nothing_leaves_without_a_position() {
+        let (mut outlet, mut messages, _acks) = outlet(0, Duration::ZERO);
+        let error = outlet.write(vec![record("")]).await.unwrap_err();
+        assert_eq!((error.kind(), sizes(&mut messages)), (ErrorKind::Internal, vec![]));
     }
 }
