@@ -1,10 +1,13 @@
 // Owns the cases that run a connector binary with the very client of Conduit, against a server in memory. Leaves starting
 // the server to server.go, and what each case does to source.go and destination.go.
 //
-// Usage: client CONNECTOR SERVER
+// Usage: client CONNECTOR SERVER [--beside GO_CONNECTOR]
+//
+// With --beside it measures both connectors instead.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -52,10 +55,18 @@ func (l *logBuffer) Write(line []byte) (int, error) {
 	return l.text.Write(line)
 }
 
-func (l *logBuffer) String() string {
+func (l *logBuffer) whole() string {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return l.text.String()
+}
+
+// The last lines of it, which say why a case failed.
+func (l *logBuffer) String() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	lines := strings.Split(strings.TrimSpace(l.text.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 // Conduit's client passes no options for a writer, which its own logger takes and hclog's does not.
@@ -81,6 +92,10 @@ func launch(connector string, env map[string]string) *launched {
 	return &launched{client: must1(client.New(logger, connector, options...)), log: log}
 }
 
+func (l *launched) pid() int {
+	return l.client.ReattachConfig().Pid
+}
+
 func dispense[T any](l *launched, kind string) T {
 	rpc := must1(l.client.Client())
 	return must1(rpc.Dispense(kind)).(T)
@@ -93,8 +108,8 @@ func (l *launched) end() {
 	if took := time.Since(begun); took > 2*time.Second {
 		fail("the plugin took %v to end", took)
 	}
-	if log := l.log.String(); strings.Contains(log, "failed to exit gracefully") {
-		fail("the plugin did not end by itself:\n%s", log)
+	if log := l.log.whole(); strings.Contains(log, "failed to exit gracefully") {
+		fail("the plugin did not end by itself:\n%s", l.log)
 	}
 }
 
@@ -103,12 +118,17 @@ type world struct {
 	connector string
 	server    *server
 	state     string
+	// Benches have several, by name, and log less.
+	servers map[string]*server
+	level   string
 }
 
 func (w *world) env(id string) map[string]string {
 	return map[string]string{
+		"AWS_ENDPOINT_URL":                          w.server.endpoint,
+		"CONDUIT_CONNECTOR_UTILITIES_GRPC_TARGET":   "127.0.0.1:1",
 		"CONDUIT_CONNECTOR_ID":                      id,
-		"CONDUIT_CONNECTOR_LOG_LEVEL":               "debug",
+		"CONDUIT_CONNECTOR_LOG_LEVEL":               cmp.Or(w.level, "debug"),
 		"CONDUIT_CONNECTOR_TOKEN":                   "{}",
 		"CONDUIT_CONNECTOR_MAX_RECEIVE_RECORD_SIZE": "104857600",
 		"S3_CONNECTOR_STATE":                        w.state,
@@ -168,10 +188,18 @@ func run(name string, connector string, server *server, body func(*world)) (ok b
 }
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: client CONNECTOR SERVER")
+	switch {
+	case len(os.Args) == 3:
+		runCases()
+	case len(os.Args) == 5 && os.Args[3] == "--beside":
+		bench(os.Args[1], os.Args[4], os.Args[2])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: client CONNECTOR SERVER [--beside GO_CONNECTOR]")
 		os.Exit(2)
 	}
+}
+
+func runCases() {
 	server, stop := startServer(os.Args[2])
 	defer stop()
 	cases := []struct {
@@ -182,14 +210,31 @@ func main() {
 		{"source: snapshot, then changes", snapshotAndChanges},
 		{"source: restarts in the snapshot", restartInSnapshot},
 		{"source: restart after kill -9", restartAfterKill},
-		{"source: late acks", lateAcks},
+		{"source: 5,000 records without an ack", lateAcks},
 		{"source: wrong settings", wrongSettings},
 		{"source: configured and torn down", configuredAndTornDown},
+		{"source: stop before anything came", stopAtOnce},
+		{"source: stop in the middle, late acks", stopHalfway},
+		{"source: kill -9 in the middle of changes", killInChanges},
+		{"source: a position of the Go connector's snapshot", goSnapshotPosition},
+		{"source: chunks, with a restart among them", chunks},
+		{"source: SIGINT and SIGTERM", signalled},
+		{"source: created, updated, deleted", lifecycle},
+		{"source: no bucket", noBucket},
 		{"source: a position of the Go connector", goPosition},
 		{"destination: record by record", recordByRecord},
 		{"destination: batches that are waited for", waitedFor},
 		{"destination: nothing to delete", deletes},
 		{"destination: stop without records", emptyStop},
+		{"destination: acks after objects", acksAfterObjects},
+		{"destination: kill -9", killedDestination},
+		{"destination: binary payload", binaryPayload},
+		{"destination: parquet", parquet},
+		{"destination: a refused record", refused},
+		{"destination: sdk.batch.size", batchSize},
+		{"destination: sdk.batch.delay", batchDelay},
+		{"destination: wrong settings", wrongDestinationSettings},
+		{"destination: created, updated, deleted", destinationLifecycle},
 	}
 	failed := 0
 	for _, c := range cases {

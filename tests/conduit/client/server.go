@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -29,8 +30,8 @@ type server struct {
 }
 
 // Starts a server on a free port; the second value ends it.
-func startServer(program string) (*server, func()) {
-	command := exec.Command(program)
+func startServer(program string, arguments ...string) (*server, func()) {
+	command := exec.Command(program, arguments...)
 	output := must1(command.StdoutPipe())
 	must(command.Start())
 	line := must1(bufio.NewReader(output).ReadString('\n'))
@@ -56,15 +57,37 @@ func startServer(program string) (*server, func()) {
 func (s *server) bucket() string {
 	s.buckets++
 	name := fmt.Sprintf("bucket-%d", s.buckets)
+	s.makeBucket(name)
+	return name
+}
+
+func (s *server) makeBucket(name string) {
 	ctx := context.Background()
 	must1(s.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}))
 	versioning := &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}
 	must1(s.client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: &name, VersioningConfiguration: versioning}))
-	return name
 }
 
 func (s *server) put(bucket, key string, body []byte) {
 	must1(s.client.PutObject(context.Background(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)}))
+}
+
+// Puts this many objects, from `k0000` on.
+func (s *server) fill(bucket string, count int, body []byte) {
+	keys := make(chan string)
+	var writers sync.WaitGroup
+	for range 32 {
+		writers.Go(func() {
+			for key := range keys {
+				s.put(bucket, key, body)
+			}
+		})
+	}
+	for n := range count {
+		keys <- fmt.Sprintf("k%04d", n)
+	}
+	close(keys)
+	writers.Wait()
 }
 
 func (s *server) remove(bucket, key string) {
@@ -86,10 +109,16 @@ func (s *server) objects(bucket string) [][]byte {
 
 // Settings of either side.
 func (s *server) settings(bucket string, more map[string]string) map[string]string {
+	settings := s.settingsFromEnvironment(bucket, more)
+	settings["aws.endpoint"] = s.endpoint
+	return settings
+}
+
+// Settings of either side, also of connectors that know no other stores than the environment's.
+func (s *server) settingsFromEnvironment(bucket string, more map[string]string) map[string]string {
 	settings := map[string]string{
 		"aws.bucket":          bucket,
 		"aws.region":          region,
-		"aws.endpoint":        s.endpoint,
 		"aws.accessKeyId":     accessKey,
 		"aws.secretAccessKey": secretKey,
 	}

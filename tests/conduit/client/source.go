@@ -19,6 +19,8 @@ type sourceSession struct {
 	stream pconnector.SourceRunStreamClient
 	cancel context.CancelFunc
 	came   chan opencdc.Record
+	// Why the stream ended; to be read once `came` is closed.
+	ended error
 }
 
 // A stream is what Conduit's client makes; the interface leaves it out.
@@ -26,7 +28,8 @@ type streamer interface {
 	NewStream() pconnector.SourceRunStream
 }
 
-func openSource(w *world, id string, settings map[string]string, position opencdc.Position) *sourceSession {
+// Opens a source and its stream, which the caller reads.
+func openStream(w *world, id string, settings map[string]string, position opencdc.Position) *sourceSession {
 	plugin := launch(w.connector, w.env(id))
 	source := dispense[pconnector.SourcePlugin](plugin, "source")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -34,12 +37,18 @@ func openSource(w *world, id string, settings map[string]string, position opencd
 	must1(source.Open(ctx, pconnector.SourceOpenRequest{Position: position}))
 	stream := source.(streamer).NewStream()
 	must(source.Run(ctx, stream))
-	s := &sourceSession{plugin: plugin, source: source, stream: stream.Client(), cancel: cancel, came: make(chan opencdc.Record, 100_000)}
+	return &sourceSession{plugin: plugin, source: source, stream: stream.Client(), cancel: cancel}
+}
+
+func openSource(w *world, id string, settings map[string]string, position opencdc.Position) *sourceSession {
+	s := openStream(w, id, settings, position)
+	s.came = make(chan opencdc.Record, 100_000)
 	go func() {
 		defer close(s.came)
 		for {
 			response, err := s.stream.Recv()
 			if err != nil {
+				s.ended = err
 				return
 			}
 			for _, record := range response.Records {
@@ -74,6 +83,10 @@ func (s *sourceSession) ack(records []opencdc.Record) {
 	for _, record := range records {
 		must(s.stream.Send(pconnector.SourceRunRequest{AckPositions: []opencdc.Position{record.Position}}))
 	}
+}
+
+func (s *sourceSession) ackTogether(positions []opencdc.Position) {
+	must(s.stream.Send(pconnector.SourceRunRequest{AckPositions: positions}))
 }
 
 func (s *sourceSession) stop() opencdc.Position {
@@ -135,9 +148,7 @@ func snapshotAndChanges(w *world) {
 
 func fill(w *world, count int) string {
 	bucket := w.server.bucket()
-	for n := range count {
-		w.server.put(bucket, fmt.Sprintf("k%04d", n), []byte("x"))
-	}
+	w.server.fill(bucket, count, []byte("x"))
 	return bucket
 }
 
@@ -167,20 +178,20 @@ func restartAfterKill(w *world) {
 	s := openSource(w, "p:c", settings, nil)
 	records := s.take(50)
 	s.ack(records)
-	config := s.plugin.client.ReattachConfig()
-	kill(config.Pid)
+	kill(s.plugin.pid())
 	s.cancel()
 	s = openSource(w, "p:c", settings, records[49].Position)
 	expectRest(s.take(150), 50)
 	s.end()
 }
 
+// Conduit acks what it has persisted, a second after it came: until then the source goes on.
 func lateAcks(w *world) {
-	bucket := fill(w, 1500)
+	bucket := fill(w, 5000)
 	s := openSource(w, "p:c", w.server.settings(bucket, nil), nil)
-	records := s.take(1500)
+	records := s.take(5000)
 	expectRest(records, 0)
-	if last := s.stop(); !bytes.Equal(last, records[1499].Position) {
+	if last := s.stop(); !bytes.Equal(last, records[4999].Position) {
 		fail("Stop says %q", last)
 	}
 	s.ack(records)
