@@ -111,6 +111,19 @@ conduit-client: setup ## Run the command as a plugin of Conduit, by the client w
 	cd tests/conduit/client && GOFLAGS=-mod=readonly GONOSUMDB='github.com/conduitio/*' go build -o '$(CURDIR)/target/conduit-client' .
 	target/conduit-client '$(CURDIR)/target/testing/s3-connector' '$(CURDIR)/target/testing/embedded-s3'
 
+# The Go connector is built as it was published, by its own list of versions.
+GO_CONNECTOR := github.com/conduitio/conduit-connector-s3@v0.9.3
+.PHONY: conduit-bench
+conduit-bench: build ## Measure beside Conduit's Go connector, by the same client in the same run, with the goals
+	@command -v go > /dev/null || { echo 'make conduit-bench: Go 1.25 or newer is needed: see https://go.dev/dl' >&2; exit 2; }
+	$(CARGO) build --locked --release --package embedded-s3
+	GOFLAGS= GONOSUMDB='github.com/conduitio/*' go mod download $(GO_CONNECTOR)
+	GONOSUMDB='github.com/conduitio/*' go build -C "$$(go env GOMODCACHE)/$(GO_CONNECTOR)" -mod=readonly -buildvcs=false \
+		-o '$(CURDIR)/target/conduit-go-connector' ./cmd/connector
+	cd tests/conduit/client && GOFLAGS=-mod=readonly GONOSUMDB='github.com/conduitio/*' go build -o '$(CURDIR)/target/conduit-client' .
+	target/conduit-client '$(CURDIR)/target/release/s3-connector' '$(CURDIR)/target/release/embedded-s3' \
+		--beside '$(CURDIR)/target/conduit-go-connector'
+
 .PHONY: conduit
 conduit: setup ## Run the command as a plugin of a real Conduit, named by CONDUIT=/path/to/conduit
 	$(CARGO) build --locked $(TESTING) --workspace --bins
