@@ -160,7 +160,7 @@ is_gone() { ! kill -0 "$1" 2> /dev/null; }
 status_is() { [ "$(curl -s "http://127.0.0.1:$API/v1/pipelines/p" | jq -r .state.status)" = "$1" ]; }
 
 by_api() {
-    begin 'stop, start, wrong settings and delete by the api'
+    begin 'stop, start and wrong settings by the api'
     { pipeline; connector src source standalone:s3 "aws.bucket=$1" pollingPeriod=200ms
       connector out destination builtin:file path=./out.jsonl; } > "$HOME_OF_CASE/pipelines/p.yaml"
     fill "$1" 1 5

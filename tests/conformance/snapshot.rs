@@ -140,16 +140,23 @@ async fn what_changes_on_either_side_of_the_reader_is_not_lost(env: &Env) {
     bucket.put("k03098", "ahead").await;
     bucket.delete("k03099").await;
     records.extend(read_all(&mut source).await.expect("reads"));
-    let mut lines = summary(&records);
-    let mut changes = lines.split_off(keys.len() - 1);
-    let mut snapshot: Vec<_> = keys.iter().map(|key| format!("snapshot {key} 1")).collect();
-    snapshot.truncate(keys.len() - 2);
-    snapshot.push("snapshot k03098 ahead".to_owned());
-    assert!(lines == snapshot, "{:?}", lines.last());
+    let lines = summary(&records);
+    let of = |key: &str| -> Vec<&str> {
+        lines.iter().map(String::as_str).filter(|line| line.split(' ').nth(1) == Some(key)).collect()
+    };
+    assert_eq!(of("a"), ["create a missed"]);
+    assert_eq!(of("k00000"), ["snapshot k00000 1", "update k00000 missed"]);
+    assert_eq!(of("k00001"), ["snapshot k00001 1", "delete k00001 -"]);
+    // A fast store may have listed the last page already: then what was there is told first.
+    let ahead = of("k03098");
+    let is_first = ahead == ["snapshot k03098 ahead"];
+    assert!(is_first || ahead == ["snapshot k03098 1", "update k03098 ahead"], "{ahead:?}");
     // What is gone when it is listed was never there for the reader.
-    changes.sort();
-    let expected = ["create a missed", "delete k00001 -", "update k00000 missed"];
-    assert_eq!(changes, expected);
+    let gone = of("k03099");
+    let was_told = gone == ["snapshot k03099 1", "delete k03099 -"];
+    assert!(gone.is_empty() || was_told, "{gone:?}");
+    let untouched: Vec<_> = keys[2..3098].iter().map(|key| format!("snapshot {key} 1")).collect();
+    assert_eq!(lines[2..3098], untouched);
 }
 
 async fn an_object_that_is_deleted_or_overwritten_between_list_and_get_is_no_trouble(env: &Env) {
