@@ -42,7 +42,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line = Line::default();
         event.record(&mut line);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let text = line.encode(*event.metadata().level(), u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        let text = line.encode(*event.metadata().level(), i128::try_from(now.as_nanos()).unwrap_or_default());
         // Nobody can be told that there is nobody to be told.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
@@ -56,7 +56,7 @@ struct Line {
 }
 
 impl Line {
-    fn encode(mut self, level: Level, nanos: u64) -> String {
+    fn encode(mut self, level: Level, nanos: i128) -> String {
         let level = match level {
             Level::TRACE => "trace",
             Level::DEBUG => "debug",
@@ -68,7 +68,7 @@ impl Line {
             ("@level", level),
             ("@message", &self.message),
             ("@module", MODULE),
-            ("@timestamp", &moment::microseconds(nanos)),
+            ("@timestamp", &moment::microseconds(nanos).unwrap_or_default()),
         ] {
             self.fields.insert(name.to_owned(), Value::from(value));
         }

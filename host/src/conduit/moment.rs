@@ -1,26 +1,21 @@
-//! Owns times as text with more digits than milliseconds have. Leaves the calendar to the component's `time`.
+//! Owns moments as the text that Go's programs write. Leaves where they stand to `log` and `destination::avro`.
 
-use s3_connector::time::Timestamp;
+use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 
-/// The time that many seconds after 1970, up to its seconds: `2023-11-14T22:13:20`.
-pub(super) fn seconds(seconds: u64) -> String {
-    let text = Timestamp(seconds.saturating_mul(1000)).to_rfc3339();
-    text.trim_end_matches('Z').split('.').next().unwrap_or_default().to_owned()
+const SIX_DIGITS: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// A moment by its nanoseconds since 1970, with as many digits of its second as it has; `None` before the year 0 or after 9999.
+pub(super) fn shortest(nanos: i128) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
 }
 
-/// A time with its nanoseconds, without the zeros at their end, as Go writes it.
-pub(super) fn nanoseconds(nanos: u64) -> String {
-    let (whole, rest) = (seconds(nanos / 1_000_000_000), nanos % 1_000_000_000);
-    if rest == 0 {
-        return format!("{whole}Z");
-    }
-    let digits = format!("{rest:09}");
-    format!("{whole}.{}Z", digits.trim_end_matches('0'))
-}
-
-/// A time with exactly six digits of its second.
-pub(super) fn microseconds(nanos: u64) -> String {
-    format!("{}.{:06}Z", seconds(nanos / 1_000_000_000), nanos % 1_000_000_000 / 1000)
+/// A moment by its nanoseconds since 1970, with exactly six digits of its second; `None` as above.
+pub(super) fn microseconds(nanos: i128) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(SIX_DIGITS).ok()
 }
 
 #[cfg(test)]
@@ -29,9 +24,11 @@ mod tests {
 
     #[test]
     fn digits_are_as_many_as_asked_for() {
-        assert_eq!(nanoseconds(1_700_000_000_000_000_000), "2023-11-14T22:13:20Z");
-        assert_eq!(nanoseconds(1_700_000_000_120_000_000), "2023-11-14T22:13:20.12Z");
-        assert_eq!(microseconds(1_700_000_000_000_001_999), "2023-11-14T22:13:20.000001Z");
-        assert_eq!(microseconds(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(shortest(1_700_000_000_000_000_000).unwrap(), "2023-11-14T22:13:20Z");
+        assert_eq!(shortest(1_700_000_000_120_000_000).unwrap(), "2023-11-14T22:13:20.12Z");
+        assert_eq!(shortest(-500_000_000).unwrap(), "1969-12-31T23:59:59.5Z");
+        assert_eq!(microseconds(1_700_000_000_000_001_999).unwrap(), "2023-11-14T22:13:20.000001Z");
+        assert_eq!(microseconds(0).unwrap(), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(shortest(253_402_300_800_000_000_000), None);
     }
 }

@@ -116,7 +116,8 @@ impl<O: Output> Output for Answers<O> {
             let mut fault = self.next_fault();
             if fault.is_none() {
                 fault = match self.decoder.decode(&mut record).await {
-                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    // A record is at fault by `Invalid` alone.
+                    Err(error) if error.kind() != ErrorKind::Invalid => {
                         self.count -= 1;
                         self.pace().written(written);
                         return Err(error);
