@@ -91,20 +91,21 @@ impl DestinationService {
         InstanceOptions { name: self.plugin.engine.connector_id.clone(), state: None }
     }
 
+    /// Opens the destination, unless it is stopped.
     async fn open_pipeline(
         &self,
         (parameters, settings): (DestinationParameters, Settings),
-    ) -> Result<(Opened, Controls)> {
+        controls: &Controls,
+        ended: watch::Sender<bool>,
+    ) -> Result<Opened> {
         let connector = self.plugin.connector().await?;
         let instance = self.instance_options();
         let (received, receiver) = mpsc::channel(MESSAGES_MAX);
         let messages = mpsc::channel(MESSAGES_MAX);
-        let (until, stop) = (watch::Sender::new(None), CancellationToken::new());
-        let (ended, is_ended) = watch::channel(false);
         let (faults, pace) = (inlet::Faults::default(), Arc::<StdMutex<Pace>>::default());
         let bucket = parameters.rate.map(|rate| Bucket::new(rate, Instant::now()));
-        let inlet = Inlet::new(receiver, bucket, Arc::clone(&faults), Arc::clone(&pace), until.subscribe());
-        let controls = Controls { stop: stop.clone(), until, ended: is_ended };
+        let inlet = Inlet::new(receiver, bucket, Arc::clone(&faults), Arc::clone(&pace), controls.until.subscribe());
+        let stop = controls.stop.clone();
         let (to_engine, paced) = (messages.0.clone(), Arc::clone(&pace));
         let decoder = Decoder::new(&self.plugin.engine, parameters);
         let id = self.plugin.engine.connector_id.clone();
@@ -115,7 +116,7 @@ impl DestinationService {
             Pipeline::new(inlet, answers, options).open(stop).await
         });
         let pipeline = open.await.unwrap_or_else(|lost| Err(lost_task(&lost)))?;
-        Ok((Opened { pipeline, messages, received, pace, ended }, controls))
+        Ok(Opened { pipeline, messages, received, pace, ended })
     }
 }
 
@@ -191,10 +192,21 @@ impl DestinationPlugin for DestinationService {
     }
 
     async fn open(&self, _: Request<DestinationOpenRequest>) -> tonic::Result<Response<DestinationOpenResponse>> {
+        let (ended, is_ended) = watch::channel(false);
+        let controls = Controls { stop: CancellationToken::new(), until: watch::Sender::new(None), ended: is_ended };
+        let configured = {
+            let mut state = self.state.lock().await;
+            let configured = state.configured.take().ok_or_else(|| out_of_order("Open", "Configure"))?;
+            // From now on Stop and Teardown can end it, which a store that does not answer may keep from opening.
+            state.controls = Some(controls.clone());
+            configured
+        };
+        let opened = self.open_pipeline(configured, &controls, ended).await.map_err(|error| status(&error))?;
         let mut state = self.state.lock().await;
-        let configured = state.configured.take().ok_or_else(|| out_of_order("Open", "Configure"))?;
-        let (opened, controls) = self.open_pipeline(configured).await.map_err(|error| status(&error))?;
-        (state.opened, state.controls) = (Some(opened), Some(controls));
+        if controls.stop.is_cancelled() {
+            return Err(Status::cancelled("the destination was stopped while it was being opened"));
+        }
+        state.opened = Some(opened);
         Ok(Response::new(DestinationOpenResponse {}))
     }
 

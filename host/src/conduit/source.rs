@@ -67,28 +67,28 @@ impl SourceService {
         InstanceOptions { name: self.plugin.engine.connector_id.clone(), state: None }
     }
 
-    /// Opens the source and its state, and tells how to stop it.
+    /// Opens the source and its state, unless it is stopped.
     async fn open_pipeline(
         &self,
         (parameters, settings): (SourceParameters, Settings),
         position: Bytes,
-    ) -> Result<(Opened, CancellationToken, watch::Receiver<Sent>)> {
+        stop: CancellationToken,
+        sent: watch::Sender<Sent>,
+    ) -> Result<Opened> {
         let connector = self.plugin.connector().await?;
         let mut instance = self.instance_options();
         let (messages, acks) = (mpsc::channel(MESSAGES), mpsc::channel(1024));
-        let (stop, (sent, all_sent)) = (CancellationToken::new(), watch::channel(Sent::default()));
         let outlet = Outlet::new(messages.0.clone(), acks.1, parameters.batching, stop.clone(), sent);
         let id = self.plugin.engine.connector_id.clone();
-        let token = stop.clone();
         let open = self.plugin.work.spawn(async move {
             instance.state = state_folder::open(&id).await?;
             let source = connector.source(settings, instance).await?;
             let position = Some(position.to_vec()).filter(|position| !position.is_empty());
             let options = Options { name: id, position, grace: ENDLESS, ..Options::default() };
-            Pipeline::new(source, outlet, options).open(token).await
+            Pipeline::new(source, outlet, options).open(stop).await
         });
         let pipeline = open.await.unwrap_or_else(|lost| Err(lost_task(&lost)))?;
-        Ok((Opened { pipeline, messages, acks: acks.0 }, stop, all_sent))
+        Ok(Opened { pipeline, messages, acks: acks.0 })
     }
 }
 
@@ -118,11 +118,21 @@ impl SourcePlugin for SourceService {
     }
 
     async fn open(&self, request: Request<SourceOpenRequest>) -> tonic::Result<Response<SourceOpenResponse>> {
+        let (stop, (sent, all_sent)) = (CancellationToken::new(), watch::channel(Sent::default()));
+        let configured = {
+            let mut state = self.state.lock().await;
+            let configured = state.configured.take().ok_or_else(|| out_of_order("Open", "Configure"))?;
+            // From now on Stop and Teardown can end it, which a store that does not answer may keep from opening.
+            state.stop = Some((stop.clone(), all_sent));
+            configured
+        };
+        let opened = self.open_pipeline(configured, request.into_inner().position, stop.clone(), sent).await;
+        let opened = opened.map_err(|error| status(&error))?;
         let mut state = self.state.lock().await;
-        let configured = state.configured.take().ok_or_else(|| out_of_order("Open", "Configure"))?;
-        let opened = self.open_pipeline(configured, request.into_inner().position).await;
-        let (opened, stop, sent) = opened.map_err(|error| status(&error))?;
-        (state.opened, state.stop) = (Some(opened), Some((stop, sent)));
+        if stop.is_cancelled() {
+            return Err(Status::cancelled("the source was stopped while it was being opened"));
+        }
+        state.opened = Some(opened);
         Ok(Response::new(SourceOpenResponse {}))
     }
 
@@ -134,24 +144,20 @@ impl SourcePlugin for SourceService {
         let terminated = self.plugin.lifetime.terminated().clone();
         let (to_engine, stopped) = (messages.0.clone(), stop.clone());
         let work: JoinHandle<()> = self.plugin.work.spawn(async move {
-            // What SIGTERM stops is not what Conduit has stopped: it is told, once it had the time to do so itself.
-            let stopped_by_conduit = stopped.clone();
-            let terminate = async {
-                terminated.cancelled().await;
-                stopped_by_conduit.cancel();
-            };
-            let ended = async {
-                let mut run = std::pin::pin!(pipeline.run());
-                tokio::select! {
-                    ended = &mut run => return ended,
-                    () = terminate => {}
+            let mut run = std::pin::pin!(pipeline.run());
+            let (ended, is_terminated) = tokio::select! {
+                ended = &mut run => (ended, false),
+                () = terminated.cancelled() => {
+                    let is_first = !stopped.is_cancelled();
+                    stopped.cancel();
+                    (run.await, is_first)
                 }
-                run.await
             };
-            if let Err(error) = ended.await {
+            if let Err(error) = ended {
                 // Nobody may be listening any more.
                 let _ = to_engine.send(Err(status(&error))).await;
-            } else if terminated.is_cancelled() {
+            } else if is_terminated {
+                // What SIGTERM has stopped Conduit has not: it is told, once it had the time to stop the source itself.
                 tokio::time::sleep(TERMINATED).await;
                 let _ = to_engine.send(Err(Status::unknown("SIGTERM has ended the plugin"))).await;
             }
