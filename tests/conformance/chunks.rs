@@ -13,6 +13,7 @@ in_every_world! {
     a_restart_after_any_chunk_loses_nothing_without_state,
     a_chunk_of_a_change_is_followed_by_the_next_one_after_a_restart,
     an_object_that_is_overwritten_in_the_middle_begins_again,
+    what_is_overwritten_under_a_reader_is_told_whole_by_the_next_poll,
     an_object_that_is_deleted_in_the_middle_is_reported_as_deleted,
     the_previous_version_comes_with_the_first_chunk_alone,
     bounds_of_records_count_chunks_and_bounds_of_objects_count_objects,
@@ -132,6 +133,25 @@ async fn an_object_that_is_overwritten_in_the_middle_begins_again(env: &Env) {
     let rest = read_all(&mut source).await.expect("reads");
     assert_eq!(places(&rest), ["a 1/2", "a 2/2"]);
     assert_eq!(bytes(&rest), b"abcdef");
+}
+
+async fn what_is_overwritten_under_a_reader_is_told_whole_by_the_next_poll(env: &Env) {
+    let bucket = env.plain().await;
+    let chunks = 2 * limits::READY_RECORDS_MAX;
+    let (old, new) = (vec![b'o'; 4 * chunks], vec![b'n'; 40]);
+    bucket.put("a", old).await;
+    // So many chunks are left when this many are ready that the overwrite comes before the last of them.
+    let mut source = bucket.open_with(&[FOUR, ("concurrency", "1")]).await;
+    let mut records = read_some(&mut source, 1).await.expect("reads");
+    bucket.put("a", new.clone()).await;
+    records.extend(read_all(&mut source).await.expect("reads"));
+    let begun: Vec<_> =
+        (0..records.len()).filter(|n| records[*n].metadata["opencdc.file.chunk.index"] == "1").collect();
+    let [0, again] = begun[..] else { panic!("{:?}", places(&records)) };
+    assert!(again < chunks, "the first one ends early");
+    assert!(bytes(&records[..again]).iter().all(|byte| *byte == b'o'), "no sequence has bytes of two objects");
+    assert_eq!(bytes(&records[again..]), new);
+    assert_eq!(places(&records).last().expect("one"), "a 10/10");
 }
 
 async fn an_object_that_is_deleted_in_the_middle_is_reported_as_deleted(env: &Env) {

@@ -362,14 +362,20 @@ impl<P: Ports> CheckpointStore<P> {
         let Acks { emitted, acked, delivered } = self.progress;
         // Where all that left is acked, what was delivered is done, even if nothing of it was a record.
         // An object of which chunks are left is not, even where the rest is never told: a position may name it.
-        let is_whole = acked.is_none_or(|(.., chunk)| chunk == ALL);
-        let done = if acked == emitted && is_whole || is_broken!(DropPlansBeforeTheirAck) {
-            delivered
+        let (done, in_part) = if acked == emitted || is_broken!(DropPlansBeforeTheirAck) {
+            (delivered, acked.filter(|(.., chunk)| *chunk != ALL).map(|(plan, ..)| plan))
         } else {
-            acked.map_or(0, |(plan, ..)| plan - 1)
+            (acked.map_or(0, |(plan, ..)| plan - 1), None)
         };
-        while self.head.plans.front().is_some_and(|plan| plan.id <= done) {
-            let plan = self.head.plans.pop_front().expect("there is one");
+        let is_done = |plan: &Plan| plan.id <= done && Some(plan.id) != in_part;
+        if !self.head.plans.iter().any(is_done) {
+            return;
+        }
+        for plan in std::mem::take(&mut self.head.plans) {
+            if !is_done(&plan) {
+                self.head.plans.push_back(plan);
+                continue;
+            }
             self.head.garbage.extend(chunk_names(&plan));
             self.head.acked = acked.map(|(plan, number, _)| (plan, number)).or(self.head.acked);
             // What was never acked was never handed out: nothing of the plan was a record.

@@ -312,6 +312,27 @@ fn a_plan_stays_while_chunks_of_its_last_object_are_unacked() {
 }
 
 #[test]
+fn a_plan_whose_last_object_ended_early_keeps_no_later_one() {
+    let mut store = begun(&TestPorts::new(1));
+    let ids = |store: &Store| -> Vec<u64> { store.head.plans.iter().map(|plan| plan.id).collect() };
+    for _ in 0..3 {
+        let plan = plan(&mut store, 1);
+        store.checkpoint(Vec::new(), Some(plan), |_| ()).expect("saves");
+    }
+    store.emitted((1, 0, 1));
+    store.acked((1, 0, 1));
+    // The rest of it was not there any more, and nothing of the second plan was a record.
+    store.delivered(2);
+    store.tidy().expect("saves");
+    assert_eq!(ids(&store), [1, 3], "a restart at the last ack looks for the rest");
+    store.emitted((3, 0, ALL));
+    store.delivered(3);
+    store.acked((3, 0, ALL));
+    store.tidy().expect("saves");
+    assert_eq!(ids(&store), [0; 0]);
+}
+
+#[test]
 fn the_feed_is_full_by_what_was_delivered_and_not_acked() {
     let mut store = begun(&TestPorts::new(1));
     let large = Plan {
