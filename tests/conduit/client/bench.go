@@ -56,7 +56,7 @@ func comparisons(near, far string) []comparison {
 // CPU per record, of the best of our runs as a source and as a destination.
 const cpuGoalMicros = 150
 
-func bench(connector, reference, program string) {
+func bench(connector, reference, program, only string) {
 	near, stopNear := startServer(program)
 	defer stopNear()
 	far, stopFar := startServer(program, "--latency", "30ms")
@@ -68,6 +68,9 @@ func bench(connector, reference, program string) {
 	}
 	fmt.Printf("%-30s %12s %12s %8s %6s  %s\n", "", "Go", "this one", "ratio", "goal", "CPU per record: Go, this one")
 	for _, c := range comparisons("near", "far") {
+		if !strings.Contains(c.name, only) {
+			continue
+		}
 		compare(c, connector, reference, servers)
 	}
 	fmt.Printf("records per second; the goal of CPU per record is %d µs\n", cpuGoalMicros)

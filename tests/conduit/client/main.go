@@ -191,10 +191,10 @@ func main() {
 	switch {
 	case len(os.Args) == 3:
 		runCases()
-	case len(os.Args) == 5 && os.Args[3] == "--beside":
-		bench(os.Args[1], os.Args[4], os.Args[2])
+	case len(os.Args) >= 5 && os.Args[3] == "--beside":
+		bench(os.Args[1], os.Args[4], os.Args[2], strings.Join(os.Args[5:], " "))
 	default:
-		fmt.Fprintln(os.Stderr, "usage: client CONNECTOR SERVER [--beside GO_CONNECTOR]")
+		fmt.Fprintln(os.Stderr, "usage: client CONNECTOR SERVER [--beside GO_CONNECTOR [ONLY_WHAT_HAS_THIS]]")
 		os.Exit(2)
 	}
 }
