@@ -126,8 +126,14 @@ conduit-bench: build ## Measure beside Conduit's Go connector, by the same clien
 
 .PHONY: conduit
 conduit: setup ## Run the command as a plugin of a real Conduit, named by CONDUIT=/path/to/conduit
+	@[ -x '$(CONDUIT)' ] && [ ! -d '$(CONDUIT)' ] || { \
+		echo 'make conduit: name a Conduit, as in `make conduit CONDUIT=/path/to/conduit`. With Go, one is built by' >&2; \
+		echo '  git clone https://github.com/ConduitIO/conduit && cd conduit && go build -o conduit ./cmd/conduit' >&2; \
+		exit 2; }
+	@command -v ps > /dev/null || { echo 'make conduit: ps is needed: on Debian, apt-get install procps' >&2; exit 2; }
 	$(CARGO) build --locked $(TESTING) --workspace --bins
-	@tests/conduit/run.sh '$(CONDUIT)' '$(CURDIR)/target/testing/s3-connector' '$(CURDIR)/target/testing/embedded-s3'
+	S3_CONNECTOR_CONDUIT='$(abspath $(CONDUIT))' $(CARGO) test --locked $(TESTING) \
+		--package s3-connector-host --package s3-connector-tests --test conduit -- --test-threads 4
 
 # What only the component has, bindings.rs, component.rs and wasi.rs, is compiled for WebAssembly alone and not counted.
 .PHONY: coverage
