@@ -85,7 +85,7 @@ async fn a_bucket_is_copied(architecture: Architecture) {
 }
 
 /// Records that the generator makes.
-const GENERATED: usize = 500;
+const GENERATED: usize = 200;
 
 /// Has Conduit's generator fill a bucket and, beside it, a file by Conduit's own connector, and compares them.
 async fn generate(architecture: Architecture, kind: &str, format: &str) -> Vec<Value> {

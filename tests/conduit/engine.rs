@@ -17,6 +17,9 @@ const CONDUIT: &str = "S3_CONNECTOR_CONDUIT";
 /// How long anything may take that must come. A pipeline that Conduit restarts waits for some seconds itself.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How often it is looked whether it has come.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How long Conduit may take to end. It gives its pipelines half a minute.
 const END: Duration = Duration::from_secs(60);
 
@@ -100,7 +103,7 @@ impl Conduit {
             let ended = self.child.try_wait().expect("a child can be asked");
             assert!(ended.is_none(), "Conduit has ended, before {what}{}", self.tail());
             assert!(since.elapsed() < PATIENCE, "{what} did not come{}", self.tail());
-            sleep(Duration::from_millis(50)).await;
+            sleep(LOOK).await;
         }
     }
 
@@ -140,17 +143,22 @@ impl Conduit {
         answer
     }
 
-    /// Waits until the pipeline `p` has this status; returns the error that comes with it.
-    pub async fn has_status(&mut self, status: &str) -> String {
+    /// Waits until the API's answer to a GET is as it should be; returns it.
+    pub async fn wait_for_answer(&self, what: &str, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let since = Instant::now();
         loop {
-            let state = self.call_well("GET", "pipelines/p", &Value::Null).await["state"].take();
-            if state["status"] == status {
-                return state["error"].as_str().unwrap_or_default().to_owned();
+            let answer = self.call_well("GET", path, &Value::Null).await;
+            if is_so(&answer) {
+                return answer;
             }
-            assert!(since.elapsed() < PATIENCE, "{status} did not come, but {state}{}", self.tail());
-            sleep(Duration::from_millis(50)).await;
+            assert!(since.elapsed() < PATIENCE, "{what} did not come, but {answer}{}", self.tail());
+            sleep(LOOK).await;
         }
+    }
+
+    /// Waits until the pipeline `p` has this status.
+    pub async fn has_status(&self, status: &str) {
+        self.wait_for_answer(status, "pipelines/p", |pipeline| pipeline["state"]["status"] == status).await;
     }
 
     /// The processes of its plugins.
@@ -183,7 +191,7 @@ impl Conduit {
         let since = Instant::now();
         while plugins.iter().any(|plugin| kill_process(*plugin, Signal::CONT).is_ok()) {
             assert!(since.elapsed() < PATIENCE, "plugins have outlived Conduit{}", self.tail());
-            sleep(Duration::from_millis(50)).await;
+            sleep(LOOK).await;
         }
     }
 

@@ -30,4 +30,9 @@ macro_rules! in_both_architectures {
     };
 }
 
+mod api;
 mod contents;
+mod letters;
+mod migration;
+mod outages;
+mod restarts;

@@ -2,13 +2,14 @@
 //! arrived. Leaves Conduit's process to `engine`.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use embedded_s3::{EmbeddedS3, LoggedRequest, Options, Versioning};
+use embedded_s3::{EmbeddedS3, LoggedRequest, ObjectHeaders, Options, PutOptions, Versioning};
 use s3_connector::record::json;
 use s3_connector_tests::parquet;
 use s3_connector_tests::process::binary;
@@ -86,8 +87,18 @@ impl Sandbox {
         std::fs::write(self.path("pipelines/p.yaml"), file.to_string()).unwrap();
     }
 
+    /// Stores an object.
     pub fn put(&self, key: &str, body: impl Into<Bytes>) {
-        self.server.store().put(PHOTOS, key, body).unwrap();
+        self.put_at(key, body.into(), None);
+    }
+
+    /// Stores an object with a time of its own; returns what a snapshot should say of it.
+    pub fn put_at(&self, key: &str, body: Bytes, last_modified: Option<SystemTime>) -> Event {
+        // Without a content type, Conduit's Go connector has all of Conduit panic.
+        let headers = ObjectHeaders { content_type: Some("image/jpeg".to_owned()), ..ObjectHeaders::default() };
+        let options = PutOptions { body: body.clone(), headers, last_modified, ..PutOptions::default() };
+        self.server.store().put_with(PHOTOS, key, options).unwrap();
+        ("snapshot".to_owned(), key.to_owned(), Some(body))
     }
 
     /// Stores objects with these numbers; returns what a source should say of them.
@@ -152,7 +163,7 @@ pub fn source(more: &[(&str, &str)]) -> Value {
 
 /// A destination in the other bucket.
 pub fn destination(more: &[(&str, &str)]) -> Value {
-    let settings = [&[("aws.bucket", LAKE), ("format", "json"), ("bufferDelay", "300ms")], more].concat();
+    let settings = [&[("aws.bucket", LAKE), ("format", "json"), ("bufferDelay", "50ms")], more].concat();
     connector("destination", "destination", "standalone:s3", &settings)
 }
 
@@ -215,19 +226,15 @@ pub fn exactly(found: &[Event], expected: &[Event]) {
 /// Fails unless exactly these events have come, each once or, where something was killed, again. Returns how many came again.
 #[track_caller]
 pub fn at_least_once(found: &[Event], expected: &[Event]) -> usize {
-    let mut distinct = found.to_vec();
-    distinct.sort();
-    distinct.dedup();
+    let mut seen = BTreeSet::new();
+    let distinct: Vec<_> = found.iter().filter(|event| seen.insert(*event)).cloned().collect();
     exactly(&distinct, expected);
     found.len() - distinct.len()
 }
 
 /// Whether there are this many different events.
 pub fn has(found: &[Value], count: usize) -> bool {
-    let mut distinct = events(found);
-    distinct.sort();
-    distinct.dedup();
-    distinct.len() >= count
+    events(found).into_iter().collect::<BTreeSet<_>>().len() >= count
 }
 
 /// Files in a folder.

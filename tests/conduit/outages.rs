@@ -1,0 +1,73 @@
+//! A store that goes away for a while is waited for inside the plugin: the pipeline goes on, nothing is lost, nothing comes twice.
+
+use std::collections::BTreeSet;
+
+use crate::engine::{Architecture, Conduit};
+use crate::sandbox::{Sandbox, connector, destination, events, exactly, file, source};
+
+in_both_architectures! {
+    a_source_waits_for_its_store
+    a_destination_waits_for_its_store
+}
+
+/// Waits until the plugin has said that its store is away.
+async fn wait_for_trouble(conduit: &mut Conduit) {
+    let is_said = |conduit: &Conduit| {
+        let lines = conduit.lines();
+        lines
+            .iter()
+            .any(|line| line["level"] == "warn" && line["plugin_name"] == "s3-connector" && is_about_an_outage(line))
+    };
+    conduit.wait_for("a warning of the plugin about its store", is_said).await;
+}
+
+fn is_about_an_outage(line: &serde_json::Value) -> bool {
+    line["message"].as_str().is_some_and(|text| !text.contains("schema"))
+}
+
+/// Fails if Conduit had to start something again.
+fn was_started_once(conduit: &Conduit, connector: &str) {
+    let lines = conduit.lines();
+    let is_start = |line: &&serde_json::Value| {
+        line["connector_id"] == connector
+            && line["message"].as_str().is_some_and(|text| text.ends_with("connector plugin successfully started"))
+    };
+    assert_eq!(lines.iter().filter(is_start).count(), 1, "{connector} was started again{}", conduit.tail());
+}
+
+async fn a_source_waits_for_its_store(architecture: Architecture) {
+    let mut sandbox = Sandbox::new(architecture).await;
+    sandbox.pipeline(&[source(&[]), file("out.jsonl")]);
+    let mut expected = sandbox.fill("snapshot", 0..20);
+    let mut conduit = sandbox.conduit().await;
+    conduit.wait_for("the snapshot", |_| sandbox.file("out.jsonl").len() >= 20).await;
+    sandbox.server.unplug();
+    expected.extend(sandbox.fill("create", 20..30));
+    wait_for_trouble(&mut conduit).await;
+    expected.extend(sandbox.fill("create", 30..40));
+    sandbox.server.plug().await.unwrap();
+    conduit.wait_for("what was stored meanwhile", |_| sandbox.file("out.jsonl").len() >= 40).await;
+    was_started_once(&conduit, "p:source");
+    conduit.stop().await;
+    exactly(&events(&sandbox.file("out.jsonl")), &expected);
+}
+
+async fn a_destination_waits_for_its_store(architecture: Architecture) {
+    let mut sandbox = Sandbox::new(architecture).await;
+    let settings = [("format.type", "raw"), ("format.options.id", "int"), ("recordCount", "400"), ("rate", "100")];
+    let generator = connector("source", "source", "builtin:generator", &settings);
+    sandbox.pipeline(&[generator, destination(&[])]);
+    let mut conduit = sandbox.conduit().await;
+    conduit.wait_for("some records", |_| sandbox.stored().len() >= 50).await;
+    sandbox.server.unplug();
+    wait_for_trouble(&mut conduit).await;
+    let before = sandbox.stored().len();
+    assert!(before < 400, "nothing was left to store");
+    sandbox.server.plug().await.unwrap();
+    conduit.wait_for("all records", |_| sandbox.stored().len() >= 400).await;
+    was_started_once(&conduit, "p:destination");
+    conduit.stop().await;
+    let positions: Vec<_> = sandbox.stored().iter().map(|record| record["position"].to_string()).collect();
+    let distinct: BTreeSet<_> = positions.iter().collect();
+    assert_eq!((positions.len(), distinct.len()), (400, 400), "records were lost, or stored twice");
+}
