@@ -10,6 +10,7 @@ use conduit_protocol::connector::v2::{
 };
 use conduit_protocol::opencdc::v1::{Change, Data, Operation, Record, data};
 use embedded_s3::{EmbeddedS3, Options};
+use prost::Message as _;
 use s3_connector_tests::plugin::{PATIENCE, Plugin, Start, settings};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -143,7 +144,7 @@ async fn deletes_and_structured_data_are_stored_and_what_can_not_be_is_refused_a
     let value = |number| prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(number)) };
     let structured = |number| {
         let fields = [("id".to_owned(), value(number))].into_iter().collect();
-        let data = data::Data::StructuredData(prost_types::Struct { fields });
+        let data = data::Data::StructuredData(prost_types::Struct { fields }.encode_to_vec().into());
         Some(Change { before: None, after: Some(Data { data: Some(data) }) })
     };
     let fits = Record { payload: structured(7.0), ..record(1) };

@@ -141,12 +141,15 @@ fn with_batching(mut settings: Settings, batching: Batching) -> Settings {
     settings
 }
 
+/// Why nothing more can be read of Conduit's messages, where that is a fault.
+type Fault = Arc<StdMutex<Option<Status>>>;
+
 /// Passes messages on until the stream ends, or nobody takes them.
 async fn pump(
     mut requests: Streaming<DestinationRunRequest>,
     received: mpsc::Sender<Received>,
     pace: Arc<StdMutex<Pace>>,
-    to_engine: mpsc::Sender<Message>,
+    fault: Fault,
 ) {
     let room = Arc::new(Semaphore::new(MESSAGE_BYTES_MAX));
     loop {
@@ -154,13 +157,7 @@ async fn pump(
             Ok(Some(request)) => request,
             Ok(None) => return,
             Err(error) => {
-                if error.code() == Code::OutOfRange || error.code() == Code::ResourceExhausted {
-                    let why = format!(
-                        "{}: a larger record needs Conduit's flag `--connectors.max-receive-record-size`",
-                        error.message()
-                    );
-                    let _ = to_engine.send(Err(Status::unknown(why))).await;
-                }
+                *fault.lock().unwrap_or_else(PoisonError::into_inner) = fault_of(&error);
                 return;
             }
         };
@@ -171,6 +168,18 @@ async fn pump(
         if received.send(Received { records: request.records, room: Some(permit) }).await.is_err() {
             return;
         }
+    }
+}
+
+/// What Conduit is told where a message of its stream could not be read; it ends its stream by cancelling it.
+fn fault_of(error: &Status) -> Option<Status> {
+    let message = error.message();
+    match error.code() {
+        Code::Cancelled => None,
+        Code::OutOfRange | Code::ResourceExhausted => Some(Status::unknown(format!(
+            "{message}: a larger record needs Conduit's flag `--connectors.max-receive-record-size`"
+        ))),
+        _ => Some(Status::unknown(format!("a message of Conduit can't be read: {message}"))),
     }
 }
 
@@ -217,7 +226,8 @@ impl DestinationPlugin for DestinationService {
         let mut state = self.state.lock().await;
         let opened = state.opened.take().ok_or_else(|| out_of_order("Run", "Open"))?;
         let Opened { pipeline, messages, received, pace, ended } = opened;
-        let pump = tokio::spawn(pump(request.into_inner(), received, Arc::clone(&pace), messages.0.clone()));
+        let fault = Fault::default();
+        let pump = tokio::spawn(pump(request.into_inner(), received, Arc::clone(&pace), Arc::clone(&fault)));
         let terminated = self.plugin.lifetime.terminated().clone();
         let to_engine = messages.0.clone();
         let work = self.plugin.work.spawn(async move {
@@ -230,7 +240,9 @@ impl DestinationPlugin for DestinationService {
                 done = pipeline.run() => done.map(drop).map_err(|error| status(&error)),
                 () = hasten => Err(Status::unknown("SIGTERM has ended the plugin")),
             };
-            if let Err(error) = done {
+            // What came before a message that could not be read is stored, and acked, by now.
+            let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(error) = done.err().or(fault) {
                 // Nobody may be listening any more.
                 let _ = to_engine.send(Err(error)).await;
             }

@@ -1,15 +1,15 @@
 //! Owns records in Conduit's messages: from and to those of the host. Leaves who sends them to `source` and `destination`.
 
 use bytes::Bytes;
-use conduit_protocol::opencdc::v1::{self as proto, data};
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value};
+use conduit_protocol::opencdc::v1::value::Kind;
+use conduit_protocol::opencdc::v1::{self as proto, ListValue, Struct, Value, data};
+use prost::Message as _;
 use s3_connector::record::Record as Plain;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Data, NoBody, Operation, Record};
 
-/// How deep structured data may be. protobuf's own readers stop at a hundred messages, two per level.
+/// How deep structured data may be. Readers of JSON, which come later, stop at some hundred levels.
 const DEPTH_MAX: usize = 64;
 
 /// A record as Conduit gets it.
@@ -64,10 +64,14 @@ fn encode_value(json: serde_json::Value) -> Value {
         Json::Bool(value) => Kind::BoolValue(value),
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
         Json::String(text) => Kind::StringValue(text),
-        Json::Array(values) => Kind::ListValue(ListValue { values: values.into_iter().map(encode_value).collect() }),
-        Json::Object(fields) => Kind::StructValue(Struct {
-            fields: fields.into_iter().map(|(name, value)| (name, encode_value(value))).collect(),
-        }),
+        Json::Array(values) => {
+            let values = values.into_iter().map(|value| encode_value(value).encode_to_vec().into()).collect();
+            Kind::ListValue(ListValue { values }.encode_to_vec().into())
+        }
+        Json::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (name, encode_value(value).encode_to_vec().into()));
+            Kind::StructValue(Struct { fields: fields.collect() }.encode_to_vec().into())
+        }
     };
     Value { kind: Some(kind) }
 }
@@ -116,28 +120,38 @@ fn decode_data(data: Option<proto::Data>) -> Result<Option<Data>> {
 
 fn decode_value(value: Value, depth: usize) -> Result<serde_json::Value> {
     use serde_json::Value as Json;
-    let refuse = |why: &str| Err(Error::new(ErrorKind::Invalid, format!("it has {why}")));
     if depth == 0 {
-        return refuse(&format!("more than {DEPTH_MAX} levels"));
+        return Err(refused(&format!("more than {DEPTH_MAX} levels")));
     }
     Ok(match value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(value),
         Some(Kind::NumberValue(number)) => match decode_number(number) {
             Some(number) => Json::Number(number),
-            None => return refuse("a number that JSON has not: NaN or Infinity"),
+            None => return Err(refused("a number that JSON has not: NaN or Infinity")),
         },
         Some(Kind::StringValue(text)) => Json::String(text),
         Some(Kind::ListValue(list)) => {
-            Json::Array(list.values.into_iter().map(|value| decode_value(value, depth - 1)).collect::<Result<_>>()?)
+            let values = ListValue::decode(list).map_err(unreadable)?.values.into_iter();
+            Json::Array(values.map(|value| decode_nested(value, depth)).collect::<Result<_>>()?)
         }
         Some(Kind::StructValue(structured)) => {
-            let fields = structured.fields.into_iter();
-            Json::Object(
-                fields.map(|(name, value)| Ok((name, decode_value(value, depth - 1)?))).collect::<Result<_>>()?,
-            )
+            let fields = Struct::decode(structured).map_err(unreadable)?.fields.into_iter();
+            Json::Object(fields.map(|(name, value)| Ok((name, decode_nested(value, depth)?))).collect::<Result<_>>()?)
         }
     })
+}
+
+fn decode_nested(value: Bytes, depth: usize) -> Result<serde_json::Value> {
+    decode_value(Value::decode(value).map_err(unreadable)?, depth - 1)
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("it has {why}"))
+}
+
+fn unreadable(error: prost::DecodeError) -> Error {
+    Error::of(ErrorKind::Invalid, error).context("it can't be read")
 }
 
 /// Every number on the wire is a double; one that is whole is written as it was before.
@@ -186,11 +200,24 @@ mod tests {
     }
 
     #[test]
+    fn data_may_be_deep_but_not_endless() {
+        let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        let deep = nested(DEPTH_MAX - 1);
+        let (back, fault) = decode(encode(structured(&deep)).unwrap());
+        fault.unwrap();
+        assert!(matches!(back.payload.after, Some(Data::Structured(json)) if json == deep));
+        let (_, fault) = decode(encode(structured(&nested(DEPTH_MAX))).unwrap());
+        let message = fault.unwrap_err().to_string();
+        assert!(message.contains("64 levels"), "{message}");
+    }
+
+    #[test]
     fn what_json_has_not_is_refused_with_its_place() {
         let mut record = encode(structured("{}")).unwrap();
         let number = Value { kind: Some(Kind::NumberValue(f64::NAN)) };
-        let fields = [("x".to_owned(), number)].into_iter().collect();
-        let data = proto::Data { data: Some(data::Data::StructuredData(Struct { fields })) };
+        let fields = [("x".to_owned(), number.encode_to_vec().into())].into_iter().collect();
+        let structured = Struct { fields }.encode_to_vec().into();
+        let data = proto::Data { data: Some(data::Data::StructuredData(structured)) };
         record.payload = Some(proto::Change { before: None, after: Some(data) });
         let (back, fault) = decode(record);
         let message = fault.unwrap_err().to_string();
