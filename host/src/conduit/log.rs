@@ -1,7 +1,7 @@
 //! Owns log lines in the form that go-plugin reads from a plugin's stderr: one JSON object per line, as hclog writes them.
 //! Leaves what is logged to everybody else.
 //!
-//! Values are strings without exception: of any other type, Conduit panics. A time has exactly six digits of a second, or
+//! There is no `@module`: Conduit would write a second `component` for it. Values are strings without exception: of any other type, Conduit panics. A time has exactly six digits of a second, or
 //! the whole line loses its level.
 
 use std::fmt::{self, Write as _};
@@ -17,9 +17,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::moment;
 use crate::printable::{self, MESSAGE_BYTES_MAX};
-
-/// The module that lines are shown with.
-const MODULE: &str = "s3-connector";
 
 /// Logs lines of this severity, and more severe ones, from now on.
 pub(super) fn init(level: LevelFilter) {
@@ -67,7 +64,6 @@ impl Line {
         for (name, value) in [
             ("@level", level),
             ("@message", &self.message),
-            ("@module", MODULE),
             ("@timestamp", &moment::microseconds(nanos).unwrap_or_default()),
         ] {
             self.fields.insert(name.to_owned(), Value::from(value));
