@@ -1,7 +1,9 @@
 //! Owns a real Conduit as a process: its start, its log, its API, its plugins, its end. Leaves what goes through it to `sandbox`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,9 +28,18 @@ const END: Duration = Duration::from_secs(60);
 /// Lines of the log that a failure shows.
 const LINES_SHOWN: usize = 30;
 
-/// The Conduit to test with, if one is named.
+/// The Conduit to test with; where none is named, that is said once.
 pub fn program() -> Option<PathBuf> {
-    std::env::var_os(CONDUIT).filter(|path| !path.is_empty()).map(PathBuf::from)
+    static SAID: Once = Once::new();
+    let named = std::env::var_os(CONDUIT).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if named.is_none() {
+        SAID.call_once(|| {
+            let line = format!("tests in a real Conduit are skipped: {CONDUIT} names none; see `make conduit`\n");
+            // Past the test harness, which swallows output. Nobody may be listening.
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        });
+    }
+    named
 }
 
 /// Which of Conduit's two ways to run pipelines is used.

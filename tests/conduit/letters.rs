@@ -8,6 +8,8 @@ use crate::sandbox::{Sandbox, at_least_once, bytes, destination, events, exactly
 in_both_architectures! {
     refused_records_become_letters
     a_refused_record_ends_the_pipeline
+    structured_data_may_be_deep
+    large_records_need_conduits_flag
 }
 
 /// Has Conduit take the payload of the object `0003` for the encoding of a schema that there is not.
@@ -76,5 +78,54 @@ async fn a_refused_record_ends_the_pipeline(architecture: Architecture) {
     let mut conduit = sandbox.conduit().await;
     conduit.wait_for("all objects", |_| has(&sandbox.stored(), 10)).await;
     conduit.stop().await;
+    at_least_once(&events(&sandbox.stored()), &expected);
+}
+
+/// JSON in this many objects.
+fn nested(levels: usize) -> String {
+    format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+}
+
+async fn structured_data_may_be_deep(architecture: Architecture) {
+    let sandbox = Sandbox::new(architecture).await;
+    let decode = json!([{"id": "decode", "plugin": "builtin:json.decode", "settings": {"field": ".Payload.After"}}]);
+    let queue = json!({
+        "plugin": "builtin:file",
+        "settings": {"path": "./letters.jsonl"},
+        "window-size": 10,
+        "window-nack-threshold": 9,
+    });
+    sandbox.pipeline_with(&[source(&[]), destination(&[])], &json!({"processors": decode, "dead-letter-queue": queue}));
+    for levels in [1, 20, 40, 63, 64, 90] {
+        sandbox.put(&format!("{levels:04}"), nested(levels));
+    }
+    let mut conduit = sandbox.conduit().await;
+    let count = || sandbox.stored().len() + sandbox.file("letters.jsonl").len();
+    conduit.wait_for("records and letters", |_| count() >= 6).await;
+    conduit.stop().await;
+    let stored = sandbox.stored();
+    assert_eq!(stored.len(), 4);
+    for (record, levels) in stored.iter().zip([1, 20, 40, 63]) {
+        assert_eq!(record["payload"]["after"], serde_json::from_str::<Value>(&nested(levels)).unwrap());
+    }
+    let letters = sandbox.file("letters.jsonl");
+    let is_reason = |letter: &Value| letter["metadata"]["conduit.dlq.nack.error"].to_string().contains("64 levels");
+    assert!(letters.len() == 2 && letters.iter().all(is_reason), "{letters:?}");
+}
+
+async fn large_records_need_conduits_flag(architecture: Architecture) {
+    let sandbox = Sandbox::new(architecture).await;
+    sandbox.pipeline(&[source(&[]), destination(&[])]);
+    let mut expected = sandbox.fill("snapshot", 0..2);
+    expected.push(sandbox.put_at("large", vec![7; 5 << 20].into(), None));
+    let conduit = sandbox.conduit_with(&["--pipelines.error-recovery.max-retries", "0"]).await;
+    conduit.has_status("STATUS_DEGRADED").await;
+    let is_told = |line: &Value| line.to_string().contains("--connectors.max-receive-record-size");
+    assert!(conduit.lines().iter().any(is_told), "the flag is not named{}", conduit.tail());
+    conduit.stop().await;
+    let mut conduit = sandbox.conduit_with(&["--connectors.max-receive-record-size", "10485760"]).await;
+    conduit.wait_for("all objects", |_| has(&sandbox.stored(), 3)).await;
+    conduit.stop().await;
+    // What was stored when the pipeline ended may not have been acked.
     at_least_once(&events(&sandbox.stored()), &expected);
 }
