@@ -131,6 +131,8 @@ impl Output for Buffered {
     }
 
     async fn flush(&mut self, _wait: Duration) -> Result<Vec<Ack>> {
+        // As long as the clock can tell.
+        sleep(SECOND / 1000).await;
         self.store.ask()?;
         Ok(self.put())
     }
@@ -255,6 +257,24 @@ async fn a_permanent_failure_ends_it_at_once_or_when_it_is_reopened() {
             assert_eq!(done.unwrap_err(), error);
             assert!(input.since.elapsed() < SECOND * 120);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_failures_the_earlier_one_is_told_whichever_task_ends_first() {
+    let at = |halves: u32| SECOND / 2 * halves - SECOND / 10;
+    let failing = |from: Duration, error: &Error| FlakyStore {
+        since: Instant::now(),
+        outages: Arc::new(vec![(from, SECOND * 1000, error.clone())]),
+        stored: Arc::default(),
+    };
+    let (reading, writing) = (Error::new(ErrorKind::Invalid, "reading"), Error::new(ErrorKind::Denied, "writing"));
+    // After a failure to read, the writer stores what it holds: it fails later, and its task ends first. After a failure to
+    // write, the read that is under way fails later.
+    for (reads_until, writes_until, expected) in [(at(10), at(10), &reading), (at(10), at(9), &writing)] {
+        let (input, output) = (failing(reads_until, &reading), failing(writes_until, &writing));
+        let done = pipeline(&input, &output, options(30)).run(CancellationToken::new()).await;
+        assert_eq!(done.unwrap_err(), *expected);
     }
 }
 

@@ -182,3 +182,183 @@ impl Input for Inlet {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use conduit_protocol::opencdc::v1::{Change, Data, data};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::conduit::parameters::Rate;
+
+    const WAIT: Duration = Duration::from_millis(250);
+
+    /// The ends of an inlet that tests hold.
+    struct Ends {
+        inlet: Inlet,
+        messages: mpsc::Sender<Received>,
+        until: watch::Sender<Option<Bytes>>,
+    }
+
+    fn ends(bucket: Option<Bucket>) -> Ends {
+        let (messages, receiver) = mpsc::channel(16);
+        let until = watch::Sender::new(None);
+        let inlet = Inlet::new(receiver, bucket, Faults::default(), Arc::default(), until.subscribe());
+        Ends { inlet, messages, until }
+    }
+
+    fn sized(n: usize, bytes: usize) -> proto::Record {
+        let after = Data { data: Some(data::Data::RawData(vec![0; bytes].into())) };
+        let payload = Some(Change { before: None, after: Some(after) });
+        proto::Record { position: format!("p{n}").into(), payload, ..proto::Record::default() }
+    }
+
+    /// A record that can't be stored.
+    fn odd(n: usize) -> proto::Record {
+        let nan = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(f64::NAN)) };
+        let structured = prost_types::Struct { fields: [("n".to_owned(), nan)].into_iter().collect() };
+        let key = Some(Data { data: Some(data::Data::StructuredData(structured)) });
+        proto::Record { key, ..sized(n, 1) }
+    }
+
+    impl Ends {
+        fn send(&self, records: Vec<proto::Record>) {
+            self.messages.try_send(Received { records, room: None }).unwrap();
+        }
+
+        /// How many records the next read returns; `None` at the end.
+        async fn read(&mut self, records_max: u32) -> Option<usize> {
+            self.inlet.read(records_max, WAIT).await.unwrap().map(|records| records.len())
+        }
+
+        fn stop_at(&self, position: &'static str) {
+            self.until.send_replace(Some(Bytes::from_static(position.as_bytes())));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_room_of_a_message_is_free_once_its_last_record_is_out() {
+        let mut ends = ends(None);
+        let room = Arc::new(Semaphore::new(10));
+        for records in [vec![sized(0, 1), sized(1, 1)], Vec::new()] {
+            let room = Some(Arc::clone(&room).try_acquire_many_owned(3).unwrap());
+            ends.messages.try_send(Received { records, room }).unwrap();
+        }
+        assert_eq!(room.available_permits(), 4);
+        assert_eq!(ends.read(1).await, Some(1));
+        assert_eq!(room.available_permits(), 7, "one of two is left, and a message without records takes no room");
+        assert_eq!(ends.read(1).await, Some(1));
+        assert_eq!(room.available_permits(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_are_handed_out_by_number_and_by_bytes() {
+        let mut ends = ends(None);
+        ends.send((0..5).map(|n| sized(n, 1)).collect());
+        assert_eq!((ends.read(3).await, ends.read(3).await, ends.read(3).await), (Some(3), Some(2), Some(0)));
+        let third = READ_BYTES_MAX / 3;
+        ends.send(vec![sized(5, third), sized(6, third), sized(7, third), sized(8, 2 * READ_BYTES_MAX), sized(9, 1)]);
+        let mut counts = Vec::new();
+        for _ in 0..4 {
+            counts.push(ends.read(1000).await.unwrap());
+        }
+        assert_eq!(counts, [2, 1, 1, 1], "a record that is larger than all that may go at a time goes alone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_are_there_are_read_together() {
+        let mut ends = ends(None);
+        for n in 0..10 {
+            ends.send(vec![sized(n, 1)]);
+        }
+        assert_eq!(ends.read(1000).await, Some(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_holds_records_back_and_a_stop_waits_for_them() {
+        let bucket = |burst| Bucket::new(Rate { per_second: 1e-6, burst }, Instant::now());
+        let mut ends = ends(Some(bucket(2)));
+        ends.send((0..5).map(|n| sized(n, 1)).collect());
+        ends.stop_at("p4");
+        assert_eq!((ends.read(1000).await, ends.read(1000).await), (Some(2), Some(0)));
+        ends.inlet.bucket = Some(bucket(3));
+        assert_eq!((ends.read(1000).await, ends.read(1000).await), (Some(3), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_before_any_record_ends_at_once() {
+        let mut ends = ends(None);
+        ends.stop_at("");
+        assert_eq!(ends.read(1000).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_wakes_a_read_and_the_record_that_it_names_may_still_come() {
+        let mut ends = ends(None);
+        let begun = tokio::time::Instant::now();
+        let until = ends.until.clone();
+        let stopping = async move { until.send_replace(Some(Bytes::from_static(b"p1"))) };
+        let (read, _) = tokio::join!(ends.inlet.read(1000, LAST_WAIT), stopping);
+        assert_eq!((read.unwrap().map(|records| records.len()), begun.elapsed()), (Some(0), Duration::ZERO));
+        ends.send(vec![sized(0, 1)]);
+        assert_eq!(ends.read(1000).await, Some(1));
+        ends.send(vec![sized(1, 1)]);
+        assert_eq!((ends.read(1000).await, ends.read(1000).await), (Some(1), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_at_a_record_that_was_handed_out_ends_at_once() {
+        let mut ends = ends(None);
+        ends.send(vec![sized(0, 1), sized(1, 1)]);
+        assert_eq!(ends.read(1000).await, Some(2));
+        ends.stop_at("p1");
+        assert_eq!(ends.read(1000).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_at_a_record_that_never_comes_is_waited_for_a_minute() {
+        let mut ends = ends(None);
+        ends.stop_at("never");
+        assert_eq!(ends.read(1000).await, Some(0));
+        let since = ends.inlet.until_since.expect("the wait has begun");
+        ends.inlet.until_since = since.checked_sub(LAST_WAIT);
+        assert_eq!(ends.read(1000).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_that_have_come_are_handed_out_before_the_end() {
+        let Ends { mut inlet, messages, until } = ends(None);
+        messages.try_send(Received { records: vec![sized(0, 1), sized(1, 1)], room: None }).unwrap();
+        drop(messages);
+        let mut counts = Vec::new();
+        while let Some(records) = inlet.read(1, WAIT).await.unwrap() {
+            counts.push(records.len());
+        }
+        assert_eq!(counts, [1, 1]);
+        drop(until);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn faults_are_numbered_in_the_order_of_reading() {
+        let mut ends = ends(None);
+        ends.send(vec![sized(0, 1), odd(1), sized(2, 1)]);
+        ends.send(vec![odd(3)]);
+        assert_eq!((ends.read(2).await, ends.read(2).await), (Some(2), Some(2)));
+        let faults = ends.inlet.faults.lock().unwrap();
+        assert_eq!(faults.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 3]);
+        assert!(faults[0].1.message().contains("NaN"), "{faults:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_waits_for_nothing_once_records_are_left_behind() {
+        for left in [0, 1] {
+            let mut ends = ends(None);
+            ends.inlet.pace.lock().unwrap().received(1, Instant::now());
+            ends.send((0..=left).map(|n| sized(n, 1)).collect());
+            assert_eq!(ends.read(1).await, Some(1));
+            ends.inlet.pace.lock().unwrap().written(1);
+            ends.inlet.teardown().await.unwrap();
+            assert_eq!(ends.inlet.pace.lock().unwrap().waits(), left > 0);
+        }
+    }
+}
