@@ -16,15 +16,15 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-const BUCKET: &str = "lake";
+pub(crate) const BUCKET: &str = "lake";
 
-async fn server() -> EmbeddedS3 {
+pub(crate) async fn server() -> EmbeddedS3 {
     let server = EmbeddedS3::start(Options::default()).await.unwrap();
     server.store().create_bucket(BUCKET).unwrap();
     server
 }
 
-fn config(server: &EmbeddedS3, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn config(server: &EmbeddedS3, more: &[(&str, &str)]) -> BTreeMap<String, String> {
     settings(server, BUCKET, &[&[("format", "json")], more].concat())
 }
 
@@ -32,7 +32,7 @@ fn raw(bytes: impl Into<Bytes>) -> Option<Data> {
     Some(Data { data: Some(data::Data::RawData(bytes.into())) })
 }
 
-fn record(n: usize) -> Record {
+pub(crate) fn record(n: usize) -> Record {
     Record {
         position: format!("p{n}").into(),
         operation: Operation::Create.into(),
@@ -42,16 +42,21 @@ fn record(n: usize) -> Record {
     }
 }
 
-struct Session {
-    plugin: Plugin,
-    acks: Streaming<DestinationRunResponse>,
+/// A destination at work, with the acks that came and were not looked at.
+pub(crate) struct Session {
+    pub(crate) plugin: Plugin,
+    pub(crate) acks: Streaming<DestinationRunResponse>,
     records: mpsc::UnboundedSender<DestinationRunRequest>,
     read: Vec<Ack>,
 }
 
 impl Session {
-    async fn open(config: BTreeMap<String, String>) -> Self {
+    pub(crate) async fn open(config: BTreeMap<String, String>) -> Self {
         let plugin = Start::new("p:d").env("CONDUIT_CONNECTOR_MAX_RECEIVE_RECORD_SIZE", "104857600").start().await;
+        Self::of(plugin, config).await
+    }
+
+    async fn of(plugin: Plugin, config: BTreeMap<String, String>) -> Self {
         let mut destination = plugin.destination();
         destination.configure(ConfigureRequest { config }).await.unwrap();
         destination.open(DestinationOpenRequest {}).await.unwrap();
@@ -61,11 +66,11 @@ impl Session {
         Self { plugin, acks, records, read: Vec::new() }
     }
 
-    fn write(&self, records: Vec<Record>) {
+    pub(crate) fn write(&self, records: Vec<Record>) {
         self.records.send(DestinationRunRequest { records }).unwrap();
     }
 
-    async fn acks(&mut self, count: usize) -> Vec<Ack> {
+    pub(crate) async fn acks(&mut self, count: usize) -> Vec<Ack> {
         while self.read.len() < count {
             let message = timeout(PATIENCE, self.acks.message()).await.expect("acks come").unwrap();
             self.read.extend(message.expect("the stream is open").acks);
@@ -73,12 +78,12 @@ impl Session {
         self.read.drain(..count).collect()
     }
 
-    async fn stop(&self, last: &str) {
+    pub(crate) async fn stop(&self, last: &str) {
         let request = DestinationStopRequest { last_position: Bytes::from(last.to_owned()) };
         timeout(PATIENCE, self.plugin.destination().stop(request)).await.expect("Stop returns").unwrap();
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         let Self { plugin, acks, records, .. } = self;
         drop((acks, records));
         plugin.destination().teardown(TeardownRequest {}).await.unwrap();
@@ -86,14 +91,25 @@ impl Session {
     }
 }
 
-/// What the objects of the bucket hold, line by line.
-fn lines(server: &EmbeddedS3) -> Vec<serde_json::Value> {
+/// What each object of the bucket holds, line by line.
+fn objects(server: &EmbeddedS3) -> Vec<Vec<serde_json::Value>> {
     let objects = server.store().objects(BUCKET).unwrap();
-    let text = objects.iter().flat_map(|object| {
+    let lines = objects.iter().map(|object| {
         let text = String::from_utf8(object.body.to_vec()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     });
-    text.collect()
+    lines.collect()
+}
+
+/// What the objects of the bucket hold, line by line.
+pub(crate) fn lines(server: &EmbeddedS3) -> Vec<serde_json::Value> {
+    objects(server).concat()
+}
+
+/// The numbers of the records in each object of the bucket.
+pub(crate) fn batches(server: &EmbeddedS3) -> Vec<Vec<usize>> {
+    let number = |line: &serde_json::Value| line["metadata"]["n"].as_str().unwrap().parse().unwrap();
+    objects(server).iter().map(|lines| lines.iter().map(number).collect()).collect()
 }
 
 #[tokio::test]
@@ -205,4 +221,43 @@ async fn every_fault_of_the_settings_is_told_at_once() {
     }
     plugin.destination().teardown(TeardownRequest {}).await.unwrap();
     assert!(plugin.shut_down().await.success());
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_ends_run_and_names_the_flag() {
+    let server = server().await;
+    let plugin = Start::new("p:d").env("CONDUIT_CONNECTOR_MAX_RECEIVE_RECORD_SIZE", "4096").start().await;
+    let mut session = Session::of(plugin, config(&server, &[("bufferSize", "1")])).await;
+    session.write(vec![record(0)]);
+    session.acks(1).await;
+    session.write(vec![Record { payload: Some(Change { before: None, after: raw(vec![0; 5000]) }), ..record(1) }]);
+    let error = timeout(PATIENCE, session.acks.message()).await.expect("Run ends").unwrap_err();
+    assert!(error.message().contains("`--connectors.max-receive-record-size`"), "{error}");
+    assert_eq!(timeout(PATIENCE, session.acks.message()).await.unwrap().unwrap(), None);
+    session.end().await;
+    assert_eq!(lines(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_keeps_it_from_opening_and_is_named() {
+    let server = server().await;
+    let plugin = Start::new("c").start().await;
+    let config = settings(&server, "nowhere", &[("format", "json")]);
+    plugin.destination().configure(ConfigureRequest { config }).await.unwrap();
+    let error = plugin.destination().open(DestinationOpenRequest {}).await.unwrap_err();
+    assert!(error.message().contains("nowhere"), "{error}");
+    plugin.destination().teardown(TeardownRequest {}).await.unwrap();
+    assert!(plugin.shut_down().await.success());
+}
+
+#[tokio::test]
+async fn what_was_configured_can_be_torn_down_without_a_word_to_the_store() {
+    let server = server().await;
+    let plugin = Start::new("c").start().await;
+    let config = config(&server, &[]);
+    plugin.destination().configure(ConfigureRequest { config }).await.unwrap();
+    plugin.destination().teardown(TeardownRequest {}).await.unwrap();
+    plugin.destination().teardown(TeardownRequest {}).await.unwrap();
+    assert!(plugin.shut_down().await.success());
+    assert!(server.wire().requests().is_empty());
 }

@@ -36,13 +36,10 @@ async fn tcp_is_there_where_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_it_says_of_itself_is_what_the_component_says_and_comes_at_once() {
+async fn what_it_says_of_itself_is_what_the_component_says() {
     let connector = Connector::load(Options::default()).await.unwrap();
-    // Without any variable but the cookie, and so without a home for a cache.
-    let begun = Instant::now();
-    let plugin = Start::new("").env("HOME", "").start().await;
+    let plugin = Start::bare().start().await;
     let answer = plugin.specifier().specify(SpecifyRequest {}).await.unwrap().into_inner();
-    let took = begun.elapsed();
     let told = answer.specification.unwrap();
     let own = connector.specification();
     assert_eq!((&told.name, &told.summary), (&own.name, &own.summary));
@@ -61,9 +58,26 @@ async fn what_it_says_of_itself_is_what_the_component_says_and_comes_at_once() {
         }
         assert!(told.contains_key("sdk.batch.size") && told.values().all(|p| !p.description.is_empty()));
     }
-    // Ten times what it takes on an idle machine.
-    assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(plugin.shut_down().await.success());
+}
+
+/// Conduit starts every plugin in its folder, one after the other, before it does anything else.
+#[tokio::test]
+async fn what_it_says_of_itself_comes_within_100_ms_and_without_the_component() {
+    let home = tempfile::tempdir().unwrap();
+    let mut best = Duration::MAX;
+    // The best of five: other work on the machine makes a start slower, nothing makes it quicker.
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let plugin = Start::bare().env("HOME", home.path()).start().await;
+        let answer = plugin.specifier().specify(SpecifyRequest {}).await.unwrap().into_inner();
+        best = best.min(begun.elapsed());
+        assert!(answer.specification.is_some());
+        assert!(plugin.shut_down().await.success());
+    }
+    assert!(best < Duration::from_millis(100), "{best:?}");
+    let files = std::fs::read_dir(home.path()).unwrap().count();
+    assert_eq!(files, 0, "the component was compiled, and kept in a cache");
 }
 
 #[tokio::test]

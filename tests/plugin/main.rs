@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod destination;
+mod endings;
 mod life;
+mod outages;
 mod source;

@@ -1,7 +1,7 @@
 //! A source under Conduit: records, acks, stops and restarts.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use conduit_protocol::connector::v2::{
@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-const BUCKET: &str = "photos";
+pub(crate) const BUCKET: &str = "photos";
 
-async fn server() -> EmbeddedS3 {
+pub(crate) async fn server() -> EmbeddedS3 {
     let server = EmbeddedS3::start(Options::default()).await.unwrap();
     server.store().create_bucket(BUCKET).unwrap();
     server.store().set_versioning(BUCKET, embedded_s3::Versioning::Enabled).unwrap();
@@ -25,15 +25,15 @@ async fn server() -> EmbeddedS3 {
 }
 
 /// A source at work, with the records that came and were not looked at.
-struct Session {
-    plugin: Plugin,
-    records: Streaming<SourceRunResponse>,
+pub(crate) struct Session {
+    pub(crate) plugin: Plugin,
+    pub(crate) records: Streaming<SourceRunResponse>,
     acks: mpsc::UnboundedSender<SourceRunRequest>,
     read: Vec<Record>,
 }
 
 impl Session {
-    async fn open(plugin: Plugin, config: BTreeMap<String, String>, position: impl Into<Bytes>) -> Self {
+    pub(crate) async fn open(plugin: Plugin, config: BTreeMap<String, String>, position: impl Into<Bytes>) -> Self {
         let mut source = plugin.source();
         source.configure(ConfigureRequest { config }).await.unwrap();
         source.open(SourceOpenRequest { position: position.into() }).await.unwrap();
@@ -44,28 +44,34 @@ impl Session {
     }
 
     /// The next records, as many as were asked for.
-    async fn take(&mut self, count: usize) -> Vec<Record> {
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<Record> {
         while self.read.len() < count {
-            let message = timeout(PATIENCE, self.records.message()).await.expect("records come");
-            let message = message.unwrap().expect("the stream is open");
-            assert!(!message.records.is_empty());
-            self.read.extend(message.records);
+            let message = self.message().await;
+            self.read.extend(message);
         }
         self.read.drain(..count).collect()
     }
 
-    fn ack(&self, records: &[Record]) {
+    /// The records of the next message.
+    async fn message(&mut self) -> Vec<Record> {
+        let message = timeout(PATIENCE, self.records.message()).await.expect("records come");
+        let message = message.unwrap().expect("the stream is open");
+        assert!(!message.records.is_empty());
+        message.records
+    }
+
+    pub(crate) fn ack(&self, records: &[Record]) {
         let ack_positions = records.iter().map(|record| record.position.clone()).collect();
         self.acks.send(SourceRunRequest { ack_positions }).unwrap();
     }
 
-    async fn stop(&self) -> Bytes {
+    pub(crate) async fn stop(&self) -> Bytes {
         let stopped = timeout(PATIENCE, self.plugin.source().stop(SourceStopRequest {})).await.expect("Stop returns");
         stopped.unwrap().into_inner().last_position
     }
 
     /// Ends it as Conduit does: the stream first.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         let Self { plugin, records, acks, .. } = self;
         drop((records, acks));
         plugin.source().teardown(TeardownRequest {}).await.unwrap();
@@ -73,7 +79,7 @@ impl Session {
     }
 }
 
-fn key(record: &Record) -> String {
+pub(crate) fn key(record: &Record) -> String {
     match record.key.as_ref().and_then(|key| key.data.as_ref()) {
         Some(data::Data::RawData(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
         other => panic!("no raw key: {other:?}"),
@@ -228,4 +234,66 @@ async fn a_bucket_that_is_gone_ends_run_with_the_reason() {
     assert!(error.message().contains("nowhere"), "{error}");
     plugin.source().teardown(TeardownRequest {}).await.unwrap();
     assert!(plugin.shut_down().await.success());
+}
+
+#[tokio::test]
+async fn messages_follow_conduits_own_settings() {
+    let server = server().await;
+    for n in 0..7 {
+        server.store().put(BUCKET, &format!("k{n}"), "x").unwrap();
+    }
+    let open = async |more: &[(&str, &str)]| {
+        let config = settings(&server, BUCKET, more);
+        Session::open(Start::new("c").start().await, config, Bytes::new()).await
+    };
+    // The last one is sent after a second, without any other.
+    let mut session = open(&[("sdk.batch.size", "3")]).await;
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 7 {
+        sizes.push(session.message().await.len());
+    }
+    assert!(sizes.iter().all(|size| *size <= 3), "{sizes:?}");
+    session.end().await;
+
+    let begun = Instant::now();
+    let mut session = open(&[("sdk.batch.delay", "1s500ms")]).await;
+    let first = session.message().await.len();
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
+    session.take(7 - first).await;
+    session.end().await;
+
+    let mut session = open(&[("sdk.batch.size", "3"), ("sdk.batch.delay", "10m")]).await;
+    assert_eq!((session.message().await.len(), session.message().await.len()), (3, 3));
+    session.end().await;
+}
+
+#[tokio::test]
+async fn a_large_object_comes_in_chunks_and_a_restart_goes_on_within_it() {
+    const CHUNK: usize = 256 << 10;
+    let server = server().await;
+    let large: Vec<u8> = (0..CHUNK * 4 + 1000).map(|n| (n % 251) as u8).collect();
+    server.store().put(BUCKET, "large", large.clone()).unwrap();
+    server.store().put(BUCKET, "small", "x").unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let config = settings(&server, BUCKET, &[("chunkBytes", "256KiB"), ("pollingPeriod", "50ms")]);
+    let plugin = Start::new("c").state(state.path()).start().await;
+    let mut session = Session::open(plugin, config.clone(), Bytes::new()).await;
+    let mut chunks = session.take(2).await;
+    session.ack(&chunks);
+    session.plugin.kill().await;
+    let plugin = Start::new("c").state(state.path()).start().await;
+    let mut session = Session::open(plugin, config, chunks[1].position.clone()).await;
+    chunks.extend(session.take(3).await);
+    let small = session.take(1).await;
+    assert_eq!((key(&small[0]), body(&small[0]).unwrap()), ("small".to_owned(), "x".into()));
+    session.ack(&small);
+    session.end().await;
+    for (n, chunk) in chunks.iter().enumerate() {
+        let told = |name: &str| chunk.metadata.get(&format!("opencdc.file.{name}")).cloned().unwrap_or_default();
+        assert_eq!((key(chunk).as_str(), told("name").as_str(), told("chunked").as_str()), ("large", "large", "true"));
+        assert_eq!((told("chunk.index"), told("chunk.count")), ((n + 1).to_string(), "5".to_owned()));
+        assert_eq!(told("size"), large.len().to_string());
+    }
+    let bodies: Vec<Bytes> = chunks.iter().map(|chunk| body(chunk).unwrap()).collect();
+    assert!(bodies[..4].iter().all(|body| body.len() == CHUNK) && bodies.concat() == large);
 }

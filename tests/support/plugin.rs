@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conduit_protocol::connector::v2::destination_plugin_client::DestinationPluginClient;
@@ -15,6 +14,7 @@ use conduit_protocol::go_plugin::grpc_controller_client::GrpcControllerClient;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 
@@ -38,7 +38,7 @@ pub struct Plugin {
     channel: Channel,
     /// The first line, without its newline.
     pub first_line: String,
-    log: Arc<Mutex<Vec<String>>>,
+    log: watch::Receiver<Vec<String>>,
 }
 
 /// How a plugin is started.
@@ -59,11 +59,20 @@ impl Start {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             // Compiled code is kept in the user's cache.
             .envs(std::env::var_os("HOME").map(|home| ("HOME", home)))
+            // State is not: connectors of several tests have the same name.
+            .env("XDG_STATE_HOME", "/dev/null")
             .env("CONDUIT_CONNECTOR_ID", connector_id)
             .env("CONDUIT_CONNECTOR_TOKEN", r#"{"value":"token","connector_id":"id"}"#)
             .env("CONDUIT_CONNECTOR_LOG_LEVEL", "debug")
             .env(COOKIE.0, COOKIE.1)
             .env("PLUGIN_PROTOCOL_VERSIONS", "1,2");
+        Self { command, state: None }
+    }
+
+    /// As Conduit starts one to hear what it is, with no variable but the one that says so.
+    pub fn bare() -> Self {
+        let mut command = Command::new(binary());
+        command.env_clear().env(COOKIE.0, COOKIE.1);
         Self { command, state: None }
     }
 
@@ -73,7 +82,7 @@ impl Start {
         self
     }
 
-    /// With a folder for its state.
+    /// With a folder for its state. Without one, it keeps none.
     pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
         self.state = Some(folder.into());
         self
@@ -90,12 +99,11 @@ impl Start {
         }
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = self.command.spawn().expect("the command can be started");
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let (kept, log) = watch::channel(Vec::new());
         let mut errors = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let kept = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = errors.next_line().await {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                kept.send_modify(|lines: &mut Vec<String>| lines.push(line));
             }
         });
         let mut output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
@@ -143,7 +151,18 @@ impl Plugin {
 
     /// The lines that it has logged so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.borrow().clone()
+    }
+
+    /// Waits until it has logged a line that holds this.
+    ///
+    /// # Panics
+    ///
+    /// If it logs none.
+    pub async fn says(&self, what: &str) {
+        let mut log = self.log.clone();
+        let said = timeout(PATIENCE, log.wait_for(|lines| lines.iter().any(|line| line.contains(what)))).await;
+        assert!(matches!(said, Ok(Ok(_))), "the plugin did not say `{what}`: {:?}", self.log());
     }
 
     /// Sends it a signal.
