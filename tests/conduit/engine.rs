@@ -199,6 +199,22 @@ impl Conduit {
     pub async fn kill(mut self) {
         let plugins = self.plugins();
         self.child.kill().await.expect("it can be killed");
+        self.ends_without_orphans(plugins).await;
+    }
+
+    /// Ends it by a second signal, after which it waits for nothing more.
+    pub async fn stop_at_once(mut self) {
+        let plugins = self.plugins();
+        self.signal(Signal::TERM);
+        self.wait_for("`conduit is stopping` in the log", |conduit| conduit.log().contains("conduit is stopping"))
+            .await;
+        self.signal(Signal::TERM);
+        self.ends_without_orphans(plugins).await;
+    }
+
+    async fn ends_without_orphans(&mut self, plugins: Vec<Pid>) {
+        let ended = timeout(END, self.child.wait()).await;
+        assert!(ended.is_ok(), "Conduit did not end within {END:?}{}", self.tail());
         let since = Instant::now();
         while plugins.iter().any(|plugin| kill_process(*plugin, Signal::CONT).is_ok()) {
             assert!(since.elapsed() < PATIENCE, "plugins have outlived Conduit{}", self.tail());
@@ -206,12 +222,24 @@ impl Conduit {
         }
     }
 
-    /// Stops it as a service manager does. Plugins must end by themselves, and log nothing that Conduit can't read.
-    pub async fn stop(mut self) {
+    fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
-        kill_process(pid, Signal::TERM).expect("it can be signalled");
+        kill_process(pid, signal).expect("it can be signalled");
+    }
+
+    /// Stops it. Plugins must end by themselves, and log nothing that Conduit can't read.
+    pub async fn stop(self) {
+        self.stop_by(Signal::TERM, &[]).await;
+    }
+
+    /// Stops it by a signal that these plugins get, too, as from a service manager or a terminal.
+    pub async fn stop_by(mut self, signal: Signal, plugins: &[Pid]) {
+        for plugin in plugins {
+            kill_process(*plugin, signal).expect("it can be signalled");
+        }
+        self.signal(signal);
         let ended = timeout(END, self.child.wait()).await;
-        assert!(ended.is_ok(), "Conduit did not end within {END:?} after SIGTERM{}", self.tail());
+        assert!(ended.is_ok(), "Conduit did not end within {END:?} after {signal:?}{}", self.tail());
         let log = self.log();
         for trouble in ["failed to exit gracefully", "could not load standalone connector plugin", "panic"] {
             assert!(!log.contains(trouble), "`{trouble}` is in the log{}", self.tail());

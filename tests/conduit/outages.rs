@@ -1,13 +1,19 @@
 //! A store that goes away for a while is waited for inside the plugin: the pipeline goes on, nothing is lost, nothing comes twice.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use crate::engine::{Architecture, Conduit};
-use crate::sandbox::{Sandbox, connector, destination, events, exactly, file, source};
+use crate::sandbox::{Sandbox, bytes, connector, destination, events, exactly, file, source};
 
 in_both_architectures! {
     a_source_waits_for_its_store
     a_destination_waits_for_its_store
+    a_pipeline_may_begin_before_its_store
+    a_source_ends_without_its_store
+    a_destination_ends_without_its_store
 }
 
 /// Waits until the plugin has said that its store is away.
@@ -70,4 +76,66 @@ async fn a_destination_waits_for_its_store(architecture: Architecture) {
     let positions: Vec<_> = sandbox.stored().iter().map(|record| record["position"].to_string()).collect();
     let distinct: BTreeSet<_> = positions.iter().collect();
     assert_eq!((positions.len(), distinct.len()), (400, 400), "records were lost, or stored twice");
+}
+
+async fn a_pipeline_may_begin_before_its_store(architecture: Architecture) {
+    let mut sandbox = Sandbox::new(architecture).await;
+    sandbox.pipeline(&[source(&[]), destination(&[])]);
+    let expected = sandbox.fill("snapshot", 0..20);
+    sandbox.server.unplug();
+    let mut conduit = sandbox.conduit().await;
+    conduit.wait_for("the reason in the log", |conduit| conduit.log().contains("the connection was refused")).await;
+    sandbox.server.plug().await.unwrap();
+    // One architecture tries again by itself, the other does not.
+    if architecture == Architecture::V2 {
+        conduit.stop().await;
+        conduit = sandbox.conduit().await;
+    }
+    conduit.wait_for("the snapshot", |_| sandbox.stored().len() >= 20).await;
+    conduit.stop().await;
+    exactly(&events(&sandbox.stored()), &expected);
+}
+
+async fn a_source_ends_without_its_store(architecture: Architecture) {
+    let mut sandbox = Sandbox::new(architecture).await;
+    sandbox.pipeline(&[source(&[]), file("out.jsonl")]);
+    let mut expected = sandbox.fill("snapshot", 0..20);
+    let mut conduit = sandbox.conduit().await;
+    conduit.wait_for("the snapshot", |_| sandbox.file("out.jsonl").len() >= 20).await;
+    sandbox.server.unplug();
+    expected.extend(sandbox.fill("create", 20..30));
+    wait_for_trouble(&mut conduit).await;
+    let since = Instant::now();
+    conduit.stop().await;
+    assert!(since.elapsed() < Duration::from_secs(15), "it took {:?}", since.elapsed());
+    sandbox.server.plug().await.unwrap();
+    let mut conduit = sandbox.conduit().await;
+    conduit.wait_for("the rest", |_| sandbox.file("out.jsonl").len() >= 30).await;
+    conduit.stop().await;
+    exactly(&events(&sandbox.file("out.jsonl")), &expected);
+}
+
+async fn a_destination_ends_without_its_store(architecture: Architecture) {
+    let mut sandbox = Sandbox::new(architecture).await;
+    let lines = |numbers: std::ops::Range<usize>| -> String { numbers.map(|n| format!("line {n}\n")).collect() };
+    std::fs::write(sandbox.path("in.txt"), lines(0..20)).unwrap();
+    let input = connector("source", "source", "builtin:file", &[("path", "in.txt")]);
+    sandbox.pipeline(&[input, destination(&[])]);
+    let mut conduit = sandbox.conduit().await;
+    conduit.wait_for("some records", |_| sandbox.stored().len() >= 20).await;
+    sandbox.server.unplug();
+    std::fs::write(sandbox.path("in.txt"), lines(0..30)).unwrap();
+    wait_for_trouble(&mut conduit).await;
+    // The first signal has Conduit wait for what is not stored.
+    conduit.stop_at_once().await;
+    sandbox.server.plug().await.unwrap();
+    let mut conduit = sandbox.conduit().await;
+    let stored = || -> BTreeSet<_> {
+        let payloads = sandbox.stored().into_iter().map(|record| bytes(&record["payload"]["after"]).unwrap());
+        payloads.collect()
+    };
+    conduit.wait_for("all lines", |_| stored().len() >= 30).await;
+    conduit.stop().await;
+    let expected: BTreeSet<_> = (0..30).map(|n| Bytes::from(format!("line {n}"))).collect();
+    assert_eq!(stored(), expected);
 }

@@ -4,6 +4,7 @@
 use crate::engine::{Architecture, Conduit};
 use crate::sandbox::{Event, PHOTOS, Sandbox, at_least_once, destination, events, exactly, file, has, source};
 use embedded_s3::{Filter, S3Operation};
+use rustix::process::Signal;
 
 in_both_architectures! {
     a_stop_in_a_snapshot_repeats_nothing
@@ -13,6 +14,8 @@ in_both_architectures! {
     conduit_is_killed_among_changes
     plugins_of_both_sides_are_killed
     conduit_is_killed_between_both_sides
+    a_service_manager_ends_all_processes
+    a_terminal_interrupts_all_processes
 }
 
 /// Objects of a snapshot, the one that is held, and how many records arrive before it. One more waits with it.
@@ -130,8 +133,11 @@ async fn conduit_is_killed_among_changes(architecture: Architecture) {
     among_changes(architecture, kill).await;
 }
 
-/// Copies a bucket; `end` ends the copying while changes come.
-async fn in_a_copy<F: Future<Output = Option<Conduit>>>(architecture: Architecture, end: impl FnOnce(Conduit) -> F) {
+/// Copies a bucket; `end` ends the copying in its middle. Returns how many records were stored again.
+async fn in_a_copy<F: Future<Output = Option<Conduit>>>(
+    architecture: Architecture,
+    end: impl FnOnce(Conduit) -> F,
+) -> usize {
     let sandbox = Sandbox::new(architecture).await;
     sandbox.pipeline(&[source(&[]), destination(&[("bufferSize", "7")])]);
     let mut expected = sandbox.fill("snapshot", 0..50);
@@ -154,8 +160,7 @@ async fn in_a_copy<F: Future<Output = Option<Conduit>>>(architecture: Architectu
         }
     }
     expected.extend(later);
-    // What was stored and not acked when something was killed is stored again.
-    at_least_once(&found, &expected);
+    at_least_once(&found, &expected)
 }
 
 async fn plugins_of_both_sides_are_killed(architecture: Architecture) {
@@ -164,6 +169,7 @@ async fn plugins_of_both_sides_are_killed(architecture: Architecture) {
         conduit.kill_plugins();
         Some(conduit)
     };
+    // What was stored and not acked when something was killed is stored again.
     in_a_copy(architecture, kill).await;
 }
 
@@ -172,5 +178,25 @@ async fn conduit_is_killed_between_both_sides(architecture: Architecture) {
         conduit.kill().await;
         None
     };
+    // What was stored and not acked when something was killed is stored again.
     in_a_copy(architecture, kill).await;
+}
+
+/// Has all processes get a signal in the middle of a copy; nothing may be stored again.
+async fn is_told_to_end(architecture: Architecture, signal: Signal) {
+    let end = async |conduit: Conduit| {
+        let plugins = conduit.plugins();
+        assert_eq!(plugins.len(), 2);
+        conduit.stop_by(signal, &plugins).await;
+        None
+    };
+    assert_eq!(in_a_copy(architecture, end).await, 0, "records that were stored again");
+}
+
+async fn a_service_manager_ends_all_processes(architecture: Architecture) {
+    is_told_to_end(architecture, Signal::TERM).await;
+}
+
+async fn a_terminal_interrupts_all_processes(architecture: Architecture) {
+    is_told_to_end(architecture, Signal::INT).await;
 }
