@@ -28,7 +28,7 @@ pub(crate) async fn server() -> EmbeddedS3 {
 pub(crate) struct Session {
     pub(crate) plugin: Plugin,
     pub(crate) records: Streaming<SourceRunResponse>,
-    acks: mpsc::UnboundedSender<SourceRunRequest>,
+    pub(crate) acks: mpsc::UnboundedSender<SourceRunRequest>,
     read: Vec<Record>,
 }
 

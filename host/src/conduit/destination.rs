@@ -233,6 +233,7 @@ impl DestinationPlugin for DestinationService {
         let work = self.plugin.work.spawn(async move {
             let hasten = async {
                 terminated.cancelled().await;
+                tracing::info!("SIGTERM came: what has come is stored at once");
                 pace.lock().unwrap_or_else(PoisonError::into_inner).end();
                 tokio::time::sleep(TERMINATED).await;
             };

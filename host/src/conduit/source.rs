@@ -149,6 +149,7 @@ impl SourcePlugin for SourceService {
                 ended = &mut run => (ended, false),
                 () = terminated.cancelled() => {
                     let is_first = !stopped.is_cancelled();
+                    tracing::info!("SIGTERM came: nothing more is read");
                     stopped.cancel();
                     (run.await, is_first)
                 }
@@ -158,8 +159,9 @@ impl SourcePlugin for SourceService {
                 let _ = to_engine.send(Err(status(&error))).await;
             } else if is_terminated {
                 // What SIGTERM has stopped Conduit has not: it is told, once it had the time to stop the source itself.
-                tokio::time::sleep(TERMINATED).await;
-                let _ = to_engine.send(Err(Status::unknown("SIGTERM has ended the plugin"))).await;
+                if tokio::time::timeout(TERMINATED, to_engine.closed()).await.is_err() {
+                    let _ = to_engine.send(Err(Status::unknown("SIGTERM has ended the plugin"))).await;
+                }
             }
         });
         state.running = Some(Running { work, pump, messages: messages.0 });
