@@ -2,6 +2,7 @@
 //! to `source`, and outages to `pipeline`.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,9 @@ const RECORD_BYTES_MAX: usize = i32::MAX as usize - (1 << 20);
 
 /// How long a record waits for its message to fill where only a size was asked for.
 const DELAY: Duration = Duration::from_secs(1);
+
+/// How long an object may take before what came before it is sent without it.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// How long acks of what was sent may take where something else has failed already.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,7 +86,15 @@ impl Outlet {
     async fn push(&mut self, record: Record) -> Result<()> {
         // Before it is in memory, where its length is known.
         check_length(record.payload.after.as_ref().and_then(record::Data::length).unwrap_or_default())?;
-        let record = records::encode(record::collect(record).await?)?;
+        let mut collected = pin!(record::collect(record));
+        let record = match tokio::time::timeout(self.due_in().max(SLOW), &mut collected).await {
+            Ok(record) => record,
+            Err(_) => {
+                self.send().await?;
+                collected.await
+            }
+        };
+        let record = records::encode(record?)?;
         let bytes = records::bytes(&record);
         check_length(bytes as u64)?;
         let size_max = if self.batching.size == 0 { usize::MAX } else { self.batching.size };
@@ -155,13 +167,19 @@ impl Outlet {
 
     /// Whether the pending message has waited long enough.
     fn is_due(&self) -> bool {
+        self.state.pending_since.is_some() && self.due_in().is_zero()
+    }
+
+    /// How long the pending message may still wait.
+    fn due_in(&self) -> Duration {
         let Batching { size, delay } = self.batching;
         let delay = match (size, delay) {
             (0, delay) => delay,
             (_, Duration::ZERO) => DELAY,
             (_, delay) => delay,
         };
-        self.state.pending_since.is_some_and(|since| since.elapsed() >= delay)
+        let waited = self.state.pending_since.map(|since| since.elapsed()).unwrap_or_default();
+        delay.saturating_sub(waited)
     }
 
     /// The acks that are there; where something has failed, the failure once all acks are in, or long after the last one came.
@@ -279,6 +297,22 @@ mod tests {
             sizes.push(message.unwrap().records.len());
         }
         sizes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_object_holds_back_nothing() {
+        let (mut outlet, mut messages, _acks) = outlet(0, Duration::ZERO);
+        let (mut sender, receiver) = tokio::io::duplex(100);
+        let stream = wasmtime_wasi::p2::pipe::AsyncReadStream::new(receiver);
+        let slow = Some(record::Data::Body { length: None, bytes: record::Body::from_stream(Box::new(stream)) });
+        let slow = Record { payload: Change { before: None, after: slow }, ..record("2") };
+        let mut writing = pin!(outlet.write(vec![record("0"), record("1"), slow]));
+        tokio::time::timeout(Duration::from_secs(1), &mut writing).await.unwrap_err();
+        assert_eq!(sizes(&mut messages), [2]);
+        tokio::io::AsyncWriteExt::write_all(&mut sender, b"late").await.unwrap();
+        drop(sender);
+        writing.await.unwrap();
+        assert_eq!(sizes(&mut messages), [1]);
     }
 
     #[tokio::test(start_paused = true)]
