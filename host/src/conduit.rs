@@ -41,8 +41,12 @@ use crate::error::{Error, Result};
 use self::engine::Engine;
 use self::lifetime::Lifetime;
 
-/// Bytes that the engine may send ahead on one stream, and on its connection. The default of 64 KiB has large records crawl.
-const WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes that the engine may send ahead on one stream. The default of 64 KiB has large records crawl.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Bytes that it may send ahead on its connection. Half of them is what h2 allows in overhead of frames that are small and unread:
+/// 256 bytes less what each carries. A stream's window of messages of 15 bytes, the smallest with a record, has 17 MiB of that.
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Whether Conduit has started this process.
 #[must_use]
@@ -154,15 +158,15 @@ fn runtime(name: &str, threads: usize) -> std::io::Result<Runtime> {
 async fn serve_engine(engine: Engine, options: Options, work: Handle) -> ExitCode {
     let served = async {
         let lifetime = Lifetime::begin()?;
-        let listener = handshake::Listener::bind(&engine)?;
+        let listener = handshake::Listener::bind(&engine, &lifetime)?;
         handshake::announce(&engine, &listener)?;
         let receive_bytes_max = engine.receive_bytes_max;
         let plugin = Arc::new(Plugin { engine, options, connector: OnceCell::new(), work, lifetime: lifetime.clone() });
         let source = SourcePluginServer::new(source::SourceService::new(Arc::clone(&plugin)));
         let destination = DestinationPluginServer::new(destination::DestinationService::new(Arc::clone(&plugin)));
         let services = Server::builder()
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_service(SpecifierPluginServer::new(specifier::SpecifierService))
             .add_service(source.max_encoding_message_size(usize::MAX))
             .add_service(destination.max_decoding_message_size(receive_bytes_max).max_encoding_message_size(usize::MAX))

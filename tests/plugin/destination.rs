@@ -197,6 +197,18 @@ async fn batches_follow_conduits_own_settings() {
 }
 
 #[tokio::test]
+async fn an_empty_setting_of_a_buffer_is_its_default() {
+    let server = server().await;
+    let more = [("sdk.batch.size", "2"), ("sdk.batch.delay", "10m"), ("bufferSize", ""), ("bufferDelay", " ")];
+    let mut session = Session::open(config(&server, &more)).await;
+    (0..4).for_each(|n| session.write(vec![record(n)]));
+    session.acks(4).await;
+    let sizes: Vec<_> = batches(&server).iter().map(Vec::len).collect();
+    assert_eq!(sizes, [2, 2]);
+    session.end().await;
+}
+
+#[tokio::test]
 async fn a_rate_is_kept() {
     let server = server().await;
     let more = [("sdk.rate.perSecond", "20"), ("sdk.rate.burst", "5"), ("sdk.batch.delay", "1ms")];

@@ -29,6 +29,30 @@ async fn a_plugin_says_where_it_listens_and_only_its_user_can_connect() {
 }
 
 #[tokio::test]
+async fn a_folder_whose_path_is_too_long_makes_no_difference_to_who_can_connect() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("x".repeat(100));
+    std::fs::create_dir(&long).unwrap();
+    for odd in [long.as_path(), Path::new("/nonexistent"), &folder.path().join("a|b")] {
+        let _ = std::fs::create_dir(odd);
+        let plugin = Start::new("a:b").env("TMPDIR", odd).start().await;
+        assert!(plugin.first_line.starts_with("1|2|unix|/"), "{}", plugin.first_line);
+        assert_eq!(plugin.first_line.split('|').count(), 6);
+        assert!(plugin.shut_down().await.success());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_plugin_that_sigterm_ends_before_anybody_connects() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = Start::new("a:b").env("TMPDIR", folder.path()).start().await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    plugin.signal(Signal::TERM);
+    plugin.ended().await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn tcp_is_there_where_it_is_asked_for() {
     let plugin = Start::new("a:b").env("S3_CONNECTOR_CONDUIT_TCP", "1").start().await;
     assert!(plugin.first_line.starts_with("1|2|tcp|127.0.0.1:"), "{}", plugin.first_line);

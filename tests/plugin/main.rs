@@ -3,6 +3,7 @@
 
 mod destination;
 mod endings;
+mod floods;
 mod life;
 mod outages;
 mod source;

@@ -1,6 +1,7 @@
 //! A source under Conduit: records, acks, stops and restarts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -222,6 +223,42 @@ async fn a_deleted_connector_loses_its_state() {
     plugin.source().teardown(TeardownRequest {}).await.unwrap();
     assert!(plugin.shut_down().await.success());
     assert!(!state.path().join("c").exists());
+}
+
+#[tokio::test]
+async fn the_state_of_a_connector_that_runs_is_not_removed() {
+    let server = server().await;
+    let state = tempfile::tempdir().unwrap();
+    server.store().put(BUCKET, "k", "x").unwrap();
+    let config = settings(&server, BUCKET, &[]);
+    let mut session = Session::open(Start::new("c").state(state.path()).start().await, config, Bytes::new()).await;
+    let other = Start::new("c").state(state.path()).start().await;
+    let error = other.source().lifecycle_on_deleted(OnDeletedRequest::default()).await.unwrap_err();
+    assert!(error.message().contains("cannot be removed"), "{error}");
+    assert!(other.shut_down().await.success());
+    assert!(state.path().join("c").is_dir());
+    session.take(1).await;
+    session.end().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_can_not_be_made_leaves_a_source_without_state() {
+    let server = server().await;
+    server.store().put(BUCKET, "k", "x").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::fs::write(&file, "").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &link).unwrap();
+    for base in [file.as_path(), &link, Path::new("/proc/none")] {
+        let plugin = Start::new("c").state(base).start().await;
+        let mut session = Session::open(plugin, settings(&server, BUCKET, &[]), Bytes::new()).await;
+        session.take(1).await;
+        session.plugin.says("no state is kept").await;
+        session.end().await;
+        let plugin = Start::new("c").state(base).start().await;
+        plugin.source().lifecycle_on_deleted(OnDeletedRequest::default()).await.unwrap();
+        assert!(plugin.shut_down().await.success());
+    }
 }
 
 #[tokio::test]

@@ -38,9 +38,12 @@ use crate::connector::settings::Settings;
 use crate::error::Result;
 use crate::pipeline::{CancellationToken, OpenPipeline, Options, Pipeline};
 
-/// Messages of Conduit that wait to be read, and bytes in them unless there is only one.
-const MESSAGES_MAX: usize = 1024;
+/// Bytes of messages that wait to be read, unless there is only one, and bytes that each has besides those that were sent.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+const MESSAGE_BYTES_MIN: usize = 512;
+
+/// Messages that wait to be read.
+const MESSAGES_MAX: usize = MESSAGE_BYTES_MAX / MESSAGE_BYTES_MIN;
 
 /// Records that a batch may have: more is cut to it.
 const BATCH_RECORDS_MAX: usize = 100_000;
@@ -124,7 +127,10 @@ impl DestinationService {
 fn with_batching(mut settings: Settings, batching: Batching) -> Settings {
     if batching.size > 0 {
         let asked = batching.size.min(BATCH_RECORDS_MAX);
-        let set = settings.get(BUFFER_SIZE.name).map(|text| text.trim().parse::<usize>());
+        if asked < batching.size {
+            tracing::warn!("`sdk.batch.size` is more than a batch may have; records=`{BATCH_RECORDS_MAX}`");
+        }
+        let set = given(&settings, BUFFER_SIZE.name).map(str::parse::<usize>);
         // What can't be read is the component's to refuse.
         if !matches!(set, Some(Err(_))) {
             let size = set.and_then(std::result::Result::ok).map_or(asked, |set| set.min(asked));
@@ -132,7 +138,7 @@ fn with_batching(mut settings: Settings, batching: Batching) -> Settings {
         }
     }
     if !batching.delay.is_zero() {
-        let set = settings.get(BUFFER_DELAY.name).map(|text| duration::parse(text.trim()));
+        let set = given(&settings, BUFFER_DELAY.name).map(duration::parse);
         if !matches!(set, Some(Err(_))) {
             let delay = set.and_then(std::result::Result::ok).map_or(batching.delay, |set| set.min(batching.delay));
             settings.insert(BUFFER_DELAY.name.to_owned(), format!("{}us", delay.as_micros().max(1)));
@@ -143,6 +149,11 @@ fn with_batching(mut settings: Settings, batching: Batching) -> Settings {
 
 /// Why nothing more can be read of Conduit's messages, where that is a fault.
 type Fault = Arc<StdMutex<Option<Status>>>;
+
+/// What a setting says; nothing where it is empty, which means its default.
+fn given<'a>(settings: &'a Settings, name: &str) -> Option<&'a str> {
+    settings.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
+}
 
 /// Passes messages on until the stream ends, or nobody takes them.
 async fn pump(
@@ -161,7 +172,7 @@ async fn pump(
                 return;
             }
         };
-        let bytes = prost::Message::encoded_len(&request).clamp(1, MESSAGE_BYTES_MAX) as u32;
+        let bytes = (prost::Message::encoded_len(&request) + MESSAGE_BYTES_MIN).min(MESSAGE_BYTES_MAX) as u32;
         let Ok(permit) = Arc::clone(&room).acquire_many_owned(bytes).await else { return };
         let count = request.records.len();
         pace.lock().unwrap_or_else(PoisonError::into_inner).received(count, Instant::now());

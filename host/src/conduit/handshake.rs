@@ -3,9 +3,10 @@
 //! The line is that of [go-plugin](https://github.com/hashicorp/go-plugin/blob/main/docs/internals.md): versions, network,
 //! address and protocol between bars. Conduit reads it from stdout; whatever came before it would break the start.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use futures_util::stream::{Stream, StreamExt as _};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 
-use super::engine::Engine;
+use super::engine::{Engine, TCP_VARIABLE};
 use super::lifetime::{Counted, Lifetime};
 use crate::random;
 
@@ -56,15 +57,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Listener {
     /// Listens at a socket in a folder that nobody else can enter: a user who can connect can read the bucket. Where it was asked for,
-    /// or no such socket can be made, on the loopback interface, to which every user of the machine can connect.
-    pub(super) fn bind(engine: &Engine) -> io::Result<Self> {
+    /// on the loopback interface, to which every user of the machine can connect.
+    pub(super) fn bind(engine: &Engine, lifetime: &Lifetime) -> io::Result<Self> {
         if !engine.wants_tcp {
-            match bind_unix(engine) {
-                Ok(socket) => return Ok(Self { socket }),
-                Err(error) => {
-                    tracing::warn!("no socket can be made, so every user of this machine can connect: {error}")
-                }
-            }
+            let (listener, folder) = bind_unix(folders(engine, |name| std::env::var_os(name)))?;
+            lifetime.remove_at_end(folder.0.clone(), SOCKET_NAME);
+            return Ok(Self { socket: Socket::Unix(listener, folder) });
         }
         let (low, high) = engine.ports;
         let ports = (low..=high).chain([0]);
@@ -110,18 +108,45 @@ impl Listener {
     }
 }
 
-const SOCKET_NAME: &str = "plugin.sock";
+/// As short as can be: the path of a socket has room for about a hundred bytes.
+const SOCKET_NAME: &str = "s";
 
-fn bind_unix(engine: &Engine) -> io::Result<Socket> {
-    let parent = engine.socket_folder.as_ref().map_or_else(std::env::temp_dir, PathBuf::from);
-    let name = format!("s3-connector-{}-{:08x}", std::process::id(), random::number() >> 32);
-    let folder = parent.join(name);
+/// Where a socket's folder may be made: where Conduit says, otherwise where temporary files are.
+fn folders(engine: &Engine, variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    if let Some(folder) = &engine.socket_folder {
+        return vec![PathBuf::from(folder)];
+    }
+    let set = ["TMPDIR", "XDG_RUNTIME_DIR"].into_iter().filter_map(variable);
+    set.filter(|folder| !folder.is_empty()).chain(["/tmp".into(), "/var/tmp".into()]).map(PathBuf::from).collect()
+}
+
+fn bind_unix(folders: Vec<PathBuf>) -> io::Result<(UnixListener, SocketFolder)> {
+    let mut faults = Vec::new();
+    for parent in folders {
+        match bind_in(&parent) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => faults.push(format!("{}: {error}", parent.display())),
+        }
+    }
+    Err(io::Error::other(format!(
+        "no socket can be made ({}): set TMPDIR to a folder with a short path that can be written, or {TCP_VARIABLE}=1 to be \
+         served by TCP on 127.0.0.1, to which every user of this machine can connect",
+        faults.join("; ")
+    )))
+}
+
+fn bind_in(parent: &Path) -> io::Result<(UnixListener, SocketFolder)> {
+    let is_plain = |text: &str| !text.contains(['|', '\n', '\r']);
+    if !parent.to_str().is_some_and(is_plain) {
+        return Err(io::Error::other("its path has `|`, a line break, or bytes that are not UTF-8"));
+    }
+    let folder = parent.join(format!("s3c-{:08x}", random::number() >> 32));
     std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let folder = SocketFolder(folder);
     let path = folder.0.join(SOCKET_NAME);
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(Socket::Unix(listener, folder))
+    Ok((listener, folder))
 }
 
 /// Prints the line that Conduit waits for.

@@ -5,9 +5,10 @@
 //! computes on every other thread does not keep the process alive.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Lifetime {
     connections: Arc<AtomicUsize>,
     shutdown: CancellationToken,
     terminated: CancellationToken,
+    /// A folder, and the one file in it.
+    removed_at_end: Arc<OnceLock<(PathBuf, PathBuf)>>,
 }
 
 impl Lifetime {
@@ -49,6 +52,7 @@ impl Lifetime {
             connections: Arc::default(),
             shutdown: CancellationToken::new(),
             terminated: CancellationToken::new(),
+            removed_at_end: Arc::default(),
         };
         let signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
         // Before anybody knows of this process: later it may be another one.
@@ -76,6 +80,21 @@ impl Lifetime {
         &self.terminated
     }
 
+    /// Has a folder with one file removed when the process ends by itself.
+    pub(super) fn remove_at_end(&self, folder: PathBuf, file: &str) {
+        let file = folder.join(file);
+        let _ = self.removed_at_end.set((folder, file));
+    }
+
+    /// Ends the process, without the standard library's exit, which would wait for the lock of stdout.
+    fn exit(&self, code: i32) {
+        if let Some((folder, file)) = self.removed_at_end.get() {
+            let _ = std::fs::remove_file(file);
+            let _ = std::fs::remove_dir(folder);
+        }
+        signal_hook::low_level::exit(code);
+    }
+
     /// Counts a connection for as long as it lives.
     pub(super) fn count<T>(&self, connection: T) -> Counted<T> {
         self.connections.fetch_add(1, Ordering::SeqCst);
@@ -91,7 +110,7 @@ impl Lifetime {
     fn hear(&self, mut signals: Signals) {
         for signal in signals.forever().filter(|signal| *signal == SIGTERM) {
             if !self.is_connected() {
-                signal_hook::low_level::exit(128 + signal);
+                self.exit(128 + signal);
             }
             self.terminated.cancel();
         }
@@ -120,8 +139,7 @@ impl Lifetime {
                 None => now - begun >= UNCONNECTED_MAX,
             };
             if getppid() != parent || is_over || is_stopped || is_alone {
-                // Without the standard library's exit, which would wait for the lock of stdout.
-                signal_hook::low_level::exit(i32::from(!is_over));
+                self.exit(i32::from(!is_over));
             }
         }
     }

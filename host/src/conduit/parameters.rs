@@ -182,7 +182,8 @@ pub(super) fn of_source(config: BTreeMap<String, String>) -> Split<SourceParamet
 /// Takes a destination's configuration apart.
 pub(super) fn of_destination(config: BTreeMap<String, String>) -> Split<DestinationParameters> {
     let (mut values, settings) = Values::split(config, &DESTINATION);
-    let per_second: f64 = values.parse(RATE, "a number", |text| text.parse().ok().filter(|n: &f64| n.is_finite()));
+    let per_second: f64 =
+        values.parse(RATE, "a number from 0", |text| text.parse().ok().filter(|n: &f64| n.is_finite()));
     let burst: usize = values.parse(BURST, "a whole number", |text| text.parse().ok());
     if !values.text(FORMAT_OPTIONS).is_empty() {
         values.refuse(FORMAT_OPTIONS, "empty: the format has no options");
@@ -275,11 +276,24 @@ impl Values {
 
 /// A duration, which may be 0, with a unit or without.
 fn parse_delay(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == 'µ');
-    if !digits.is_empty() && digits.chars().all(|c| matches!(c, '0' | '.')) {
-        return Some(Duration::ZERO);
+    if text == "0" || is_zero(text) { Some(Duration::ZERO) } else { duration::parse(text).ok() }
+}
+
+/// Whether it is nothing but zeros with units, such as `0h0.0s`.
+fn is_zero(text: &str) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(['0', '.']);
+        let digits = &rest[..rest.len() - number.len()];
+        let unit = number.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == 'µ');
+        let name = &number[..number.len() - unit.len()];
+        let is_number = digits.contains('0') && digits.matches('.').count() <= 1;
+        if !is_number || !["ns", "us", "µs", "ms", "s", "m", "h"].contains(&name) {
+            return false;
+        }
+        rest = unit;
     }
-    duration::parse(text).ok()
+    !text.is_empty()
 }
 
 /// As Go's `ParseBool` reads it.
@@ -326,9 +340,13 @@ mod tests {
         assert_eq!(parameters.batching, Batching { size: 100, delay: Duration::from_secs(90) });
         assert_eq!(parameters.rate, Some(Rate { per_second: 2.5, burst: 3 }));
         assert_eq!((parameters.decodes_keys, parameters.decodes_payloads), (false, true));
-        for zero in ["0", "0s", "0ms", ""] {
+        for zero in ["0", "0s", "0ms", "0h0.0s", ""] {
             let split = of_source(config(&[("sdk.batch.delay", zero)]));
             assert_eq!(split.parameters.unwrap().batching.delay, Duration::ZERO, "{zero}");
+        }
+        for none in [".", "0fortnights", "0.0.0s", "s", "00 s"] {
+            let faults = of_source(config(&[("sdk.batch.delay", none)])).parameters.unwrap_err();
+            assert!(faults[0].contains("sdk.batch.delay"), "{none}: {faults:?}");
         }
     }
 

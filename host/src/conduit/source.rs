@@ -15,6 +15,7 @@ use conduit_protocol::connector::v2::{
     SourceStopRequest, SourceStopResponse, TeardownRequest, TeardownResponse,
 };
 use futures_util::Stream;
+use s3_connector::limits;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,7 +27,7 @@ use super::{ENDLESS, Plugin, Running, TERMINATED, lost_task, out_of_order, state
 use crate::connector::instance::InstanceOptions;
 use crate::connector::settings::Settings;
 use crate::connector::source::Source;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::pipeline::{CancellationToken, OpenPipeline, Options, Pipeline};
 
 /// Messages between the pipeline and the stream. The stream's window holds more.
@@ -77,7 +78,7 @@ impl SourceService {
     ) -> Result<Opened> {
         let connector = self.plugin.connector().await?;
         let mut instance = self.instance_options();
-        let (messages, acks) = (mpsc::channel(MESSAGES), mpsc::channel(1024));
+        let (messages, acks) = (mpsc::channel(MESSAGES), mpsc::channel(limits::RECORDS_UNACKED_MAX));
         let outlet = Outlet::new(messages.0.clone(), acks.1, parameters.batching, stop.clone(), sent);
         let id = self.plugin.engine.connector_id.clone();
         let open = self.plugin.work.spawn(async move {
@@ -155,6 +156,12 @@ impl SourcePlugin for SourceService {
                 }
             };
             if let Err(error) = ended {
+                let is_stopped = stopped.is_cancelled() && !is_terminated;
+                if is_stopped && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) {
+                    // What was not sent, or whose acks nobody sends any more, is read again.
+                    tracing::info!("stopped; what was not read or acked comes with the next start: {error}");
+                    return;
+                }
                 // Nobody may be listening any more.
                 let _ = to_engine.send(Err(status(&error))).await;
             } else if is_terminated {
@@ -203,7 +210,7 @@ impl SourcePlugin for SourceService {
     }
 
     async fn lifecycle_on_deleted(&self, _: Request<OnDeletedRequest>) -> tonic::Result<Response<OnDeletedResponse>> {
-        state_folder::remove(&self.plugin.engine.connector_id).map_err(|error| status(&error))?;
+        state_folder::remove(&self.plugin.engine.connector_id).await.map_err(|error| status(&error))?;
         Ok(Response::new(OnDeletedResponse {}))
     }
 }

@@ -49,26 +49,31 @@ pub(super) async fn open(connector_id: &str) -> Result<Option<Arc<dyn StateStore
         warn("neither S3_CONNECTOR_STATE, XDG_STATE_HOME nor HOME is set, or the connector has no id");
         return Ok(None);
     };
+    match locked(&folder).await? {
+        Ok(state) => Ok(Some(Arc::new(state))),
+        Err(error) if is_unwritable(&folder) => {
+            warn(&with_causes(&error));
+            Ok(None)
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+fn failure(error: &state::Error) -> Error {
+    Error::new(error.kind(ErrorKind::Unavailable), with_causes(error))
+}
+
+/// Opens a folder, and waits for a while where another process has it locked.
+async fn locked(folder: &Path) -> Result<Result<FileState, state::Error>> {
     let begun = Instant::now();
     loop {
-        let at = folder.clone();
+        let at = folder.to_owned();
         let opened = tokio::task::spawn_blocking(move || FileState::open(at)).await;
-        let error = match opened {
-            Ok(Ok(state)) => return Ok(Some(Arc::new(state))),
-            Ok(Err(error)) => error,
-            Err(lost) => return Err(super::lost_task(&lost)),
-        };
-        match error {
-            state::Error::Locked { .. } if begun.elapsed() < LOCK_WAIT => {
-                tokio::time::sleep(Duration::from_millis(200)).await
+        match opened.map_err(|lost| super::lost_task(&lost))? {
+            Err(state::Error::Locked { .. }) if begun.elapsed() < LOCK_WAIT => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            error if is_unwritable(&folder) => {
-                warn(&with_causes(&error));
-                return Ok(None);
-            }
-            error => {
-                return Err(Error::new(error.kind(ErrorKind::Unavailable), with_causes(&error)));
-            }
+            opened => return Ok(opened),
         }
     }
 }
@@ -79,27 +84,36 @@ fn warn(why: &str) {
     );
 }
 
-/// Whether a folder can't be made, or nothing can be written there: then there is no state in it either.
+/// Whether a folder can't be made, or nothing can be written there: then there is no state in it either. A disk that is full or
+/// broken is another matter.
 fn is_unwritable(folder: &Path) -> bool {
-    let refuses = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory
-        )
+    use rustix::io::Errno;
+    let is_trouble = |error: &io::Error| {
+        let trouble = [Errno::NOSPC, Errno::DQUOT, Errno::IO];
+        error.raw_os_error().is_some_and(|code| trouble.iter().any(|errno| errno.raw_os_error() == code))
     };
-    std::fs::create_dir_all(folder).is_err_and(|error| refuses(&error))
-        || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err_and(|error| refuses(&io::Error::from(error)))
+    std::fs::create_dir_all(folder).is_err_and(|error| !is_trouble(&error))
+        || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
 }
 
 /// Removes the state of a connector that was deleted.
 ///
 /// # Errors
 ///
-/// `Unavailable` where it can't be removed.
-pub(super) fn remove(connector_id: &str) -> Result<()> {
+/// `Unavailable` where it can't be removed, or another process has it.
+pub(super) async fn remove(connector_id: &str) -> Result<()> {
     let Some(folder) = folder(connector_id, process) else { return Ok(()) };
+    let is_there = |error: &io::Error| !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    if std::fs::symlink_metadata(&folder).is_err_and(|error| !is_there(&error)) {
+        return Ok(());
+    }
+    // Held until it is gone, so that no running plugin loses it. What is damaged has nobody who holds it.
+    let held = locked(&folder).await?;
+    if let Err(error @ state::Error::Locked { .. }) = &held {
+        return Err(failure(error).context("the connector's state cannot be removed"));
+    }
     match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+        Err(error) if is_there(&error) => {
             let message = format!("the connector's state cannot be removed; folder=`{}`: {error}", folder.display());
             Err(Error::new(ErrorKind::Unavailable, message))
         }

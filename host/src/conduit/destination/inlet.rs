@@ -62,8 +62,12 @@ impl Inlet {
     /// Whether everything that Stop speaks of was handed out.
     fn is_done(&mut self) -> bool {
         let Some(until) = self.until.borrow().clone() else { return false };
+        if !self.left.is_empty() {
+            self.until_since = None;
+            return false;
+        }
         if until.is_empty() || self.last.as_ref() == Some(&until) {
-            return self.left.is_empty();
+            return true;
         }
         let since = *self.until_since.get_or_insert_with(Instant::now);
         let is_late = since.elapsed() >= LAST_WAIT;
@@ -105,6 +109,10 @@ impl Inlet {
     }
 
     fn hand_out(&mut self, records_max: usize) -> Vec<Record> {
+        if self.until.borrow().is_some() {
+            // What a stop waits for is not slowed down.
+            self.bucket = None;
+        }
         let records_max = match &mut self.bucket {
             Some(bucket) => bucket.available(Instant::now()).min(records_max),
             None => records_max,

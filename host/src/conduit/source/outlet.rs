@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use conduit_protocol::connector::v2::SourceRunResponse;
 use conduit_protocol::opencdc::v1 as proto;
+use s3_connector::record::Record as Plain;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::Status;
@@ -17,7 +18,7 @@ use crate::conduit::records;
 use crate::connector::destination::Ack;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::{CancellationToken, Output};
-use crate::record::{self, Record};
+use crate::record::{self, NoBody, Record};
 
 /// Bytes of a message, unless one record is larger.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -33,6 +34,9 @@ const SLOW: Duration = Duration::from_millis(100);
 
 /// How long acks of what was sent may take where something else has failed already.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for the rest of an object.
+const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// What was sent so far.
 #[derive(Clone, Debug, Default)]
@@ -86,8 +90,9 @@ impl Outlet {
     async fn push(&mut self, record: Record) -> Result<()> {
         // Before it is in memory, where its length is known.
         check_length(record.payload.after.as_ref().and_then(record::Data::length).unwrap_or_default())?;
-        let mut collected = pin!(record::collect(record));
-        let record = match tokio::time::timeout(self.due_in().max(SLOW), &mut collected).await {
+        let mut collected = pin!(self.collected(record));
+        let waits = self.due_in().max(SLOW);
+        let record = match tokio::time::timeout(waits, &mut collected).await {
             Ok(record) => record,
             Err(_) => {
                 self.send().await?;
@@ -108,6 +113,22 @@ impl Outlet {
             self.send().await?;
         }
         Ok(())
+    }
+
+    /// A record with its bytes; an error once they have not come for a while after a stop.
+    fn collected(&self, record: Record) -> impl Future<Output = Result<Plain<NoBody>>> + use<> {
+        let stop = self.stop.clone();
+        async move {
+            let late = async {
+                stop.cancelled().await;
+                tokio::time::sleep(BODY_WAIT).await;
+            };
+            tokio::select! {
+                biased;
+                whole = record::collect(record) => whole,
+                () = late => Err(Error::new(ErrorKind::Unavailable, "the rest of an object has not come")),
+            }
+        }
     }
 
     /// Sends what is pending; takes acks meanwhile, since Conduit may read only after it has written.
