@@ -1,6 +1,8 @@
 //! More than can be dealt with at once: small messages, small acks, and objects whose rest does not come.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,27 +50,27 @@ async fn small_acks_come_all_at_once() {
     session.end().await;
 }
 
-/// Passes connections on to a server, and no answer further than this many bytes of a connection.
-async fn stalling(server: SocketAddr, bytes: usize) -> SocketAddr {
+/// Passes connections on to a server, and, while it holds, no answer further than this many bytes of a connection.
+async fn stalling(server: SocketAddr, bytes: usize, holds: Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(server).await.unwrap();
-            tokio::spawn(pass_on(client, server, bytes));
+            tokio::spawn(pass_on(client, server, bytes, Arc::clone(&holds)));
         }
     });
     address
 }
 
-async fn pass_on(client: TcpStream, server: TcpStream, bytes: usize) {
+async fn pass_on(client: TcpStream, server: TcpStream, bytes: usize, holds: Arc<AtomicBool>) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
     tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
     let (mut piece, mut passed) = (vec![0; 64 << 10], 0);
     while let Ok(count @ 1..) = from_server.read(&mut piece).await {
         passed += count;
-        if passed > bytes {
+        if passed > bytes && holds.load(Ordering::SeqCst) {
             std::future::pending().await
         }
         if to_client.write_all(&piece[..count]).await.is_err() {
@@ -82,12 +84,13 @@ async fn a_stop_does_not_wait_for_the_rest_of_an_object() {
     let server = source::server().await;
     server.store().put(source::BUCKET, "a", "x").unwrap();
     server.store().put(source::BUCKET, "b", vec![0; 4 << 20]).unwrap();
-    let address = stalling(server.address().unwrap(), 1 << 20).await;
+    let holds = Arc::new(AtomicBool::new(true));
+    let address = stalling(server.address().unwrap(), 1 << 20, Arc::clone(&holds)).await;
     let mut config = settings(&server, source::BUCKET, &[]);
     config.insert("aws.endpoint".to_owned(), format!("http://{address}"));
     let state = tempfile::tempdir().unwrap();
     let plugin = Start::new("p:c").state(state.path()).start().await;
-    let mut session = source::Session::open(plugin, config, Bytes::new()).await;
+    let mut session = source::Session::open(plugin, config.clone(), Bytes::new()).await;
     let first = session.take(1).await;
     let begun = Instant::now();
     assert_eq!(session.stop().await, first[0].position);
@@ -95,7 +98,7 @@ async fn a_stop_does_not_wait_for_the_rest_of_an_object() {
     session.ack(&first);
     session.end().await;
     let plugin = Start::new("p:c").state(state.path()).start().await;
-    let config = settings(&server, source::BUCKET, &[]);
+    holds.store(false, Ordering::SeqCst);
     let mut session = source::Session::open(plugin, config, first[0].position.clone()).await;
     let rest = session.take(1).await;
     assert_eq!(source::key(&rest[0]), "b", "it comes with the next start");

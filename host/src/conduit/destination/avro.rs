@@ -220,20 +220,7 @@ impl<'a> Reader<'a> {
                 self.value(part, depth, json)
             }
             Part::Array(array) => self.list(&array.items, depth, json),
-            Part::Map(map) => {
-                let mut entries = BTreeMap::new();
-                loop {
-                    let count = self.block()?;
-                    if count == 0 {
-                        return self.object(entries, json);
-                    }
-                    for _ in 0..count {
-                        let (name, mut value) = (self.text()?, String::new());
-                        self.value(&map.types, depth, &mut value)?;
-                        entries.insert(name, value);
-                    }
-                }
-            }
+            Part::Map(map) => self.map(&map.types, depth, json),
             Part::Record(record) => {
                 let mut entries = BTreeMap::new();
                 for field in &record.fields {
@@ -309,6 +296,21 @@ impl<'a> Reader<'a> {
                 self.put(json, separator)?;
                 self.value(items, depth, json)?;
                 separator = ",";
+            }
+        }
+    }
+
+    fn map(&mut self, values: &Part, depth: usize, json: &mut String) -> Result<()> {
+        let mut entries = BTreeMap::new();
+        loop {
+            let count = self.block()?;
+            if count == 0 {
+                return self.object(entries, json);
+            }
+            for _ in 0..count {
+                let (name, mut value) = (self.text()?, String::new());
+                self.value(values, depth, &mut value)?;
+                entries.insert(name, value);
             }
         }
     }

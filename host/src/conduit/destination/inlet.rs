@@ -282,13 +282,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rate_holds_records_back_and_a_stop_waits_for_them() {
-        let bucket = |burst| Bucket::new(Rate { per_second: 1e-6, burst }, Instant::now());
-        let mut ends = ends(Some(bucket(2)));
+    async fn a_rate_holds_records_back_until_a_stop_waits_for_them() {
+        let mut ends = ends(Some(Bucket::new(Rate { per_second: 1e-6, burst: 2 }, Instant::now())));
         ends.send((0..5).map(|n| sized(n, 1)).collect());
-        ends.stop_at("p4");
         assert_eq!((ends.read(1000).await, ends.read(1000).await), (Some(2), Some(0)));
-        ends.inlet.bucket = Some(bucket(3));
+        ends.stop_at("p4");
         assert_eq!((ends.read(1000).await, ends.read(1000).await), (Some(3), None));
     }
 
