@@ -143,9 +143,10 @@ coverage: setup ## Print which lines of the connector's core no test reaches; ea
 
 # BENCH_KEYS, BENCH_SECONDS and BENCH_ONLY make the second one shorter: see tests/benches/scale.rs.
 .PHONY: bench
-bench: build ## Measure: against a serial client in the same run, and what a million keys cost, beside the goals
+bench: build ## Measure: in calm and bad weather beside other clients in the same run, and what a million keys cost
 	$(CARGO) build --locked --release --package synthetic-s3
-	$(CARGO) bench --locked --package s3-connector-tests --bench source
+	cd tests/peers && $(CARGO) build --locked --release --target-dir '$(CURDIR)/target/peers'
+	$(CARGO) bench --locked --package s3-connector-tests --bench speed
 	$(CARGO) bench --locked --package s3-connector-tests --bench scale
 
 .PHONY: fmt

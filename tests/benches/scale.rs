@@ -14,7 +14,8 @@
 mod command;
 #[path = "scale/core.rs"]
 mod core;
-#[path = "scale/double.rs"]
+#[allow(dead_code, reason = "each bench uses a part of it")]
+#[path = "shared/double.rs"]
 mod double;
 #[path = "scale/goals.rs"]
 mod goals;

@@ -44,6 +44,9 @@ impl Answer {
     }
 }
 
+/// The ETag of what is stored: nothing is kept.
+const STORED_ETAG: &str = "\"00000000000000000000000000000000\"";
+
 /// The answer to an operation on a bucket as it is at this moment. `body` is the body of every object.
 pub(crate) fn answer(operation: &Operation, moment: &Moment, body: &Bytes) -> Answer {
     match operation {
@@ -61,6 +64,17 @@ pub(crate) fn answer(operation: &Operation, moment: &Moment, body: &Bytes) -> An
             Answer::document(format!("<VersioningConfiguration>{status}</VersioningConfiguration>").into_bytes())
         }
         Operation::HeadBucket => Answer::of(200, Vec::new()),
+        Operation::PutObject | Operation::UploadPart => {
+            Answer::of(200, Vec::new()).header("etag", STORED_ETAG).header("x-amz-version-id", "stored")
+        }
+        Operation::CreateMultipartUpload => Answer::document(
+            b"<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>".to_vec(),
+        ),
+        Operation::CompleteMultipartUpload => Answer::document(
+            format!("<CompleteMultipartUploadResult><ETag>{STORED_ETAG}</ETag></CompleteMultipartUploadResult>").into(),
+        )
+        .header("x-amz-version-id", "stored"),
+        Operation::DeleteObject | Operation::AbortMultipartUpload => Answer::of(204, Vec::new()),
         Operation::Unknown => Answer::refusal(501, "NotImplemented"),
     }
 }
@@ -85,7 +99,23 @@ fn object(moment: &Moment, wanted: &Wanted, body: &Bytes) -> Answer {
     if wanted.if_match.as_ref().is_some_and(|wanted| *wanted != etag) {
         return Answer::refusal(412, "PreconditionFailed");
     }
-    whole(moment, version, &id, &etag, body)
+    let answer = whole(moment, version, &id, &etag, body);
+    match wanted.range {
+        None => answer,
+        Some(range) => part(answer, range),
+    }
+}
+
+/// The bytes of an object that are wanted.
+fn part(answer: Answer, (first, last): (u64, u64)) -> Answer {
+    let size = answer.body.len() as u64;
+    if first >= size || last < first {
+        return Answer::refusal(416, "InvalidRange");
+    }
+    let end = last.saturating_add(1).min(size);
+    let body = answer.body.slice(first as usize..end as usize);
+    let range = format!("bytes {first}-{}/{size}", end - 1);
+    Answer { status: 206, body, ..answer }.header("content-range", range)
 }
 
 fn whole(moment: &Moment, version: Version, id: &str, etag: &str, body: &Bytes) -> Answer {
@@ -115,7 +145,7 @@ mod tests {
         moment.generations = vec![1_795_757_953];
         let body = Bytes::from_static(b"xyz");
         let id = |number| text(|out| moment.write_id(3, number, out));
-        let mut wanted = Wanted { key: moment.rule.key(3), version_id: None, if_match: None };
+        let mut wanted = Wanted { key: moment.rule.key(3), version_id: None, if_match: None, range: None };
         let header = |answer: &Answer, name: &str| {
             answer.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
         };
@@ -128,6 +158,12 @@ mod tests {
         assert_ne!(header(&first, "etag"), header(&latest, "etag"));
         wanted.if_match = header(&latest, "etag").map(|etag| etag.trim_matches('"').to_owned());
         assert_eq!(object(&moment, &wanted, &body).status, 412);
+        (wanted.if_match, wanted.range) = (None, Some((1, 9)));
+        let part = object(&moment, &wanted, &body);
+        assert_eq!((part.status, &part.body[..]), (206, &b"yz"[..]));
+        assert_eq!(header(&part, "content-range").as_deref(), Some("bytes 1-2/3"));
+        wanted.range = Some((3, 9));
+        assert_eq!(object(&moment, &wanted, &body).status, 416);
         wanted = Wanted { key: "other".to_owned(), ..Wanted::default() };
         assert_eq!(object(&moment, &wanted, &body).status, 404);
     }

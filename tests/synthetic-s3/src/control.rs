@@ -1,6 +1,7 @@
 //! Owns the requests under `/_double/`, by which a bench asks for counts and changes buckets. They are not counted.
 //!
 //! - `counts`: what was requested, as JSON. `reset`: counts from zero.
+//! - `weather?is=W`: the weather from now on; requests are numbered from 0 again.
 //! - `generation?bucket=B&n=N`: the bucket is now in generation N; the first one is 1.
 //! - `start?bucket=B`: the clock of changes runs. `stop?bucket=B`: it stands still.
 
@@ -8,6 +9,7 @@ use crate::answer::Answer;
 use crate::counts::{Counts, micros};
 use crate::operation::Request;
 use crate::server::Shared;
+use crate::weather::Weather;
 
 pub(crate) fn answer(request: &Request, shared: &Shared) -> Answer {
     match act(request, shared) {
@@ -19,7 +21,14 @@ pub(crate) fn answer(request: &Request, shared: &Shared) -> Answer {
 fn act(request: &Request, shared: &Shared) -> Result<String, String> {
     match request.key.as_str() {
         "counts" => return Ok(shared.counts.borrow().json(shared.connections.get(), shared.open.get())),
-        "reset" => *shared.counts.borrow_mut() = Counts::default(),
+        "weather" => {
+            shared.weather.set(Weather::parse(request.parameter("is").unwrap_or_default())?);
+            shared.number.set(0);
+        }
+        "reset" => {
+            *shared.counts.borrow_mut() = Counts::default();
+            shared.connections.set(shared.open.get());
+        }
         command => {
             let bucket = request.parameter("bucket").ok_or("`bucket` is missing")?;
             let mut buckets = shared.buckets.borrow_mut();

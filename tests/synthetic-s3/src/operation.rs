@@ -12,12 +12,18 @@ pub(crate) enum Operation {
     HeadObject(Wanted),
     GetBucketVersioning,
     HeadBucket,
+    PutObject,
+    DeleteObject,
+    CreateMultipartUpload,
+    UploadPart,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
     Unknown,
 }
 
 impl Operation {
     /// Their names in the order of [`Self::index`].
-    pub(crate) const NAMES: [&str; 8] = [
+    pub(crate) const NAMES: [&str; 14] = [
         "ListObjectVersions",
         "ListObjectsV2",
         "ListMultipartUploads",
@@ -25,6 +31,12 @@ impl Operation {
         "HeadObject",
         "GetBucketVersioning",
         "HeadBucket",
+        "PutObject",
+        "DeleteObject",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "CompleteMultipartUpload",
+        "AbortMultipartUpload",
         "Unknown",
     ];
 
@@ -37,8 +49,19 @@ impl Operation {
             Self::HeadObject(_) => 4,
             Self::GetBucketVersioning => 5,
             Self::HeadBucket => 6,
-            Self::Unknown => 7,
+            Self::PutObject => 7,
+            Self::DeleteObject => 8,
+            Self::CreateMultipartUpload => 9,
+            Self::UploadPart => 10,
+            Self::CompleteMultipartUpload => 11,
+            Self::AbortMultipartUpload => 12,
+            Self::Unknown => 13,
         }
+    }
+
+    /// Whether it is answered with a page of a listing.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::ListObjectVersions(_) | Self::ListObjectsV2(_) | Self::ListMultipartUploads(_))
     }
 
     /// Whether it begins a listing of the whole bucket.
@@ -73,6 +96,8 @@ pub(crate) struct Wanted {
     pub(crate) key: String,
     pub(crate) version_id: Option<String>,
     pub(crate) if_match: Option<String>,
+    /// The first byte and the last one, if not all are wanted.
+    pub(crate) range: Option<(u64, u64)>,
 }
 
 /// A request as it came.
@@ -83,7 +108,9 @@ pub(crate) struct Request {
     pub(crate) key: String,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) if_match: Option<String>,
-    pub(crate) has_body: bool,
+    pub(crate) range: Option<(u64, u64)>,
+    /// Bytes of its body.
+    pub(crate) body_bytes: u64,
 }
 
 impl Request {
@@ -101,7 +128,8 @@ impl Request {
             key: decode(key)?,
             query: Vec::new(),
             if_match: None,
-            has_body: false,
+            range: None,
+            body_bytes: 0,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -113,10 +141,10 @@ impl Request {
             };
             if name.eq_ignore_ascii_case("if-match") {
                 request.if_match = Some(value.trim().trim_matches('"').to_owned());
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                request.has_body = true;
+            } else if name.eq_ignore_ascii_case("range") {
+                request.range = range(value.trim());
             } else if name.eq_ignore_ascii_case("content-length") {
-                request.has_body |= value.trim() != "0";
+                request.body_bytes = value.trim().parse().ok()?;
             }
         }
         Some(request)
@@ -132,6 +160,12 @@ impl Request {
         let has = |name| self.parameter(name).is_some();
         match (self.method.as_str(), self.key.is_empty()) {
             ("GET", false) => Operation::GetObject(self.wanted()),
+            ("PUT", false) if has("partNumber") => Operation::UploadPart,
+            ("PUT", false) => Operation::PutObject,
+            ("POST", false) if has("uploads") => Operation::CreateMultipartUpload,
+            ("POST", false) if has("uploadId") => Operation::CompleteMultipartUpload,
+            ("DELETE", false) if has("uploadId") => Operation::AbortMultipartUpload,
+            ("DELETE", false) => Operation::DeleteObject,
             ("HEAD", false) => Operation::HeadObject(self.wanted()),
             ("HEAD", true) => Operation::HeadBucket,
             ("GET", true) if has("versions") => Operation::ListObjectVersions(self.listing("version-id-marker")),
@@ -144,7 +178,7 @@ impl Request {
 
     fn wanted(&self) -> Wanted {
         let version_id = self.parameter("versionId").map(str::to_owned);
-        Wanted { key: self.key.clone(), version_id, if_match: self.if_match.clone() }
+        Wanted { key: self.key.clone(), version_id, if_match: self.if_match.clone(), range: self.range }
     }
 
     fn listing(&self, id_marker: &str) -> Listing {
@@ -158,6 +192,12 @@ impl Request {
             token: text("continuation-token"),
         }
     }
+}
+
+/// Reads `bytes=FIRST-LAST`, of which the last may be missing.
+fn range(text: &str) -> Option<(u64, u64)> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().ok()?, if last.is_empty() { u64::MAX } else { last.parse().ok()? }))
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -185,12 +225,28 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_is_told_by_its_query() {
+        let operation =
+            |head: &str| Request::read(&format!("{head} HTTP/1.1\r\ncontent-length: 5")).unwrap().operation();
+        assert_eq!(operation("PUT /b/k"), Operation::PutObject);
+        assert_eq!(operation("PUT /b/k?partNumber=2&uploadId=u"), Operation::UploadPart);
+        assert_eq!(operation("POST /b/k?uploads"), Operation::CreateMultipartUpload);
+        assert_eq!(operation("POST /b/k?uploadId=u"), Operation::CompleteMultipartUpload);
+        assert_eq!(operation("DELETE /b/k?uploadId=u"), Operation::AbortMultipartUpload);
+        assert_eq!(operation("DELETE /b/k"), Operation::DeleteObject);
+    }
+
+    #[test]
     fn an_object_is_read_from_its_path() {
-        let head = "HEAD /b/a/%C3%A9?versionId=v HTTP/1.1\r\nIf-Match: \"e\"\r\nContent-Length: 0";
-        let wanted =
-            Wanted { key: "a/é".to_owned(), version_id: Some("v".to_owned()), if_match: Some("e".to_owned()) };
+        let head = "HEAD /b/a/%C3%A9?versionId=v HTTP/1.1\r\nIf-Match: \"e\"\r\nRange: bytes=3-\r\nContent-Length: 0";
+        let wanted = Wanted {
+            key: "a/é".to_owned(),
+            version_id: Some("v".to_owned()),
+            if_match: Some("e".to_owned()),
+            range: Some((3, u64::MAX)),
+        };
         let request = Request::read(head).unwrap();
-        assert!(!request.has_body);
+        assert_eq!(request.body_bytes, 0);
         assert_eq!(request.operation(), Operation::HeadObject(wanted));
     }
 }

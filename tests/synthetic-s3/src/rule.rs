@@ -13,6 +13,9 @@ const SPREAD_SECONDS: u64 = 10 * 86_400;
 /// Seconds over which the versions of a generation are spread, up to the moment that it begins.
 const GENERATION_SECONDS: u64 = 240;
 
+/// What most keys of a skewed bucket begin with.
+const LONG_PREFIX: &[u8] = b"exports/production/eu-west-1/warehouse/orders/year=2026/month=11/day=27/hour=00/part";
+
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._";
 
 /// What a bucket holds.
@@ -36,6 +39,8 @@ pub struct Rule {
     pub bytes: u64,
     /// Whether the bucket never kept versions: it lists the latest of each key, as `null`.
     pub unversioned: bool,
+    /// Whether nine keys in ten are under one long prefix, and some have letters that are not ASCII.
+    pub skewed: bool,
     /// Whether the store can't list versions.
     pub current_only: bool,
     /// A number without a common divisor with `keys`, which scatters them, and its inverse.
@@ -59,6 +64,7 @@ impl Rule {
             uploads: 0,
             bytes: 0,
             unversioned: false,
+            skewed: false,
             current_only: false,
             scatter: (1, 1),
         };
@@ -75,6 +81,7 @@ impl Rule {
                 "uploads" => rule.uploads = value,
                 "bytes" => rule.bytes = value,
                 "unversioned" => rule.unversioned = value > 0,
+                "skewed" => rule.skewed = value > 0,
                 "current-only" => rule.current_only = value > 0,
                 _ => return Err(format!("`{name}` is not part of a rule")),
             }
@@ -90,8 +97,17 @@ impl Rule {
 
     /// The key of this number, written to the end of `out`.
     pub fn write_key(&self, number: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"events/2026/");
-        write_digits(number / 1000, 5, out);
+        if self.skewed {
+            let place = number * 20 / self.keys.max(1);
+            out.extend_from_slice(match place {
+                0 => b"aa/",
+                19 => "zürich/日本/".as_bytes(),
+                _ => LONG_PREFIX,
+            });
+        } else {
+            out.extend_from_slice(b"events/2026/");
+            write_digits(number / 1000, 5, out);
+        }
         out.extend_from_slice(b"/object-");
         write_digits(number, 9, out);
         out.extend_from_slice(b".json");
@@ -101,7 +117,7 @@ impl Rule {
     pub fn key(&self, number: u64) -> String {
         let mut key = Vec::with_capacity(40);
         self.write_key(number, &mut key);
-        String::from_utf8(key).expect("keys are ASCII")
+        String::from_utf8(key).expect("keys are UTF-8")
     }
 
     /// The number of this key, if the bucket may have it.
@@ -379,6 +395,16 @@ mod tests {
         assert_eq!(rule.with_prefix("events/2026/00001/"), 1000..2000);
         assert_eq!(rule.with_prefix(""), 0..2500);
         assert!(rule.with_prefix("f").is_empty());
+    }
+
+    #[test]
+    fn keys_of_a_skewed_bucket_are_in_their_order_and_found_again() {
+        let rule = Rule::parse("keys:2000,skewed:1").unwrap();
+        let keys: Vec<String> = (0..2000).map(|number| rule.key(number)).collect();
+        assert!(keys.is_sorted());
+        assert!((0..2000).all(|number| rule.number(&keys[number as usize]) == Some(number)));
+        assert_eq!(rule.with_prefix("exports/production/"), 100..1900);
+        assert_eq!(rule.with_prefix("zürich/"), 1900..2000);
     }
 
     #[test]

@@ -25,7 +25,11 @@ impl Counts {
 impl Double {
     /// Starts it with buckets, each a name and a rule.
     pub(super) fn start(folder: &Path, buckets: &[(&str, String)]) -> Self {
-        let mut command = Command::new(folder.join("synthetic-s3"));
+        Self::start_by(Command::new(folder.join("synthetic-s3")), buckets)
+    }
+
+    /// Likewise, by a command that runs the double.
+    pub(super) fn start_by(mut command: Command, buckets: &[(&str, String)]) -> Self {
         for (name, rule) in buckets {
             command.arg("--bucket").arg(format!("{name}={rule}"));
         }
@@ -65,6 +69,21 @@ impl Double {
     /// Stops it.
     pub(super) fn stop_clock(&self, bucket: &str) {
         self.control(&format!("stop?bucket={bucket}"));
+    }
+
+    /// Its address, without a scheme.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Has this weather from now on.
+    pub(super) fn weather(&self, weather: &str) {
+        self.control(&format!("weather?is={weather}"));
+    }
+
+    /// The number of its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     fn control(&self, command: &str) -> String {

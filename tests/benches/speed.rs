@@ -1,0 +1,52 @@
+//! How fast the connector is, in calm weather and in bad weather, beside others in the same run.
+//!
+//! Owns the order of the measurements. Leaves what is measured to `work`, who does it to `contender`, and the table to `table`.
+//!
+//! The double runs on one core and whoever is measured on another. All contenders take turns, round by round; what is shown are
+//! medians, with the least and the most. Ratios of one run count, not absolute times.
+//!
+//! `BENCH_ROUNDS` is the number of rounds in place of five, and `BENCH_ONLY` parts of names (`P1`, `P12`, …), with commas between
+//! them: only these measurements are taken. The figures are written to `target/speed.json`, too.
+
+#[path = "speed/contender.rs"]
+mod contender;
+#[allow(dead_code, reason = "each bench uses a part of it")]
+#[path = "shared/double.rs"]
+mod double;
+#[path = "speed/drain.rs"]
+mod drain;
+#[path = "speed/outcome.rs"]
+mod outcome;
+#[path = "speed/table.rs"]
+mod table;
+#[path = "speed/work.rs"]
+mod work;
+
+use contender::Bench;
+use table::Table;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test` runs benches too, to see that they still work; it has its own opinion of what is quick.
+    if arguments.iter().any(|argument| argument == "--test") {
+        return;
+    }
+    // This program is one of the contenders, too: a program that embeds the connector.
+    if let [first, rest @ ..] = &arguments[..]
+        && first == drain::ARGUMENT
+    {
+        return drain::run(rest);
+    }
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let rounds = number("BENCH_ROUNDS").unwrap_or(5);
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let wants = |id: &str| only.is_empty() || only.split(',').any(|part| id == part);
+    let mut table = Table::default();
+    for work in work::all().into_iter().filter(|work| wants(work.id)) {
+        let bench = Bench::start(&work);
+        let outcomes = bench.measure(&work, rounds);
+        table.add(&work, &outcomes);
+    }
+    table.print();
+    table.save(&contender::target().join("speed.json"));
+}

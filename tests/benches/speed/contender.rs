@@ -1,0 +1,174 @@
+//! Owns the processes of a measurement: the double and the contenders, each on its core, in turns. Leaves what they do to `work`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use s3_connector_tests::process::binary;
+
+use super::double::Double;
+use super::drain;
+use super::outcome::{Outcome, Turn, cpu, peak};
+use super::work::{Contender, Kind, Work};
+
+/// How often a process is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a turn may take.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// The bucket of a measurement.
+pub(super) const BUCKET: &str = "bench";
+
+/// The double of a measurement.
+pub(super) struct Bench {
+    double: Double,
+    folder: tempfile::TempDir,
+}
+
+/// The folder for what is built.
+pub(super) fn target() -> PathBuf {
+    let binary = binary();
+    binary.ancestors().nth(2).expect("a program is in the folder of its profile").to_owned()
+}
+
+/// A command on a core of its own, where there are several and the system lets us.
+fn on_core(core: &str, program: &Path) -> Command {
+    let is_several = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+    let can = is_several && Command::new("taskset").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !can {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", core]).arg(program);
+    command
+}
+
+impl Bench {
+    /// Starts the double of a measurement.
+    pub(super) fn start(work: &Work) -> Self {
+        let beside = binary().parent().expect("a program is in a folder").to_owned();
+        let double = on_core("0", &beside.join("synthetic-s3"));
+        let double = Double::start_by(double, &[(BUCKET, work.rule.to_owned())]);
+        Self { double, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Has the contenders take turns.
+    pub(super) fn measure(&self, work: &Work, rounds: usize) -> Vec<Outcome> {
+        let contenders = work.contenders.iter();
+        let mut outcomes: Vec<_> =
+            contenders.map(|contender| Outcome { name: contender.name, turns: Vec::new() }).collect();
+        for round in 0..rounds {
+            for (contender, outcome) in work.contenders.iter().zip(&mut outcomes) {
+                let turn = self.turn(work, contender);
+                println!(
+                    "{} round {}: {:<28} {:>8.3} s, {:>7.2} s CPU, {:>6.0} MiB, {} requests",
+                    work.id,
+                    round + 1,
+                    contender.name,
+                    turn.window,
+                    turn.cpu,
+                    turn.peak / f64::from(1 << 20),
+                    turn.counts.of("requests"),
+                );
+                outcome.turns.push(turn);
+            }
+        }
+        outcomes
+    }
+
+    fn turn(&self, work: &Work, contender: &Contender) -> Turn {
+        self.double.weather(contender.weather);
+        self.double.reset();
+        let mut command = self.command(work, &contender.kind);
+        let us = std::process::id();
+        let (before, double_before) = (cpu(us).1, cpu(self.double.pid()).0);
+        let (began, begun) = (micros(), Instant::now());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{} starts: {error}", contender.name));
+        let peak = watch(&mut process, contender.name);
+        let seconds = begun.elapsed().as_secs_f64();
+        let counts = self.double.counts();
+        let since = |name: &str| counts.of(name).saturating_sub(began) as f64 / 1e6;
+        // The last answer takes as long as the others.
+        let window = since("last") - since("first") + counts.of("serving") as f64 / 1e6;
+        Turn {
+            seconds,
+            window,
+            first: since("first"),
+            cpu: cpu(us).1 - before,
+            peak,
+            double: cpu(self.double.pid()).0 - double_before,
+            counts,
+        }
+    }
+
+    fn command(&self, work: &Work, kind: &Kind) -> Command {
+        let settings = |settings: &[&str]| -> Vec<String> {
+            let common = [format!("aws.bucket={BUCKET}"), format!("aws.endpoint={}", self.double.endpoint())];
+            common.into_iter().chain(settings.iter().map(|setting| (*setting).to_owned())).collect()
+        };
+        let mut command = match kind {
+            Kind::Lines(given) => {
+                let mut command = on_core("1", &binary());
+                command.args(["source", "--quiet", "--until-caught-up"]);
+                for setting in settings(given) {
+                    command.arg("--set").arg(setting);
+                }
+                // State costs what it costs, and each turn begins without any.
+                let state = self.folder.path().join("state");
+                let _ = std::fs::remove_dir_all(&state);
+                command.arg("--state").arg(state);
+                command
+            }
+            Kind::Drain(given) => {
+                let mut command = on_core("1", &std::env::current_exe().expect("a program has a path"));
+                command.arg(drain::ARGUMENT).args(settings(given));
+                command
+            }
+            Kind::Peer { client, concurrency, objects } => {
+                let mut command = on_core("1", &target().join("peers/release/peer"));
+                command.args([client, "--address", self.double.address(), "--bucket", BUCKET, "--rule", work.rule]);
+                command.arg("--concurrency").arg(concurrency.to_string());
+                if let Some(objects) = objects {
+                    command.arg("--objects").arg(objects.to_string());
+                }
+                command
+            }
+        };
+        command
+            .env("AWS_ACCESS_KEY_ID", "bench")
+            .env("AWS_SECRET_ACCESS_KEY", "benchbench")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+}
+
+/// Waits until a process ends. Returns the most memory that it had.
+fn watch(process: &mut Child, name: &str) -> f64 {
+    let (begun, mut most) = (Instant::now(), 0.0_f64);
+    loop {
+        if let Some(status) = process.try_wait().expect("it is ours") {
+            assert!(status.success(), "{name} failed: {status}");
+            return most;
+        }
+        most = peak(process.id()).map_or(most, |peak| peak.max(most));
+        if begun.elapsed() > PATIENCE {
+            let _ = process.kill();
+            let _ = process.wait();
+            panic!("{name} took longer than {} s", PATIENCE.as_secs());
+        }
+        #[allow(clippy::disallowed_methods, reason = "a bench looks at processes at even times")]
+        std::thread::park_timeout(LOOK);
+    }
+}
+
+/// Microseconds since 1970.
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,49 @@
+//! Owns the smallest program that embeds the connector: it reads a bucket and drops what it reads. Leaves being started to
+//! `contender`.
+
+use std::time::Duration;
+
+use s3_connector_host::{Connector, InstanceOptions, Options, Settings};
+
+/// The argument that asks for it. Others are settings, `NAME=VALUE`.
+pub(super) const ARGUMENT: &str = "--drain";
+
+/// Reads until there is nothing new, and prints what was read as JSON.
+pub(super) fn run(settings: &[String]) {
+    let settings = settings.iter().map(|setting| setting.split_once('=').expect("NAME=VALUE"));
+    let settings: Settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    let (objects, bytes) = runtime.block_on(drain(settings));
+    println!("{{\"objects\":{objects},\"bytes\":{bytes}}}");
+}
+
+async fn drain(settings: Settings) -> (u64, u64) {
+    let connector = Connector::load(Options::default()).await.expect("the component loads");
+    let mut source = connector.source(settings, InstanceOptions::default()).await.expect("settings are right");
+    source.open(None).await.expect("it opens");
+    let (mut objects, mut bytes) = (0, 0);
+    loop {
+        let records = source.read(1000, Duration::from_secs(1)).await.expect("it reads");
+        let Some(last) = records.last().map(|record| record.position.clone()) else {
+            if source.progress().await.expect("it is open").caught_up {
+                return (objects, bytes);
+            }
+            continue;
+        };
+        for record in records {
+            objects += 1;
+            bytes += match record.payload.after {
+                None => 0,
+                Some(s3_connector_host::record::Data::Body { mut bytes, .. }) => {
+                    let mut count = 0;
+                    while let Some(piece) = bytes.next().await.expect("bodies are whole") {
+                        count += piece.len() as u64;
+                    }
+                    count
+                }
+                Some(data) => data.length().unwrap_or_default(),
+            };
+        }
+        source.ack(&last).await.expect("it acks");
+    }
+}

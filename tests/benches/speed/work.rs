@@ -1,0 +1,251 @@
+//! Owns what is measured: buckets, weather, contenders, and the goals beside them. Leaves running them to `contender`.
+
+use super::outcome::{Outcome, Turn};
+
+const MIB: f64 = (1 << 20) as f64;
+
+/// A measurement.
+pub(super) struct Work {
+    /// Its name in the table.
+    pub(super) id: &'static str,
+    /// What is done.
+    pub(super) what: &'static str,
+    /// The bucket.
+    pub(super) rule: &'static str,
+    pub(super) contenders: Vec<Contender>,
+    pub(super) judge: fn(&[Outcome]) -> Vec<Judgement>,
+}
+
+/// Who does it, and in which weather.
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    pub(super) weather: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// How it is done.
+pub(super) enum Kind {
+    /// By the command, into lines.
+    Lines(&'static [&'static str]),
+    /// By a program that embeds the connector.
+    Drain(&'static [&'static str]),
+    /// By another client.
+    Peer { client: &'static str, concurrency: usize, objects: Option<u64> },
+}
+
+/// A figure beside its goal.
+pub(super) struct Judgement {
+    pub(super) what: &'static str,
+    pub(super) measured: f64,
+    pub(super) goal: Goal,
+    /// Whether it says nothing where the double was busy all the time.
+    pub(super) is_of_time: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Judgement {
+    fn time(what: &'static str, measured: f64, goal: Goal) -> Self {
+        Self { what, measured, goal, is_of_time: true }
+    }
+
+    fn other(what: &'static str, measured: f64, goal: Goal) -> Self {
+        Self { what, measured, goal, is_of_time: false }
+    }
+}
+
+const fn ours(weather: &'static str, settings: &'static [&'static str]) -> Contender {
+    Contender { name: "s3-connector", weather, kind: Kind::Lines(settings) }
+}
+
+const fn drained(weather: &'static str, settings: &'static [&'static str]) -> Contender {
+    Contender { name: "s3-connector, embedded", weather, kind: Kind::Drain(settings) }
+}
+
+const fn floor(weather: &'static str, concurrency: usize) -> Contender {
+    Contender { name: "floor", weather, kind: Kind::Peer { client: "floor", concurrency, objects: None } }
+}
+
+const fn store(weather: &'static str, concurrency: usize) -> Contender {
+    let kind = Kind::Peer { client: "object-store", concurrency, objects: None };
+    Contender { name: "object_store", weather, kind }
+}
+
+const fn serial(weather: &'static str, objects: u64) -> Contender {
+    let kind = Kind::Peer { client: "serial", concurrency: 1, objects: Some(objects) };
+    Contender { name: "serial", weather, kind }
+}
+
+/// All measurements, in the order of the table.
+pub(super) fn all() -> Vec<Work> {
+    vec![small(), near(), large(), one_large(), listing(), skewed_listing(), trouble(), stalls()]
+}
+
+/// Objects that the double has handed out whole, per second.
+fn rate(outcome: &Outcome) -> f64 {
+    outcome.of(|turn| turn.counts.of("GetObject") as f64 / turn.window).middle
+}
+
+fn window(outcome: &Outcome) -> f64 {
+    outcome.of(|turn| turn.window).middle
+}
+
+fn small() -> Work {
+    Work {
+        id: "P1",
+        what: "20,000 objects of 4 KiB, 30 ms, 64 at a time",
+        rule: "keys:20000,bytes:4096",
+        contenders: vec![ours("delay:30", &[]), floor("delay:30", 64), store("delay:30", 64), serial("delay:30", 100)],
+        judge: |outcomes| {
+            let [ours, floor, store, serial] = outcomes else { unreachable!("as many as contenders") };
+            let ideal = |turn: &Turn| 64.0 / (turn.counts.of("serving") as f64 / 1e6);
+            let share = ours.of(|turn| turn.counts.of("GetObject") as f64 / turn.window / ideal(turn)).middle;
+            vec![
+                Judgement::time("objects per second / (C / latency)", share, Goal::AtLeast(0.95)),
+                Judgement::time("objects per second / floor", rate(ours) / rate(floor), Goal::AtLeast(0.95)),
+                Judgement::time("objects per second / object_store", rate(ours) / rate(store), Goal::AtLeast(1.0)),
+                Judgement::time("objects per second / serial", rate(ours) / rate(serial), Goal::AtLeast(40.0)),
+                connections(ours, 64.0),
+            ]
+        },
+    }
+}
+
+fn connections(ours: &Outcome, concurrency: f64) -> Judgement {
+    let most =
+        ours.of(|turn| turn.counts.of("connections") as f64 / (concurrency + turn.counts.of("requests") as f64 / 95.0));
+    Judgement::other("P11: connections / (C + requests / 95)", most.middle, Goal::AtMost(1.0))
+}
+
+fn near() -> Work {
+    Work {
+        id: "P2",
+        what: "20,000 objects of 4 KiB, no delay, into JSON lines",
+        rule: "keys:20000,bytes:4096",
+        contenders: vec![ours("", &[]), floor("", 64), store("", 64)],
+        judge: |outcomes| {
+            let [ours, floor, store] = outcomes else { unreachable!("as many as contenders") };
+            let micros = |outcome: &Outcome| outcome.of(|turn| turn.cpu / 20_000.0 * 1e6).middle;
+            vec![
+                Judgement::other("microseconds of CPU per object", micros(ours), Goal::AtMost(80.0)),
+                Judgement::other("CPU / floor", micros(ours) / micros(floor), Goal::AtMost(1.5)),
+                Judgement::other("CPU / object_store", micros(ours) / micros(store), Goal::AtMost(1.0)),
+            ]
+        },
+    }
+}
+
+fn large() -> Work {
+    Work {
+        id: "P3",
+        what: "200 objects of 8 MiB, no delay",
+        rule: "keys:200,bytes:8388608",
+        contenders: vec![drained("", &[]), floor("", 64), store("", 64)],
+        judge: |outcomes| {
+            let [ours, floor, store] = outcomes else { unreachable!("as many as contenders") };
+            let bytes = |outcome: &Outcome| outcome.of(|turn| turn.counts.of("bytes") as f64 / turn.cpu).middle;
+            vec![
+                Judgement::other("bytes per CPU second / floor", bytes(ours) / bytes(floor), Goal::AtLeast(0.85)),
+                Judgement::other("bytes per CPU second / object_store", bytes(ours) / bytes(store), Goal::AtLeast(0.9)),
+                Judgement::other(
+                    "peak MiB",
+                    ours.of(|turn| turn.peak / MIB).middle,
+                    Goal::AtMost(64.0 + 2.0 * 64.0 * 8.0),
+                ),
+            ]
+        },
+    }
+}
+
+fn one_large() -> Work {
+    const WEATHER: &str = "delay:10,rate:52428800";
+    Work {
+        id: "P4",
+        what: "one object of 256 MiB, 50 MiB/s per connection",
+        rule: "keys:1,bytes:268435456",
+        contenders: vec![drained(WEATHER, &[]), floor(WEATHER, 1)],
+        judge: |outcomes| {
+            let [ours, floor] = outcomes else { unreachable!("as many as contenders") };
+            vec![
+                Judgement::time("seconds", window(ours), Goal::AtMost(1.0)),
+                Judgement::time("faster than one connection", window(floor) / window(ours), Goal::AtLeast(5.0)),
+                Judgement::other(
+                    "peak MiB",
+                    ours.of(|turn| turn.peak / MIB).middle,
+                    Goal::AtMost(64.0 + 2.0 * 64.0 * 8.0),
+                ),
+            ]
+        },
+    }
+}
+
+const LISTED: &[&str] = &["start=now", "concurrency=16"];
+const PAGES: &str = "page-delay:80";
+
+fn lists(id: &'static str, what: &'static str, rule: &'static str, judge: fn(&[Outcome]) -> Vec<Judgement>) -> Work {
+    let kind = Kind::Peer { client: "serial-listing", concurrency: 1, objects: None };
+    let serial = Contender { name: "serial", weather: PAGES, kind };
+    Work { id, what, rule, contenders: vec![ours(PAGES, LISTED), serial], judge }
+}
+
+fn listing() -> Work {
+    lists("P5", "first listing of a million keys, 16 at a time, 80 ms", "keys:1000000", |outcomes| {
+        judge_listing(outcomes, 12.0)
+    })
+}
+
+fn skewed_listing() -> Work {
+    lists("P5s", "likewise, nine keys in ten under one long prefix", "keys:1000000,skewed:1", |outcomes| {
+        judge_listing(outcomes, 8.0)
+    })
+}
+
+fn judge_listing(outcomes: &[Outcome], goal: f64) -> Vec<Judgement> {
+    let [ours, serial] = outcomes else { unreachable!("as many as contenders") };
+    vec![
+        Judgement::time("faster than serial", window(serial) / window(ours), Goal::AtLeast(goal)),
+        Judgement::other(
+            "calls / serial",
+            ours.count("ListObjectVersions") / serial.count("ListObjectVersions"),
+            Goal::AtMost(1.1),
+        ),
+    ]
+}
+
+fn trouble() -> Work {
+    Work {
+        id: "P12",
+        what: "20,000 objects of 4 KiB, 30 ms, 10 % of 503, 2 % of resets",
+        rule: "keys:20000,bytes:4096",
+        contenders: vec![
+            Contender { name: "s3-connector, calm", ..ours("delay:30", &[]) },
+            ours("delay:30,throttled:10,reset:1,cut:1", &[]),
+        ],
+        judge: |outcomes| judge_trouble(outcomes, 0.85, 1.2),
+    }
+}
+
+fn stalls() -> Work {
+    Work {
+        id: "P13",
+        what: "20,000 objects of 4 KiB, 30 ms, 1 % of stalls of 2 s",
+        rule: "keys:20000,bytes:4096",
+        contenders: vec![
+            Contender { name: "s3-connector, calm", ..ours("delay:30", &[]) },
+            ours("delay:30,stalled:1,stall:2000", &[]),
+        ],
+        judge: |outcomes| judge_trouble(outcomes, 0.6, 1.03),
+    }
+}
+
+fn judge_trouble(outcomes: &[Outcome], share: f64, requests: f64) -> Vec<Judgement> {
+    let [calm, ours] = outcomes else { unreachable!("as many as contenders") };
+    vec![
+        Judgement::time("goodput / calm", window(calm) / window(ours), Goal::AtLeast(share)),
+        Judgement::other("requests / calm", ours.count("requests") / calm.count("requests"), Goal::AtMost(requests)),
+    ]
+}
