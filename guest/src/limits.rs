@@ -6,9 +6,9 @@ use std::time::Duration;
 /// Keys on a page of a listing: S3's maximum.
 pub const LIST_PAGE_KEYS: u32 = 1000;
 
-/// Objects ahead of the reader, in flight or fetched, per fetch in flight. With four, one slow answer at the head
-/// stalls the others only once three times as many later ones are done.
-pub const PREFETCH_AHEAD_PER_FETCH: usize = 4;
+/// Objects ahead of the reader, in flight or fetched. A slow one at the head holds the others up only once as many are done
+/// after it: two seconds of work at 2,000 objects per second.
+pub const PREFETCH_AHEAD_MAX: usize = 4096;
 
 /// Bytes of objects that may be ahead of the reader. The host drains bodies up to 1 MiB into memory and leaves
 /// larger ones in their sockets; 128 MiB keeps sixteen 8 MiB transfers going, which fills a 10 Gbit/s line.
@@ -99,6 +99,28 @@ pub const RETRY_TOKENS: u32 = 500;
 
 /// The cost of a retry in [`RETRY_TOKENS`]; a first attempt that succeeds returns one token.
 pub const RETRY_COST: u32 = 5;
+
+/// Refusals in a hundred answers from which on the store has too many requests at the same time. A store that can do R of them
+/// per second refuses a quarter where it gets 1.33 R.
+pub const REFUSALS_PERCENT_MAX: usize = 25;
+
+/// Answers from which a share of refusals is taken. Where one in ten is refused by chance, one in four of so many never is.
+pub const SLOTS_LOOK: usize = 192;
+
+/// Of how many slots one comes back at a time.
+pub const SLOTS_BACK_OF: usize = 16;
+
+/// Answers whose times tell how late one is.
+pub const HEDGE_SAMPLES: usize = 256;
+
+/// Requests for which one may be sent twice: the second of those that are late.
+pub const HEDGE_EVERY: u32 = 50;
+
+/// How many may be sent twice at once.
+pub const HEDGES_MAX: u32 = 16;
+
+/// The least time after which a request is late.
+pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(10);
 
 /// Interval between the requests that probe whether a store is back. One per second is no load for any store, and the
 /// requests that wait go on within two and a half seconds of its return.

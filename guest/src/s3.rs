@@ -6,14 +6,17 @@
 pub mod document;
 mod encoded_word;
 pub mod error;
+mod hedge;
 mod object;
 mod request;
 mod retry;
+mod slots;
 mod trail;
 pub mod xml;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -28,10 +31,12 @@ use crate::payload::Payload;
 use crate::ports::{Body, Level, Method, Ports, Request, Response};
 use crate::time::Timestamp;
 use document::OddTimes;
+use hedge::Hedges;
 use object::user_metadata;
 use request::Builder;
 use retry::Pace;
 pub use retry::Patience;
+pub(crate) use slots::Slots;
 
 /// A result of one operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,10 +46,13 @@ pub struct Client<P> {
     ports: P,
     config: Rc<BucketConfig>,
     pace: Rc<Pace>,
+    hedges: Rc<Hedges>,
     retries: Rc<Cell<u64>>,
     /// Whether a warning about times that can't be read was logged.
     has_odd_times: Rc<Cell<bool>>,
     patience: Patience,
+    /// The slots of which each request has one, if they are bounded.
+    slots: Option<Rc<Slots>>,
 }
 
 impl<P: Clone> Clone for Client<P> {
@@ -53,9 +61,11 @@ impl<P: Clone> Clone for Client<P> {
             ports: self.ports.clone(),
             config: Rc::clone(&self.config),
             pace: Rc::clone(&self.pace),
+            hedges: Rc::clone(&self.hedges),
             retries: Rc::clone(&self.retries),
             has_odd_times: Rc::clone(&self.has_odd_times),
             patience: self.patience,
+            slots: self.slots.clone(),
         }
     }
 }
@@ -162,9 +172,11 @@ impl<P: Ports> Client<P> {
             ports,
             config: Rc::new(config),
             pace: Rc::new(Pace::new()),
+            hedges: Rc::default(),
             retries: Rc::default(),
             has_odd_times: Rc::default(),
             patience: Patience::RUNNING,
+            slots: None,
         }
     }
 
@@ -172,6 +184,20 @@ impl<P: Ports> Client<P> {
     #[must_use]
     pub fn with_patience(&self, patience: Patience) -> Self {
         Self { patience, ..self.clone() }
+    }
+
+    /// The same client for requests of which each has one of these slots, taken by the caller.
+    pub(crate) fn in_slots(&self, slots: &Rc<Slots>) -> Self {
+        Self { slots: Some(Rc::clone(slots)), ..self.clone() }
+    }
+
+    /// Waits, without the slot.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let pause = self.ports.sleep(pause);
+        match &self.slots {
+            Some(slots) => slots.without(pause).await,
+            None => pause.await,
+        }
     }
 
     /// The bucket's settings.

@@ -79,7 +79,7 @@ use crate::error::{Error, Result};
 use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
 use crate::record::Record;
-use crate::s3::{Client, Patience};
+use crate::s3::{Client, Patience, Slots};
 use checkpoint::CheckpointStore;
 pub use queue::Counts;
 use queue::{ReadLimits, Ready, ReadyQueue};
@@ -177,6 +177,7 @@ impl<P: Ports> Source<P> {
             ports: self.ports.clone(),
             client: self.client.clone(),
             config: Rc::clone(&self.config),
+            slots: Slots::new(self.config.concurrency),
             queue: self.queue.clone(),
             store,
             oddities: Rc::default(),

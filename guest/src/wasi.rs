@@ -91,7 +91,7 @@ impl ports::Clock for WasiPorts {
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        async move { Wait::on(monotonic_clock::subscribe_duration(nanos)).await }
+        Timer { at: monotonic_clock::now().saturating_add(nanos), number: None }
     }
 }
 
@@ -285,12 +285,84 @@ fn broken(why: &str) -> TransportError {
 
 thread_local! {
     /// What futures wait for, and whom to wake.
-    static WAITS: RefCell<Waits> = const { RefCell::new(Waits { next: 0, waiting: BTreeMap::new() }) };
+    static WAITS: RefCell<Waits> =
+        const { RefCell::new(Waits { next: 0, waiting: BTreeMap::new(), timers: BTreeMap::new(), clock: None }) };
 }
 
 struct Waits {
     next: u64,
     waiting: BTreeMap<u64, (Rc<Pollable>, Waker)>,
+    /// By their moment and number.
+    timers: BTreeMap<(u64, u64), Waker>,
+    /// One pollable for all timers: it is ready at this moment, which is that of the earliest timer or before it.
+    clock: Option<(u64, Rc<Pollable>)>,
+}
+
+impl Waits {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// The clock, where there is a timer.
+    fn clock(&mut self) -> Option<Rc<Pollable>> {
+        let (earliest, _) = self.timers.first_key_value()?.0;
+        match &self.clock {
+            Some((at, pollable)) if at <= earliest => Some(Rc::clone(pollable)),
+            _ => {
+                let pollable = Rc::new(monotonic_clock::subscribe_instant(*earliest));
+                self.clock = Some((*earliest, Rc::clone(&pollable)));
+                Some(pollable)
+            }
+        }
+    }
+
+    /// Wakes the timers whose moment has come.
+    fn wake_timers(&mut self) {
+        self.clock = None;
+        let now = monotonic_clock::now();
+        while let Some(timer) = self.timers.first_entry().filter(|timer| timer.key().0 <= now) {
+            timer.remove().wake();
+        }
+    }
+}
+
+/// Waits until a moment. A crossing into the host costs as much as many timers do here.
+struct Timer {
+    at: u64,
+    number: Option<u64>,
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        WAITS.with_borrow_mut(|waits| {
+            let at = self.at;
+            match self.number {
+                None => {
+                    let number = *self.number.insert(waits.number());
+                    waits.timers.insert((at, number), context.waker().clone());
+                    Poll::Pending
+                }
+                Some(number) => match waits.timers.get_mut(&(at, number)) {
+                    Some(waker) => {
+                        waker.clone_from(context.waker());
+                        Poll::Pending
+                    }
+                    None => Poll::Ready(()),
+                },
+            }
+        })
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            WAITS.with_borrow_mut(|waits| waits.timers.remove(&(self.at, number)));
+        }
+    }
 }
 
 /// Waits until a pollable is ready.
@@ -313,10 +385,7 @@ impl Future for Wait {
             return Poll::Ready(());
         }
         WAITS.with_borrow_mut(|waits| {
-            let number = *self.number.get_or_insert_with(|| {
-                waits.next += 1;
-                waits.next
-            });
+            let number = *self.number.get_or_insert_with(|| waits.number());
             waits.waiting.insert(number, (Rc::clone(&self.pollable), context.waker().clone()));
         });
         Poll::Pending
@@ -359,17 +428,26 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Blocks until something that futures wait for is ready, and wakes all whose turn has come.
 fn wake_ready() {
-    let (numbers, pollables): (Vec<u64>, Vec<Rc<Pollable>>) = WAITS.with_borrow(|waits| {
-        waits.waiting.iter().map(|(number, (pollable, _))| (*number, Rc::clone(pollable))).unzip()
+    let (numbers, mut pollables, clock): (Vec<u64>, Vec<Rc<Pollable>>, _) = WAITS.with_borrow_mut(|waits| {
+        let waiting = waits.waiting.iter().map(|(number, (pollable, _))| (*number, Rc::clone(pollable)));
+        let (numbers, pollables) = waiting.unzip();
+        (numbers, pollables, waits.clock())
     });
+    // The last one, which has no number.
+    pollables.extend(clock);
     assert!(!pollables.is_empty(), "a future waits for nothing that could wake it");
     let borrowed: Vec<&Pollable> = pollables.iter().map(Rc::as_ref).collect();
     // Indices come in no order.
     let ready = poll::poll(&borrowed);
     WAITS.with_borrow_mut(|waits| {
         for index in ready {
-            if let Some((_, waker)) = waits.waiting.remove(&numbers[index as usize]) {
-                waker.wake();
+            match numbers.get(index as usize) {
+                None => waits.wake_timers(),
+                Some(number) => {
+                    if let Some((_, waker)) = waits.waiting.remove(number) {
+                        waker.wake();
+                    }
+                }
             }
         }
     });

@@ -4,6 +4,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{Client, Error, Result, document, encoded_word};
+use crate::limits;
 use crate::ports::{Body, Method, Ports, Response};
 use crate::time::Timestamp;
 
@@ -104,11 +105,13 @@ impl<P: Ports> Client<P> {
             builder = builder.header("range", format!("bytes={}-{}", part.first, part.last()));
         }
         let (operation, request) = ("GetObject", builder.build());
-        self.retrying(operation, async || {
+        let attempt = async || {
             let response = self.exchange(operation, &request).await?;
             read(operation, response, whole_bytes_max).await
-        })
-        .await
+        };
+        // How long a large body takes says nothing of how late its answer is.
+        let is_hedged = self.slots.is_some() && whole_bytes_max <= limits::WHOLE_BODY_BYTES_MAX;
+        self.retrying(operation, async || if is_hedged { self.hedged(attempt).await } else { attempt().await }).await
     }
 }
 

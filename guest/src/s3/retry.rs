@@ -105,7 +105,11 @@ impl<P: Ports> Client<P> {
         let mut attempts = 1;
         let mut failed_at = None;
         loop {
-            let error = match attempt().await {
+            let outcome = attempt().await;
+            if let Some(slots) = &self.slots {
+                slots.answered(outcome.as_ref().is_err_and(|error| error.status() == Some(503)));
+            }
+            let error = match outcome {
                 Ok(value) => {
                     self.answered(attempts);
                     return Ok(value);
@@ -142,7 +146,7 @@ impl<P: Ports> Client<P> {
     async fn turn(&self, attempts: u32, least: Duration, until: Duration) -> bool {
         let pause = |pause: Duration| {
             let left = until.saturating_sub(self.ports.elapsed());
-            (!left.is_zero()).then(|| self.ports.sleep(pause.min(left)))
+            (!left.is_zero()).then(|| self.pause(pause.min(left)))
         };
         if self.pace.spend() {
             let backoff = backoff(attempts, least, self.ports.random());

@@ -152,7 +152,7 @@ impl<P: Ports> Retrieval<P> {
                 }
             }
             self.note_retry(&wanted.entry.key, &doubt);
-            self.ports.sleep(pause(answers.max(gone))).await;
+            self.client.pause(pause(answers.max(gone))).await;
         }
     }
 

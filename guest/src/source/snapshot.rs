@@ -68,7 +68,8 @@ impl<P: Ports> Worker<P> {
                         Err(error) => failed = Some(error),
                     }
                 }
-                Event::Fetched((place, fetched)) => {
+                Event::Fetched(None) => {}
+                Event::Fetched(Some((place, fetched))) => {
                     self.take(&mut delivery, place, fetched).await?;
                     if self.store.borrow().has_many_corrections() {
                         self.release(&mut delivery, Phase::Snapshot).await;

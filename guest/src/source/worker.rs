@@ -24,7 +24,7 @@ use crate::limits::Bounds;
 use crate::ports::{Level, Ports};
 use crate::position::{Chunk, Extension, Phase, Position, Scope};
 use crate::record::Operation;
-use crate::s3::Client;
+use crate::s3::{Client, Slots};
 
 use bytes::Bytes;
 
@@ -48,6 +48,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) ports: P,
     pub(super) client: Client<P>,
     pub(super) config: Rc<SourceConfig>,
+    /// The slots of fetches.
+    pub(super) slots: Rc<Slots>,
     pub(super) queue: ReadyQueue<P::Body>,
     pub(super) store: Rc<RefCell<CheckpointStore<P>>>,
     pub(super) oddities: Rc<Oddities>,
@@ -134,8 +136,8 @@ impl<P: Ports> Delivery<P> {
         self.plans.iter().map(PlanReader::left).sum()
     }
 
-    /// Polls for what was fetched next.
-    pub(super) fn poll_fetched(&mut self, context: &mut Context<'_>) -> Poll<(Place, Fetch<P>)> {
+    /// Polls for what was fetched next; `None` where there may be room for other fetches.
+    pub(super) fn poll_fetched(&mut self, context: &mut Context<'_>) -> Poll<Option<(Place, Fetch<P>)>> {
         self.prefetch.poll_next(context)
     }
 
@@ -195,7 +197,7 @@ impl<P: Ports> Worker<P> {
             first.skip_to(std::mem::take(&mut self.delivered_to), &mut self.store.borrow_mut())?;
         }
         let fetched = plans.front().map_or(0, |reader| reader.plan().id - 1);
-        Ok(Delivery { plans, prefetch: Prefetch::new(self.config.concurrency), held: None, fetched })
+        Ok(Delivery { plans, prefetch: Prefetch::new(Rc::clone(&self.slots)), held: None, fetched })
     }
 
     /// Delivers all that is left.
@@ -206,8 +208,9 @@ impl<P: Ports> Worker<P> {
             if delivery.is_empty() {
                 return Ok(());
             }
-            let (place, fetched) = future::poll_fn(|context| delivery.poll_fetched(context)).await;
-            self.take(delivery, place, fetched).await?;
+            if let Some((place, fetched)) = future::poll_fn(|context| delivery.poll_fetched(context)).await {
+                self.take(delivery, place, fetched).await?;
+            }
         }
     }
 
@@ -296,7 +299,7 @@ impl<P: Ports> Worker<P> {
     fn retrieval(&self, has_versions: Option<bool>) -> Retrieval<P> {
         Retrieval {
             ports: self.ports.clone(),
-            client: self.client.clone(),
+            client: self.client.in_slots(&self.slots),
             config: Rc::clone(&self.config),
             oddities: Rc::clone(&self.oddities),
             has_versions: has_versions != Some(false),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
-use wasmtime::{Cache, CacheConfig, Config, Engine};
+use wasmtime::{Cache, CacheConfig, Config, Engine, ProfilingStrategy};
 
 use super::EMBEDDED;
 use super::instance::{self, Context};
@@ -69,10 +69,16 @@ pub fn compile_ahead() -> Result<Vec<u8>> {
     Ok([&MAGIC[..], Sha256::digest(EMBEDDED).as_slice(), &code].concat())
 }
 
+/// The variable that has the component's functions named to Linux's `perf`, in `/tmp/perf-PID.map`.
+const PERF_MAP: &str = "S3_CONNECTOR_PERF_MAP";
+
 /// Settings of every engine. Code loads only into an engine of the settings that it was compiled with.
 fn config(core_dumps: bool) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true).epoch_interruption(true).coredump_on_trap(core_dumps);
+    if std::env::var_os(PERF_MAP).is_some_and(|value| !value.is_empty()) {
+        config.profiler(ProfilingStrategy::PerfMap);
+    }
     config
 }
 

@@ -1,9 +1,13 @@
 //! Owns the processes of a measurement: the double and the contenders, each on its core, in turns. Leaves what they do to `work`.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use s3_connector_tests::process::binary;
 
 use super::double::Double;
@@ -89,8 +93,11 @@ impl Bench {
         let seconds = begun.elapsed().as_secs_f64();
         let counts = self.double.counts();
         let since = |name: &str| counts.of(name).saturating_sub(began) as f64 / 1e6;
-        // The last answer takes as long as the others.
-        let window = since("last") - since("first") + counts.of("serving") as f64 / 1e6;
+        let window = match contender.kind {
+            // It goes on until it has seen that nothing is new. The last answer takes as long as the others.
+            Kind::Lines { limit: None, .. } => since("last") - since("first") + counts.of("serving") as f64 / 1e6,
+            _ => seconds - since("first"),
+        };
         Turn {
             seconds,
             window,
@@ -108,9 +115,13 @@ impl Bench {
             common.into_iter().chain(settings.iter().map(|setting| (*setting).to_owned())).collect()
         };
         let mut command = match kind {
-            Kind::Lines(given) => {
+            Kind::Lines { settings: given, limit } => {
                 let mut command = on_core("1", &binary());
-                command.args(["source", "--quiet", "--until-caught-up"]);
+                command.args(["source", "--quiet"]);
+                match limit {
+                    Some(limit) => command.args(["--limit", &limit.to_string()]),
+                    None => command.arg("--until-caught-up"),
+                };
                 for setting in settings(given) {
                     command.arg("--set").arg(setting);
                 }
@@ -120,15 +131,23 @@ impl Bench {
                 command.arg("--state").arg(state);
                 command
             }
-            Kind::Drain(given) => {
+            Kind::Records { settings: given, records } => {
+                let mut command = on_core("1", &binary());
+                command.args(["destination", "--quiet"]).stdin(self.records(*records));
+                for setting in settings(given) {
+                    command.arg("--set").arg(setting);
+                }
+                command
+            }
+            Kind::Drain { settings: given, objects } => {
                 let mut command = on_core("1", &std::env::current_exe().expect("a program has a path"));
-                command.arg(drain::ARGUMENT).args(settings(given));
+                command.arg(drain::ARGUMENT).arg(objects.to_string()).args(settings(given));
                 command
             }
             Kind::Peer { client, concurrency, objects } => {
                 let mut command = on_core("1", &target().join("peers/release/peer"));
                 command.args([client, "--address", self.double.address(), "--bucket", BUCKET, "--rule", work.rule]);
-                command.arg("--concurrency").arg(concurrency.to_string());
+                command.stdin(Stdio::null()).arg("--concurrency").arg(concurrency.to_string());
                 if let Some(objects) = objects {
                     command.arg("--objects").arg(objects.to_string());
                 }
@@ -142,9 +161,29 @@ impl Bench {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdin(Stdio::null())
             .stdout(Stdio::null());
         command
+    }
+
+    /// Lines of so many records, written once.
+    fn records(&self, records: u64) -> File {
+        let path = self.folder.path().join("records.jsonl");
+        if !path.exists() {
+            let mut lines = BufWriter::new(File::create(&path).expect("a file"));
+            for number in 0..records {
+                let payload = format!("{{\"id\":{number},\"text\":\"{}\"}}", "x".repeat(230));
+                let [position, key, payload] =
+                    [format!("position-{number:09}"), number.to_string(), payload].map(|text| STANDARD.encode(text));
+                writeln!(
+                    lines,
+                    "{{\"position\":\"{position}\",\"operation\":\"create\",\"metadata\":{{\"opencdc.collection\":\"rows\"}},\
+                     \"key\":\"{key}\",\"payload\":{{\"before\":null,\"after\":\"{payload}\"}}}}"
+                )
+                .expect("the disk has room");
+            }
+            lines.flush().expect("the disk has room");
+        }
+        File::open(&path).expect("it was written")
     }
 }
 

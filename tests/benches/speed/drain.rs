@@ -5,29 +5,28 @@ use std::time::Duration;
 
 use s3_connector_host::{Connector, InstanceOptions, Options, Settings};
 
-/// The argument that asks for it. Others are settings, `NAME=VALUE`.
+/// The argument that asks for it. Others are how many objects it reads, and settings, `NAME=VALUE`.
 pub(super) const ARGUMENT: &str = "--drain";
 
-/// Reads until there is nothing new, and prints what was read as JSON.
-pub(super) fn run(settings: &[String]) {
+/// Reads objects, and prints what was read as JSON.
+pub(super) fn run(arguments: &[String]) {
+    let [most, settings @ ..] = arguments else { panic!("a number of objects, and settings") };
+    let most = most.parse().expect("a number of objects");
     let settings = settings.iter().map(|setting| setting.split_once('=').expect("NAME=VALUE"));
     let settings: Settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let (objects, bytes) = runtime.block_on(drain(settings));
+    let (objects, bytes) = runtime.block_on(drain(settings, most));
     println!("{{\"objects\":{objects},\"bytes\":{bytes}}}");
 }
 
-async fn drain(settings: Settings) -> (u64, u64) {
+async fn drain(settings: Settings, most: u64) -> (u64, u64) {
     let connector = Connector::load(Options::default()).await.expect("the component loads");
     let mut source = connector.source(settings, InstanceOptions::default()).await.expect("settings are right");
     source.open(None).await.expect("it opens");
     let (mut objects, mut bytes) = (0, 0);
-    loop {
+    while objects < most {
         let records = source.read(1000, Duration::from_secs(1)).await.expect("it reads");
         let Some(last) = records.last().map(|record| record.position.clone()) else {
-            if source.progress().await.expect("it is open").caught_up {
-                return (objects, bytes);
-            }
             continue;
         };
         for record in records {
@@ -46,4 +45,5 @@ async fn drain(settings: Settings) -> (u64, u64) {
         }
         source.ack(&last).await.expect("it acks");
     }
+    (objects, bytes)
 }

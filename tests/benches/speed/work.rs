@@ -25,10 +25,12 @@ pub(super) struct Contender {
 
 /// How it is done.
 pub(super) enum Kind {
-    /// By the command, into lines.
-    Lines(&'static [&'static str]),
-    /// By a program that embeds the connector.
-    Drain(&'static [&'static str]),
+    /// By the command, into so many lines; without a number until there is nothing new.
+    Lines { settings: &'static [&'static str], limit: Option<u64> },
+    /// By a program that embeds the connector, which reads so many objects.
+    Drain { settings: &'static [&'static str], objects: u64 },
+    /// By the command, from so many lines into batches.
+    Records { settings: &'static [&'static str], records: u64 },
     /// By another client.
     Peer { client: &'static str, concurrency: usize, objects: Option<u64> },
 }
@@ -58,12 +60,16 @@ impl Judgement {
     }
 }
 
-const fn ours(weather: &'static str, settings: &'static [&'static str]) -> Contender {
-    Contender { name: "s3-connector", weather, kind: Kind::Lines(settings) }
+const fn ours(weather: &'static str, objects: u64) -> Contender {
+    Contender { name: "s3-connector", weather, kind: Kind::Lines { settings: &[], limit: Some(objects) } }
 }
 
-const fn drained(weather: &'static str, settings: &'static [&'static str]) -> Contender {
-    Contender { name: "s3-connector, embedded", weather, kind: Kind::Drain(settings) }
+const fn drained(weather: &'static str, objects: u64) -> Contender {
+    Contender { name: "s3-connector, embedded", weather, kind: Kind::Drain { settings: &[], objects } }
+}
+
+const fn records(name: &'static str, weather: &'static str, settings: &'static [&'static str]) -> Contender {
+    Contender { name, weather, kind: Kind::Records { settings, records: RECORDS } }
 }
 
 const fn floor(weather: &'static str, concurrency: usize) -> Contender {
@@ -82,7 +88,29 @@ const fn serial(weather: &'static str, objects: u64) -> Contender {
 
 /// All measurements, in the order of the table.
 pub(super) fn all() -> Vec<Work> {
-    vec![small(), near(), large(), one_large(), listing(), skewed_listing(), trouble(), stalls()]
+    vec![
+        small(),
+        near(),
+        large(),
+        one_large(),
+        listing(),
+        skewed_listing(),
+        batches("P7j", "200,000 records of 256 bytes into JSON, 30 ms", || {
+            vec![
+                records("s3-connector", "delay:30", &["format=json"]),
+                records("s3-connector, no delay", "", &["format=json"]),
+            ]
+        }),
+        batches("P7p", "200,000 records of 256 bytes into Parquet, 30 ms", || {
+            vec![
+                records("s3-connector", "delay:30", &["format=parquet"]),
+                records("s3-connector, no delay", "", &["format=parquet"]),
+            ]
+        }),
+        start(),
+        trouble(),
+        stalls(),
+    ]
 }
 
 /// Objects that the double has handed out whole, per second.
@@ -99,7 +127,12 @@ fn small() -> Work {
         id: "P1",
         what: "20,000 objects of 4 KiB, 30 ms, 64 at a time",
         rule: "keys:20000,bytes:4096",
-        contenders: vec![ours("delay:30", &[]), floor("delay:30", 64), store("delay:30", 64), serial("delay:30", 100)],
+        contenders: vec![
+            ours("delay:30", 20_000),
+            floor("delay:30", 64),
+            store("delay:30", 64),
+            serial("delay:30", 100),
+        ],
         judge: |outcomes| {
             let [ours, floor, store, serial] = outcomes else { unreachable!("as many as contenders") };
             let ideal = |turn: &Turn| 64.0 / (turn.counts.of("serving") as f64 / 1e6);
@@ -126,7 +159,7 @@ fn near() -> Work {
         id: "P2",
         what: "20,000 objects of 4 KiB, no delay, into JSON lines",
         rule: "keys:20000,bytes:4096",
-        contenders: vec![ours("", &[]), floor("", 64), store("", 64)],
+        contenders: vec![ours("", 20_000), floor("", 64), store("", 64)],
         judge: |outcomes| {
             let [ours, floor, store] = outcomes else { unreachable!("as many as contenders") };
             let micros = |outcome: &Outcome| outcome.of(|turn| turn.cpu / 20_000.0 * 1e6).middle;
@@ -144,7 +177,7 @@ fn large() -> Work {
         id: "P3",
         what: "200 objects of 8 MiB, no delay",
         rule: "keys:200,bytes:8388608",
-        contenders: vec![drained("", &[]), floor("", 64), store("", 64)],
+        contenders: vec![drained("", 200), floor("", 64), store("", 64)],
         judge: |outcomes| {
             let [ours, floor, store] = outcomes else { unreachable!("as many as contenders") };
             let bytes = |outcome: &Outcome| outcome.of(|turn| turn.counts.of("bytes") as f64 / turn.cpu).middle;
@@ -167,7 +200,7 @@ fn one_large() -> Work {
         id: "P4",
         what: "one object of 256 MiB, 50 MiB/s per connection",
         rule: "keys:1,bytes:268435456",
-        contenders: vec![drained(WEATHER, &[]), floor(WEATHER, 1)],
+        contenders: vec![drained(WEATHER, 1), floor(WEATHER, 1)],
         judge: |outcomes| {
             let [ours, floor] = outcomes else { unreachable!("as many as contenders") };
             vec![
@@ -189,7 +222,8 @@ const PAGES: &str = "page-delay:80";
 fn lists(id: &'static str, what: &'static str, rule: &'static str, judge: fn(&[Outcome]) -> Vec<Judgement>) -> Work {
     let kind = Kind::Peer { client: "serial-listing", concurrency: 1, objects: None };
     let serial = Contender { name: "serial", weather: PAGES, kind };
-    Work { id, what, rule, contenders: vec![ours(PAGES, LISTED), serial], judge }
+    let ours = Contender { name: "s3-connector", weather: PAGES, kind: Kind::Lines { settings: LISTED, limit: None } };
+    Work { id, what, rule, contenders: vec![ours, serial], judge }
 }
 
 fn listing() -> Work {
@@ -216,14 +250,52 @@ fn judge_listing(outcomes: &[Outcome], goal: f64) -> Vec<Judgement> {
     ]
 }
 
+/// Records that a destination is given.
+const RECORDS: u64 = 200_000;
+
+fn batches(id: &'static str, what: &'static str, contenders: fn() -> Vec<Contender>) -> Work {
+    Work {
+        id,
+        what,
+        rule: "keys:0",
+        contenders: contenders(),
+        judge: |outcomes| {
+            let [ours, calm] = outcomes else { unreachable!("as many as contenders") };
+            let puts = ours.count("PutObject");
+            vec![
+                Judgement::time("speed / without delay", window(calm) / window(ours), Goal::AtLeast(0.95)),
+                Judgement::other(
+                    "P8: requests / objects",
+                    ours.count("requests") / puts,
+                    Goal::AtMost(1.0 + 2.0 / puts),
+                ),
+                Judgement::other("P8: objects / batches of 1,000", puts / (RECORDS as f64 / 1000.0), Goal::AtMost(1.0)),
+            ]
+        },
+    }
+}
+
+fn start() -> Work {
+    Work {
+        id: "P9",
+        what: "from the start to the first request",
+        rule: "keys:1,bytes:1",
+        contenders: vec![ours("", 1)],
+        judge: |outcomes| {
+            let first = outcomes[0].of(|turn| turn.first * 1000.0).middle;
+            vec![Judgement::other("milliseconds", first, Goal::AtMost(25.0))]
+        },
+    }
+}
+
 fn trouble() -> Work {
     Work {
         id: "P12",
         what: "20,000 objects of 4 KiB, 30 ms, 10 % of 503, 2 % of resets",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
-            Contender { name: "s3-connector, calm", ..ours("delay:30", &[]) },
-            ours("delay:30,throttled:10,reset:1,cut:1", &[]),
+            Contender { name: "s3-connector, calm", ..ours("delay:30", 20_000) },
+            ours("delay:30,throttled:10,reset:1,cut:1", 20_000),
         ],
         judge: |outcomes| judge_trouble(outcomes, 0.85, 1.2),
     }
@@ -235,8 +307,8 @@ fn stalls() -> Work {
         what: "20,000 objects of 4 KiB, 30 ms, 1 % of stalls of 2 s",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
-            Contender { name: "s3-connector, calm", ..ours("delay:30", &[]) },
-            ours("delay:30,stalled:1,stall:2000", &[]),
+            Contender { name: "s3-connector, calm", ..ours("delay:30", 20_000) },
+            ours("delay:30,stalled:1,stall:2000", 20_000),
         ],
         judge: |outcomes| judge_trouble(outcomes, 0.6, 1.03),
     }
