@@ -104,7 +104,7 @@ pub const RETRY_COST: u32 = 5;
 /// per second refuses a quarter where it gets 1.33 R.
 pub const REFUSALS_PERCENT_MAX: usize = 25;
 
-/// Answers from which a share of refusals is taken. Where one in ten is refused by chance, one in four of so many never is.
+/// Answers from which a share of refusals is taken. Where one in ten is refused at random, one in four of so many never is.
 pub const SLOTS_LOOK: usize = 192;
 
 /// Of how many slots one comes back at a time.

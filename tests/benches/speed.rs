@@ -2,7 +2,7 @@
 //!
 //! Owns the order of the measurements. Leaves what is measured to `work`, who does it to `contender`, and the table to `table`.
 //!
-//! The double runs on one core and whoever is measured on another. All contenders take turns, round by round; what is shown are
+//! The double runs on one core and the contenders on another. All contenders take turns, round by round; what is shown are
 //! medians, with the least and the most. Ratios of one run count, not absolute times.
 //!
 //! `BENCH_ROUNDS` is the number of rounds in place of five, and `BENCH_ONLY` parts of names (`P1`, `P12`, …), with commas between
