@@ -125,15 +125,17 @@ fn a_batch_is_stored_when_its_first_record_is_old() {
 #[test]
 fn writing_does_not_wait_for_uploads_until_too_many_are_on_their_way() {
     let mut fixture = Fixture::open(&[("bufferSize", "1")], slow_puts(SECOND));
-    for position in ["a", "b", "c", "d"] {
-        assert!(fixture.write(records(&[position])).expect("writes").is_empty());
+    let most = limits::UPLOADS_IN_FLIGHT_MAX;
+    let names: Vec<_> = (0..most).map(|number| format!("p{number}")).collect();
+    for name in &names {
+        assert!(fixture.write(records(&[name])).expect("writes").is_empty());
     }
-    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (4, Duration::ZERO));
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (most, Duration::ZERO));
     assert!(fixture.write(records(&["e"])).expect("writes").is_empty(), "the buffer takes one more");
-    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (4, Duration::ZERO));
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (most, Duration::ZERO));
     let acks = fixture.write(records(&["f"])).expect("waits");
-    assert_eq!(positions(&acks), ["a", "b", "c", "d"]);
-    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (6, SECOND));
+    assert_eq!(positions(&acks), names);
+    assert_eq!((fixture.puts(), fixture.ports.elapsed()), (most + 2, SECOND));
     assert_eq!(positions(&fixture.flush(SECOND).expect("flushes")), ["e", "f"]);
 }
 
@@ -184,9 +186,11 @@ fn a_flush_without_patience_only_starts_what_waits() {
 #[test]
 fn a_flush_finds_a_slot_for_a_batch_that_waits_for_one() {
     let mut fixture = Fixture::open(&[("bufferSize", "1")], slow_puts(SECOND));
-    assert!(fixture.write(records(&["a", "b", "c", "d", "e"])).expect("writes").is_empty());
+    let names: Vec<_> = (0..=limits::UPLOADS_IN_FLIGHT_MAX).map(|number| format!("p{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert!(fixture.write(records(&names)).expect("writes").is_empty());
     let acks = fixture.flush(10 * SECOND).expect("flushes");
-    assert_eq!(positions(&acks), ["a", "b", "c", "d", "e"]);
+    assert_eq!(positions(&acks), names);
     assert_eq!(fixture.ports.elapsed(), 2 * SECOND);
 }
 
