@@ -227,7 +227,7 @@ impl Egress {
         let tries_condition = outgoing.operation == S3Operation::PutObject && is_conditional(&outgoing.headers);
         let reader = Reader::new(underway.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
-            None => reader.into_body(&mut parts.headers, &self.inner.budget).await?,
+            None => reader.into_body(parts.status, &mut parts.headers, &self.inner.budget).await?,
             Some(secrets) => {
                 let mut document = reader.into_document(REFUSAL_BYTES_MAX).await?;
                 // What is compressed, or no text of one byte per letter, can't be searched, and says nothing to the
@@ -275,6 +275,8 @@ mod condition_tests;
 mod echo_tests;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod ranges_tests;
 #[cfg(test)]
 mod redirect_tests;
 #[cfg(test)]

@@ -1,20 +1,24 @@
 //! Owns answers' bodies on their way in: short ones are read at once, long ones are streamed, and one that
-//! breaks is resumed where it broke, by range and pinned to its ETag. Leaves the requests to its parent.
+//! breaks is resumed where it broke, by range and pinned to its ETag. Leaves large objects to `ranges`, the requests to its
+//! parent.
 //!
 //! What reaches the guest is exactly as long as S3 announced, or ends with an error.
+
+mod ranges;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use wasmtime_wasi_http::WasiBody;
 
+use self::ranges::Ranged;
 use super::budget::{Budget, Room};
-use super::exchange::{Underway, next_data};
+use super::exchange::{STALL_TIMEOUT, Underway, next_data};
 use super::failure::Failure;
 use super::operation::S3Operation;
 use super::request::{Outgoing, parse_length};
@@ -35,6 +39,8 @@ const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 /// The pause before the first attempt; it doubles: 100, 200, 400, 800, 1,600 ms.
 const BACKOFF: Duration = Duration::from_millis(100);
 
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+
 /// Reads one answer's body.
 pub(super) struct Reader {
     underway: Underway,
@@ -47,13 +53,19 @@ pub(super) struct Reader {
     resumes: u32,
     /// `received` when the body was last resumed.
     resumed_at: u64,
+    /// How long the body may give no byte.
+    stall: Duration,
     /// The request is in flight for as long as this lives.
     _slot: Room,
 }
 
 /// What binds a second answer to the first.
+#[derive(Clone)]
 struct Pin {
     etag: HeaderValue,
+    version: Option<HeaderValue>,
+    /// Bytes of the object, where S3 says so.
+    total: Option<u64>,
     /// The first byte of the answer within the object.
     first: u64,
 }
@@ -79,6 +91,7 @@ impl Reader {
             pin: length.filter(|_| is_object).and_then(|length| Pin::of(parts, length)),
             resumes: 0,
             resumed_at: 0,
+            stall: STALL_TIMEOUT,
             _slot: slot,
         }
     }
@@ -86,7 +99,15 @@ impl Reader {
     /// The body for the guest: whole if it is short and there is room, otherwise a stream. A body without a length is read
     /// until it ends or turns out to be long; one that ended has a length now, which the guest compares with what was
     /// listed. What has no room stays where it is, in its connection, until it is read.
-    pub(super) async fn into_body(mut self, headers: &mut HeaderMap, budget: &Budget) -> Result<WasiBody, Failure> {
+    pub(super) async fn into_body(
+        mut self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        budget: &Budget,
+    ) -> Result<WasiBody, Failure> {
+        if Ranged::suits(&self, status) {
+            return Ok(Self::into_ranges(Ranged::new(self, budget)));
+        }
         if self.length.is_some_and(|length| length > DRAIN_BYTES_MAX) {
             return Ok(self.into_stream(VecDeque::new()));
         }
@@ -141,11 +162,23 @@ impl Reader {
         StreamBody::new(frames).boxed_unsync()
     }
 
+    fn into_ranges(ranged: Ranged) -> WasiBody {
+        let frames = stream::unfold(Some(ranged), |state| async {
+            let mut ranged = state?;
+            match ranged.next().await {
+                Ok(None) => None,
+                Ok(Some(data)) => Some((Ok(Frame::data(data)), Some(ranged))),
+                Err(failure) => Some((Err(ranged.lead().underway.failed(failure)), None)),
+            }
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+
     /// The next bytes, from this answer or from one that resumes it.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let missing = self.length.map(|length| length - self.received);
-            let failure = match (next_data(&mut self.body).await, missing) {
+            let failure = match (next_data(&mut self.body, self.stall).await, missing) {
                 (Ok(Some(data)), missing) => {
                     let bytes = data.len() as u64;
                     if missing.is_some_and(|missing| bytes > missing) {
@@ -167,31 +200,39 @@ impl Reader {
         }
     }
 
+    /// Asks for what is missing in a request of its own.
+    async fn open(&mut self) -> Result<(), Failure> {
+        match self.ask_for_rest().await {
+            Ok(body) => {
+                self.body = body;
+                Ok(())
+            }
+            Err(failure) => self.resume(failure).await,
+        }
+    }
+
     /// Puts the rest of the object in the place of a body that broke.
     async fn resume(&mut self, mut cause: Failure) -> Result<(), Failure> {
-        let (Some(pin), Some(length)) = (&self.pin, self.length) else {
+        if self.pin.is_none() {
             return Err(cause);
-        };
+        }
         if self.received - self.resumed_at >= PROGRESS_BYTES_MIN {
             self.resumes = 0;
         }
         // Closes the connection that failed.
-        self.body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let rest = Rest { first: pin.first + self.received, last: pin.first + length - 1 };
-        let outgoing = rest.request(&self.outgoing, &pin.etag);
+        self.body = empty();
         while cause.is_passing() && self.resumes < RESUMES_MAX {
             self.resumes += 1;
             tracing::debug!(
                 operation = self.outgoing.operation.name(),
                 received = self.received,
-                length,
+                length = self.length,
                 attempt = self.resumes,
                 cause = %with_causes(&cause),
                 "resuming a broken body"
             );
             tokio::time::sleep(BACKOFF * 2_u32.pow(self.resumes - 1)).await;
-            let outcome = self.underway.exchange.exchange(&outgoing).await;
-            match outcome.and_then(|response| rest.check(response, &pin.etag)) {
+            match self.ask_for_rest().await {
                 Ok(body) => {
                     self.underway.exchange.counters.resumed();
                     self.body = body;
@@ -203,6 +244,19 @@ impl Reader {
         }
         Err(cause)
     }
+
+    async fn ask_for_rest(&mut self) -> Result<UpstreamBody, Failure> {
+        let (Some(pin), Some(length)) = (&self.pin, self.length) else {
+            return Err(Failure::Internal);
+        };
+        let rest = Rest { first: pin.first + self.received, last: pin.first + length - 1 };
+        let request = rest.request(&self.outgoing, &pin.etag);
+        let exchange = std::sync::Arc::clone(&self.underway.exchange);
+        // Borrows nothing of the reader, whose body can't be shared between threads.
+        let pin = pin.clone();
+        let response = exchange.exchange(&request).await?;
+        rest.check(response, &pin)
+    }
 }
 
 impl Pin {
@@ -213,16 +267,16 @@ impl Pin {
         if length == 0 || !etag.as_bytes().starts_with(b"\"") {
             return None;
         }
-        let first = match parts.status {
-            StatusCode::OK => 0,
+        let (first, total) = match parts.status {
+            StatusCode::OK => (0, Some(length)),
             // A part is resumed within itself.
             StatusCode::PARTIAL_CONTENT => {
                 let range = ContentRange::of(&parts.headers)?;
-                (range.last.checked_sub(range.first)? == length - 1).then_some(range.first)?
+                (range.last.checked_sub(range.first)? == length - 1).then_some((range.first, range.total))?
             }
             _ => return None,
         };
-        Some(Self { etag: etag.clone(), first })
+        Some(Self { etag: etag.clone(), version: parts.headers.get(VERSION_ID).cloned(), total, first })
     }
 }
 
@@ -245,7 +299,7 @@ impl Rest {
     }
 
     /// The body of an answer that is this range of the same object, and nothing else.
-    fn check(&self, response: Response<UpstreamBody>, etag: &HeaderValue) -> Result<UpstreamBody, Failure> {
+    fn check(&self, response: Response<UpstreamBody>, pin: &Pin) -> Result<UpstreamBody, Failure> {
         let refuse = |reason| Err(Failure::NotResumable { reason });
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
@@ -259,14 +313,18 @@ impl Rest {
         }
         let headers = response.headers();
         let range = ContentRange::of(headers);
-        if range.is_none_or(|range| (range.first, range.last) != (self.first, self.last)) {
+        let Some(range) = range.filter(|range| (range.first, range.last) == (self.first, self.last)) else {
             return refuse("the server answers with another range");
+        };
+        if pin.total.zip(range.total).is_some_and(|(total, other)| total != other) {
+            return refuse("the object has another length");
         }
         let length = headers.get(header::CONTENT_LENGTH).and_then(parse_length);
         if length.is_some_and(|length| length != self.last - self.first + 1) {
             return refuse("the server answers with another length");
         }
-        if headers.get(header::ETAG).is_some_and(|other| other != etag) {
+        let is_other = |name: &HeaderName, pinned: &HeaderValue| headers.get(name).is_some_and(|other| other != pinned);
+        if is_other(&header::ETAG, &pin.etag) || pin.version.as_ref().is_some_and(|v| is_other(&VERSION_ID, v)) {
             return refuse("the object has changed");
         }
         Ok(response.into_body())
@@ -277,14 +335,15 @@ impl Rest {
 struct ContentRange {
     first: u64,
     last: u64,
+    total: Option<u64>,
 }
 
 impl ContentRange {
     fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-        let (range, _) = text.strip_prefix("bytes ")?.split_once('/')?;
+        let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        Some(Self { first: first.parse().ok()?, last: last.parse().ok()? })
+        Some(Self { first: first.parse().ok()?, last: last.parse().ok()?, total: total.parse().ok() })
     }
 }
 
@@ -295,6 +354,11 @@ fn join(pieces: VecDeque<Bytes>) -> Bytes {
         joined.extend_from_slice(&piece);
     }
     joined.freeze()
+}
+
+/// A body of nothing, in the place of one that is given up.
+fn empty() -> UpstreamBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A body that is all there.

@@ -22,6 +22,9 @@ pub const HELD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// has read of each and nobody has asked for is not counted: 400 KiB at most.
 pub const IN_FLIGHT_MAX: usize = 1024;
 
+/// Parts of large objects that one instance has on their way or ready: two objects' worth, 128 MiB.
+const PARTS_MAX: usize = 16;
+
 /// How long a request waits for room. Uploads of 64 MiB over a slow line take four minutes; a request that waits longer waits
 /// for itself.
 pub const ROOM_TIMEOUT: Duration = Duration::from_secs(300);
@@ -31,12 +34,20 @@ pub const ROOM_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) struct Budget {
     bytes: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    parts: Arc<Semaphore>,
 }
 
 /// Bytes, or a request, that count as long as this lives.
 #[derive(Debug)]
 pub(super) struct Room {
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A part of a large object that counts as long as this lives.
+#[derive(Debug)]
+pub(super) struct PartRoom {
+    _part: OwnedSemaphorePermit,
+    _bytes: Room,
 }
 
 /// Bytes of a body that count as long as anybody holds a part of them.
@@ -54,7 +65,11 @@ impl AsRef<[u8]> for Held {
 impl Budget {
     pub(super) fn new() -> Self {
         let bytes = usize::try_from(HELD_BYTES_MAX).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { bytes: Arc::new(Semaphore::new(bytes)), requests: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
+        Self {
+            bytes: Arc::new(Semaphore::new(bytes)),
+            requests: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            parts: Arc::new(Semaphore::new(PARTS_MAX)),
+        }
     }
 
     /// Waits until another request may be in flight.
@@ -87,6 +102,14 @@ impl Budget {
             Ok(permit) => Ok(Room { _permit: Some(permit) }),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => Err(no_room()),
         }
+    }
+
+    /// Room for a part of a large object, if there is any now, and for the request that asks for it.
+    pub(super) fn try_part(&self, bytes: u64) -> Option<(PartRoom, Room)> {
+        let part = Arc::clone(&self.parts).try_acquire_owned().ok()?;
+        let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
+        let bytes = self.try_bytes(bytes).ok()?;
+        Some((PartRoom { _part: part, _bytes: bytes }, Room { _permit: Some(request) }))
     }
 }
 

@@ -350,11 +350,11 @@ fn is_judged(status: StatusCode) -> bool {
 }
 
 /// The next bytes of a body; none at its end.
-pub(super) async fn next_data(body: &mut UpstreamBody) -> Result<Option<Bytes>, Failure> {
+pub(super) async fn next_data(body: &mut UpstreamBody, stall: Duration) -> Result<Option<Bytes>, Failure> {
     loop {
-        let frame = tokio::time::timeout(STALL_TIMEOUT, body.frame())
+        let frame = tokio::time::timeout(stall, body.frame())
             .await
-            .map_err(|_| Failure::Stalled { seconds: STALL_TIMEOUT.as_secs() })?;
+            .map_err(|_| Failure::Stalled { seconds: stall.as_secs() })?;
         match frame {
             None => return Ok(None),
             Some(frame) => {
@@ -372,7 +372,7 @@ pub(super) async fn next_data(body: &mut UpstreamBody) -> Result<Option<Bytes>, 
 async fn read_refusal(response: Response<UpstreamBody>) -> Result<(Response<UpstreamBody>, Option<String>), Failure> {
     let (parts, mut body) = response.into_parts();
     let mut read = BytesMut::new();
-    while let Some(data) = next_data(&mut body).await? {
+    while let Some(data) = next_data(&mut body, STALL_TIMEOUT).await? {
         read.extend_from_slice(&data);
         if read.len() > REFUSAL_BYTES_MAX {
             // No document of S3's: nothing that could be corrected, nor worth holding.

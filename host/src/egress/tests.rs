@@ -141,18 +141,18 @@ fn noon() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_893_456_000)
 }
 
-pub(super) fn egress(role: Role, upstream: &Arc<Script>) -> Egress {
+pub(super) fn egress<U: Upstream + 'static>(role: Role, upstream: &Arc<U>) -> Egress {
     let credentials = Credentials::from_settings("key-id", "s3cr3t", Some("t0ken"));
     egress_with(role, upstream, credentials)
 }
 
-fn egress_with(role: Role, upstream: &Arc<Script>, credentials: Credentials) -> Egress {
+fn egress_with<U: Upstream + 'static>(role: Role, upstream: &Arc<U>, credentials: Credentials) -> Egress {
     let input = PolicyInput::from_endpoint(role, "http://s3.test:9000", Addressing::Path, "bucket", "");
     Egress::with_clock(
         Policy::new(input.unwrap()).unwrap(),
         Signer::new("us-east-1"),
         credentials,
-        Arc::clone(upstream) as Arc<dyn Upstream>,
+        upstream.clone() as Arc<dyn Upstream>,
         Arc::new(noon),
     )
 }
