@@ -441,13 +441,11 @@ fn wake_ready() {
     let ready = poll::poll(&borrowed);
     WAITS.with_borrow_mut(|waits| {
         for index in ready {
-            match numbers.get(index as usize) {
-                None => waits.wake_timers(),
-                Some(number) => {
-                    if let Some((_, waker)) = waits.waiting.remove(number) {
-                        waker.wake();
-                    }
-                }
+            let index = index as usize;
+            if index == numbers.len() && pollables.len() > numbers.len() {
+                waits.wake_timers();
+            } else if let Some((_, waker)) = waits.waiting.remove(&numbers[index]) {
+                waker.wake();
             }
         }
     });
