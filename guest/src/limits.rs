@@ -184,9 +184,8 @@ pub const EMPTY_PAGES_MAX: u64 = 1000;
 /// Bytes of a key: S3's own limit.
 pub const KEY_BYTES_MAX: usize = 1024;
 
-/// Batches on their way to the bucket while the next one fills: batches of 1,000 small records are encoded in 10 ms, and a request takes
-/// many times that.
-pub const UPLOADS_IN_FLIGHT_MAX: usize = 16;
+/// Batches on their way to the bucket while the next one fills.
+pub const UPLOADS_IN_FLIGHT_MAX: usize = 4;
 
 /// Bytes of one record that a destination takes, and at most of a batch: one request body, held in memory
 /// until it is stored.
