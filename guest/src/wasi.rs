@@ -337,23 +337,15 @@ impl Future for Timer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // What is polled between waits, as uploads are with each record, must see that its moment has come.
+        if monotonic_clock::now() >= self.at {
+            return Poll::Ready(());
+        }
         WAITS.with_borrow_mut(|waits| {
-            let at = self.at;
-            match self.number {
-                None => {
-                    let number = *self.number.insert(waits.number());
-                    waits.timers.insert((at, number), context.waker().clone());
-                    Poll::Pending
-                }
-                Some(number) => match waits.timers.get_mut(&(at, number)) {
-                    Some(waker) => {
-                        waker.clone_from(context.waker());
-                        Poll::Pending
-                    }
-                    None => Poll::Ready(()),
-                },
-            }
-        })
+            let number = *self.number.get_or_insert_with(|| waits.number());
+            waits.timers.insert((self.at, number), context.waker().clone());
+        });
+        Poll::Pending
     }
 }
 
