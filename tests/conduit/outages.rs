@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::engine::{Architecture, Conduit};
-use crate::sandbox::{Sandbox, bytes, connector, destination, events, exactly, file, source};
+use crate::sandbox::{Event, Sandbox, bytes, connector, destination, events, exactly, file, source};
 
 in_both_architectures! {
     a_source_waits_for_its_store
@@ -41,7 +41,9 @@ fn was_started_once(conduit: &Conduit, connector: &str) {
     assert_eq!(lines.iter().filter(is_start).count(), 1, "{connector} was started again{}", conduit.tail());
 }
 
-async fn a_source_waits_for_its_store(architecture: Architecture) {
+/// A pipeline into a file whose source's store went away after a snapshot, and events that were or will be told: of objects stored
+/// before, and of ten that are stored and can't be read.
+async fn source_in_an_outage(architecture: Architecture) -> (Sandbox, Conduit, Vec<Event>) {
     let mut sandbox = Sandbox::new(architecture).await;
     sandbox.pipeline(&[source(&[]), file("out.jsonl")]);
     let mut expected = sandbox.fill("snapshot", 0..20);
@@ -50,6 +52,11 @@ async fn a_source_waits_for_its_store(architecture: Architecture) {
     sandbox.server.unplug();
     expected.extend(sandbox.fill("create", 20..30));
     wait_for_trouble(&mut conduit).await;
+    (sandbox, conduit, expected)
+}
+
+async fn a_source_waits_for_its_store(architecture: Architecture) {
+    let (mut sandbox, mut conduit, mut expected) = source_in_an_outage(architecture).await;
     expected.extend(sandbox.fill("create", 30..40));
     sandbox.server.plug().await.unwrap();
     conduit.wait_for("what was stored meanwhile", |_| sandbox.file("out.jsonl").len() >= 40).await;
@@ -97,14 +104,7 @@ async fn a_pipeline_may_begin_before_its_store(architecture: Architecture) {
 }
 
 async fn a_source_ends_without_its_store(architecture: Architecture) {
-    let mut sandbox = Sandbox::new(architecture).await;
-    sandbox.pipeline(&[source(&[]), file("out.jsonl")]);
-    let mut expected = sandbox.fill("snapshot", 0..20);
-    let mut conduit = sandbox.conduit().await;
-    conduit.wait_for("the snapshot", |_| sandbox.file("out.jsonl").len() >= 20).await;
-    sandbox.server.unplug();
-    expected.extend(sandbox.fill("create", 20..30));
-    wait_for_trouble(&mut conduit).await;
+    let (mut sandbox, conduit, expected) = source_in_an_outage(architecture).await;
     let since = Instant::now();
     conduit.stop().await;
     assert!(since.elapsed() < Duration::from_secs(15), "it took {:?}", since.elapsed());

@@ -154,6 +154,12 @@ fn connections(ours: &Outcome, concurrency: f64) -> Judgement {
     Judgement::other("P11: connections / (C + requests / 95)", most.middle, Goal::AtMost(1.0))
 }
 
+/// Of 64 requests at the same time, each for a part of 8 MiB.
+fn peak(ours: &Outcome) -> Judgement {
+    let most = ours.of(|turn| turn.peak / MIB).middle;
+    Judgement::other("peak MiB", most, Goal::AtMost(64.0 + 2.0 * 64.0 * 8.0))
+}
+
 fn near() -> Work {
     Work {
         id: "P2",
@@ -184,11 +190,7 @@ fn large() -> Work {
             vec![
                 Judgement::other("bytes per CPU second / floor", bytes(ours) / bytes(floor), Goal::AtLeast(0.85)),
                 Judgement::other("bytes per CPU second / object_store", bytes(ours) / bytes(store), Goal::AtLeast(0.9)),
-                Judgement::other(
-                    "peak MiB",
-                    ours.of(|turn| turn.peak / MIB).middle,
-                    Goal::AtMost(64.0 + 2.0 * 64.0 * 8.0),
-                ),
+                peak(ours),
             ]
         },
     }
@@ -206,11 +208,7 @@ fn one_large() -> Work {
             vec![
                 Judgement::time("seconds", window(ours), Goal::AtMost(1.0)),
                 Judgement::time("faster than one connection", window(floor) / window(ours), Goal::AtLeast(5.0)),
-                Judgement::other(
-                    "peak MiB",
-                    ours.of(|turn| turn.peak / MIB).middle,
-                    Goal::AtMost(64.0 + 2.0 * 64.0 * 8.0),
-                ),
+                peak(ours),
             ]
         },
     }
