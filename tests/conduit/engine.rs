@@ -186,12 +186,25 @@ impl Conduit {
         plugins.collect()
     }
 
-    /// Kills the processes of its plugins, of which there must be one at least.
-    pub fn kill_plugins(&self) {
-        let plugins = self.plugins();
-        assert!(!plugins.is_empty(), "there is no plugin to kill{}", self.tail());
-        for plugin in plugins {
-            kill_process(plugin, Signal::KILL).expect("it can be killed");
+    /// Kills the processes of its plugins, of which there must be one at least, and waits until Conduit has started others.
+    ///
+    /// Conduit's v1 engine tells that all nodes have stopped before it stores the error of the last one: now and then it takes a
+    /// killed plugin for a stop by the user, and says "pipeline stopped" without an error. Then the pipeline is started as a
+    /// user would start it.
+    pub async fn kill_plugins(&self) {
+        let killed = self.plugins();
+        assert!(!killed.is_empty(), "there is no plugin to kill{}", self.tail());
+        for plugin in &killed {
+            kill_process(*plugin, Signal::KILL).expect("it can be killed");
+        }
+        let since = Instant::now();
+        while !self.plugins().iter().any(|plugin| !killed.contains(plugin)) {
+            assert!(since.elapsed() < PATIENCE, "no other plugin was started{}", self.tail());
+            let pipeline = self.call_well("GET", "pipelines/p", &Value::Null).await;
+            if pipeline["state"]["status"] == "STATUS_STOPPED" {
+                self.call_well("POST", "pipelines/p/start", &Value::Null).await;
+            }
+            sleep(LOOK).await;
         }
     }
 

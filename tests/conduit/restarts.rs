@@ -73,7 +73,7 @@ async fn a_stop_in_a_snapshot_repeats_nothing(architecture: Architecture) {
 
 async fn a_plugin_is_killed_in_a_snapshot(architecture: Architecture) {
     let kill = async |conduit: Conduit| {
-        conduit.kill_plugins();
+        conduit.kill_plugins().await;
         Some(conduit)
     };
     let (found, expected) = in_a_snapshot(architecture, kill).await;
@@ -119,7 +119,7 @@ async fn among_changes<F: Future<Output = Option<Conduit>>>(
 
 async fn a_plugin_is_killed_among_changes(architecture: Architecture) {
     let kill = async |conduit: Conduit| {
-        conduit.kill_plugins();
+        conduit.kill_plugins().await;
         Some(conduit)
     };
     among_changes(architecture, kill).await;
@@ -166,7 +166,7 @@ async fn in_a_copy<F: Future<Output = Option<Conduit>>>(
 async fn plugins_of_both_sides_are_killed(architecture: Architecture) {
     let kill = async |conduit: Conduit| {
         assert_eq!(conduit.plugins().len(), 2);
-        conduit.kill_plugins();
+        conduit.kill_plugins().await;
         Some(conduit)
     };
     // What was stored and not acked when something was killed is stored again.
