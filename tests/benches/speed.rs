@@ -6,7 +6,8 @@
 //! medians, with the least and the most. Ratios of one run count, not absolute times.
 //!
 //! `BENCH_ROUNDS` is the number of rounds in place of five, and `BENCH_ONLY` parts of names (`P1`, `P12`, …), with commas between
-//! them: only these measurements are taken. The figures are written to `target/speed.json`, too.
+//! them: only these measurements are taken. `P10h` takes an hour, and is taken only where it is named. The figures are written to
+//! `target/speed.json`, too.
 
 #[path = "speed/contender.rs"]
 mod contender;
@@ -24,6 +25,7 @@ mod work;
 
 use contender::Bench;
 use table::Table;
+use work::Work;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,9 +42,12 @@ fn main() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let rounds = number("BENCH_ROUNDS").unwrap_or(5);
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
-    let wants = |id: &str| only.is_empty() || only.split(',').any(|part| id == part);
+    let wants = |work: &Work| match &only[..] {
+        "" => !work.is_long,
+        only => only.split(',').any(|part| work.id == part),
+    };
     let mut table = Table::default();
-    for work in work::all().into_iter().filter(|work| wants(work.id)) {
+    for work in work::all().into_iter().filter(wants) {
         let bench = Bench::start(&work);
         let outcomes = bench.measure(&work, rounds);
         table.add(&work, &outcomes);

@@ -12,14 +12,14 @@ use s3_connector_tests::process::binary;
 
 use super::double::Double;
 use super::drain;
-use super::outcome::{Outcome, Turn, cpu, peak};
+use super::outcome::{Outcome, Resident, Turn, cpu};
 use super::work::{Contender, Kind, Work};
 
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a turn may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(5400);
 
 /// The bucket of a measurement.
 pub(super) const BUCKET: &str = "bench";
@@ -89,7 +89,7 @@ impl Bench {
         let (before, double_before) = (cpu(us).1, cpu(self.double.pid()).0);
         let (began, begun) = (micros(), Instant::now());
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{} starts: {error}", contender.name));
-        let peak = watch(&mut process, contender.name);
+        let resident = watch(&mut process, contender.name);
         let seconds = begun.elapsed().as_secs_f64();
         let counts = self.double.counts();
         let since = |name: &str| counts.of(name).saturating_sub(began) as f64 / 1e6;
@@ -103,7 +103,8 @@ impl Bench {
             window,
             first: since("first"),
             cpu: cpu(us).1 - before,
-            peak,
+            peak: resident.peak,
+            growth: resident.growth(),
             double: cpu(self.double.pid()).0 - double_before,
             counts,
         }
@@ -187,15 +188,15 @@ impl Bench {
     }
 }
 
-/// Waits until a process ends. Returns the most memory that it had.
-fn watch(process: &mut Child, name: &str) -> f64 {
-    let (begun, mut most) = (Instant::now(), 0.0_f64);
+/// Waits until a process ends. Returns what memory it had.
+fn watch(process: &mut Child, name: &str) -> Resident {
+    let (begun, mut resident) = (Instant::now(), Resident::default());
     loop {
         if let Some(status) = process.try_wait().expect("it is ours") {
             assert!(status.success(), "{name} failed: {status}");
-            return most;
+            return resident;
         }
-        most = peak(process.id()).map_or(most, |peak| peak.max(most));
+        resident.look(process.id());
         if begun.elapsed() > PATIENCE {
             let _ = process.kill();
             let _ = process.wait();

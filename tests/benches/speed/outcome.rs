@@ -18,6 +18,8 @@ pub(super) struct Turn {
     pub(super) cpu: f64,
     /// Bytes resident at most.
     pub(super) peak: f64,
+    /// The most that was resident in the last third of its time, over the most in the third before.
+    pub(super) growth: f64,
     /// Seconds of processor time of the double meanwhile.
     pub(super) double: f64,
     /// What the double has counted.
@@ -68,9 +70,32 @@ pub(super) fn cpu(pid: u32) -> (f64, f64) {
     (own / TICKS_PER_SECOND, children / TICKS_PER_SECOND)
 }
 
-/// Bytes that a process had resident at most; nothing once it has ended.
-pub(super) fn peak(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0)
+/// What a process had resident over its time.
+#[derive(Debug, Default)]
+pub(super) struct Resident {
+    /// Bytes each time that it was looked at.
+    looks: Vec<f64>,
+    /// Bytes at most, by the system's own count.
+    pub(super) peak: f64,
+}
+
+impl Resident {
+    /// Looks at a process, of which nothing is left once it has ended.
+    pub(super) fn look(&mut self, pid: u32) {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return };
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<f64>().ok()
+        };
+        let (Some(now), Some(peak)) = (kib("VmRSS:"), kib("VmHWM:")) else { return };
+        self.looks.push(now * 1024.0);
+        self.peak = self.peak.max(peak * 1024.0);
+    }
+
+    /// The most in the last third over the most in the third before.
+    pub(super) fn growth(&self) -> f64 {
+        let third = self.looks.len() / 3;
+        let most = |looks: &[f64]| looks.iter().copied().fold(1.0, f64::max);
+        most(&self.looks[self.looks.len() - third..]) / most(&self.looks[third..self.looks.len() - third])
+    }
 }

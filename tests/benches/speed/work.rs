@@ -14,6 +14,8 @@ pub(super) struct Work {
     pub(super) rule: &'static str,
     pub(super) contenders: Vec<Contender>,
     pub(super) judge: fn(&[Outcome]) -> Vec<Judgement>,
+    /// Whether it's taken only where its name asks for it.
+    pub(super) is_long: bool,
 }
 
 /// Who does it, and in which weather.
@@ -110,6 +112,14 @@ pub(super) fn all() -> Vec<Work> {
         start(),
         trouble(),
         stalls(),
+        memory("P10s", "memory: a million objects of 100 bytes", "keys:1000000,bytes:100", 1_000_000),
+        memory("P10m", "memory: 3,000 objects of 1 MiB", "keys:3000,bytes:1048576", 3_000),
+        memory("P10l", "memory: 12 objects of 256 MiB", "keys:12,bytes:268435456", 12),
+        stored(),
+        Work {
+            is_long: true,
+            ..memory("P10h", "memory: an hour of objects of 100 bytes, 30 ms", "keys:7500000,bytes:100", 7_500_000)
+        },
     ]
 }
 
@@ -125,6 +135,7 @@ fn window(outcome: &Outcome) -> f64 {
 fn small() -> Work {
     Work {
         id: "P1",
+        is_long: false,
         what: "20,000 objects of 4 KiB, 30 ms, 64 at a time",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
@@ -163,6 +174,7 @@ fn peak(ours: &Outcome) -> Judgement {
 fn near() -> Work {
     Work {
         id: "P2",
+        is_long: false,
         what: "20,000 objects of 4 KiB, no delay, into JSON lines",
         rule: "keys:20000,bytes:4096",
         contenders: vec![ours("", 20_000), floor("", 64), store("", 64)],
@@ -181,6 +193,7 @@ fn near() -> Work {
 fn large() -> Work {
     Work {
         id: "P3",
+        is_long: false,
         what: "200 objects of 8 MiB, no delay",
         rule: "keys:200,bytes:8388608",
         contenders: vec![drained("", 200), floor("", 64), store("", 64)],
@@ -200,6 +213,7 @@ fn one_large() -> Work {
     const WEATHER: &str = "delay:10,rate:52428800";
     Work {
         id: "P4",
+        is_long: false,
         what: "one object of 256 MiB, 50 MiB/s per connection",
         rule: "keys:1,bytes:268435456",
         contenders: vec![drained(WEATHER, 1), floor(WEATHER, 1)],
@@ -221,7 +235,7 @@ fn lists(id: &'static str, what: &'static str, rule: &'static str, judge: fn(&[O
     let kind = Kind::Peer { client: "serial-listing", concurrency: 1, objects: None };
     let serial = Contender { name: "serial", weather: PAGES, kind };
     let ours = Contender { name: "s3-connector", weather: PAGES, kind: Kind::Lines { settings: LISTED, limit: None } };
-    Work { id, what, rule, contenders: vec![ours, serial], judge }
+    Work { id, what, rule, contenders: vec![ours, serial], judge, is_long: false }
 }
 
 fn listing() -> Work {
@@ -254,6 +268,7 @@ const RECORDS: u64 = 200_000;
 fn batches(id: &'static str, what: &'static str, contenders: fn() -> Vec<Contender>) -> Work {
     Work {
         id,
+        is_long: false,
         what,
         rule: "keys:0",
         contenders: contenders(),
@@ -276,6 +291,7 @@ fn batches(id: &'static str, what: &'static str, contenders: fn() -> Vec<Contend
 fn start() -> Work {
     Work {
         id: "P9",
+        is_long: false,
         what: "from the start to the first request",
         rule: "keys:1,bytes:1",
         contenders: vec![ours("", 1)],
@@ -289,6 +305,7 @@ fn start() -> Work {
 fn trouble() -> Work {
     Work {
         id: "P12",
+        is_long: false,
         what: "20,000 objects of 4 KiB, 30 ms, 10 % of 503, 2 % of resets",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
@@ -302,6 +319,7 @@ fn trouble() -> Work {
 fn stalls() -> Work {
     Work {
         id: "P13",
+        is_long: false,
         what: "20,000 objects of 4 KiB, 30 ms, 1 % of stalls of 2 s",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
@@ -317,5 +335,48 @@ fn judge_trouble(outcomes: &[Outcome], share: f64, requests: f64) -> Vec<Judgeme
     vec![
         Judgement::time("goodput / calm", window(calm) / window(ours), Goal::AtLeast(share)),
         Judgement::other("requests / calm", ours.count("requests") / calm.count("requests"), Goal::AtMost(requests)),
+    ]
+}
+
+/// What a source may hold of small objects, and besides in parts of 8 MiB or objects that are smaller.
+fn memory(id: &'static str, what: &'static str, rule: &'static str, objects: u64) -> Work {
+    Work {
+        id,
+        is_long: false,
+        what,
+        rule,
+        contenders: vec![ours(if objects > 1_000_000 { "delay:30" } else { "" }, objects)],
+        judge: |outcomes| {
+            let bytes_each = |turn: &Turn| turn.counts.of("bytes") as f64 / turn.counts.of("GetObject").max(1) as f64;
+            let part = outcomes[0].of(bytes_each).middle.min(8.0 * MIB) / MIB;
+            judge_memory(outcomes, 64.0 + 2.0 * 64.0 * part)
+        },
+    }
+}
+
+/// What a destination may hold: the batch that it fills, those on their way, and the next lines.
+fn stored() -> Work {
+    Work {
+        id: "P10d",
+        is_long: false,
+        what: "memory: a million records of 256 bytes into JSON, 30 ms",
+        rule: "keys:0",
+        contenders: vec![Contender {
+            name: "s3-connector",
+            weather: "delay:30",
+            kind: Kind::Records { settings: &["format=json"], records: 1_000_000 },
+        }],
+        judge: |outcomes| judge_memory(outcomes, 64.0),
+    }
+}
+
+fn judge_memory(outcomes: &[Outcome], most: f64) -> Vec<Judgement> {
+    vec![
+        Judgement::other("peak MiB", outcomes[0].of(|turn| turn.peak / MIB).middle, Goal::AtMost(most)),
+        Judgement::other(
+            "resident in the last third / in the one before",
+            outcomes[0].of(|turn| turn.growth).middle,
+            Goal::AtMost(1.05),
+        ),
     ]
 }
