@@ -12,7 +12,9 @@ mod buffer;
 mod format;
 mod json;
 mod key;
+mod leftovers;
 mod parquet;
+mod parts;
 mod upload;
 
 use std::collections::VecDeque;
@@ -117,6 +119,7 @@ impl<P: Ports> Destination<P> {
         if let Some(doubt) = doubt_prefix(&self.client.config().prefix) {
             self.ports.log(Level::Warn, &format!("setting `prefix`: {doubt}"));
         }
+        self.uploader.sweep().await;
         self.stage = Stage::Open;
         Ok(())
     }

@@ -187,6 +187,19 @@ pub const KEY_BYTES_MAX: usize = 1024;
 /// Batches on their way to the bucket while the next one fills.
 pub const UPLOADS_IN_FLIGHT_MAX: usize = 4;
 
+/// Bytes of an object that is stored by one request. What is larger is stored in parts, which takes two requests more
+/// and is faster from about here on.
+pub const PUT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a part. S3 permits 10,000 of them in an object, and none below 5 MiB but the last.
+pub const PART_BYTES: usize = 8 << 20;
+
+/// Parts of one object on their way at the same time: at 50 MiB/s per connection they fill 3 Gbit/s.
+pub const PARTS_IN_FLIGHT_MAX: usize = 8;
+
+/// Uploads that are remembered until they are known to be completed or aborted: many times what can be on its way.
+pub const UPLOADS_REMEMBERED_MAX: usize = 256;
+
 /// Bytes of one record that a destination takes, and at most of a batch: one request body, held in memory
 /// until it is stored.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;

@@ -37,6 +37,25 @@ impl Payload {
         &self.pieces
     }
 
+    /// The same bytes in payloads of this many, of which the last one may be shorter. They share the bytes.
+    pub fn split(self, bytes: usize) -> impl Iterator<Item = Self> {
+        let mut pieces = self.pieces.into_iter();
+        let mut left = Bytes::new();
+        std::iter::from_fn(move || {
+            let mut part = Self::empty();
+            while part.length < bytes {
+                if left.is_empty() {
+                    let Some(piece) = pieces.next() else { break };
+                    left = piece;
+                }
+                let piece = left.split_to(left.len().min(bytes - part.length));
+                part.length += piece.len();
+                part.pieces.push(piece);
+            }
+            (!part.is_empty()).then_some(part)
+        })
+    }
+
     /// All bytes in one piece; copied where they are not in one.
     pub fn into_bytes(mut self) -> Bytes {
         if self.pieces.len() < 2 {
@@ -138,6 +157,22 @@ mod tests {
             assert_eq!(payload.len(), bytes.len());
             assert!(payload.into_bytes() == bytes, "in steps of {step}");
         }
+    }
+
+    #[test]
+    fn parts_are_of_one_size_and_miss_nothing() {
+        let bytes = words(700_000);
+        let mut writer = Writer::default();
+        writer.put(&bytes);
+        let whole = writer.finish();
+        for size in [1000, PIECE_BYTES, PIECE_BYTES + 1, bytes.len(), bytes.len() + 1] {
+            let parts: Vec<_> = whole.clone().split(size).collect();
+            let (last, others) = parts.split_last().expect("there is one");
+            assert!(others.iter().all(|part| part.len() == size) && (1..=size).contains(&last.len()), "{size}");
+            let joined: Vec<u8> = parts.into_iter().flat_map(Payload::into_bytes).collect();
+            assert!(joined == bytes, "{size}");
+        }
+        assert_eq!(Payload::empty().split(1).count(), 0);
     }
 
     #[test]

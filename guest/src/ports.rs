@@ -22,6 +22,8 @@ pub enum Method {
     Head,
     /// Writes.
     Put,
+    /// Begins or ends an upload in parts.
+    Post,
     /// Removes.
     Delete,
 }
@@ -33,6 +35,7 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Put => "PUT",
+            Self::Post => "POST",
             Self::Delete => "DELETE",
         }
     }

@@ -7,6 +7,7 @@ pub mod document;
 mod encoded_word;
 pub mod error;
 mod hedge;
+mod multipart;
 mod object;
 mod request;
 mod retry;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 pub use document::{ErrorDocument, ObjectEntry, VersionEntry};
 pub use error::Error;
+pub use multipart::{Multipart, NewUpload, StoredPart};
 pub use object::{Content, Object, Part, Pin};
 pub use trail::Trail;
 

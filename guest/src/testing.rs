@@ -4,6 +4,7 @@
 //!
 //! Time stands still while anything can be done, and jumps to the next timer when everything waits.
 
+mod bucket;
 pub mod mutant;
 pub mod parquet;
 
@@ -17,11 +18,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use percent_encoding::percent_decode_str;
+
+pub use bucket::{Bucket, Stored, Upload};
 
 use crate::ports::{
-    self, Body, Clock, Edit, Level, Log, Method, Random, Request, Response, State, StateError, Transport,
-    TransportError,
+    self, Body, Clock, Edit, Level, Log, Random, Request, Response, State, StateError, Transport, TransportError,
 };
 use crate::time::Timestamp;
 
@@ -377,74 +378,5 @@ impl Reply {
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
-    }
-}
-
-/// A bucket that keeps objects and honours `If-None-Match: *`. Clones are the same one.
-///
-/// Knows PutObject, GetObject, HeadObject and HeadBucket, addressed by path.
-#[derive(Clone, Default)]
-pub struct Bucket(Rc<RefCell<BTreeMap<String, Stored>>>);
-
-/// An object in a [`Bucket`].
-#[derive(Clone, Debug, Default)]
-pub struct Stored {
-    /// The bytes.
-    pub body: Bytes,
-    /// Every header that was sent, but for the condition.
-    pub headers: Vec<(String, String)>,
-}
-
-impl Bucket {
-    /// Every object by key.
-    pub fn objects(&self) -> BTreeMap<String, Stored> {
-        self.0.borrow().clone()
-    }
-
-    /// Puts an object there, as another writer would.
-    pub fn insert(&self, key: &str, stored: Stored) {
-        self.0.borrow_mut().insert(key.to_owned(), stored);
-    }
-
-    /// Removes every object.
-    pub fn clear(&self) {
-        self.0.borrow_mut().clear();
-    }
-
-    /// Answers as S3 does.
-    pub fn answer(&self, request: &Request) -> Reply {
-        let path = request.path_with_query.split('?').next().unwrap_or_default();
-        let path = percent_decode_str(path).decode_utf8_lossy();
-        let Some((_, key)) = path[1..].split_once('/') else {
-            return Reply::status(200);
-        };
-        let mut objects = self.0.borrow_mut();
-        let found = objects.get(key);
-        match request.method {
-            Method::Put => {
-                let mut headers: Vec<_> = request.headers.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect();
-                headers.extend(request.extra_headers.clone());
-                let bound = headers.iter().any(|(name, _)| name == "if-none-match");
-                if bound && found.is_some() {
-                    return Reply::error(412, "PreconditionFailed", "The condition does not hold.");
-                }
-                headers.retain(|(name, _)| name != "if-none-match");
-                objects.insert(key.to_owned(), Stored { body: request.body.clone().into_bytes(), headers });
-                Reply::status(200).header("etag", "\"e\"")
-            }
-            Method::Get | Method::Head => {
-                let Some(found) = found else {
-                    return Reply::error(404, "NoSuchKey", "Gone.");
-                };
-                let mut reply = Reply::status(200).header("content-length", &found.body.len().to_string());
-                for (name, value) in &found.headers {
-                    reply = reply.header(name, value);
-                }
-                // Two pieces, so that a reader has to put them together.
-                let (head, tail) = found.body.split_at(found.body.len() / 2);
-                if request.method == Method::Get { reply.body(&[head, tail]) } else { reply }
-            }
-            Method::Delete => Reply::status(501),
-        }
     }
 }

@@ -190,7 +190,7 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
     for (name, value) in &request.extra_headers {
         append(name, value)?;
     }
-    if request.method == Method::Put {
+    if matches!(request.method, Method::Put | Method::Post) {
         append("content-length", &request.body.len().to_string())?;
     }
     let outgoing = http::OutgoingRequest::new(fields);
@@ -198,6 +198,7 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
         Method::Get => http::Method::Get,
         Method::Head => http::Method::Head,
         Method::Put => http::Method::Put,
+        Method::Post => http::Method::Post,
         Method::Delete => http::Method::Delete,
     };
     let scheme = if request.tls { http::Scheme::Https } else { http::Scheme::Http };

@@ -192,7 +192,7 @@ impl Egress {
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
         let is_refused = self.inner.refuses_conditions.load(Ordering::Relaxed);
-        if permit.operation == S3Operation::PutObject && !is_refused && !is_conditional(&parts.headers) {
+        if permit.operation.stores() && !is_refused && !is_conditional(&parts.headers) {
             let operation = permit.operation;
             return Err(Denial::Condition { operation: operation.name() }.into());
         }
@@ -224,7 +224,7 @@ impl Egress {
         if is_bodiless {
             return Ok(Response::from_parts(parts, whole(Bytes::new())));
         }
-        let tries_condition = outgoing.operation == S3Operation::PutObject && is_conditional(&outgoing.headers);
+        let tries_condition = outgoing.operation.stores() && is_conditional(&outgoing.headers);
         let reader = Reader::new(underway.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
             None => reader.into_body(parts.status, &mut parts.headers, &self.inner.budget).await?,

@@ -119,7 +119,11 @@ const fn needs(operation: S3Operation) -> &'static [Need] {
             const { &[need("s3:GetObject", Scope::Objects, None), need("s3:GetObjectVersion", Scope::Objects, SOURCE)] }
         }
         S3Operation::HeadObject => const { &[need("s3:GetObject", Scope::Objects, None)] },
-        S3Operation::PutObject => const { &[need("s3:PutObject", Scope::Objects, DESTINATION)] },
+        S3Operation::PutObject
+        | S3Operation::CreateMultipartUpload
+        | S3Operation::UploadPart
+        | S3Operation::CompleteMultipartUpload => const { &[need("s3:PutObject", Scope::Objects, DESTINATION)] },
+        S3Operation::AbortMultipartUpload => const { &[need("s3:AbortMultipartUpload", Scope::Objects, DESTINATION)] },
         S3Operation::DeleteObject => {
             const {
                 &[

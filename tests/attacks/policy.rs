@@ -6,7 +6,7 @@ use embedded_s3::{Fault, LoggedRequest, Rule, Versioning};
 use s3_connector::config::BucketConfig;
 use s3_connector_host::egress::S3Operation;
 use s3_connector_host::{Role, iam};
-use s3_connector_tests::samples::samples;
+use s3_connector_tests::samples::{raw, samples};
 use s3_connector_tests::world::{Conditions, Env, SavedState, flush, read_all, read_some};
 
 /// Headers of every request that the host sets itself: signature, checksum, length.
@@ -85,8 +85,8 @@ async fn uses_of_source() -> Uses {
     uses
 }
 
-/// What a destination sends in its life: a batch, the same batch again, one that lost its metadata, a bucket that it
-/// may not look at, and its check.
+/// What a destination sends in its life: a batch, one in parts, the same ones again, one that lost its metadata, a bucket
+/// that it may not look at, and its check.
 async fn uses_of_destination() -> Uses {
     let bucket = Env::component().plain().await;
     for round in 0..3 {
@@ -99,7 +99,9 @@ async fn uses_of_destination() -> Uses {
             bucket.wire().faults().add(denied.times(1));
         }
         let mut destination = bucket.destination(&[("format", "json")]).await.expect("opens");
-        let records = samples();
+        let mut records = samples();
+        // Of text that no encoding makes shorter than a part.
+        records[0].payload.after = raw(vec![0xa5; 20 << 20]);
         let acks = destination.write(&records).await.expect("takes them");
         let missing = records.len() - acks.len();
         flush(&mut destination, missing).await.expect("stores");
@@ -122,7 +124,11 @@ fn actions(operation: S3Operation, parameters: &BTreeSet<String>) -> &'static [&
         S3Operation::GetBucketVersioning => &["s3:GetBucketVersioning"],
         S3Operation::GetObject if parameters.contains("versionId") => &["s3:GetObject", "s3:GetObjectVersion"],
         S3Operation::GetObject | S3Operation::HeadObject => &["s3:GetObject"],
-        S3Operation::PutObject => &["s3:PutObject"],
+        S3Operation::PutObject
+        | S3Operation::CreateMultipartUpload
+        | S3Operation::UploadPart
+        | S3Operation::CompleteMultipartUpload => &["s3:PutObject"],
+        S3Operation::AbortMultipartUpload => &["s3:AbortMultipartUpload"],
         // What a check stores in a bucket that keeps versions is removed by its version.
         S3Operation::DeleteObject => &["s3:DeleteObject", "s3:DeleteObjectVersion"],
     }

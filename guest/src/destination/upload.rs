@@ -9,11 +9,13 @@ use std::rc::Rc;
 
 use super::buffer::Object;
 use super::key;
+use super::leftovers::Leftovers;
+use super::parts::Parts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::payload::Payload;
 use crate::ports::{Level, Ports};
-use crate::s3::{self, Client, ObjectHead, PutObject};
+use crate::s3::{self, Client, Multipart, NewUpload, ObjectHead, PutObject, StoredPart};
 
 /// The user metadata that names the batch.
 const BATCH: &str = "opencdc-batch";
@@ -32,8 +34,16 @@ const CONTENT: &str = "opencdc-blake3";
 pub(super) struct Uploader<P> {
     ports: P,
     client: Client<P>,
+    leftovers: Leftovers<P>,
     /// Whether the store refused a conditional write.
     is_unconditional: Rc<Cell<bool>>,
+}
+
+/// An upload whose parts are to become an object.
+struct Pending {
+    upload: Multipart,
+    /// The parts, once the store has all of them.
+    parts: Option<Vec<StoredPart>>,
 }
 
 /// What a name is found to hold.
@@ -46,7 +56,13 @@ enum Occupant {
 impl<P: Ports> Uploader<P> {
     /// Makes an uploader to the client's bucket.
     pub(super) fn new(ports: P, client: Client<P>) -> Self {
-        Self { ports, client, is_unconditional: Rc::default() }
+        let leftovers = Leftovers::new(ports.clone(), client.clone());
+        Self { ports, client, leftovers, is_unconditional: Rc::default() }
+    }
+
+    /// Aborts uploads that an earlier run has left.
+    pub(super) async fn sweep(&self) {
+        self.leftovers.sweep().await;
     }
 
     /// Stores the object, or finds that it is stored.
@@ -57,17 +73,46 @@ impl<P: Ports> Uploader<P> {
     pub(super) async fn store(self, object: Object) -> Result<()> {
         let key = key::object_key(&self.client.config().prefix, &object.digest, object.extension);
         let content = digest(&object.body);
+        let mut pending = None;
+        let stored = self.try_to_store(&key, &object, &content, &mut pending).await;
+        if let Some(Pending { upload, .. }) = pending {
+            self.leftovers.abort(&upload).await;
+        }
+        stored
+    }
+
+    /// Stores the object, or finds that it is stored; `pending` is the upload that is to be aborted then.
+    async fn try_to_store(
+        &self,
+        key: &str,
+        object: &Object,
+        content: &str,
+        pending: &mut Option<Pending>,
+    ) -> Result<()> {
         for _ in 0..limits::STORE_ROUNDS_MAX {
             let is_conditional = !self.is_unconditional.get();
-            if !is_conditional && self.is_stored(&key, &object, &content).await? {
+            if !is_conditional && self.is_stored(key, object, content).await? {
                 return Ok(());
             }
-            let error = match self.put(&key, &object, &content, is_conditional).await {
-                Ok(()) => return Ok(()),
+            let error = match self.put(key, object, content, is_conditional, pending).await {
+                Ok(()) => {
+                    let (records, bytes) = (object.records, object.body.len());
+                    let line = format!("stored a batch; key=`{key}`, records=`{records}`, bytes=`{bytes}`");
+                    self.ports.log(Level::Debug, &line);
+                    if let Some(completed) = pending.take() {
+                        self.leftovers.forget(&completed.upload);
+                    }
+                    return Ok(());
+                }
                 Err(error) => error,
             };
-            if error.is_precondition_failed() {
-                if self.is_stored(&key, &object, &content).await? {
+            let is_gone = pending.is_some() && error.is_no_such_upload();
+            if is_gone && let Some(gone) = pending.take() {
+                self.leftovers.forget(&gone.upload);
+            }
+            if is_gone || error.is_precondition_failed() {
+                // It may be the object of an attempt whose answer was lost.
+                if self.is_stored(key, object, content).await? {
                     return Ok(());
                 }
                 // It is gone again, perhaps by a lifecycle rule: the name is free.
@@ -81,20 +126,45 @@ impl<P: Ports> Uploader<P> {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    async fn put(&self, key: &str, object: &Object, content: &str, if_none_match: bool) -> s3::Result<()> {
+    /// Writes the object: by one request, or in parts.
+    async fn put(
+        &self,
+        key: &str,
+        object: &Object,
+        content: &str,
+        if_none_match: bool,
+        pending: &mut Option<Pending>,
+    ) -> s3::Result<()> {
         let (records, bytes) = (object.records.to_string(), object.body.len().to_string());
-        let request = PutObject {
-            key,
-            body: object.body.clone(),
-            content_type: object.content_type,
-            metadata: &[(BATCH, &object.digest), (RECORDS, &records), (BYTES, &bytes), (CONTENT, content)],
-            if_none_match,
+        let (content_type, body) = (object.content_type, object.body.clone());
+        let metadata = [(BATCH, object.digest.as_str()), (RECORDS, &records), (BYTES, &bytes), (CONTENT, content)];
+        if body.len() <= limits::PUT_BYTES_MAX {
+            let request = PutObject { key, body, content_type, metadata: &metadata, if_none_match };
+            return self.client.put_object(&request).await.map(drop);
+        }
+        let pending = match pending {
+            Some(pending) => pending,
+            None => {
+                let request = NewUpload { key, content_type, metadata: &metadata };
+                let upload = self.client.create_multipart_upload(&request).await?;
+                self.leftovers.remember(&upload);
+                pending.insert(Pending { upload, parts: None })
+            }
         };
-        self.client.put_object(&request).await?;
-        let (records, bytes) = (object.records, object.body.len());
-        let line = format!("stored a batch; key=`{key}`, records=`{records}`, bytes=`{bytes}`");
-        self.ports.log(Level::Debug, &line);
-        Ok(())
+        self.complete(pending, body, if_none_match).await
+    }
+
+    /// Sends the parts, unless the store has them, and has them become the object.
+    async fn complete(&self, pending: &mut Pending, body: Payload, if_none_match: bool) -> s3::Result<()> {
+        if pending.parts.is_none() {
+            let mut parts = Parts::new(self.client.clone(), pending.upload.clone());
+            for part in body.split(limits::PART_BYTES) {
+                parts.push(part).await?;
+            }
+            pending.parts = Some(parts.finish().await?);
+        }
+        let parts = pending.parts.as_deref().unwrap_or_default();
+        self.client.complete_multipart_upload(&pending.upload, parts, if_none_match).await.map(drop)
     }
 
     /// Whether the key holds this batch; an error where it holds another writer's object.
@@ -279,6 +349,149 @@ mod tests {
             ),
         ];
         assert_eq!(headers, expected, "and neither an ACL nor an encryption is asked for");
+    }
+
+    /// An object of two whole parts and a short one.
+    fn large() -> Object {
+        let bytes: Vec<u8> = (0..2 * limits::PART_BYTES + 5).map(|at| (at / 1000) as u8).collect();
+        Object { body: Bytes::from(bytes).into(), ..object() }
+    }
+
+    /// Stores the large object, as [`store`] does.
+    fn store_large(
+        bucket: &Bucket,
+        mut change: impl FnMut(&Request, Reply) -> Reply + 'static,
+    ) -> (TestPorts, Result<()>) {
+        let (ports, inner) = (TestPorts::new(1), bucket.clone());
+        ports.serve(move |request| change(request, inner.answer(request)));
+        let result = ports.block_on(uploader(&ports).store(large()));
+        (ports, result)
+    }
+
+    /// What a request is, in one letter: create, part, complete, abort, head, get.
+    fn letters(ports: &TestPorts) -> String {
+        let letter = |request: &Request| match (request.method, request.path_with_query.contains("uploads=")) {
+            (Method::Post, true) => 'c',
+            (Method::Put, _) => 'p',
+            (Method::Post, false) => 'd',
+            (Method::Delete, _) => 'a',
+            (Method::Head, _) => 'h',
+            (Method::Get, _) => 'g',
+        };
+        ports.requests().iter().map(letter).collect()
+    }
+
+    fn is_complete(request: &Request) -> bool {
+        request.method == Method::Post && request.path_with_query.contains("uploadId=")
+    }
+
+    #[test]
+    fn a_large_object_is_stored_in_parts_at_the_same_time() {
+        let bucket = Bucket::default();
+        let second = Duration::from_secs(1);
+        let (ports, result) = store_large(&bucket, move |_, reply| reply.after(second));
+        result.expect("stores");
+        assert_eq!(letters(&ports), "cpppd", "parts and two more");
+        assert_eq!(Clock::elapsed(&ports), 3 * second);
+        let stored = &bucket.objects()[KEY];
+        assert!(stored.body == large().body.into_bytes());
+        let names: Vec<_> = stored.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names.len(), 5, "{names:?}");
+        let sent = ports.requests();
+        let [create, .., complete] = &sent[..] else { panic!("five requests") };
+        assert!(is_conditional(complete) && !is_conditional(create));
+        assert!(bucket.uploads().is_empty() && ports.saved().is_empty());
+    }
+
+    #[test]
+    fn an_upload_is_remembered_before_its_first_part_and_until_it_ends() {
+        let (bucket, ports) = (Bucket::default(), TestPorts::new(1));
+        let (inner, within) = (bucket.clone(), ports.clone());
+        ports.serve(move |request| {
+            assert_eq!(within.saved().len(), usize::from(!request.path_with_query.contains("uploads=")));
+            inner.answer(request)
+        });
+        ports.block_on(uploader(&ports).store(large())).expect("stores");
+        assert!(ports.saved().is_empty());
+    }
+
+    #[test]
+    fn a_completion_whose_answer_was_lost_is_found_to_be_ours() {
+        let mut is_first = true;
+        let bucket = Bucket::default();
+        let (ports, result) = store_large(&bucket, move |request, reply| {
+            if is_complete(request) && std::mem::take(&mut is_first) { Reply::reset() } else { reply }
+        });
+        result.expect("stores");
+        // The second attempt finds no such upload.
+        assert_eq!(letters(&ports), "cpppddh");
+        assert!(ports.saved().is_empty());
+    }
+
+    #[test]
+    fn a_large_replay_leaves_nothing_behind() {
+        let bucket = Bucket::default();
+        store_large(&bucket, |_, reply| reply).1.expect("stores");
+        let (ports, result) = store_large(&bucket, |_, reply| reply);
+        result.expect("is stored");
+        assert_eq!(letters(&ports), "cpppdha");
+        assert!(bucket.uploads().is_empty() && ports.saved().is_empty());
+        bucket.insert(KEY, plain(b"stranger"));
+        let (ports, result) = store_large(&bucket, |_, reply| reply);
+        assert_eq!(result.expect_err("is taken").kind, ErrorKind::Invalid);
+        assert!(letters(&ports).ends_with('a') && bucket.uploads().is_empty());
+        assert_eq!(bucket.objects()[KEY].body, "stranger");
+    }
+
+    #[test]
+    fn an_upload_that_was_dropped_is_begun_anew() {
+        let (bucket, mut drops) = (Bucket::default(), 2);
+        let inner = bucket.clone();
+        let (ports, result) = store_large(&bucket, move |request, reply| {
+            // Before the second part of the first upload, then before the second one is completed.
+            let is_due = request.path_with_query.contains("partNumber=1") && drops == 2;
+            if is_due || (request.path_with_query.contains("partNumber=3") && drops == 1) {
+                drops -= 1;
+                inner.drop_uploads();
+            }
+            reply
+        });
+        result.expect("stores");
+        assert_eq!(letters(&ports).matches('c').count(), 3, "{}", letters(&ports));
+        assert!(bucket.objects()[KEY].body == large().body.into_bytes());
+        assert!(ports.saved().is_empty());
+    }
+
+    #[test]
+    fn a_refused_condition_costs_no_second_upload() {
+        let (ports, result) = store_large(&Bucket::default(), |request, reply| match is_complete(request) {
+            true if is_conditional(request) => Reply::error(501, "NotImplemented", "No."),
+            _ => reply,
+        });
+        // The bucket completed it in spite of its refusal: what counts is which requests were sent.
+        result.expect("stores");
+        assert_eq!(letters(&ports).matches('p').count(), 3);
+    }
+
+    #[test]
+    fn an_upload_that_fails_is_aborted() {
+        let bucket = Bucket::default();
+        let (ports, result) = store_large(&bucket, |request, reply| {
+            if request.path_with_query.contains("partNumber=2") {
+                Reply::error(403, "AccessDenied", "No.")
+            } else {
+                reply
+            }
+        });
+        assert_eq!(result.expect_err("fails").kind, ErrorKind::Denied);
+        assert!(bucket.uploads().is_empty() && ports.saved().is_empty());
+        // Where the abort fails too, the next run knows of it.
+        let (ports, result) = store_large(&bucket, |request, reply| match request.method {
+            Method::Put | Method::Delete => Reply::error(403, "AccessDenied", "No."),
+            _ => reply,
+        });
+        result.expect_err("fails");
+        assert_eq!(ports.saved().len(), 1);
     }
 
     #[test]

@@ -199,6 +199,35 @@ pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
     Ok(versioning)
 }
 
+/// Reads the name of an upload that was begun.
+pub(super) fn multipart_upload(document: &[u8]) -> Result<String, Error> {
+    const ROOT: &str = "InitiateMultipartUploadResult";
+    let id = field(document, ROOT, "UploadId")?.unwrap_or_default();
+    if id.is_empty() { Err(Error::Shape("the upload has no name")) } else { Ok(id) }
+}
+
+/// Reads the ETag of an object that was made of parts; empty where there is none.
+pub(super) fn completed_upload(document: &[u8]) -> Result<String, Error> {
+    let etag = field(document, "CompleteMultipartUploadResult", "ETag")?;
+    Ok(etag.as_deref().map(bare_etag).unwrap_or_default())
+}
+
+/// The text of an element that the root holds.
+fn field(document: &[u8], root: &str, name: &str) -> Result<Option<String>, Error> {
+    expect_root(document, root)?;
+    let mut found = None;
+    xml::visit(document, |path, node| {
+        if let ([of, field], Node::Leaf(text)) = (path, node)
+            && *of == root
+            && *field == name
+        {
+            found = Some(text.into_owned());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// The end of a listing with markers.
 #[derive(Default)]
 struct End {

@@ -177,6 +177,11 @@ impl Error {
         self.status() == Some(412) || self.code() == "PreconditionFailed"
     }
 
+    /// Whether there is no such multipart upload: it was completed, aborted, or never there.
+    pub fn is_no_such_upload(&self) -> bool {
+        self.code() == "NoSuchUpload" || (self.status() == Some(404) && self.code().is_empty())
+    }
+
     /// Whether the store does not know the operation or one of its headers.
     pub fn is_not_implemented(&self) -> bool {
         self.status() == Some(501) || matches!(self.code(), "NotImplemented" | "MethodNotAllowed")

@@ -109,6 +109,7 @@ fn lower(request: Request) -> Result<HttpRequest<WasiBody>, TransportError> {
         Method::Get => HttpMethod::GET,
         Method::Head => HttpMethod::HEAD,
         Method::Put => HttpMethod::PUT,
+        Method::Post => HttpMethod::POST,
         Method::Delete => HttpMethod::DELETE,
     };
     let scheme = if request.tls { "https" } else { "http" };

@@ -19,6 +19,10 @@ use super::operation::S3Operation;
 /// The header that carries it.
 pub(super) const X_AMZ_CHECKSUM_CRC32C: HeaderName = HeaderName::from_static("x-amz-checksum-crc32c");
 
+/// The header that says of an upload in parts that they carry it: S3 refuses the checksums of parts that it was not told
+/// of (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>).
+const X_AMZ_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-checksum-algorithm");
+
 /// What the names of all headers with a checksum begin with.
 const CHECKSUM_FAMILY: &str = "x-amz-checksum-";
 
@@ -57,20 +61,25 @@ impl Checksums {
     }
 }
 
-/// The checksum of a body, where the operation carries one and the guest set none itself.
-pub(super) fn of(operation: S3Operation, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue> {
+/// The header with the checksum of a body, where the operation carries one and the guest set none itself; of an upload
+/// that begins, the header that announces checksums.
+pub(super) fn of(operation: S3Operation, headers: &HeaderMap, body: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let is_set = |name: &HeaderName| name.as_str().starts_with(CHECKSUM_FAMILY) || name.as_str() == "content-md5";
-    if !carries(operation) || headers.keys().any(is_set) {
+    if headers.keys().any(is_set) {
         return None;
     }
+    match operation {
+        S3Operation::PutObject | S3Operation::UploadPart => Some((X_AMZ_CHECKSUM_CRC32C, crc32c(body))),
+        S3Operation::CreateMultipartUpload => Some((X_AMZ_CHECKSUM_ALGORITHM, HeaderValue::from_static("CRC32C"))),
+        _ => None,
+    }
+}
+
+fn crc32c(body: &[u8]) -> HeaderValue {
     let sum = crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, body);
     let sum = u32::try_from(sum).expect("it has 32 bits").to_be_bytes();
     let text = STANDARD.encode(sum);
-    Some(HeaderValue::try_from(text).expect("base64 is ASCII"))
-}
-
-fn carries(operation: S3Operation) -> bool {
-    matches!(operation, S3Operation::PutObject)
+    HeaderValue::try_from(text).expect("base64 is ASCII")
 }
 
 /// Whether an answer may be the refusal of a checksum: whether it is shows when the same request is sent without.
@@ -91,17 +100,28 @@ mod tests {
     fn a_write_has_the_checksum_of_its_body() {
         let none = HeaderMap::new();
         // The check value of CRC-32C, 0xe3069283, in big-endian base64.
-        let sum = of(S3Operation::PutObject, &none, b"123456789").expect("carries one");
-        assert_eq!(sum, "4waSgw==");
-        let empty = of(S3Operation::PutObject, &none, b"").expect("carries one");
-        assert_eq!(empty, "AAAAAA==");
+        for operation in [S3Operation::PutObject, S3Operation::UploadPart] {
+            let (name, sum) = of(operation, &none, b"123456789").expect("carries one");
+            assert_eq!((name, sum.as_bytes()), (X_AMZ_CHECKSUM_CRC32C, &b"4waSgw=="[..]));
+            let (_, empty) = of(operation, &none, b"").expect("carries one");
+            assert_eq!(empty, "AAAAAA==");
+        }
+    }
+
+    #[test]
+    fn an_upload_in_parts_says_what_they_carry() {
+        let (name, algorithm) = of(S3Operation::CreateMultipartUpload, &HeaderMap::new(), b"").expect("says it");
+        assert_eq!((name.as_str(), algorithm.as_bytes()), ("x-amz-checksum-algorithm", &b"CRC32C"[..]));
     }
 
     #[test]
     fn only_a_write_without_one_gets_one() {
         for operation in S3Operation::ALL {
-            let sum = of(operation, &HeaderMap::new(), b"x");
-            assert_eq!(sum.is_some(), carries(operation), "{operation:?}");
+            let writes = matches!(
+                operation,
+                S3Operation::PutObject | S3Operation::UploadPart | S3Operation::CreateMultipartUpload
+            );
+            assert_eq!(of(operation, &HeaderMap::new(), b"x").is_some(), writes, "{operation:?}");
         }
         for name in ["x-amz-checksum-sha256", "content-md5"] {
             let mut headers = HeaderMap::new();

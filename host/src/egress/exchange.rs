@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use wasmtime_wasi_http::Error as WasiError;
 
 use super::checksum::{self, Checksums};
 use super::condition::find_text;
 use super::failure::Failure;
+use super::operation::S3Operation;
 use super::outcome::{Begun, Outcomes};
 use super::redaction::Secrets;
 use super::redirect;
@@ -30,7 +31,8 @@ use crate::flood::{Admission, Flood, LINES_MAX, one_line};
 /// lost the request, and another attempt is worth more than another minute.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The same for a listing: one that skips delete markers can take two minutes to begin.
+/// The same for a listing: one that skips delete markers can take two minutes to begin. Putting parts together can take
+/// as long, where a store says nothing meanwhile.
 pub const LISTING_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What an upload makes at the least: the answer to a body begins only after it, so that a large one over a slow
@@ -202,14 +204,14 @@ impl Exchange {
     async fn attempt(
         &self,
         outgoing: &Outgoing,
-        checksum: Option<&HeaderValue>,
+        checksum: Option<&(HeaderName, HeaderValue)>,
         loaded: &Loaded,
         attempt: u32,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let operation = outgoing.operation;
         let mut headers = outgoing.headers.clone();
-        if let Some(checksum) = checksum {
-            headers.insert(checksum::X_AMZ_CHECKSUM_CRC32C, checksum.clone());
+        if let Some((name, value)) = checksum {
+            headers.insert(name.clone(), value.clone());
         }
         self.signer.sign(&outgoing.method, &outgoing.uri, &mut headers, &outgoing.hash, &loaded.keys, self.now())?;
         let authorization = headers.get(header::AUTHORIZATION).cloned();
@@ -221,7 +223,8 @@ impl Exchange {
         self.counters.sent(operation, outgoing.body.len());
         let started = tokio::time::Instant::now();
         let upload_s = outgoing.body.len() as u64 / UPLOAD_BYTES_PER_SECOND_MIN;
-        let base = if operation.lists() { LISTING_TIMEOUT } else { ANSWER_TIMEOUT };
+        let is_slow = operation.lists() || operation == S3Operation::CompleteMultipartUpload;
+        let base = if is_slow { LISTING_TIMEOUT } else { ANSWER_TIMEOUT };
         let limit = base + Duration::from_secs(upload_s);
         let sent = tokio::time::timeout(limit, self.upstream.send(request)).await;
         let mut outcome = match sent {

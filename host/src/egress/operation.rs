@@ -21,11 +21,15 @@ pub enum S3Operation {
     HeadObject,
     PutObject,
     DeleteObject,
+    CreateMultipartUpload,
+    UploadPart,
+    CompleteMultipartUpload,
+    AbortMultipartUpload,
 }
 
 impl S3Operation {
     /// Every operation, in the order of the counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::HeadBucket,
         Self::GetBucketVersioning,
         Self::ListObjectsV2,
@@ -34,6 +38,10 @@ impl S3Operation {
         Self::HeadObject,
         Self::PutObject,
         Self::DeleteObject,
+        Self::CreateMultipartUpload,
+        Self::UploadPart,
+        Self::CompleteMultipartUpload,
+        Self::AbortMultipartUpload,
     ];
 
     /// S3's name of the operation, as in its API reference and in `x-id`.
@@ -48,6 +56,10 @@ impl S3Operation {
             Self::HeadObject => "HeadObject",
             Self::PutObject => "PutObject",
             Self::DeleteObject => "DeleteObject",
+            Self::CreateMultipartUpload => "CreateMultipartUpload",
+            Self::UploadPart => "UploadPart",
+            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
+            Self::AbortMultipartUpload => "AbortMultipartUpload",
         }
     }
 
@@ -57,7 +69,11 @@ impl S3Operation {
         match self {
             Self::HeadBucket | Self::ListObjectsV2 | Self::GetObject | Self::HeadObject => true,
             Self::GetBucketVersioning | Self::ListObjectVersions => matches!(role, Role::Source),
-            Self::PutObject => matches!(role, Role::Destination),
+            Self::PutObject
+            | Self::CreateMultipartUpload
+            | Self::UploadPart
+            | Self::CompleteMultipartUpload
+            | Self::AbortMultipartUpload => matches!(role, Role::Destination),
             // The host's alone, for what it has stored itself.
             Self::DeleteObject => false,
         }
@@ -67,6 +83,11 @@ impl S3Operation {
     /// through many keys before it begins to answer.
     pub(crate) const fn lists(self) -> bool {
         matches!(self, Self::ListObjectsV2 | Self::ListObjectVersions)
+    }
+
+    /// Whether the operation makes an object, which must not be in the place of another one.
+    pub(crate) const fn stores(self) -> bool {
+        matches!(self, Self::PutObject | Self::CompleteMultipartUpload)
     }
 
     /// The query parameters that the operation may carry, by name.
@@ -82,12 +103,16 @@ impl S3Operation {
         match self {
             Self::GetObject => &["if-match", "range"],
             Self::PutObject => &["content-type", "if-none-match", "x-amz-meta-opencdc-"],
+            Self::CreateMultipartUpload => &["content-type", "x-amz-meta-opencdc-"],
+            Self::CompleteMultipartUpload => &["content-type", "if-none-match"],
             Self::HeadBucket
             | Self::GetBucketVersioning
             | Self::ListObjectsV2
             | Self::ListObjectVersions
             | Self::HeadObject
-            | Self::DeleteObject => &[],
+            | Self::DeleteObject
+            | Self::UploadPart
+            | Self::AbortMultipartUpload => &[],
         }
     }
 
@@ -113,6 +138,9 @@ impl S3Operation {
                 ("encoding-type", Value::Exactly("url")),
             ],
             Self::GetObject | Self::DeleteObject => &[("versionId", Value::Any)],
+            Self::CreateMultipartUpload => &[("uploads", Value::Empty)],
+            Self::UploadPart => &[("partNumber", Value::Number), ("uploadId", Value::Some)],
+            Self::CompleteMultipartUpload | Self::AbortMultipartUpload => &[("uploadId", Value::Some)],
         }
     }
 
@@ -131,7 +159,11 @@ impl S3Operation {
             (&Method::GET, false) if has("versioning") => Self::GetBucketVersioning,
             (&Method::HEAD, true) => Self::HeadObject,
             (&Method::GET, true) => Self::GetObject,
+            (&Method::PUT, true) if has("partNumber") && has("uploadId") => Self::UploadPart,
             (&Method::PUT, true) => Self::PutObject,
+            (&Method::POST, true) if has("uploads") => Self::CreateMultipartUpload,
+            (&Method::POST, true) if has("uploadId") => Self::CompleteMultipartUpload,
+            (&Method::DELETE, true) if has("uploadId") => Self::AbortMultipartUpload,
             (&Method::DELETE, true) => Self::DeleteObject,
             _ => {
                 return Err(Denial::Operation {
@@ -169,6 +201,8 @@ impl fmt::Display for S3Operation {
 #[derive(Debug, Clone, Copy)]
 enum Value {
     Any,
+    /// Anything but nothing: servers may pass over a name without a value.
+    Some,
     Empty,
     Number,
     Exactly(&'static str),
@@ -178,6 +212,7 @@ impl Value {
     fn admits(self, value: &str) -> bool {
         match self {
             Self::Any => true,
+            Self::Some => !value.is_empty(),
             Self::Empty => value.is_empty(),
             Self::Number => (1..=9).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit()),
             Self::Exactly(wanted) => value == wanted,
@@ -269,7 +304,7 @@ mod tests {
         S3Operation::recognise(&method.parse().unwrap(), has_key, &query)
     }
 
-    const CASES: [(&str, bool, &str, S3Operation); 10] = [
+    const CASES: [(&str, bool, &str, S3Operation); 14] = [
         ("HEAD", false, "", S3Operation::HeadBucket),
         ("GET", false, "versioning=", S3Operation::GetBucketVersioning),
         (
@@ -285,6 +320,10 @@ mod tests {
         ("PUT", true, "", S3Operation::PutObject),
         ("DELETE", true, "", S3Operation::DeleteObject),
         ("DELETE", true, "versionId=v", S3Operation::DeleteObject),
+        ("POST", true, "uploads=", S3Operation::CreateMultipartUpload),
+        ("PUT", true, "partNumber=1&uploadId=u%2F%2B", S3Operation::UploadPart),
+        ("POST", true, "uploadId=u", S3Operation::CompleteMultipartUpload),
+        ("DELETE", true, "uploadId=u", S3Operation::AbortMultipartUpload),
     ];
 
     #[test]
@@ -353,16 +392,22 @@ mod tests {
             ("POST", false, "delete"),
             ("DELETE", false, ""),
             ("POST", true, ""),
-            ("POST", true, "uploads"),
-            ("POST", true, "uploadId=u"),
+            ("POST", false, "uploads"),
+            ("POST", true, "uploads&uploadId=u"),
+            ("POST", true, "uploads=x"),
+            ("POST", true, "uploadId="),
+            ("POST", true, "uploadId=u&partNumber=1"),
             ("GET", true, "uploadId=u"),
             ("GET", true, "partNumber=1"),
             ("HEAD", true, "versionId=v"),
             ("GET", false, "location"),
             ("GET", false, "list-type=2&delimiter=/"),
             ("GET", false, "uploads"),
-            ("PUT", true, "partNumber=1&uploadId=u"),
-            ("DELETE", true, "uploadId=u"),
+            ("PUT", true, "partNumber=x&uploadId=u"),
+            ("PUT", true, "partNumber=1&uploadId="),
+            ("PUT", true, "partNumber=1&uploadId=u&versionId=v"),
+            ("DELETE", true, "uploadId=u&versionId=v"),
+            ("DELETE", false, "uploadId=u"),
             ("PUT", true, "uploadId=u"),
             ("PUT", true, "partNumber=1"),
             ("PUT", true, "versionId=v"),

@@ -1,7 +1,7 @@
 //! Owns a request that may leave: its body is collected within bounds and hashed. Leaves to `exchange` what becomes of it.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::WasiBody;
 
@@ -29,8 +29,8 @@ pub(super) struct Outgoing {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) hash: PayloadHash,
-    /// Of a write's body.
-    pub(super) checksum: Option<HeaderValue>,
+    /// The header with the checksum of a write's body, or that announces those of parts.
+    pub(super) checksum: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Outgoing {
