@@ -1,4 +1,4 @@
-//! Owns the memory of uploads in parts, so that those which a run leaves behind are found and aborted by the next one.
+//! Owns the memory of uploads in parts, so that those which a run leaves unfinished are found and aborted by the next one.
 //! Leaves uploading to `upload`.
 //!
 //! An upload is remembered from before its first part until it is completed or aborted. Only what is remembered is ever
