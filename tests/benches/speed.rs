@@ -46,6 +46,8 @@ fn main() {
         "" => !work.is_long,
         only => only.split(',').any(|part| work.id == part),
     };
+    let compiled = work::warm_up();
+    Bench::start(&compiled).measure(&compiled, 1);
     let mut table = Table::default();
     for work in work::all().into_iter().filter(wants) {
         let bench = Bench::start(&work);

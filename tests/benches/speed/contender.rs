@@ -145,6 +145,14 @@ impl Bench {
                 command.arg(drain::ARGUMENT).arg(objects.to_string()).args(settings(given));
                 command
             }
+            Kind::First => {
+                let embedded = Kind::Drain { settings: &[], objects: 1 };
+                let mut command = self.command(work, &embedded);
+                let cache = self.folder.path().join("cache");
+                let _ = std::fs::remove_dir_all(&cache);
+                command.env("XDG_CACHE_HOME", cache);
+                return command;
+            }
             Kind::Peer { client, concurrency, objects } => {
                 let mut command = on_core("1", &target().join("peers/release/peer"));
                 command.args([client, "--address", self.double.address(), "--bucket", BUCKET, "--rule", work.rule]);
