@@ -35,7 +35,7 @@ pub const SUMMARY: &str = "An S3 source and destination.";
 
 /// What the connector does, in full.
 pub const DESCRIPTION: &str = "Takes a snapshot of an S3 bucket and then captures every create, update and delete as records; \
-                               writes records to a bucket as JSON or Parquet.";
+                               writes records to a bucket as JSON, as Parquet or as they are.";
 
 /// The connector's semantic version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -211,10 +211,24 @@ pub const PAYLOAD: Setting<Payload> = Setting::with_default(
 );
 
 /// How objects are written.
-pub const FORMAT: Setting<FormatName> = Setting::required(
+pub const FORMAT: Setting<Format> = Setting::required(
     "format",
-    &Choice(&[("json", FormatName::Json), ("parquet", FormatName::Parquet)]),
-    "Format of the objects: `json` (OpenCDC records, one per line) or `parquet`.",
+    &Choice(&[
+        ("json", Format::Batches(FormatName::Json)),
+        ("parquet", Format::Batches(FormatName::Parquet)),
+        ("raw", Format::Raw),
+    ]),
+    "Format of the objects: `json` (OpenCDC records, one per line) or `parquet`, with many records in one; or `raw`: each \
+     record is an object of its own, under `prefix` and the record's key, with the payload as it is.",
+);
+
+/// What becomes of deletes.
+pub const DELETES: Setting<Deletes> = Setting::with_default(
+    "deletes",
+    &Choice(&[("ignore", Deletes::Ignore), ("propagate", Deletes::Propagate)]),
+    "ignore",
+    "With `format: raw`, what a delete does: nothing (`ignore`), or the object with its key is deleted (`propagate`). Other \
+     formats hold deletes as they hold all records.",
 );
 
 /// Records in a batch.
@@ -222,7 +236,7 @@ pub const BUFFER_SIZE: Setting<usize> = Setting::with_default(
     "bufferSize",
     &Int { min: 1, max: 100_000 },
     "1000",
-    "Records in a batch, which becomes one object.",
+    "Records in a batch, which becomes one object. This and the next two do not count for `raw`.",
 );
 
 /// Bytes of a batch.
@@ -257,7 +271,7 @@ const SOURCE: [&dyn Described; 11] = [
 ];
 
 /// Settings of a destination alone.
-const DESTINATION: [&dyn Described; 4] = [&FORMAT, &BUFFER_SIZE, &BUFFER_BYTES, &BUFFER_DELAY];
+const DESTINATION: [&dyn Described; 5] = [&FORMAT, &DELETES, &BUFFER_SIZE, &BUFFER_BYTES, &BUFFER_DELAY];
 
 /// The settings of a source, in the order of documentation.
 pub fn source_parameters() -> impl Iterator<Item = Parameter> {
@@ -342,6 +356,45 @@ pub enum Payload {
     Raw,
 }
 
+/// What a destination makes of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Batches of them become one object each.
+    Batches(FormatName),
+    /// Each becomes an object of its own.
+    Raw,
+}
+
+/// What becomes of deletes where each record is an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// Nothing: the object stays.
+    Ignore,
+    /// The object is deleted.
+    Propagate,
+}
+
+/// What a destination may do to a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// Add objects under names of its own.
+    #[default]
+    Batches,
+    /// Write objects under the keys of records.
+    Objects {
+        /// Whether it also deletes them.
+        deletes: bool,
+    },
+}
+
+impl Writes {
+    /// What a destination with these settings may do, whatever else they hold.
+    pub fn of(settings: &Settings) -> Self {
+        let is = |name, value| settings.get(name).is_some_and(|set| set.trim() == value);
+        if is(FORMAT.name, "raw") { Self::Objects { deletes: is(DELETES.name, "propagate") } } else { Self::Batches }
+    }
+}
+
 /// How a destination writes a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatName {
@@ -357,7 +410,9 @@ pub struct DestinationConfig {
     /// The bucket.
     pub bucket: BucketConfig,
     /// The format of objects.
-    pub format: FormatName,
+    pub format: Format,
+    /// What becomes of deletes, where each record is an object.
+    pub deletes: Deletes,
     /// Records in a batch.
     pub buffer_records_max: usize,
     /// Bytes of records in a batch.
@@ -421,9 +476,15 @@ impl DestinationConfig {
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
         let values = Values::of_all(settings, &[&SHARED[..], &DESTINATION].concat())?;
+        let (format, deletes) = (values.get(&FORMAT)?, values.get(&DELETES)?);
+        if format != Format::Raw && deletes == Deletes::Propagate {
+            let message = "setting `deletes` is `propagate`, which only `format: raw` can do";
+            return Err(Error::invalid(message));
+        }
         Ok(Self {
             bucket: BucketConfig::of(&values)?,
-            format: values.get(&FORMAT)?,
+            format,
+            deletes,
             buffer_records_max: values.get(&BUFFER_SIZE)?,
             buffer_bytes_max: values.get(&BUFFER_BYTES)?,
             buffer_delay: values.get(&BUFFER_DELAY)?,

@@ -1,5 +1,5 @@
 //! Owns the calls of a destination: records in, objects out, and an ack for each record once its object is stored.
-//! Leaves the reading of bodies to `body`, the batch that is being filled to `buffer`, the form of objects to `format`,
+//! Leaves records that are objects of their own to `objects`, the reading of bodies to `body`, the batch that is being filled to `buffer`, the form of objects to `format`,
 //! their names to `key`, and storing them to `upload`.
 //!
 //! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A
@@ -7,12 +7,14 @@
 //! - Uploads run while the next batch fills, but only while a call is under way to drive them.
 //! - Once a batch can't be stored, no later record is acked and the destination is of no further use.
 
+mod attributes;
 mod body;
 mod buffer;
 mod format;
 mod json;
 mod key;
 mod leftovers;
+mod objects;
 mod parquet;
 mod parts;
 mod upload;
@@ -26,13 +28,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, poll_fn};
 
-use crate::config::{DestinationConfig, Settings, doubt_prefix};
+use crate::config::{DestinationConfig, Format, FormatName, Settings, doubt_prefix};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Patience};
 use buffer::{Batch, Bounds, Buffer, Checked};
+use objects::Objects;
 use upload::Uploader;
 
 /// The ack of one record.
@@ -53,6 +56,8 @@ pub struct Destination<P: Ports> {
     client: Client<P>,
     uploader: Uploader<P>,
     stage: Stage,
+    /// Where each record is an object; there are no batches then.
+    objects: Option<Objects<P>>,
     buffer: Buffer,
     /// Complete batches, in their order.
     uploads: VecDeque<Upload>,
@@ -91,10 +96,15 @@ impl<P: Ports> Destination<P> {
         let config = DestinationConfig::parse(settings)?;
         key::check_prefix(&config.bucket.prefix)?;
         let client = Client::new(ports.clone(), config.bucket.clone());
+        let (objects, format) = match config.format {
+            Format::Batches(format) => (None, format),
+            Format::Raw => (Some(Objects::new(ports.clone(), &client, config.deletes)), FormatName::Json),
+        };
         Ok(Self {
             uploader: Uploader::new(ports.clone(), client.clone()),
             stage: Stage::Configured,
-            buffer: Buffer::new(Bounds::from(&config), config.format),
+            objects,
+            buffer: Buffer::new(Bounds::from(&config), format),
             uploads: VecDeque::new(),
             ready: Vec::new(),
             client,
@@ -126,7 +136,8 @@ impl<P: Ports> Destination<P> {
 
     /// Takes records, and returns the acks that are ready: of these or of earlier ones.
     ///
-    /// Waits for bodies to be read, and for an upload to end where a batch is complete and
+    /// Where each record is an object, waits until [`limits::PUTS_WAITING_MAX`] of them at most have not begun. Otherwise it
+    /// waits for bodies to be read, and for an upload to end where a batch is complete and
     /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way, or where there is no room for the next record in
     /// [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick, which starts a batch that is old
     /// enough and drives uploads.
@@ -137,6 +148,10 @@ impl<P: Ports> Destination<P> {
     /// with it. Records that were not acked are lost: write them again to another destination.
     pub async fn write(&mut self, records: Vec<Record<P::Body>>) -> Result<Vec<Ack>> {
         self.check_open()?;
+        if self.objects.is_some() {
+            self.write_objects(records).await;
+            return self.answer();
+        }
         self.drive_once().await;
         for record in records {
             let position = record.position.clone();
@@ -168,7 +183,8 @@ impl<P: Ports> Destination<P> {
                 self.start();
                 self.drive(context);
             }
-            if self.uploads.is_empty() && self.buffer.is_empty() {
+            let are_stored = self.objects.as_ref().is_none_or(|objects| objects.outstanding() == 0);
+            if are_stored && self.uploads.is_empty() && self.buffer.is_empty() {
                 return Poll::Ready(());
             }
             patience.as_mut().poll(context)
@@ -184,7 +200,9 @@ impl<P: Ports> Destination<P> {
     ///
     /// None so far.
     pub async fn teardown(&mut self) -> Result<()> {
-        let outstanding = self.buffer.acks_count() + self.uploads.iter().map(|upload| upload.acks.len()).sum::<usize>();
+        let objects = self.objects.as_ref().map_or(0, Objects::outstanding);
+        let outstanding =
+            objects + self.buffer.acks_count() + self.uploads.iter().map(|upload| upload.acks.len()).sum::<usize>();
         if outstanding > 0 {
             let line = format!("torn down before a flush; records_not_acked=`{outstanding}`");
             self.ports.log(Level::Warn, &line);
@@ -297,8 +315,34 @@ impl<P: Ports> Destination<P> {
         .await;
     }
 
+    /// Takes records as objects, as there is room for them.
+    async fn write_objects(&mut self, records: Vec<Record<P::Body>>) {
+        for record in records {
+            self.drive_until_room().await;
+            match &mut self.objects {
+                Some(objects) if !matches!(self.stage, Stage::Failed(_)) => objects.take(record).await,
+                _ => return,
+            }
+        }
+        self.drive_until_room().await;
+    }
+
+    async fn drive_until_room(&mut self) {
+        poll_fn(|context| {
+            self.drive(context);
+            let has_room = self.objects.as_ref().is_none_or(Objects::has_room);
+            if has_room || self.has_failed() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Drives uploads and collects those that have ended, in their order.
     fn drive(&mut self, context: &mut Context<'_>) {
+        if let Some(objects) = &mut self.objects
+            && let Err(error) = objects.drive(context, &mut self.ready)
+        {
+            self.end(Stage::Failed(error));
+        }
         for upload in &mut self.uploads {
             upload.drive(context);
         }
@@ -349,6 +393,9 @@ impl<P: Ports> Destination<P> {
         self.stage = stage;
         self.uploads.clear();
         self.buffer.clear();
+        if let Some(objects) = &mut self.objects {
+            objects.clear();
+        }
     }
 }
 

@@ -230,3 +230,18 @@ pub const READY_BYTES_MAX: u64 = 64 << 20;
 /// Times that a batch is written again because the object in its way was gone when it was read. Two are an expiry and
 /// the change to unconditional writes; more are another writer's doing.
 pub const STORE_ROUNDS_MAX: u32 = 4;
+
+/// Objects on their way to the bucket where each record is one: what hides 30 ms of latency at 2,000 objects per second.
+pub const PUTS_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of those objects, unless there is only one: the host holds them until they are stored. Sixty-four of 2 MiB.
+pub const PUTS_BYTES_MAX: u64 = 128 << 20;
+
+/// Records that wait for their turn while a call takes more: after one of the same key, or for room.
+pub const PUTS_WAITING_MAX: usize = 64;
+
+/// Bytes of user metadata, names and values as they are in headers: S3's own limit.
+pub const USER_METADATA_BYTES_MAX: usize = 2048;
+
+/// Fields of user metadata, which have no limit of S3's own. A host bounds the headers of a request.
+pub const USER_METADATA_FIELDS_MAX: usize = 96;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::payload::Payload;
+use crate::payload::{Payload, Writer};
 use crate::time::Timestamp;
 
 /// An HTTP method that S3 knows.
@@ -120,6 +120,63 @@ pub trait Transport {
 
     /// Sends a request and returns once the response's headers are there. A status is never an error.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Self::Body>, TransportError>> + 'static;
+
+    /// Sends a request whose body is the next `length` bytes of another body, which end with it where they are `all`. A
+    /// transport that can hands them over where they are; this one reads them.
+    fn splice(
+        &self,
+        mut request: Request,
+        body: &mut Self::Body,
+        length: u64,
+        all: bool,
+    ) -> impl Future<Output = Result<Response<Self::Body>, SpliceError>> {
+        async move {
+            let mut bytes = Writer::default();
+            while (bytes.len() as u64) < length || all {
+                let Some(piece) = body.read().await.map_err(SpliceError::of_body)? else { break };
+                bytes.put(&piece);
+                if bytes.len() as u64 > length {
+                    return Err(SpliceError::longer(length));
+                }
+            }
+            if (bytes.len() as u64) < length {
+                return Err(SpliceError::shorter(length));
+            }
+            request.body = bytes.finish();
+            self.send(request).await.map_err(SpliceError::Request)
+        }
+    }
+}
+
+/// Why a request with the bytes of another body gave no usable response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpliceError {
+    /// Its bytes broke off; nothing was stored.
+    #[error("{0}")]
+    Body(String),
+    /// They are not as many as was said; nothing was stored.
+    #[error("{0}")]
+    Length(String),
+    /// The exchange failed.
+    #[error("{0}")]
+    Request(TransportError),
+}
+
+impl SpliceError {
+    /// The body failed.
+    pub(crate) fn of_body(error: TransportError) -> Self {
+        Self::Body(error.to_string())
+    }
+
+    /// There are more bytes than was said.
+    pub(crate) fn longer(length: u64) -> Self {
+        Self::Length(format!("it is longer than its declared {length} bytes"))
+    }
+
+    /// There are fewer.
+    pub(crate) fn shorter(length: u64) -> Self {
+        Self::Length(format!("it is shorter than its declared {length} bytes"))
+    }
 }
 
 /// A clock.

@@ -9,6 +9,7 @@ pub mod error;
 mod hedge;
 mod multipart;
 mod object;
+mod put;
 mod request;
 mod retry;
 mod slots;
@@ -25,6 +26,7 @@ pub use document::{ErrorDocument, ObjectEntry, VersionEntry};
 pub use error::Error;
 pub use multipart::{Multipart, NewUpload, StoredPart};
 pub use object::{Content, Object, Part, Pin};
+pub use put::{NewObject, PutError, encode_metadata, is_plain_value};
 pub use trail::Trail;
 
 use crate::config::BucketConfig;
@@ -397,7 +399,7 @@ impl<P: Ports> Client<P> {
     }
 
     /// [DeleteObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html): removes the object, or
-    /// one version of it permanently. The connector never does: this is for hosts that remove what they have written.
+    /// one version of it permanently, which the connector never does: that is for hosts that remove what they have written.
     pub async fn delete_object(&self, key: &str, version_id: Option<&str>) -> Result<()> {
         let mut builder = self.request(Method::Delete, Some(key));
         if let Some(version_id) = version_id {

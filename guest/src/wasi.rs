@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use crate::bindings::opencdc::connector::{log, state, types};
 use crate::payload::Payload;
-use crate::ports::{self, Edit, Level, Method, Request, Response, StateError, TransportError};
+use crate::ports::{self, Edit, Level, Method, Request, Response, SpliceError, StateError, TransportError};
 use crate::time::Timestamp;
 
 /// Bytes asked of a stream at a time. A crossing costs the same for all sizes up to about this one.
@@ -61,10 +61,7 @@ impl ports::Body for Body {
                 Ok(bytes) => return Ok(Some(Bytes::from(bytes))),
                 Err(StreamError::Closed) => return Ok(None),
                 Err(StreamError::LastOperationFailed(error)) => {
-                    return Err(match http::http_error_code(&error) {
-                        Some(code) => transport_error(code),
-                        None => broken("the answer broke off"),
-                    });
+                    return Err(stream_error(&error));
                 }
             }
         }
@@ -76,6 +73,27 @@ impl ports::Transport for WasiPorts {
 
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Body>, TransportError>> + 'static {
         exchange(request)
+    }
+
+    async fn splice(
+        &self,
+        request: Request,
+        body: &mut Body,
+        length: u64,
+        all: bool,
+    ) -> Result<Response<Body>, SpliceError> {
+        let broken = |why| SpliceError::Request(broken(why));
+        let outgoing = head(&request, length).map_err(SpliceError::Request)?;
+        let to = outgoing.body().map_err(|()| broken("the request takes no body"))?;
+        let answer = outgoing_handler::handle(outgoing, None).map_err(|c| SpliceError::Request(transport_error(c)))?;
+        let stream = to.write().map_err(|()| broken("the request's body is gone"))?;
+        let written = hand_over(&stream, &body.stream, length, all).await;
+        drop(stream);
+        // Where the bytes broke off, the body is dropped before its end, and the host sends nothing.
+        if written? {
+            http::OutgoingBody::finish(to, None).map_err(|c| SpliceError::Request(transport_error(c)))?;
+        }
+        receive(answer).await.map_err(SpliceError::Request)
     }
 }
 
@@ -149,7 +167,7 @@ impl ports::Log for WasiPorts {
 
 /// One exchange: 1. the head goes out, 2. the body after it, 3. the answer's head comes in.
 async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
-    let outgoing = head(&request)?;
+    let outgoing = head(&request, request.body.len() as u64)?;
     let body = (!request.body.is_empty())
         .then(|| outgoing.body().map_err(|()| broken("the request takes no body")))
         .transpose()?;
@@ -164,6 +182,11 @@ async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
             http::OutgoingBody::finish(body, None).map_err(transport_error)?;
         }
     }
+    receive(answer).await
+}
+
+/// The answer, once its head is there.
+async fn receive(answer: http::FutureIncomingResponse) -> Result<Response<Body>, TransportError> {
     Wait::on(answer.subscribe()).await;
     let response = answer
         .get()
@@ -179,7 +202,7 @@ async fn exchange(request: Request) -> Result<Response<Body>, TransportError> {
     })
 }
 
-fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
+fn head(request: &Request, length: u64) -> Result<http::OutgoingRequest, TransportError> {
     let fields = http::Fields::new();
     let append = |name: &str, value: &str| {
         fields.append(name, value.as_bytes()).map_err(|e| broken(&format!("header `{name}`: {e}")))
@@ -191,7 +214,7 @@ fn head(request: &Request) -> Result<http::OutgoingRequest, TransportError> {
         append(name, value)?;
     }
     if matches!(request.method, Method::Put | Method::Post) {
-        append("content-length", &request.body.len().to_string())?;
+        append("content-length", &length.to_string())?;
     }
     let outgoing = http::OutgoingRequest::new(fields);
     let method = match request.method {
@@ -219,6 +242,42 @@ async fn write(stream: &OutputStream, body: &Payload) -> bool {
         }
     }
     true
+}
+
+/// Hands bytes of a body over to a request's, without taking them in; false where the host takes no more.
+async fn hand_over(to: &OutputStream, from: &InputStream, length: u64, all: bool) -> Result<bool, SpliceError> {
+    let mut left = length;
+    while left > 0 {
+        match to.splice(from, left) {
+            Ok(0) => match to.check_write() {
+                Ok(0) => Wait::on(to.subscribe()).await,
+                Ok(_) => Wait::on(from.subscribe()).await,
+                Err(_) => return Ok(false),
+            },
+            Ok(count) => left = left.saturating_sub(count),
+            // Either of the two may have ended.
+            Err(_) if to.check_write().is_err() => return Ok(false),
+            Err(StreamError::Closed) => return Err(SpliceError::shorter(length)),
+            Err(StreamError::LastOperationFailed(error)) => return Err(SpliceError::of_body(stream_error(&error))),
+        }
+    }
+    while all {
+        match from.read(1) {
+            Ok(bytes) if bytes.is_empty() => Wait::on(from.subscribe()).await,
+            Ok(_) => return Err(SpliceError::longer(length)),
+            Err(StreamError::Closed) => break,
+            Err(StreamError::LastOperationFailed(error)) => return Err(SpliceError::of_body(stream_error(&error))),
+        }
+    }
+    Ok(true)
+}
+
+/// Why a body broke off.
+fn stream_error(error: &::wasi::io::error::Error) -> TransportError {
+    match http::http_error_code(error) {
+        Some(code) => transport_error(code),
+        None => broken("the answer broke off"),
+    }
 }
 
 async fn write_piece(stream: &OutputStream, mut bytes: &[u8]) -> bool {

@@ -239,7 +239,7 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
         let cleaner = Ports::new(target.egress.for_cleanup(&probe::key(&target.bucket)));
         let cleaner = s3::Client::new(cleaner, target.bucket.clone());
         let cleaner = cleaner.with_patience(PATIENCE);
-        let mut probe = Probe::new(client, &cleaner);
+        let mut probe = Probe::new(client, &cleaner, target.writes);
         self.note(probe.put().await);
         self.note(probe.conditional().await);
         self.note(probe.get().await);

@@ -1,6 +1,6 @@
 //! Owns the only way out of the sandbox: the policy's verdict, one exchange with the store, and the answer on its way
-//! back. Leaves retries to the guest, which knows S3's meanings; only what needs the host's knowledge is retried here: a
-//! clock that is wrong, keys that have ended, a body that broke half way.
+//! back. Leaves retries to the guest, which knows S3's meanings; only what needs what the host alone has is retried here: a
+//! clock that is wrong, keys that have ended, a body that broke half way, a write whose bytes the guest never had.
 
 mod body;
 mod budget;
@@ -16,6 +16,7 @@ pub mod policy;
 mod proxy;
 mod redaction;
 mod redirect;
+mod repeat;
 mod request;
 mod resolver;
 mod route;
@@ -59,6 +60,7 @@ use self::exchange::{Exchange, REFUSAL_BYTES_MAX, Underway};
 use self::failure::Failure;
 use self::outcome::Outcomes;
 use self::redaction::Secrets;
+use self::repeat::Repeats;
 use self::request::Outgoing;
 use self::upstream::UpstreamBody;
 
@@ -88,6 +90,7 @@ struct Inner {
     exchange: Arc<Exchange>,
     /// Whether this store was seen to refuse `If-None-Match` on a write.
     refuses_conditions: AtomicBool,
+    repeats: Repeats,
 }
 
 impl Egress {
@@ -111,7 +114,8 @@ impl Egress {
 
     fn of(policy: Policy, exchange: Exchange) -> Self {
         let refuses_conditions = AtomicBool::new(false);
-        let inner = Inner { policy, budget: Budget::new(), exchange: Arc::new(exchange), refuses_conditions };
+        let (exchange, repeats) = (Arc::new(exchange), Repeats::default());
+        let inner = Inner { policy, budget: Budget::new(), exchange, refuses_conditions, repeats };
         Self { inner: Arc::new(inner), outcomes: Arc::default() }
     }
 
@@ -192,13 +196,18 @@ impl Egress {
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
         let is_refused = self.inner.refuses_conditions.load(Ordering::Relaxed);
-        if permit.operation.stores() && !is_refused && !is_conditional(&parts.headers) {
+        let writes_over = self.inner.policy.writes_over();
+        if permit.operation.stores() && !(is_refused || writes_over || is_conditional(&parts.headers)) {
             let operation = permit.operation;
             return Err(Denial::Condition { operation: operation.name() }.into());
         }
         let slot = self.inner.budget.request().await?;
         let outgoing = Outgoing::collect(permit, parts, body, &self.inner.budget).await?;
-        let response = self.inner.exchange.exchange(&outgoing).await?;
+        let response = if writes_over && repeat::may_repeat(&outgoing) {
+            self.inner.repeats.exchange(&self.inner.exchange, &outgoing).await?
+        } else {
+            self.inner.exchange.exchange(&outgoing).await?
+        };
         self.deliver(underway, outgoing, response, slot).await
     }
 

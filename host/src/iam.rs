@@ -1,8 +1,8 @@
 //! Owns the least IAM policy for a role and its settings: which actions its operations need, and on what. Leaves which
 //! operations a role may use to `egress`, and keys to `credentials`.
 
-use s3_connector::config::BucketConfig;
 use s3_connector::config::endpoint::partition;
+use s3_connector::config::{BucketConfig, Writes};
 use serde_json::{Value, json};
 
 use crate::check::OBJECT_NAME;
@@ -13,28 +13,28 @@ use crate::role::Role;
 const LANGUAGE: &str = "2012-10-17";
 
 /// The policy, in IAM's JSON, that lets a connector in this role work on this bucket and prefix, and do nothing else;
-/// with `for_check`, the permissions that only a check uses too.
+/// with `for_check`, the permissions that only a check uses too. `writes` is what a destination's settings make it do.
 ///
 /// Objects that are encrypted with a key of KMS need permissions on that key besides: `kms:Decrypt` to read them,
 /// `kms:GenerateDataKey` to write them.
 ///
 /// ```
-/// use s3_connector::config::BucketConfig;
+/// use s3_connector::config::{BucketConfig, Writes};
 /// use s3_connector_host::{Role, iam};
 ///
 /// let settings = [("aws.bucket", "photos"), ("aws.region", "eu-west-1"), ("prefix", "2026/")];
 /// let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
 /// let bucket = BucketConfig::parse(&settings)?;
-/// let policy = iam::policy(Role::Destination, &bucket, false);
+/// let policy = iam::policy(Role::Destination, &bucket, Writes::Batches, false);
 /// assert!(policy.contains("arn:aws:s3:::photos/2026/*"));
 /// # Ok::<(), s3_connector::error::Error>(())
 /// ```
 #[must_use]
-pub fn policy(role: Role, bucket: &BucketConfig, for_check: bool) -> String {
-    format!("{:#}", document(role, bucket, for_check))
+pub fn policy(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool) -> String {
+    format!("{:#}", document(role, bucket, writes, for_check))
 }
 
-fn document(role: Role, bucket: &BucketConfig, for_check: bool) -> Value {
+fn document(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool) -> Value {
     let bucket_arn = format!("arn:{}:s3:::{}", partition(&bucket.region).name, bucket.bucket);
     let prefix = escape(&bucket.prefix);
     let mut statements = Vec::new();
@@ -44,7 +44,7 @@ fn document(role: Role, bucket: &BucketConfig, for_check: bool) -> Value {
         (Scope::Objects, "UseObjects"),
         (Scope::CheckObject, "RemoveWhatTheCheckStored"),
     ] {
-        let actions = actions(role, scope, for_check);
+        let actions = actions(role, scope, writes, for_check);
         if actions.is_empty() {
             continue;
         }
@@ -76,11 +76,14 @@ enum Scope {
 }
 
 /// The actions of a role within a scope, in the order of their operations.
-fn actions(role: Role, scope: Scope, for_check: bool) -> Vec<&'static str> {
+fn actions(role: Role, scope: Scope, writes: Writes, for_check: bool) -> Vec<&'static str> {
     let mut found = Vec::new();
     for operation in S3Operation::ALL {
+        // What only a check does, the host does for it.
+        let is_permitted = operation.is_permitted(role, writes);
         for need in needs(operation) {
-            let is_used = need.role.is_none_or(|of| of == role) && (for_check || !need.only_checks);
+            let is_permitted = need.only_checks || is_permitted;
+            let is_used = need.role.is_none_or(|of| of == role) && (for_check || !need.only_checks) && is_permitted;
             if is_used && need.scope == scope && !found.contains(&need.action) {
                 found.push(need.action);
             }
@@ -127,6 +130,7 @@ const fn needs(operation: S3Operation) -> &'static [Need] {
         S3Operation::DeleteObject => {
             const {
                 &[
+                    need("s3:DeleteObject", Scope::Objects, DESTINATION),
                     Need { only_checks: true, ..need("s3:DeleteObject", Scope::CheckObject, DESTINATION) },
                     Need { only_checks: true, ..need("s3:DeleteObjectVersion", Scope::CheckObject, DESTINATION) },
                 ]
@@ -160,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_prefix_bounds_listings_and_objects() {
-        let found = document(Role::Source, &bucket("eu-west-1", "in/"), false);
+        let found = document(Role::Source, &bucket("eu-west-1", "in/"), Writes::Batches, false);
         assert_eq!(
             found,
             json!({ "Version": "2012-10-17", "Statement": [
@@ -183,12 +187,24 @@ mod tests {
 
     #[test]
     fn a_destination_deletes_nothing_but_what_a_check_stored() {
-        let found = policy(Role::Destination, &bucket("eu-west-1", ""), false);
+        let found = policy(Role::Destination, &bucket("eu-west-1", ""), Writes::Batches, false);
         assert!(found.contains("s3:PutObject") && !found.contains("Delete") && !found.contains("Condition"), "{found}");
-        let found = document(Role::Destination, &bucket("eu-west-1", "out/"), true);
+        let found = document(Role::Destination, &bucket("eu-west-1", "out/"), Writes::Batches, true);
         let removal = &found["Statement"][2];
         assert_eq!(removal["Action"], json!(["s3:DeleteObject", "s3:DeleteObjectVersion"]));
         assert_eq!(removal["Resource"], "arn:aws:s3:::photos/out/_s3-connector-check");
+    }
+
+    #[test]
+    fn a_destination_of_objects_writes_over_them_and_deletes_them_only_if_asked_to() {
+        let of = |deletes, for_check| {
+            document(Role::Destination, &bucket("eu-west-1", "out/"), Writes::Objects { deletes }, for_check)
+        };
+        assert_eq!(of(false, false)["Statement"][1]["Action"], json!(["s3:PutObject"]));
+        let found = of(true, true);
+        assert_eq!(found["Statement"][1]["Action"], json!(["s3:PutObject", "s3:DeleteObject"]));
+        assert_eq!(found["Statement"][1]["Resource"], "arn:aws:s3:::photos/out/*");
+        assert_eq!(found["Statement"][2]["Resource"], "arn:aws:s3:::photos/out/_s3-connector-check");
     }
 
     #[test]
@@ -199,13 +215,16 @@ mod tests {
             ("us-gov-west-1", "arn:aws-us-gov:s3:::photos"),
             ("eusc-de-east-1", "arn:aws-eusc:s3:::photos"),
         ] {
-            assert_eq!(document(Role::Source, &bucket(region, ""), false)["Statement"][0]["Resource"], arn);
+            assert_eq!(
+                document(Role::Source, &bucket(region, ""), Writes::Batches, false)["Statement"][0]["Resource"],
+                arn
+            );
         }
     }
 
     #[test]
     fn a_prefix_is_never_a_pattern() {
-        let found = document(Role::Source, &bucket("us-east-1", "a*b?${c}"), false);
+        let found = document(Role::Source, &bucket("us-east-1", "a*b?${c}"), Writes::Batches, false);
         let expected = "a${*}b${?}${$}{c}*";
         assert_eq!(found["Statement"][0]["Condition"]["StringLike"]["s3:prefix"], expected);
         assert_eq!(found["Statement"][1]["Resource"], format!("arn:aws:s3:::photos/{expected}"));

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use embedded_s3::{Fault, LoggedRequest, Rule, Versioning};
-use s3_connector::config::BucketConfig;
+use s3_connector::config::{BucketConfig, Writes};
+use s3_connector::record::{Change, Metadata, Operation};
 use s3_connector_host::egress::S3Operation;
 use s3_connector_host::{Role, iam};
 use s3_connector_tests::samples::{raw, samples};
-use s3_connector_tests::world::{Conditions, Env, SavedState, flush, read_all, read_some};
+use s3_connector_tests::world::{Conditions, Env, Record, SavedState, flush, read_all, read_some};
 
 /// Headers of every request that the host sets itself: signature, checksum, length.
 const HOSTS_HEADERS: [&str; 6] =
@@ -16,7 +17,7 @@ const HOSTS_HEADERS: [&str; 6] =
 /// Parameters and headers of each operation.
 type Uses = BTreeMap<S3Operation, (BTreeSet<String>, BTreeSet<String>)>;
 
-fn note(uses: &mut Uses, request: &LoggedRequest) {
+fn note(uses: &mut Uses, writes: Writes, request: &LoggedRequest) {
     let name = request.operation.to_string();
     let mut all = S3Operation::ALL.into_iter();
     let operation = all.find(|operation| operation.name() == name);
@@ -28,20 +29,20 @@ fn note(uses: &mut Uses, request: &LoggedRequest) {
     let names = request.headers.keys().map(|name| name.as_str());
     headers.extend(names.filter(|name| !is_ours(name)).map(|name| {
         // A family of names stands in the policy by what they begin with.
-        let family = "x-amz-meta-opencdc-";
+        let family = if writes == Writes::Batches { "x-amz-meta-opencdc-" } else { "x-amz-meta-" };
         if name.starts_with(family) { family } else { name }.to_owned()
     }));
 }
 
 /// All that a role may send.
-fn permitted(role: Role) -> Uses {
+fn permitted(role: Role, writes: Writes) -> Uses {
     let operations = S3Operation::ALL.into_iter();
     let owned = |names: &mut dyn Iterator<Item = &'static str>| names.map(str::to_owned).collect();
     operations
-        .filter(|operation| operation.is_permitted(role))
+        .filter(|operation| operation.is_permitted(role, writes))
         .map(|operation| {
             let parameters = owned(&mut operation.parameter_names());
-            let headers = owned(&mut operation.headers().iter().copied());
+            let headers = owned(&mut operation.headers(writes).iter().copied());
             (operation, (parameters, headers))
         })
         .collect()
@@ -79,7 +80,7 @@ async fn uses_of_source() -> Uses {
         let report = bucket.check(Role::Source, &[]).await;
         assert!(report.can_run(), "{report:?}");
         for request in bucket.wire().requests() {
-            note(&mut uses, &request);
+            note(&mut uses, Writes::Batches, &request);
         }
     }
     uses
@@ -110,7 +111,43 @@ async fn uses_of_destination() -> Uses {
     assert!(report.can_run(), "{report:?}");
     let mut uses = Uses::new();
     for request in bucket.wire().requests() {
-        note(&mut uses, &request);
+        note(&mut uses, Writes::Batches, &request);
+    }
+    uses
+}
+
+/// What a destination of objects sends in its life: each header that an object can have, a delete, and its check.
+async fn uses_of_copies() -> Uses {
+    let bucket = Env::component().plain().await;
+    let settings = [("format", "raw"), ("deletes", "propagate")];
+    let mut destination = bucket.destination(&settings).await.expect("opens");
+    let names = ["cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType"];
+    let mut metadata: Metadata = names.map(|name| (format!("s3.header.{name}"), "x".to_owned())).into();
+    metadata.insert("s3.header.expires".to_owned(), "Thu, 31 Dec 2026 23:59:59 GMT".to_owned());
+    metadata.insert("author".to_owned(), "zoë".to_owned());
+    let record = |number: usize, operation, after| Record {
+        position: number.to_string().into(),
+        operation,
+        metadata: metadata.clone(),
+        key: raw("k"),
+        payload: Change { before: None, after },
+    };
+    // The second one goes as a stream.
+    let large = raw(vec![1; 2 << 20]);
+    let records = [
+        record(0, Operation::Create, raw("x")),
+        record(1, Operation::Update, large),
+        record(2, Operation::Delete, None),
+    ];
+    let acks = destination.write(&records).await.expect("takes them");
+    let missing = records.len() - acks.len();
+    flush(&mut destination, missing).await.expect("stores");
+    let report = bucket.check(Role::Destination, &settings).await;
+    assert!(report.can_run(), "{report:?}");
+    let writes = Writes::Objects { deletes: true };
+    let mut uses = Uses::new();
+    for request in bucket.wire().requests() {
+        note(&mut uses, writes, &request);
     }
     uses
 }
@@ -135,12 +172,13 @@ fn actions(operation: S3Operation, parameters: &BTreeSet<String>) -> &'static [&
 }
 
 /// Compares what IAM is told to allow with what was sent.
-fn compare_with_iam(role: Role, sent: &Uses) {
+fn compare_with_iam(role: Role, writes: Writes, sent: &Uses) {
     let settings = [("aws.bucket", "photos"), ("aws.region", "us-east-1"), ("prefix", "in/")];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let bucket = BucketConfig::parse(&settings).expect("good settings");
     let allowed = |for_check| {
-        let policy: serde_json::Value = serde_json::from_str(&iam::policy(role, &bucket, for_check)).expect("JSON");
+        let policy: serde_json::Value =
+            serde_json::from_str(&iam::policy(role, &bucket, writes, for_check)).expect("JSON");
         let statements = policy["Statement"].as_array().expect("statements");
         let actions = statements.iter().flat_map(|statement| statement["Action"].as_array().expect("actions"));
         actions.map(|action| action.as_str().expect("text").to_owned()).collect::<BTreeSet<_>>()
@@ -149,20 +187,29 @@ fn compare_with_iam(role: Role, sent: &Uses) {
     let mut sent: BTreeSet<String> = sent.map(|action| (*action).to_owned()).collect();
     assert_eq!(allowed(true), sent, "{role:?} with its check");
     for of_checks in ["s3:GetBucketVersioning", "s3:DeleteObject", "s3:DeleteObjectVersion"] {
-        sent.remove(of_checks);
+        if !(of_checks == "s3:DeleteObject" && writes == (Writes::Objects { deletes: true })) {
+            sent.remove(of_checks);
+        }
     }
     assert_eq!(allowed(false), sent, "{role:?}");
 }
 
 #[tokio::test]
 async fn what_is_permitted_is_what_is_sent() {
+    let copies = Writes::Objects { deletes: true };
+    let sides = [
+        (Role::Source, Writes::Batches, uses_of_source().await),
+        (Role::Destination, Writes::Batches, uses_of_destination().await),
+        (Role::Destination, copies, uses_of_copies().await),
+    ];
     let (mut sent, mut may_send) = (Uses::new(), Uses::new());
-    for (role, uses) in [(Role::Source, uses_of_source().await), (Role::Destination, uses_of_destination().await)] {
-        compare_with_iam(role, &uses);
-        let permitted = permitted(role);
-        // The host removes what a check has stored, which no component may.
-        let operations: Vec<_> = uses.keys().filter(|operation| **operation != S3Operation::DeleteObject).collect();
-        assert_eq!(operations, permitted.keys().collect::<Vec<_>>(), "{role:?}");
+    for (role, writes, uses) in sides {
+        compare_with_iam(role, writes, &uses);
+        let permitted = permitted(role, writes);
+        // Otherwise the host removes what a check has stored, which no component may.
+        let is_ours = |operation: &&S3Operation| writes == copies || **operation != S3Operation::DeleteObject;
+        let operations: Vec<_> = uses.keys().filter(is_ours).collect();
+        assert_eq!(operations, permitted.keys().collect::<Vec<_>>(), "{role:?} {writes:?}");
         for (all, some) in [(&mut sent, uses), (&mut may_send, permitted)] {
             for (operation, (parameters, headers)) in some {
                 let of_all = all.entry(operation).or_default();
@@ -171,6 +218,8 @@ async fn what_is_permitted_is_what_is_sent() {
             }
         }
     }
+    // By version it is the host's alone.
     sent.remove(&S3Operation::DeleteObject);
+    may_send.remove(&S3Operation::DeleteObject);
     assert_eq!(sent, may_send, "an unused permit, or a new use");
 }

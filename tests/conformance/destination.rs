@@ -452,6 +452,8 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
     let too_long = "x".repeat(1024);
     let own = [
         ("format", "csv"),
+        ("deletes", "perhaps"),
+        ("deletes", "propagate"),
         ("bufferSize", "0"),
         ("bufferSize", "100001"),
         ("bufferSize", "many"),

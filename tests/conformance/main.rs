@@ -12,6 +12,7 @@ mod changes;
 mod check;
 mod choice;
 mod chunks;
+mod copies;
 mod defects;
 mod destination;
 mod identity;
@@ -43,6 +44,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         choice::CASES,
         before::CASES,
         refusals::CASES,
+        copies::CASES,
         destination::CASES,
         uploads::CASES,
         defects::CASES,

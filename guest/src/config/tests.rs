@@ -327,7 +327,12 @@ const EXAMPLES: &[Examples] = &[
     Examples { setting: &KEYS_EXCLUDE, taken: &["_temporary/**"], refused: &[], beyond: &["[a"] },
     Examples { setting: &BEFORE, taken: &["true", "0"], refused: &["yes", "before"], beyond: &[] },
     Examples { setting: &PAYLOAD, taken: &["auto", "stream", "raw"], refused: &["Raw", "body"], beyond: &[] },
-    Examples { setting: &FORMAT, taken: &["json", "parquet"], refused: &["csv", "JSON", "json,parquet"], beyond: &[] },
+    Examples {
+        setting: &FORMAT,
+        taken: &["json", "parquet", "raw"],
+        refused: &["csv", "JSON", "json,parquet"],
+        beyond: &[],
+    },
     Examples { setting: &BUFFER_SIZE, taken: &["1", "1000", "100000"], refused: &["0", "100001", "many"], beyond: &[] },
     Examples {
         setting: &BUFFER_BYTES,
@@ -341,6 +346,7 @@ const EXAMPLES: &[Examples] = &[
         refused: &["0", "1TiB", "much"],
         beyond: &["17MiB", "16777217", "1GB"],
     },
+    Examples { setting: &DELETES, taken: &["ignore", "propagate"], refused: &["keep", "Propagate"], beyond: &[] },
     Examples { setting: &BUFFER_DELAY, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
 ];
 

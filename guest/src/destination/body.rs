@@ -20,7 +20,12 @@ pub(super) async fn read<B: Body>(record: Record<B>) -> Result<Record<NoBody>> {
     record.read_bodies(|field, length, mut body| async move { read_body(field, length, &mut body).await }).await
 }
 
-async fn read_body<B: Body>(field: &'static str, length: Option<u64>, body: &mut B) -> Result<Bytes> {
+/// Reads one.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub(super) async fn read_body<B: Body>(field: &'static str, length: Option<u64>, body: &mut B) -> Result<Bytes> {
     let max = limits::RECORD_BYTES_MAX;
     if let Some(length) = length.filter(|length| *length > max) {
         return Err(buffer::too_large(length));

@@ -38,6 +38,36 @@ pub(super) fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(decoded)
 }
 
+/// Bytes of text in one word: a word has at most 75 letters (section 2), 12 of which are not text.
+const WORD_BYTES_MAX: usize = 45;
+
+/// The text as a header can hold it: as it is where it is printable ASCII, otherwise in encoded words. [`decode`] gives it
+/// back as it was.
+pub(super) fn encode(text: &str) -> Cow<'_, str> {
+    if is_plain(text) && decode(text) == text {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() * 2);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (word, after) = rest.split_at(rest.floor_char_boundary(WORD_BYTES_MAX));
+        if !encoded.is_empty() {
+            encoded.push(' ');
+        }
+        encoded.push_str("=?UTF-8?B?");
+        STANDARD.encode_string(word, &mut encoded);
+        encoded.push_str("?=");
+        rest = after;
+    }
+    Cow::Owned(encoded)
+}
+
+/// Whether all servers read a header's value in the same way: others trim blanks, or take other bytes apart differently.
+pub(super) fn is_plain(text: &str) -> bool {
+    let is_printable = text.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+    is_printable && !text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  ")
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Charset {
     Utf8,
@@ -167,5 +197,19 @@ mod tests {
         ] {
             assert_eq!(decode(text), text);
         }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_to_what_it_was() {
+        let long = "naïve café ".repeat(20);
+        for text in ["", "plain text", "two  blanks", " ends ", "zoë", "\u{1}", "=?UTF-8?Q?a?=", "=? no word", &*long]
+        {
+            let encoded = encode(text);
+            assert!(is_plain(&encoded), "{encoded}");
+            assert!(encoded.split(' ').all(|word| !word.starts_with("=?U") || word.len() <= 75), "{encoded}");
+            assert_eq!(decode(&encoded), text);
+        }
+        assert_eq!(encode("as it is"), "as it is");
+        assert_eq!(encode("zoë"), "=?UTF-8?B?em/Dqw==?=");
     }
 }

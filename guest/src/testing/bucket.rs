@@ -104,7 +104,10 @@ impl Bucket {
                 Some(_) => Reply::status(204),
                 None => no_such_upload(),
             },
-            (Method::Delete, ..) => Reply::status(501),
+            (Method::Delete, ..) => {
+                bucket.objects.remove(key);
+                Reply::status(204)
+            }
         }
     }
 }

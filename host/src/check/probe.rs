@@ -5,7 +5,7 @@
 //! credentials that may not delete leave one object there and not one for each check.
 
 use bytes::Bytes;
-use s3_connector::config::BucketConfig;
+use s3_connector::config::{BucketConfig, Writes};
 use s3_connector::s3::{Error, PutObject, Stored};
 
 use super::permissions::{Need, asking, refused};
@@ -30,6 +30,8 @@ pub(super) struct Probe<'c> {
     /// A way out that can do nothing but remove this object.
     cleaner: &'c Client,
     key: String,
+    /// What the destination does to the bucket.
+    writes: Writes,
     /// Versions that were stored, where the bucket keeps any.
     versions: Vec<String>,
     /// Whether the object under the key is the check's: it was stored just now, or by an earlier check.
@@ -38,11 +40,12 @@ pub(super) struct Probe<'c> {
 }
 
 impl<'c> Probe<'c> {
-    pub(super) fn new(client: &'c Client, cleaner: &'c Client) -> Self {
+    pub(super) fn new(client: &'c Client, cleaner: &'c Client, writes: Writes) -> Self {
         Self {
             client,
             cleaner,
             key: key(client.config()),
+            writes,
             versions: Vec::new(),
             is_ours: false,
             understands_conditions: true,
@@ -78,18 +81,21 @@ impl<'c> Probe<'c> {
         let mut outcome = self.store(true).await;
         if outcome.as_ref().is_err_and(Error::refuses_condition) {
             self.understands_conditions = false;
-            outcome = match self.holds_ours().await {
+            // A destination of objects may not look at them, and the name is ours.
+            let is_strange = self.writes == Writes::Batches && matches!(self.holds_ours().await, Ok(false));
+            outcome = match is_strange {
                 // Without conditions, nothing but what is known to be ours is written over.
-                Ok(false) => {
+                true => {
                     return step.skipped(format!("another object stands under {:?}", self.key));
                 }
-                Ok(true) | Err(_) => self.store(false).await,
+                false => self.store(false).await,
             };
         }
         match outcome {
             Ok(()) => step.passed(format!("stored {:?}, {} bytes", self.key, CONTENT.len())),
             Err(error) if error.is_precondition_failed() => {
-                self.is_ours = self.holds_ours().await.unwrap_or(false);
+                // A destination of objects may not look at them; the name is ours.
+                self.is_ours = self.writes != Writes::Batches || self.holds_ours().await.unwrap_or(false);
                 step.passed(format!("permitted; {:?} is there from before", self.key))
             }
             Err(error) => {
@@ -105,6 +111,9 @@ impl<'c> Probe<'c> {
         let step = asking(StepName::Conditional, "PutObject again, if there is none", "s3:PutObject");
         let looks_first = "nothing, if no other writer uses the prefix: each key is looked up before it is \
                            written, which a race can defeat";
+        if self.writes != Writes::Batches {
+            return step.skipped("objects are written over, as `format: raw` has it");
+        }
         if !self.understands_conditions {
             return step.warned("the store refuses conditional writes", looks_first);
         }
@@ -127,6 +136,9 @@ impl<'c> Probe<'c> {
     /// Whether stored objects may be looked at.
     pub(super) async fn get(&self) -> Step {
         let step = asking(StepName::Get, "HeadObject", "s3:GetObject");
+        if self.writes != Writes::Batches {
+            return step.skipped("objects are written without a look, as `format: raw` has it");
+        }
         if !self.is_ours {
             return step.skipped("there is no object of the check's own to try it on");
         }
@@ -143,12 +155,18 @@ impl<'c> Probe<'c> {
         }
     }
 
-    /// Removes what was stored. A pipeline never deletes, so its credentials need not be able to.
+    /// Removes what was stored. Only a pipeline that propagates deletes need be able to.
     pub(super) async fn remove(&mut self) -> Step {
         let action = if self.versions.is_empty() { "s3:DeleteObject" } else { "s3:DeleteObjectVersion" };
         let step = asking(StepName::Remove, "DeleteObject", action);
         if !self.is_ours {
             return step.skipped("nothing was stored");
+        }
+        if self.writes == (Writes::Objects { deletes: true })
+            && let Err(error) = self.client.delete_object(&self.key, None).await
+        {
+            let advice = "allow s3:DeleteObject on the objects below the prefix: `deletes: propagate` deletes them";
+            return refused(step, &error, self.config(), Need::Must, advice);
         }
         match self.remove_all().await {
             Ok(()) => step.passed(format!("{:?} is gone", self.key)),
@@ -173,7 +191,7 @@ impl<'c> Probe<'c> {
             commands.join(" && ")
         };
         format!(
-            "nothing, if {key:?} may stay: the next check uses it again, pipelines never delete, and Athena, Hive and \
+            "nothing, if {key:?} may stay: the next check uses it again, pipelines need not delete, and Athena, Hive and \
              Spark pass over it; otherwise remove it by hand: {by_hand}"
         )
     }

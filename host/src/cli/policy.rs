@@ -2,7 +2,7 @@
 //! `iam`.
 
 use clap::{Args, ValueEnum};
-use s3_connector::config::{self, BucketConfig};
+use s3_connector::config::{self, BucketConfig, Writes};
 use s3_connector_host::environment::{self, Environment};
 use s3_connector_host::{Role, iam, printable};
 
@@ -67,6 +67,6 @@ pub(super) async fn run(arguments: &PolicyArguments) -> Result<(), Failure> {
         }
     };
     let bucket = BucketConfig::parse(&settings).map_err(invalid)?;
-    let policy = iam::policy(role, &bucket, arguments.check);
+    let policy = iam::policy(role, &bucket, Writes::of(&settings), arguments.check);
     print_data(&printable::json(&format!("{policy}\n")))
 }

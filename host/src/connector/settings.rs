@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use s3_connector::config::{ACCESS_KEY_ID, BucketConfig, ENDPOINT, SECRET_ACCESS_KEY, SESSION_TOKEN};
+use s3_connector::config::{ACCESS_KEY_ID, BucketConfig, ENDPOINT, SECRET_ACCESS_KEY, SESSION_TOKEN, Writes};
 
 use crate::bindings::{specifier, types};
 use crate::credentials::{ChainInput, Credentials};
@@ -94,6 +94,8 @@ pub(crate) struct Target {
     /// What requests are signed with.
     pub(crate) credentials: Credentials,
     pub(crate) state_place: LastPlace,
+    /// What a destination does to the bucket.
+    pub(crate) writes: Writes,
 }
 
 impl Prepared {
@@ -127,6 +129,7 @@ impl Prepared {
             base_path: String::new(),
             bucket: bucket.bucket.clone(),
             prefix: bucket.prefix.clone(),
+            writes: Writes::of(&self.settings),
         })
         .map_err(|error| invalid(with_causes(&error)))?;
         let key = |name: &str| self.settings.get(name).map(|value| value.trim());
@@ -138,7 +141,8 @@ impl Prepared {
         )
         .map_err(|error| invalid(with_causes(&error)))?;
         let egress = Egress::new(policy, Signer::new(&bucket.region), credentials.clone(), upstream);
-        Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone() })
+        let writes = Writes::of(&self.settings);
+        Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone(), writes })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use http::Method;
+use s3_connector::config::Writes;
 
 use super::denial::{Denial, printable};
 use crate::role::Role;
@@ -63,19 +64,22 @@ impl S3Operation {
         }
     }
 
-    /// Whether a connector in this role may use the operation: what the shipped component does, and nothing else.
+    /// Whether a connector in this role may use the operation: what the shipped component does, and nothing else. `writes`
+    /// is what a destination's settings make it do.
     #[must_use]
-    pub const fn is_permitted(self, role: Role) -> bool {
+    pub const fn is_permitted(self, role: Role, writes: Writes) -> bool {
         match self {
-            Self::HeadBucket | Self::ListObjectsV2 | Self::GetObject | Self::HeadObject => true,
+            Self::HeadBucket | Self::ListObjectsV2 => true,
+            // A destination looks at what has the name of a batch. The keys of records are written without a look.
+            Self::GetObject | Self::HeadObject => matches!((role, writes), (Role::Source, _) | (_, Writes::Batches)),
             Self::GetBucketVersioning | Self::ListObjectVersions => matches!(role, Role::Source),
-            Self::PutObject
-            | Self::CreateMultipartUpload
+            Self::PutObject => matches!(role, Role::Destination),
+            Self::CreateMultipartUpload
             | Self::UploadPart
             | Self::CompleteMultipartUpload
-            | Self::AbortMultipartUpload => matches!(role, Role::Destination),
-            // The host's alone, for what it has stored itself.
-            Self::DeleteObject => false,
+            | Self::AbortMultipartUpload => matches!((role, writes), (Role::Destination, Writes::Batches)),
+            // Otherwise the host's alone, for what it has stored itself.
+            Self::DeleteObject => matches!((role, writes), (Role::Destination, Writes::Objects { deletes: true })),
         }
     }
 
@@ -99,10 +103,23 @@ impl S3Operation {
     /// ends with `-`. `host` and `content-length` are the runtime's. Whatever costs money, chooses a key or opens the
     /// object to others (storage class, encryption, tags, ACL, requester pays) is on no list.
     #[must_use]
-    pub const fn headers(self) -> &'static [&'static str] {
+    pub const fn headers(self, writes: Writes) -> &'static [&'static str] {
         match self {
             Self::GetObject => &["if-match", "range"],
-            Self::PutObject => &["content-type", "if-none-match", "x-amz-meta-opencdc-"],
+            Self::PutObject => match writes {
+                Writes::Batches => &["content-type", "if-none-match", "x-amz-meta-opencdc-"],
+                // What an object that is copied keeps. The condition is a check's.
+                Writes::Objects { .. } => &[
+                    "cache-control",
+                    "content-disposition",
+                    "content-encoding",
+                    "content-language",
+                    "content-type",
+                    "expires",
+                    "if-none-match",
+                    "x-amz-meta-",
+                ],
+            },
             Self::CreateMultipartUpload => &["content-type", "x-amz-meta-opencdc-"],
             Self::CompleteMultipartUpload => &["content-type", "if-none-match"],
             Self::HeadBucket
@@ -473,15 +490,20 @@ mod tests {
         assert!(!query.0[1].has_value);
     }
 
+    const WRITES: [Writes; 3] =
+        [Writes::Batches, Writes::Objects { deletes: false }, Writes::Objects { deletes: true }];
+
     #[test]
     fn only_a_destination_writes() {
-        for operation in S3Operation::ALL {
+        for (operation, settings) in S3Operation::ALL.into_iter().flat_map(|o| WRITES.map(|writes| (o, writes))) {
             let writes = operation == S3Operation::PutObject;
-            assert!(!(writes && operation.is_permitted(Role::Source)));
-            assert!(!writes || operation.is_permitted(Role::Destination));
-            let deletes = operation == S3Operation::DeleteObject;
-            let is_permitted = [Role::Source, Role::Destination].map(|r| operation.is_permitted(r));
-            assert!(!(deletes && is_permitted.contains(&true)), "no connector deletes");
+            assert!(!(writes && operation.is_permitted(Role::Source, settings)));
+            assert!(!writes || operation.is_permitted(Role::Destination, settings));
+            if operation == S3Operation::DeleteObject {
+                assert!(!operation.is_permitted(Role::Source, settings));
+                let asked_for = settings == Writes::Objects { deletes: true };
+                assert_eq!(operation.is_permitted(Role::Destination, settings), asked_for);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use s3_connector::config::Writes;
 
 use super::denial::{Denial, URI_BYTES_MAX, printable};
 use super::operation::{Query, S3Operation, decode};
@@ -80,6 +81,8 @@ pub struct PolicyInput {
     pub bucket: String,
     /// What every key begins with; may be empty.
     pub prefix: String,
+    /// What a destination may do.
+    pub writes: Writes,
 }
 
 #[cfg(test)]
@@ -115,6 +118,7 @@ impl PolicyInput {
             base_path: String::from_utf8(path).map_err(|_| refuse())?,
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
+            writes: Writes::Batches,
         })
     }
 }
@@ -154,6 +158,7 @@ pub struct Policy {
     /// The path before the slash that precedes a key: base path, and the bucket in path style.
     root: Vec<u8>,
     prefix: String,
+    writes: Writes,
 }
 
 impl Policy {
@@ -163,7 +168,7 @@ impl Policy {
     ///
     /// If the input can't be the address of a bucket.
     pub fn new(input: PolicyInput) -> Result<Self, Error> {
-        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix } = input;
+        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix, writes } = input;
         let refuse = || Error::Authority { authority: authority.clone() };
         let authority_ = Authority::try_from(authority.as_str()).map_err(|_| refuse())?;
         address(&authority_, &scheme).ok_or_else(refuse)?;
@@ -193,13 +198,18 @@ impl Policy {
                 }
             }
         }
-        Ok(Self { grant: Grant::Connector(role), scheme, authority: authority_, root, prefix })
+        Ok(Self { grant: Grant::Connector(role), scheme, authority: authority_, root, prefix, writes })
     }
 
     /// A policy that lets one object of the same bucket be removed, and nothing else.
     #[must_use]
     pub(crate) fn removal_of(&self, key: &str) -> Self {
         Self { grant: Grant::Removal, prefix: key.to_owned(), ..self.clone() }
+    }
+
+    /// Whether objects are written over, so that a write needs no condition, and its repetition changes nothing.
+    pub(super) fn writes_over(&self) -> bool {
+        self.grant == Grant::Connector(Role::Destination) && matches!(self.writes, Writes::Objects { .. })
     }
 
     /// Decides about one request.
@@ -216,11 +226,16 @@ impl Policy {
         };
         let operation = S3Operation::recognise(method, !path.key.is_empty(), &query)?;
         let is_permitted = match self.grant {
-            Grant::Connector(role) => operation.is_permitted(role),
+            Grant::Connector(role) => operation.is_permitted(role, self.writes),
             Grant::Removal => operation == S3Operation::DeleteObject,
         };
         if !is_permitted {
             return Err(Denial::Role { operation: operation.name() });
+        }
+        // A version can't be had back.
+        let is_final = operation == S3Operation::DeleteObject && query.get("versionId").is_some();
+        if is_final && self.grant != Grant::Removal {
+            return Err(Denial::Parameter { operation: operation.name(), name: "versionId".to_owned() });
         }
         self.check_prefix(operation, &path.key, &query)?;
         self.check_headers(operation, headers)?;
@@ -304,7 +319,7 @@ impl Policy {
         if name == header::RANGE && !is_one_range(value.as_bytes()) {
             return false;
         }
-        RUNTIME_HEADERS.contains(name) || operation.headers().iter().any(permits)
+        RUNTIME_HEADERS.contains(name) || operation.headers(self.writes).iter().any(permits)
     }
 
     /// Writes the address from what was checked, in the escapes that S3 uses for the signature: what is sent

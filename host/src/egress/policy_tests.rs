@@ -2,6 +2,7 @@
 //! to its own tests.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use s3_connector::config::Writes;
 
 use super::denial::{Denial, URI_BYTES_MAX};
 use super::operation::S3Operation;
@@ -434,5 +435,30 @@ fn a_denial_never_repeats_what_the_guest_sent_as_a_value() {
     ] {
         let denial = check(&policy, "GET", uri).unwrap_err();
         assert!(!format!("{denial} {denial:?}").contains("s3cr3t"), "{uri}");
+    }
+}
+
+#[test]
+fn a_destination_of_objects_writes_over_and_deletes_below_its_prefix_alone() {
+    let policy = |deletes| {
+        let input =
+            PolicyInput::from_endpoint(Role::Destination, "http://127.0.0.1:9000", Addressing::Path, "bucket", "out/");
+        Policy::new(PolicyInput { writes: Writes::Objects { deletes }, ..input.unwrap() }).unwrap()
+    };
+    let check = |deletes, method: &str, path: &str| {
+        let uri = format!("http://127.0.0.1:9000/bucket/{path}").parse().unwrap();
+        policy(deletes).check(&method.parse().unwrap(), &uri, &HeaderMap::new()).is_ok()
+    };
+    assert!(check(false, "PUT", "out/a") && check(true, "DELETE", "out/a"));
+    assert!(!check(false, "DELETE", "out/a"), "unless the settings ask for it");
+    for (method, path) in [
+        ("PUT", "in/a"),
+        ("DELETE", "in/a"),
+        ("DELETE", "out/a?versionId=v"),
+        ("GET", "out/a"),
+        ("HEAD", "out/a"),
+        ("DELETE", ""),
+    ] {
+        assert!(!check(true, method, path), "{method} {path}");
     }
 }
