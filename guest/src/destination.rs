@@ -96,12 +96,14 @@ impl<P: Ports> Destination<P> {
         let config = DestinationConfig::parse(settings)?;
         key::check_prefix(&config.bucket.prefix)?;
         let client = Client::new(ports.clone(), config.bucket.clone());
+        let uploader = Uploader::new(ports.clone(), client.clone());
+        let objects = || Objects::new(ports.clone(), &client, uploader.leftovers(), config.deletes);
         let (objects, format) = match config.format {
             Format::Batches(format) => (None, format),
-            Format::Raw => (Some(Objects::new(ports.clone(), &client, config.deletes)), FormatName::Json),
+            Format::Raw => (Some(objects()), FormatName::Json),
         };
         Ok(Self {
-            uploader: Uploader::new(ports.clone(), client.clone()),
+            uploader,
             stage: Stage::Configured,
             objects,
             buffer: Buffer::new(Bounds::from(&config), format),

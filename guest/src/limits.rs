@@ -245,3 +245,9 @@ pub const USER_METADATA_BYTES_MAX: usize = 2048;
 
 /// Fields of user metadata, which have no limit of S3's own. A host bounds the headers of a request.
 pub const USER_METADATA_FIELDS_MAX: usize = 96;
+
+/// Parts of an object: S3's own limit.
+pub const PARTS_MAX: u64 = 10_000;
+
+/// Bytes of an object that is copied: as many parts as S3 takes, each of which a host can hold.
+pub const COPY_BYTES_MAX: u64 = 1 << 40;

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 
 use crate::payload::{Payload, Writer};
 use crate::time::Timestamp;
@@ -121,15 +122,19 @@ pub trait Transport {
     /// Sends a request and returns once the response's headers are there. A status is never an error.
     fn send(&self, request: Request) -> impl Future<Output = Result<Response<Self::Body>, TransportError>> + 'static;
 
-    /// Sends a request whose body is the next `length` bytes of another body, which end with it where they are `all`. A
-    /// transport that can hands them over where they are; this one reads them.
+    /// Sends a request whose body is the next `length` bytes of another body, which end with it where they are `all`. Once they
+    /// are handed over, gives what the answer comes by. A transport that can hands them over where they are; this one reads
+    /// them.
     fn splice(
         &self,
         mut request: Request,
         body: &mut Self::Body,
         length: u64,
         all: bool,
-    ) -> impl Future<Output = Result<Response<Self::Body>, SpliceError>> {
+    ) -> impl Future<Output = Result<Answer<Self::Body>, SpliceError>>
+    where
+        Self: Sized,
+    {
         async move {
             let mut bytes = Writer::default();
             while (bytes.len() as u64) < length || all {
@@ -143,10 +148,14 @@ pub trait Transport {
                 return Err(SpliceError::shorter(length));
             }
             request.body = bytes.finish();
-            self.send(request).await.map_err(SpliceError::Request)
+            let answer: Answer<Self::Body> = Box::pin(self.send(request));
+            Ok(answer)
         }
     }
 }
+
+/// An answer on its way.
+pub type Answer<B> = LocalBoxFuture<'static, Result<Response<B>, TransportError>>;
 
 /// Why a request with the bytes of another body gave no usable response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

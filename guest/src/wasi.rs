@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use crate::bindings::opencdc::connector::{log, state, types};
 use crate::payload::Payload;
-use crate::ports::{self, Edit, Level, Method, Request, Response, SpliceError, StateError, TransportError};
+use crate::ports::{self, Answer, Edit, Level, Method, Request, Response, SpliceError, StateError, TransportError};
 use crate::time::Timestamp;
 
 /// Bytes asked of a stream at a time. A crossing costs the same for all sizes up to about this one.
@@ -81,7 +81,7 @@ impl ports::Transport for WasiPorts {
         body: &mut Body,
         length: u64,
         all: bool,
-    ) -> Result<Response<Body>, SpliceError> {
+    ) -> Result<Answer<Body>, SpliceError> {
         let broken = |why| SpliceError::Request(broken(why));
         let outgoing = head(&request, length).map_err(SpliceError::Request)?;
         let to = outgoing.body().map_err(|()| broken("the request takes no body"))?;
@@ -93,7 +93,7 @@ impl ports::Transport for WasiPorts {
         if written? {
             http::OutgoingBody::finish(to, None).map_err(|c| SpliceError::Request(transport_error(c)))?;
         }
-        receive(answer).await.map_err(SpliceError::Request)
+        Ok(Box::pin(receive(answer)))
     }
 }
 

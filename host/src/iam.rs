@@ -200,9 +200,12 @@ mod tests {
         let of = |deletes, for_check| {
             document(Role::Destination, &bucket("eu-west-1", "out/"), Writes::Objects { deletes }, for_check)
         };
-        assert_eq!(of(false, false)["Statement"][1]["Action"], json!(["s3:PutObject"]));
+        assert_eq!(of(false, false)["Statement"][1]["Action"], json!(["s3:PutObject", "s3:AbortMultipartUpload"]));
         let found = of(true, true);
-        assert_eq!(found["Statement"][1]["Action"], json!(["s3:PutObject", "s3:DeleteObject"]));
+        assert_eq!(
+            found["Statement"][1]["Action"],
+            json!(["s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"])
+        );
         assert_eq!(found["Statement"][1]["Resource"], "arn:aws:s3:::photos/out/*");
         assert_eq!(found["Statement"][2]["Resource"], "arn:aws:s3:::photos/out/_s3-connector-check");
     }

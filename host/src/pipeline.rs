@@ -61,6 +61,7 @@
 //! # }
 //! ```
 
+mod cycle;
 mod dead_letters;
 mod endpoint;
 mod file;
@@ -80,6 +81,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+pub use self::cycle::feeds_itself;
 pub use self::dead_letters::{DeadLetters, NackWindow, WithDeadLetters};
 pub use self::endpoint::{Input, Output};
 pub use self::file::{FileInput, FileOutput};

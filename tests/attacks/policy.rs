@@ -133,15 +133,21 @@ async fn uses_of_copies() -> Uses {
         payload: Change { before: None, after },
     };
     // The second one goes as a stream.
-    let large = raw(vec![1; 2 << 20]);
+    let large = || raw(vec![1; 17 << 20]);
     let records = [
         record(0, Operation::Create, raw("x")),
-        record(1, Operation::Update, large),
+        record(1, Operation::Update, raw(vec![1; 2 << 20])),
         record(2, Operation::Delete, None),
+        record(3, Operation::Create, large()),
     ];
     let acks = destination.write(&records).await.expect("takes them");
     let missing = records.len() - acks.len();
     flush(&mut destination, missing).await.expect("stores");
+    let denied = Rule::new(embedded_s3::S3Operation::UploadPart, Fault::access_denied());
+    let denied = bucket.wire().faults().add(denied);
+    let _ = destination.write(&[record(4, Operation::Update, large())]).await;
+    flush(&mut destination, 1).await.expect_err("what was begun is aborted");
+    bucket.wire().faults().remove(denied);
     let report = bucket.check(Role::Destination, &settings).await;
     assert!(report.can_run(), "{report:?}");
     let writes = Writes::Objects { deletes: true };

@@ -21,6 +21,7 @@ in_every_world! {
     a_copy_that_the_store_refuses_acks_nothing_after_it,
     a_structured_payload_is_stored_as_its_text,
     bodies_that_break_off_store_nothing,
+    large_objects_go_in_parts,
 }
 
 const RAW: [(&str, &str); 2] = [("format", "raw"), ("prefix", "out/")];
@@ -258,4 +259,26 @@ async fn bodies_that_break_off_store_nothing(env: &Env) {
     assert_eq!(acks[1].error, None);
     let keys = bucket.keys().await;
     assert!(keys.contains(&"out/in/small".to_owned()) && !keys.contains(&"out/in/large".to_owned()), "{keys:?}");
+}
+
+async fn large_objects_go_in_parts(env: &Env) {
+    let bucket = env.plain().await;
+    let body: Vec<u8> = (0..10_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let headers = ObjectHeaders {
+        content_type: Some("video/mp4".to_owned()),
+        metadata: [("author".to_owned(), "zoe".to_owned())].into(),
+        ..ObjectHeaders::default()
+    };
+    assert!(bucket.try_put("in/large", body.clone(), headers).await);
+    if env.kind() != WorldKind::Native {
+        let faults = bucket.wire().faults();
+        faults.add(Rule::new(S3Operation::UploadPart, Fault::slow_down(None)).times(3));
+        faults.add(Rule::new(S3Operation::UploadPart, Fault::Reset(Reset::AfterAct)).skip(4).times(2));
+    }
+    let mut source = bucket.start_with(&[("prefix", "in/")], &SavedState::none()).await;
+    let mut destination = open(&bucket, &[]).await;
+    copy(&mut source, &mut destination, 1).await;
+    let (_, metadata, bytes) = seen(&bucket, "out/").await.remove(0);
+    assert_eq!((&*metadata["s3.header.contentType"], &*metadata["author"]), ("video/mp4", "zoe"));
+    assert!(bytes.as_deref() == Some(&*body));
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod checksums;
+mod copies;
 mod dead_letters;
 mod dice;
 mod endings;

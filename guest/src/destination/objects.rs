@@ -6,6 +6,8 @@
 //! - Writing the same record again is harmless: the object is written over by itself.
 //! - A body that is a stream never enters the component.
 
+mod large;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
+use super::leftovers::Leftovers;
 use super::{Ack, attributes, body};
 use crate::config::Deletes;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +30,7 @@ use crate::s3::{self, Client, NewObject, PutError, Slots};
 pub(super) struct Objects<P: Ports> {
     ports: P,
     client: Client<P>,
+    leftovers: Leftovers<P>,
     slots: Rc<Slots>,
     deletes: Deletes,
     /// In the order of records.
@@ -98,6 +102,14 @@ impl<B> Work<B> {
         }
     }
 
+    /// Bytes that are on their way at the same time.
+    fn running_bytes(&self) -> u64 {
+        match self {
+            Self::Put(_, Content::Stream(_, length)) if *length > limits::PUT_BYTES_MAX as u64 => large::RUNNING_BYTES,
+            _ => self.bytes(),
+        }
+    }
+
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Put(_, Content::Memory(payload)) => payload.len() as u64,
@@ -108,11 +120,12 @@ impl<B> Work<B> {
 
 impl<P: Ports> Objects<P> {
     /// Makes a writer to the client's bucket.
-    pub(super) fn new(ports: P, client: &Client<P>, deletes: Deletes) -> Self {
+    pub(super) fn new(ports: P, client: &Client<P>, leftovers: Leftovers<P>, deletes: Deletes) -> Self {
         let slots = Slots::new(limits::PUTS_IN_FLIGHT_MAX);
         Self {
             ports,
             client: client.in_slots(&slots),
+            leftovers,
             slots,
             deletes,
             outcomes: VecDeque::new(),
@@ -176,8 +189,7 @@ impl<P: Ports> Objects<P> {
     /// Gives everything up.
     pub(super) fn clear(&mut self) {
         self.report_ignored();
-        let deletes = self.deletes;
-        *self = Self::new(self.ports.clone(), &self.client, deletes);
+        *self = Self::new(self.ports.clone(), &self.client, self.leftovers.clone(), self.deletes);
     }
 
     /// What a record asks for; nothing where it is a delete that is ignored.
@@ -211,8 +223,13 @@ impl<P: Ports> Objects<P> {
         };
         let object = attributes::describe(key.clone(), &record.metadata, content_type)?;
         let work = Work::Put(Box::new(object), content);
-        if work.bytes() > limits::RECORD_BYTES_MAX {
-            return Err(super::buffer::too_large(work.bytes()));
+        if work.held_bytes() > limits::RECORD_BYTES_MAX {
+            return Err(super::buffer::too_large(work.held_bytes()));
+        }
+        if work.bytes() > limits::COPY_BYTES_MAX {
+            let (bytes, max) = (work.bytes(), limits::COPY_BYTES_MAX);
+            let message = format!("the object has {bytes} bytes, but a copy has at most {max}");
+            return Err(Error::invalid(message));
         }
         Ok(Some((key, work)))
     }
@@ -232,7 +249,7 @@ impl<P: Ports> Objects<P> {
     /// Begins what may begin.
     fn begin(&mut self) {
         while let Some(next) = self.waiting.front() {
-            let (number, bytes) = (next.number, next.work.bytes());
+            let (number, bytes) = (next.number, next.work.running_bytes());
             if self.failed_at.is_some_and(|failed_at| number > failed_at) {
                 // It is written again later; those before it still count.
                 self.waiting.pop_front();
@@ -248,7 +265,7 @@ impl<P: Ports> Objects<P> {
             self.slots.take(1);
             self.unbegun -= 1;
             self.running_bytes += bytes;
-            self.running.push(Box::pin(make(self.client.clone(), change)));
+            self.running.push(Box::pin(make(self.client.clone(), self.leftovers.clone(), change)));
         }
     }
 
@@ -278,15 +295,19 @@ impl<P: Ports> Objects<P> {
 }
 
 /// Makes one change.
-async fn make<P: Ports>(client: Client<P>, change: Change<P::Body>) -> Done {
+async fn make<P: Ports>(client: Client<P>, leftovers: Leftovers<P>, change: Change<P::Body>) -> Done {
     let Change { number, key, work } = change;
-    let (bytes, held_bytes) = (work.bytes(), work.held_bytes());
+    let (bytes, held_bytes) = (work.running_bytes(), work.held_bytes());
     let stored = |stored: s3::Result<()>| stored.map_err(|error| fault(&client, &error));
     let result = match work {
         Work::Delete => stored(client.delete_object(&key, None).await),
         Work::Put(object, Content::Memory(payload)) => stored(client.put_new_object(&object, payload).await),
         Work::Put(object, Content::Stream(mut body, length)) => {
-            let put = client.put_stream(&object, &mut body, length).await;
+            let put = if length > limits::PUT_BYTES_MAX as u64 {
+                large::put(&client, &leftovers, &object, &mut body, length).await
+            } else {
+                client.put_stream(&object, &mut body, length).await
+            };
             put.map_err(|error| match error {
                 PutError::Body(why) => {
                     let message = format!("the body of the record's `payload.after` broke off: {why}");
@@ -310,6 +331,8 @@ fn fault<P: Ports>(client: &Client<P>, error: &s3::Error) -> Fault {
         "KeyTooLongError" | "MetadataTooLarge" | "EntityTooLarge" | "XMinioInvalidObjectName" => {
             Fault::Record(Error::invalid(explained.message))
         }
+        // It was completed, and the answer was lost; or another writer, or a rule of the bucket, has aborted it.
+        "NoSuchUpload" => Fault::Record(Error::new(ErrorKind::Unavailable, explained.message)),
         _ => Fault::Store(explained),
     }
 }

@@ -65,6 +65,11 @@ impl<P: Ports> Uploader<P> {
         self.leftovers.sweep().await;
     }
 
+    /// What remembers uploads.
+    pub(super) fn leftovers(&self) -> Leftovers<P> {
+        self.leftovers.clone()
+    }
+
     /// Stores the object, or finds that it is stored.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! Owns PutObject of an object that is somebody else's: with the headers and the user metadata that it came with, from memory
 //! or from where its bytes are. Leaves which those are to the caller.
 
-use super::{Client, Error, ErrorDocument, Result, encoded_word, read_document};
+use futures_util::future::LocalBoxFuture;
+
+use super::request::Builder;
+use super::{Client, Error, ErrorDocument, Multipart, Result, StoredPart, document, encoded_word, read_document};
 use crate::payload::Payload;
 use crate::ports::{Method, Ports, Request, Response, SpliceError};
 
@@ -67,12 +70,10 @@ impl<P: Ports> Client<P> {
         body: &mut P::Body,
         length: u64,
     ) -> std::result::Result<(), PutError> {
-        let sent = self.ports.splice(self.describe(object), body, length, true).await;
-        let mut response = sent.map_err(|error| match error {
-            SpliceError::Body(why) => PutError::Body(why),
-            SpliceError::Length(why) => PutError::Length(why),
-            SpliceError::Request(error) => PutError::Store(Error::transport(OPERATION, error)),
-        })?;
+        let answer = self.ports.splice(self.describe(object), body, length, true).await;
+        let answer = answer.map_err(|error| not_handed_over(OPERATION, error))?;
+        let response = answer.await.map_err(|error| PutError::Store(Error::transport(OPERATION, error)));
+        let mut response = response?;
         if !(200..300).contains(&response.status) {
             let body = read_document(OPERATION, &mut response.body).await.unwrap_or_default();
             return Err(PutError::Store(Error::of_response(OPERATION, &response, &body)));
@@ -80,13 +81,62 @@ impl<P: Ports> Client<P> {
         written(response).await.map_err(PutError::Store)
     }
 
-    fn describe(&self, object: &NewObject) -> Request {
-        let mut request = self.request(Method::Put, Some(&object.key)).build();
-        request.headers.clone_from(&object.headers);
-        let metadata = object.metadata.iter();
-        request.extra_headers = metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())).collect();
-        request
+    /// [CreateMultipartUpload](https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html): begins to write
+    /// an object in parts.
+    ///
+    /// # Errors
+    ///
+    /// The store's, once retries are exhausted.
+    pub async fn begin_upload(&self, object: &NewObject) -> Result<Multipart> {
+        let request = described(self.request(Method::Post, Some(&object.key)).query("uploads", ""), object);
+        let (_, upload_id) = self.document("CreateMultipartUpload", &request, document::multipart_upload).await?;
+        Ok(Multipart { key: object.key.clone(), upload_id })
     }
+
+    /// [UploadPart](https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html): hands over the next bytes of a body
+    /// as a part, and gives what becomes of it. It is tried once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`put_stream`](Self::put_stream).
+    pub async fn put_part(
+        &self,
+        upload: &Multipart,
+        number: u32,
+        body: &mut P::Body,
+        length: u64,
+        is_last: bool,
+    ) -> std::result::Result<LocalBoxFuture<'static, Result<StoredPart>>, PutError> {
+        const OPERATION: &str = "UploadPart";
+        let request = self.part_request(upload, number, Payload::empty());
+        let answer = self.ports.splice(request, body, length, is_last).await;
+        let answer = answer.map_err(|error| not_handed_over(OPERATION, error))?;
+        let client = self.clone();
+        Ok(Box::pin(async move {
+            let response = answer.await.map_err(|error| Error::transport(OPERATION, error))?;
+            client.read_part(number, response).await
+        }))
+    }
+
+    fn describe(&self, object: &NewObject) -> Request {
+        described(self.request(Method::Put, Some(&object.key)), object)
+    }
+}
+
+fn not_handed_over(operation: &'static str, error: SpliceError) -> PutError {
+    match error {
+        SpliceError::Body(why) => PutError::Body(why),
+        SpliceError::Length(why) => PutError::Length(why),
+        SpliceError::Request(error) => PutError::Store(Error::transport(operation, error)),
+    }
+}
+
+fn described(builder: Builder, object: &NewObject) -> Request {
+    let mut request = builder.build();
+    request.headers.clone_from(&object.headers);
+    let metadata = object.metadata.iter();
+    request.extra_headers = metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())).collect();
+    request
 }
 
 /// Some stores answer 200 and put the error into the body.

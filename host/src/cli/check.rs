@@ -70,7 +70,7 @@ struct Subject {
 
 /// Runs the command.
 pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &Terminal) -> Result<(), Failure> {
-    let subjects = subjects(&arguments, terminal)?;
+    let subjects = subjects(&arguments, terminal).await?;
     if subjects.is_empty() {
         terminal.say("no S3 connector in these files: nothing to check");
         return Ok(());
@@ -126,14 +126,16 @@ pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &
 }
 
 /// What to check.
-fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subject>, Failure> {
+async fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subject>, Failure> {
     if arguments.files.is_empty() {
         let role = if arguments.destination { Role::Destination } else { Role::Source };
         let settings = arguments.settings.settings()?;
         return Ok(vec![Subject { ids: None, role, settings }]);
     }
+    let configs = pipeline_file::read(&arguments.files, terminal)?;
+    pipeline_file::refuse_cycles(&configs).await?;
     let mut subjects = Vec::new();
-    for PipelineConfig { id, source, destination, dead_letters } in pipeline_file::read(&arguments.files, terminal)? {
+    for PipelineConfig { id, source, destination, dead_letters } in configs {
         let mut ends = vec![(Role::Source, source), (Role::Destination, destination)];
         ends.extend(dead_letters.map(|letters| (Role::Destination, letters.destination)));
         for (role, end) in ends.into_iter().filter(|(_, end)| end.plugin == Plugin::S3) {

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use s3_connector_host::Settings;
-use s3_connector_host::pipeline::NackWindow;
+use s3_connector_host::environment::Environment;
+use s3_connector_host::pipeline::{NackWindow, feeds_itself};
 use serde_saphyr::{Location, Spanned};
 
 use self::document::{
@@ -115,6 +116,26 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
         }
     }
     if problems.is_empty() { Ok(configs) } else { Err(Failure::Usage(problems.join("\n"))) }
+}
+
+/// Refuses pipelines that would read what they have written, as far as their settings tell.
+///
+/// # Errors
+///
+/// All of them, as wrong usage.
+pub(super) async fn refuse_cycles(configs: &[PipelineConfig]) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    for PipelineConfig { id, source, destination, .. } in configs {
+        let are_s3 = source.plugin == Plugin::S3 && destination.plugin == Plugin::S3;
+        if are_s3 && feeds_itself(&source.settings, &destination.settings, &Environment::process()).await {
+            problems.push(format!(
+                "pipeline `{id}`: connector `{}` would write what connector `{}` reads, and each object would be copied \
+                 without end; use another bucket, or a `prefix` that is not read",
+                destination.id, source.id
+            ));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Usage(problems.join("\n"))) }
 }
 
 fn read_file(path: &Path) -> Result<PipelineFile, Vec<String>> {

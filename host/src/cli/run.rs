@@ -86,6 +86,7 @@ pub(super) async fn run(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let configs = pipeline_file::read(&arguments.files, terminal)?;
+    pipeline_file::refuse_cycles(&configs).await?;
     if configs.is_empty() {
         terminal.say("no pipelines to run");
         return Ok(());

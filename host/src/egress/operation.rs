@@ -73,11 +73,11 @@ impl S3Operation {
             // A destination looks at what has the name of a batch. The keys of records are written without a look.
             Self::GetObject | Self::HeadObject => matches!((role, writes), (Role::Source, _) | (_, Writes::Batches)),
             Self::GetBucketVersioning | Self::ListObjectVersions => matches!(role, Role::Source),
-            Self::PutObject => matches!(role, Role::Destination),
-            Self::CreateMultipartUpload
+            Self::PutObject
+            | Self::CreateMultipartUpload
             | Self::UploadPart
             | Self::CompleteMultipartUpload
-            | Self::AbortMultipartUpload => matches!((role, writes), (Role::Destination, Writes::Batches)),
+            | Self::AbortMultipartUpload => matches!(role, Role::Destination),
             // Otherwise the host's alone, for what it has stored itself.
             Self::DeleteObject => matches!((role, writes), (Role::Destination, Writes::Objects { deletes: true })),
         }
@@ -120,7 +120,18 @@ impl S3Operation {
                     "x-amz-meta-",
                 ],
             },
-            Self::CreateMultipartUpload => &["content-type", "x-amz-meta-opencdc-"],
+            Self::CreateMultipartUpload => match writes {
+                Writes::Batches => &["content-type", "x-amz-meta-opencdc-"],
+                Writes::Objects { .. } => &[
+                    "cache-control",
+                    "content-disposition",
+                    "content-encoding",
+                    "content-language",
+                    "content-type",
+                    "expires",
+                    "x-amz-meta-",
+                ],
+            },
             Self::CompleteMultipartUpload => &["content-type", "if-none-match"],
             Self::HeadBucket
             | Self::GetBucketVersioning

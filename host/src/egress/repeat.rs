@@ -48,7 +48,8 @@ impl Default for Repeats {
 
 /// Whether a request writes what it would write again.
 pub(super) fn may_repeat(outgoing: &Outgoing) -> bool {
-    outgoing.operation == S3Operation::PutObject && !super::is_conditional(&outgoing.headers)
+    matches!(outgoing.operation, S3Operation::PutObject | S3Operation::UploadPart)
+        && !super::is_conditional(&outgoing.headers)
 }
 
 impl Repeats {

@@ -123,13 +123,13 @@ fn bytes_on_their_way_are_bounded_unless_there_is_one_object() {
         if request.method == Method::Put { reply().after(SECOND) } else { reply() }
     };
     let mut fixture = Fixture::open(&[], slow);
-    let large = limits::PUTS_BYTES_MAX / 4;
+    let large = limits::PUTS_BYTES_MAX / 8;
     let piece = vec![0; usize::try_from(large).expect("fits")];
     let records =
-        (0..6).map(|n| record(&n.to_string(), &format!("k{n}"), stream(large, Pieces::of(&[&piece])))).collect();
+        (0..10).map(|n| record(&n.to_string(), &format!("k{n}"), stream(large, Pieces::of(&[&piece])))).collect();
     assert!(fixture.write(records).expect("writes").is_empty());
-    assert_eq!(fixture.bodies().len(), 4);
-    assert_eq!(fixture.flush().expect("flushes").len(), 6);
+    assert_eq!(fixture.bodies().len(), 8);
+    assert_eq!(fixture.flush().expect("flushes").len(), 10);
     assert_eq!(fixture.ports.elapsed(), SECOND * 2);
 }
 

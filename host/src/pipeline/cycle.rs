@@ -1,0 +1,59 @@
+//! Owns the question whether a pipeline would read what it has written, as far as its settings tell. Leaves what to do about it
+//! to the commands that run and check pipelines.
+
+use s3_connector::config::{BucketConfig, KEYS_EXCLUDE, KEYS_INCLUDE, Writes, identity};
+
+use crate::connector::settings::Settings;
+use crate::environment::{self, Environment};
+
+/// Whether a destination of objects (`format: raw`) with these settings writes what a source with those reads: each object
+/// would be copied without end. Where the source picks keys by globs, only a copy onto itself is found.
+pub async fn feeds_itself(source: &Settings, destination: &Settings, environment: &Environment) -> bool {
+    let (mut source, mut destination) = (source.clone(), destination.clone());
+    for settings in [&mut source, &mut destination] {
+        // What is wrong with an endpoint is told when it is used.
+        let _ = environment::fill(settings, environment).await;
+    }
+    let (Ok(from), Ok(to)) = (BucketConfig::parse(&source), BucketConfig::parse(&destination)) else { return false };
+    let store = |config: &BucketConfig| identity::of(&config.endpoint, &config.region, &config.bucket);
+    if Writes::of(&destination) == Writes::Batches || from.bucket != to.bucket || store(&from) != store(&to) {
+        return false;
+    }
+    let picks = [KEYS_INCLUDE.name, KEYS_EXCLUDE.name].iter().any(|name| source.contains_key(*name));
+    // A key that is read begins with the one prefix, and is written with the other one before it.
+    let is_read = format!("{}{}", to.prefix, from.prefix).starts_with(&from.prefix);
+    is_read && (to.prefix.is_empty() || !picks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipeline_that_reads_what_it_writes_is_found() {
+        let settings = |bucket: &str, prefix: &str, more: &[(&str, &str)]| -> Settings {
+            let base = [("aws.bucket", bucket), ("aws.region", "eu-west-1"), ("prefix", prefix)];
+            base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let raw = ("format", "raw");
+        let minio = ("aws.endpoint", "http://minio:9000");
+        let globs = ("keys.exclude", "copy/**");
+        for (from, to, expected) in [
+            (settings("a", "", &[]), settings("a", "", &[raw]), true),
+            (settings("a", "", &[]), settings("a", "copy/", &[raw]), true),
+            (settings("a", "in/", &[]), settings("a", "", &[raw]), true),
+            (settings("a", "a/", &[]), settings("a", "a/", &[raw]), true),
+            (settings("a", "in/", &[]), settings("a", "out/", &[raw]), false),
+            (settings("a", "a/b/", &[]), settings("a", "a/", &[raw]), false),
+            (settings("a", "", &[]), settings("b", "", &[raw]), false),
+            (settings("a", "", &[]), settings("a", "", &[raw, minio]), false),
+            (settings("a", "", &[minio]), settings("a", "", &[raw, minio]), true),
+            (settings("a", "", &[]), settings("a", "", &[("format", "json")]), false),
+            (settings("a", "", &[globs]), settings("a", "copy/", &[raw]), false),
+            (settings("a", "", &[globs]), settings("a", "", &[raw]), true),
+        ] {
+            let found = feeds_itself(&from, &to, &Environment::of([])).await;
+            assert_eq!(found, expected, "{from:?} {to:?}");
+        }
+    }
+}
