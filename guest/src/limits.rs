@@ -6,6 +6,14 @@ use std::time::Duration;
 /// Keys on a page of a listing: S3's maximum.
 pub const LIST_PAGE_KEYS: u32 = 1000;
 
+/// Pages of one listing on their way at the same time, at most. At 80 ms each these list 200,000 keys per second, which
+/// is about what one core reads.
+pub const LISTINGS_IN_FLIGHT_MAX: usize = 16;
+
+/// Times that a range may lack the key with which it should begin before a store's listings are no longer split. A key
+/// may be deleted just then; three are the store's doing.
+pub const LISTING_GAPS_MAX: u32 = 3;
+
 /// Objects ahead of the reader, in flight or fetched. A slow one at the head holds the others up only once as many are done
 /// after it: two seconds of work at 2,000 objects per second.
 pub const PREFETCH_AHEAD_MAX: usize = 4096;
@@ -32,6 +40,17 @@ pub struct Bounds {
     pub listed_exactly: usize,
     /// A group of older versions ends at a digest that this number divides: a group has that many on average.
     pub group: u64,
+    /// Pages of each of the ranges that are listed at the same time. Each costs half a page more than listing one after
+    /// the other, on average.
+    pub list_pages: u32,
+    /// Entries of such a range, where the catalogue says what to expect.
+    pub list_entries: u64,
+    /// Bytes of pages that wait for earlier ones: most of sixteen ranges of twelve pages, of a thousand entries
+    /// of 250 bytes each.
+    pub list_held_bytes: usize,
+    /// Ranges that may begin at a guess before it is clear that anything is in them, and pages that guesses may waste
+    /// before they have saved any time.
+    pub list_guesses: u64,
 }
 
 impl Bounds {
@@ -43,6 +62,10 @@ impl Bounds {
         chunk_bytes: 240 << 10,
         listed_exactly: 4096,
         group: 1024,
+        list_pages: 16,
+        list_entries: 10_000,
+        list_held_bytes: 40 << 20,
+        list_guesses: 1,
     };
 
     /// Whether a group of older versions ends at this digest.

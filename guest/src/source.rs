@@ -46,6 +46,20 @@ macro_rules! is_broken {
     };
 }
 
+/// Tells tests which page of a listing is used, and up to which key: see [`crate::testing::pages`].
+#[cfg(any(test, feature = "testing"))]
+macro_rules! note_page {
+    ($cursor:expr, $to:expr) => {
+        crate::testing::pages::note($cursor.place(), $to)
+    };
+}
+#[cfg(not(any(test, feature = "testing")))]
+macro_rules! note_page {
+    ($cursor:expr, $to:expr) => {
+        let _: (_, Option<&str>) = ($cursor, $to);
+    };
+}
+
 mod catalogue;
 mod checkpoint;
 mod fetch;
@@ -61,6 +75,7 @@ mod resume;
 mod retrieval;
 mod scan;
 mod snapshot;
+mod sweep;
 mod worker;
 
 use std::cell::RefCell;

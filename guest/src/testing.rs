@@ -6,6 +6,7 @@
 
 mod bucket;
 pub mod mutant;
+pub mod pages;
 pub mod parquet;
 
 use std::cell::RefCell;

@@ -1,5 +1,5 @@
-//! Owns the pages of one listing: which operation lists, where the next page begins, and the order within a page. Leaves
-//! what the entries mean to `scan`.
+//! Owns the pages of one listing, one after the other: which operation lists, where the next page begins, and the order
+//! within a page. Leaves several at a time to `sweep`, and what the entries mean to `scan`.
 
 use super::identity::NULL_VERSION;
 use super::order::in_order;
@@ -24,6 +24,19 @@ pub(super) enum Cursor {
     Object(ListStart),
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl Cursor {
+    /// The key and the version that are sent; or a token, and that it is one.
+    pub(super) fn place(&self) -> (Option<String>, String) {
+        match self.clone() {
+            Self::First | Self::Object(ListStart::First) => (None, String::new()),
+            Self::After(key) | Self::Object(ListStart::After(key)) => (Some(key), String::new()),
+            Self::Version(Marker { key, id }) => (Some(key), id),
+            Self::Object(ListStart::Token(token)) => (Some(token), "token".to_owned()),
+        }
+    }
+}
+
 /// A page, in the order of keys and of storage.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -37,7 +50,10 @@ pub(super) struct Listed {
 }
 
 /// A page on its way.
-pub(super) type PageFuture = LocalBoxFuture<'static, s3::Result<(Page<VersionEntry, Cursor>, bool)>>;
+pub(super) type PageFuture = LocalBoxFuture<'static, Answer>;
+
+/// A page as it came, and whether the store lists versions.
+pub(super) type Answer = s3::Result<(Page<VersionEntry, Cursor>, bool)>;
 
 /// One listing of the prefix.
 pub(super) struct Listing<P: Ports> {
@@ -48,7 +64,21 @@ pub(super) struct Listing<P: Ports> {
     /// Entries up to this key are passed over: some stores take a marker to be inclusive.
     after: Option<String>,
     next: Option<Cursor>,
+    /// Where the page begins that was requested last.
+    requested: Cursor,
     trail: Trail<Cursor>,
+}
+
+/// Warns that a store has no versions.
+pub(super) fn warn_of_no_versions(ports: &impl Ports) {
+    let line = "the store cannot list versions: of several changes of an object between two polls all but the last are \
+                missed";
+    ports.log(Level::Warn, line);
+}
+
+/// The operation that lists.
+pub(super) fn operation(has_versions: bool) -> &'static str {
+    if has_versions { "ListObjectVersions" } else { "ListObjectsV2" }
 }
 
 impl<P: Ports> Listing<P> {
@@ -62,7 +92,8 @@ impl<P: Ports> Listing<P> {
         after: Option<String>,
     ) -> Self {
         let next = Some(after.clone().map_or(Cursor::First, Cursor::After));
-        Self { ports, client, oddities, has_versions, after, next, trail: Trail::default() }
+        let requested = Cursor::First;
+        Self { ports, client, oddities, has_versions, after, next, requested, trail: Trail::default() }
     }
 
     fn bucket(&self) -> &BucketConfig {
@@ -72,21 +103,20 @@ impl<P: Ports> Listing<P> {
     /// Requests the next page; `None` after the last.
     pub(super) fn request(&mut self) -> Option<PageFuture> {
         let cursor = self.next.take()?;
+        self.requested = cursor.clone();
         let (ports, client, has_versions) = (self.ports.clone(), self.client.clone(), self.has_versions);
         Some(Box::pin(async move { request(&ports, &client, cursor, has_versions).await }))
     }
 
     /// Takes the page that was requested.
-    pub(super) fn receive(&mut self, answer: s3::Result<(Page<VersionEntry, Cursor>, bool)>) -> Result<Listed> {
+    pub(super) fn receive(&mut self, answer: Answer) -> Result<Listed> {
         let explain = |error: s3::Error| error.explain(self.client.config());
         let (mut page, has_versions) = answer.map_err(explain)?;
-        let operation = if has_versions { "ListObjectVersions" } else { "ListObjectsV2" };
-        self.trail.follow(operation, has_versions, &page).map_err(explain)?;
+        self.trail.follow(operation(has_versions), has_versions, &page).map_err(explain)?;
         if !has_versions && self.has_versions != Some(false) {
-            let line = "the store cannot list versions: of several changes of an object between two polls all but the \
-                        last are missed";
-            self.ports.log(Level::Warn, line);
+            warn_of_no_versions(&self.ports);
         }
+        note_page!(&self.requested, None);
         self.has_versions = Some(has_versions);
         self.next = page.next.take().filter(|_| !is_broken!(ListOnePage));
         if let Some(after) = &self.after {
@@ -94,17 +124,6 @@ impl<P: Ports> Listing<P> {
         }
         let entries = in_order(page.entries, &self.oddities.interleaved);
         Ok(Listed { entries, date: page.date, is_last: self.next.is_none(), has_versions })
-    }
-
-    /// The next page; `None` after the last.
-    pub(super) async fn page(&mut self) -> Result<Option<Listed>> {
-        match self.request() {
-            Some(page) => {
-                let page = page.await;
-                self.receive(page).map(Some)
-            }
-            None => Ok(None),
-        }
     }
 
     /// Whether a prefix was given.
@@ -118,12 +137,13 @@ fn versions(page: Page<VersionEntry, Marker>) -> Page<VersionEntry, Cursor> {
     Page { entries, next: next.map(Cursor::Version), date, greatest }
 }
 
-async fn request<P: Ports>(
+/// Requests a page.
+pub(super) async fn request<P: Ports>(
     ports: &P,
     client: &Client<P>,
     cursor: Cursor,
     has_versions: Option<bool>,
-) -> s3::Result<(Page<VersionEntry, Cursor>, bool)> {
+) -> Answer {
     let prefix = &client.config().prefix;
     if has_versions != Some(false) {
         let marker = match &cursor {

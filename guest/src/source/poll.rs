@@ -47,7 +47,7 @@ impl<P: Ports> Worker<P> {
             Rule::Since(since) if !is_broken!(CutAtTheRestart) => Some(since.after(self.config.lookback)),
             _ => None,
         };
-        let mut listing = self.listing(None);
+        let mut listing = self.sweep();
         let mut scan = Scan::new(&self.store.borrow(), rule, self.bounds);
         let (mut date, mut has_versions) = (None, true);
         while let Some(page) = listing.page().await? {

@@ -18,6 +18,7 @@ use super::prefetch::Prefetch;
 use super::queue::{ALL, Ready, ReadyQueue};
 use super::retrieval::Retrieval;
 use super::scan::{Filter, Scan};
+use super::sweep::{self, Sweep};
 use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits::Bounds;
@@ -41,6 +42,8 @@ pub(super) struct Oddities {
     pub(super) listing_has_holes: Cell<bool>,
     /// Whether the store lists versions and delete markers interleaved, where its pages have shown it.
     pub(super) interleaved: super::order::Interleaved,
+    /// Whether a listing must not begin at any key, but only where a page ended.
+    pub(super) lists_serially: Cell<bool>,
 }
 
 /// Everything that a source does between calls.
@@ -171,6 +174,15 @@ impl<P: Ports> Worker<P> {
     pub(super) fn listing(&self, after: Option<String>) -> Listing<P> {
         let has_versions = self.store.borrow().head.has_versions;
         Listing::new(self.ports.clone(), self.client.clone(), Rc::clone(&self.oddities), has_versions, after)
+    }
+
+    /// A listing of the whole prefix, several pages at a time.
+    pub(super) fn sweep(&self) -> Sweep<P> {
+        let store = self.store.borrow();
+        let (has_versions, concurrency) = (store.head.has_versions, self.config.concurrency);
+        let hints = sweep::hints(&store.segments, self.bounds);
+        let oddities = Rc::clone(&self.oddities);
+        Sweep::new(self.ports.clone(), self.client.clone(), oddities, has_versions, hints, concurrency, self.bounds)
     }
 
     /// Counts what a page shows, and scans what is delivered of it.

@@ -60,11 +60,15 @@ pub enum Mutant {
     SkipARecordAfterARestart,
     /// After a restart without saved state, positions say that it has told what it has only listed.
     CutAtTheRestart,
+    /// A range of a listing is believed, whatever it lacks.
+    BelieveRanges,
+    /// The key at which a range of a listing ends is taken for the next one's.
+    EndRangesEarly,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::ForgetTheVersionMarker,
         Self::ListOnePage,
         Self::TrustTheOrderOfDocuments,
@@ -90,6 +94,8 @@ impl Mutant {
         Self::RepeatTheKeptRecord,
         Self::SkipARecordAfterARestart,
         Self::CutAtTheRestart,
+        Self::BelieveRanges,
+        Self::EndRangesEarly,
     ];
 }
 

@@ -34,6 +34,7 @@ pub fn history(seed: u64, profile: Option<Profile>) -> History {
     let mut oddities = Dice(SplitMix64::new(seed ^ 0x0dd1_7135));
     store.gone = oddities.of(&[GoneVersion::Below, GoneVersion::KeyAnew]);
     store.promises_more = oddities.chance(50);
+    store.skips = oddities.chance(25);
     let reader = ReaderSetup {
         records_max: dice.of(&[1, 2, 3, 10, 1000]),
         lag: dice.of(&[0, 0, 0, 1, 2, 5]),
@@ -83,6 +84,7 @@ fn store(dice: &mut Dice, profile: Profile) -> StoreSetup {
         kinds,
         gone: GoneVersion::Below,
         promises_more: false,
+        skips: false,
         milliseconds: dice.chance(50),
         page: dice.of(&[1, 2, 3, 4, 5, 1000, 1000, 1000]),
         latency_ms: dice.of(&[0, 0, 20, 3000]),

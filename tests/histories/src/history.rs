@@ -79,6 +79,8 @@ pub struct StoreSetup {
     pub gone: GoneVersion,
     /// Whether a full page that is the last says that there is more, and names markers that are no keys, as MinIO.
     pub promises_more: bool,
+    /// Whether it leaves out a key where a listing begins after what is no key, as no store should.
+    pub skips: bool,
     /// Whether stamps have milliseconds.
     pub milliseconds: bool,
     /// Entries of a page, whatever was asked for.

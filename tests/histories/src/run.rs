@@ -16,7 +16,7 @@ use s3_connector::limits::Bounds;
 use s3_connector::ports::{Edit, StateError};
 use s3_connector::record::{Data, Record};
 use s3_connector::source::Source;
-use s3_connector::testing::{Pieces, Reply, TestPorts, mutant};
+use s3_connector::testing::{Pieces, Reply, TestPorts, mutant, pages};
 
 use crate::bucket::BUCKET;
 use crate::check::{Checked, Checker, Complaint, Promise, broken};
@@ -56,6 +56,7 @@ pub fn run(history: &History, is_verbose: bool, overlooked: &[Promise]) -> Outco
     let world = Rc::new(RefCell::new(World::new(ports.clone(), history, is_verbose)));
     connect(&ports, &world);
     mutant::set_bounds(bounds(history.reader.cut));
+    pages::used();
     let mut overlooked = overlooked.to_vec();
     if history.reader.cut == GROUPED {
         overlooked.extend([Promise::Once, Promise::Order, Promise::Told]);
@@ -95,12 +96,14 @@ const GROUPED: u8 = 3;
 /// The sizes by which a source cuts its catalogue and its plans.
 fn bounds(cut: u8) -> Bounds {
     let (segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group) = match cut {
-        0 => return Bounds::SOURCE,
+        0 => return Bounds { list_pages: 1, ..Bounds::SOURCE },
         1 => (60, 3, 300, 200, 4096, 1024),
         2 => (1, 1, 1, 1, 4096, 1024),
         _ => (60, 3, 300, 200, 2, 2),
     };
-    Bounds { segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group }
+    let of_lists =
+        Bounds { list_pages: 1, list_entries: 1, list_held_bytes: 1000, list_guesses: 100, ..Bounds::SOURCE };
+    Bounds { segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group, ..of_lists }
 }
 
 fn settings(reader: &ReaderSetup) -> Settings {
@@ -235,6 +238,7 @@ impl Reader {
             }
             let read = self.drive(source.read(self.setup.records_max, u64::MAX, SECOND));
             let is_dead = self.world.borrow().is_dead();
+            self.look()?;
             let records = match read {
                 _ if is_dead => return Ok(self.world.borrow_mut().end.take()),
                 Some(Ok(records)) => records,
@@ -298,6 +302,13 @@ impl Reader {
         }))
     }
 
+    /// Looks at the pages that the source has used.
+    fn look(&self) -> Checked {
+        let world = &mut *self.world.borrow_mut();
+        let hole = world.hole.take().or(world.look_at_pages().err());
+        hole.map_or(Ok(()), |hole| Err(broken(Promise::Failure, hole)))
+    }
+
     fn take(&mut self, records: &[Record<Pieces>]) -> Checked {
         for record in records {
             self.records += 1;
@@ -349,6 +360,7 @@ impl Reader {
         {
             // What was read in vain may be so again.
             let world = &mut *self.world.borrow_mut();
+            world.shown.drop_answers();
             world.unread = world.was_unread;
             world.is_restarted = true;
         }

@@ -30,6 +30,10 @@ struct Sight {
 pub struct Shown {
     listings: u32,
     current: Option<Listing>,
+    /// Pages that the source may use.
+    answers: Vec<Page>,
+    /// Where the listing goes on after the last page that was used.
+    goes_on: Option<Place>,
     /// The last listing that came to its end.
     pub last: Option<Listing>,
     sights: Vec<Sight>,
@@ -80,26 +84,66 @@ impl Shown {
         }
     }
 
-    /// Takes a page of a listing of the whole bucket. It covers the keys after `from` up to `to`.
-    pub fn page(&mut self, bucket: &Bucket, page: &Page<'_>) {
+    /// Takes note of a page of a listing of the whole bucket, which the source may use.
+    pub fn answer(&mut self, page: Page) {
+        self.answers.retain(|answer| answer.place != page.place);
+        self.answers.push(page);
+    }
+
+    /// Forgets the pages that a source which has ended has not used.
+    pub fn drop_answers(&mut self) {
+        self.answers.clear();
+        self.goes_on = None;
+    }
+
+    /// Takes the pages that the source has used since. Each begins where the one before it ended.
+    ///
+    /// # Errors
+    ///
+    /// Where one does not.
+    pub fn use_pages(&mut self, bucket: &Bucket, used: Vec<(Place, Option<String>)>) -> Result<(), String> {
+        for (place, to) in used {
+            let found = self.answers.iter().position(|answer| answer.place == place);
+            let page = self.answers.swap_remove(found.ok_or_else(|| format!("{place:?} is no page"))?);
+            if place.0.is_some() && self.goes_on.as_ref().is_some_and(|goes_on| *goes_on != place) {
+                return Err(format!("a listing goes on at {place:?} after {:?}", self.goes_on));
+            }
+            if to.as_ref().zip(page.to.as_ref()).is_some_and(|(to, end)| to > end) {
+                return Err(format!("a page is used up to {to:?}, and ends at {:?}", page.to));
+            }
+            self.goes_on = match &to {
+                Some(to) => Some((Some(to.clone()), String::new())),
+                None => page.next.clone(),
+            };
+            self.page(bucket, &page, to.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Takes a page. It covers the keys after where it begins, up to its last one, or an earlier one.
+    fn page(&mut self, bucket: &Bucket, page: &Page, cut: Option<&str>) {
         self.make_room(bucket.ledger.len());
-        if page.is_first || self.current.is_none() {
+        let from = page.place.0.as_deref();
+        if from.is_none() || self.current.is_none() {
             self.listings += 1;
-            let is_whole = page.from.is_none();
+            let is_whole = from.is_none();
             self.current = Some(Listing { is_whole, ..Listing::default() });
         }
         let number = self.listings;
+        let end = cut.or(page.to.as_deref());
         for (key, name) in KEYS.into_iter().enumerate() {
-            let is_after = page.from.is_none_or(|from| name > from);
-            let is_covered = is_after && page.to.is_none_or(|to| name <= to) && page.hidden != Some(key);
+            let is_after = from.is_none_or(|from| name > from);
+            let is_covered = is_after && end.is_none_or(|to| name <= to) && page.hidden != Some(key);
             if is_covered && self.covered[key].is_none() {
                 self.covered[key] = Some(number);
-                for at in &bucket.now[key] {
+                for at in &page.now[key] {
                     self.history[*at] |= self.is_forgiven(&bucket.ledger[*at]);
                 }
             }
         }
-        for (at, is_latest) in page.entries {
+        let is_used = |at: usize| cut.is_none_or(|cut| KEYS[bucket.ledger[at].key] <= cut);
+        let entries: Vec<_> = page.entries.iter().copied().filter(|(at, _)| is_used(*at)).collect();
+        for (at, is_latest) in &entries {
             // What lands in a key while its versions are listed, below what was listed of it already.
             let is_begun = self.covered[bucket.ledger[*at].key] == Some(number) && self.forgiven.is_none();
             self.history[*at] |= is_begun && self.sights[*at].first.is_none();
@@ -107,11 +151,11 @@ impl Shown {
             self.has_news |= !self.history[*at] || *is_latest && !bucket.ledger[*at].is_marker;
         }
         let current = self.current.as_mut().expect("there is one");
-        current.entries.extend_from_slice(page.entries);
+        current.entries.extend_from_slice(&entries);
         if let Some(hidden) = page.hidden {
             current.hidden[hidden] = true;
         }
-        if page.to.is_none() {
+        if end.is_none() {
             self.last = self.current.take();
         }
     }
@@ -148,16 +192,22 @@ impl Shown {
     }
 }
 
+/// Where a page begins: the key that was sent, and the version.
+pub type Place = (Option<String>, String);
+
 /// A page of a listing of the whole bucket.
-pub struct Page<'a> {
-    /// Whether it is the first.
-    pub is_first: bool,
-    /// The key after which it begins.
-    pub from: Option<&'a str>,
+#[derive(Debug)]
+pub struct Page {
+    /// Where it begins.
+    pub place: Place,
+    /// Where the store says that the next one begins.
+    pub next: Option<Place>,
     /// A key that was left out.
     pub hidden: Option<usize>,
     /// The last key on it, if there are more pages.
-    pub to: Option<&'a str>,
+    pub to: Option<String>,
     /// What is on it, and whether as the latest.
-    pub entries: &'a [(usize, bool)],
+    pub entries: Vec<(usize, bool)>,
+    /// What there was of each key.
+    pub now: Vec<Vec<usize>>,
 }

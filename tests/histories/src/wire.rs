@@ -12,7 +12,7 @@ use s3_connector::testing::Reply;
 
 use crate::bucket::{Bucket, Version};
 use crate::history::KEYS;
-use crate::shown::Page;
+use crate::shown::{Page, Place};
 use crate::world::World;
 
 /// What S3 leaves as it is in keys of listings.
@@ -20,6 +20,9 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_'
 
 /// What MinIO writes after a key where it names one to go on after.
 const MARKER_END: &str = "[minio_cache:v2,return:]";
+
+/// What stands for the version where a page of objects begins at a token.
+const TOKEN: &str = "token";
 
 static ENCODED: LazyLock<[String; KEYS.len()]> =
     LazyLock::new(|| KEYS.map(|key| utf8_percent_encode(key, PLAIN).to_string()));
@@ -33,6 +36,8 @@ struct Query<'a> {
     prefix: Cow<'a, str>,
     /// The key of `key-marker`, `start-after` or `continuation-token`.
     after: Option<Cow<'a, str>>,
+    /// Whether that was a token.
+    is_token: bool,
     version_marker: Option<Cow<'a, str>>,
     version_id: Option<Cow<'a, str>>,
 }
@@ -61,6 +66,7 @@ impl<'a> Query<'a> {
                 "continuation-token" => {
                     let key: usize = value.parse().expect("a token of ours");
                     query.after = Some(KEYS[key].into());
+                    query.is_token = true;
                 }
                 "version-id-marker" => query.version_marker = Some(decoded(value)),
                 "versionId" => query.version_id = Some(decoded(value)),
@@ -96,6 +102,15 @@ pub fn answer(world: &mut World, request: &Request) -> Reply {
     }
 }
 
+/// Where a page begins that a source has used.
+pub fn place((key, id): (Option<String>, String)) -> Place {
+    let key = key.map(|key| match key.parse::<usize>() {
+        Ok(key) if id == TOKEN => KEYS[key].to_owned(),
+        _ => key.strip_suffix(MARKER_END).map_or(key.clone(), str::to_owned),
+    });
+    (key, id)
+}
+
 /// A page's content, and whether there is more.
 struct Cut {
     entries: Vec<(usize, bool)>,
@@ -109,7 +124,10 @@ fn cut(world: &World, query: &Query<'_>) -> Cut {
     let count_max = query.max_keys.min(setup.page);
     let (mut entries, mut anew) = (Vec::new(), None);
     let is_listed = |key: &usize| KEYS[*key].starts_with(&*query.prefix) && *hidden != Some(*key);
-    for key in (0..KEYS.len()).filter(is_listed) {
+    let is_odd = setup.skips && query.after.as_deref().is_some_and(|after| !KEYS.contains(&after));
+    let is_shown = |key: &usize| query.after.as_deref().is_none_or(|after| KEYS[*key] >= after);
+    let skipped = (0..KEYS.len()).find(|key| is_listed(key) && is_shown(key)).filter(|_| is_odd);
+    for key in (0..KEYS.len()).filter(is_listed).filter(|key| Some(*key) != skipped) {
         let all = &bucket.now[key];
         let mut from = 0;
         match query.after.as_deref() {
@@ -168,17 +186,20 @@ fn show(world: &mut World, query: &Query<'_>, cut: &Cut) {
     if !query.prefix.is_empty() {
         return shown.look(bucket, &cut.entries);
     }
-    let last = cut.entries.last().map(|(at, _)| KEYS[bucket.ledger[*at].key]);
-    shown.page(
-        bucket,
-        &Page {
-            is_first: query.after.is_none(),
-            from: query.after.as_deref(),
-            to: last.filter(|_| cut.is_truncated),
-            hidden: *hidden,
-            entries: &cut.entries,
-        },
-    );
+    let last = cut.entries.last().filter(|_| cut.is_truncated).map(|(at, _)| &bucket.ledger[*at]);
+    let next = last.map(|last| {
+        let id = if query.is_objects { TOKEN.to_owned() } else { last.id.clone() };
+        (Some(KEYS[last.key].to_owned()), id)
+    });
+    let id = if query.is_token { TOKEN } else { query.version_marker.as_deref().unwrap_or_default() };
+    shown.answer(Page {
+        place: (query.after.as_deref().map(str::to_owned), id.to_owned()),
+        next,
+        to: last.map(|last| KEYS[last.key].to_owned()),
+        hidden: *hidden,
+        entries: cut.entries.clone(),
+        now: bucket.now.clone(),
+    });
     if !cut.is_truncated {
         *hidden = None;
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use s3_connector::ports::Clock as _;
-use s3_connector::testing::{START, SplitMix64, TestPorts};
+use s3_connector::testing::{START, SplitMix64, TestPorts, pages};
 
 use crate::bucket::Bucket;
 use crate::history::{Act, History, KEYS, Step, When};
@@ -85,6 +85,8 @@ pub struct World {
     pub was_gone: [bool; KEYS.len()],
     /// Whether the next object is not found.
     pub misses: bool,
+    /// How the pages that the source has used make no listing.
+    pub hole: Option<String>,
     date_offset_ms: i64,
     steps: Vec<Step>,
     next: usize,
@@ -115,6 +117,7 @@ impl World {
             was_anew: [false; KEYS.len()],
             was_gone: [false; KEYS.len()],
             misses: false,
+            hole: None,
             date_offset_ms: 0,
             steps: history.steps.clone(),
             next: 0,
@@ -162,6 +165,9 @@ impl World {
     pub fn tick(&mut self, event: Event, may_wait: bool) {
         if self.is_dead() {
             return;
+        }
+        if let Err(hole) = self.look_at_pages() {
+            self.hole.get_or_insert(hole);
         }
         match event {
             Event::Call => {
@@ -217,6 +223,17 @@ impl World {
                 self.bucket.act(act, now_ms);
             }
         }
+    }
+
+    /// Takes note of the pages of listings that the source has used.
+    ///
+    /// # Errors
+    ///
+    /// Where they don't make a listing.
+    pub fn look_at_pages(&mut self) -> Result<(), String> {
+        let used = pages::used().into_iter();
+        let used = used.map(|page| (crate::wire::place(page.place), page.to)).collect();
+        self.shown.use_pages(&self.bucket, used)
     }
 
     /// Adds a line to the transcript, if there is one.

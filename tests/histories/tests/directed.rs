@@ -39,6 +39,7 @@ fn aws() -> StoreSetup {
         kinds: ListingKinds::Interleaved,
         gone: GoneVersion::Below,
         promises_more: false,
+        skips: false,
         milliseconds: false,
         page: 1000,
         latency_ms: 0,
