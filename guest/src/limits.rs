@@ -51,6 +51,8 @@ pub struct Bounds {
     /// Ranges that may begin at a guess before it is clear that anything is in them, and pages that guesses may waste
     /// before they have saved any time.
     pub list_guesses: u64,
+    /// What a page takes, at most, as far as the number of polls depends on it: S3 takes some 80 ms.
+    pub list_page_time: Duration,
 }
 
 impl Bounds {
@@ -66,6 +68,7 @@ impl Bounds {
         list_entries: 10_000,
         list_held_bytes: 40 << 20,
         list_guesses: 1,
+        list_page_time: Duration::from_millis(80),
     };
 
     /// Whether a group of older versions ends at this digest.

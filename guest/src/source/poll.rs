@@ -10,6 +10,18 @@ use crate::ports::Ports;
 use crate::position::Phase;
 use crate::time::Timestamp;
 
+use std::time::Duration;
+
+/// What a listing has come to.
+struct Looked {
+    /// The server's time before it.
+    date: Timestamp,
+    /// The number of changes.
+    due: u64,
+    /// What it would have taken one page after the other.
+    serial_time: Duration,
+}
+
 impl<P: Ports> Worker<P> {
     /// Delivers what is saved, lists once and delivers what is due.
     pub(super) async fn poll(&mut self, rule: Rule) -> Result<()> {
@@ -22,7 +34,7 @@ impl<P: Ports> Worker<P> {
         // From here on the catalogue is right about what the reader has.
         self.surprises.clear();
         let started = self.ports.elapsed();
-        let (date, due) = self.look(rule).await?;
+        let Looked { date, due, serial_time } = self.look(rule).await?;
         let is_idle = due == 0;
         self.queue.set_caught_up(is_idle);
         self.queue.count(|counts| {
@@ -35,13 +47,14 @@ impl<P: Ports> Worker<P> {
             let mut delivery = self.delivery()?;
             self.deliver(&mut delivery).await?;
         }
-        let period = self.config.polling_period;
+        // A poll by ranges takes less time than one page after the other, and must not cost more per day for it.
+        let period = self.config.polling_period.max(serial_time);
         self.ports.sleep(period.saturating_sub(self.ports.elapsed().saturating_sub(started))).await;
         Ok(())
     }
 
-    /// Lists once and saves what is due: the server's time before the listing, and the number of changes.
-    async fn look(&mut self, rule: Rule) -> Result<(Timestamp, u64)> {
+    /// Lists once and saves what is due.
+    async fn look(&mut self, rule: Rule) -> Result<Looked> {
         let is_first = rule != Rule::Changes;
         let since = match &rule {
             Rule::Since(since) if !is_broken!(CutAtTheRestart) => Some(since.after(self.config.lookback)),
@@ -75,7 +88,7 @@ impl<P: Ports> Worker<P> {
             })?;
         }
         self.note_size(store);
-        Ok((date, due))
+        Ok(Looked { date, due, serial_time: listing.serial_time() })
     }
 
     /// Counts what the catalogue has grown to.

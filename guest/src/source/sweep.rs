@@ -16,6 +16,7 @@ mod pace;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -177,6 +178,10 @@ pub(super) struct Sweep<P: Ports> {
     in_flight: FuturesUnordered<LocalBoxFuture<'static, (u64, Cursor, Answer)>>,
     held_bytes: usize,
     pages: u64,
+    /// Requests, when the first began, and how long its answer took.
+    requested: u32,
+    begun: Duration,
+    first_took: Duration,
     /// What was listed twice or in vain, in thousandths of a page.
     wasted: u64,
     /// How many pages ahead is guessed, so that ranges become as long as they should be.
@@ -203,6 +208,7 @@ impl<P: Ports> Sweep<P> {
         bounds: Bounds,
     ) -> Self {
         let is_serial = concurrency < 2 || oddities.lists_serially.get();
+        let begun = ports.elapsed();
         Self {
             ports,
             client,
@@ -216,6 +222,9 @@ impl<P: Ports> Sweep<P> {
             in_flight: FuturesUnordered::new(),
             held_bytes: 0,
             pages: 0,
+            requested: 0,
+            begun,
+            first_took: Duration::ZERO,
             wasted: 0,
             aim: bounds.list_pages,
             splits_short: true,
@@ -239,6 +248,11 @@ impl<P: Ports> Sweep<P> {
                 self.receive(number, from, answer)?;
             }
         }
+    }
+
+    /// What its requests would have taken one after the other: the first one is alone, so it tells what each takes.
+    pub(super) fn serial_time(&self) -> Duration {
+        self.first_took.min(self.bounds.list_page_time).saturating_mul(self.requested)
     }
 
     /// The page that is next, once it is certain up to where it counts.
@@ -343,6 +357,7 @@ impl<P: Ports> Sweep<P> {
             if let Some(range) = self.ranges.iter_mut().take(near).find(|range| range.next.is_some()) {
                 let from = range.next.take().expect("it was just found");
                 range.is_on_its_way = true;
+                self.requested = self.requested.saturating_add(1);
                 let (ports, client) = (self.ports.clone(), self.client.clone());
                 let (number, has_versions) = (range.number, self.has_versions);
                 self.in_flight.push(Box::pin(async move {
@@ -430,6 +445,9 @@ impl<P: Ports> Sweep<P> {
             warn_of_no_versions(&self.ports);
         }
         self.has_versions = Some(has_versions);
+        if self.pages == 0 {
+            self.first_took = self.ports.elapsed().saturating_sub(self.begun);
+        }
         self.pages += 1;
         let is_early = |entry: &VersionEntry| range.lower.as_ref().is_some_and(|lower| entry.object.key < *lower);
         let is_odd = !is_ordered(&page.entries) || page.entries.iter().any(is_early);

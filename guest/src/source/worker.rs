@@ -21,7 +21,7 @@ use super::scan::{Filter, Scan};
 use super::sweep::{self, Sweep};
 use crate::config::SourceConfig;
 use crate::error::Result;
-use crate::limits::Bounds;
+use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
 use crate::position::{Chunk, Extension, Phase, Position, Scope};
 use crate::record::Operation;
@@ -179,7 +179,13 @@ impl<P: Ports> Worker<P> {
     /// A listing of the whole prefix, several pages at a time.
     pub(super) fn sweep(&self) -> Sweep<P> {
         let store = self.store.borrow();
-        let (has_versions, concurrency) = (store.head.has_versions, self.config.concurrency);
+        let has_versions = store.head.has_versions;
+        let listed: u64 = store.segments.iter().map(|segment| segment.listed).sum();
+        let pages = u32::try_from(listed / u64::from(limits::LIST_PAGE_KEYS)).unwrap_or(u32::MAX);
+        // What is ready within the period one page after the other takes the fewest requests.
+        let has_time = listed > 0
+            && self.bounds.list_page_time.saturating_mul(pages.saturating_add(1)) <= self.config.polling_period;
+        let concurrency = if has_time { 1 } else { self.config.concurrency };
         let hints = sweep::hints(&store.segments, self.bounds);
         let oddities = Rc::clone(&self.oddities);
         Sweep::new(self.ports.clone(), self.client.clone(), oddities, has_versions, hints, concurrency, self.bounds)

@@ -96,13 +96,19 @@ const GROUPED: u8 = 3;
 /// The sizes by which a source cuts its catalogue and its plans.
 fn bounds(cut: u8) -> Bounds {
     let (segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group) = match cut {
-        0 => return Bounds { list_pages: 1, ..Bounds::SOURCE },
+        0 => return Bounds { list_pages: 1, list_page_time: Duration::from_secs(3600), ..Bounds::SOURCE },
         1 => (60, 3, 300, 200, 4096, 1024),
         2 => (1, 1, 1, 1, 4096, 1024),
         _ => (60, 3, 300, 200, 2, 2),
     };
-    let of_lists =
-        Bounds { list_pages: 1, list_entries: 1, list_held_bytes: 1000, list_guesses: 100, ..Bounds::SOURCE };
+    let of_lists = Bounds {
+        list_pages: 1,
+        list_entries: 1,
+        list_held_bytes: 1000,
+        list_guesses: 100,
+        list_page_time: Duration::from_secs(3600),
+        ..Bounds::SOURCE
+    };
     Bounds { segment_bytes, range_entries, run_bytes, chunk_bytes, listed_exactly, group, ..of_lists }
 }
 
