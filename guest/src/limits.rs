@@ -10,6 +10,10 @@ pub const LIST_PAGE_KEYS: u32 = 1000;
 /// is about what one core reads.
 pub const LISTINGS_IN_FLIGHT_MAX: usize = 16;
 
+/// What a page takes at most as far as the number of polls depends on it, which is about what S3 takes: a store that is
+/// slow just then must not hold up polls for long.
+pub const LIST_PAGE_TIME: Duration = Duration::from_millis(80);
+
 /// Times that a range may lack the key with which it should begin before a store's listings are no longer split. A key
 /// may be deleted just then; three are the store's doing.
 pub const LISTING_GAPS_MAX: u32 = 3;
@@ -51,7 +55,7 @@ pub struct Bounds {
     /// Ranges that may begin at a guess before it is clear that anything is in them, and pages that guesses may waste
     /// before they have saved any time.
     pub list_guesses: u64,
-    /// What a page takes, at most, as far as the number of polls depends on it: S3 takes some 80 ms.
+    /// What a page is expected to take: a poll that has time for its pages one after the other takes them so.
     pub list_page_time: Duration,
 }
 
@@ -68,7 +72,7 @@ impl Bounds {
         list_entries: 10_000,
         list_held_bytes: 40 << 20,
         list_guesses: 1,
-        list_page_time: Duration::from_millis(80),
+        list_page_time: LIST_PAGE_TIME,
     };
 
     /// Whether a group of older versions ends at this digest.

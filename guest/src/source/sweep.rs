@@ -252,7 +252,7 @@ impl<P: Ports> Sweep<P> {
 
     /// What its requests would have taken one after the other: the first one is alone, so it tells what each takes.
     pub(super) fn serial_time(&self) -> Duration {
-        self.first_took.min(self.bounds.list_page_time).saturating_mul(self.requested)
+        self.first_took.min(limits::LIST_PAGE_TIME).saturating_mul(self.requested)
     }
 
     /// The page that is next, once it is certain up to where it counts.
