@@ -1,9 +1,10 @@
 //! Owns answers' bodies on their way in: short ones are read at once, long ones are streamed, and one that
-//! breaks is resumed where it broke, by range and pinned to its ETag. Leaves large objects to `ranges`, the requests to its
-//! parent.
+//! breaks is resumed where it broke. Leaves what a second answer must be to `pin`, large objects to `ranges`, the requests
+//! to its parent.
 //!
 //! What reaches the guest is exactly as long as S3 announced, or ends with an error.
 
+mod pin;
 mod ranges;
 
 use std::collections::VecDeque;
@@ -11,11 +12,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, StatusCode, header, response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use wasmtime_wasi_http::WasiBody;
 
+use self::pin::{Pin, Span};
 use self::ranges::Ranged;
 use super::budget::{Budget, Room};
 use super::exchange::{STALL_TIMEOUT, Underway, next_data};
@@ -39,8 +41,6 @@ const PROGRESS_BYTES_MIN: u64 = 1024 * 1024;
 /// The pause before the first attempt; it doubles: 100, 200, 400, 800, 1,600 ms.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
-
 /// Reads one answer's body.
 pub(super) struct Reader {
     underway: Underway,
@@ -57,17 +57,6 @@ pub(super) struct Reader {
     stall: Duration,
     /// The request is in flight for as long as this lives.
     _slot: Room,
-}
-
-/// What binds a second answer to the first.
-#[derive(Clone)]
-struct Pin {
-    etag: HeaderValue,
-    version: Option<HeaderValue>,
-    /// Bytes of the object, where S3 says so.
-    total: Option<u64>,
-    /// The first byte of the answer within the object.
-    first: u64,
 }
 
 impl Reader {
@@ -249,101 +238,13 @@ impl Reader {
         let (Some(pin), Some(length)) = (&self.pin, self.length) else {
             return Err(Failure::Internal);
         };
-        let rest = Rest { first: pin.first + self.received, last: pin.first + length - 1 };
-        let request = rest.request(&self.outgoing, &pin.etag);
+        let rest = Span { first: pin.first + self.received, last: pin.first + length - 1 };
+        let request = pin.request(&self.outgoing, rest);
         let exchange = std::sync::Arc::clone(&self.underway.exchange);
         // Borrows nothing of the reader, whose body can't be shared between threads.
         let pin = pin.clone();
         let response = exchange.exchange(&request).await?;
-        rest.check(response, &pin)
-    }
-}
-
-impl Pin {
-    /// What an answer can be resumed by; `None` if S3 does not say enough.
-    fn of(parts: &response::Parts, length: u64) -> Option<Self> {
-        let etag = parts.headers.get(header::ETAG)?;
-        // `If-Match` compares strongly: a weak tag never matches (RFC 9110, section 13.1.1).
-        if length == 0 || !etag.as_bytes().starts_with(b"\"") {
-            return None;
-        }
-        let (first, total) = match parts.status {
-            StatusCode::OK => (0, Some(length)),
-            // A part is resumed within itself.
-            StatusCode::PARTIAL_CONTENT => {
-                let range = ContentRange::of(&parts.headers)?;
-                (range.last.checked_sub(range.first)? == length - 1).then_some((range.first, range.total))?
-            }
-            _ => return None,
-        };
-        Some(Self { etag: etag.clone(), version: parts.headers.get(VERSION_ID).cloned(), total, first })
-    }
-}
-
-/// The bytes of the object that are still to come.
-struct Rest {
-    first: u64,
-    last: u64,
-}
-
-impl Rest {
-    /// The request for them: the first one, for a range of the same object.
-    fn request(&self, original: &Outgoing, etag: &HeaderValue) -> Outgoing {
-        let mut outgoing = original.clone();
-        let headers = &mut outgoing.headers;
-        headers.insert(header::IF_MATCH, etag.clone());
-        let range =
-            HeaderValue::try_from(format!("bytes={}-{}", self.first, self.last)).expect("digits are a valid value");
-        headers.insert(header::RANGE, range);
-        outgoing
-    }
-
-    /// The body of an answer that is this range of the same object, and nothing else.
-    fn check(&self, response: Response<UpstreamBody>, pin: &Pin) -> Result<UpstreamBody, Failure> {
-        let refuse = |reason| Err(Failure::NotResumable { reason });
-        match response.status() {
-            StatusCode::PARTIAL_CONTENT => {}
-            StatusCode::OK => return refuse("the server ignores ranges"),
-            StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
-                return refuse("the object has changed");
-            }
-            status => {
-                return Err(Failure::ResumeRefused { status: status.as_u16() });
-            }
-        }
-        let headers = response.headers();
-        let range = ContentRange::of(headers);
-        let Some(range) = range.filter(|range| (range.first, range.last) == (self.first, self.last)) else {
-            return refuse("the server answers with another range");
-        };
-        if pin.total.zip(range.total).is_some_and(|(total, other)| total != other) {
-            return refuse("the object has another length");
-        }
-        let length = headers.get(header::CONTENT_LENGTH).and_then(parse_length);
-        if length.is_some_and(|length| length != self.last - self.first + 1) {
-            return refuse("the server answers with another length");
-        }
-        let is_other = |name: &HeaderName, pinned: &HeaderValue| headers.get(name).is_some_and(|other| other != pinned);
-        if is_other(&header::ETAG, &pin.etag) || pin.version.as_ref().is_some_and(|v| is_other(&VERSION_ID, v)) {
-            return refuse("the object has changed");
-        }
-        Ok(response.into_body())
-    }
-}
-
-/// `Content-Range: bytes first-last/length` (RFC 9110, section 14.4).
-struct ContentRange {
-    first: u64,
-    last: u64,
-    total: Option<u64>,
-}
-
-impl ContentRange {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-        let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.split_once('-')?;
-        Some(Self { first: first.parse().ok()?, last: last.parse().ok()?, total: total.parse().ok() })
+        pin.check(response, &request, rest)
     }
 }
 

@@ -38,10 +38,10 @@ pub(crate) enum Failure {
     Short { missing: u64 },
     #[error("the answer is longer than announced")]
     Excess,
-    #[error("the answer broke and can't be resumed; reason=`{reason}`")]
-    NotResumable { reason: &'static str },
-    #[error("the answer broke and can't be resumed; status=`{status}`")]
-    ResumeRefused { status: u16 },
+    #[error("the answer broke and can't be resumed; reason=`{reason}`, path=`{path}`")]
+    NotResumable { reason: &'static str, path: String },
+    #[error("the answer broke and can't be resumed; status=`{status}`, path=`{path}`")]
+    ResumeRefused { status: u16, path: String },
     #[error("a task of the host was lost")]
     Internal,
 }
@@ -51,7 +51,7 @@ impl Failure {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Upstream(_) | Self::NoAnswer { .. } | Self::Stalled { .. } | Self::Short { .. } => true,
-            Self::ResumeRefused { status } => matches!(status, 408 | 429 | 500..),
+            Self::ResumeRefused { status, .. } => matches!(status, 408 | 429 | 500..),
             Self::Denied(_)
             | Self::Credentials(_)
             | Self::Sign(_)

@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use wasmtime_wasi_http::Error as WasiError;
 
-use super::tests::{egress, get, read};
+use super::tests::{egress, get, last_failure, read};
 use super::upstream::{Error, Upstream, UpstreamBody};
 use crate::role::Role;
 
@@ -35,6 +35,11 @@ enum Flaw {
     Version,
     Total,
     Range,
+    /// The third part does not say of which object it is: without this header, or with no length in `Content-Range`.
+    No(&'static str),
+    NoTotal,
+    /// Each part is one of them.
+    AllNo(&'static str),
     /// Each part breaks half way, once.
     Breaks,
     /// Each part stalls half way, once.
@@ -55,7 +60,11 @@ struct Store {
 
 impl Store {
     fn new(flaw: Flaw) -> Arc<Self> {
-        let object = (0..LENGTH).map(|index| (index * 7 + index / 251) as u8).collect();
+        Self::with(flaw, LENGTH)
+    }
+
+    fn with(flaw: Flaw, length: usize) -> Arc<Self> {
+        let object = (0..length).map(|index| (index * 7 + index / 251) as u8).collect();
         Arc::new(Self { flaw, object, seen: Mutex::default(), taken: Arc::default() })
     }
 
@@ -79,7 +88,8 @@ impl Store {
     }
 
     fn answer(&self, range: Option<(usize, usize)>) -> Response<UpstreamBody> {
-        let (first, end) = range.unwrap_or((0, LENGTH));
+        let length = self.object.len();
+        let (first, end) = range.unwrap_or((0, length));
         let is_repeated = {
             let mut seen = self.seen.lock().unwrap();
             seen.push((first, end));
@@ -87,10 +97,10 @@ impl Store {
         };
         let mut answer = Response::builder().header("etag", "\"tag\"").header("x-amz-version-id", "v");
         let Some(_) = range.filter(|_| self.flaw != Flaw::NoRanges) else {
-            return answer.header("content-length", LENGTH).body(self.body(0, LENGTH, None)).unwrap();
+            return answer.header("content-length", length).body(self.body(0, length, None)).unwrap();
         };
         answer = answer.status(206).header("content-length", end - first);
-        let (mut shown, mut total) = (first, LENGTH);
+        let (mut shown, mut total) = (first, length.to_string());
         let mut breaks = None;
         match self.flaw {
             Flaw::Breaks | Flaw::Stalls if !is_repeated => breaks = Some(self.flaw),
@@ -98,7 +108,8 @@ impl Store {
             Flaw::Replaced => answer = answer.status(412),
             Flaw::Status(status) if first == THIRD => answer = answer.status(status),
             Flaw::Range if first == THIRD => shown += 1,
-            Flaw::Total if first == THIRD => total += 1,
+            Flaw::Total if first == THIRD => total = (length + 1).to_string(),
+            Flaw::NoTotal if first == THIRD => total = "*".to_owned(),
             _ => {}
         }
         answer = answer.header("content-range", format!("bytes {shown}-{}/{total}", end - 1));
@@ -108,6 +119,8 @@ impl Store {
             Flaw::Version if first == THIRD => {
                 answer.headers_mut().insert("x-amz-version-id", "w".parse().unwrap());
             }
+            Flaw::No(name) if first == THIRD => drop(answer.headers_mut().remove(name)),
+            Flaw::AllNo(name) => drop(answer.headers_mut().remove(name)),
             _ => {}
         }
         if answer.status() != StatusCode::PARTIAL_CONTENT {
@@ -132,7 +145,9 @@ impl Upstream for Store {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_object_comes_by_ranges_in_order_whatever_breaks() {
-    for flaw in [Flaw::Nothing, Flaw::NoRanges, Flaw::Breaks, Flaw::Stalls, Flaw::SlowDown, Flaw::Replaced] {
+    for flaw in
+        [Flaw::Nothing, Flaw::NoRanges, Flaw::Breaks, Flaw::Stalls, Flaw::SlowDown, Flaw::Replaced, Flaw::AllNo("etag")]
+    {
         let store = Store::new(flaw);
         let egress = egress(Role::Source, &store);
         let response = egress.send(get("/key")).await.unwrap();
@@ -147,9 +162,34 @@ async fn a_large_object_comes_by_ranges_in_order_whatever_breaks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn parts_meet_at_their_ends_whatever_the_length() {
+    let least = 16 * MIB;
+    // With the requests that it takes: below the least size one, above it one per 8 MiB begun.
+    for (length, requests) in
+        [(least - 1, 1), (least, 2), (least + 1, 3), (24 * MIB - 1, 3), (24 * MIB, 3), (24 * MIB + 1, 4), (40 * MIB, 5)]
+    {
+        let store = Store::with(Flaw::Nothing, length);
+        let response = egress(Role::Source, &store).send(get("/key")).await.unwrap();
+        assert!(read(response).await.unwrap() == store.object, "{length}");
+        let mut seen = store.seen.lock().unwrap().clone();
+        assert_eq!(seen.len(), requests, "{length}");
+        seen[0].1 = seen.get(1).map_or(length, |next| next.0);
+        let ends: Vec<_> = seen.iter().map(|part| part.1).collect();
+        let firsts: Vec<_> = seen.iter().skip(1).map(|part| part.0).chain([length]).collect();
+        assert_eq!(firsts, ends, "{length}: neither gaps nor bytes twice");
+        assert!(seen.iter().skip(1).all(|part| part.0 % (8 * MIB) == 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_part_that_is_not_of_the_same_object_ends_the_body() {
     let wrong = [Flaw::Status(200), Flaw::Status(412), Flaw::Status(416), Flaw::Status(404), Flaw::Status(403)];
-    for flaw in wrong.into_iter().chain([Flaw::Tag, Flaw::Version, Flaw::Total, Flaw::Range]) {
+    for flaw in wrong.into_iter().chain([Flaw::Tag, Flaw::Version, Flaw::Total, Flaw::Range]).chain([
+        Flaw::No("etag"),
+        Flaw::No("x-amz-version-id"),
+        Flaw::No("content-range"),
+        Flaw::NoTotal,
+    ]) {
         let store = Store::new(flaw);
         let egress = egress(Role::Source, &store);
         let mut body = egress.send(get("/key")).await.unwrap().into_body();
@@ -166,6 +206,8 @@ async fn a_part_that_is_not_of_the_same_object_ends_the_body() {
         };
         assert!(matches!(error, WasiError::HttpResponseIncomplete), "{flaw:?}: {error:?}");
         assert_eq!(received, THIRD, "{flaw:?}");
+        let failure = last_failure(&egress).expect("it is known");
+        assert!(failure.contains("path=`/bucket/key`"), "{flaw:?}: {failure}");
     }
 }
 

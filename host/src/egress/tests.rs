@@ -60,6 +60,11 @@ impl Reply {
         self
     }
 
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| *other != name);
+        self
+    }
+
     pub(super) fn data(mut self, data: impl Into<Bytes>) -> Self {
         self.pieces.push(Piece::Data(data.into()));
         self

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::super::budget::{Budget, PartRoom, Room};
 use super::super::failure::Failure;
-use super::{Pin, Reader, STALL_TIMEOUT, empty};
+use super::{Reader, STALL_TIMEOUT, empty};
 use crate::error::with_causes;
 
 /// Objects from this size on come by ranges. Below it a connection of 50 MiB/s is done within 320 ms, and pipelines have many
@@ -201,7 +201,7 @@ impl Reader {
             body: empty(),
             received: 0,
             length: Some(bytes),
-            pin: Some(Pin { first: pin.first + first, ..pin.clone() }),
+            pin: Some(pin.from(first)),
             resumes: 0,
             resumed_at: 0,
             stall: PART_STALL_TIMEOUT.min(STALL_TIMEOUT),
