@@ -190,3 +190,44 @@ async fn records_with_streams_wait_for_acks_rather_than_end_the_instance() {
     let more = source.read(10, Duration::from_secs(60)).await;
     assert_eq!(more.expect("reads").len(), 2);
 }
+
+#[tokio::test]
+async fn an_object_that_is_replaced_while_it_is_read_never_becomes_a_mixture() {
+    const LENGTH: usize = 40 << 20;
+    // Bytes that were read when it is replaced: none; some, while five parts are on their way; those of three parts.
+    for replaced_at in [0, 1, 24 << 20] {
+        let bucket = Env::component().plain().await;
+        let [old, new] = [1, 2].map(|byte| Bytes::from(vec![byte; LENGTH]));
+        bucket.put("a", old).await;
+        let mut source = bucket.start(&SavedState::none()).await.into_host();
+        let mut record = source.read(1, Duration::from_secs(60)).await.expect("reads").remove(0);
+        let Some(Data::Body { bytes: mut body, .. }) = record.payload.after.take() else {
+            panic!("it is too large for a record");
+        };
+        let (mut read, mut is_replaced) = (0, false);
+        let is_whole = loop {
+            if read >= replaced_at && !is_replaced {
+                bucket.put("a", new.clone()).await;
+                is_replaced = true;
+            }
+            match body.next().await {
+                Ok(Some(piece)) => {
+                    assert!(piece.iter().all(|byte| *byte == 1), "{replaced_at}: bytes of the other one at {read}");
+                    read += piece.len();
+                }
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        assert_eq!(is_whole, read == LENGTH, "{replaced_at}");
+        drop(body);
+        source.ack(&record.position).await.expect("acks");
+        let next = loop {
+            if let Some(next) = source.read(1, Duration::from_secs(60)).await.expect("reads").pop() {
+                break next;
+            }
+        };
+        let next = s3_connector_host::record::collect(next).await.expect("is whole");
+        assert!(payload(&next).expect("a body") == new, "{replaced_at}: the next poll tells the new one");
+    }
+}

@@ -8,9 +8,12 @@ mod pin;
 mod ranges;
 
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::{Either, select};
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, header, response};
 use http_body::Frame;
@@ -20,8 +23,9 @@ use wasmtime_wasi_http::WasiBody;
 use self::pin::{Pin, Span};
 use self::ranges::Ranged;
 use super::budget::{Budget, Room};
-use super::exchange::{STALL_TIMEOUT, Underway, next_data};
+use super::exchange::{Exchange, STALL_TIMEOUT, Underway, next_data};
 use super::failure::Failure;
+use super::hurry::LATE_AFTER;
 use super::operation::S3Operation;
 use super::request::{Outgoing, parse_length};
 use super::upstream::UpstreamBody;
@@ -33,6 +37,9 @@ pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Attempts to resume a body, before the guest hears of it.
 const RESUMES_MAX: u32 = 5;
+
+/// Second requests for bytes that are late, before the guest hears of it.
+const HURRIES_MAX: u32 = 3;
 
 /// A body that went on for this long after it was resumed has its attempts back: a long one may meet many
 /// resets, and still arrive.
@@ -53,8 +60,10 @@ pub(super) struct Reader {
     resumes: u32,
     /// `received` when the body was last resumed.
     resumed_at: u64,
-    /// How long the body may give no byte.
-    stall: Duration,
+    /// Second requests for bytes that were late.
+    hurries: u32,
+    /// `received` when the last one was sent.
+    hurried_at: u64,
     /// The request is in flight for as long as this lives.
     _slot: Room,
 }
@@ -80,7 +89,8 @@ impl Reader {
             pin: length.filter(|_| is_object).and_then(|length| Pin::of(parts, length)),
             resumes: 0,
             resumed_at: 0,
-            stall: STALL_TIMEOUT,
+            hurries: 0,
+            hurried_at: 0,
             _slot: slot,
         }
     }
@@ -167,7 +177,7 @@ impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let missing = self.length.map(|length| length - self.received);
-            let failure = match (next_data(&mut self.body, self.stall).await, missing) {
+            let failure = match (self.data().await, missing) {
                 (Ok(Some(data)), missing) => {
                     let bytes = data.len() as u64;
                     if missing.is_some_and(|missing| bytes > missing) {
@@ -187,6 +197,52 @@ impl Reader {
             };
             self.resume(failure).await?;
         }
+    }
+
+    /// The next bytes of this answer or, once they are late, of another connection that gives them earlier.
+    async fn data(&mut self) -> Result<Option<Bytes>, Failure> {
+        match next_data(&mut self.body, LATE_AFTER).await {
+            Err(Failure::Stalled { .. }) => {}
+            outcome => return outcome,
+        }
+        let left = STALL_TIMEOUT - LATE_AFTER;
+        let Some(request) = self.second_request() else {
+            return next_data(&mut self.body, left).await.map_err(whole_stall);
+        };
+        let (data, body) = {
+            let here = pin!(next_data(&mut self.body, left));
+            let there = pin!(async {
+                let mut body = request.send().await?;
+                let data = next_data(&mut body, left).await?;
+                Ok::<_, Failure>((data, body))
+            });
+            match select(here, there).await {
+                // Where it stalled, the other one has had as long.
+                Either::Left((Err(failure), there)) if !matches!(failure, Failure::Stalled { .. }) => there.await?,
+                Either::Left((outcome, _)) => return outcome.map_err(whole_stall),
+                Either::Right((Ok(found), _)) => found,
+                Either::Right((Err(_), here)) => return here.await.map_err(whole_stall),
+            }
+        };
+        self.underway.exchange.counters.resumed();
+        self.body = body;
+        Ok(data)
+    }
+
+    /// The request for what is missing, where another connection may be tried for bytes that are late.
+    fn second_request(&mut self) -> Option<RestRequest> {
+        if self.received - self.hurried_at >= PROGRESS_BYTES_MIN {
+            self.hurries = 0;
+        }
+        let request = self.rest().filter(|_| self.hurries < HURRIES_MAX)?;
+        let exchange = &self.underway.exchange;
+        if !exchange.hurry.spend(exchange.counters.requests()) {
+            return None;
+        }
+        tracing::debug!(received = self.received, length = self.length, "bytes are late: another connection is tried");
+        self.hurries += 1;
+        self.hurried_at = self.received;
+        Some(request)
     }
 
     /// Asks for what is missing in a request of its own.
@@ -234,17 +290,56 @@ impl Reader {
         Err(cause)
     }
 
+    /// The answer with what is missing, from a second request where the first is late.
     async fn ask_for_rest(&mut self) -> Result<UpstreamBody, Failure> {
-        let (Some(pin), Some(length)) = (&self.pin, self.length) else {
-            return Err(Failure::Internal);
+        let request = self.rest().ok_or(Failure::Internal)?;
+        let mut first = pin!(request.send());
+        if let Ok(outcome) = tokio::time::timeout(LATE_AFTER, &mut first).await {
+            return outcome;
+        }
+        let Some(second) = self.second_request() else {
+            return first.await;
         };
-        let rest = Span { first: pin.first + self.received, last: pin.first + length - 1 };
-        let request = pin.request(&self.outgoing, rest);
-        let exchange = std::sync::Arc::clone(&self.underway.exchange);
-        // Borrows nothing of the reader, whose body can't be shared between threads.
-        let pin = pin.clone();
-        let response = exchange.exchange(&request).await?;
-        pin.check(response, &request, rest)
+        match select(first, pin!(second.send())).await {
+            Either::Left((Err(_), second)) => second.await,
+            Either::Right((Err(_), first)) => first.await,
+            Either::Left((outcome, _)) | Either::Right((outcome, _)) => outcome,
+        }
+    }
+
+    /// The request for what is missing; `None` where the answer is pinned by nothing.
+    fn rest(&self) -> Option<RestRequest> {
+        let (pin, length) = self.pin.as_ref().zip(self.length)?;
+        let span = Span { first: pin.first + self.received, last: (pin.first + length).checked_sub(1)? };
+        // Nothing is missing where a connection hangs after the last byte.
+        if span.first > span.last {
+            return None;
+        }
+        let outgoing = pin.request(&self.outgoing, span);
+        Some(RestRequest { exchange: Arc::clone(&self.underway.exchange), outgoing, pin: pin.clone(), span })
+    }
+}
+
+/// A request for what is missing of a body. It borrows nothing of the reader, whose body can't be shared between threads.
+struct RestRequest {
+    exchange: Arc<Exchange>,
+    outgoing: Outgoing,
+    pin: Pin,
+    span: Span,
+}
+
+impl RestRequest {
+    async fn send(self) -> Result<UpstreamBody, Failure> {
+        let response = self.exchange.exchange(&self.outgoing).await?;
+        self.pin.check(response, &self.outgoing, self.span)
+    }
+}
+
+/// A stall as it is told: from the last byte on.
+fn whole_stall(failure: Failure) -> Failure {
+    match failure {
+        Failure::Stalled { .. } => Failure::Stalled { seconds: STALL_TIMEOUT.as_secs() },
+        other => other,
     }
 }
 

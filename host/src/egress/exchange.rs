@@ -14,6 +14,7 @@ use wasmtime_wasi_http::Error as WasiError;
 use super::checksum::{self, Checksums};
 use super::condition::find_text;
 use super::failure::Failure;
+use super::hurry::Hurry;
 use super::operation::S3Operation;
 use super::outcome::{Begun, Outcomes};
 use super::redaction::Secrets;
@@ -46,7 +47,7 @@ pub(super) const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// S3 refuses a signature whose time is off by 15 minutes; a difference of 5 is a clock that is wrong.
 const SKEW_MIN: Duration = Duration::from_secs(5 * 60);
 
-/// A body that gives no byte for this long is broken.
+/// A body that gives no byte for this long is broken; another connection is tried long before (`hurry`).
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Gives the time of day for signatures.
@@ -60,6 +61,7 @@ pub(super) struct Exchange {
     pub(super) clock: WallClock,
     pub(super) counters: Counters,
     pub(super) silence: Silence,
+    pub(super) hurry: Hurry,
     /// Milliseconds by which S3's clock is ahead of ours, once it has complained.
     skew_ms: AtomicI64,
     /// Whether keys have ended, or were not to be had, and others may follow.
@@ -109,6 +111,7 @@ impl Exchange {
             clock,
             counters: Counters::default(),
             silence: Silence::default(),
+            hurry: Hurry::default(),
             skew_ms: AtomicI64::new(0),
             awaits_keys: AtomicBool::new(false),
             checksums: Checksums::default(),

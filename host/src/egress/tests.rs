@@ -40,6 +40,8 @@ pub(super) enum Piece {
     Break,
     /// Nothing comes any more.
     Hang,
+    /// Nothing comes for this long.
+    Wait(Duration),
 }
 
 /// One step of the script.
@@ -84,6 +86,10 @@ impl Reply {
     fn into_response(self) -> Response<UpstreamBody> {
         let frames = stream::iter(self.pieces).then(|piece| async {
             match piece {
+                Piece::Wait(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(Frame::data(Bytes::new()))
+                }
                 Piece::Data(data) => Ok(Frame::data(data)),
                 Piece::Break => Err(upstream::Error::Terminated("reset".into())),
                 Piece::Hang => std::future::pending().await,

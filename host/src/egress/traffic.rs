@@ -43,6 +43,11 @@ impl Counters {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Requests sent so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.by_operation.iter().map(|counter| counter.requests.load(Ordering::Relaxed)).sum()
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut traffic = Traffic {

@@ -5,7 +5,6 @@
 //! object that was replaced meanwhile, costs nothing but speed.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::super::budget::{Budget, PartRoom, Room};
 use super::super::failure::Failure;
-use super::{Reader, STALL_TIMEOUT, empty};
+use super::{Reader, empty};
 use crate::error::with_causes;
 
 /// Objects from this size on come by ranges. Below it a connection of 50 MiB/s is done within 320 ms, and pipelines have many
@@ -25,9 +24,6 @@ const PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Parts of one object that are on their way or wait to be read: 64 MiB.
 const PARTS_MAX: usize = 8;
-
-/// A part that gives no byte for this long is asked for again: it holds up all that follow.
-const PART_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads one object by ranges.
 pub(super) struct Ranged {
@@ -204,7 +200,8 @@ impl Reader {
             pin: Some(pin.from(first)),
             resumes: 0,
             resumed_at: 0,
-            stall: PART_STALL_TIMEOUT.min(STALL_TIMEOUT),
+            hurries: 0,
+            hurried_at: 0,
             _slot: slot,
         })
     }
