@@ -293,4 +293,6 @@ mod redirect_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod unsigned_tests;
+#[cfg(test)]
 mod wire_tests;

@@ -37,6 +37,9 @@ const UNKNOWN_HEADER: [&str; 7] = [
     "XNotImplemented",
 ];
 
+/// Codes by which stores refuse `UNSIGNED-PAYLOAD`.
+const UNSIGNED_REFUSALS: [&str; 3] = ["InvalidDigest", "SignatureDoesNotMatch", "XAmzContentSHA256Mismatch"];
+
 /// Whether writes of one way out carry a checksum: until the store was seen to refuse it.
 #[derive(Debug, Default)]
 pub(super) struct Checksums {
@@ -90,6 +93,14 @@ pub(super) fn may_refuse(status: StatusCode, code: Option<&str>) -> bool {
         StatusCode::BAD_REQUEST => code.is_none_or(|code| UNKNOWN_HEADER.contains(&code)),
         _ => false,
     }
+}
+
+/// Whether an answer may be the refusal of a body whose hash is not signed, as a bucket's policy can refuse it (condition
+/// `s3:x-amz-content-sha256`): whether it is shows when the same request is sent with it.
+pub(super) fn may_want_hash(code: Option<&str>) -> bool {
+    code.is_none_or(|code| {
+        code == "AccessDenied" || UNSIGNED_REFUSALS.contains(&code) || UNKNOWN_HEADER.contains(&code)
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::outcome::{Begun, Outcomes};
 use super::redaction::Secrets;
 use super::redirect;
 use super::request::Outgoing;
-use super::sign::Signer;
+use super::sign::{PayloadHash, Signer};
 use super::silence::Silence;
 use super::traffic::Counters;
 use super::upstream::{Upstream, UpstreamBody};
@@ -67,6 +67,8 @@ pub(super) struct Exchange {
     /// Whether keys have ended, or were not to be had, and others may follow.
     awaits_keys: AtomicBool,
     checksums: Checksums,
+    /// Whether the store was seen to refuse bodies that are not signed.
+    wants_hashes: AtomicBool,
     denials: Flood,
 }
 
@@ -98,6 +100,8 @@ impl Underway {
 struct Corrections {
     clock: bool,
     keys: bool,
+    /// Whether the request goes with its hash after all.
+    hash: bool,
     /// The code of what looks like the refusal of its checksum, once the request goes without.
     checksum: Option<Option<String>>,
 }
@@ -115,6 +119,7 @@ impl Exchange {
             skew_ms: AtomicI64::new(0),
             awaits_keys: AtomicBool::new(false),
             checksums: Checksums::default(),
+            wants_hashes: AtomicBool::new(false),
             denials: Flood::new(),
         }
     }
@@ -164,7 +169,10 @@ impl Exchange {
             attempt += 1;
             let checksum =
                 outgoing.checksum.as_ref().filter(|_| corrected.checksum.is_none() && self.checksums.are_taken());
-            let response = self.attempt(&outgoing, checksum, &loaded, attempt).await?;
+            let is_hashed = checksum.is_none() || corrected.hash || self.wants_hashes.load(Ordering::Relaxed);
+            let is_unhashed = !is_hashed && outgoing.may_go_unhashed();
+            let hash = if is_unhashed { PayloadHash::unsigned() } else { outgoing.hash().await? };
+            let response = self.attempt(&outgoing, &hash, checksum, &loaded, attempt).await?;
             let region = self.signer.region();
             let (status, headers) = (response.status(), response.headers());
             if redirects < redirect::REDIRECTS_MAX
@@ -179,12 +187,19 @@ impl Exchange {
                 if let Some(code) = corrected.checksum.filter(|_| is_judged(response.status())) {
                     self.checksums.refuse(code.as_deref());
                 }
+                if corrected.hash && is_judged(response.status()) {
+                    self.want_hashes();
+                }
                 self.awaits_keys.store(false, Ordering::Relaxed);
                 return Ok(response);
             }
             let (response, code) = read_refusal(response).await?;
             if !corrected.clock && self.correct_clock(&response, code.as_deref()) {
                 corrected.clock = true;
+                continue;
+            }
+            if is_unhashed && checksum::may_want_hash(code.as_deref()) {
+                corrected.hash = true;
                 continue;
             }
             if checksum.is_some() && checksum::may_refuse(response.status(), code.as_deref()) {
@@ -207,6 +222,7 @@ impl Exchange {
     async fn attempt(
         &self,
         outgoing: &Outgoing,
+        hash: &PayloadHash,
         checksum: Option<&(HeaderName, HeaderValue)>,
         loaded: &Loaded,
         attempt: u32,
@@ -216,7 +232,7 @@ impl Exchange {
         if let Some((name, value)) = checksum {
             headers.insert(name.clone(), value.clone());
         }
-        self.signer.sign(&outgoing.method, &outgoing.uri, &mut headers, &outgoing.hash, &loaded.keys, self.now())?;
+        self.signer.sign(&outgoing.method, &outgoing.uri, &mut headers, hash, &loaded.keys, self.now())?;
         let authorization = headers.get(header::AUTHORIZATION).cloned();
         let mut request = Request::new(Full::new(outgoing.body.clone()));
         *request.method_mut() = outgoing.method.clone();
@@ -254,6 +270,15 @@ impl Exchange {
             response.extensions_mut().insert(secrets);
         }
         outcome
+    }
+
+    /// Remembers that this store takes no body without its hash in the signature.
+    fn want_hashes(&self) {
+        if !self.wants_hashes.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "the store takes uploads only with their hash in the signature: they are hashed from now on"
+            );
+        }
     }
 
     /// Our clock, set right by what S3 said of it.

@@ -1,5 +1,7 @@
 //! Owns a request that may leave: its body is collected within bounds and hashed. Leaves to `exchange` what becomes of it.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body_util::BodyExt as _;
@@ -20,6 +22,9 @@ pub const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bodies above this are hashed on a thread that may block: 1 MiB takes 0.7 ms.
 pub(super) const HASH_INLINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bodies up to this are always signed by their hash, which costs 0.7 ms at the most.
+pub(super) const HASHED_BYTES_MAX: usize = HASH_INLINE_BYTES_MAX;
+
 /// A request that may leave, collected.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
@@ -28,7 +33,8 @@ pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    pub(super) hash: PayloadHash,
+    /// Made when it is first needed.
+    hash: Arc<OnceLock<PayloadHash>>,
     /// The header with the checksum of a write's body, or that announces those of parts.
     pub(super) checksum: Option<(HeaderName, HeaderValue)>,
 }
@@ -60,19 +66,42 @@ impl Outgoing {
             headers.insert(header::CONTENT_LENGTH, body.len().into());
         }
         let operation = permit.operation;
+        let is_unsigned = permit.uri.scheme_str() == Some("https") && body.len() > HASHED_BYTES_MAX;
         let digest = move |headers: &HeaderMap, body: &[u8]| {
             let checksum = checksum::of(operation, headers, body);
-            (PayloadHash::of(body), checksum)
+            let is_unsigned = is_unsigned && checksum.is_some();
+            ((!is_unsigned).then(|| PayloadHash::of(body)), checksum)
         };
         let (hash, checksum) = if body.len() <= HASH_INLINE_BYTES_MAX {
             digest(&headers, &body)
         } else {
             let (headers, body) = (headers.clone(), body.clone());
-            let hashed = tokio::task::spawn_blocking(move || digest(&headers, &body)).await;
-            hashed.map_err(|_| Failure::Internal)?
+            apart(move || digest(&headers, &body)).await?
         };
+        let hash = Arc::new(hash.map_or_else(OnceLock::new, OnceLock::from));
         Ok(Self { operation, method: parts.method, uri: permit.uri, headers, body, hash, checksum })
     }
+
+    /// Whether the body may leave without its hash in the signature, as long as its checksum goes with it: a large one, over
+    /// TLS. The checksum is signed, TLS keeps others out, and hashing would be most of what an upload costs.
+    pub(super) fn may_go_unhashed(&self) -> bool {
+        self.hash.get().is_none()
+    }
+
+    /// The hash of the body.
+    pub(super) async fn hash(&self) -> Result<PayloadHash, Failure> {
+        if let Some(hash) = self.hash.get() {
+            return Ok(hash.clone());
+        }
+        let body = self.body.clone();
+        let hash = apart(move || PayloadHash::of(&body)).await?;
+        Ok(self.hash.get_or_init(|| hash).clone())
+    }
+}
+
+/// Does on a thread that may block what takes longer.
+async fn apart<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(job).await.map_err(|_| Failure::Internal)
 }
 
 /// Collects a body. Room for one that announces its length is made before any of it is taken; one that does not must find

@@ -48,6 +48,13 @@ pub enum Error {
 pub struct PayloadHash(String);
 
 impl PayloadHash {
+    /// What stands for the hash of a body that is not signed
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
+    #[must_use]
+    pub fn unsigned() -> Self {
+        Self("UNSIGNED-PAYLOAD".to_owned())
+    }
+
     /// Hashes a body: at 1.4 GB/s, so hash large ones where blocking is fine.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
@@ -60,6 +67,14 @@ impl PayloadHash {
             write!(text, "{byte:02x}").expect("a string takes all");
         }
         Self(text)
+    }
+}
+
+#[cfg(test)]
+impl PayloadHash {
+    /// Whether it reads like this.
+    pub(super) fn matches(&self, text: &str) -> bool {
+        self.0 == text
     }
 }
 

@@ -78,7 +78,7 @@ impl Reply {
     }
 
     /// An error document of S3's.
-    fn refusal(status: u16, code: &str) -> Self {
+    pub(super) fn refusal(status: u16, code: &str) -> Self {
         let document = format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code></Error>");
         Self::new(status).data(document)
     }
@@ -158,7 +158,16 @@ pub(super) fn egress<U: Upstream + 'static>(role: Role, upstream: &Arc<U>) -> Eg
 }
 
 fn egress_with<U: Upstream + 'static>(role: Role, upstream: &Arc<U>, credentials: Credentials) -> Egress {
-    let input = PolicyInput::from_endpoint(role, "http://s3.test:9000", Addressing::Path, "bucket", "");
+    egress_at("http://s3.test:9000", role, upstream, credentials)
+}
+
+pub(super) fn egress_at<U: Upstream + 'static>(
+    endpoint: &str,
+    role: Role,
+    upstream: &Arc<U>,
+    credentials: Credentials,
+) -> Egress {
+    let input = PolicyInput::from_endpoint(role, endpoint, Addressing::Path, "bucket", "");
     Egress::with_clock(
         Policy::new(input.unwrap()).unwrap(),
         Signer::new("us-east-1"),
@@ -257,7 +266,7 @@ async fn a_large_body_is_hashed_as_a_small_one_is() {
         let permit = egress.inner.policy.check(&parts.method, &parts.uri, &parts.headers);
         Outgoing::collect(permit.unwrap(), parts, body, &Budget::new()).await.unwrap()
     };
-    assert_eq!(outgoing.hash, hash);
+    assert_eq!(outgoing.hash().await.unwrap(), hash);
 }
 
 /// Which of the requests carried a checksum.
