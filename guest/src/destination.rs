@@ -63,6 +63,8 @@ pub struct Destination<P: Ports> {
     uploads: VecDeque<Upload>,
     /// Acks for the next call to return.
     ready: Vec<Ack>,
+    /// Records that were taken since uploads were driven.
+    undriven: usize,
 }
 
 /// The stage of a destination's life.
@@ -109,6 +111,7 @@ impl<P: Ports> Destination<P> {
             buffer: Buffer::new(Bounds::from(&config), format),
             uploads: VecDeque::new(),
             ready: Vec::new(),
+            undriven: 0,
             client,
             ports,
         })
@@ -266,13 +269,23 @@ impl<P: Ports> Destination<P> {
     /// Waits until there is room in memory for a record. With nothing in flight there is: one batch and one record
     /// always fit.
     async fn make_room(&mut self, record: &Checked) {
+        // To drive all uploads costs as much as to encode some records.
+        self.undriven += 1;
+        if self.undriven < limits::RECORDS_UNDRIVEN_MAX && self.has_room(record) {
+            return;
+        }
+        self.undriven = 0;
         poll_fn(|context| {
             self.drive(context);
-            let bytes = self.held_bytes() + record.held_bytes();
-            let is_idle = self.uploads.iter().all(|upload| upload.held_bytes == 0);
-            if is_idle || bytes <= limits::HELD_BYTES_MAX { Poll::Ready(()) } else { Poll::Pending }
+            if self.has_room(record) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Whether there is room in memory for a record.
+    fn has_room(&self, record: &Checked) -> bool {
+        let is_idle = || self.uploads.iter().all(|upload| upload.held_bytes == 0);
+        self.held_bytes() + record.held_bytes() <= limits::HELD_BYTES_MAX || is_idle()
     }
 
     /// Bytes of batches that are in memory.

@@ -13,6 +13,7 @@ mod memory;
 mod quota;
 mod tasks;
 mod watched;
+mod within;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use self::memory::MemoryState;
 pub use self::quota::Quota;
 pub(crate) use self::tasks::AsyncState;
 pub(crate) use self::watched::{LastPlace, Watched};
+pub use self::within::Within;
 
 /// The longest name of a value. This and the three limits below are the contract's (`wit/state.wit`).
 pub const NAME_BYTES_MAX: usize = 80;

@@ -1,5 +1,7 @@
 //! Owns `s3-connector destination`, which stores records from stdin. Leaves reading lines to `pipeline`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use rustix::fs::FileType;
 use s3_connector_host::pipeline::{Ended, IgnoredFields, JsonLinesInput, Options, Pipeline};
@@ -8,7 +10,7 @@ use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, SettingArguments, load};
+use super::{Failure, RecoveryArguments, SettingArguments, load, open_state};
 
 /// Reads OpenCDC JSON lines from stdin and stores them in a bucket
 ///
@@ -27,6 +29,9 @@ pub(super) struct DestinationArguments {
     /// Ignore unknown fields of a record; otherwise a line with one ends the command
     #[arg(long)]
     lenient: bool,
+    /// Folder where uploads in progress are remembered, for the next run to abort what a crash has left of them
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     #[command(flatten)]
     recovery: RecoveryArguments,
     #[command(flatten)]
@@ -56,8 +61,9 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let settings = arguments.settings.settings()?;
     let connector = load(options).await?;
+    let state = arguments.state.as_deref().map(open_state).transpose()?;
     let destination = connector
-        .destination(settings, InstanceOptions::default())
+        .destination(settings, InstanceOptions { name: String::new(), state })
         .await
         .map_err(|error| Failure::configuring(&error))?;
 

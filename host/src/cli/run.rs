@@ -8,7 +8,7 @@ use clap::Args;
 use s3_connector_host::pipeline::{
     Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline, WithDeadLetters,
 };
-use s3_connector_host::state::StateStore;
+use s3_connector_host::state::{StateStore, Within};
 use s3_connector_host::{Connector, InstanceOptions, Options as ConnectorOptions};
 use tokio::task::JoinSet;
 
@@ -125,11 +125,12 @@ async fn prepare(
         Plugin::File | Plugin::Log => AnyInput::File(FileInput::new(path(&source), arguments.until_caught_up)),
     };
     let name = named(&destination);
-    let output = output(connector, &id, &destination, name).await?;
+    let within = |part| -> Arc<dyn StateStore> { Arc::new(Within::new(Arc::clone(&state), part)) };
+    let output = output(connector, &id, &destination, name, within("destination")).await?;
     let letters = match dead_letters {
         None => None,
         Some(DeadLetterConfig { destination: queue, window }) => Some(DeadLetters {
-            output: self::output(connector, &id, &queue, "dead-letter queue".to_owned()).await?,
+            output: self::output(connector, &id, &queue, "dead-letter queue".to_owned(), within("letters")).await?,
             window,
             source_id: source.id.clone(),
             destination_id: destination.id,
@@ -158,10 +159,11 @@ async fn output(
     pipeline_id: &str,
     config: &ConnectorConfig,
     name: String,
+    state: Arc<dyn StateStore>,
 ) -> Result<NamedOutput, Failure> {
     let output = match config.plugin {
         Plugin::S3 => {
-            let options = InstanceOptions { name: format!("{pipeline_id}:{}", config.id), state: None };
+            let options = InstanceOptions { name: format!("{pipeline_id}:{}", config.id), state: Some(state) };
             let made = connector.destination(config.settings.clone(), options).await;
             AnyOutput::S3(made.map_err(|error| configuring(pipeline_id, &name, &error))?)
         }

@@ -31,11 +31,11 @@ use self::pace::Pace;
 use self::rate::Bucket;
 use self::schemas::Decoder;
 use super::parameters::{self, Batching, DestinationParameters};
-use super::{ENDLESS, Plugin, Running, TERMINATED, lost_task, out_of_order, status};
+use super::{ENDLESS, Plugin, Running, TERMINATED, lost_task, out_of_order, state_folder, status};
 use crate::connector::destination::Destination;
 use crate::connector::instance::InstanceOptions;
 use crate::connector::settings::Settings;
-use crate::error::Result;
+use crate::error::{Result, with_causes};
 use crate::pipeline::{CancellationToken, OpenPipeline, Options, Pipeline};
 
 /// Bytes of messages that wait to be read, unless there is only one, and bytes that each has besides those that were sent.
@@ -85,6 +85,9 @@ struct Opened {
     ended: watch::Sender<bool>,
 }
 
+/// What a destination can't do without state. It is no reason not to run.
+const LOSS: &str = "uploads in parts that a crash leaves are not aborted";
+
 impl DestinationService {
     pub(super) fn new(plugin: Arc<Plugin>) -> Self {
         Self { plugin, state: Mutex::default() }
@@ -102,7 +105,7 @@ impl DestinationService {
         ended: watch::Sender<bool>,
     ) -> Result<Opened> {
         let connector = self.plugin.connector().await?;
-        let instance = self.instance_options();
+        let mut instance = self.instance_options();
         let (received, receiver) = mpsc::channel(MESSAGES_MAX);
         let messages = mpsc::channel(MESSAGES_MAX);
         let (faults, pace) = (inlet::Faults::default(), Arc::<StdMutex<Pace>>::default());
@@ -113,6 +116,10 @@ impl DestinationService {
         let decoder = Decoder::new(&self.plugin.engine, parameters);
         let id = self.plugin.engine.connector_id.clone();
         let open = self.plugin.work.spawn(async move {
+            instance.state = state_folder::open(&id, LOSS).await.unwrap_or_else(|error| {
+                tracing::warn!("no state is kept: {}; {LOSS}", with_causes(&error));
+                None
+            });
             let destination = connector.destination(settings, instance).await?;
             let answers = Answers::new(destination, decoder, to_engine, faults, paced);
             let options = Options { name: id, grace: ENDLESS, ..Options::default() };
@@ -300,6 +307,7 @@ impl DestinationPlugin for DestinationService {
     }
 
     async fn lifecycle_on_deleted(&self, _: Request<OnDeletedRequest>) -> tonic::Result<Response<OnDeletedResponse>> {
+        state_folder::remove(&self.plugin.engine.connector_id).await.map_err(|error| status(&error))?;
         Ok(Response::new(OnDeletedResponse {}))
     }
 }

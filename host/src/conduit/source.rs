@@ -59,6 +59,9 @@ struct Opened {
     acks: mpsc::Sender<Vec<Bytes>>,
 }
 
+/// What a source can't do without state.
+const LOSS: &str = "a restart goes by times alone, and may deliver again what was stored within `lookback`";
+
 impl SourceService {
     pub(super) fn new(plugin: Arc<Plugin>) -> Self {
         Self { plugin, state: Mutex::default() }
@@ -82,7 +85,7 @@ impl SourceService {
         let outlet = Outlet::new(messages.0.clone(), acks.1, parameters.batching, stop.clone(), sent);
         let id = self.plugin.engine.connector_id.clone();
         let open = self.plugin.work.spawn(async move {
-            instance.state = state_folder::open(&id).await?;
+            instance.state = state_folder::open(&id, LOSS).await?;
             let source = connector.source(settings, instance).await?;
             let position = Some(position.to_vec()).filter(|position| !position.is_empty());
             let options = Options { name: id, position, grace: ENDLESS, ..Options::default() };

@@ -1,4 +1,4 @@
-//! Owns where a plugin keeps the state of its sources: one folder per connector. Leaves what is in one to `state`.
+//! Owns where a plugin keeps the state of its connectors: one folder for each. Leaves what is in one to `state`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,20 +39,21 @@ fn process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Opens the state of a connector. Without a folder that can be written there is none, which is logged once.
+/// Opens the state of a connector. Without a folder that can be written there is none, which is logged once, with what is
+/// lost by it.
 ///
 /// # Errors
 ///
 /// `Corrupt` where the state is damaged, `Unavailable` where another process holds it for longer than it takes to end.
-pub(super) async fn open(connector_id: &str) -> Result<Option<Arc<dyn StateStore>>> {
+pub(super) async fn open(connector_id: &str, loss: &str) -> Result<Option<Arc<dyn StateStore>>> {
     let Some(folder) = folder(connector_id, process) else {
-        warn("neither S3_CONNECTOR_STATE, XDG_STATE_HOME nor HOME is set, or the connector has no id");
+        warn("neither S3_CONNECTOR_STATE, XDG_STATE_HOME nor HOME is set, or the connector has no id", loss);
         return Ok(None);
     };
     match locked(&folder).await? {
         Ok(state) => Ok(Some(Arc::new(state))),
         Err(error) if is_unwritable(&folder) => {
-            warn(&with_causes(&error));
+            warn(&with_causes(&error), loss);
             Ok(None)
         }
         Err(error) => Err(failure(&error)),
@@ -78,10 +79,8 @@ async fn locked(folder: &Path) -> Result<Result<FileState, state::Error>> {
     }
 }
 
-fn warn(why: &str) {
-    tracing::warn!(
-        "no state is kept: {why}; a restart goes by times alone, and may deliver again what was stored within `lookback`"
-    );
+fn warn(why: &str, loss: &str) {
+    tracing::warn!("no state is kept: {why}; {loss}");
 }
 
 /// Whether a folder can't be made, or nothing can be written there: then there is no state in it either. A disk that is full or

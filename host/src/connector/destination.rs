@@ -3,6 +3,7 @@
 //!
 //! Calls go one after the other, since an instance runs one at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::environment::InferredSetting;
 use crate::error::{Error, Result};
 use crate::record::{self, Record};
 use crate::role::Role;
+use crate::state::MemoryState;
 
 /// A destination of records, which it writes into a bucket in batches.
 ///
@@ -75,7 +77,8 @@ impl Connector {
     /// # Errors
     ///
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
-    pub async fn destination(&self, settings: Settings, options: InstanceOptions) -> Result<Destination> {
+    pub async fn destination(&self, settings: Settings, mut options: InstanceOptions) -> Result<Destination> {
+        options.state.get_or_insert_with(|| Arc::new(MemoryState::default()));
         Destination::configure(Origin { connector: self.clone(), settings, options }).await
     }
 }

@@ -65,8 +65,9 @@ const COPY_BYTES_MAX: usize = 129 << 20;
 pub struct InstanceOptions {
     /// What log lines call it; `source` or `destination` where it is empty.
     pub name: String,
-    /// Where its state is kept. A source without one keeps it in memory, for as long as it exists: one that is renewed
-    /// repeats nothing, and one that another process makes delivers its lookback window again.
+    /// Where its state is kept. One without any keeps it in memory, for as long as it exists: a source that is renewed
+    /// repeats nothing, and one that another process makes delivers its lookback window again; a destination that is
+    /// renewed aborts the uploads that it has left, and one that another process makes knows of none.
     pub state: Option<Arc<dyn StateStore>>,
 }
 
