@@ -242,7 +242,7 @@ pub const BUFFER_SIZE: Setting<usize> = Setting::with_default(
 /// Bytes of a batch.
 pub const BUFFER_BYTES: Setting<u64> = Setting::with_default(
     "bufferBytes",
-    &Size { max: crate::limits::RECORD_BYTES_MAX },
+    &Size { max: crate::limits::BATCH_BYTES_MAX },
     "16MiB",
     "Bytes of records in a batch.",
 );

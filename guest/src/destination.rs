@@ -4,6 +4,7 @@
 //!
 //! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A
 //!   record that is itself at fault is acked with an error in its place.
+//! - A record whose payload is too large to be held is stored by itself while it arrives, where the format can.
 //! - Uploads run while the next batch fills, but only while a call is under way to drive them.
 //! - Once a batch can't be stored, no later record is acked and the destination is of no further use.
 
@@ -17,6 +18,7 @@ mod leftovers;
 mod objects;
 mod parquet;
 mod parts;
+mod stream;
 mod upload;
 
 use std::collections::VecDeque;
@@ -26,6 +28,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use futures_util::future::{LocalBoxFuture, poll_fn};
 
 use crate::config::{DestinationConfig, Format, FormatName, Settings, doubt_prefix};
@@ -36,6 +39,7 @@ use crate::record::Record;
 use crate::s3::{Client, Patience};
 use buffer::{Batch, Bounds, Buffer, Checked};
 use objects::Objects;
+use stream::{Reading, Streamed};
 use upload::Uploader;
 
 /// The ack of one record.
@@ -75,7 +79,7 @@ enum Stage {
     TornDown,
 }
 
-/// A complete batch, until it is acked.
+/// A complete batch, or a record that is stored by itself, until it is acked.
 struct Upload {
     acks: Vec<Ack>,
     /// Bytes of the object while it is in memory.
@@ -84,8 +88,9 @@ struct Upload {
 }
 
 enum UploadStatus {
-    Running(LocalBoxFuture<'static, Result<()>>),
-    Ended(Result<()>),
+    Running(LocalBoxFuture<'static, Result<Option<Error>>>),
+    /// With the fault of the record, if it is one alone and was refused.
+    Ended(Result<Option<Error>>),
 }
 
 impl<P: Ports> Destination<P> {
@@ -160,13 +165,16 @@ impl<P: Ports> Destination<P> {
         self.drive_once().await;
         for record in records {
             let position = record.position.clone();
+            let (record, body) = self.buffer.part(record);
             let record = self.alongside(body::read(record)).await;
             if self.has_failed() {
                 break;
             }
-            match record.and_then(|record| self.buffer.check(record)) {
-                Ok(record) => self.take(record).await,
-                Err(error) => self.refuse(position, error),
+            let checked = record.and_then(|record| self.buffer.check(record, body.as_ref()));
+            match (checked, body) {
+                (Ok(record), None) => self.take(record).await,
+                (Ok(record), Some(body)) => self.stream(record, body).await,
+                (Err(error), _) => self.refuse(position, error),
             }
         }
         self.drive_once().await;
@@ -249,21 +257,51 @@ impl<P: Ports> Destination<P> {
     /// Puts a record into the batch that it belongs to.
     async fn take(&mut self, record: Checked) {
         if !self.buffer.has_room(&record) {
-            poll_fn(|context| {
-                self.drive(context);
-                if self.has_slot() { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
-            if self.has_failed() {
-                return;
-            }
-            self.start();
-            self.drive_once().await;
+            self.start_in_turn().await;
         }
         self.make_room(&record).await;
         if !self.has_failed() {
             self.buffer.push(record, self.ports.elapsed());
         }
+    }
+
+    /// Waits for a slot, then ends the batch that is being filled and begins to store it.
+    async fn start_in_turn(&mut self) {
+        poll_fn(|context| {
+            self.drive(context);
+            if self.has_slot() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        if !self.has_failed() {
+            self.start();
+            self.drive_once().await;
+        }
+    }
+
+    /// Stores a record by itself, after all that came before it, and waits until its body was read.
+    async fn stream(&mut self, record: Checked, body: Streamed<P::Body>) {
+        if !self.buffer.is_empty() {
+            self.start_in_turn().await;
+        }
+        poll_fn(|context| {
+            self.drive(context);
+            if self.has_slot() && self.has_room(&record) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        if self.has_failed() {
+            return;
+        }
+        let held_bytes = record.held_bytes();
+        let record = record.into_record();
+        let acks = vec![Ack { position: record.position.clone(), error: None }];
+        let (reading, has_ended) = Reading::new();
+        let storing = self.uploader.clone().store_streamed(record, body, reading);
+        self.uploads.push_back(Upload { acks, held_bytes, status: UploadStatus::Running(Box::pin(storing)) });
+        poll_fn(|context| {
+            self.drive(context);
+            if has_ended.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Waits until there is room in memory for a record. With nothing in flight there is: one batch and one record
@@ -363,9 +401,14 @@ impl<P: Ports> Destination<P> {
         }
         while let Some(Upload { status: UploadStatus::Ended(result), .. }) = self.uploads.front() {
             let result = result.clone();
-            let ended = self.uploads.pop_front();
+            let mut acks = self.uploads.pop_front().map(|ended| ended.acks).unwrap_or_default();
             match result {
-                Ok(()) => self.ready.extend(ended.into_iter().flat_map(|e| e.acks)),
+                Ok(refusal) => {
+                    if let (Some(refusal), Some(ack)) = (refusal, acks.first_mut()) {
+                        ack.error = Some(refusal);
+                    }
+                    self.ready.extend(acks);
+                }
                 Err(error) => self.end(Stage::Failed(error)),
             }
         }
@@ -385,7 +428,7 @@ impl<P: Ports> Destination<P> {
         let (acks, held_bytes, status) = match self.buffer.take(|| ports.random()) {
             Ok(Some(Batch { object, acks })) => {
                 let held_bytes = object.body.len() as u64;
-                let storing = self.uploader.clone().store(object);
+                let storing = self.uploader.clone().store(object).map_ok(|()| None);
                 (acks, held_bytes, UploadStatus::Running(Box::pin(storing)))
             }
             // No test reaches these two: callers check that the batch holds anything, and there is no record that a

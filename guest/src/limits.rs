@@ -231,19 +231,27 @@ pub const PART_BYTES: usize = 8 << 20;
 /// Parts of one object on their way at the same time: at 50 MiB/s per connection they fill 3 Gbit/s.
 pub const PARTS_IN_FLIGHT_MAX: usize = 8;
 
+/// Memory that a record takes which is stored in parts while it arrives: those on their way, and the one that is being made.
+pub const PARTS_HELD_BYTES: u64 = ((PARTS_IN_FLIGHT_MAX + 1) * PART_BYTES + (1 << 20)) as u64;
+
+/// Bytes of a payload that is stored while it arrives: the largest object that S3 takes by one request.
+pub const STREAMED_BYTES_MAX: u64 = 5 << 30;
+
 /// Uploads that are remembered until they are known to be completed or aborted: many times what can be on its way.
 pub const UPLOADS_REMEMBERED_MAX: usize = 256;
 
-/// Bytes of one record that a destination takes, and at most of a batch: one request body, held in memory
-/// until it is stored.
+/// Bytes of records in a batch: in base64 they are [`OBJECT_BYTES_MAX`]. A batch is held in memory until it is stored, since
+/// its name follows from all of it.
+pub const BATCH_BYTES_MAX: u64 = 192 << 20;
+
+/// Bytes of one record that a destination holds in memory until it is stored.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of the object that a batch becomes, which the host sends in one request: with escapes, the text may be six
-/// times as long as a record's bytes.
+/// Bytes of the object that a batch becomes: with escapes, the text may be six times as long as a record's bytes.
 pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of batches in memory, from their first record until they are stored: four of 64 MiB on their way and one
-/// that fills are 5 × 86 MiB in base64. Where the next record would exceed it, writing waits for an upload.
+/// that fills are 5 × 86 MiB in base64, twenty of 16 MiB are as much. Where the next record would exceed it, writing waits for an upload.
 ///
 /// A component has 1 GiB. Beside these 448 MiB there may be 144 MiB of records as they are handed over (the host
 /// gives 16 MiB at a time, or one record of which the largest text is 128 MiB), and either a record of 64 MiB whose

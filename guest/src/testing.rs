@@ -295,13 +295,15 @@ pub struct Pieces {
     pub left: VecDeque<Result<Bytes, TransportError>>,
     /// What ends before the first of them comes.
     pub late: Option<Sleep>,
+    /// What comes after them, once a while is over.
+    pub end: Option<(Sleep, Bytes)>,
 }
 
 impl Pieces {
     /// A body of these pieces.
     pub fn of(pieces: &[&[u8]]) -> Self {
         let pieces = pieces.iter();
-        Self { left: pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect(), late: None }
+        Self { left: pieces.map(|piece| Ok(Bytes::copy_from_slice(piece))).collect(), late: None, end: None }
     }
 
     /// The same body, broken off at its end.
@@ -316,7 +318,15 @@ impl Body for Pieces {
         if let Some(late) = self.late.take() {
             late.await;
         }
-        self.left.pop_front().transpose()
+        if let Some(piece) = self.left.pop_front() {
+            return piece.map(Some);
+        }
+        // Dropped while it waits, it waits on when it is read again.
+        let Some((sleep, _)) = &mut self.end else {
+            return Ok(None);
+        };
+        Pin::new(sleep).await;
+        Ok(self.end.take().map(|(_, bytes)| bytes))
     }
 }
 

@@ -344,12 +344,12 @@ async fn what_the_settings_permit_fits_into_the_sandbox_on_a_slow_store(env: &En
     let payload = noise(63 * MIB);
     for format in ["json", "parquet"] {
         for (buffer_bytes, count, payload_bytes) in
-            [("64MiB", 60, 7 * MIB), ("64MiB", 12, 31 * MIB), ("16MiB", 8, 63 * MIB)]
+            [("64MiB", 60, 7 * MIB), ("192MiB", 12, 31 * MIB), ("16MiB", 8, 63 * MIB)]
         {
             let bucket = env.plain().await;
             let settings = [("format", format), ("bufferBytes", buffer_bytes)];
             let mut destination = bucket.destination(&settings).await.expect("opens");
-            let mut pause = bucket.wire().pause(S3Operation::PutObject);
+            let mut pause = bucket.wire().pause(S3Operation::CompleteMultipartUpload);
             let mut acks = Vec::new();
             for number in 0..count {
                 let mut record = numbered(1).remove(0);

@@ -14,6 +14,8 @@ mod trigger;
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
+pub use trigger::Doom;
+
 use crate::dice::Dice;
 
 #[tokio::test]

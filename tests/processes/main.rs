@@ -15,6 +15,7 @@ mod hanging;
 mod help;
 mod hostile;
 mod kills;
+mod leftovers;
 mod outages;
 mod pipelines;
 mod proxies;

@@ -336,9 +336,9 @@ const EXAMPLES: &[Examples] = &[
     Examples { setting: &BUFFER_SIZE, taken: &["1", "1000", "100000"], refused: &["0", "100001", "many"], beyond: &[] },
     Examples {
         setting: &BUFFER_BYTES,
-        taken: &["1B", "2k", "16mib", "5mb", "64MiB", "67108864"],
+        taken: &["1B", "2k", "16mib", "5mb", "192MiB", "201326592"],
         refused: &["0", "1TiB", "much"],
-        beyond: &["65MiB", "67108865", "1GB", "99999999999999999999"],
+        beyond: &["193MiB", "201326593", "1GB", "99999999999999999999"],
     },
     Examples {
         setting: &CHUNK_BYTES,

@@ -7,7 +7,7 @@ use super::buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::payload::Writer;
-use crate::ports::Body;
+use crate::ports::{Body, TransportError};
 use crate::record::{NoBody, Record};
 
 /// Reads the bodies that a record holds by handle.
@@ -34,10 +34,7 @@ pub(super) async fn read_body<B: Body>(field: &'static str, length: Option<u64>,
     let mut more = Joined::new(length);
     let mut count = 0;
     loop {
-        let piece = body.read().await.map_err(|why| {
-            let message = format!("the body of the record's `{field}` broke off: {why}");
-            Error::new(ErrorKind::Unavailable, message)
-        })?;
+        let piece = body.read().await.map_err(|why| broken_off(field, &why))?;
         let Some(piece) = piece else { break };
         count += piece.len() as u64;
         if count > length.unwrap_or(max) {
@@ -52,16 +49,22 @@ pub(super) async fn read_body<B: Body>(field: &'static str, length: Option<u64>,
         more.put(&piece);
     }
     match length {
-        Some(length) if count != length => {
-            let relation = if count < length { "is shorter" } else { "is longer" };
-            Err(Error::corrupt(format!(
-                "the body of the record's `{field}` {relation} than its declared {length} bytes"
-            )))
-        }
+        Some(length) if count != length => Err(of_another_length(field, count, length)),
         None if count > max => Err(buffer::too_large(count)),
         _ if count == first.len() as u64 => Ok(first),
         _ => Ok(more.finish()),
     }
+}
+
+/// The error for a body that broke off.
+pub(super) fn broken_off(field: &str, why: &TransportError) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the body of the record's `{field}` broke off: {why}"))
+}
+
+/// The error for a body of `count` bytes, or more, that was to have `length`.
+pub(super) fn of_another_length(field: &str, count: u64, length: u64) -> Error {
+    let relation = if count < length { "is shorter" } else { "is longer" };
+    Error::corrupt(format!("the body of the record's `{field}` {relation} than its declared {length} bytes"))
 }
 
 /// Pieces that become one, in no more memory than the whole takes.
@@ -166,7 +169,7 @@ mod tests {
     fn a_body_larger_than_any_record_is_not_read_to_its_end() {
         let piece = Bytes::from(vec![0; 1 << 20]);
         let pieces = (0..100).map(|_| Ok(piece.clone())).collect();
-        let mut endless = Pieces { left: pieces, late: None };
+        let mut endless = Pieces { left: pieces, ..Pieces::default() };
         let error = TestPorts::new(1).block_on(read_body("key", None, &mut endless));
         assert!(error.expect_err("too large").message.contains("dead-letter"));
         assert_eq!(endless.left.len(), 100 - 65);

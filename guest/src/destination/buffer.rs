@@ -11,10 +11,12 @@ use bytes::Bytes;
 use super::Ack;
 use super::format::{self, Encoder};
 use super::key::Digester;
+use super::stream::{self, Streamed};
 use crate::config::{DestinationConfig, FormatName};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::payload::Payload;
+use crate::ports::Body;
 use crate::record::{Data, NoBody, Record, json};
 
 /// When a batch is complete.
@@ -43,6 +45,11 @@ pub(super) struct Checked {
 }
 
 impl Checked {
+    /// The record.
+    pub(super) fn into_record(self) -> Record<NoBody> {
+        self.record
+    }
+
     /// The memory that it takes at most, from when it is in a batch until that is stored.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
@@ -121,13 +128,32 @@ impl Buffer {
             || (!self.is_empty() && self.acks.len() >= limits::BATCH_ACKS_MAX)
     }
 
-    /// Checks that a record can be part of an object.
+    /// Takes the payload out of a record which is stored while it arrives: where it is large, and the format can be
+    /// written in pieces. JSON can; a page of Parquet is in memory as a whole.
+    pub(super) fn part<B: Body>(&self, mut record: Record<B>) -> (Record<B>, Option<Streamed<B>>) {
+        let payload = match self.format {
+            FormatName::Json => stream::take_payload(&mut record),
+            FormatName::Parquet => None,
+        };
+        (record, payload)
+    }
+
+    /// Checks that a record, the payload of which may come later, can be part of an object.
     ///
     /// # Errors
     ///
     /// `invalid`, with what is wrong with the record.
-    pub(super) fn check(&self, record: Record<NoBody>) -> Result<Checked> {
-        check(self.format, record)
+    pub(super) fn check<B>(&self, record: Record<NoBody>, payload: Option<&Streamed<B>>) -> Result<Checked> {
+        let checked = check(self.format, record)?;
+        match payload {
+            Some(payload) if payload.length > limits::STREAMED_BYTES_MAX => Err(Error::invalid(format!(
+                "the record has {} bytes, but a destination takes at most {}: {LEAVE_OUT}",
+                payload.length,
+                limits::STREAMED_BYTES_MAX
+            ))),
+            Some(_) => Ok(Checked { held_bytes: checked.held_bytes + limits::PARTS_HELD_BYTES, ..checked }),
+            None => Ok(checked),
+        }
     }
 
     /// Whether `record` belongs to this batch and not to the next one.
@@ -226,14 +252,16 @@ fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
 }
 
 /// Advice about a record that can't be made smaller.
-const LEAVE_OUT: &str = "have the source leave such objects out (setting `objectBytes` of an S3 source), or give the \
-                         pipeline a dead-letter queue";
+const LEAVE_OUT: &str = "have the source deliver such objects in pieces or leave them out (settings `chunkBytes` and \
+                         `objectBytes` of an S3 source), or give the pipeline a dead-letter queue";
 
 /// The error for a record of `bytes` or more.
 pub(super) fn too_large(bytes: u64) -> Error {
     Error::invalid(format!(
-        "the record has {bytes} bytes or more, but a destination takes at most {}: {LEAVE_OUT}",
-        limits::RECORD_BYTES_MAX
+        "the record has {bytes} bytes or more, but a destination takes at most {} of one in memory: with `format` = \
+         `json`, a payload that comes as a stream and says its length may have up to {}; otherwise {LEAVE_OUT}",
+        limits::RECORD_BYTES_MAX,
+        limits::STREAMED_BYTES_MAX
     ))
 }
 
@@ -383,9 +411,10 @@ mod tests {
         };
         let bounds = Bounds { bytes_max: u64::MAX, ..BOUNDS };
         let mut buffer = Buffer::new(bounds, FormatName::Json);
-        let error = buffer.check(escaped(43 << 20)).expect_err("is too long");
+        let none: Option<&Streamed<NoBody>> = None;
+        let error = buffer.check(escaped(43 << 20), none).expect_err("is too long");
         assert!(error.message.contains("with escapes"), "{error}");
-        let half = || buffer.check(escaped(22 << 20)).expect("fits by itself");
+        let half = || buffer.check(escaped(22 << 20), none).expect("fits by itself");
         let (one, other) = (half(), half());
         buffer.push(one, Duration::ZERO);
         assert!(!buffer.has_room(&other) && !buffer.is_full());

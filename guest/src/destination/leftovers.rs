@@ -141,12 +141,7 @@ mod tests {
     use crate::testing::{Bucket, Reply, TestPorts};
 
     fn leftovers(ports: &TestPorts, bucket: &str) -> Leftovers<TestPorts> {
-        let settings = [
-            ("aws.bucket", bucket),
-            ("aws.region", "us-east-1"),
-            ("aws.endpoint", "http://store:9000"),
-            ("aws.s3ForcePathStyle", "true"),
-        ];
+        let settings = [("aws.bucket", bucket), ("aws.region", "us-east-1"), ("aws.endpoint", "http://store:9000")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let config = BucketConfig::parse(&settings).expect("good settings");
         Leftovers::new(ports.clone(), Client::new(ports.clone(), config))

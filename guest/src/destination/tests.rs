@@ -197,7 +197,7 @@ fn a_flush_finds_a_slot_for_a_batch_that_waits_for_one() {
 #[test]
 fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
     let mut fixture = Fixture::open(&[("bufferSize", "3")], slow_puts(SECOND));
-    let (three, huge) = (|| Pieces::of(&[b"abc"]), limits::RECORD_BYTES_MAX + 1);
+    let (three, huge) = (|| Pieces::of(&[b"abc"]), limits::STREAMED_BYTES_MAX + 1);
     let incoming = vec![
         record("a", body(Some(4), three())),
         record("b", body(Some(3), three())),
@@ -220,7 +220,7 @@ fn a_record_at_fault_is_answered_in_its_place_and_the_others_go_on() {
         "",
         "`payload.after` is longer than its declared 2 bytes",
         "`payload.after` broke off: connection reset",
-        "the record has 67108865 bytes",
+        "the record has 5368709121 bytes",
         "`payload.after` is structured, but not a JSON object",
         "",
         "",
@@ -363,7 +363,9 @@ fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
     let words = (0..63 * MIB / 8).flat_map(|_| random.random().to_le_bytes());
     let payload: Bytes = words.collect::<Vec<u8>>().into();
     for format in ["json", "parquet"] {
-        for (bytes_max, payload_bytes, count) in [("64MiB", 31 * MIB, 14), ("16MiB", 63 * MIB, 7)] {
+        for (bytes_max, payload_bytes, count) in
+            [("64MiB", 31 * MIB, 14), ("192MiB", 31 * MIB, 16), ("16MiB", 63 * MIB, 7)]
+        {
             let settings = [("format", format), ("bufferBytes", bytes_max)];
             let mut fixture = Fixture::open(&settings, slow_puts(SECOND));
             let (mut held_max, mut acks) = (0, Vec::new());

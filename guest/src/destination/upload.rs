@@ -18,13 +18,13 @@ use crate::ports::{Level, Ports};
 use crate::s3::{self, Client, Multipart, NewUpload, ObjectHead, PutObject, StoredPart};
 
 /// The user metadata that names the batch.
-const BATCH: &str = "opencdc-batch";
+pub(super) const BATCH: &str = "opencdc-batch";
 
 /// The user metadata that counts its records.
-const RECORDS: &str = "opencdc-records";
+pub(super) const RECORDS: &str = "opencdc-records";
 
 /// The user metadata that counts the object's bytes.
-const BYTES: &str = "opencdc-bytes";
+pub(super) const BYTES: &str = "opencdc-bytes";
 
 /// The user metadata with the BLAKE3 digest of the object's bytes.
 const CONTENT: &str = "opencdc-blake3";
@@ -32,22 +32,22 @@ const CONTENT: &str = "opencdc-blake3";
 /// Stores batches. Clones share what was learnt about the store.
 #[derive(Clone)]
 pub(super) struct Uploader<P> {
-    ports: P,
-    client: Client<P>,
-    leftovers: Leftovers<P>,
+    pub(super) ports: P,
+    pub(super) client: Client<P>,
+    pub(super) leftovers: Leftovers<P>,
     /// Whether the store refused a conditional write.
-    is_unconditional: Rc<Cell<bool>>,
+    pub(super) is_unconditional: Rc<Cell<bool>>,
 }
 
 /// An upload whose parts are to become an object.
-struct Pending {
-    upload: Multipart,
+pub(super) struct Pending {
+    pub(super) upload: Multipart,
     /// The parts, once the store has all of them.
-    parts: Option<Vec<StoredPart>>,
+    pub(super) parts: Option<Vec<StoredPart>>,
 }
 
 /// What a name is found to hold.
-enum Occupant {
+pub(super) enum Occupant {
     Nothing,
     ThisBatch,
     Stranger,
@@ -104,16 +104,14 @@ impl<P: Ports> Uploader<P> {
                     let (records, bytes) = (object.records, object.body.len());
                     let line = format!("stored a batch; key=`{key}`, records=`{records}`, bytes=`{bytes}`");
                     self.ports.log(Level::Debug, &line);
-                    if let Some(completed) = pending.take() {
-                        self.leftovers.forget(&completed.upload);
-                    }
+                    self.forget(pending);
                     return Ok(());
                 }
                 Err(error) => error,
             };
             let is_gone = pending.is_some() && error.is_no_such_upload();
-            if is_gone && let Some(gone) = pending.take() {
-                self.leftovers.forget(&gone.upload);
+            if is_gone {
+                self.forget(pending);
             }
             if is_gone || error.is_precondition_failed() {
                 // It may be the object of an attempt whose answer was lost.
@@ -239,7 +237,14 @@ impl<P: Ports> Uploader<P> {
         }
     }
 
-    fn go_unconditional(&self, error: &s3::Error) {
+    /// Forgets an upload that has ended.
+    pub(super) fn forget(&self, pending: &mut Option<Pending>) {
+        if let Some(ended) = pending.take() {
+            self.leftovers.forget(&ended.upload);
+        }
+    }
+
+    pub(super) fn go_unconditional(&self, error: &s3::Error) {
         if self.is_unconditional.replace(true) {
             return;
         }
@@ -252,7 +257,7 @@ impl<P: Ports> Uploader<P> {
 }
 
 /// Whether there is no such object; 405 may only be a gateway that does not know the method.
-fn is_missing(error: &s3::Error) -> bool {
+pub(super) fn is_missing(error: &s3::Error) -> bool {
     error.is_not_found() && error.status() == Some(404)
 }
 
