@@ -40,7 +40,7 @@ impl Digester {
     }
 
     /// The digest of one record whose `payload.after` has so many bytes, which are not there yet. What distinguishes two
-    /// of them is all else, their positions first of all.
+    /// of them are their other fields, positions above all.
     pub(super) fn streamed(record: &Record<NoBody>, length: u64) -> Self {
         let mut digester = Self { hash: blake3::Hasher::new_derive_key(CONTEXT_STREAMED), is_ambiguous: false };
         digester.record(record);
