@@ -459,7 +459,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("bufferSize", "many"),
         ("bufferBytes", "0"),
         ("bufferBytes", "1TiB"),
-        ("bufferBytes", "65MiB"),
+        ("bufferBytes", "193MiB"),
         ("bufferBytes", "much"),
         ("bufferDelay", "0"),
         ("bufferDelay", "-1s"),
