@@ -6,11 +6,14 @@
 //! medians, with the least and the most. Ratios of one run count, not absolute times.
 //!
 //! `BENCH_ROUNDS` is the number of rounds in place of five, and `BENCH_ONLY` parts of names (`P1`, `P12`, …), with commas between
-//! them: only these measurements are taken. `P10h` takes an hour, and is taken only where it is named. The figures are written to
+//! them: only these measurements are taken. `P10h` takes an hour, and is taken only where it is named. `P14` is beside rclone,
+//! if it is on the path or where `BENCH_RCLONE` says. The figures are written to
 //! `target/speed.json`, too.
 
 #[path = "speed/contender.rs"]
 mod contender;
+#[path = "speed/copies.rs"]
+mod copies;
 #[allow(dead_code, reason = "each bench uses a part of it")]
 #[path = "shared/double.rs"]
 mod double;

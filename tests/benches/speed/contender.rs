@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use s3_connector_tests::process::binary;
 
+use super::copies;
 use super::double::Double;
 use super::drain;
 use super::outcome::{Outcome, Resident, Turn, cpu};
@@ -53,7 +54,7 @@ impl Bench {
     pub(super) fn start(work: &Work) -> Self {
         let beside = binary().parent().expect("a program is in a folder").to_owned();
         let double = on_core("0", &beside.join("synthetic-s3"));
-        let double = Double::start_by(double, &[(BUCKET, work.rule.to_owned())]);
+        let double = Double::start_by(double, &[(BUCKET, work.rule.to_owned()), (copies::COPY, "keys:0".to_owned())]);
         Self { double, folder: tempfile::tempdir().expect("a folder") }
     }
 
@@ -126,10 +127,7 @@ impl Bench {
                 for setting in settings(given) {
                     command.arg("--set").arg(setting);
                 }
-                // State costs what it costs, and each turn begins without any.
-                let state = self.folder.path().join("state");
-                let _ = std::fs::remove_dir_all(&state);
-                command.arg("--state").arg(state);
+                command.arg("--state").arg(self.fresh_state());
                 command
             }
             Kind::Records { settings: given, records } => {
@@ -153,6 +151,18 @@ impl Bench {
                 command.env("XDG_CACHE_HOME", cache);
                 return command;
             }
+            Kind::Copy => {
+                let mut command = on_core("1", &binary());
+                let file = self.folder.path().join("copy.yaml");
+                std::fs::write(&file, copies::pipeline(&self.double.endpoint(), BUCKET)).expect("a file");
+                command.args(["run", "--quiet", "--until-caught-up", "--state"]).arg(self.fresh_state()).arg(file);
+                command
+            }
+            Kind::Rclone => {
+                let mut command = on_core("1", &copies::rclone().expect("it was there"));
+                command.args(copies::arguments(BUCKET)).envs(copies::variables(&self.double.endpoint()));
+                command
+            }
             Kind::Peer { client, concurrency, objects } => {
                 let mut command = on_core("1", &target().join("peers/release/peer"));
                 command.args([client, "--address", self.double.address(), "--bucket", BUCKET, "--rule", work.rule]);
@@ -172,6 +182,13 @@ impl Bench {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdout(Stdio::null());
         command
+    }
+
+    /// A folder for state, which costs what it costs: each turn begins without any.
+    fn fresh_state(&self) -> PathBuf {
+        let state = self.folder.path().join("state");
+        let _ = std::fs::remove_dir_all(&state);
+        state
     }
 
     /// Lines of so many records, written once.

@@ -1,5 +1,6 @@
 //! Owns what is measured: buckets, weather, contenders, and the goals beside them. Leaves running them to `contender`.
 
+use super::copies::copies;
 use super::outcome::{Outcome, Turn};
 
 const MIB: f64 = (1 << 20) as f64;
@@ -35,6 +36,10 @@ pub(super) enum Kind {
     First,
     /// By the command, from so many lines into batches.
     Records { settings: &'static [&'static str], records: u64 },
+    /// By the command, from bucket to bucket, each object as it is.
+    Copy,
+    /// By rclone, likewise.
+    Rclone,
     /// By another client.
     Peer { client: &'static str, concurrency: usize, objects: Option<u64> },
 }
@@ -55,11 +60,11 @@ pub(super) enum Goal {
 }
 
 impl Judgement {
-    fn time(what: &'static str, measured: f64, goal: Goal) -> Self {
+    pub(super) fn time(what: &'static str, measured: f64, goal: Goal) -> Self {
         Self { what, measured, goal, is_of_time: true }
     }
 
-    fn other(what: &'static str, measured: f64, goal: Goal) -> Self {
+    pub(super) fn other(what: &'static str, measured: f64, goal: Goal) -> Self {
         Self { what, measured, goal, is_of_time: false }
     }
 }
@@ -114,6 +119,8 @@ pub(super) fn all() -> Vec<Work> {
         start(),
         trouble(),
         stalls(),
+        copies("P14s", "8,000 objects of 64 KiB from bucket to bucket, 30 ms", "keys:8000,bytes:65536"),
+        copies("P14l", "1,500 objects of 1 MiB from bucket to bucket, 30 ms", "keys:1500,bytes:1048576"),
         memory("P10s", "memory: a million objects of 100 bytes", "keys:1000000,bytes:100", 1_000_000),
         memory("P10m", "memory: 3,000 objects of 1 MiB", "keys:3000,bytes:1048576", 3_000),
         memory("P10l", "memory: 12 objects of 256 MiB", "keys:12,bytes:268435456", 12),
