@@ -273,3 +273,24 @@ async fn what_was_configured_can_be_torn_down_without_a_word_to_the_store() {
     assert!(plugin.shut_down().await.success());
     assert!(server.wire().requests().is_empty());
 }
+
+#[tokio::test]
+async fn each_record_is_an_object_where_the_format_is_raw() {
+    let server = server().await;
+    let settings = [("format", "raw"), ("deletes", "propagate"), ("prefix", "out/")];
+    let mut session = Session::open(config(&server, &settings)).await;
+    let after = |after| Some(Change { before: None, after });
+    let large = Record { payload: after(raw(vec![7; 3 << 20])), ..record(3) };
+    let delete = Record { operation: Operation::Delete.into(), key: raw("k1"), payload: after(None), ..record(4) };
+    session.write(vec![record(1), record(2)]);
+    session.write(vec![large]);
+    session.write(vec![delete]);
+    let acks = session.acks(4).await;
+    assert!(acks.iter().all(|ack| ack.error.is_empty()), "{acks:?}");
+    let objects = server.store().objects(BUCKET).unwrap();
+    let found: Vec<_> = objects.iter().map(|object| (object.key.as_str(), object.body.len())).collect();
+    assert_eq!(found, [("out/k2", 2), ("out/k3", 3 << 20)]);
+    assert_eq!(objects[0].headers.metadata["n"], "2");
+    session.stop("p4").await;
+    session.end().await;
+}
