@@ -11,9 +11,11 @@ mod memory;
 mod requests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, Request, Response};
+use http_body::Body as _;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Store, UpdateDeadline, WasmCoreDump};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
@@ -55,6 +57,12 @@ const FIELD_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a request's body that are on their way from the component to the egress, twice for each body: what is not
 /// asked for yet must not be more than the handles of it are worth. 5,000 bodies that are never sent hold 320 MiB.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// The same for the first bodies that are on their way at the same time: each piece costs a call, and copies are all bodies.
+const LARGE_CHUNK_BYTES: usize = 256 << 10;
+
+/// How many of them: as many as copies are on their way, half as many besides. Together they hold 48 MiB at most.
+const LARGE_CHUNK_BODIES: usize = 96;
 
 /// Bytes that one call may bring over from the component: twice the largest record. Batches of records are a fraction
 /// of it, and so is the largest commit of state, so that one that is too large is refused and not a trap.
@@ -146,7 +154,7 @@ impl Instance {
             table,
             wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
             http,
-            hooks: Hooks { egress: None },
+            hooks: Hooks { egress: None, bodies: Arc::default() },
             limiter: Limiter::default(),
             meter: Arc::clone(&meter),
             state: options.state.map(AsyncState::from),
@@ -297,13 +305,25 @@ impl WasiHttpView for Context {
 /// The way out of HTTP requests; closed until the settings are known.
 struct Hooks {
     egress: Option<Egress>,
+    /// Bodies that were begun and whose requests are not done. One that is never sent counts for ever.
+    bodies: Arc<AtomicUsize>,
+}
+
+/// Ends the count of a body once its request is done.
+struct OutgoingBody(Arc<AtomicUsize>);
+
+impl Drop for OutgoingBody {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
 
 impl WasiHttpHooks for Hooks {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK_BYTES
+        let before = self.bodies.fetch_add(1, Ordering::Relaxed);
+        if before < LARGE_CHUNK_BODIES { LARGE_CHUNK_BYTES } else { CHUNK_BYTES }
     }
 
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
@@ -318,7 +338,10 @@ impl WasiHttpHooks for Hooks {
         _done: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let egress = self.egress.clone();
+        // A request whose body was not asked for has none.
+        let body = (!request.body().is_end_stream()).then(|| OutgoingBody(Arc::clone(&self.bodies)));
         Box::new(async move {
+            let _body = body;
             let Some(egress) = egress else {
                 return Err(HttpError::HttpRequestDenied);
             };
