@@ -233,6 +233,17 @@ async fn load(options: Options) -> Result<Connector, Failure> {
         .map_err(|error| if is_given { Failure::configuring(&error) } else { Failure::running(&error) })
 }
 
+/// Loads the component and opens a state folder meanwhile: one takes some 20 ms of the processor, the other as much of the disk.
+async fn load_with_state(
+    options: Options,
+    folder: Option<PathBuf>,
+) -> Result<(Connector, Option<Arc<dyn StateStore>>), Failure> {
+    let opening = tokio::task::spawn_blocking(move || folder.as_deref().map(open_state).transpose());
+    let connector = load(options).await?;
+    let state = opening.await.map_err(|lost| Failure::Failed(lost.to_string()))??;
+    Ok((connector, state))
+}
+
 /// Opens a folder of state, and locks it.
 fn open_state(folder: &std::path::Path) -> Result<Arc<dyn StateStore>, Failure> {
     match FileState::open(folder) {

@@ -12,7 +12,7 @@ use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, SettingArguments, downstream, load, open_state};
+use super::{Failure, RecoveryArguments, SettingArguments, downstream, load_with_state};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
@@ -69,8 +69,7 @@ pub(super) async fn run(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let settings = arguments.settings.settings()?;
-    let connector = load(options).await?;
-    let state = arguments.state.as_deref().map(open_state).transpose()?;
+    let (connector, state) = load_with_state(options, arguments.state).await?;
     let instance = InstanceOptions { name: String::new(), state: state.clone() };
     let source = connector.source(settings, instance).await.map_err(|error| Failure::configuring(&error))?;
 

@@ -21,6 +21,8 @@ pub(super) struct Disk {
     /// what that was: it still reads, the next sync knows nothing of it, and a power cut takes it away. Written again, it
     /// is on the device after the next sync that succeeds.
     pub(super) is_suspect: Arc<AtomicBool>,
+    /// Whether nothing is synced: the file is new, and counts once it is whole.
+    pub(super) is_unsynced: Arc<AtomicBool>,
     #[cfg(test)]
     pub(super) faults: Arc<super::faults::Faults>,
 }
@@ -30,6 +32,7 @@ impl Disk {
         Self {
             file: Arc::new(file),
             is_suspect: Arc::default(),
+            is_unsynced: Arc::default(),
             #[cfg(test)]
             faults: Arc::default(),
         }
@@ -69,6 +72,9 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if self.is_unsynced.load(Ordering::Acquire) {
+            return Ok(());
+        }
         #[cfg(test)]
         self.faults.before_sync()?;
         self.file.sync_data()

@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{
@@ -24,6 +25,9 @@ use super::{Edit, Error, StateStore, check_edits, check_name, check_value};
 
 /// The file's name in its folder.
 pub(super) const FILE: &str = "state.redb";
+
+/// The file while it is made.
+const BEGUN: &str = "state.redb.begun";
 
 /// The component's values by name.
 pub(super) const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
@@ -154,10 +158,16 @@ impl FileState {
         }
 
         // 2. The file.
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(folder.join(FILE)).map_err(fail("open"))?;
-        let state = Self::over(folder, quota, Disk::new(file))?;
+        let path = folder.join(FILE);
+        let state = match Self::create(&folder, quota)? {
+            Some(created) => created,
+            None => {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false).mode(0o600);
+                let file = options.open(path).map_err(fail("open"))?;
+                Self::over(folder, quota, Disk::new(file))?
+            }
+        };
 
         // 3. What was made just now is still there after a power cut.
         let sync = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all());
@@ -169,13 +179,42 @@ impl FileState {
         Ok(state)
     }
 
+    /// Makes the file where there is none, under another name until it is whole, so that it is synced once rather than four
+    /// times. None where there is one, or where somebody else made it meanwhile.
+    fn create(folder: &Path, quota: Quota) -> Result<Option<Self>, Error> {
+        let fail = |action| move |source| Error::Folder { action, folder: folder.to_owned(), source };
+        let (path, begun) = (folder.join(FILE), folder.join(BEGUN));
+        // Not `exists`, which calls a link to nothing nothing.
+        let is_there = || path.symlink_metadata().is_ok();
+        if is_there() {
+            return Ok(None);
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let disk = Disk::new(options.open(&begun).map_err(fail("open"))?);
+        lock(&disk.file, folder)?;
+        // Whoever made it before us had the lock until it was whole.
+        if is_there() {
+            let _ = fs::remove_file(&begun);
+            return Ok(None);
+        }
+        disk.file.set_len(0).map_err(fail("create"))?;
+        disk.is_unsynced.store(true, Ordering::Release);
+        let state = Self { folder: folder.to_owned(), quota, disk, opened: Mutex::default() };
+        let made = state.with(Aim::Open, |_| Ok(())).and_then(|()| {
+            state.disk.is_unsynced.store(false, Ordering::Release);
+            state.disk.file.sync_data().map_err(fail("sync"))?;
+            fs::rename(&begun, &path).map_err(fail("create"))
+        });
+        if made.is_err() {
+            let _ = fs::remove_file(&begun);
+        }
+        made.map(|()| Some(state))
+    }
+
     /// Opens the file of a folder: takes the lock, before anything is read, and opens the database.
     pub(super) fn over(folder: PathBuf, quota: Quota, disk: Disk) -> Result<Self, Error> {
-        match disk.file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { pid: holder(&disk.file), folder }),
-            Err(TryLockError::Error(source)) => return Err(Error::Folder { action: "lock", folder, source }),
-        }
+        lock(&disk.file, &folder)?;
         let state = Self { folder, quota, disk, opened: Mutex::default() };
         state.with(Aim::Open, |_| Ok(()))?;
         Ok(state)
@@ -372,6 +411,16 @@ fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder
+}
+
+/// Takes the lock of a file in a folder.
+fn lock(file: &File, folder: &Path) -> Result<(), Error> {
+    let folder = folder.to_owned();
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { pid: holder(file), folder }),
+        Err(TryLockError::Error(source)) => Err(Error::Folder { action: "lock", folder, source }),
+    }
 }
 
 /// Whether there was no room, on the device or for this user.

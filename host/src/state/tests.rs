@@ -538,3 +538,38 @@ fn the_tables_are_append_only() {
     assert_eq!(state.load("plan-1").unwrap().unwrap(), b"one");
     assert_eq!(state.load_position().unwrap().unwrap(), b"key_s1");
 }
+
+#[test]
+fn a_file_that_was_not_made_to_its_end_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let begun = folder.join("state.redb.begun");
+    for left in [&b""[..], b"redb", &[7; 100_000]] {
+        let _ = fs::remove_file(folder.join(FILE));
+        fs::write(&begun, left).unwrap();
+        let state = FileState::open(folder).unwrap();
+        assert_eq!(files(folder), [FILE]);
+        state.save_position(b"p").unwrap();
+        drop(state);
+        assert_eq!(FileState::open(folder).unwrap().load_position().unwrap().unwrap(), b"p");
+    }
+    // One that is there is never made anew.
+    fs::write(&begun, b"redb").unwrap();
+    assert_eq!(FileState::open(folder).unwrap().load_position().unwrap().unwrap(), b"p");
+}
+
+#[test]
+fn of_many_that_make_it_at_once_one_has_it() {
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || FileState::open(folder.path());
+        let opened: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let has = opened.iter().filter(|opened| opened.is_ok()).count();
+        assert_eq!(has, 1, "{opened:?}");
+        assert!(opened.iter().all(|opened| matches!(opened, Ok(_) | Err(Error::Locked { .. }))), "{opened:?}");
+        assert_eq!(files(folder.path()), [FILE]);
+    }
+}
