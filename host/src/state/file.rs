@@ -193,7 +193,7 @@ impl FileState {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let disk = Disk::new(options.open(&begun).map_err(fail("open"))?);
         lock(&disk.file, folder)?;
-        // Whoever made it before us had the lock until it was whole.
+        // A process that made it before had the lock until it was whole.
         if is_there() {
             let _ = fs::remove_file(&begun);
             return Ok(None);
