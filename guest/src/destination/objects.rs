@@ -194,6 +194,10 @@ impl<P: Ports> Objects<P> {
 
     /// What a record asks for; nothing where it is a delete that is ignored.
     async fn read(&mut self, record: Record<P::Body>) -> Result<Option<(String, Work<P::Body>)>> {
+        if record.operation == Operation::Delete && self.deletes == Deletes::Ignore {
+            self.ignored += 1;
+            return Ok(None);
+        }
         let key = match record.key {
             Some(Data::Raw(key)) => key,
             Some(Data::Body { length, mut bytes }) => body::read_body("key", length, &mut bytes).await?,
@@ -205,11 +209,7 @@ impl<P: Ports> Objects<P> {
         };
         let key = attributes::object_key(&self.client.config().prefix, &key)?;
         if record.operation == Operation::Delete {
-            if self.deletes == Deletes::Propagate {
-                return Ok(Some((key, Work::Delete)));
-            }
-            self.ignored += 1;
-            return Ok(None);
+            return Ok(Some((key, Work::Delete)));
         }
         let (content, content_type) = match record.payload.after {
             Some(Data::Raw(bytes)) => (Content::Memory(bytes.into()), None),

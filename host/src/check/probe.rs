@@ -81,21 +81,21 @@ impl<'c> Probe<'c> {
         let mut outcome = self.store(true).await;
         if outcome.as_ref().is_err_and(Error::refuses_condition) {
             self.understands_conditions = false;
-            // A destination of objects may not look at them, and the name is ours.
-            let is_strange = self.writes == Writes::Batches && matches!(self.holds_ours().await, Ok(false));
-            outcome = match is_strange {
-                // Without conditions, nothing but what is known to be ours is written over.
-                true => {
-                    return step.skipped(format!("another object stands under {:?}", self.key));
-                }
-                false => self.store(false).await,
-            };
+            // Without conditions, nothing but what is known to be ours is written over; a destination of objects may not look.
+            if self.writes != Writes::Batches {
+                return step
+                    .skipped(format!("the store refuses conditional writes, and {:?} may be somebody's", self.key));
+            }
+            if matches!(self.holds_ours().await, Ok(false)) {
+                return step.skipped(format!("another object stands under {:?}", self.key));
+            }
+            outcome = self.store(false).await;
         }
         match outcome {
             Ok(()) => step.passed(format!("stored {:?}, {} bytes", self.key, CONTENT.len())),
             Err(error) if error.is_precondition_failed() => {
-                // A destination of objects may not look at them; the name is ours.
-                self.is_ours = self.writes != Writes::Batches || self.holds_ours().await.unwrap_or(false);
+                // A destination of objects may not look at it: it may be a copy that belongs there.
+                self.is_ours = self.writes == Writes::Batches && self.holds_ours().await.unwrap_or(false);
                 step.passed(format!("permitted; {:?} is there from before", self.key))
             }
             Err(error) => {

@@ -338,6 +338,9 @@ impl Checker<'_> {
         }
         let plugin = plugin?;
         let settings = self.settings(at, plugin, queue.settings);
+        if plugin == Plugin::S3 && settings.get("format").is_some_and(|format| format == "raw") {
+            self.problem(at, "a dead letter has no key to name an object by: set `format` to `json` or `parquet`");
+        }
         let window = NackWindow::new(size, nacks_max);
         (!window.is_closed()).then(|| DeadLetterConfig {
             destination: ConnectorConfig { id: DEAD_LETTER_QUEUE.to_owned(), plugin, settings },

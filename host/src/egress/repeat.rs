@@ -62,7 +62,7 @@ impl Repeats {
         let mut attempt = 1;
         loop {
             let outcome = exchange.exchange(outgoing).await;
-            let Some(why) = passing(&outcome) else {
+            let Some(why) = passing(&outcome, attempt) else {
                 self.answered();
                 return outcome;
             };
@@ -72,7 +72,8 @@ impl Repeats {
             let asked = outcome.as_ref().map_or(Duration::ZERO, retry_after);
             tracing::debug!(attempt, cause = %why, "repeating a write");
             if let Ok(response) = outcome {
-                drain(response.into_body()).await;
+                // What doesn't end by then costs its connection.
+                let _ = tokio::time::timeout(STALL_TIMEOUT, drain(response.into_body())).await;
             }
             let bound = BACKOFF * 2_u32.pow(attempt - 1);
             tokio::time::sleep(asked + bound.mul_f64(random::fraction())).await;
@@ -91,14 +92,15 @@ impl Repeats {
     }
 }
 
-/// What passes by itself about an outcome, if anything does. A store that let a minute pass has lost more than one request.
-fn passing(outcome: &Result<Response<UpstreamBody>, Failure>) -> Option<String> {
+/// What passes by itself about the outcome of an attempt, if anything does. A connection that has died without a word must not
+/// end the copy of an object of many parts; a store that lets a second minute pass has lost more than one request.
+fn passing(outcome: &Result<Response<UpstreamBody>, Failure>, attempt: u32) -> Option<String> {
     match outcome {
         Ok(response) => {
             let status = response.status().as_u16();
             matches!(status, 408 | 429 | 500 | 502 | 503 | 504).then(|| format!("status {status}"))
         }
-        Err(Failure::NoAnswer { .. }) => None,
+        Err(Failure::NoAnswer { .. }) if attempt > 1 => None,
         Err(failure) => failure.is_passing().then(|| with_causes(failure)),
     }
 }
@@ -133,5 +135,14 @@ mod tests {
         assert_eq!(left(), 1);
         (0..2 * TOKENS_MAX).for_each(|_| repeats.answered());
         assert_eq!(left(), TOKENS_MAX / REPETITION_COSTS);
+    }
+
+    #[test]
+    fn a_dead_connection_is_no_store_that_is_away() {
+        let silent = || Err(Failure::NoAnswer { seconds: 60 });
+        assert!(passing(&silent(), 1).is_some());
+        assert!(passing(&silent(), 2).is_none());
+        let away = Err(Failure::Stalled { seconds: 30 });
+        assert!(passing(&away, 4).is_some());
     }
 }

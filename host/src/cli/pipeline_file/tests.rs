@@ -130,6 +130,10 @@ fn problems_of_a_dead_letter_queue_name_their_place() {
         ("      plugin: file\n", "p.yaml:4:5: plugin file needs the setting `path`"),
         ("      plugin: log\n      settings: {level: loud}\n", "p.yaml:6:25: unknown level `loud`; use "),
         ("      plugin: log\n      settings: {path: x}\n", "p.yaml:6:18: unknown setting `path` of plugin log"),
+        (
+            "      plugin: s3\n      settings: {aws.bucket: b, format: raw}\n",
+            "p.yaml:4:5: a dead letter has no key to name an object by: set `format` to `json` or `parquet`",
+        ),
         ("      window-size: -1\n", "p.yaml:5:20: `window-size` must be a number from 0 to 1000000"),
         (
             "      window-size: 2\n      window-nack-threshold: 2\n",
