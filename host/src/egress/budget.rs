@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::failure::Failure;
 
 /// Bytes of bodies that are held for one instance. A source has 128 MiB fetched ahead and four batches of at most 64 MiB
-/// on their way through a pipeline; a destination has four uploads of 64 MiB, a third larger in base64.
+/// on their way through a pipeline; a destination has parts of 8 MiB, eight at a time, or those of copies, of up to 105 MiB.
 pub const HELD_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Requests of one instance whose answers are not all here, and so its connections. A source has 512 fetches in flight and

@@ -44,12 +44,42 @@ const UNSIGNED_REFUSALS: [&str; 3] = ["InvalidDigest", "SignatureDoesNotMatch", 
 #[derive(Debug, Default)]
 pub(super) struct Checksums {
     are_refused: AtomicBool,
+    /// Whether the last answers to an object and to a part carried the checksum that was sent: a store that verifies one says so.
+    objects_are_verified: AtomicBool,
+    parts_are_verified: AtomicBool,
 }
 
 impl Checksums {
     /// Whether this store was not seen to refuse them.
     pub(super) fn are_taken(&self) -> bool {
         !self.are_refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store was seen to verify the checksums of such writes.
+    pub(super) fn are_verified(&self, operation: S3Operation) -> bool {
+        self.verified(operation).is_some_and(|verified| verified.load(Ordering::Relaxed))
+    }
+
+    /// Takes note of whether an answer says that the checksum was verified; stores that don't know the header pass over it.
+    pub(super) fn answered(
+        &self,
+        operation: S3Operation,
+        (name, sent): &(HeaderName, HeaderValue),
+        headers: &HeaderMap,
+    ) -> bool {
+        let is_verified = headers.get(name) == Some(sent);
+        if let Some(verified) = self.verified(operation) {
+            verified.store(is_verified, Ordering::Relaxed);
+        }
+        is_verified
+    }
+
+    fn verified(&self, operation: S3Operation) -> Option<&AtomicBool> {
+        match operation {
+            S3Operation::PutObject => Some(&self.objects_are_verified),
+            S3Operation::UploadPart => Some(&self.parts_are_verified),
+            _ => None,
+        }
     }
 
     /// Remembers that this store refuses them. Says so once.

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use wasmtime_wasi_http::Error as WasiError;
 
 use super::checksum::{self, Checksums};
-use super::condition::find_text;
+use super::condition::{find_text, is_conditional};
 use super::failure::Failure;
 use super::hurry::Hurry;
 use super::operation::S3Operation;
@@ -169,7 +169,8 @@ impl Exchange {
             attempt += 1;
             let checksum =
                 outgoing.checksum.as_ref().filter(|_| corrected.checksum.is_none() && self.checksums.are_taken());
-            let is_hashed = checksum.is_none() || corrected.hash || self.wants_hashes.load(Ordering::Relaxed);
+            let is_verified = checksum.is_some() && self.checksums.are_verified(outgoing.operation);
+            let is_hashed = !is_verified || corrected.hash || self.wants_hashes.load(Ordering::Relaxed);
             let is_unhashed = !is_hashed && outgoing.may_go_unhashed();
             let hash = if is_unhashed { PayloadHash::unsigned() } else { outgoing.hash().await? };
             let response = self.attempt(&outgoing, &hash, checksum, &loaded, attempt).await?;
@@ -184,11 +185,19 @@ impl Exchange {
                 continue;
             }
             if !is_correctable(response.status()) {
-                if let Some(code) = corrected.checksum.filter(|_| is_judged(response.status())) {
+                if let Some(code) = corrected.checksum.as_ref().filter(|_| is_judged(response.status())) {
                     self.checksums.refuse(code.as_deref());
                 }
                 if corrected.hash && is_judged(response.status()) {
                     self.want_hashes();
+                }
+                if let Some(checksum) = checksum.filter(|_| response.status().is_success()) {
+                    let is_verified = self.checksums.answered(outgoing.operation, checksum, response.headers());
+                    if is_unhashed && !is_verified && !is_conditional(&outgoing.headers) {
+                        // Nobody looked at these bytes: once more, with their hash. It changes nothing but that.
+                        corrected.hash = true;
+                        continue;
+                    }
                 }
                 self.awaits_keys.store(false, Ordering::Relaxed);
                 return Ok(response);

@@ -111,15 +111,18 @@ fn retry_after(response: &Response<UpstreamBody>) -> Duration {
     seconds.min(RETRY_AFTER_MAX)
 }
 
-/// Reads a short document to its end: what is left in a connection ends it.
+/// Reads a short document to its end, in all within the limit of a stall: what is left in a connection ends it.
 async fn drain(mut body: UpstreamBody) {
-    let mut read = 0;
-    while let Ok(Some(data)) = next_data(&mut body, STALL_TIMEOUT).await {
-        read += data.len();
-        if read > DRAIN_BYTES_MAX {
-            break;
+    let read = async {
+        let mut read = 0;
+        while let Ok(Some(data)) = next_data(&mut body, STALL_TIMEOUT).await {
+            read += data.len();
+            if read > DRAIN_BYTES_MAX {
+                break;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(STALL_TIMEOUT, read).await;
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use super::operation::S3Operation;
 use super::policy::Permit;
 use super::sign::PayloadHash;
 
-/// A request's body is held whole, since its hash stands before it. Four times the largest part that a
-/// destination makes (64 MiB), and what two of them may take of a small machine.
+/// A request's body is held whole, since its checksum stands before it. Twice the largest part that is sent: those of copies have
+/// up to 105 MiB.
 pub const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Bodies above this are hashed on a thread that may block: 1 MiB takes 0.7 ms.
@@ -82,8 +82,8 @@ impl Outgoing {
         Ok(Self { operation, method: parts.method, uri: permit.uri, headers, body, hash, checksum })
     }
 
-    /// Whether the body may leave without its hash in the signature, as long as its checksum goes with it: a large one, over
-    /// TLS. The checksum is signed, TLS keeps others out, and hashing would be most of what an upload costs.
+    /// Whether the body may leave without its hash in the signature, as long as its checksum goes with it and is verified: a large
+    /// one, over TLS. The checksum is signed, TLS keeps others out, and hashing would be most of what an upload costs.
     pub(super) fn may_go_unhashed(&self) -> bool {
         self.hash.get().is_none()
     }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::Egress;
 use super::body::whole;
 use super::request::HASHED_BYTES_MAX;
 use super::sign::PayloadHash;
 use super::tests::{Reply, Script, egress_at};
+use super::{Egress, S3Operation, checksum};
 use crate::credentials::Credentials;
 use crate::role::Role;
 
@@ -26,6 +26,15 @@ async fn put(egress: &Egress, endpoint: &str, bytes: usize) -> StatusCode {
     let request = request.body(whole(Bytes::from(vec![7; bytes]))).unwrap();
     egress.send(request).await.unwrap().status()
 }
+
+/// 200 of a store that verified the checksum of so many bytes.
+fn verified(bytes: usize) -> Reply {
+    let (name, sum) = checksum::of(S3Operation::PutObject, &HeaderMap::new(), &vec![7; bytes]).unwrap();
+    assert_eq!(name.as_str(), "x-amz-checksum-crc32c");
+    Reply::new(200).header("x-amz-checksum-crc32c", sum.to_str().unwrap())
+}
+
+const LARGE: usize = HASHED_BYTES_MAX + 1;
 
 /// What each request says of its body's hash, and whether it carries a checksum.
 fn said(script: &Script) -> Vec<(bool, bool)> {
@@ -43,16 +52,33 @@ fn said(script: &Script) -> Vec<(bool, bool)> {
 }
 
 #[tokio::test]
-async fn a_large_body_over_tls_is_vouched_for_by_its_checksum_alone() {
+async fn a_large_body_over_tls_is_vouched_for_by_a_checksum_that_the_store_verifies() {
     for (endpoint, bytes, is_hashed) in [
-        ("https://s3.test", HASHED_BYTES_MAX + 1, false),
+        ("https://s3.test", LARGE, false),
         ("https://s3.test", HASHED_BYTES_MAX, true),
-        ("http://s3.test", HASHED_BYTES_MAX + 1, true),
+        ("http://s3.test", LARGE, true),
     ] {
-        let script = Script::of([Reply::new(200)]);
-        assert_eq!(put(&egress(endpoint, &script), endpoint, bytes).await, 200);
-        assert_eq!(said(&script), [(is_hashed, true)], "{endpoint} {bytes}");
+        let script = Script::of([verified(bytes), verified(bytes), verified(bytes)]);
+        let egress = egress(endpoint, &script);
+        for _ in 0..3 {
+            assert_eq!(put(&egress, endpoint, bytes).await, 200);
+        }
+        let later = (is_hashed, true);
+        assert_eq!(said(&script), [(true, true), later, later], "{endpoint} {bytes}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_passes_over_checksums_gets_hashes() {
+    let endpoint = "https://s3.test";
+    let other = || Reply::new(200).header("x-amz-checksum-crc32c", "AAAAAA==");
+    let script = Script::of([Reply::new(200), other(), verified(LARGE), Reply::new(200), verified(LARGE)]);
+    let egress = egress(endpoint, &script);
+    for _ in 0..5 {
+        assert_eq!(put(&egress, endpoint, LARGE).await, 200);
+    }
+    // Only what follows the third answer goes without; it was not verified, so that the next one has its hash again.
+    assert_eq!(said(&script), [(true, true), (true, true), (true, true), (false, true), (true, true)]);
 }
 
 #[tokio::test]
@@ -65,12 +91,12 @@ async fn a_store_that_wants_the_hash_gets_it_and_that_is_remembered() {
         Reply::refusal(501, "NotImplemented"),
         Reply::new(400),
     ] {
-        let script = Script::of([refusal, Reply::new(200), Reply::new(200)]);
+        let script = Script::of([verified(LARGE), refusal, verified(LARGE), verified(LARGE)]);
         let egress = egress(endpoint, &script);
-        for _ in 0..2 {
-            assert_eq!(put(&egress, endpoint, HASHED_BYTES_MAX + 1).await, 200);
+        for _ in 0..3 {
+            assert_eq!(put(&egress, endpoint, LARGE).await, 200);
         }
-        assert_eq!(said(&script), [(false, true), (true, true), (true, true)]);
+        assert_eq!(said(&script), [(true, true), (false, true), (true, true), (true, true)]);
     }
 }
 
@@ -78,23 +104,24 @@ async fn a_store_that_wants_the_hash_gets_it_and_that_is_remembered() {
 async fn what_goes_without_a_checksum_has_its_hash() {
     let endpoint = "https://s3.test";
     let refusal = || Reply::refusal(400, "InvalidRequest");
-    let script = Script::of([refusal(), refusal(), Reply::new(200), Reply::new(200)]);
+    let script = Script::of([verified(LARGE), refusal(), refusal(), Reply::new(200), Reply::new(200)]);
     let egress = egress(endpoint, &script);
-    for _ in 0..2 {
-        assert_eq!(put(&egress, endpoint, HASHED_BYTES_MAX + 1).await, 200);
+    for _ in 0..3 {
+        assert_eq!(put(&egress, endpoint, LARGE).await, 200);
     }
-    assert_eq!(said(&script), [(false, true), (true, true), (true, false), (true, false)]);
+    assert_eq!(said(&script), [(true, true), (false, true), (true, true), (true, false), (true, false)]);
 }
 
 #[tokio::test]
 async fn a_denial_of_something_else_stays_one_and_nothing_is_remembered() {
     let endpoint = "https://s3.test";
     let denied = || Reply::refusal(403, "AccessDenied");
-    let script = Script::of([denied(), denied(), Reply::new(200)]);
+    let script = Script::of([verified(LARGE), denied(), denied(), verified(LARGE)]);
     let egress = egress(endpoint, &script);
-    assert_eq!(put(&egress, endpoint, HASHED_BYTES_MAX + 1).await, 403);
-    assert_eq!(put(&egress, endpoint, HASHED_BYTES_MAX + 1).await, 200);
-    assert_eq!(said(&script), [(false, true), (true, true), (false, true)]);
+    for status in [200, 403, 200] {
+        assert_eq!(put(&egress, endpoint, LARGE).await, status);
+    }
+    assert_eq!(said(&script), [(true, true), (false, true), (true, true), (false, true)]);
 }
 
 /// What an upload of 1 GiB costs in hashing: run with `--ignored --nocapture`.
@@ -102,13 +129,13 @@ async fn a_denial_of_something_else_stays_one_and_nothing_is_remembered() {
 #[ignore = "it measures"]
 fn what_a_hash_and_a_checksum_cost() {
     let body = vec![7; 64 << 20];
-    let headers = http::HeaderMap::new();
+    let headers = HeaderMap::new();
     for _ in 0..3 {
         let start = std::time::Instant::now();
         let _ = std::hint::black_box(PayloadHash::of(&body));
         let hash = start.elapsed();
         let start = std::time::Instant::now();
-        let _ = std::hint::black_box(super::checksum::of(super::S3Operation::PutObject, &headers, &body));
+        let _ = std::hint::black_box(checksum::of(S3Operation::PutObject, &headers, &body));
         eprintln!("per GiB: hash {:?}, checksum {:?}", hash * 16, start.elapsed() * 16);
     }
 }
