@@ -19,6 +19,8 @@ mod copies;
 mod double;
 #[path = "speed/drain.rs"]
 mod drain;
+#[path = "speed/native.rs"]
+mod native;
 #[path = "speed/outcome.rs"]
 mod outcome;
 #[path = "speed/table.rs"]
@@ -36,11 +38,11 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    // This program is one of the contenders, too: a program that embeds the connector.
-    if let [first, rest @ ..] = &arguments[..]
-        && first == drain::ARGUMENT
-    {
-        return drain::run(rest);
+    // This program is two of the contenders, too: one that embeds the connector, and one that is its core natively.
+    match &arguments[..] {
+        [first, rest @ ..] if first == drain::ARGUMENT => return drain::run(rest),
+        [first, rest @ ..] if first == native::ARGUMENT => return native::run(rest),
+        _ => {}
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let rounds = number("BENCH_ROUNDS").unwrap_or(5);

@@ -13,6 +13,7 @@ use s3_connector_tests::process::binary;
 use super::copies;
 use super::double::Double;
 use super::drain;
+use super::native;
 use super::outcome::{Outcome, Resident, Turn, cpu};
 use super::work::{Contender, Kind, Work};
 
@@ -136,6 +137,11 @@ impl Bench {
                 for setting in settings(given) {
                     command.arg("--set").arg(setting);
                 }
+                command
+            }
+            Kind::Native { format, records } => {
+                let mut command = on_core("1", &std::env::current_exe().expect("a program has a path"));
+                command.arg(native::ARGUMENT).arg(format).stdin(self.records(*records));
                 command
             }
             Kind::Drain { settings: given, objects } => {

@@ -36,6 +36,8 @@ pub(super) enum Kind {
     First,
     /// By the command, from so many lines into batches.
     Records { settings: &'static [&'static str], records: u64 },
+    /// Natively, by the same crates, into memory: in this format.
+    Native { format: &'static str, records: u64 },
     /// By the command, from bucket to bucket, each object as it is.
     Copy,
     /// By rclone, likewise.
@@ -81,6 +83,11 @@ const fn records(name: &'static str, weather: &'static str, settings: &'static [
     Contender { name, weather, kind: Kind::Records { settings, records: RECORDS } }
 }
 
+const fn native(format: &'static str) -> Contender {
+    let kind = Kind::Native { format, records: RECORDS };
+    Contender { name: "the same crates natively, into memory", weather: "", kind }
+}
+
 const fn floor(weather: &'static str, concurrency: usize) -> Contender {
     Contender { name: "floor", weather, kind: Kind::Peer { client: "floor", concurrency, objects: None } }
 }
@@ -108,12 +115,14 @@ pub(super) fn all() -> Vec<Work> {
             vec![
                 records("s3-connector", "delay:30", &["format=json"]),
                 records("s3-connector, no delay", "", &["format=json"]),
+                native("json"),
             ]
         }),
         batches("P7p", "200,000 records of 256 bytes into Parquet, 30 ms", || {
             vec![
                 records("s3-connector", "delay:30", &["format=parquet"]),
                 records("s3-connector, no delay", "", &["format=parquet"]),
+                native("parquet"),
             ]
         }),
         start(),
@@ -282,10 +291,13 @@ fn batches(id: &'static str, what: &'static str, contenders: fn() -> Vec<Contend
         rule: "keys:0",
         contenders: contenders(),
         judge: |outcomes| {
-            let [ours, calm] = outcomes else { unreachable!("as many as contenders") };
+            let [ours, calm, native] = outcomes else { unreachable!("as many as contenders") };
             let puts = ours.count("PutObject");
+            let cpu = |outcome: &Outcome| outcome.of(|turn| turn.cpu).middle;
             vec![
                 Judgement::time("speed / without delay", window(calm) / window(ours), Goal::AtLeast(0.95)),
+                // Reading lines, signing and sending are in it, so that this is more than the encoding alone.
+                Judgement::other("CPU / natively", cpu(calm) / cpu(native), Goal::AtMost(1.5)),
                 Judgement::other(
                     "P8: requests / objects",
                     ours.count("requests") / puts,
