@@ -204,7 +204,7 @@ mod tests {
         let found = of(true, true);
         assert_eq!(
             found["Statement"][1]["Action"],
-            json!(["s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"])
+            json!(["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"])
         );
         assert_eq!(found["Statement"][1]["Resource"], "arn:aws:s3:::photos/out/*");
         assert_eq!(found["Statement"][2]["Resource"], "arn:aws:s3:::photos/out/_s3-connector-check");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::config::BucketConfig;
 use crate::limits;
 use crate::ports::{self, Edit, Level, Ports, StateError};
-use crate::s3::{Client, Multipart, Patience};
+use crate::s3::{Client, Multipart, Patience, Result};
 
 /// The name of the saved value.
 const NAME: &str = "destination/uploads";
@@ -44,7 +44,8 @@ impl<P: Ports> Leftovers<P> {
         let left = self.uploads.borrow().clone();
         let here = left.iter().filter_map(|entry| self.read(entry));
         for upload in here {
-            if !self.abort(&upload).await {
+            // A store that is away is away for all of them.
+            if self.abort(&upload).await.is_err_and(|error| error.status().is_none()) {
                 break;
             }
         }
@@ -68,15 +69,19 @@ impl<P: Ports> Leftovers<P> {
         self.save();
     }
 
-    /// Aborts an upload, and forgets it. Where that fails, it stays remembered, and it is false.
-    pub(super) async fn abort(&self, upload: &Multipart) -> bool {
+    /// Aborts an upload, and forgets it. Where that fails, it stays remembered.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be aborted, which is logged.
+    pub(super) async fn abort(&self, upload: &Multipart) -> Result<()> {
         let client = self.client.with_patience(Patience::OPENING);
         match client.abort_multipart_upload(upload).await {
             Ok(()) => {
                 self.forget(upload);
                 let line = format!("aborted an upload that was not completed; key=`{}`", upload.key);
                 self.ports.log(Level::Info, &line);
-                true
+                Ok(())
             }
             Err(error) => {
                 let advice =
@@ -87,7 +92,7 @@ impl<P: Ports> Leftovers<P> {
                     upload.key, upload.upload_id
                 );
                 self.ports.log(Level::Warn, &line);
-                false
+                Err(error)
             }
         }
     }
@@ -125,11 +130,12 @@ impl<P: Ports> Leftovers<P> {
         json!({ "at": endpoint.authority, "bucket": bucket, "key": upload.key, "id": upload.upload_id })
     }
 
-    /// The upload of an entry, if it is one of this bucket.
+    /// The upload of an entry, if it is one of this bucket below the prefix: the host lets nothing else be reached.
     fn read(&self, entry: &Value) -> Option<Multipart> {
         let text = |name| entry.get(name).and_then(Value::as_str).map(str::to_owned);
         let upload = Multipart { key: text("key")?, upload_id: text("id")? };
-        (self.write(&upload) == *entry).then_some(upload)
+        let is_here = upload.key.starts_with(&self.client.config().prefix) && self.write(&upload) == *entry;
+        is_here.then_some(upload)
     }
 }
 
@@ -141,7 +147,12 @@ mod tests {
     use crate::testing::{Bucket, Reply, TestPorts};
 
     fn leftovers(ports: &TestPorts, bucket: &str) -> Leftovers<TestPorts> {
-        let settings = [("aws.bucket", bucket), ("aws.region", "us-east-1"), ("aws.endpoint", "http://store:9000")];
+        under(ports, bucket, "")
+    }
+
+    fn under(ports: &TestPorts, bucket: &str, prefix: &str) -> Leftovers<TestPorts> {
+        let at = [("aws.region", "us-east-1"), ("aws.endpoint", "http://store:9000")];
+        let settings = [("aws.bucket", bucket), ("prefix", prefix), at[0], at[1]];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let config = BucketConfig::parse(&settings).expect("good settings");
         Leftovers::new(ports.clone(), Client::new(ports.clone(), config))
@@ -178,6 +189,8 @@ mod tests {
         leftovers(&ports, "b1x").remember(&upload(&bucket, "a"));
         ports.block_on(leftovers(&ports, "b2x").sweep());
         assert!(ports.requests().is_empty(), "another bucket is none of this one's business");
+        ports.block_on(under(&ports, "b1x", "b/").sweep());
+        assert!(ports.requests().is_empty() && !ports.saved().is_empty(), "nor is what is not below the prefix");
         ports.block_on(leftovers(&ports, "b1x").sweep());
         assert!(ports.lines(Level::Warn)[0].contains("s3:AbortMultipartUpload"), "{:?}", ports.lines(Level::Warn));
         let inner = bucket.clone();
@@ -185,6 +198,27 @@ mod tests {
         ports.block_on(leftovers(&ports, "b1x").sweep());
         assert!(bucket.uploads().is_empty() && ports.saved().is_empty());
         assert!(ports.requests().iter().all(|request| request.method == Method::Delete));
+    }
+
+    #[test]
+    fn one_that_is_refused_does_not_keep_the_others() {
+        let (bucket, ports) = (Bucket::default(), TestPorts::new(1));
+        let before = leftovers(&ports, "b1x");
+        let (refused, left) = (upload(&bucket, "a"), upload(&bucket, "b"));
+        before.remember(&refused);
+        before.remember(&left);
+        let inner = bucket.clone();
+        ports.serve(move |request| match request.path_with_query.contains("/a?") {
+            // A proxy's page says nothing of the upload.
+            true => Reply::status(404),
+            false => inner.answer(request),
+        });
+        ports.block_on(leftovers(&ports, "b1x").sweep());
+        assert_eq!(bucket.uploads().into_keys().collect::<Vec<_>>(), [refused.upload_id.clone()]);
+        let inner = bucket.clone();
+        ports.serve(move |request| inner.answer(request));
+        ports.block_on(leftovers(&ports, "b1x").sweep());
+        assert!(bucket.uploads().is_empty() && ports.saved().is_empty());
     }
 
     #[test]

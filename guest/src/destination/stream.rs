@@ -97,7 +97,7 @@ impl<P: Ports> Uploader<P> {
             Err(Fault::Store(error)) => Err(error.explain(self.client.config())),
         };
         if let Some(Pending { upload, .. }) = pending {
-            self.leftovers.abort(&upload).await;
+            let _ = self.leftovers.abort(&upload).await;
         }
         outcome
     }

@@ -81,7 +81,7 @@ impl<P: Ports> Uploader<P> {
         let mut pending = None;
         let stored = self.try_to_store(&key, &object, &content, &mut pending).await;
         if let Some(Pending { upload, .. }) = pending {
-            self.leftovers.abort(&upload).await;
+            let _ = self.leftovers.abort(&upload).await;
         }
         stored
     }

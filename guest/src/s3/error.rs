@@ -177,9 +177,9 @@ impl Error {
         self.status() == Some(412) || self.code() == "PreconditionFailed"
     }
 
-    /// Whether there is no such multipart upload: it was completed, aborted, or never there.
+    /// Whether there is no such multipart upload: it was completed, aborted, or never there. A 404 alone may be a proxy's.
     pub fn is_no_such_upload(&self) -> bool {
-        self.code() == "NoSuchUpload" || (self.status() == Some(404) && self.code().is_empty())
+        self.code() == "NoSuchUpload"
     }
 
     /// Whether the store does not know the operation or one of its headers.

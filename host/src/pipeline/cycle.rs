@@ -39,18 +39,18 @@ mod tests {
         let minio = ("aws.endpoint", "http://minio:9000");
         let globs = ("keys.exclude", "copy/**");
         for (from, to, expected) in [
-            (settings("a", "", &[]), settings("a", "", &[raw]), true),
-            (settings("a", "", &[]), settings("a", "copy/", &[raw]), true),
-            (settings("a", "in/", &[]), settings("a", "", &[raw]), true),
-            (settings("a", "a/", &[]), settings("a", "a/", &[raw]), true),
-            (settings("a", "in/", &[]), settings("a", "out/", &[raw]), false),
-            (settings("a", "a/b/", &[]), settings("a", "a/", &[raw]), false),
-            (settings("a", "", &[]), settings("b", "", &[raw]), false),
-            (settings("a", "", &[]), settings("a", "", &[raw, minio]), false),
-            (settings("a", "", &[minio]), settings("a", "", &[raw, minio]), true),
-            (settings("a", "", &[]), settings("a", "", &[("format", "json")]), false),
-            (settings("a", "", &[globs]), settings("a", "copy/", &[raw]), false),
-            (settings("a", "", &[globs]), settings("a", "", &[raw]), true),
+            (settings("aaa", "", &[]), settings("aaa", "", &[raw]), true),
+            (settings("aaa", "", &[]), settings("aaa", "copy/", &[raw]), true),
+            (settings("aaa", "in/", &[]), settings("aaa", "", &[raw]), true),
+            (settings("aaa", "a/", &[]), settings("aaa", "a/", &[raw]), true),
+            (settings("aaa", "in/", &[]), settings("aaa", "out/", &[raw]), false),
+            (settings("aaa", "a/b/", &[]), settings("aaa", "a/", &[raw]), false),
+            (settings("aaa", "", &[]), settings("bbb", "", &[raw]), false),
+            (settings("aaa", "", &[]), settings("aaa", "", &[raw, minio]), false),
+            (settings("aaa", "", &[minio]), settings("aaa", "", &[raw, minio]), true),
+            (settings("aaa", "", &[]), settings("aaa", "", &[("format", "json")]), false),
+            (settings("aaa", "", &[globs]), settings("aaa", "copy/", &[raw]), false),
+            (settings("aaa", "", &[globs]), settings("aaa", "", &[raw]), true),
         ] {
             let found = feeds_itself(&from, &to, &Environment::of([])).await;
             assert_eq!(found, expected, "{from:?} {to:?}");

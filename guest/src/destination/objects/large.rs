@@ -34,7 +34,7 @@ pub(super) async fn put<P: Ports>(
             Ok(())
         }
         Err(error) => {
-            leftovers.abort(&upload).await;
+            let _ = leftovers.abort(&upload).await;
             Err(error)
         }
     }
