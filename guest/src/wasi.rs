@@ -261,15 +261,17 @@ async fn hand_over(to: &OutputStream, from: &InputStream, length: u64, all: bool
             Err(StreamError::LastOperationFailed(error)) => return Err(SpliceError::of_body(stream_error(&error))),
         }
     }
-    while all {
+    if !all {
+        return Ok(true);
+    }
+    loop {
         match from.read(1) {
             Ok(bytes) if bytes.is_empty() => Wait::on(from.subscribe()).await,
             Ok(_) => return Err(SpliceError::longer(length)),
-            Err(StreamError::Closed) => break,
+            Err(StreamError::Closed) => return Ok(true),
             Err(StreamError::LastOperationFailed(error)) => return Err(SpliceError::of_body(stream_error(&error))),
         }
     }
-    Ok(true)
 }
 
 /// Why a body broke off.

@@ -131,7 +131,8 @@ async fn the_last_word_of_a_key_is_what_the_copy_shows(env: &Env) {
     assert_eq!(acked(&acks), positions);
     let expected = [("out/a", "a29"), ("out/b", "last")];
     let objects: Vec<_> = bucket.objects().await;
-    let found: Vec<_> = objects.iter().map(|(key, body)| (key.as_str(), std::str::from_utf8(body).unwrap())).collect();
+    let found: Vec<_> =
+        objects.iter().map(|(key, body)| (key.as_str(), std::str::from_utf8(body).expect("text"))).collect();
     assert_eq!(found, expected);
 }
 

@@ -157,10 +157,7 @@ impl<P: Ports> Uploader<P> {
             let Some(Pending { upload, parts }) = &*pending else { break };
             let error = if is_conditional {
                 let parts = parts.as_deref().unwrap_or_default();
-                match self.client.complete_multipart_upload(upload, parts, true).await {
-                    Ok(_) => None,
-                    Err(error) => Some(error),
-                }
+                self.client.complete_multipart_upload(upload, parts, true).await.err()
             } else {
                 match self.look(key, digest, digests).await? {
                     Occupant::Nothing => {}

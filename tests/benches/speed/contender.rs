@@ -23,6 +23,16 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long a turn may take.
 const PATIENCE: Duration = Duration::from_secs(5400);
 
+/// What a contender knows of AWS.
+const ENVIRONMENT: [(&str, &str); 6] = [
+    ("AWS_ACCESS_KEY_ID", "bench"),
+    ("AWS_SECRET_ACCESS_KEY", "benchbench"),
+    ("AWS_REGION", "us-east-1"),
+    ("AWS_CONFIG_FILE", "/dev/null"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+    ("AWS_EC2_METADATA_DISABLED", "true"),
+];
+
 /// The bucket of a measurement.
 pub(super) const BUCKET: &str = "bench";
 
@@ -179,14 +189,7 @@ impl Bench {
                 command
             }
         };
-        command
-            .env("AWS_ACCESS_KEY_ID", "bench")
-            .env("AWS_SECRET_ACCESS_KEY", "benchbench")
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_CONFIG_FILE", "/dev/null")
-            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdout(Stdio::null());
+        command.envs(ENVIRONMENT).stdout(Stdio::null());
         command
     }
 

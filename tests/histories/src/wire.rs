@@ -345,12 +345,12 @@ fn object(world: &mut World, request: &Request, key: &str, query: &Query<'_>) ->
     let misses = std::mem::take(&mut world.misses);
     let found = if misses { Err(Reply::error(404, "NoSuchKey", "Not here yet.")) } else { found };
     let condition = request.headers.iter().find(|(name, _)| *name == "if-match");
-    let found = found.and_then(|at| match condition {
-        Some((_, etag)) if etag.trim_matches('"') != bucket.ledger[at].etag => {
+    let found = match (found, condition) {
+        (Ok(at), Some((_, etag))) if etag.trim_matches('"') != bucket.ledger[at].etag => {
             Err(Reply::error(412, "PreconditionFailed", "Another one."))
         }
-        _ => Ok(at),
-    });
+        (found, _) => found,
+    };
     let method = request.method.as_str();
     let id = query.version_id.as_deref().unwrap_or("");
     let told = found.as_ref().map_or_else(|_| "refused".to_owned(), |at| bucket.name(*at));
