@@ -56,12 +56,12 @@ func parquet(w *world) {
 	s.end()
 }
 
-// A record that can't be stored is refused with a reason; those around it are stored.
+// A record that can't be stored is refused with a reason; those around it are stored. A payload may have 5 GiB, but not a key.
 func refused(w *world) {
 	bucket := w.server.bucket()
 	s := openDestination(w, jsonSettings(w, bucket, nil))
 	all := records(0, 3)
-	all[1].Payload.After = opencdc.RawData(bytes.Repeat([]byte("x"), 70<<20))
+	all[1].Key = opencdc.RawData(bytes.Repeat([]byte("x"), 70<<20))
 	s.write(all...)
 	s.acks(all[:1])
 	select {
