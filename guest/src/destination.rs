@@ -1,6 +1,6 @@
 //! Owns the calls of a destination: records in, objects out, and an ack for each record once its object is stored.
-//! Leaves records that are objects of their own to `objects`, the reading of bodies to `body`, the batch that is being filled to `buffer`, the form of objects to `format`,
-//! their names to `key`, and storing them to `upload`.
+//! Leaves records that are objects of their own to `objects`, the reading of bodies to `body`, the batch that is being
+//! filled to `buffer`, the form of objects to `format`, their names to `key`, and storing them to `upload`.
 //!
 //! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A
 //!   record that is itself at fault is acked with an error in its place.

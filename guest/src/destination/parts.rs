@@ -1,12 +1,12 @@
 //! Owns the parts of one object on their way: how many at the same time. Leaves the retries of each to `s3`, and what
 //! becomes of the upload to `upload`.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::limits;
 use crate::payload::Payload;
 use crate::ports::Ports;
 use crate::s3::{Client, Multipart, Result, StoredPart};
@@ -15,15 +15,33 @@ use crate::s3::{Client, Multipart, Result, StoredPart};
 pub(super) struct Parts<P> {
     client: Client<P>,
     upload: Multipart,
+    /// How many may be on their way.
+    most: usize,
     running: Vec<LocalBoxFuture<'static, Result<StoredPart>>>,
     stored: Vec<StoredPart>,
     begun: u32,
 }
 
 impl<P: Ports> Parts<P> {
-    /// No parts yet.
-    pub(super) fn new(client: Client<P>, upload: Multipart) -> Self {
-        Self { client, upload, running: Vec::new(), stored: Vec::new(), begun: 0 }
+    /// No parts yet, of which at most so many will be on their way.
+    pub(super) fn new(client: Client<P>, upload: Multipart, most: usize) -> Self {
+        Self { client, upload, most, running: Vec::new(), stored: Vec::new(), begun: 0 }
+    }
+
+    /// The number of the next part, once there is room for it among those on their way.
+    ///
+    /// # Errors
+    ///
+    /// Why an earlier part could not be stored.
+    pub(super) async fn next(&mut self) -> Result<u32> {
+        self.wait(self.most - 1).await?;
+        self.begun += 1;
+        Ok(self.begun)
+    }
+
+    /// Adds what becomes of a part that is on its way.
+    pub(super) fn add(&mut self, part: LocalBoxFuture<'static, Result<StoredPart>>) {
+        self.running.push(part);
     }
 
     /// Sends the next part, once there is room for it among those on their way. It goes on with each later call.
@@ -32,10 +50,9 @@ impl<P: Ports> Parts<P> {
     ///
     /// Why an earlier part could not be stored.
     pub(super) async fn push(&mut self, body: Payload) -> Result<()> {
-        self.wait(limits::PARTS_IN_FLIGHT_MAX - 1).await?;
-        self.begun += 1;
-        let (client, upload, number) = (self.client.clone(), self.upload.clone(), self.begun);
-        self.running.push(Box::pin(async move { client.upload_part(&upload, number, body).await }));
+        let number = self.next().await?;
+        let (client, upload) = (self.client.clone(), self.upload.clone());
+        self.add(Box::pin(async move { client.upload_part(&upload, number, body).await }));
         // It is on its way from now on.
         poll_fn(|context| Poll::Ready(self.drive(context))).await
     }
@@ -52,12 +69,26 @@ impl<P: Ports> Parts<P> {
         Ok(stored)
     }
 
+    /// Waits for something else, and sends on what is on its way at the same time.
+    ///
+    /// # Errors
+    ///
+    /// Why a part could not be stored.
+    pub(super) async fn alongside<T>(&mut self, other: impl Future<Output = T>) -> Result<T> {
+        let mut other = pin!(other);
+        poll_fn(|context| match self.drive(context) {
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(()) => other.as_mut().poll(context).map(Ok),
+        })
+        .await
+    }
+
     /// Sends on what is on its way, as far as it goes without waiting.
     ///
     /// # Errors
     ///
     /// Why a part could not be stored.
-    pub(super) fn drive(&mut self, context: &mut Context<'_>) -> Result<()> {
+    fn drive(&mut self, context: &mut Context<'_>) -> Result<()> {
         let mut failed = None;
         self.running.retain_mut(|part| match part.as_mut().poll(context) {
             Poll::Pending => true,

@@ -6,10 +6,7 @@
 //! try, or the record is refused. Nothing is overwritten, and nothing is taken for stored that is not.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use super::key::{self, Digester};
 use super::parts::Parts;
@@ -119,11 +116,11 @@ impl<P: Ports> Uploader<P> {
         };
         let upload = self.client.create_multipart_upload(&request).await?;
         self.leftovers.remember(&upload);
-        let mut parts = Parts::new(self.client.clone(), upload.clone());
+        let mut parts = Parts::new(self.client.clone(), upload.clone(), limits::PARTS_IN_FLIGHT_MAX);
         let pending = pending.insert(Pending { upload, parts: None });
         let mut count = 0;
         loop {
-            let piece = alongside(&mut parts, body.read()).await?;
+            let piece = parts.alongside(body.read()).await?;
             let piece = piece.map_err(|why| Fault::Record(body::broken_off(AFTER, &why)))?;
             let Some(piece) = piece else { break };
             count += piece.len() as u64;
@@ -155,19 +152,12 @@ impl<P: Ports> Uploader<P> {
         for _ in 0..limits::STORE_ROUNDS_MAX {
             let is_conditional = !self.is_unconditional.get();
             let Some(Pending { upload, parts }) = &*pending else { break };
-            let error = if is_conditional {
-                let parts = parts.as_deref().unwrap_or_default();
-                self.client.complete_multipart_upload(upload, parts, true).await.err()
-            } else {
-                match self.look(key, digest, digests).await? {
-                    Occupant::Nothing => {}
-                    Occupant::ThisBatch => return Ok(None),
-                    Occupant::Stranger => return Ok(Some(taken(key))),
-                }
-                let parts = parts.as_deref().unwrap_or_default();
-                self.client.complete_multipart_upload(upload, parts, false).await.err()
-            };
-            let Some(error) = error else {
+            if !is_conditional && let Some(outcome) = self.look(key, digest, digests).await? {
+                return Ok(outcome);
+            }
+            let parts = parts.as_deref().unwrap_or_default();
+            let completed = self.client.complete_multipart_upload(upload, parts, is_conditional).await;
+            let Err(error) = completed else {
                 let line = format!("stored a record in parts; key=`{key}`, bytes=`{}`", digests.bytes());
                 self.ports.log(Level::Debug, &line);
                 self.forget(pending);
@@ -177,10 +167,8 @@ impl<P: Ports> Uploader<P> {
                 if error.is_no_such_upload() {
                     self.forget(pending);
                 }
-                match self.look(key, digest, digests).await? {
-                    Occupant::Nothing => {}
-                    Occupant::ThisBatch => return Ok(None),
-                    Occupant::Stranger => return Ok(Some(taken(key))),
+                if let Some(outcome) = self.look(key, digest, digests).await? {
+                    return Ok(outcome);
                 }
             } else if is_conditional && error.refuses_condition() {
                 self.go_unconditional(&error);
@@ -195,12 +183,17 @@ impl<P: Ports> Uploader<P> {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// What the key holds; an error where that can't be told.
-    async fn look(&self, key: &str, digest: &str, digests: &Digests) -> Result<Occupant> {
-        self.occupant_of(key, digest, digests).await.map_err(|error| {
-            let explained = error.explain(self.client.config());
-            explained.context(format!("cannot tell whether the object `{key}` is this record"))
-        })
+    /// What an object under the key means for the record: it is stored, or refused; `None` where there is no object.
+    async fn look(&self, key: &str, digest: &str, digests: &Digests) -> Result<Option<Option<Error>>> {
+        match self.occupant_of(key, digest, digests).await {
+            Ok(Occupant::Nothing) => Ok(None),
+            Ok(Occupant::ThisBatch) => Ok(Some(None)),
+            Ok(Occupant::Stranger) => Ok(Some(Some(taken(key)))),
+            Err(error) => {
+                let explained = error.explain(self.client.config());
+                Err(explained.context(format!("cannot tell whether the object `{key}` is this record")))
+            }
+        }
     }
 
     async fn occupant_of(&self, key: &str, digest: &str, digests: &Digests) -> s3::Result<Occupant> {
@@ -252,16 +245,6 @@ fn taken(key: &str) -> Error {
         "the key `{key}` holds another object, which was not overwritten: another record of the same position, metadata \
          and length, or another writer's object"
     ))
-}
-
-/// Waits for a body, and sends parts at the same time.
-async fn alongside<P: Ports, T>(parts: &mut Parts<P>, read: impl Future<Output = T>) -> s3::Result<T> {
-    let mut read = pin!(read);
-    poll_fn(|context| match parts.drive(context) {
-        Err(error) => Poll::Ready(Err(error)),
-        Ok(()) => read.as_mut().poll(context).map(Ok),
-    })
-    .await
 }
 
 /// The line of a record that is being made.

@@ -160,7 +160,7 @@ impl<P: Ports> Uploader<P> {
     /// Sends the parts, unless the store has them, and has them become the object.
     async fn complete(&self, pending: &mut Pending, body: Payload, if_none_match: bool) -> s3::Result<()> {
         if pending.parts.is_none() {
-            let mut parts = Parts::new(self.client.clone(), pending.upload.clone());
+            let mut parts = Parts::new(self.client.clone(), pending.upload.clone(), limits::PARTS_IN_FLIGHT_MAX);
             for part in body.split(limits::PART_BYTES) {
                 parts.push(part).await?;
             }

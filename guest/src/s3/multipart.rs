@@ -60,10 +60,13 @@ impl<P: Ports> Client<P> {
         for (name, value) in object.metadata {
             builder = builder.extra_header(format!("x-amz-meta-{name}"), (*value).to_owned());
         }
-        let request = builder.build();
-        let created = self.document("CreateMultipartUpload", &request, document::multipart_upload);
-        let upload_id = created.await?.1;
-        Ok(Multipart { key: object.key.to_owned(), upload_id })
+        self.begin(object.key, &builder.build()).await
+    }
+
+    /// Begins an upload by a request that describes its object.
+    pub(super) async fn begin(&self, key: &str, request: &Request) -> Result<Multipart> {
+        let (_, upload_id) = self.document("CreateMultipartUpload", request, document::multipart_upload).await?;
+        Ok(Multipart { key: key.to_owned(), upload_id })
     }
 
     /// [UploadPart](https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html): stores a part, from 5 MiB to

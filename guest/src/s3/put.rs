@@ -4,7 +4,7 @@
 use futures_util::future::LocalBoxFuture;
 
 use super::request::Builder;
-use super::{Client, Error, ErrorDocument, Multipart, Result, StoredPart, document, encoded_word, read_document};
+use super::{Client, Error, ErrorDocument, Multipart, Result, StoredPart, encoded_word, read_document};
 use crate::payload::Payload;
 use crate::ports::{Method, Ports, Request, Response, SpliceError};
 
@@ -89,8 +89,7 @@ impl<P: Ports> Client<P> {
     /// The store's, once retries are exhausted.
     pub async fn begin_upload(&self, object: &NewObject) -> Result<Multipart> {
         let request = described(self.request(Method::Post, Some(&object.key)).query("uploads", ""), object);
-        let (_, upload_id) = self.document("CreateMultipartUpload", &request, document::multipart_upload).await?;
-        Ok(Multipart { key: object.key.clone(), upload_id })
+        self.begin(&object.key, &request).await
     }
 
     /// [UploadPart](https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html): hands over the next bytes of a body

@@ -10,6 +10,18 @@ use s3_connector::config::Writes;
 use super::denial::{Denial, printable};
 use crate::role::Role;
 
+/// The headers that a copy of an object keeps, after the condition, which is a check's and PutObject's alone.
+const COPIED: &[&str] = &[
+    "if-none-match",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-meta-",
+];
+
 /// An S3 operation, by S3's own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names are S3's and documented there")]
@@ -108,29 +120,11 @@ impl S3Operation {
             Self::GetObject => &["if-match", "range"],
             Self::PutObject => match writes {
                 Writes::Batches => &["content-type", "if-none-match", "x-amz-meta-opencdc-"],
-                // What an object that is copied keeps. The condition is a check's.
-                Writes::Objects { .. } => &[
-                    "cache-control",
-                    "content-disposition",
-                    "content-encoding",
-                    "content-language",
-                    "content-type",
-                    "expires",
-                    "if-none-match",
-                    "x-amz-meta-",
-                ],
+                Writes::Objects { .. } => COPIED,
             },
             Self::CreateMultipartUpload => match writes {
                 Writes::Batches => &["content-type", "x-amz-meta-opencdc-"],
-                Writes::Objects { .. } => &[
-                    "cache-control",
-                    "content-disposition",
-                    "content-encoding",
-                    "content-language",
-                    "content-type",
-                    "expires",
-                    "x-amz-meta-",
-                ],
+                Writes::Objects { .. } => COPIED.split_at(1).1,
             },
             Self::CompleteMultipartUpload => &["content-type", "if-none-match"],
             Self::HeadBucket

@@ -1,15 +1,11 @@
 //! Owns the copies of objects that are too large for one request: their parts go one after the other from the stream, and
 //! are on their way at the same time. Leaves what was begun and not completed to `leftovers`.
 
-use std::pin::pin;
-
-use futures_util::future::{Either, LocalBoxFuture, select};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-
 use super::super::leftovers::Leftovers;
+use super::super::parts::Parts;
 use crate::limits;
 use crate::ports::Ports;
-use crate::s3::{self, Client, Multipart, NewObject, PutError, StoredPart};
+use crate::s3::{Client, Multipart, NewObject, PutError, StoredPart};
 
 /// Bytes of one object's parts that are on their way, which the host holds.
 pub(super) const RUNNING_BYTES: u64 = (limits::PART_BYTES * limits::PARTS_IN_FLIGHT_MAX) as u64;
@@ -54,36 +50,18 @@ async fn put_parts<P: Ports>(
 ) -> Result<Vec<StoredPart>, PutError> {
     let part_bytes = part_bytes(length);
     let most = usize::try_from(RUNNING_BYTES / part_bytes).unwrap_or(1).max(1);
-    let mut running: FuturesUnordered<LocalBoxFuture<'static, s3::Result<StoredPart>>> = FuturesUnordered::new();
-    let (mut stored, mut left, mut number) = (Vec::new(), length, 0);
+    let mut parts = Parts::new(client.clone(), upload.clone(), most);
+    let mut left = length;
     while left > 0 {
-        while running.len() >= most {
-            stored.extend(running.next().await.transpose().map_err(PutError::Store)?);
-        }
-        number += 1;
+        let number = parts.next().await.map_err(PutError::Store)?;
         let bytes = left.min(part_bytes);
         left -= bytes;
-        let mut handing = pin!(client.put_part(upload, number, body, bytes, left == 0));
         // Those before it go on meanwhile.
-        let answer = loop {
-            if running.is_empty() {
-                break handing.await?;
-            }
-            match select(handing, running.next()).await {
-                Either::Left((answer, _)) => break answer?,
-                Either::Right((part, still)) => {
-                    stored.extend(part.transpose().map_err(PutError::Store)?);
-                    handing = still;
-                }
-            }
-        };
-        running.push(answer);
+        let handing = client.put_part(upload, number, body, bytes, left == 0);
+        let answer = parts.alongside(handing).await.map_err(PutError::Store)??;
+        parts.add(answer);
     }
-    while let Some(part) = running.next().await {
-        stored.push(part.map_err(PutError::Store)?);
-    }
-    stored.sort_by_key(|part| part.number);
-    Ok(stored)
+    parts.finish().await.map_err(PutError::Store)
 }
 
 #[cfg(test)]
