@@ -58,9 +58,8 @@ struct Range {
     held: VecDeque<Held>,
     trail: Trail<Cursor>,
     pace: Pace,
-    /// The pages that it had when it was last split, and whether it was so before.
+    /// The pages that it had when it was last split.
     split_after: Option<u64>,
-    is_of_short: bool,
     /// The pages and the bound for which nothing could be guessed.
     tried: Option<(u64, Option<String>)>,
 }
@@ -82,7 +81,6 @@ impl Range {
             trail,
             pace,
             split_after: None,
-            is_of_short: false,
             tried: None,
         }
     }
@@ -186,8 +184,6 @@ pub(super) struct Sweep<P: Ports> {
     wasted: u64,
     /// How many pages ahead is guessed, so that ranges become as long as they should be.
     aim: u32,
-    /// Whether a range that should be as long as it should be, and seems longer by other keys, may be split again.
-    splits_short: bool,
     /// Guesses that may be tried at the same time: one more after each that was right, half as many otherwise.
     guesses: u64,
     /// Ranges that lacked a key.
@@ -227,7 +223,6 @@ impl<P: Ports> Sweep<P> {
             first_took: Duration::ZERO,
             wasted: 0,
             aim: bounds.list_pages,
-            splits_short: true,
             guesses: bounds.list_guesses,
             gaps: 0,
             is_serial,
@@ -397,13 +392,13 @@ impl<P: Ports> Sweep<P> {
                 continue;
             }
             let is_short = range.split_after.is_some_and(|count| range.count < count + u64::from(self.aim) * 5 / 4);
-            if is_short && !self.splits_short {
+            if is_short {
+                // By other keys it may seem longer: it is split again once it is.
                 continue;
             }
             if let Some(bound) = range.pace.guess(self.aim, range.upper.as_deref(), prefix) {
                 range.split_after = Some(range.count);
                 self.split_at(at, bound, true);
-                self.ranges[at + 1].is_of_short = is_short;
                 return true;
             }
             range.tried = Some((range.count, range.upper.clone()));
@@ -458,7 +453,6 @@ impl<P: Ports> Sweep<P> {
         self.held_bytes += range.take(from, page);
         if range.is_guess && range.count == 1 {
             let is_right = range.first.is_some() && (range.upper.is_none() || range.first <= range.upper);
-            self.splits_short = if range.is_of_short { is_right } else { self.splits_short };
             self.guesses = if is_right { self.guesses + 1 } else { (self.guesses / 2).max(1) };
         }
         if is_odd {
@@ -488,9 +482,10 @@ impl<P: Ports> Sweep<P> {
             let beyond = entries.iter().filter(|entry| Some(&entry.object.key) > range.upper.as_ref()).count();
             let is_cut = range.reaches_beyond(last);
             if is_cut && range.is_guess && range.count > 1 {
-                let (pages, count) = (self.bounds.list_pages, range.count.min(1000) as u32);
+                let pages = self.bounds.list_pages;
+                let count = u32::try_from(range.count).unwrap_or(u32::MAX).clamp(pages / 2, pages * 4);
                 let better = (self.aim * 3 + self.aim * pages / count).div_ceil(4);
-                self.aim = better.clamp(pages.div_ceil(2), pages * 4);
+                self.aim = better.clamp(pages.div_ceil(2), pages * 2);
             }
             self.wasted += if is_cut { 1000 * beyond as u64 / entries.len().max(1) as u64 } else { 0 };
         }

@@ -53,7 +53,9 @@ impl Pace {
     /// Of what follows a key.
     pub(in crate::source) fn inherit(&self, base: String, pages: u32) -> Self {
         let mut inherited = self.spans();
-        inherited.extend_from_slice(&self.inherited);
+        if !self.knows_itself() {
+            inherited.extend_from_slice(&self.inherited);
+        }
         inherited.truncate(SPANS_MAX);
         let origin = self.marks.back().map(|last| (last.clone(), pages));
         Self { marks: VecDeque::new(), samples: self.samples.clone(), inherited, base: Some(base), origin }
@@ -82,6 +84,12 @@ impl Pace {
         self.marks.back().or(self.base.as_ref()).map(String::as_str)
     }
 
+    /// Whether its own pages tell more than those of the range from which it was split off: the latter may have spanned
+    /// the way to another directory, far away.
+    fn knows_itself(&self) -> bool {
+        self.marks.len() > 2
+    }
+
     fn spans(&self) -> Vec<Span> {
         let ends = [1, 2, 4, 8].into_iter().map_while(|pages| {
             let low = self.marks.len().checked_sub(pages + 1)?;
@@ -99,7 +107,8 @@ impl Pace {
     pub(in crate::source) fn guess(&self, pages: u32, upper: Option<&str>, prefix: &str) -> Option<String> {
         let last = self.last()?;
         let mut best: Option<String> = None;
-        for span in self.spans().iter().chain(&self.inherited) {
+        let inherited = if self.knows_itself() { &[] } else { self.inherited.as_slice() };
+        for span in self.spans().iter().chain(inherited) {
             let Some(guess) = self.ahead(last, span, pages, upper) else { continue };
             let is_between = guess.as_str() > last && upper.is_none_or(|upper| guess.as_str() < upper);
             if is_between
@@ -122,7 +131,9 @@ impl Pace {
         let known: Vec<&[char]> = [&low, &high, &last].into_iter().chain(&samples).map(Vec::as_slice).collect();
         let scale = Scale::new(from, common + DIGITS, &known);
         let width = scale.number(&high).checked_sub(scale.number(&low)).filter(|width| *width > 0)?;
-        let step = |pages: u32| Some(width.checked_mul(u128::from(pages))? / u128::from(span.pages));
+        // An eighth of a page less, so that the page which ends at the bound has keys beyond it: one that ended right before
+        // it would cost another, with nothing up to the bound.
+        let step = |pages: u32| Some(width.checked_mul(u128::from(pages) * 8 - 1)? / (u128::from(span.pages) * 8));
         let guess = scale.number(&last).checked_add(step(pages)?)?;
         if let Some(upper) = upper {
             let upper: Vec<char> = upper.chars().collect();

@@ -165,15 +165,17 @@ fn check(name: &str, store: &Store, hints: &[&str], pages_most: u128) {
 
 #[test]
 fn many_keys_are_listed_by_ranges_without_many_more_requests() {
-    for (name, keys, guessed, hinted) in [
-        ("even", even(100_000), 250, 80),
-        ("skewed", skewed(100_000), 250, 80),
-        ("random", random(100_000), 120, 80),
-        ("uneven", uneven(100_000), 300, 80),
+    for (name, keys, page, guessed, hinted) in [
+        ("even", even(100_000), 100, 190, 80),
+        // A directory per page.
+        ("even", even(300_000), 1000, 40, 32),
+        ("skewed", skewed(100_000), 100, 120, 80),
+        ("random", random(100_000), 100, 100, 80),
+        ("uneven", uneven(100_000), 100, 120, 80),
     ] {
-        let store = Store::of(keys.clone(), 100);
+        let store = Store::of(keys.clone(), page);
         check(name, &store, &[], guessed);
-        let bounds: Vec<_> = keys.iter().step_by(1400).skip(1).map(String::as_str).collect();
+        let bounds: Vec<_> = keys.iter().step_by(page * 137 / 10).skip(1).map(String::as_str).collect();
         check(name, &store, &bounds, hinted);
     }
 }
