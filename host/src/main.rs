@@ -25,6 +25,11 @@ fn forbid_core_files() {
 #[expect(unsafe_code, reason = "code is included as what it is")]
 static CODE: CompiledAhead = unsafe { CompiledAhead::new(include_bytes!(env!("S3_CONNECTOR_CODE"))) };
 
+/// Requests are made of many small pieces, which threads hand on to one another.
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     forbid_core_files();
     if conduit::is_wanted() {
