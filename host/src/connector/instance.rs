@@ -29,7 +29,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::bindings::{Connector, ConnectorPre, log as logging, state, types};
-use crate::egress::Egress;
+use crate::egress::{DRAIN_BYTES_MAX, Egress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::printable;
 use crate::skipped::{self, Skipped};
@@ -58,11 +58,12 @@ const FIELD_BYTES_MAX: usize = 16 << 10;
 /// asked for yet must not be more than the handles of it are worth. 5,000 bodies that are never sent hold 320 MiB.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// The same for the first bodies that are on their way at the same time: each piece costs a call, and copies are all bodies.
-const LARGE_CHUNK_BYTES: usize = 256 << 10;
+/// The same for the first bodies that are on their way at the same time: each piece costs a call, and a body in one piece is
+/// never put together. Copies are all bodies, and what is drained of answers goes over as it is.
+const LARGE_CHUNK_BYTES: usize = DRAIN_BYTES_MAX as usize;
 
-/// How many of them: as many as copies are on their way, half as many besides. Together they hold 48 MiB at most.
-const LARGE_CHUNK_BODIES: usize = 96;
+/// How many of them: as many as copies are on their way. Together they hold 128 MiB at most.
+const LARGE_CHUNK_BODIES: usize = 64;
 
 /// Bytes that one call may bring over from the component: twice the largest record. Batches of records are a fraction
 /// of it, and so is the largest commit of state, so that one that is too large is refused and not a trap.

@@ -7,7 +7,6 @@
 mod pin;
 mod ranges;
 
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,29 +107,30 @@ impl Reader {
             return Ok(Self::into_ranges(Ranged::new(self, budget)));
         }
         if self.length.is_some_and(|length| length > DRAIN_BYTES_MAX) {
-            return Ok(self.into_stream(VecDeque::new()));
+            return Ok(self.into_stream(None));
         }
         let Ok(mut room) = budget.try_bytes(self.length.unwrap_or_default()) else {
-            return Ok(self.into_stream(VecDeque::new()));
+            return Ok(self.into_stream(None));
         };
-        let mut pieces = VecDeque::new();
+        // What comes is copied while it is in the processor's cache, and frees the connection's buffer for what follows: a
+        // slice of that would keep all of it in memory.
+        let mut gathered = Vec::with_capacity(usize::try_from(self.length.unwrap_or_default()).unwrap_or_default());
         while self.received <= DRAIN_BYTES_MAX {
             let Some(data) = self.next().await? else {
                 let length = headers.entry(header::CONTENT_LENGTH);
                 length.or_insert_with(|| self.received.into());
-                return Ok(whole(room.hold(join(pieces))));
+                return Ok(whole(room.hold(exact(gathered))));
             };
             let more = match self.length {
                 Some(_) => Ok(()),
                 None => budget.try_bytes(data.len() as u64).map(|more| room.merge(more)),
             };
-            pieces.push_back(data);
+            gathered.extend_from_slice(&data);
             if more.is_err() {
                 break;
             }
         }
-        let begun = VecDeque::from([room.hold(join(pieces))]);
-        Ok(self.into_stream(begun))
+        Ok(self.into_stream(Some(room.hold(exact(gathered)))))
     }
 
     /// A whole document; nothing where it is longer than `bytes_max`: what was cut off half way could not be searched.
@@ -145,16 +145,17 @@ impl Reader {
         Ok(document)
     }
 
-    fn into_stream(self, pieces: VecDeque<Bytes>) -> WasiBody {
-        let frames = stream::unfold(Some((self, pieces)), |state| async {
-            let (mut reader, mut pieces) = state?;
-            let next = match pieces.pop_front() {
+    /// The rest as it comes, after the bytes that are here.
+    fn into_stream(self, begun: Option<Bytes>) -> WasiBody {
+        let frames = stream::unfold(Some((self, begun)), |state| async {
+            let (mut reader, begun) = state?;
+            let next = match begun {
                 Some(data) => Ok(Some(data)),
                 None => reader.next().await,
             };
             match next {
                 Ok(None) => None,
-                Ok(Some(data)) => Some((Ok(Frame::data(data)), Some((reader, pieces)))),
+                Ok(Some(data)) => Some((Ok(Frame::data(data)), Some((reader, None)))),
                 Err(failure) => Some((Err(reader.underway.failed(failure)), None)),
             }
         });
@@ -343,13 +344,10 @@ fn whole_stall(failure: Failure) -> Failure {
     }
 }
 
-/// One piece of just its own size: a slice of a connection's buffer would keep all of that in memory.
-fn join(pieces: VecDeque<Bytes>) -> Bytes {
-    let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    for piece in pieces {
-        joined.extend_from_slice(&piece);
-    }
-    joined.freeze()
+/// Bytes that take no more room than they are.
+fn exact(mut bytes: Vec<u8>) -> Bytes {
+    bytes.shrink_to_fit();
+    Bytes::from(bytes)
 }
 
 /// A body of nothing, in the place of one that is given up.

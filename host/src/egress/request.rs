@@ -22,8 +22,9 @@ pub const BODY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bodies above this are hashed on a thread that may block: 1 MiB takes 0.7 ms.
 pub(super) const HASH_INLINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bodies up to this are always signed by their hash, which costs 0.7 ms at the most.
-pub(super) const HASHED_BYTES_MAX: usize = HASH_INLINE_BYTES_MAX;
+/// Bodies up to this are always signed by their hash, which costs 0.05 ms at the most. Hashing an object of 1 MiB would be a fourth
+/// of what its copy takes.
+pub(super) const HASHED_BYTES_MAX: usize = 64 * 1024;
 
 /// A request that may leave, collected.
 #[derive(Debug, Clone)]
@@ -68,9 +69,10 @@ impl Outgoing {
         let operation = permit.operation;
         let is_unsigned = permit.uri.scheme_str() == Some("https") && body.len() > HASHED_BYTES_MAX;
         let digest = move |headers: &HeaderMap, body: &[u8]| {
+            // The hash comes first: it is slow enough that memory keeps up with it, and leaves the body in the cache for the checksum.
+            let hash = (!is_unsigned).then(|| PayloadHash::of(body));
             let checksum = checksum::of(operation, headers, body);
-            let is_unsigned = is_unsigned && checksum.is_some();
-            ((!is_unsigned).then(|| PayloadHash::of(body)), checksum)
+            (hash.or_else(|| checksum.is_none().then(|| PayloadHash::of(body))), checksum)
         };
         let (hash, checksum) = if body.len() <= HASH_INLINE_BYTES_MAX {
             digest(&headers, &body)
