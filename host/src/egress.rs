@@ -29,7 +29,6 @@ pub mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -57,7 +56,7 @@ pub use self::upstream::Upstream;
 
 use self::body::{Reader, whole};
 use self::budget::{Budget, Room};
-use self::condition::{is_conditional, refuses_condition};
+use self::condition::{RefusedConditions, is_conditional, refuses_condition};
 use self::exchange::{Exchange, REFUSAL_BYTES_MAX, Underway};
 use self::failure::Failure;
 use self::outcome::Outcomes;
@@ -90,8 +89,7 @@ struct Inner {
     policy: Policy,
     budget: Budget,
     exchange: Arc<Exchange>,
-    /// Whether this store was seen to refuse `If-None-Match` on a write.
-    refuses_conditions: AtomicBool,
+    refused_conditions: RefusedConditions,
     repeats: Repeats,
 }
 
@@ -115,9 +113,9 @@ impl Egress {
     }
 
     fn of(policy: Policy, exchange: Exchange) -> Self {
-        let refuses_conditions = AtomicBool::new(false);
         let (exchange, repeats) = (Arc::new(exchange), Repeats::default());
-        let inner = Inner { policy, budget: Budget::new(), exchange, refuses_conditions, repeats };
+        let refused_conditions = RefusedConditions::default();
+        let inner = Inner { policy, budget: Budget::new(), exchange, refused_conditions, repeats };
         Self { inner: Arc::new(inner), outcomes: Arc::default() }
     }
 
@@ -197,7 +195,7 @@ impl Egress {
         parts: http::request::Parts,
         body: WasiBody,
     ) -> Result<Response<WasiBody>, Failure> {
-        let is_refused = self.inner.refuses_conditions.load(Ordering::Relaxed);
+        let is_refused = self.inner.refused_conditions.contain(permit.operation);
         let writes_over = self.inner.policy.writes_over();
         if permit.operation.stores() && !(is_refused || writes_over || is_conditional(&parts.headers)) {
             let operation = permit.operation;
@@ -235,7 +233,8 @@ impl Egress {
         if is_bodiless {
             return Ok(Response::from_parts(parts, whole(Bytes::new())));
         }
-        let tries_condition = outgoing.operation.stores() && is_conditional(&outgoing.headers);
+        let operation = outgoing.operation;
+        let tries_condition = operation.stores() && is_conditional(&outgoing.headers);
         let reader = Reader::new(underway.clone(), outgoing, &parts, body, slot);
         let body = match secrets {
             None => reader.into_body(parts.status, &mut parts.headers, &self.inner.budget).await?,
@@ -247,7 +246,7 @@ impl Egress {
                     document.clear();
                 }
                 if tries_condition && refuses_condition(parts.status, &document) {
-                    self.inner.refuses_conditions.store(true, Ordering::Relaxed);
+                    self.inner.refused_conditions.add(operation);
                 }
                 secrets.blank(&mut document);
                 parts.headers.insert(header::CONTENT_LENGTH, document.len().into());

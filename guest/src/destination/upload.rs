@@ -35,8 +35,21 @@ pub(super) struct Uploader<P> {
     pub(super) ports: P,
     pub(super) client: Client<P>,
     pub(super) leftovers: Leftovers<P>,
-    /// Whether the store refused a conditional write.
-    pub(super) is_unconditional: Rc<Cell<bool>>,
+    pub(super) refused: Rc<RefusedConditions>,
+}
+
+/// Which conditional writes the store has refused. A store may know the condition on one of the two only.
+#[derive(Default)]
+pub(super) struct RefusedConditions {
+    puts: Cell<bool>,
+    completions: Cell<bool>,
+}
+
+impl RefusedConditions {
+    /// Of objects that are stored by one request, or in parts.
+    fn of(&self, in_parts: bool) -> &Cell<bool> {
+        if in_parts { &self.completions } else { &self.puts }
+    }
 }
 
 /// An upload whose parts are to become an object.
@@ -57,7 +70,7 @@ impl<P: Ports> Uploader<P> {
     /// Makes an uploader to the client's bucket.
     pub(super) fn new(ports: P, client: Client<P>) -> Self {
         let leftovers = Leftovers::new(ports.clone(), client.clone());
-        Self { ports, client, leftovers, is_unconditional: Rc::default() }
+        Self { ports, client, leftovers, refused: Rc::default() }
     }
 
     /// Aborts uploads that an earlier run has left.
@@ -94,8 +107,9 @@ impl<P: Ports> Uploader<P> {
         content: &str,
         pending: &mut Option<Pending>,
     ) -> Result<()> {
+        let in_parts = is_in_parts(&object.body);
         for _ in 0..limits::STORE_ROUNDS_MAX {
-            let is_conditional = !self.is_unconditional.get();
+            let is_conditional = self.is_conditional(in_parts);
             if !is_conditional && self.is_stored(key, object, content).await? {
                 return Ok(());
             }
@@ -120,7 +134,7 @@ impl<P: Ports> Uploader<P> {
                 }
                 // It is gone again, perhaps by a lifecycle rule: the name is free.
             } else if is_conditional && error.refuses_condition() {
-                self.go_unconditional(&error);
+                self.go_unconditional(in_parts, &error);
             } else {
                 return Err(error.explain(self.client.config()));
             }
@@ -141,7 +155,7 @@ impl<P: Ports> Uploader<P> {
         let (records, bytes) = (object.records.to_string(), object.body.len().to_string());
         let (content_type, body) = (object.content_type, object.body.clone());
         let metadata = [(BATCH, object.digest.as_str()), (RECORDS, &records), (BYTES, &bytes), (CONTENT, content)];
-        if body.len() <= limits::PUT_BYTES_MAX {
+        if !is_in_parts(&body) {
             let request = PutObject { key, body, content_type, metadata: &metadata, if_none_match };
             return self.client.put_object(&request).await.map(drop);
         }
@@ -244,8 +258,14 @@ impl<P: Ports> Uploader<P> {
         }
     }
 
-    pub(super) fn go_unconditional(&self, error: &s3::Error) {
-        if self.is_unconditional.replace(true) {
+    /// Whether such a write is to carry the condition.
+    pub(super) fn is_conditional(&self, in_parts: bool) -> bool {
+        !self.refused.of(in_parts).get()
+    }
+
+    pub(super) fn go_unconditional(&self, in_parts: bool, error: &s3::Error) {
+        let is_known = self.refused.of(!in_parts).get();
+        if self.refused.of(in_parts).replace(true) || is_known {
             return;
         }
         let line = format!(
@@ -254,6 +274,11 @@ impl<P: Ports> Uploader<P> {
         );
         self.ports.log(Level::Warn, &line);
     }
+}
+
+/// Whether an object of these bytes is stored in parts.
+fn is_in_parts(body: &Payload) -> bool {
+    body.len() > limits::PUT_BYTES_MAX
 }
 
 /// Whether there is no such object; 405 may only be a gateway that does not know the method.

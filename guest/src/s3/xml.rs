@@ -60,16 +60,17 @@ pub fn visit(document: &[u8], mut visit: impl FnMut(&[&str], Node<'_>) -> Result
                 path.pop();
                 is_leaf = false;
             }
-            Event::Text(more) if is_leaf => append(&mut content, &more.xml10_content()),
-            Event::CData(more) if is_leaf => append(&mut content, &more.xml10_content()),
+            Event::Text(more) if is_leaf => append(&mut content, more.xml10_content()),
+            Event::CData(more) if is_leaf => append(&mut content, more.xml10_content()),
             Event::GeneralRef(reference) if is_leaf => {
-                let character = match reference.resolve_char_ref().map_err(|e| Error::Syntax(e.to_string()))? {
-                    Some(character) => character.to_string(),
-                    None => quick_xml::escape::resolve_predefined_entity(reference.as_ref())
-                        .ok_or(Error::Shape("the document has an unknown entity"))?
-                        .to_owned(),
-                };
-                append(&mut content, &character);
+                match reference.resolve_char_ref().map_err(|e| Error::Syntax(e.to_string()))? {
+                    Some(character) => content.to_mut().push(character),
+                    None => {
+                        let character = quick_xml::escape::resolve_predefined_entity(reference.as_ref())
+                            .ok_or(Error::Shape("the document has an unknown entity"))?;
+                        append(&mut content, Cow::Borrowed(character));
+                    }
+                }
             }
             Event::End(_) => {
                 visit(&path, if is_leaf { Node::Leaf(std::mem::take(&mut content)) } else { Node::End })?;
@@ -107,8 +108,13 @@ fn local_name<'a>(document: &'a str, name: &str) -> Result<&'a str, Error> {
     Ok(name.rsplit_once(':').map_or(name, |(_, local)| local))
 }
 
-fn append(content: &mut Cow<'_, str>, more: &str) {
-    content.to_mut().push_str(more);
+/// Adds to a text, which is a part of the document as long as it is one piece.
+fn append<'a>(content: &mut Cow<'a, str>, more: Cow<'a, str>) {
+    if content.is_empty() {
+        *content = more;
+    } else {
+        content.to_mut().push_str(&more);
+    }
 }
 
 #[cfg(test)]

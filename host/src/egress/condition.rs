@@ -1,7 +1,32 @@
-//! Owns what a conditional write is, and which answers say that the store knows none. Pure; who remembers it is the
-//! egress.
+//! Owns what a conditional write is, and which answers say that the store knows none. Performs no I/O.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, StatusCode, header};
+
+use super::operation::S3Operation;
+
+/// Which writes a store was seen to refuse on condition. It may know the condition on one of the two only.
+#[derive(Debug, Default)]
+pub(super) struct RefusedConditions {
+    puts: AtomicBool,
+    completions: AtomicBool,
+}
+
+impl RefusedConditions {
+    /// Whether such a write may do without the condition.
+    pub(super) fn contain(&self, operation: S3Operation) -> bool {
+        self.of(operation).load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, operation: S3Operation) {
+        self.of(operation).store(true, Ordering::Relaxed);
+    }
+
+    fn of(&self, operation: S3Operation) -> &AtomicBool {
+        if operation == S3Operation::CompleteMultipartUpload { &self.completions } else { &self.puts }
+    }
+}
 
 /// Whether a write takes effect only where nothing is yet.
 pub(super) fn is_conditional(headers: &HeaderMap) -> bool {

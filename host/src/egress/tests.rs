@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
 use aws_credential_types::Credentials as Keys;
@@ -685,5 +685,8 @@ async fn a_write_is_conditional_until_the_store_refuses_that() {
         assert_eq!(answer.status(), status);
         let again = egress.send(overwrite()).await;
         assert_eq!(again.is_ok(), is_refusal, "{status} {document}");
+        // Of objects in parts the store has said nothing yet.
+        let completion = request(Method::POST, "/key?uploadId=u");
+        assert!(matches!(egress.send(completion).await, Err(WasiError::HttpRequestDenied)));
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Contender {
 pub(super) enum Kind {
     /// By the command, into so many lines; without a number until there is nothing new.
     Lines { settings: &'static [&'static str], limit: Option<u64> },
+    /// By the command, which has listed the same bucket before and kept its state.
+    Again { settings: &'static [&'static str] },
     /// By a program that embeds the connector, which reads so many objects.
     Drain { settings: &'static [&'static str], objects: u64 },
     /// By a program that embeds the connector, which reads one object, on a machine where nothing is compiled yet.
@@ -111,6 +113,7 @@ pub(super) fn all() -> Vec<Work> {
         one_large(),
         listing(),
         skewed_listing(),
+        later_listing(),
         batches("P7j", "200,000 records of 256 bytes into JSON, 30 ms", || {
             vec![
                 records("s3-connector", "delay:30", &["format=json"]),
@@ -249,23 +252,35 @@ fn one_large() -> Work {
 const LISTED: &[&str] = &["start=now", "concurrency=16"];
 const PAGES: &str = "page-delay:80";
 
-fn lists(id: &'static str, what: &'static str, rule: &'static str, judge: fn(&[Outcome]) -> Vec<Judgement>) -> Work {
-    let kind = Kind::Peer { client: "serial-listing", concurrency: 1, objects: None };
-    let serial = Contender { name: "serial", weather: PAGES, kind };
-    let ours = Contender { name: "s3-connector", weather: PAGES, kind: Kind::Lines { settings: LISTED, limit: None } };
-    Work { id, what, rule, contenders: vec![ours, serial], judge, is_long: false }
-}
+const FIRST: Kind = Kind::Lines { settings: LISTED, limit: None };
 
 fn listing() -> Work {
-    lists("P5", "first listing of a million keys, 16 at a time, 80 ms", "keys:1000000", |outcomes| {
-        judge_listing(outcomes, 12.0)
-    })
+    let what = "first listing of a million keys, 16 at a time, 80 ms";
+    lists("P5", what, "keys:1000000", FIRST, |outcomes| judge_listing(outcomes, 12.0))
 }
 
 fn skewed_listing() -> Work {
-    lists("P5s", "likewise, nine keys in ten under one long prefix", "keys:1000000,skewed:1", |outcomes| {
-        judge_listing(outcomes, 8.0)
-    })
+    let what = "likewise, nine keys in ten under one long prefix";
+    lists("P5s", what, "keys:1000000,skewed:1", FIRST, |outcomes| judge_listing(outcomes, 8.0))
+}
+
+fn later_listing() -> Work {
+    let later = Kind::Again { settings: LISTED };
+    let what = "a later listing of the same, after a restart";
+    lists("P5l", what, "keys:1000000", later, |outcomes| judge_listing(outcomes, 14.0))
+}
+
+fn lists(
+    id: &'static str,
+    what: &'static str,
+    rule: &'static str,
+    kind: Kind,
+    judge: fn(&[Outcome]) -> Vec<Judgement>,
+) -> Work {
+    let ours = Contender { name: "s3-connector", weather: PAGES, kind };
+    let kind = Kind::Peer { client: "serial-listing", concurrency: 1, objects: None };
+    let serial = Contender { name: "serial", weather: PAGES, kind };
+    Work { id, what, rule, contenders: vec![ours, serial], judge, is_long: false }
 }
 
 fn judge_listing(outcomes: &[Outcome], goal: f64) -> Vec<Judgement> {

@@ -202,6 +202,30 @@ fn a_store_without_conditions_is_looked_at_first() {
 }
 
 #[test]
+fn a_store_that_refuses_conditions_on_parts_alone_still_gets_them_on_other_objects() {
+    let (bucket, bytes, ports) = (Bucket::default(), payload(LARGE), TestPorts::new(1));
+    let inner = bucket.clone();
+    let is_conditional = |request: &Request| request.headers.iter().any(|(name, _)| *name == "if-none-match");
+    ports.serve(move |request| match request.method {
+        Method::Post if is_conditional(request) => Reply::error(501, "NotImplemented", "No."),
+        _ => inner.answer(request),
+    });
+    let mut destination = open(&ports, "json");
+    for record in [record("a", "1", LARGE, pieces(&bytes)), small("b")] {
+        let acks = ports.block_on(async {
+            let mut acks = destination.write(vec![record]).await?;
+            acks.extend(destination.flush(60 * SECOND).await?);
+            Ok::<_, crate::error::Error>(acks)
+        });
+        assert!(acks.expect("stores")[0].error.is_none());
+    }
+    let requests = ports.requests();
+    let is_object = |request: &&Request| request.method == Method::Put && !request.path_with_query.contains('?');
+    let objects: Vec<&Request> = requests.iter().filter(is_object).collect();
+    assert!(objects.len() == 1 && is_conditional(objects[0]), "{}", objects.len());
+}
+
+#[test]
 fn a_body_at_fault_is_refused_and_its_upload_aborted() {
     let bytes = payload(LARGE);
     let mut longer = pieces(&bytes);
