@@ -2,7 +2,8 @@
 //!
 //! Keys arrive percent-encoded (`encoding-type=url`), because XML cannot hold control characters; a space may be
 //! `+`. Versions and delete markers come in one list: their order across the two kinds means nothing, since
-//! stores write them in different orders; within a kind it is the order of storage, newest first.
+//! stores write them in different orders; within a kind it is the order of storage, newest first. Another document, or an
+//! empty one, is not an empty page: what is not listed would count as deleted.
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -58,13 +59,14 @@ impl ErrorDocument {
     /// Reads an error document as far as it goes: one that is cut short still has the elements before the cut. `None`
     /// where the document is not an error.
     pub fn read(document: &[u8]) -> Option<Self> {
-        let document = whole_characters(document);
-        if !xml::is_root(document, "Error") {
+        const ROOT: &str = "Error";
+        let document = whole_characters(document)?;
+        if !xml::is_root(document, ROOT) {
             return None;
         }
         let mut found = Self::default();
-        let _ = xml::visit(document, |path, node| {
-            let (["Error", field], Node::Leaf(text)) = (path, node) else {
+        let _ = xml::visit(document, ROOT, |path, node| {
+            let ([field], Node::Leaf(text)) = (path, node) else {
                 return Ok(());
             };
             match *field {
@@ -119,21 +121,19 @@ impl OddTimes {
 }
 
 pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, String>, Error> {
-    const ROOT: &str = "ListBucketResult";
-    let encoded = Encoding::of(document, ROOT)?;
+    let document = utf8(document)?;
+    let encoded = Encoding::of(document);
     let (mut entries, mut entry) = (Vec::new(), ObjectEntry::default());
     let (mut truncated, mut next, mut odd_times) = (None, None, OddTimes::default());
-    xml::visit(document, |path, node| {
+    xml::visit(document, "ListBucketResult", |path, node| {
         match (path, node) {
-            ([ROOT, "Contents"], Node::End) => {
+            (["Contents"], Node::End) => {
                 odd_times.close(&entry.key);
                 entries.push(std::mem::take(&mut entry));
             }
-            ([ROOT, "Contents", field], Node::Leaf(text)) => {
-                read_object(&mut entry, field, text, encoded, &mut odd_times)?
-            }
-            ([ROOT, "IsTruncated"], Node::Leaf(text)) => truncated = Some(read_bool(&text)?),
-            ([ROOT, "NextContinuationToken"], Node::Leaf(text)) => {
+            (["Contents", field], Node::Leaf(text)) => read_object(&mut entry, field, text, encoded, &mut odd_times)?,
+            (["IsTruncated"], Node::Leaf(text)) => truncated = Some(read_bool(&text)?),
+            (["NextContinuationToken"], Node::Leaf(text)) => {
                 next = Some(text.into_owned()).filter(|token| !token.is_empty());
             }
             _ => {}
@@ -150,13 +150,13 @@ pub(super) fn list_objects_v2(document: &[u8]) -> Result<Listed<ObjectEntry, Str
 }
 
 pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntry, Marker>, Error> {
-    const ROOT: &str = "ListVersionsResult";
-    let encoded = Encoding::of(document, ROOT)?;
+    let document = utf8(document)?;
+    let encoded = Encoding::of(document);
     let (mut entries, mut entry) = (Vec::new(), VersionEntry::default());
     let (mut end, mut odd_times) = (End::default(), OddTimes::default());
-    xml::visit(document, |path, node| {
+    xml::visit(document, "ListVersionsResult", |path, node| {
         match (path, node) {
-            ([ROOT, kind @ ("Version" | "DeleteMarker")], Node::End) => {
+            ([kind @ ("Version" | "DeleteMarker")], Node::End) => {
                 entry.is_delete_marker = *kind == "DeleteMarker";
                 if entry.version_id.is_empty() {
                     "null".clone_into(&mut entry.version_id);
@@ -164,14 +164,14 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
                 odd_times.close(&entry.object.key);
                 entries.push(std::mem::take(&mut entry));
             }
-            ([ROOT, "Version" | "DeleteMarker", "VersionId"], Node::Leaf(text)) => entry.version_id = text.into_owned(),
-            ([ROOT, "Version" | "DeleteMarker", "IsLatest"], Node::Leaf(text)) => {
+            (["Version" | "DeleteMarker", "VersionId"], Node::Leaf(text)) => entry.version_id = text.into_owned(),
+            (["Version" | "DeleteMarker", "IsLatest"], Node::Leaf(text)) => {
                 entry.is_latest = read_bool(&text)?;
             }
-            ([ROOT, "Version" | "DeleteMarker", field], Node::Leaf(text)) => {
+            (["Version" | "DeleteMarker", field], Node::Leaf(text)) => {
                 read_object(&mut entry.object, field, text, encoded, &mut odd_times)?
             }
-            ([ROOT, field], Node::Leaf(text)) => end.read(field, text, "NextVersionIdMarker", encoded)?,
+            ([field], Node::Leaf(text)) => end.read(field, text, "NextVersionIdMarker", encoded)?,
             _ => {}
         }
         Ok(())
@@ -183,11 +183,9 @@ pub(super) fn list_object_versions(document: &[u8]) -> Result<Listed<VersionEntr
 }
 
 pub(super) fn bucket_versioning(document: &[u8]) -> Result<Versioning, Error> {
-    const ROOT: &str = "VersioningConfiguration";
-    expect_root(document, ROOT)?;
     let mut versioning = Versioning::Never;
-    xml::visit(document, |path, node| {
-        if let ([ROOT, "Status"], Node::Leaf(text)) = (path, node) {
+    xml::visit(utf8(document)?, "VersioningConfiguration", |path, node| {
+        if let (["Status"], Node::Leaf(text)) = (path, node) {
             versioning = match &*text {
                 "Enabled" => Versioning::Enabled,
                 "Suspended" => Versioning::Suspended,
@@ -214,11 +212,9 @@ pub(super) fn completed_upload(document: &[u8]) -> Result<String, Error> {
 
 /// The text of an element that the root holds.
 fn field(document: &[u8], root: &str, name: &str) -> Result<Option<String>, Error> {
-    expect_root(document, root)?;
     let mut found = None;
-    xml::visit(document, |path, node| {
-        if let ([of, field], Node::Leaf(text)) = (path, node)
-            && *of == root
+    xml::visit(utf8(document)?, root, |path, node| {
+        if let ([field], Node::Leaf(text)) = (path, node)
             && *field == name
         {
             found = Some(text.into_owned());
@@ -286,8 +282,8 @@ pub(super) fn bare_etag(text: &str) -> String {
     text.trim_matches('"').to_owned()
 }
 
-fn expect_root(document: &[u8], root: &str) -> Result<(), Error> {
-    if xml::is_root(document, root) { Ok(()) } else { Err(Error::Shape("the document is not the requested one")) }
+fn utf8(document: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(document).map_err(|error| not_utf8(document, error))
 }
 
 /// Whether keys are percent-encoded, as the document itself says.
@@ -297,12 +293,8 @@ struct Encoding(bool);
 impl Encoding {
     /// The element may come after the first key, so it is searched for beforehand. A literal `<` cannot be
     /// in a key of XML, so that a plain search finds the element and nothing else.
-    ///
-    /// Another document, or an empty one, is not an empty page: what is not listed would count as deleted.
-    fn of(document: &[u8], root: &str) -> Result<Self, Error> {
-        let text = std::str::from_utf8(document).map_err(|error| not_utf8(document, error))?;
-        expect_root(document, root)?;
-        Ok(Self(text.contains("<EncodingType>url</EncodingType>")))
+    fn of(document: &str) -> Self {
+        Self(document.contains("<EncodingType>url</EncodingType>"))
     }
 
     fn decode(self, text: Cow<'_, str>) -> Result<String, Error> {
@@ -318,10 +310,11 @@ impl Encoding {
 }
 
 /// The document without a character that is cut off at its end.
-fn whole_characters(document: &[u8]) -> &[u8] {
+fn whole_characters(document: &[u8]) -> Option<&str> {
     match std::str::from_utf8(document) {
-        Err(error) if error.error_len().is_none() => &document[..error.valid_up_to()],
-        _ => document,
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&document[..error.valid_up_to()]).ok(),
+        Err(_) => None,
     }
 }
 

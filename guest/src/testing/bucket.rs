@@ -149,8 +149,10 @@ impl Inner {
             return taken();
         }
         let (mut body, mut last) = (Vec::new(), 0);
-        let listed = xml::visit(&request.body.clone().into_bytes(), |path, node| {
-            if let (["CompleteMultipartUpload", "Part", "PartNumber"], xml::Node::Leaf(number)) = (path, node) {
+        let sent = request.body.clone().into_bytes();
+        let sent = std::str::from_utf8(&sent).expect("is UTF-8");
+        let listed = xml::visit(sent, "CompleteMultipartUpload", |path, node| {
+            if let (["Part", "PartNumber"], xml::Node::Leaf(number)) = (path, node) {
                 let number = number.parse().expect("a number");
                 assert!(number > last, "parts are in order");
                 last = number;
