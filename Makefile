@@ -29,15 +29,16 @@ setup: ## Add what building needs to the Rust toolchain
 	@rustup component list --installed | grep --quiet rustfmt || rustup component add rustfmt
 
 # The command compiles its component into a file that the second build includes: it then starts at once, without a cache.
+PROFILE ?= release
 .PHONY: build
 build: setup ## Build the command: target/release/s3-connector
-	$(CARGO) build --locked --release --package s3-connector-host
-	target/release/s3-connector compile target/release/s3_connector.code
-	$(CARGO) build --locked --release --package s3-connector-host
+	$(CARGO) build --locked --profile $(PROFILE) --package s3-connector-host
+	target/$(PROFILE)/s3-connector compile target/$(PROFILE)/s3_connector.code
+	$(CARGO) build --locked --profile $(PROFILE) --package s3-connector-host
 
 .PHONY: start
 start: build ## Check that the command as it is shipped starts within half a second, without a cache
-	@tests/start.sh target/release/s3-connector
+	@tests/start.sh target/$(PROFILE)/s3-connector
 
 .PHONY: guest
 guest: setup ## Build the component alone: target/component/s3_connector.wasm

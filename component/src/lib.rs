@@ -59,7 +59,7 @@ pub fn compile(cargo: &Path, package: &str, workspace: &Path, target: &Path) -> 
     for variable in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"] {
         command.env_remove(variable);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", format!("{SIMD}\x1f{}", remapped(&registries(cargo, workspace)?)));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(&registries(cargo, workspace)?));
     let status = command.status()?;
     if !status.success() {
         let why = format!("{package} could not be built; is the target there? rustup target add {TARGET}");
@@ -89,10 +89,10 @@ fn registries(cargo: &Path, workspace: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The compiler's flags that rename these folders, as cargo takes them.
-fn remapped(folders: &[PathBuf]) -> String {
-    let flags = folders.iter().map(|folder| format!("--remap-path-prefix={}={REGISTRY}", folder.display()));
-    flags.collect::<Vec<_>>().join("\x1f")
+/// The compiler's flags, as cargo takes them: vectors, and another name for these folders.
+fn flags(folders: &[PathBuf]) -> String {
+    let renamed = folders.iter().map(|folder| format!("--remap-path-prefix={}={REGISTRY}", folder.display()));
+    std::iter::once(SIMD.to_owned()).chain(renamed).collect::<Vec<_>>().join("\x1f")
 }
 
 /// The sections by which tools, such as those that fill in the annotations of an OCI artifact, know a component.
@@ -155,8 +155,9 @@ mod tests {
 
     #[test]
     fn every_registry_gets_the_same_name() {
-        assert_eq!(remapped(&[]), "");
+        assert_eq!(flags(&[]), SIMD);
         let folders = ["/a/one".into(), "/a/two".into()];
-        assert_eq!(remapped(&folders), "--remap-path-prefix=/a/one=/cargo\x1f--remap-path-prefix=/a/two=/cargo");
+        let renamed = "--remap-path-prefix=/a/one=/cargo\x1f--remap-path-prefix=/a/two=/cargo";
+        assert_eq!(flags(&folders), format!("{SIMD}\x1f{renamed}"));
     }
 }

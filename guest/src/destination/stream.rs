@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::key::{self, Digester};
 use super::parts::Parts;
-use super::upload::{BATCH, BYTES, Occupant, Pending, RECORDS, Uploader, is_missing};
+use super::upload::{BATCH, BYTES, Occupant, Pending, RECORDS, StoredBy, Uploader, is_missing};
 use super::{body, format};
 use crate::config::FormatName;
 use crate::error::{Error, ErrorKind, Result};
@@ -150,7 +150,7 @@ impl<P: Ports> Uploader<P> {
         pending: &mut Option<Pending>,
     ) -> Result<Option<Error>> {
         for _ in 0..limits::STORE_ROUNDS_MAX {
-            let is_conditional = self.is_conditional(true);
+            let is_conditional = self.is_conditional(StoredBy::Completion);
             let Some(Pending { upload, parts }) = &*pending else { break };
             if !is_conditional && let Some(outcome) = self.look(key, digest, digests).await? {
                 return Ok(outcome);
@@ -171,7 +171,7 @@ impl<P: Ports> Uploader<P> {
                     return Ok(outcome);
                 }
             } else if is_conditional && error.refuses_condition() {
-                self.go_unconditional(true, &error);
+                self.go_unconditional(StoredBy::Completion, &error);
             } else {
                 return Err(error.explain(self.client.config()));
             }

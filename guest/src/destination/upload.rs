@@ -38,6 +38,22 @@ pub(super) struct Uploader<P> {
     pub(super) refused: Rc<RefusedConditions>,
 }
 
+/// The request that makes bytes an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoredBy {
+    /// PutObject, of all bytes.
+    Put,
+    /// CompleteMultipartUpload, of parts.
+    Completion,
+}
+
+impl StoredBy {
+    /// The one for these bytes.
+    fn of(body: &Payload) -> Self {
+        if body.len() > limits::PUT_BYTES_MAX { Self::Completion } else { Self::Put }
+    }
+}
+
 /// Which conditional writes the store has refused. A store may know the condition on one of the two only.
 #[derive(Default)]
 pub(super) struct RefusedConditions {
@@ -46,9 +62,15 @@ pub(super) struct RefusedConditions {
 }
 
 impl RefusedConditions {
-    /// Of objects that are stored by one request, or in parts.
-    fn of(&self, in_parts: bool) -> &Cell<bool> {
-        if in_parts { &self.completions } else { &self.puts }
+    fn of(&self, request: StoredBy) -> &Cell<bool> {
+        match request {
+            StoredBy::Put => &self.puts,
+            StoredBy::Completion => &self.completions,
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.puts.get() || self.completions.get()
     }
 }
 
@@ -107,9 +129,9 @@ impl<P: Ports> Uploader<P> {
         content: &str,
         pending: &mut Option<Pending>,
     ) -> Result<()> {
-        let in_parts = is_in_parts(&object.body);
+        let stored_by = StoredBy::of(&object.body);
         for _ in 0..limits::STORE_ROUNDS_MAX {
-            let is_conditional = self.is_conditional(in_parts);
+            let is_conditional = self.is_conditional(stored_by);
             if !is_conditional && self.is_stored(key, object, content).await? {
                 return Ok(());
             }
@@ -134,7 +156,7 @@ impl<P: Ports> Uploader<P> {
                 }
                 // It is gone again, perhaps by a lifecycle rule: the name is free.
             } else if is_conditional && error.refuses_condition() {
-                self.go_unconditional(in_parts, &error);
+                self.go_unconditional(stored_by, &error);
             } else {
                 return Err(error.explain(self.client.config()));
             }
@@ -155,7 +177,7 @@ impl<P: Ports> Uploader<P> {
         let (records, bytes) = (object.records.to_string(), object.body.len().to_string());
         let (content_type, body) = (object.content_type, object.body.clone());
         let metadata = [(BATCH, object.digest.as_str()), (RECORDS, &records), (BYTES, &bytes), (CONTENT, content)];
-        if !is_in_parts(&body) {
+        if StoredBy::of(&body) == StoredBy::Put {
             let request = PutObject { key, body, content_type, metadata: &metadata, if_none_match };
             return self.client.put_object(&request).await.map(drop);
         }
@@ -259,13 +281,15 @@ impl<P: Ports> Uploader<P> {
     }
 
     /// Whether such a write is to carry the condition.
-    pub(super) fn is_conditional(&self, in_parts: bool) -> bool {
-        !self.refused.of(in_parts).get()
+    pub(super) fn is_conditional(&self, request: StoredBy) -> bool {
+        !self.refused.of(request).get()
     }
 
-    pub(super) fn go_unconditional(&self, in_parts: bool, error: &s3::Error) {
-        let is_known = self.refused.of(!in_parts).get();
-        if self.refused.of(in_parts).replace(true) || is_known {
+    /// Does without the condition on such a write from now on. Said once, of whichever is refused first.
+    pub(super) fn go_unconditional(&self, request: StoredBy, error: &s3::Error) {
+        let is_said = self.refused.is_any();
+        self.refused.of(request).set(true);
+        if is_said {
             return;
         }
         let line = format!(
@@ -274,11 +298,6 @@ impl<P: Ports> Uploader<P> {
         );
         self.ports.log(Level::Warn, &line);
     }
-}
-
-/// Whether an object of these bytes is stored in parts.
-fn is_in_parts(body: &Payload) -> bool {
-    body.len() > limits::PUT_BYTES_MAX
 }
 
 /// Whether there is no such object; 405 may only be a gateway that does not know the method.

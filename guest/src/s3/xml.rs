@@ -24,6 +24,8 @@ pub enum Error {
     Key(String),
 }
 
+const OTHER: Error = Error::Shape("the document is not the requested one");
+
 /// Elements nested in each other at most; S3 nests four deep.
 const DEPTH_MAX: usize = 16;
 
@@ -46,10 +48,9 @@ pub fn visit(
     root: &str,
     mut visit: impl FnMut(&[&str], Node<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    const OTHER: Error = Error::Shape("the document is not the requested one");
     let mut reader = Reader::from_str(text);
     let mut path: Vec<&str> = Vec::new();
-    let mut is_begun = false;
+    let mut awaited = Some(root);
     let mut is_leaf = false;
     let mut content: Cow<'_, str> = Cow::Borrowed("");
     loop {
@@ -59,21 +60,12 @@ pub fn visit(
                 if path.len() == DEPTH_MAX {
                     return Err(Error::Shape("the document is nested too deep"));
                 }
-                if path.is_empty() && (is_begun || name != root) {
-                    return Err(OTHER);
-                }
-                is_begun = true;
-                path.push(name);
+                enter(&mut path, name, &mut awaited)?;
                 is_leaf = true;
                 content = Cow::Borrowed("");
             }
             Event::Empty(empty) => {
-                let name = local_name(text, empty.name().as_ref())?;
-                if path.is_empty() && (is_begun || name != root) {
-                    return Err(OTHER);
-                }
-                is_begun = true;
-                path.push(name);
+                enter(&mut path, local_name(text, empty.name().as_ref())?, &mut awaited)?;
                 visit(&path[1..], Node::Leaf(Cow::Borrowed("")))?;
                 path.pop();
                 is_leaf = false;
@@ -95,12 +87,21 @@ pub fn visit(
                 path.pop();
                 is_leaf = false;
             }
-            Event::Eof if !is_begun => return Err(OTHER),
+            Event::Eof if awaited.is_some() => return Err(OTHER),
             Event::Eof if path.is_empty() => return Ok(()),
             Event::Eof => return Err(Error::Shape("the document breaks off")),
             _ => {}
         }
     }
+}
+
+/// Enters an element. The first must be the awaited root, and the only one that is in no other.
+fn enter<'t>(path: &mut Vec<&'t str>, name: &'t str, awaited: &mut Option<&str>) -> Result<(), Error> {
+    if path.is_empty() && awaited.take() != Some(name) {
+        return Err(OTHER);
+    }
+    path.push(name);
+    Ok(())
 }
 
 /// Whether the first element of the document is called `name`.

@@ -167,6 +167,11 @@ impl Bench {
                 command.arg(drain::ARGUMENT).arg(objects.to_string()).args(settings(given));
                 command
             }
+            Kind::Ahead => {
+                let mut command = self.command(work, &Kind::Drain { settings: &[], objects: 1 });
+                command.env(drain::CODE, binary().with_file_name("s3_connector.code"));
+                return command;
+            }
             Kind::First => {
                 let embedded = Kind::Drain { settings: &[], objects: 1 };
                 let mut command = self.command(work, &embedded);

@@ -3,10 +3,22 @@
 
 use std::time::Duration;
 
-use s3_connector_host::{Connector, InstanceOptions, Options, Settings};
+use s3_connector_host::{CompiledAhead, Connector, InstanceOptions, Options, Settings};
 
 /// The argument that asks for it. Others are how many objects it reads, and settings, `NAME=VALUE`.
 pub(super) const ARGUMENT: &str = "--drain";
+
+/// The variable that names a file of code that was compiled ahead.
+pub(super) const CODE: &str = "BENCH_CODE";
+
+/// The code that was compiled ahead, if it is to be used.
+#[allow(unsafe_code, reason = "a program includes it; a bench has it beside itself")]
+fn compiled_ahead() -> Option<CompiledAhead> {
+    let file = std::env::var_os(CODE)?;
+    let code = std::fs::read(file).expect("`make build` has made it");
+    // SAFETY: the file is in the target folder, where this program and the component that it is to run are too.
+    Some(unsafe { CompiledAhead::new(Vec::leak(code)) })
+}
 
 /// Reads objects, and prints what was read as JSON.
 pub(super) fn run(arguments: &[String]) {
@@ -20,7 +32,8 @@ pub(super) fn run(arguments: &[String]) {
 }
 
 async fn drain(settings: Settings, most: u64) -> (u64, u64) {
-    let connector = Connector::load(Options::default()).await.expect("the component loads");
+    let options = Options { compiled_ahead: compiled_ahead(), ..Options::default() };
+    let connector = Connector::load(options).await.expect("the component loads");
     let mut source = connector.source(settings, InstanceOptions::default()).await.expect("settings are right");
     source.open(None).await.expect("it opens");
     let (mut objects, mut bytes) = (0, 0);

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Again { settings: &'static [&'static str] },
     /// By a program that embeds the connector, which reads so many objects.
     Drain { settings: &'static [&'static str], objects: u64 },
+    /// By a program that embeds the connector and has its code compiled ahead, which reads one object.
+    Ahead,
     /// By a program that embeds the connector, which reads one object, on a machine where nothing is compiled yet.
     First,
     /// By the command, from so many lines into batches.
@@ -332,15 +334,17 @@ fn start() -> Work {
         rule: "keys:1,bytes:1",
         contenders: vec![
             ours("", 1),
+            Contender { name: "s3-connector, embedded, ahead", weather: "", kind: Kind::Ahead },
             drained("", 1),
             Contender { name: "s3-connector, not compiled", weather: "", kind: Kind::First },
         ],
         judge: |outcomes| {
-            let [command, embedded, compiled] = outcomes else { unreachable!("as many as contenders") };
+            let [command, ahead, cached, compiled] = outcomes else { unreachable!("as many as contenders") };
             let first = |outcome: &Outcome| outcome.of(|turn| turn.first * 1000.0).middle;
             vec![
                 Judgement::other("milliseconds, the command", first(command), Goal::AtMost(25.0)),
-                Judgement::other("milliseconds, embedded", first(embedded), Goal::AtMost(25.0)),
+                Judgement::other("milliseconds, embedded, compiled ahead", first(ahead), Goal::AtMost(25.0)),
+                Judgement::other("milliseconds, embedded, from the cache", first(cached), Goal::AtMost(25.0)),
                 Judgement::other("milliseconds, not compiled", first(compiled), Goal::AtMost(500.0)),
             ]
         },
