@@ -8,6 +8,7 @@ pub mod duration;
 pub mod endpoint;
 pub mod identity;
 mod keys;
+mod rows;
 pub mod setting;
 pub mod size;
 mod start;
@@ -24,6 +25,7 @@ use start::WordOrTime;
 use values::Values;
 
 pub use keys::KeyFilter;
+pub use rows::{Decode, OnBadRow, RowsConfig};
 pub use setting::{Parameter, ParameterType, Validation};
 pub use start::Start;
 
@@ -255,7 +257,7 @@ pub const BUFFER_DELAY: Setting<Duration> =
 const SHARED: [&dyn Described; 8] =
     [&ACCESS_KEY_ID, &SECRET_ACCESS_KEY, &SESSION_TOKEN, &REGION, &BUCKET, &ENDPOINT, &FORCE_PATH_STYLE, &PREFIX];
 
-/// Settings of a source alone.
+/// Settings of a source alone, but for those of rows.
 const SOURCE: [&dyn Described; 11] = [
     &START,
     &KEYS_INCLUDE,
@@ -275,7 +277,7 @@ const DESTINATION: [&dyn Described; 5] = [&FORMAT, &DELETES, &BUFFER_SIZE, &BUFF
 
 /// The settings of a source, in the order of documentation.
 pub fn source_parameters() -> impl Iterator<Item = Parameter> {
-    SHARED.into_iter().chain(SOURCE).map(|setting| setting.parameter())
+    SHARED.into_iter().chain(SOURCE).chain(rows::ALL).map(|setting| setting.parameter())
 }
 
 /// The settings of a destination, in the order of documentation.
@@ -334,6 +336,8 @@ pub struct SourceConfig {
     pub chunk_bytes: Option<u64>,
     /// How bodies travel.
     pub payload: Payload,
+    /// How objects are read row by row, if they are.
+    pub rows: Option<RowsConfig>,
 }
 
 /// What happens at an object that can't be read.
@@ -446,9 +450,9 @@ impl SourceConfig {
     ///
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        let values = Values::of_all(settings, &[&SHARED[..], &SOURCE].concat())?;
+        let values = Values::of_all(settings, &[&SHARED[..], &SOURCE, &rows::ALL].concat())?;
         let bucket = BucketConfig::of(&values)?;
-        Ok(Self {
+        let config = Self {
             store: identity::of(&bucket.endpoint, &bucket.region, &bucket.bucket),
             bucket,
             start: values.get(&START)?,
@@ -464,6 +468,24 @@ impl SourceConfig {
             object_bytes_max: values.find(&OBJECT_BYTES)?,
             chunk_bytes: values.find(&CHUNK_BYTES)?,
             payload: values.get(&PAYLOAD)?,
+            rows: RowsConfig::of(&values)?,
+        };
+        config.check_rows()?;
+        Ok(config)
+    }
+
+    /// Whether what is set of whole objects goes with rows.
+    fn check_rows(&self) -> Result<()> {
+        let strange = match self {
+            Self { rows: None, .. } => None,
+            Self { chunk_bytes: Some(_), .. } => Some("chunkBytes"),
+            Self { before: true, .. } => Some("before"),
+            _ => None,
+        };
+        strange.map_or(Ok(()), |name| {
+            Err(Error::invalid(format!(
+                "setting `{name}` is for objects as they are: leave it out, or set `decode` to `none`"
+            )))
         })
     }
 }

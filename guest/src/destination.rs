@@ -11,6 +11,7 @@
 mod attributes;
 mod body;
 mod buffer;
+mod condition;
 mod format;
 mod json;
 mod key;

@@ -18,6 +18,7 @@ pub mod payload;
 pub mod ports;
 pub mod position;
 pub mod record;
+pub mod rows;
 pub mod s3;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]

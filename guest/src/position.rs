@@ -11,6 +11,7 @@ use siphasher::sip::SipHasher13;
 use std::hash::Hasher as _;
 
 use crate::error::{Error, Result};
+use crate::rows::{Compression, Format, Place};
 use crate::time::Timestamp;
 
 /// The phase of a source's life.
@@ -26,7 +27,7 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The key of the record; in a snapshot that was resumed without its state, at least the one that it had come to; in a
-    /// snapshot's object of which chunks are left, the key before it, if there is one.
+    /// snapshot's object of which parts are left, the key before it, if there is one.
     pub key: String,
     /// The phase after the record; `Changes` after the last record of a snapshot.
     pub phase: Phase,
@@ -48,8 +49,55 @@ pub struct Extension {
     pub plan: u64,
     /// The record's place in it.
     pub index: u64,
-    /// Where the record is a chunk that others of its object follow. The last one is like a record without chunks.
-    pub chunk: Option<Chunk>,
+    /// Where the record is a part of an object that others follow. The last one is like a record of the whole object.
+    pub part: Option<Part>,
+}
+
+/// A part of an object that is not its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Some of its bytes.
+    Chunk(Chunk),
+    /// A row.
+    Row(RowMark),
+}
+
+impl Part {
+    /// Its number in the object, from 1.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Chunk(chunk) => chunk.number,
+            Self::Row(row) => row.next.rows,
+        }
+    }
+
+    /// The same, in a position that names the key before, or not.
+    #[must_use]
+    pub fn naming_key_before(self, names_key_before: bool) -> Self {
+        match self {
+            Self::Chunk(chunk) => Self::Chunk(Chunk { names_key_before, ..chunk }),
+            Self::Row(row) => Self::Row(RowMark { names_key_before, ..row }),
+        }
+    }
+
+    /// Whether the position names the key before, of which all was delivered, rather than the key of the part.
+    pub fn names_key_before(self) -> bool {
+        match self {
+            Self::Chunk(chunk) => chunk.names_key_before,
+            Self::Row(row) => row.names_key_before,
+        }
+    }
+}
+
+/// A row that is not the last of its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowMark {
+    /// The format that it was read in: a place of one means nothing in another.
+    pub format: Format,
+    /// Where reading goes on after it.
+    pub next: Place,
+    /// As for [`Chunk::names_key_before`].
+    pub names_key_before: bool,
 }
 
 /// A chunk that is not the last of its object.
@@ -86,6 +134,49 @@ struct SavedChunkExtension {
     names_key_before: bool,
 }
 
+/// [`Extension`] of a row. **Positional: append only**, as [`SavedExtension`] is, which it begins like.
+#[derive(Serialize, Deserialize)]
+struct SavedRowExtension {
+    run: u64,
+    cut: u64,
+    plan: u64,
+    index: u64,
+    format: u8,
+    compression: u8,
+    rows: u64,
+    offset: u64,
+    skip: u64,
+    names_key_before: bool,
+}
+
+/// Formats and compressions by their numbers in positions, from 0. **Append only.**
+const FORMATS: [Format; 5] = [Format::Lines, Format::Json, Format::Csv, Format::Parquet, Format::Avro];
+const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
+
+/// The number of one of these.
+fn number_of<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter().position(|other| other == one).map_or(u8::MAX, |number| number as u8)
+}
+
+impl SavedRowExtension {
+    fn of(extension: &Extension, row: RowMark) -> Self {
+        let SavedExtension { run, cut, plan, index } = extension.into();
+        let RowMark { format, next: Place { rows, offset, skip, compression }, names_key_before } = row;
+        let (format, compression) = (number_of(&FORMATS, &format), number_of(&COMPRESSIONS, &compression));
+        Self { run, cut, plan, index, format, compression, rows, offset, skip, names_key_before }
+    }
+
+    /// `None` where it holds what nobody can have written.
+    fn read(self) -> Option<Extension> {
+        let Self { run, cut, plan, index, format, compression, rows, offset, skip, names_key_before } = self;
+        let format = *FORMATS.get(usize::from(format))?;
+        let compression = *COMPRESSIONS.get(usize::from(compression))?;
+        let next = Place { rows, offset, skip, compression };
+        let row = RowMark { format, next, names_key_before };
+        (rows > 0).then_some(Extension { run, cut: Timestamp(cut), plan, index, part: Some(Part::Row(row)) })
+    }
+}
+
 impl SavedChunkExtension {
     fn of(extension: &Extension, chunk: Chunk) -> Self {
         let SavedExtension { run, cut, plan, index } = extension.into();
@@ -97,14 +188,14 @@ impl SavedChunkExtension {
 impl From<SavedChunkExtension> for Extension {
     fn from(saved: SavedChunkExtension) -> Self {
         let SavedChunkExtension { run, cut, plan, index, number, bytes, names_key_before } = saved;
-        let chunk = Some(Chunk { number, bytes, names_key_before });
-        Self { run, cut: Timestamp(cut), plan, index, chunk }
+        let part = Some(Part::Chunk(Chunk { number, bytes, names_key_before }));
+        Self { run, cut: Timestamp(cut), plan, index, part }
     }
 }
 
 impl From<&Extension> for SavedExtension {
     fn from(extension: &Extension) -> Self {
-        let Extension { run, cut, plan, index, chunk: _ } = *extension;
+        let Extension { run, cut, plan, index, part: _ } = *extension;
         Self { run, cut: cut.0, plan, index }
     }
 }
@@ -112,7 +203,7 @@ impl From<&Extension> for SavedExtension {
 impl From<SavedExtension> for Extension {
     fn from(saved: SavedExtension) -> Self {
         let SavedExtension { run, cut, plan, index } = saved;
-        Self { run, cut: Timestamp(cut), plan, index, chunk: None }
+        Self { run, cut: Timestamp(cut), plan, index, part: None }
     }
 }
 
@@ -135,6 +226,9 @@ const VERSION: u8 = 2;
 /// The version of a chunk that others follow.
 const VERSION_OF_CHUNK: u8 = 3;
 
+/// The version of a row that others follow.
+const VERSION_OF_ROW: u8 = 4;
+
 /// The version before, which did not name the store.
 const VERSION_WITHOUT_STORE: u8 = 1;
 
@@ -150,9 +244,14 @@ impl Position {
         };
         let mut text = format!("{}_{phase}{}", self.key, self.seconds);
         if let Some(extension) = &self.extension {
-            let saved = match extension.chunk {
+            let saved = match extension.part {
                 None => postcard::to_extend(&SavedExtension::from(extension), vec![VERSION]),
-                Some(chunk) => postcard::to_extend(&SavedChunkExtension::of(extension, chunk), vec![VERSION_OF_CHUNK]),
+                Some(Part::Chunk(chunk)) => {
+                    postcard::to_extend(&SavedChunkExtension::of(extension, chunk), vec![VERSION_OF_CHUNK])
+                }
+                Some(Part::Row(row)) => {
+                    postcard::to_extend(&SavedRowExtension::of(extension, row), vec![VERSION_OF_ROW])
+                }
             };
             let mut bytes = saved.expect("a vector takes all that is written");
             bytes.extend_from_slice(&scope.sum().to_le_bytes());
@@ -201,7 +300,7 @@ impl Extension {
         let damaged = || corrupt("it is damaged or was cut short");
         let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| damaged())?;
         let (version, _) = bytes.split_first().ok_or_else(damaged)?;
-        if ![VERSION_OF_CHUNK, VERSION, VERSION_WITHOUT_STORE].contains(version) {
+        if ![VERSION_OF_ROW, VERSION_OF_CHUNK, VERSION, VERSION_WITHOUT_STORE].contains(version) {
             return Err(corrupt(&format!("its version {version} is newer than this connector")));
         }
         let (body, sum) = bytes.split_at_checked(bytes.len().saturating_sub(SUM)).ok_or_else(damaged)?;
@@ -221,11 +320,12 @@ impl Extension {
             return Err(other_store(scope.endpoint));
         }
         let extension = match *version {
+            VERSION_OF_ROW => postcard::from_bytes(&fields[1..]).ok().and_then(|saved: SavedRowExtension| saved.read()),
             VERSION_OF_CHUNK => postcard::from_bytes::<SavedChunkExtension>(&fields[1..])
-                .map(Self::from)
                 .ok()
                 // A number of 0 or chunks without bytes would never end.
-                .filter(|read| read.chunk.is_some_and(|chunk| chunk.number > 0 && chunk.bytes > 0)),
+                .filter(|saved| saved.number > 0 && saved.bytes > 0)
+                .map(Self::from),
             _ => postcard::from_bytes::<SavedExtension>(&fields[1..]).map(Self::from).ok(),
         };
         extension.ok_or_else(damaged)
@@ -285,7 +385,7 @@ mod tests {
                 cut: Timestamp(1_634_049_397_123),
                 plan: 7,
                 index: 300,
-                chunk: None,
+                part: None,
             }),
         }
     }
@@ -318,12 +418,24 @@ mod tests {
 
     #[test]
     fn a_chunk_that_others_follow_reads_back() {
-        let chunk = Some(Chunk { number: 3, bytes: 1 << 20, names_key_before: true });
+        let part = Some(Part::Chunk(Chunk { number: 3, bytes: 1 << 20, names_key_before: true }));
         let position = sample("key");
-        let extension = Some(Extension { chunk, ..position.extension.clone().expect("it has one") });
+        let extension = Some(Extension { part, ..position.extension.clone().expect("it has one") });
         let position = Position { extension, ..position };
         assert_eq!(decode(&position.encode(SCOPE)).expect("reads"), position);
         assert_ne!(position.encode(SCOPE), sample("key").encode(SCOPE));
+    }
+
+    #[test]
+    fn a_row_that_others_follow_reads_back() {
+        for (format, compression) in FORMATS.into_iter().zip(COMPRESSIONS.into_iter().cycle()) {
+            let next = Place { rows: 1 << 40, offset: 1 << 41, skip: 7, compression };
+            let part = Some(Part::Row(RowMark { format, next, names_key_before: true }));
+            let position = sample("key");
+            let extension = Some(Extension { part, ..position.extension.clone().expect("it has one") });
+            let position = Position { extension, ..position };
+            assert_eq!(decode(&position.encode(SCOPE)).expect("reads"), position);
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ mod prefetch;
 mod queue;
 mod resume;
 mod retrieval;
+mod rows;
 mod scan;
 mod snapshot;
 mod sweep;
@@ -129,7 +130,7 @@ struct Unacked {
     position: Bytes,
     plan: u64,
     number: u64,
-    chunk: u64,
+    part: u64,
     has_stream: bool,
 }
 
@@ -262,8 +263,8 @@ impl<P: Ports> Source<P> {
             let has_stream = ready.has_stream();
             self.streams_unacked += usize::from(has_stream);
             let position = ready.record.position.clone();
-            let Ready { plan, number, chunk, .. } = ready;
-            self.unacked.push_back(Unacked { position, plan, number, chunk, has_stream });
+            let Ready { plan, number, part, .. } = ready;
+            self.unacked.push_back(Unacked { position, plan, number, part, has_stream });
             records.push(ready.record);
         }
         Ok(records)
@@ -285,7 +286,7 @@ impl<P: Ports> Source<P> {
         for acked in self.unacked.drain(..=index) {
             self.streams_unacked -= usize::from(acked.has_stream);
             if let Some(store) = &self.store {
-                store.borrow_mut().acked((acked.plan, acked.number, acked.chunk));
+                store.borrow_mut().acked((acked.plan, acked.number, acked.part));
             }
         }
         Ok(index + 1)

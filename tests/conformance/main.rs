@@ -21,6 +21,7 @@ mod likeness;
 mod listings;
 mod refusals;
 mod restart;
+mod rows;
 mod secrets;
 mod snapshot;
 mod unreadable;

@@ -1,4 +1,5 @@
-//! What the destination stores, read back by readers that are not ours: pyarrow, DuckDB, and Python's own JSON.
+//! What the destination stores, read back by readers that are not ours: pyarrow, DuckDB, and Python's own JSON. And rows that the source
+//! reads out of files whose writers are not ours: pyarrow, fastavro, zstandard, and Python's own CSV, JSON and gzip, by `write.py`.
 //!
 //! `read.py` reads; what it should find is made here from the records that went in. It needs a Python with the
 //! packages of `requirements.txt`, which `make readers` installs and names; without one nothing is tested, and said.
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use s3_connector::record::{Change, Operation};
 use s3_connector_tests::samples::{raw, samples, structured};
-use s3_connector_tests::world::{Data, Env, Record, acked, flush};
+use s3_connector_tests::world::{Data, Env, Record, acked, flush, read_all};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -312,4 +313,59 @@ async fn parquet_keeps_structured_text_that_readers_of_json_refuse() {
     let query = "select payload.after.structured from '*.parquet' order by position";
     let expected: Vec<_> = odd.iter().map(|text| json!([text])).collect();
     assert_eq!(objects.sql(query).await, expected);
+}
+
+/// A row's payload as the script has it.
+fn row_of(record: &Record) -> Value {
+    match &record.payload.after {
+        Some(Data::Structured(text)) => serde_json::from_str(text).expect("it is JSON"),
+        Some(Data::Raw(bytes)) => Value::from(String::from_utf8(bytes.to_vec()).expect("lines are text")),
+        other => panic!("a row is in its record: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rows_of_files_by_other_writers_are_what_was_written() {
+    let Ok(python) = std::env::var(PYTHON) else {
+        say_skipped();
+        return;
+    };
+    let folder = TempDir::new().expect("a folder can be made");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/write.py");
+    let written = Command::new(python).arg(script).arg(folder.path()).stdin(Stdio::null()).kill_on_drop(true).output();
+    let written = tokio::time::timeout(PATIENCE, written).await.expect("the writer ends").expect("it runs");
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let bucket = Env::component().plain().await;
+    let mut expected = BTreeMap::new();
+    for entry in std::fs::read_dir(folder.path()).expect("it is there") {
+        let path = entry.expect("it can be listed").path();
+        let name = path.file_name().expect("it has one").to_str().expect("it is text").to_owned();
+        let content = std::fs::read(&path).expect("it can be read");
+        match name.strip_suffix(".rows") {
+            None => bucket.put(&name, content).await,
+            Some(name) => {
+                let text = String::from_utf8(content).expect("it is text");
+                let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+                expected.insert(name.to_owned(), rows);
+            }
+        }
+    }
+    assert!(expected.len() >= 25, "{} files", expected.len());
+    let mut source = bucket.open_with(&[("decode", "auto")]).await;
+    let mut found = BTreeMap::<String, Vec<Value>>::new();
+    for record in read_all(&mut source).await.expect("all can be read") {
+        let Some(Data::Structured(key)) = &record.key else { panic!("rows have keys with numbers: {:?}", record.key) };
+        let key: Value = serde_json::from_str(key).expect("it is JSON");
+        let rows = found.entry(key["key"].as_str().expect("a text").to_owned()).or_default();
+        rows.push(row_of(&record));
+        assert_eq!(key["row"], rows.len());
+    }
+    for (name, rows) in &expected {
+        let found = found.remove(name).unwrap_or_default();
+        for (number, (found, row)) in found.iter().zip(rows).enumerate() {
+            assert!(found == row, "{name}, row {}: {} became {}", number + 1, shortened(row), shortened(found));
+        }
+        assert_eq!(found.len(), rows.len(), "{name}");
+    }
+    assert!(found.is_empty(), "no others: {:?}", found.keys());
 }

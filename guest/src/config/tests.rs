@@ -348,6 +348,38 @@ const EXAMPLES: &[Examples] = &[
     },
     Examples { setting: &DELETES, taken: &["ignore", "propagate"], refused: &["keep", "Propagate"], beyond: &[] },
     Examples { setting: &BUFFER_DELAY, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
+    Examples {
+        setting: &rows::DECODE,
+        taken: &["none", "auto", "lines", "json", "csv", "parquet", "avro"],
+        refused: &["CSV", "orc", "csv,json"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &rows::DECOMPRESS,
+        taken: &["auto", "none", "gzip", "zstd"],
+        refused: &["gz", "GZIP"],
+        beyond: &[],
+    },
+    Examples { setting: &rows::ON_BAD_ROW, taken: &["stop", "skip", "raw"], refused: &["ignore", "Skip"], beyond: &[] },
+    Examples {
+        setting: &rows::ENCODING,
+        taken: &["utf-8", "UTF8", "utf-16le", "latin1", "shift_jis"],
+        refused: &[],
+        beyond: &["klingon", "utf-7"],
+    },
+    Examples { setting: &rows::CSV_DELIMITER, taken: &[",", ";", "|", "tab"], refused: &[], beyond: &["ab", "é"] },
+    Examples { setting: &rows::CSV_QUOTE, taken: &["\"", "'"], refused: &[], beyond: &["\"\""] },
+    Examples { setting: &rows::CSV_HEADER, taken: &["true", "false"], refused: &["yes"], beyond: &[] },
+    Examples { setting: &rows::CSV_NAMES, taken: &["id", "id, name"], refused: &[], beyond: &["id,,name"] },
+    Examples { setting: &rows::CSV_COMMENT, taken: &["#"], refused: &[], beyond: &["//"] },
+    Examples { setting: &rows::CSV_NULL, taken: &["NULL", "\\N"], refused: &[], beyond: &[] },
+    Examples {
+        setting: &rows::JSON_ROWS,
+        taken: &["auto", "lines", "document", "array"],
+        refused: &["list", "Lines"],
+        beyond: &[],
+    },
+    Examples { setting: &rows::JSON_PATH, taken: &["items", "data.items"], refused: &[], beyond: &[] },
 ];
 
 #[test]

@@ -8,9 +8,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::condition::StoredBy;
 use super::key::{self, Digester};
 use super::parts::Parts;
-use super::upload::{BATCH, BYTES, Occupant, Pending, RECORDS, StoredBy, Uploader, is_missing};
+use super::upload::{BATCH, BYTES, Occupant, Pending, RECORDS, Uploader, is_missing};
 use super::{body, format};
 use crate::config::FormatName;
 use crate::error::{Error, ErrorKind, Result};

@@ -4,10 +4,10 @@
 //! A name follows from the records, so an object that is already there is this batch from an earlier try, or another
 //! writer's object: they are distinguished here, and neither is overwritten.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use super::buffer::Object;
+use super::condition::{RefusedConditions, StoredBy};
 use super::key;
 use super::leftovers::Leftovers;
 use super::parts::Parts;
@@ -36,42 +36,6 @@ pub(super) struct Uploader<P> {
     pub(super) client: Client<P>,
     pub(super) leftovers: Leftovers<P>,
     pub(super) refused: Rc<RefusedConditions>,
-}
-
-/// The request that makes bytes an object.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum StoredBy {
-    /// PutObject, of all bytes.
-    Put,
-    /// CompleteMultipartUpload, of parts.
-    Completion,
-}
-
-impl StoredBy {
-    /// The one for these bytes.
-    fn of(body: &Payload) -> Self {
-        if body.len() > limits::PUT_BYTES_MAX { Self::Completion } else { Self::Put }
-    }
-}
-
-/// Which conditional writes the store has refused. A store may know the condition on one of the two only.
-#[derive(Default)]
-pub(super) struct RefusedConditions {
-    puts: Cell<bool>,
-    completions: Cell<bool>,
-}
-
-impl RefusedConditions {
-    fn of(&self, request: StoredBy) -> &Cell<bool> {
-        match request {
-            StoredBy::Put => &self.puts,
-            StoredBy::Completion => &self.completions,
-        }
-    }
-
-    fn is_any(&self) -> bool {
-        self.puts.get() || self.completions.get()
-    }
 }
 
 /// An upload whose parts are to become an object.

@@ -12,10 +12,19 @@ const SCOPE: Scope<'static> =
 
 fn position(name: &str) -> Position {
     let (phase, index) = if name.contains("snapshot") { (Phase::Snapshot, 0) } else { (Phase::Changes, 1 << 33) };
-    let chunk = Chunk { number: 300, bytes: 16 << 20, names_key_before: phase == Phase::Snapshot };
-    let chunk = Some(chunk).filter(|_| name.starts_with("extension-3"));
+    let names_key_before = phase == Phase::Snapshot;
+    let next = Place { rows: 1 << 33, offset: 1 << 41, skip: 300, compression: Compression::Zstd };
+    let part = match name {
+        _ if name.starts_with("extension-3") => {
+            Some(Part::Chunk(Chunk { number: 300, bytes: 16 << 20, names_key_before }))
+        }
+        _ if name.starts_with("extension-4") => {
+            Some(Part::Row(RowMark { format: Format::Avro, next, names_key_before }))
+        }
+        _ => None,
+    };
     let (run, cut) = (0xfedc_ba98_7654_3210, Timestamp(1_634_049_397_123));
-    let extension = Extension { run, cut, plan: index >> 24, index, chunk };
+    let extension = Extension { run, cut, plan: index >> 24, index, part };
     let extension = Some(extension).filter(|_| !name.contains("bare"));
     Position { key: "cats/ä_c1~b.jpg".to_owned(), phase, seconds: 1_634_049_397, extension }
 }
@@ -30,6 +39,8 @@ fn positions_are_append_only() {
         "extension-2-changes",
         "extension-3-snapshot",
         "extension-3-changes",
+        "extension-4-snapshot",
+        "extension-4-changes",
     ] {
         let written = String::from_utf8(position(name).encode(SCOPE)).expect("a position is text");
         let line = format!("{name} {written}");

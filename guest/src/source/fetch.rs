@@ -2,15 +2,20 @@
 //! handle. Leaves to `retrieval` whether an answer is the object, and positions, which follow the order of delivery, to
 //! `worker`.
 
+use std::rc::Rc;
+
 use super::catalogue::{Known, decode_known};
 use super::identity::NULL_VERSION;
 use super::plan::{Due, Previous, Slice};
-use super::retrieval::{Retrieval, Retrieved, Wanted};
+use super::retrieval::{Holding, Retrieval, Retrieved, Wanted};
+use super::rows::{self, Opening, Rows, Stopped, TAIL_BYTES};
 use crate::config::Unreadable;
 use crate::error::{Error, Result};
 use crate::ports::{Level, Ports};
+use crate::position::RowMark;
 use crate::record::{Change, Data, Metadata, Operation, Record};
-use crate::s3::{Content, Object, ObjectEntry, VersionEntry};
+use crate::rows::{Format, Place};
+use crate::s3::{Content, Object, ObjectEntry, Part, VersionEntry};
 use crate::time::Timestamp;
 
 use bytes::Bytes;
@@ -33,15 +38,17 @@ pub(super) struct Fetched<B> {
 
 /// The result of a change.
 #[derive(Debug)]
-pub(super) enum Outcome<B> {
+pub(super) enum Outcome<P: Ports> {
     /// It is a record.
-    Record(Box<Fetched<B>>),
+    Record(Box<Fetched<P::Body>>),
+    /// It is as many records as it has rows.
+    Rows(Box<Rows<P>>),
     /// It is skipped.
     Skipped(Skipped),
 }
 
-impl<B> From<Fetched<B>> for Outcome<B> {
-    fn from(fetched: Fetched<B>) -> Self {
+impl<P: Ports> From<Fetched<P::Body>> for Outcome<P> {
+    fn from(fetched: Fetched<P::Body>) -> Self {
         Self::Record(Box::new(fetched))
     }
 }
@@ -78,6 +85,10 @@ pub(super) struct Fetcher<P: Ports> {
     pub(super) may_be_replaced: bool,
     /// The chunk that is wanted, if not all of the object is.
     pub(super) slice: Option<Slice>,
+    /// The row after which the object goes on, if some were delivered before.
+    pub(super) after: Option<RowMark>,
+    /// What requests more of objects that are read row by row, if any are.
+    pub(super) more: Option<Rc<Retrieval<P>>>,
 }
 
 impl<P: Ports> Fetcher<P> {
@@ -86,7 +97,7 @@ impl<P: Ports> Fetcher<P> {
     /// # Errors
     ///
     /// Those that concern more than this object, and what makes it unreadable where that must stop the source.
-    pub(super) async fn fetch(self, mut due: Due) -> Result<Outcome<P::Body>> {
+    pub(super) async fn fetch(self, mut due: Due) -> Result<Outcome<P>> {
         let Some(previous) = due.previous.take() else {
             return self.fetch_change(due).await;
         };
@@ -110,8 +121,14 @@ impl<P: Ports> Fetcher<P> {
         }
         let entry = ObjectEntry { key, last_modified, etag, size };
         let (is_latest, may_be_replaced) = (false, false);
-        let wanted =
-            Wanted { entry: entry.clone(), version_id, is_latest, may_be_replaced, is_whole: true, part: None };
+        let wanted = Wanted {
+            entry: entry.clone(),
+            version_id,
+            is_latest,
+            may_be_replaced,
+            holding: Holding::Memory,
+            part: None,
+        };
         let why = match self.retrieval.retrieve(wanted).await? {
             Retrieved::Object(now, Object { content: Content::Whole(bytes), .. }) if now == entry => {
                 return Ok(Some(bytes));
@@ -128,7 +145,7 @@ impl<P: Ports> Fetcher<P> {
         Ok(None)
     }
 
-    async fn fetch_change(&self, due: Due) -> Result<Outcome<P::Body>> {
+    async fn fetch_change(&self, due: Due) -> Result<Outcome<P>> {
         if let Some(known) = &due.gone {
             return self.confirm(&due, known).await;
         }
@@ -138,19 +155,12 @@ impl<P: Ports> Fetcher<P> {
         let key = due.key.clone();
         let skipped =
             |reason: &str, told| Ok(Outcome::Skipped(Skipped { key: key.clone(), reason: reason.to_owned(), told }));
-        let wanted = Wanted {
-            entry: entry(&due),
-            version_id: due.version_id.clone(),
-            is_latest: due.is_latest,
-            // The other chunks are those of what was listed.
-            may_be_replaced: self.may_be_replaced && self.slice.is_none(),
-            is_whole: false,
-            part: self.slice.map(|slice| slice.part(due.size)),
-        };
-        match self.retrieval.retrieve(wanted).await? {
-            Retrieved::Object(now, object) => {
+        let (wanted, known) = self.wanted(&due);
+        match self.retrieval.retrieve(wanted.clone()).await? {
+            Retrieved::Object(now, mut object) => {
                 let fetched = self.without_body(due.operation, now.clone(), &due.version_id, Some(due.is_latest));
                 let is_replaced = due.version_id == NULL_VERSION && now != entry(&due);
+                let wanted = Wanted { entry: now.clone(), ..wanted };
                 let replaced = is_replaced.then_some(VersionEntry {
                     object: now,
                     version_id: due.version_id,
@@ -158,6 +168,11 @@ impl<P: Ports> Fetcher<P> {
                     is_delete_marker: false,
                 });
                 let hash = Some(due.etag.clone()).filter(|etag| !etag.is_empty()).or_else(|| object.etag.clone());
+                if let Some((format, begin)) = known.or_else(|| self.format_of(&object)) {
+                    let content = std::mem::replace(&mut object.content, Content::Whole(Bytes::new()));
+                    let fetched = Fetched { replaced, ..add_object(fetched, object) };
+                    return self.rows(wanted, format, begin, fetched, content).await;
+                }
                 let fetched = add_object(fetched, object);
                 let fetched = match self.slice {
                     Some(slice) => add_slice(fetched, slice, hash),
@@ -185,8 +200,71 @@ impl<P: Ports> Fetcher<P> {
         }
     }
 
+    /// What is requested for a change; and how it is read, where that is row by row and the key says so.
+    fn wanted(&self, due: &Due) -> (Wanted, Option<(Format, Place)>) {
+        let config = &self.retrieval.config.rows;
+        let format = config.as_ref().and_then(|config| rows::format_of(config, &due.key, None));
+        let known = format.map(|format| (format, self.begin(format)));
+        let rest = |first: u64| (first > 0 && first < due.size).then(|| Part { first, length: due.size - first });
+        let (holding, part) = match known {
+            None => (Holding::AsSet, self.slice.map(|slice| slice.part(due.size))),
+            Some((Format::Parquet, _)) => (Holding::Memory, rest(due.size.saturating_sub(TAIL_BYTES))),
+            Some((_, begin)) => (Holding::Stream, rest(begin.offset)),
+        };
+        let wanted = Wanted {
+            entry: entry(due),
+            version_id: due.version_id.clone(),
+            is_latest: due.is_latest,
+            // The other parts are those of what was listed.
+            may_be_replaced: self.may_be_replaced && self.slice.is_none() && self.after.is_none(),
+            holding,
+            part,
+        };
+        (wanted, known)
+    }
+
+    /// Where an object of this format is to be read from.
+    fn begin(&self, format: Format) -> Place {
+        match self.after {
+            Some(row) if row.format == format => row.next,
+            // Settings have changed since: its rows are others.
+            _ => Place::default(),
+        }
+    }
+
+    /// How an object is to be read by its content type, if that is row by row.
+    fn format_of(&self, object: &Object<P::Body>) -> Option<(Format, Place)> {
+        let content_type = object.headers.iter().find(|(name, _)| *name == "contentType");
+        let config = self.retrieval.config.rows.as_ref()?;
+        // From its beginning: what was requested is all of it.
+        let format = rows::format_of(config, "", content_type.map(|(_, value)| value.as_str()))?;
+        Some((format, Place::default()))
+    }
+
+    /// Begins to read an object row by row.
+    async fn rows(
+        &self,
+        wanted: Wanted,
+        format: Format,
+        begin: Place,
+        mut fetched: Fetched<P::Body>,
+        content: Content<P::Body>,
+    ) -> Result<Outcome<P>> {
+        let (Some(config), Some(retrieval)) = (&self.retrieval.config.rows, &self.more) else {
+            return Err(Error::internal("rows are read that nobody asked for"));
+        };
+        fetched.record.payload.after = None;
+        let key = fetched.key.clone();
+        let opening = Opening { retrieval: Rc::clone(retrieval), wanted, format, begin };
+        match opening.open(config, fetched, content).await {
+            Ok(rows) => Ok(Outcome::Rows(Box::new(rows))),
+            Err(Stopped::Error(error)) => Err(error.context(format!("object `{key}`"))),
+            Err(Stopped::Broken(reason)) => Ok(Outcome::Skipped(Skipped { key, reason, told: Told::AsListed })),
+        }
+    }
+
     /// The delete of a key that a listing lacks, unless the key exists: listings may have holes.
-    async fn confirm(&self, due: &Due, known: &[u8]) -> Result<Outcome<P::Body>> {
+    async fn confirm(&self, due: &Due, known: &[u8]) -> Result<Outcome<P>> {
         if is_broken!(BelieveHolesOfListings) {
             return Ok(self.without_body(Operation::Delete, entry(due), NULL_VERSION, None).into());
         }

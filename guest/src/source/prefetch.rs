@@ -91,6 +91,11 @@ impl<T: 'static> Prefetch<T> {
         }
     }
 
+    /// Lets fetches go on while the reader is busy with what it has.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
+        self.collect(context);
+    }
+
     /// Puts aside what is done; whether anything was.
     fn collect(&mut self, context: &mut Context<'_>) -> bool {
         let before = self.done.len();

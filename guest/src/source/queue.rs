@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use crate::limits;
 use crate::record::{Data, Record};
 
-/// In the place of a chunk's number: with this record, all of its object has left.
+/// In the place of a part's number: with this record, all of its object has left.
 pub(super) const ALL: u64 = u64::MAX;
 
 /// A record that may leave.
@@ -22,8 +22,8 @@ pub(super) struct Ready<B> {
     pub(super) plan: u64,
     /// Its number in it.
     pub(super) number: u64,
-    /// The chunk that it is, if others of its object follow, or else [`ALL`].
-    pub(super) chunk: u64,
+    /// The part that it is, if others of its object follow, or else [`ALL`].
+    pub(super) part: u64,
     /// Bytes of its body.
     pub(super) size: u64,
 }

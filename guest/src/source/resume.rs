@@ -12,7 +12,7 @@ use super::worker;
 use crate::config::{SourceConfig, Start};
 use crate::error::Result;
 use crate::ports::{Level, Ports};
-use crate::position::{Chunk, Extension, Phase, Position};
+use crate::position::{Extension, Part, Phase, Position};
 use crate::time::Timestamp;
 
 /// What was handed out before, as far as positions tell.
@@ -22,8 +22,8 @@ pub(super) struct Resumed {
     pub(super) next: u64,
     /// The newest modification of the snapshot, in seconds.
     pub(super) seconds: u64,
-    /// The chunk of that change after which its object goes on.
-    pub(super) within: Option<Chunk>,
+    /// The part of that change after which its object goes on.
+    pub(super) within: Option<Part>,
     /// The last key of the snapshot of which all was told.
     pub(super) told_whole: Option<String>,
 }
@@ -75,18 +75,18 @@ pub(super) fn resume<P: Ports>(
     let Some(extension) = extension.filter(|extension| extension.run == store.head.run) else {
         return Ok(Resumed { seconds, ..Resumed::default() });
     };
-    let chunk = extension.chunk;
-    store.resume_at((extension.plan, extension.index, chunk.map_or(ALL, |chunk| chunk.number)));
+    let part = extension.part;
+    store.resume_at((extension.plan, extension.index, part.map_or(ALL, Part::number)));
     let is_live = store.head.plans.iter().any(|plan| plan.id == extension.plan);
     let step = match () {
         () if is_broken!(RepeatTheKeptRecord) => 0,
         () if is_broken!(SkipARecordAfterARestart) => 2,
-        () if chunk.is_some() => 0,
+        () if part.is_some() => 0,
         () => 1,
     };
     let next = if is_live { extension.index + step } else { 0 };
-    let within = chunk.filter(|_| is_live);
-    let told_whole = position.as_ref().filter(|_| chunk.is_none_or(|chunk| chunk.names_key_before));
+    let within = part.filter(|_| is_live);
+    let told_whole = position.as_ref().filter(|_| part.is_none_or(Part::names_key_before));
     Ok(Resumed { next, seconds, within, told_whole: told_whole.map(|position| position.key.clone()) })
 }
 
@@ -100,8 +100,8 @@ fn fit(head: &Head, position: &Position, extension: &Extension, config: &SourceC
         return Fit::GoesOn;
     }
     match head.acked {
-        // Of an object of which chunks were left, the rest went with the plan.
-        Some(acked) if place < acked || (place == acked && extension.chunk.is_some()) => Fit::Anew(
+        // Of an object of which parts were left, the rest went with the plan.
+        Some(acked) if place < acked || (place == acked && extension.part.is_some()) => Fit::Anew(
             rule_since(position, config),
             Some("the position is older than the saved state, which goes no further back"),
         ),
@@ -128,10 +128,10 @@ fn first_rule(config: &SourceConfig) -> Rule {
 fn rule_since(position: &Position, config: &SourceConfig) -> Rule {
     let cut = position.extension.as_ref().map_or(Timestamp::from_seconds(position.seconds), |e| e.cut);
     let since = cut.before(config.lookback);
-    let chunk = position.extension.as_ref().and_then(|extension| extension.chunk);
+    let part = position.extension.as_ref().and_then(|extension| extension.part);
     match position.phase {
         // Nothing was told whole yet.
-        Phase::Snapshot if chunk.is_some_and(|chunk| !chunk.names_key_before) => Rule::Snapshot,
+        Phase::Snapshot if part.is_some_and(|part| !part.names_key_before()) => Rule::Snapshot,
         Phase::Snapshot => Rule::Resumed { after: position.key.clone(), since },
         Phase::Changes => Rule::Since(since),
     }

@@ -25,10 +25,21 @@ pub(super) struct Wanted {
     pub(super) is_latest: bool,
     /// Whether what replaced it under the same version may be read in its place: not where a later plan may hold that.
     pub(super) may_be_replaced: bool,
-    /// Whether its bytes are to be in memory, however bodies travel.
-    pub(super) is_whole: bool,
+    /// How its bytes are held.
+    pub(super) holding: Holding,
     /// The part that is wanted, if not all of it is.
     pub(super) part: Option<Part>,
+}
+
+/// How the bytes of an object are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// As bodies travel.
+    AsSet,
+    /// In memory.
+    Memory,
+    /// By handle, unless they are few.
+    Stream,
 }
 
 impl Wanted {
@@ -94,7 +105,7 @@ impl<P: Ports> Retrieval<P> {
         // What was listed is what memory was set aside for.
         let whole_max = wanted.length(wanted.entry.size).max(limits::WHOLE_BODY_BYTES_MAX);
         loop {
-            if let Some(error) = too_large(wanted.entry.size, wanted.length(wanted.entry.size), &self.config) {
+            if let Some(error) = too_large(&wanted, &self.config) {
                 return Ok(Retrieved::Unreadable(error));
             }
             let doubt = match self.ask(&wanted, is_pinned).await {
@@ -202,7 +213,8 @@ impl<P: Ports> Retrieval<P> {
     /// Whether that many bytes of an object are read into memory.
     fn is_whole(&self, wanted: &Wanted, size: u64) -> bool {
         match self.config.payload {
-            _ if wanted.is_whole => true,
+            _ if wanted.holding == Holding::Memory => true,
+            Payload::Auto | Payload::Raw if wanted.holding == Holding::Stream => size <= limits::WHOLE_BODY_BYTES_MAX,
             Payload::Auto => size <= limits::WHOLE_BODY_BYTES_MAX,
             Payload::Stream => false,
             Payload::Raw => true,
@@ -461,12 +473,13 @@ impl<'a, B> Comparison<'a, B> {
     }
 }
 
-/// Why an object of this size is not to be read, if it is not; `length` is what is wanted of it.
-fn too_large(bytes: u64, length: u64, config: &SourceConfig) -> Option<Error> {
+/// Why an object of this size is not to be read, if it is not.
+fn too_large(wanted: &Wanted, config: &SourceConfig) -> Option<Error> {
+    let (bytes, length) = (wanted.entry.size, wanted.length(wanted.entry.size));
     let raw_max = limits::RAW_BODY_BYTES_MAX;
     let why = match config.object_bytes_max {
         Some(bytes_max) if bytes > bytes_max => format!("the {bytes_max} of `objectBytes`: raise that setting"),
-        _ if config.payload == Payload::Raw && length > raw_max => {
+        _ if config.payload == Payload::Raw && wanted.holding == Holding::AsSet && length > raw_max => {
             format!(
                 "the {raw_max} that a record carries where `payload` is `raw`: set `payload` to `auto` or `stream`, or set `chunkBytes`"
             )

@@ -17,13 +17,14 @@ use super::plan::{Due, Plan, PlanReader, Slice};
 use super::prefetch::Prefetch;
 use super::queue::{ALL, Ready, ReadyQueue};
 use super::retrieval::Retrieval;
+use super::rows::{Rows, Skip, Step, Stopped};
 use super::scan::{Filter, Scan};
 use super::sweep::{self, Sweep};
 use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
-use crate::position::{Chunk, Extension, Phase, Position, Scope};
+use crate::position::{Chunk, Extension, Part, Phase, Position, RowMark, Scope};
 use crate::record::Operation;
 use crate::s3::{Client, Slots};
 
@@ -63,8 +64,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) resumed_after: Option<String>,
     /// The last key of the snapshot of which all was told.
     pub(super) told_whole: Option<String>,
-    /// The chunk after which the first change goes on, if an earlier run had begun its object.
-    pub(super) within: Option<Chunk>,
+    /// The part after which the first change goes on, if an earlier run had begun its object.
+    pub(super) within: Option<Part>,
     /// The change of which a chunk could not be told, so that the rest is not either: plan and number.
     pub(super) broken: Option<(u64, u64)>,
     /// The object of which chunks are to be fetched before the next change.
@@ -86,7 +87,7 @@ pub(super) struct Slicing {
     next: Slice,
 }
 
-type Fetch<P> = Result<Outcome<<P as crate::ports::Transport>::Body>>;
+type Fetch<P> = Result<Outcome<P>>;
 
 /// Changes on their way to the queue.
 pub(super) struct Delivery<P: Ports> {
@@ -115,6 +116,10 @@ pub(super) struct Place {
     may_be_followed: bool,
     /// The chunk that it is, if its object is several.
     slice: Option<Slice>,
+    /// The row that was the last one before it, if its object was begun before.
+    after: Option<RowMark>,
+    /// The row that it is, if others of its object follow.
+    row: Option<RowMark>,
 }
 
 impl Place {
@@ -124,7 +129,14 @@ impl Place {
     }
 
     fn is_in_middle(&self) -> bool {
-        self.slice.is_some_and(|slice| slice.number > 1)
+        self.slice.is_some_and(|slice| slice.number > 1) || self.after.is_some()
+    }
+
+    /// The part that it is, if others of its object follow.
+    fn part(&self) -> Option<Part> {
+        let chunk = self.slice.filter(|slice| !slice.is_last());
+        let chunk = chunk.map(|slice| Chunk { number: slice.number, bytes: slice.bytes, names_key_before: false });
+        chunk.map(Part::Chunk).or(self.row.map(Part::Row))
     }
 }
 
@@ -255,11 +267,16 @@ impl<P: Ports> Worker<P> {
             let Plan { id, phase, cut, .. } = *reader.plan();
             let may_be_replaced = id >= self.own_from && !store.has_poll_after(id);
             let within = self.within.take();
+            let has_rows = self.config.rows.is_some();
             let slice = match within {
-                Some(chunk) => due
+                Some(Part::Chunk(chunk)) if !has_rows => due
                     .first_slice(Some(chunk.bytes))
                     .map(|first| Slice { number: (chunk.number + 1).min(first.count), ..first }),
-                None => due.first_slice(chunk_bytes),
+                _ => due.first_slice(chunk_bytes),
+            };
+            let after = match within {
+                Some(Part::Row(row)) if has_rows && due.operation != Operation::Delete => Some(row),
+                _ => None,
             };
             let place = Place {
                 plan: id,
@@ -271,13 +288,15 @@ impl<P: Ports> Worker<P> {
                 is_last: reader.left() == 0,
                 may_be_followed: (!due.is_latest && due.gone.is_none()) || store.has_poll_after(id),
                 slice,
+                after,
+                row: None,
             };
             if let Some(next) = slice {
                 self.slicing = Some(Slicing { place, due, may_be_replaced, next });
                 continue;
             }
-            let retrieval = self.retrieval(store.head.has_versions);
-            let fetcher = Fetcher { retrieval, may_be_replaced, slice };
+            let (retrieval, more) = (self.retrieval(store.head.has_versions), self.more(store.head.has_versions));
+            let fetcher = Fetcher { retrieval, may_be_replaced, slice, after, more };
             delivery.prefetch.push(load, async move { (place, fetcher.fetch(due).await) });
         }
         Ok(())
@@ -305,13 +324,21 @@ impl<P: Ports> Worker<P> {
             }
             let (slice, retrieval) = (*next, self.retrieval(store.head.has_versions));
             let place = Place { slice: Some(slice), ..place.clone() };
-            let fetcher = Fetcher { retrieval, may_be_replaced: *may_be_replaced, slice: Some(slice) };
+            let is_last = slice.is_last();
+            let (may_be_replaced, slice) = (*may_be_replaced, Some(slice));
+            let fetcher = Fetcher { retrieval, may_be_replaced, slice, after: None, more: None };
             delivery.prefetch.push(load, async move { (place, fetcher.fetch(due).await) });
-            if slice.is_last() {
+            if is_last {
                 return None;
             }
             next.number += 1;
         }
+    }
+
+    /// What requests more of an object that is read row by row. Such requests hold no slot: the object's own fetch is over.
+    fn more(&self, has_versions: Option<bool>) -> Option<Rc<Retrieval<P>>> {
+        self.config.rows.as_ref()?;
+        Some(Rc::new(Retrieval { client: self.client.clone(), ..self.retrieval(has_versions) }))
     }
 
     fn retrieval(&self, has_versions: Option<bool>) -> Retrieval<P> {
@@ -337,30 +364,103 @@ impl<P: Ports> Worker<P> {
                 return Err(error);
             }
         };
-        if place.is_last && place.is_end() {
-            delivery.fetched = place.plan;
+        let is_end = place.is_last && place.is_end();
+        let plan = place.plan;
+        if is_end && !matches!(outcome, Some(Outcome::Rows(_))) {
+            delivery.fetched = plan;
         }
         match outcome {
             None => {}
+            Some(Outcome::Rows(rows)) => {
+                self.take_rows(delivery, place, *rows).await?;
+                if is_end {
+                    delivery.fetched = plan;
+                }
+            }
             // What the reader never had can't be deleted.
             Some(Outcome::Record(fetched))
                 if fetched.record.operation == Operation::Delete
                     && self.surprises.get(&fetched.key) == Some(&Has::Nothing) => {}
-            Some(Outcome::Record(fetched)) if place.phase == Phase::Snapshot => {
-                if let Some((place, earlier)) = delivery.held.replace((place, fetched)) {
-                    self.hand_out(place, *earlier, Phase::Snapshot).await;
-                }
-            }
-            Some(Outcome::Record(fetched)) => {
-                self.release(delivery, Phase::Snapshot).await;
-                self.hand_out(place, *fetched, Phase::Changes).await;
-            }
+            Some(Outcome::Record(fetched)) => self.take_record(delivery, place, fetched).await,
             Some(Outcome::Skipped(skipped)) => self.skip(&place, skipped),
         }
         let mut store = self.store.borrow_mut();
         store.delivered(delivery.done());
         // A scan that is under way must hear of it.
         if is_of_poll && store.has_many_corrections() { store.apply_corrections() } else { Ok(()) }
+    }
+
+    /// Hands out a record, or holds it back.
+    async fn take_record(&mut self, delivery: &mut Delivery<P>, place: Place, fetched: Box<Fetched<P::Body>>) {
+        if place.phase == Phase::Snapshot {
+            if let Some((place, earlier)) = delivery.held.replace((place, fetched)) {
+                self.hand_out(place, *earlier, Phase::Snapshot).await;
+            }
+        } else {
+            self.release(delivery, Phase::Snapshot).await;
+            self.hand_out(place, *fetched, Phase::Changes).await;
+        }
+    }
+
+    /// Hands out the rows of an object, while fetches of others go on. One row is held back, since only the end of the object
+    /// shows which is the last.
+    async fn take_rows(&mut self, delivery: &mut Delivery<P>, place: Place, mut rows: Rows<P>) -> Result<()> {
+        let mut last: Option<(RowMark, Box<Fetched<P::Body>>)> = None;
+        let ended = loop {
+            match rows.next() {
+                Ok(Step::Row(row)) => {
+                    let mark = RowMark { format: rows.format(), next: row.next, names_key_before: false };
+                    match rows.record(row) {
+                        Ok(fetched) => {
+                            if let Some((row, earlier)) = last.replace((mark, Box::new(fetched))) {
+                                let place = Place { row: Some(row), ..place.clone() };
+                                self.take_record(delivery, place, earlier).await;
+                            }
+                        }
+                        Err(Skip::Row(reason)) => {
+                            self.ports.skipped(rows.key(), &reason);
+                            self.queue.count(|counts| counts.skipped += 1);
+                        }
+                        Err(Skip::Stop(error)) => break Err(error),
+                    }
+                }
+                Ok(Step::More) => {
+                    let more = {
+                        let mut more = std::pin::pin!(rows.more());
+                        future::poll_fn(|context| {
+                            delivery.prefetch.drive(context);
+                            more.as_mut().poll(context)
+                        })
+                        .await
+                    };
+                    match more {
+                        Ok(()) => {}
+                        Err(Stopped::Error(error)) => break Err(error),
+                        Err(Stopped::Broken(reason)) => break Ok(Some(reason)),
+                    }
+                }
+                Ok(Step::End) => break Ok(None),
+                Err(Stopped::Error(error)) => break Err(error),
+                Err(Stopped::Broken(reason)) => break Ok(Some(reason)),
+            }
+        };
+        // Where the rest is to be read again, the last row is not the last of its object.
+        if let Some((row, fetched)) = last {
+            let place = Place { row: Some(row).filter(|_| ended.is_err()), ..place };
+            self.take_record(delivery, place, fetched).await;
+        }
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(reason)) => {
+                self.ports.skipped(rows.key(), &format!("nothing more can be read of it: {reason}"));
+                self.queue.count(|counts| counts.skipped += 1);
+                Ok(())
+            }
+            Err(error) => {
+                self.release(delivery, Phase::Snapshot).await;
+                Err(error.context(format!("object `{}`", rows.key())))
+            }
+        }
     }
 
     /// Hands out the record that is held back.
@@ -421,8 +521,8 @@ impl<P: Ports> Worker<P> {
     /// Queues a record for reading.
     async fn hand_out(&mut self, place: Place, mut fetched: Fetched<P::Body>, phase: Phase) {
         let Place { plan, number, cut, digest, .. } = place;
-        let slice = place.slice.filter(|slice| !slice.is_last());
-        let chunk = slice.map_or(ALL, |slice| slice.number);
+        let part = place.part();
+        let part_number = part.map_or(ALL, Part::number);
         let mut seconds = fetched.last_modified.seconds();
         if place.phase == Phase::Snapshot {
             self.seconds = self.seconds.max(seconds);
@@ -431,8 +531,8 @@ impl<P: Ports> Worker<P> {
         let run = {
             let mut store = self.store.borrow_mut();
             let now = fetched.replaced.as_ref().map(|entry| store.head.digester.digest(entry));
-            // All chunks of an object have one operation: what it depends on stays until the last of them.
-            let surprise = match slice {
+            // All parts of an object have one operation: what it depends on stays until the last of them.
+            let surprise = match part {
                 Some(_) => self.surprises.get(&fetched.key).copied(),
                 None => self.surprises.remove(&fetched.key),
             };
@@ -446,33 +546,32 @@ impl<P: Ports> Worker<P> {
             // When this plan was delivered before, the key was still there, and is in the catalogue again.
             let is_gone_again = is_delete && digest == GONE && plan < self.own_from;
             // So what follows in such plans is noted, too, up to the last of it.
-            if slice.is_none() && (is_gone_again || surprise.is_some() && plan < self.own_from) {
+            if part.is_none() && (is_gone_again || surprise.is_some() && plan < self.own_from) {
                 let has = if is_delete { Has::Nothing } else { Has::Object(now.unwrap_or(digest)) };
                 self.surprises.insert(fetched.key.clone(), has);
             }
-            if slice.is_none() && (now.is_some() || surprise.is_some() || is_gone_again) {
+            if part.is_none() && (now.is_some() || surprise.is_some() || is_gone_again) {
                 let now = if is_delete { Corrected::Deleted } else { Corrected::Told(now.unwrap_or(digest)) };
                 store.correct(Correction { key: fetched.key.clone(), digest, now });
             }
-            store.emitted((plan, number, chunk));
+            store.emitted((plan, number, part_number));
             store.head.run
         };
-        // Without its state, a snapshot goes on after the key: with chunks left, it must begin with this one again.
-        let told = if slice.is_some() { self.told_whole.clone() } else { Some(fetched.key.clone()) };
+        // Without its state, a snapshot goes on after the key: with parts left, it must begin with this one again.
+        let told = if part.is_some() { self.told_whole.clone() } else { Some(fetched.key.clone()) };
         // A snapshot that was resumed without its state goes no further back than it had come.
         let told = told.max(self.resumed_after.clone());
         let is_snapshot = phase == Phase::Snapshot;
-        let names_key_before = is_snapshot && slice.is_some() && told.is_some();
-        let chunk_left = slice.map(|slice| Chunk { number: slice.number, bytes: slice.bytes, names_key_before });
-        if place.phase == Phase::Snapshot && slice.is_none() {
+        let part = part.map(|part| part.naming_key_before(is_snapshot && told.is_some()));
+        if place.phase == Phase::Snapshot && part.is_none() {
             self.told_whole = Some(fetched.key.clone());
         }
         let key = told.filter(|_| is_snapshot).unwrap_or(fetched.key);
-        let extension = Some(Extension { run, cut, plan, index: number, chunk: chunk_left });
+        let extension = Some(Extension { run, cut, plan, index: number, part });
         let position = Position { key, phase, seconds, extension };
         let mut record = fetched.record;
         record.position = Bytes::from(position.encode(scope(&self.config)));
-        self.queue.push(Ready { record, plan, number, chunk, size: fetched.size }).await;
+        self.queue.push(Ready { record, plan, number, part: part_number, size: fetched.size }).await;
     }
 
     /// Waits while too much is unacked.

@@ -167,19 +167,7 @@ impl Bench {
                 command.arg(drain::ARGUMENT).arg(objects.to_string()).args(settings(given));
                 command
             }
-            Kind::Ahead => {
-                let mut command = self.command(work, &Kind::Drain { settings: &[], objects: 1 });
-                command.env(drain::CODE, binary().with_file_name("s3_connector.code"));
-                return command;
-            }
-            Kind::First => {
-                let embedded = Kind::Drain { settings: &[], objects: 1 };
-                let mut command = self.command(work, &embedded);
-                let cache = self.folder.path().join("cache");
-                let _ = std::fs::remove_dir_all(&cache);
-                command.env("XDG_CACHE_HOME", cache);
-                return command;
-            }
+            Kind::Ahead | Kind::First => return self.one_object(work, kind),
             Kind::Copy => {
                 let mut command = on_core("1", &binary());
                 let file = self.folder.path().join("copy.yaml");
@@ -203,6 +191,19 @@ impl Bench {
             }
         };
         command.envs(ENVIRONMENT).stdout(Stdio::null());
+        command
+    }
+
+    /// A program that embeds the connector and reads one object: with code that was compiled ahead, or with none at all.
+    fn one_object(&self, work: &Work, kind: &Kind) -> Command {
+        let mut command = self.command(work, &Kind::Drain { settings: &[], objects: 1 });
+        if matches!(kind, Kind::Ahead) {
+            command.env(drain::CODE, binary().with_file_name("s3_connector.code"));
+        } else {
+            let cache = self.folder.path().join("cache");
+            let _ = std::fs::remove_dir_all(&cache);
+            command.env("XDG_CACHE_HOME", cache);
+        }
         command
     }
 

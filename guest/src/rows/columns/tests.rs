@@ -1,0 +1,247 @@
+//! Reads files that the crate itself writes. `make readers` reads those of others.
+
+use std::sync::Arc;
+
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, FloatType, Int32Type,
+    Int64Type,
+};
+use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+
+use super::*;
+
+/// Writes the columns of a row group.
+type WriteGroup<'a> = &'a dyn Fn(&mut SerializedRowGroupWriter<'_, Vec<u8>>);
+
+/// A file with these row groups.
+fn file(schema: &str, properties: WriterProperties, groups: &[WriteGroup<'_>]) -> Bytes {
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).expect("a writer");
+    for write in groups {
+        let mut group = writer.next_row_group().expect("a row group");
+        write(&mut group);
+        group.close().expect("it closes");
+    }
+    Bytes::from(writer.into_inner().expect("it closes"))
+}
+
+/// Writes the next column: values, and where they may be missing or repeated their levels.
+macro_rules! column {
+    ($group:expr, $type:ty, $values:expr, $definitions:expr, $repetitions:expr) => {{
+        let mut column = $group.next_column().expect("it can be written").expect("there is one");
+        column.typed::<$type>().write_batch($values, $definitions, $repetitions).expect("it is written");
+        column.close().expect("it closes");
+    }};
+    ($group:expr, $type:ty, $values:expr) => {
+        column!($group, $type, $values, None, None)
+    };
+}
+
+fn open(file: &Bytes) -> Result<Footer, Broken> {
+    match Footer::open(file.len() as u64, file.clone())? {
+        Opened::Footer(footer) => Ok(footer),
+        Opened::Needs(bytes) => panic!("{bytes} of all {} bytes", file.len()),
+    }
+}
+
+fn group_bytes(file: &Bytes, group: &Group) -> Bytes {
+    file.slice(group.first as usize..(group.first + group.length) as usize)
+}
+
+fn read(file: &Bytes) -> Result<Vec<String>, Broken> {
+    let footer = open(file)?;
+    let mut rows = Vec::new();
+    for (number, group) in footer.groups().iter().enumerate() {
+        for row in footer.read(number, group_bytes(file, group), 0)? {
+            rows.push(row?);
+        }
+    }
+    Ok(rows)
+}
+
+fn numbers(properties: WriterProperties) -> Bytes {
+    let group = |from: i64| {
+        move |group: &mut SerializedRowGroupWriter<'_, Vec<u8>>| {
+            let values: Vec<_> = (from..from + 500).collect();
+            let texts: Vec<_> = values.iter().map(|n| ByteArray::from(format!("text {}", n % 7).as_str())).collect();
+            column!(group, Int64Type, &values);
+            column!(group, ByteArrayType, &texts);
+        }
+    };
+    let schema = "message m { required int64 n; required binary t (STRING); }";
+    file(schema, properties, &[&group(0), &group(500)])
+}
+
+fn numbers_read() -> Vec<String> {
+    (0..1000).map(|n| format!("{{\"n\":{n},\"t\":\"text {}\"}}", n % 7)).collect()
+}
+
+#[test]
+fn every_compression_is_read() {
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ] {
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            for dictionary in [false, true] {
+                let properties = WriterProperties::builder()
+                    .set_compression(compression)
+                    .set_writer_version(version)
+                    .set_dictionary_enabled(dictionary)
+                    .build();
+                assert!(read(&numbers(properties)).expect("it is read") == numbers_read(), "{compression}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_is_read_from_any_row_on() {
+    let file = numbers(WriterProperties::builder().build());
+    let footer = open(&file).expect("a footer");
+    assert_eq!((footer.rows(), footer.groups().len()), (1000, 2));
+    for (group, skip) in [(0, 0), (0, 1), (0, 499), (0, 500), (1, 250), (1, 9999)] {
+        let rows = footer.read(group, group_bytes(&file, &footer.groups()[group]), skip).expect("it is read");
+        let rows: Vec<_> = rows.map(|row| row.expect("a row")).collect();
+        let from = (group * 500 + skip as usize).min(group * 500 + 500);
+        assert!(rows == numbers_read()[from..group * 500 + 500], "group {group}, {skip} skipped");
+    }
+    assert!(footer.read(2, Bytes::new(), 0).is_err());
+}
+
+#[test]
+fn a_file_without_rows_has_none() {
+    let schema = "message m { required int64 n; }";
+    let empty = file(schema, WriterProperties::builder().build(), &[&|group| column!(group, Int64Type, &[])]);
+    let none = file(schema, WriterProperties::builder().build(), &[]);
+    for file in [empty, none] {
+        assert!(read(&file).expect("it is read").is_empty());
+    }
+}
+
+#[test]
+fn a_footer_is_read_from_the_end() {
+    let file = numbers(WriterProperties::builder().build());
+    let size = file.len() as u64;
+    let tail = |bytes: usize| Footer::open(size, file.slice(file.len() - bytes..));
+    let Ok(Opened::Needs(8)) = tail(0) else { panic!("the last eight bytes say how long it is") };
+    let Ok(Opened::Needs(needed)) = tail(8) else { panic!("it is longer") };
+    assert!(matches!(tail(needed as usize - 1), Ok(Opened::Needs(more)) if more == needed));
+    assert!(matches!(tail(needed as usize), Ok(Opened::Footer(_))));
+    for strange in [&b""[..], b"PAR1", b"not parquet at all", b"\xff\xff\xff\xffPAR1", b"\xff\xff\xff\x00PAR1"] {
+        assert!(open(&Bytes::copy_from_slice(strange)).is_err(), "{strange:?}");
+    }
+    let encrypted = open(&Bytes::from_static(b"....\x04\0\0\0PARE")).expect_err("it is encrypted");
+    assert!(encrypted.why.contains("encrypted"));
+}
+
+#[test]
+fn each_type_has_its_json() {
+    let schema = "message m {
+        required boolean b; required int32 i8 (INTEGER(8,true)); required int32 u32 (INTEGER(32,false));
+        required int64 u64 (INTEGER(64,false)); required float f; required double d; required binary raw;
+        required fixed_len_byte_array(16) id (UUID); required int32 p (DECIMAL(9,2));
+        required fixed_len_byte_array(20) wide (DECIMAL(40,5)); required int32 day (DATE);
+        required int32 ms (TIME(MILLIS,true)); required int64 ns (TIME(NANOS,true));
+        required int64 at (TIMESTAMP(MILLIS,true)); required int64 local (TIMESTAMP(MICROS,false));
+        required int64 exact (TIMESTAMP(NANOS,true)); }";
+    let file = file(
+        schema,
+        WriterProperties::builder().build(),
+        &[&|group| {
+            column!(group, BoolType, &[true, false]);
+            column!(group, Int32Type, &[-128, 127]);
+            column!(group, Int32Type, &[-1, 0]);
+            column!(group, Int64Type, &[-1, 0]);
+            column!(group, FloatType, &[0.1, f32::NEG_INFINITY]);
+            column!(group, DoubleType, &[1e300, f64::NAN]);
+            column!(group, ByteArrayType, &[ByteArray::from(vec![0, 255]), ByteArray::from(vec![])]);
+            column!(group, FixedLenByteArrayType, &[fixed((0..16).collect()), fixed(vec![255; 16])]);
+            column!(group, Int32Type, &[-5, 123_456]);
+            let mut large = vec![0; 20];
+            large[4] = 1;
+            column!(group, FixedLenByteArrayType, &[fixed(large), fixed(vec![255; 20])]);
+            column!(group, Int32Type, &[-1, 20_785]);
+            column!(group, Int32Type, &[0, 86_399_999]);
+            column!(group, Int64Type, &[1, 45_296_000_000_007]);
+            column!(group, Int64Type, &[-1, 1_795_869_296_789]);
+            column!(group, Int64Type, &[0, 1_795_869_296_789_012]);
+            column!(group, Int64Type, &[1, 1_795_869_296_789_012_345]);
+        }],
+    );
+    assert_eq!(
+        read(&file).expect("it is read"),
+        [
+            "{\"b\":true,\"i8\":-128,\"u32\":4294967295,\"u64\":18446744073709551615,\"f\":0.1,\"d\":1e+300,\"raw\":\"AP8=\",\
+             \"id\":\"00010203-0405-0607-0809-0a0b0c0d0e0f\",\"p\":\"-0.05\",\
+             \"wide\":\"13292279957849158729038070602803.44576\",\"day\":\"1969-12-31\",\"ms\":\"00:00:00.000\",\
+             \"ns\":\"00:00:00.000000001\",\"at\":\"1969-12-31T23:59:59.999Z\",\"local\":\"1970-01-01T00:00:00.000000\",\
+             \"exact\":\"1970-01-01T00:00:00.000000001Z\"}",
+            "{\"b\":false,\"i8\":127,\"u32\":0,\"u64\":0,\"f\":\"-Infinity\",\"d\":\"NaN\",\"raw\":\"\",\
+             \"id\":\"ffffffff-ffff-ffff-ffff-ffffffffffff\",\"p\":\"1234.56\",\"wide\":\"-0.00001\",\"day\":\"2026-11-28\",\
+             \"ms\":\"23:59:59.999\",\"ns\":\"12:34:56.000000007\",\"at\":\"2026-11-28T12:34:56.789Z\",\
+             \"local\":\"2026-11-28T12:34:56.789012\",\"exact\":\"2026-11-28T12:34:56.789012345Z\"}",
+        ]
+    );
+}
+
+fn fixed(bytes: Vec<u8>) -> FixedLenByteArray {
+    ByteArray::from(bytes).into()
+}
+
+#[test]
+fn what_is_nested_stays_nested() {
+    let schema = "message m {
+        optional group l (LIST) { repeated group list { optional int32 element; } }
+        optional group m (MAP) { repeated group key_value { required int32 key; optional binary value (STRING); } }
+        optional group s { required int64 at (TIMESTAMP(NANOS,true)); } }";
+    let file = file(
+        schema,
+        WriterProperties::builder().build(),
+        &[&|group| {
+            // Null, an empty list, and a list with a null in it.
+            column!(group, Int32Type, &[7], Some(&[0, 1, 3, 2]), Some(&[0, 0, 0, 1]));
+            column!(group, Int32Type, &[1, 2], Some(&[0, 2, 2, 1]), Some(&[0, 0, 1, 0]));
+            let text = ByteArray::from("x\"");
+            column!(group, ByteArrayType, &[text], Some(&[0, 3, 2, 1]), Some(&[0, 0, 1, 0]));
+            column!(group, Int64Type, &[5], Some(&[0, 1, 0]), None);
+        }],
+    );
+    assert_eq!(
+        read(&file).expect("it is read"),
+        [
+            "{\"l\":null,\"m\":null,\"s\":null}",
+            "{\"l\":[],\"m\":{\"1\":\"x\\\"\",\"2\":null},\"s\":{\"at\":\"1970-01-01T00:00:00.000000005Z\"}}",
+            "{\"l\":[7,null],\"m\":{},\"s\":null}",
+        ]
+    );
+}
+
+#[test]
+fn damaged_files_are_errors_or_other_rows() {
+    let whole = numbers(WriterProperties::builder().set_compression(Compression::SNAPPY).build());
+    let mut state = 7_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for _ in 0..2000 {
+        let mut bytes = whole.to_vec();
+        for _ in 0..1 + random() % 3 {
+            let at = random() % bytes.len();
+            bytes[at] = random() as u8;
+        }
+        // What is not noticed is read as something else: Parquet's checksums are optional.
+        let _ = read(&Bytes::from(bytes));
+    }
+    for cut in 0..whole.len() {
+        assert!(read(&whole.slice(..cut)).is_err(), "{cut} bytes");
+    }
+}

@@ -1,0 +1,268 @@
+//! Owns rows of JSON: values that follow each other, one per line, the elements of a list, or a whole document. Leaves the
+//! grammar to `serde_json`, which also keeps every number as it is written.
+//!
+//! A row is a JSON object. Any other value becomes one: `{"value": …}`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use memchr::memchr;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::lines::{Found, LineFinder};
+use super::text::{Framing, Step};
+use super::{Broken, Content};
+
+/// What a row is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum JsonRows {
+    /// An element, if the object is a list; otherwise each of the values in it.
+    #[default]
+    Auto,
+    /// A line.
+    Lines,
+    /// All of it.
+    Document,
+    /// An element of the list that it is.
+    Array,
+    /// An element of the list under these names.
+    At(Vec<String>),
+}
+
+/// Finds rows of JSON.
+pub(super) struct Json {
+    mode: Mode,
+    /// Bytes that did not hold all of a value.
+    tried: usize,
+}
+
+enum Mode {
+    /// Not known yet.
+    Any,
+    Values,
+    Lines(LineFinder),
+    /// In a list: whether it has begun, and whether an element is to come.
+    Array {
+        is_begun: bool,
+        is_element_next: bool,
+    },
+    /// After a list.
+    Over,
+    /// The elements of a document, once it was read; those that are to be passed over.
+    Document {
+        path: Vec<String>,
+        found: Option<VecDeque<Content>>,
+        passed: u64,
+    },
+}
+
+impl Json {
+    /// Reads rows after that many others.
+    pub(super) fn new(rows: &JsonRows, before: u64) -> Self {
+        let document = |path: &[String]| Mode::Document { path: path.to_vec(), found: None, passed: before };
+        let mode = match rows {
+            JsonRows::Auto => Mode::Any,
+            JsonRows::Lines => Mode::Lines(LineFinder::default()),
+            JsonRows::Array => Mode::Array { is_begun: before > 0, is_element_next: before == 0 },
+            JsonRows::Document => document(&[]),
+            JsonRows::At(path) => document(path),
+        };
+        Self { mode, tried: 0 }
+    }
+
+    /// The value that the text begins with.
+    fn value(&mut self, text: &[u8], is_end: bool) -> Value {
+        // Each attempt begins at the value's first byte, so the next one waits until there is twice as much.
+        if !is_end && text.len() < self.tried.saturating_mul(2) {
+            return Value::More;
+        }
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+        let result = values.next();
+        let end = values.byte_offset();
+        let value = match result {
+            // More digits may follow.
+            Some(Ok(_)) if end == text.len() && !is_end && !matches!(text[end - 1], b'}' | b']' | b'"') => Value::More,
+            Some(Ok(_)) => Value::Whole(end),
+            Some(Err(error)) if error.is_eof() && !is_end => Value::More,
+            Some(Err(error)) => Value::Bad(reason(&error)),
+            None => Value::More,
+        };
+        self.tried = if matches!(value, Value::More) { text.len() } else { 0 };
+        value
+    }
+
+    fn values(&mut self, text: &[u8], is_end: bool) -> Step {
+        match self.value(text, is_end) {
+            Value::More => Step::More,
+            Value::Whole(used) => Step::Row { used, content: content(&text[..used]) },
+            // The next line may be whole again.
+            Value::Bad(why) => match memchr(b'\n', text) {
+                Some(at) => Step::Row { used: at + 1, content: bad(&text[..at], why) },
+                None if is_end => Step::Row { used: text.len(), content: bad(text, why) },
+                None => Step::More,
+            },
+        }
+    }
+
+    /// The next element of a list, what stands between two, or its end.
+    fn array(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken> {
+        let Mode::Array { is_begun, is_element_next } = &mut self.mode else { return Ok(Step::More) };
+        let one = Ok(Step::Skip { used: 1 });
+        match (text[0], *is_begun, *is_element_next) {
+            (b'[', false, _) => {
+                (*is_begun, *is_element_next) = (true, true);
+                // An empty list has no element.
+                return one;
+            }
+            (_, false, _) => return Err(Broken::new("it is no list: set `json.rows`")),
+            (b']', true, _) => {
+                self.mode = Mode::Over;
+                return one;
+            }
+            (b',', true, false) => {
+                *is_element_next = true;
+                return one;
+            }
+            (_, true, false) => return Err(Broken::new("its list has neither `,` nor `]` after an element")),
+            (_, true, true) => *is_element_next = false,
+        }
+        match self.value(text, is_end) {
+            Value::More => {
+                self.mode = Mode::Array { is_begun: true, is_element_next: true };
+                Ok(Step::More)
+            }
+            Value::Whole(used) => Ok(Step::Row { used, content: content(&text[..used]) }),
+            // Where the next one begins, nobody knows.
+            Value::Bad(why) => Err(Broken::new(format!("an element of its list can't be read: {why}"))),
+        }
+    }
+
+    fn lines(&mut self, text: &[u8], is_end: bool) -> Step {
+        let Mode::Lines(finder) = &mut self.mode else { return Step::More };
+        match finder.find(text, is_end) {
+            Found::More => Step::More,
+            Found::End => Step::End,
+            Found::Line { used, line } if text[..line].trim_ascii().is_empty() => Step::Skip { used },
+            Found::Line { used, line } => {
+                let line = text[..line].trim_ascii();
+                let content = match serde_json::from_slice::<IgnoredAny>(line) {
+                    Ok(_) => content(line),
+                    Err(error) => bad(line, reason(&error)),
+                };
+                Step::Row { used, content }
+            }
+        }
+    }
+
+    fn document(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken> {
+        let Mode::Document { path, found, passed } = &mut self.mode else { return Ok(Step::More) };
+        if found.is_none() {
+            if !is_end {
+                return Ok(Step::More);
+            }
+            let mut rows = VecDeque::from(elements(text, path)?);
+            rows.drain(..usize::try_from(*passed).unwrap_or(usize::MAX).min(rows.len()));
+            *found = Some(rows);
+        }
+        let next = found.as_mut().and_then(VecDeque::pop_front);
+        // Its bytes stay until the last row: to go on after one of them is to read all of it once more.
+        Ok(next.map_or(Step::End, |content| Step::Row { used: 0, content }))
+    }
+}
+
+impl Framing for Json {
+    fn step(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken> {
+        if let Mode::Document { .. } = self.mode {
+            return self.document(text, is_end);
+        }
+        if let Mode::Lines(_) = self.mode {
+            return Ok(self.lines(text, is_end));
+        }
+        let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        if blank > 0 {
+            return Ok(Step::Skip { used: blank });
+        }
+        let Some(first) = text.first() else {
+            return match self.mode {
+                Mode::Array { .. } if is_end => Err(Broken::new("its list breaks off")),
+                _ if is_end => Ok(Step::End),
+                _ => Ok(Step::More),
+            };
+        };
+        if let Mode::Any = self.mode {
+            self.mode = match first {
+                b'[' => Mode::Array { is_begun: false, is_element_next: true },
+                // What goes on after an element.
+                b',' | b']' => Mode::Array { is_begun: true, is_element_next: false },
+                _ => Mode::Values,
+            };
+        }
+        match self.mode {
+            Mode::Array { .. } => self.array(text, is_end),
+            Mode::Over => Err(Broken::new("something follows its list")),
+            _ => Ok(self.values(text, is_end)),
+        }
+    }
+
+    fn bytes_max(&self) -> usize {
+        match self.mode {
+            Mode::Document { .. } => super::text::DOCUMENT_BYTES_MAX,
+            _ => super::text::ROW_BYTES_MAX,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.mode, Mode::Document { .. })
+    }
+}
+
+/// What a text begins with.
+enum Value {
+    /// A value of that many bytes.
+    Whole(usize),
+    /// The beginning of one.
+    More,
+    /// None, for this reason.
+    Bad(String),
+}
+
+/// Rows of a whole document.
+fn elements(text: &[u8], path: &[String]) -> Result<Vec<Content>, Broken> {
+    if text.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let broken = |why: serde_json::Error| Broken::new(format!("it is no JSON document: {}", reason(&why)));
+    let mut value: &RawValue = serde_json::from_slice(text).map_err(broken)?;
+    for name in path {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(value.get())
+            .map_err(|_| Broken::new(format!("what should hold `{name}` is no JSON object: set `json.path`")))?;
+        value =
+            members.get(name).copied().ok_or_else(|| Broken::new(format!("it has no `{name}`: set `json.path`")))?;
+    }
+    if path.is_empty() {
+        return Ok(vec![content(value.get().as_bytes())]);
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(value.get())
+        .map_err(|_| Broken::new(format!("`{}` is no list: set `json.path`", path.join("."))))?;
+    Ok(elements.into_iter().map(|element| content(element.get().as_bytes())).collect())
+}
+
+/// A value as a row.
+fn content(value: &[u8]) -> Content {
+    let Ok(text) = std::str::from_utf8(value) else {
+        return bad(value, "it is not UTF-8: set `encoding`".to_owned());
+    };
+    Content::Structured(if text.starts_with('{') { text.to_owned() } else { format!("{{\"value\":{text}}}") })
+}
+
+fn bad(bytes: &[u8], why: String) -> Content {
+    Content::Bad { bytes: Bytes::copy_from_slice(bytes), why }
+}
+
+/// What is wrong, without where: rows have places of their own.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    format!("it is no JSON: {}", &text[..end])
+}

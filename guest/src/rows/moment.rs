@@ -1,0 +1,93 @@
+//! Owns dates, times of day and timestamps as text, of any unit and on either side of 1970. Leaves which columns hold them to
+//! the formats.
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// Digits after the seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+    /// Nanoseconds.
+    Nanos,
+}
+
+impl Unit {
+    fn digits(self) -> usize {
+        match self {
+            Self::Millis => 3,
+            Self::Micros => 6,
+            Self::Nanos => 9,
+        }
+    }
+
+    fn per_second(self) -> i64 {
+        10_i64.pow(self.digits() as u32)
+    }
+}
+
+/// A date, by its number of days since 1970-01-01: `2026-11-28`. Years of more than four digits have a sign, as in ISO 8601.
+pub(super) fn date(days: i64) -> String {
+    // The algorithm counts from 0000-03-01, so that a leap day is the last one of its year:
+    // https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+    let days = i128::from(days) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i128::from(month <= 2);
+    match year {
+        0..=9999 => format!("{year:04}-{month:02}-{day:02}"),
+        _ => format!("{year:+05}-{month:02}-{day:02}"),
+    }
+}
+
+/// A time of day, by its number of units since midnight: `12:34:56.789`.
+pub(super) fn time(units: i64, unit: Unit) -> String {
+    let (seconds, rest) = (units.div_euclid(unit.per_second()), units.rem_euclid(unit.per_second()));
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{hours:02}:{minutes:02}:{seconds:02}.{rest:0digits$}", digits = unit.digits())
+}
+
+/// A timestamp, by its number of units since 1970: `2026-11-28T12:34:56.789Z`, without the `Z` where it is one of no zone.
+pub(super) fn timestamp(units: i64, unit: Unit, is_utc: bool) -> String {
+    let per_day = unit.per_second() * DAY;
+    let (days, rest) = (units.div_euclid(per_day), units.rem_euclid(per_day));
+    format!("{}T{}{}", date(days), time(rest, unit), if is_utc { "Z" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (days, text) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (11_016, "2000-02-29"),
+            (20_785, "2026-11-28"),
+            (-719_528, "0000-01-01"),
+            (-719_529, "-0001-12-31"),
+            (2_932_897, "+10000-01-01"),
+        ] {
+            assert_eq!(date(days), text);
+        }
+        // It ends nowhere.
+        assert!(date(i64::MIN).starts_with('-') && date(i64::MAX).starts_with('+'));
+    }
+
+    #[test]
+    fn timestamps_have_the_digits_of_their_unit() {
+        assert_eq!(timestamp(1_795_869_296_789, Unit::Millis, true), "2026-11-28T12:34:56.789Z");
+        assert_eq!(timestamp(-1, Unit::Micros, false), "1969-12-31T23:59:59.999999");
+        assert_eq!(timestamp(i64::MIN, Unit::Nanos, true), "1677-09-21T00:12:43.145224192Z");
+        assert_eq!(time(86_399_999_999, Unit::Micros), "23:59:59.999999");
+    }
+}

@@ -1,0 +1,305 @@
+//! Reads texts in all pieces, compressions and places.
+
+use std::io::Write as _;
+
+use encoding_rs::{SHIFT_JIS, UTF_8, UTF_16LE};
+use flate2::write::GzEncoder;
+
+use super::*;
+
+fn options(form: Form) -> TextOptions {
+    TextOptions { form, compression: None, encoding: UTF_8, names: None }
+}
+
+fn csv() -> Form {
+    Form::Csv(CsvOptions::default())
+}
+
+/// Reads on from a place, the bytes in pieces of that size.
+fn read_from(options: &TextOptions, object: &[u8], begin: Place, size: usize) -> Result<Vec<Row>, Broken> {
+    let mut names = options.names.clone();
+    if begin != Place::default() && names.is_none() {
+        // As the source does: the names come from the object's beginning.
+        let mut head = Text::new(options.clone(), Place::default());
+        head.push(&Bytes::copy_from_slice(object))?;
+        head.end()?;
+        let _ = head.next_row()?;
+        names = head.names().cloned();
+    }
+    let mut text = Text::new(TextOptions { names, ..options.clone() }, begin);
+    let mut pieces = object[begin.offset as usize..].chunks(size);
+    let mut rows = Vec::new();
+    loop {
+        match text.next_row()? {
+            Next::Row(row) => rows.push(row),
+            Next::End => return Ok(rows),
+            Next::More => match pieces.next() {
+                Some(piece) => text.push(&Bytes::copy_from_slice(piece))?,
+                None => text.end()?,
+            },
+        }
+    }
+}
+
+fn read(form: Form, object: &[u8]) -> Vec<Row> {
+    read_from(&options(form), object, Place::default(), usize::MAX).expect("it can be read")
+}
+
+fn contents(rows: &[Row]) -> Vec<String> {
+    let content = |row: &Row| match &row.content {
+        Content::Raw(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Content::Structured(text) => text.clone(),
+        Content::Bad { bytes, why } => format!("bad: {} ({why})", String::from_utf8_lossy(bytes)),
+    };
+    rows.iter().map(content).collect()
+}
+
+fn gzip(parts: &[&[u8]]) -> Vec<u8> {
+    let mut members = Vec::new();
+    for part in parts {
+        let mut encoder = GzEncoder::new(&mut members, flate2::Compression::default());
+        encoder.write_all(part).expect("memory takes all");
+        encoder.finish().expect("memory takes all");
+    }
+    members
+}
+
+fn zstd(parts: &[&[u8]]) -> Vec<u8> {
+    let level = ruzstd::encoding::CompressionLevel::Fastest;
+    parts.iter().flat_map(|part| ruzstd::encoding::compress_to_vec(*part, level)).collect()
+}
+
+/// Some rows of each form.
+fn samples() -> Vec<(Form, Vec<u8>)> {
+    let lines: String = (0..200).map(|n| format!("line {n} {}\r\n", "x".repeat(n % 37))).collect();
+    let mut csv_text = "id,name,note\r\n".to_owned();
+    csv_text.extend((0..200).map(|n| format!("{n},\"a \"\"{n}\"\"\n{}\",é\n", "y".repeat(n % 29))));
+    let values: String = (0..200).map(|n| format!("{{\"n\":{n},\"t\":\"{}\"}}\n", "z".repeat(n % 31))).collect();
+    let list: String = (0..200).map(|n| format!("{}{n}", if n == 0 { "[" } else { " ,\n" })).collect::<String>() + "]";
+    let document = format!("{{\"data\":{{\"items\":{list}}}}}");
+    vec![
+        (Form::Lines, lines.into_bytes()),
+        (csv(), csv_text.into_bytes()),
+        (Form::Json(JsonRows::Auto), values.clone().into_bytes()),
+        (Form::Json(JsonRows::Lines), values.into_bytes()),
+        (Form::Json(JsonRows::Auto), list.clone().into_bytes()),
+        (Form::Json(JsonRows::Array), list.into_bytes()),
+        (Form::Json(JsonRows::At(vec!["data".to_owned(), "items".to_owned()])), document.into_bytes()),
+    ]
+}
+
+/// The object as it is, and compressed in several ways, as one piece and as many.
+fn compressions(object: &[u8]) -> Vec<Vec<u8>> {
+    let (first, rest) = object.split_at(object.len() / 3);
+    let (second, third) = rest.split_at(rest.len() / 2 + 1);
+    let skippable = [&[0x52, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd(&[first, second, third])].concat();
+    let padded = [gzip(&[object]), vec![0; 512]].concat();
+    vec![
+        object.to_vec(),
+        gzip(&[object]),
+        gzip(&[first, second, b"", third]),
+        padded,
+        zstd(&[object]),
+        zstd(&[first, second, third]),
+        skippable,
+    ]
+}
+
+#[test]
+fn rows_are_the_same_in_any_pieces_and_compression() {
+    for (form, object) in samples() {
+        let expected = contents(&read(form.clone(), &object));
+        assert_eq!(expected.len(), 200, "{form:?}");
+        for (number, stored) in compressions(&object).iter().enumerate() {
+            for size in [1, 2, 7, 100, 4096] {
+                let rows = read_from(&options(form.clone()), stored, Place::default(), size).expect("it can be read");
+                assert!(contents(&rows) == expected, "{form:?}, compression {number}, pieces of {size}");
+                assert!(rows.iter().zip(1..).all(|(row, number)| row.number == number));
+            }
+        }
+    }
+}
+
+#[test]
+fn reading_goes_on_after_any_row() {
+    for (form, object) in samples() {
+        for (number, stored) in compressions(&object).iter().enumerate() {
+            let all = read_from(&options(form.clone()), stored, Place::default(), 1000).expect("it can be read");
+            for row in all.iter().step_by(7) {
+                let rest = read_from(&options(form.clone()), stored, row.next, 500).expect("it goes on");
+                let expected = &all[row.number as usize..];
+                assert!(contents(&rest) == contents(expected), "{form:?}, compression {number}, {:?}", row.next);
+                assert!(rest.iter().zip(expected).all(|(one, other)| one.number == other.number));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_begins_near_its_row() {
+    let (form, object) = samples().swap_remove(0);
+    let plain = read(form.clone(), &object);
+    assert!(plain.iter().all(|row| row.next.skip == 0 && row.byte.is_some()));
+    let offsets: Vec<_> = plain.iter().map(|row| row.byte.expect("it has one") as usize).collect();
+    assert!(
+        offsets
+            .iter()
+            .zip(&plain)
+            .all(|(at, row)| object[*at..].starts_with(contents(std::slice::from_ref(row))[0].as_bytes()))
+    );
+    for stored in [gzip(&[&object[..1000], &object[1000..]]), zstd(&[&object[..1000], &object[1000..]])] {
+        let rows = read_from(&options(form.clone()), &stored, Place::default(), 64).expect("it can be read");
+        let last = rows.last().expect("there are some").next;
+        assert!(last.offset > 0, "the second frame holds it");
+        assert_eq!(last.skip, object.len() as u64 - 1000);
+        assert!(rows.iter().all(|row| row.byte.is_none()));
+    }
+}
+
+#[test]
+fn damaged_compression_is_an_error() {
+    for (form, object) in samples().into_iter().take(2) {
+        for stored in compressions(&object).iter().skip(1) {
+            for cut in [1, stored.len() / 2, stored.len() - 513.min(stored.len() - 1)] {
+                let cut = &stored[..cut.max(12)];
+                let read = read_from(&options(form.clone()), cut, Place::default(), 100);
+                assert!(read.is_err() || cut.len() == stored.len(), "{form:?}: {} of {}", cut.len(), stored.len());
+            }
+        }
+    }
+    let mut wrong = gzip(&[b"some text that is long enough"]);
+    let at = wrong.len() - 6;
+    wrong[at] ^= 1;
+    assert!(read_from(&options(Form::Lines), &wrong, Place::default(), 5).is_err(), "another checksum");
+}
+
+#[test]
+fn a_bomb_is_read_in_steps() {
+    let bomb = gzip(&[&vec![b'\n'; 32 << 20]]);
+    assert!(bomb.len() < 64 << 10);
+    let mut text = Text::new(options(Form::Lines), Place::default());
+    text.push(&Bytes::from(bomb)).expect("it is taken");
+    text.end().expect("it ends");
+    let mut rows = 0_u64;
+    while let Next::Row(_) = text.next_row().expect("it can be read") {
+        rows += 1;
+        assert!(text.held() < 2 << 20, "{} bytes at once", text.held());
+    }
+    assert_eq!(rows, 32 << 20);
+}
+
+#[test]
+fn a_row_without_an_end_does_not_fill_the_memory() {
+    let endless = vec![b'"'; 1 + (17 << 20)];
+    for form in [Form::Lines, csv()] {
+        let broken = read_from(&options(form), &endless, Place::default(), 1 << 20).expect_err("it is too long");
+        assert!(broken.why.contains("more than 16777216 bytes"), "{broken}");
+    }
+}
+
+#[test]
+fn lines_keep_their_bytes() {
+    let rows = read(Form::Lines, b"a\r\n\n\xff\x00b\n last");
+    let raw: Vec<_> = rows.iter().map(|row| row.content.clone()).collect();
+    let bytes = |bytes: &'static [u8]| Content::Raw(Bytes::from_static(bytes));
+    assert_eq!(raw, [bytes(b"a"), bytes(b""), bytes(b"\xff\x00b"), bytes(b" last")]);
+    assert_eq!(rows.iter().map(|row| row.byte).collect::<Vec<_>>(), [Some(0), Some(3), Some(4), Some(8)]);
+    assert!(read(Form::Lines, b"").is_empty());
+    assert_eq!(contents(&read(Form::Lines, b"\xef\xbb\xbfa\n")), ["a"]);
+}
+
+#[test]
+fn csv_has_the_names_of_its_header() {
+    let rows = read(csv(), b"id,na\"me\n1,a\n\n2,\"b,\"\"\nc\"\r\n3\n");
+    assert_eq!(
+        contents(&rows),
+        [
+            "{\"id\":\"1\",\"na\\\"me\":\"a\"}",
+            "{\"id\":\"2\",\"na\\\"me\":\"b,\\\"\\nc\"}",
+            "bad: 3 (it has 1 fields where 2 are named)"
+        ]
+    );
+    assert_eq!(rows.iter().map(|row| row.byte).collect::<Vec<_>>(), [Some(9), Some(14), Some(26)]);
+    assert_eq!(contents(&read(csv(), b"a,a,\n1,2,3\n")), ["{\"a\":\"1\",\"a_2\":\"2\",\"column_3\":\"3\"}"]);
+    assert!(read(csv(), b"only,names\n").is_empty());
+}
+
+#[test]
+fn csv_is_read_as_the_settings_say() {
+    let form = Form::Csv(CsvOptions {
+        delimiter: b';',
+        quote: b'\'',
+        comment: Some(b'#'),
+        has_header: false,
+        names: Some(vec!["x".to_owned(), "y".to_owned()]),
+        null: Some("NULL".to_owned()),
+    });
+    let rows = read(form, b"# a, comment\n1;'a;''b'\n#;\nNULL;\n");
+    assert_eq!(contents(&rows), ["{\"x\":\"1\",\"y\":\"a;'b\"}", "{\"x\":null,\"y\":\"\"}"]);
+    let unnamed = Form::Csv(CsvOptions { has_header: false, ..CsvOptions::default() });
+    assert_eq!(contents(&read(unnamed, b"1,2\n")), ["{\"column_1\":\"1\",\"column_2\":\"2\"}"]);
+    let renamed = Form::Csv(CsvOptions { names: Some(vec!["n".to_owned()]), ..CsvOptions::default() });
+    assert_eq!(contents(&read(renamed, b"id\n1\n")), ["{\"n\":\"1\"}"]);
+    assert_eq!(contents(&read(csv(), b"a\n\xff\n")), ["bad: \u{fffd} (its field 1 is not UTF-8: set `encoding`)"]);
+}
+
+#[test]
+fn json_takes_what_it_finds() {
+    let auto = Form::Json(JsonRows::Auto);
+    let mixed = b" {\"a\": 1.50}\n\n[2]\n3\n{\"b\":\n 1e400 } \"x\"";
+    // A list that is not the first character is a value like others.
+    assert_eq!(
+        contents(&read(auto.clone(), mixed)),
+        ["{\"a\": 1.50}", "{\"value\":[2]}", "{\"value\":3}", "{\"b\":\n 1e400 }", "{\"value\":\"x\"}"]
+    );
+    assert_eq!(
+        contents(&read(auto.clone(), b"[1, {\"a\":[]} ,\"x\"]\n")),
+        ["{\"value\":1}", "{\"a\":[]}", "{\"value\":\"x\"}"]
+    );
+    assert!(read(auto.clone(), b"[]").is_empty() && read(auto.clone(), b" \n").is_empty());
+    assert_eq!(contents(&read(Form::Json(JsonRows::Document), b" [1,\n2]")), ["{\"value\":[1,\n2]}"]);
+    let broken =
+        |form: Form, text: &[u8]| read_from(&options(form), text, Place::default(), 3).expect_err("it is broken").why;
+    assert_eq!(broken(auto.clone(), b"[1,2"), "its list breaks off");
+    assert_eq!(broken(auto.clone(), b"[1 2]"), "its list has neither `,` nor `]` after an element");
+    assert_eq!(broken(auto, b"[1] x"), "something follows its list");
+    assert_eq!(broken(Form::Json(JsonRows::Array), b"{}"), "it is no list: set `json.rows`");
+    assert!(broken(Form::Json(JsonRows::At(vec!["a".to_owned()])), b"{\"b\":1}").starts_with("it has no `a`"));
+}
+
+#[test]
+fn a_bad_row_of_json_costs_its_line() {
+    for rows in [JsonRows::Auto, JsonRows::Lines] {
+        let rows = read(Form::Json(rows), b"{\"a\":1}\n{\"a\":oops}\n{\"a\":\xff}\n{\"a\":2}\n");
+        let found = contents(&rows);
+        assert_eq!((found[0].as_str(), found[3].as_str()), ("{\"a\":1}", "{\"a\":2}"), "{found:?}");
+        assert!(found[1].starts_with("bad: {\"a\":oops} (it is no JSON: "), "{}", found[1]);
+        assert!(found[2].starts_with("bad: "), "{}", found[2]);
+    }
+}
+
+#[test]
+fn deep_json_is_bad_and_no_end_of_the_stack() {
+    let deep = "[".repeat(100_000);
+    let rows = read(Form::Json(JsonRows::Lines), deep.as_bytes());
+    assert_eq!(rows.len(), 1);
+    assert!(matches!(&rows[0].content, Content::Bad { why, .. } if why.starts_with("it is no JSON: ")));
+}
+
+#[test]
+fn other_encodings_become_utf_8() {
+    let text = "name\nGrüße 你好\n";
+    let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let options = TextOptions { encoding: UTF_16LE, ..options(csv()) };
+    for stored in [utf_16.clone(), [vec![0xff, 0xfe], utf_16.clone()].concat(), gzip(&[&utf_16])] {
+        for size in [1, 3, 100] {
+            let rows = read_from(&options, &stored, Place::default(), size).expect("it can be read");
+            assert_eq!(contents(&rows), ["{\"name\":\"Grüße 你好\"}"]);
+            assert_eq!(rows[0].byte, None);
+            assert!(read_from(&options, &stored, rows[0].next, size).expect("it goes on").is_empty());
+        }
+    }
+    let broken = TextOptions { encoding: SHIFT_JIS, ..options };
+    let broken = read_from(&broken, b"a\n\x81\n", Place::default(), 100).expect_err("no such text");
+    assert_eq!(broken.why, "it has bytes that are no text in Shift_JIS: set `encoding`");
+}

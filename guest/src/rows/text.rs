@@ -1,0 +1,365 @@
+//! Owns the reading of rows out of text, piece by piece: decompressed, made UTF-8, then cut by a format. Leaves the formats to
+//! `lines`, `csv` and `json`.
+//!
+//! ```text
+//!  pieces of the object ─► inflate ─► encoding ─► text ─► framing: lines, csv, json ─► rows, each with its place
+//! ```
+
+use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_8};
+
+use super::csv::{Csv, CsvOptions, Names};
+use super::encoding::{Transcoder, mark_bytes};
+use super::inflate::{Compression, Inflater, MAGIC_BYTES};
+use super::json::{Json, JsonRows};
+use super::lines::Lines;
+use super::{Broken, Content, Place, Row};
+
+/// Bytes of one row: as many as a record carries. A quote that nobody closes must not fill the memory.
+pub(super) const ROW_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a document that is read as a whole, since its rows are anywhere in it: what a destination takes of one record.
+pub(super) const DOCUMENT_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of text that are read before the first row is looked for in them.
+const READ_BYTES: usize = 256 << 10;
+
+/// What a format finds at the beginning of a text.
+pub(super) enum Step {
+    /// Bytes that belong to no row.
+    Skip {
+        /// How many.
+        used: usize,
+    },
+    /// A row.
+    Row {
+        /// Its bytes, with the end of its line.
+        used: usize,
+        content: Content,
+    },
+    /// The beginning of a row, perhaps.
+    More,
+    /// Nothing, and nothing will come.
+    End,
+}
+
+/// A format of text.
+pub(super) trait Framing {
+    /// Finds the next row. The text begins where what was taken before ended; nothing follows it where it `is_end`. After
+    /// `More` it begins with the same bytes.
+    fn step(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken>;
+
+    /// Bytes of text that may be needed for one row.
+    fn bytes_max(&self) -> usize {
+        ROW_BYTES_MAX
+    }
+
+    /// Whether rows are found in the whole text only, so that reading can't go on within it.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// The names of fields, where the text has them and they are known.
+    fn names(&self) -> Option<&Names> {
+        None
+    }
+}
+
+/// A format of text, and how it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Each line is a row, as bytes.
+    Lines,
+    /// CSV.
+    Csv(CsvOptions),
+    /// JSON.
+    Json(JsonRows),
+}
+
+/// How a text is made into rows.
+#[derive(Clone, Debug)]
+pub struct TextOptions {
+    /// The format.
+    pub form: Form,
+    /// How it is compressed; `None` to see by its first bytes.
+    pub compression: Option<Compression>,
+    /// Its encoding.
+    pub encoding: &'static Encoding,
+    /// The names of fields, where reading begins after them.
+    pub names: Option<Names>,
+}
+
+/// What is next.
+#[derive(Debug)]
+pub enum Next {
+    /// A row.
+    Row(Row),
+    /// More bytes are needed.
+    More,
+    /// Nothing.
+    End,
+}
+
+/// Reads rows out of a text.
+pub struct Text {
+    options: TextOptions,
+    framing: Box<dyn Framing>,
+    begin: Place,
+    /// What has come while it is not known how it is compressed.
+    head: Vec<u8>,
+    source: Source,
+    transcoder: Option<Transcoder>,
+    /// Bytes that go to the transcoder, if there is one.
+    staged: Vec<u8>,
+    text: Vec<u8>,
+    /// Bytes of `text` that were taken.
+    at: usize,
+    /// Bytes of text before `text`, from where reading began.
+    before: u64,
+    /// Bytes that are still to be passed over.
+    skip: u64,
+    is_mark_next: bool,
+    rows: u64,
+    is_end: bool,
+}
+
+enum Source {
+    /// Nobody knows yet how it is compressed.
+    Unknown,
+    Plain,
+    Compressed(Compression, Inflater),
+}
+
+impl Text {
+    /// Reads on from a place of an object; the bytes that come must be those from its `offset` on.
+    pub fn new(options: TextOptions, begin: Place) -> Self {
+        let framing: Box<dyn Framing> = match &options.form {
+            Form::Lines => Box::new(Lines::default()),
+            Form::Csv(csv) => Box::new(Csv::new(csv.clone(), options.names.clone())),
+            Form::Json(rows) => Box::new(Json::new(rows, begin.rows)),
+        };
+        let mut text = Self {
+            framing,
+            begin,
+            head: Vec::new(),
+            source: Source::Unknown,
+            transcoder: Transcoder::new(options.encoding),
+            staged: Vec::new(),
+            text: Vec::new(),
+            at: 0,
+            before: 0,
+            skip: begin.skip,
+            is_mark_next: begin.offset == 0 && options.encoding == UTF_8,
+            rows: begin.rows,
+            is_end: false,
+            options,
+        };
+        // In the middle of a text anything may look like the beginning of compressed data.
+        let is_known = begin != Place::default();
+        if let Some(known) = is_known.then_some(begin.compression).or(text.options.compression) {
+            text.begin_with(known);
+        }
+        text
+    }
+
+    /// The names of fields, where the text has them and they are known.
+    pub fn names(&self) -> Option<&Names> {
+        self.framing.names()
+    }
+
+    fn begin_with(&mut self, compression: Compression) {
+        self.source = match Inflater::new(compression, self.begin.offset) {
+            None => Source::Plain,
+            Some(inflater) => Source::Compressed(compression, inflater),
+        };
+    }
+
+    /// Adds the next bytes of the object.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] where they are no text in the encoding that it should have.
+    pub fn push(&mut self, piece: &Bytes) -> Result<(), Broken> {
+        if let Source::Unknown = self.source {
+            self.head.extend_from_slice(piece);
+            if self.head.len() < MAGIC_BYTES {
+                return Ok(());
+            }
+            return self.look();
+        }
+        self.add(piece)
+    }
+
+    /// Looks at the first bytes, and takes them.
+    fn look(&mut self) -> Result<(), Broken> {
+        let head = Bytes::from(std::mem::take(&mut self.head));
+        self.begin_with(Compression::of(&head));
+        self.add(&head)
+    }
+
+    fn add(&mut self, piece: &Bytes) -> Result<(), Broken> {
+        match &mut self.source {
+            Source::Compressed(_, inflater) => inflater.push(piece),
+            _ => match &mut self.transcoder {
+                None => self.text.extend_from_slice(piece),
+                Some(transcoder) => transcoder.push(piece, false, &mut self.text)?,
+            },
+        }
+        Ok(())
+    }
+
+    /// Says that nothing follows.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::push`].
+    pub fn end(&mut self) -> Result<(), Broken> {
+        if let Source::Unknown = self.source {
+            self.look()?;
+        }
+        match &mut self.source {
+            Source::Compressed(_, inflater) => inflater.end(),
+            _ => {
+                if let Some(transcoder) = &mut self.transcoder {
+                    transcoder.push(&[], true, &mut self.text)?;
+                }
+            }
+        }
+        self.is_end = true;
+        Ok(())
+    }
+
+    /// Makes text of some of what has come; whether there was anything.
+    fn fill(&mut self) -> Result<bool, Broken> {
+        let Source::Compressed(_, inflater) = &mut self.source else { return Ok(false) };
+        match &mut self.transcoder {
+            None => inflater.step(&mut self.text),
+            Some(transcoder) => {
+                let is_any = inflater.step(&mut self.staged)?;
+                let is_last = !is_any && self.is_end;
+                transcoder.push(&self.staged, is_last, &mut self.text)?;
+                self.staged.clear();
+                if is_last {
+                    self.transcoder = None;
+                }
+                Ok(is_any || is_last)
+            }
+        }
+    }
+
+    /// Whether all of the text is there.
+    fn is_text_whole(&self) -> bool {
+        self.is_end
+            && match &self.source {
+                Source::Compressed(_, inflater) => inflater.is_whole() && self.transcoder.is_none(),
+                _ => true,
+            }
+    }
+
+    /// The next row, as far as it has come.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] where no more rows can be read.
+    pub fn next_row(&mut self) -> Result<Next, Broken> {
+        loop {
+            if let Source::Unknown = self.source {
+                return Ok(Next::More);
+            }
+            if !self.pass() {
+                if self.fill()? {
+                    continue;
+                }
+                return self.wait_or_break();
+            }
+            let is_end = self.is_text_whole();
+            match self.framing.step(&self.text[self.at..], is_end)? {
+                Step::Skip { used } => self.at += used,
+                Step::Row { used, content } => return Ok(Next::Row(self.row(used, content))),
+                Step::End => return Ok(Next::End),
+                Step::More => {
+                    if self.text.len() - self.at > self.framing.bytes_max() {
+                        let max = self.framing.bytes_max();
+                        return Err(Broken::new(format!("a row of it has more than {max} bytes")));
+                    }
+                    self.compact();
+                    if !self.fill()? {
+                        return self.wait_or_break();
+                    }
+                }
+            }
+        }
+    }
+
+    /// More must come, unless nothing will: then what is there makes no sense.
+    fn wait_or_break(&self) -> Result<Next, Broken> {
+        match self.is_end {
+            true if !self.is_text_whole() => Err(Broken::new("its compressed data break off")),
+            true => Ok(Next::End),
+            false => Ok(Next::More),
+        }
+    }
+
+    /// Passes over the byte order mark, and what was read before; whether that is done.
+    fn pass(&mut self) -> bool {
+        let count = usize::try_from(self.skip).unwrap_or(usize::MAX).min(self.text.len() - self.at);
+        self.at += count;
+        self.skip -= count as u64;
+        if self.skip > 0 {
+            self.compact();
+            return self.is_text_whole();
+        }
+        if self.is_mark_next && self.begin.skip == 0 {
+            let Some(count) = mark_bytes(&self.text[self.at..], self.is_text_whole()) else { return false };
+            self.at += count;
+        }
+        self.is_mark_next = false;
+        true
+    }
+
+    fn row(&mut self, used: usize, content: Content) -> Row {
+        let start = self.before + self.at as u64;
+        self.at += used;
+        self.rows += 1;
+        let is_plain = matches!(self.source, Source::Plain) && self.options.encoding == UTF_8;
+        let byte = (is_plain && !self.framing.is_whole()).then_some(self.begin.offset + start);
+        let next = self.place(self.before + self.at as u64);
+        if self.at > READ_BYTES {
+            self.compact();
+        }
+        Row { number: self.rows, byte, content, next }
+    }
+
+    /// Where reading goes on after that many bytes of text.
+    fn place(&mut self, end: u64) -> Place {
+        let rows = self.rows;
+        let compression = match &self.source {
+            Source::Compressed(compression, _) => *compression,
+            _ => Compression::None,
+        };
+        let (offset, skip) = match &mut self.source {
+            _ if self.framing.is_whole() => (0, 0),
+            // Which bytes of the object a text in another encoding comes from, nobody counts.
+            _ if self.options.encoding != UTF_8 => (self.begin.offset, end),
+            Source::Compressed(_, inflater) => match inflater.mark(end) {
+                Some(mark) => (mark.offset, end - mark.decoded),
+                None => (self.begin.offset, end),
+            },
+            _ => (self.begin.offset + end, 0),
+        };
+        Place { rows, offset, skip, compression }
+    }
+
+    /// Bytes of text in memory.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Forgets what was taken.
+    fn compact(&mut self) {
+        self.text.drain(..self.at);
+        self.before += self.at as u64;
+        self.at = 0;
+    }
+}

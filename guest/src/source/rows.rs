@@ -1,0 +1,579 @@
+//! Owns the reading of an object row by row: which format it has, the bytes that are requested for it, and the records that
+//! rows become. Leaves formats to `rows`, and the order and positions of records to `worker`.
+//!
+//! ```text
+//!  text, Avro:  one request, read piece by piece ─► rows
+//!  Parquet:     the end of the object, then its row groups, some ahead ─► rows
+//! ```
+//!
+//! All requests of an object are pinned to the version or ETag that was listed, and a row's place counts for that one alone.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
+
+use super::fetch::Fetched;
+use super::retrieval::{Holding, Retrieval, Retrieved, Wanted};
+use crate::config::{Decode, OnBadRow, RowsConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ports::{Body as _, Ports};
+use crate::record::{Change, Data, Record};
+use crate::rows::{
+    AvroFile, Block, Broken, Columns, Content as RowContent, Footer, Form, Format, Names, Next, Opened, Place, Row,
+    Text, TextOptions, has_tabs,
+};
+use crate::s3::{Content, Object, Part};
+
+/// Bytes from the end of a Parquet file that are requested first: most footers are within them. What is smaller is requested
+/// as a whole.
+pub(super) const TAIL_BYTES: u64 = 1 << 20;
+
+/// Bytes of row groups that are requested ahead of the one that is read.
+const GROUPS_AHEAD_BYTES: u64 = 64 << 20;
+
+/// An object that is read row by row.
+pub(super) struct Rows<P: Ports> {
+    /// The record of the object, without a payload.
+    fetched: Fetched<P::Body>,
+    format: Format,
+    reader: Reader<P>,
+    on_bad_row: OnBadRow,
+    /// Rows that are known to be in it.
+    count: Option<u64>,
+}
+
+impl<P: Ports> std::fmt::Debug for Rows<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("key", &self.fetched.key).finish_non_exhaustive()
+    }
+}
+
+/// What reads the rows.
+enum Reader<P: Ports> {
+    Text(Box<Text>, Pieces<P>),
+    Avro(Box<AvroRows<P>>),
+    Columns(Box<ColumnRows<P>>),
+}
+
+/// The bytes of an object, as they come.
+struct Pieces<P: Ports>(Option<Content<P::Body>>);
+
+impl<P: Ports> Pieces<P> {
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        match self.0.take() {
+            None => Ok(None),
+            Some(Content::Whole(bytes)) => Ok(Some(bytes)),
+            Some(Content::Stream(mut body)) => {
+                let piece = body.read().await;
+                let piece = piece.map_err(|why| Error::new(ErrorKind::Unavailable, format!("it broke off: {why}")))?;
+                if piece.is_some() {
+                    self.0 = Some(Content::Stream(body));
+                }
+                Ok(piece)
+            }
+        }
+    }
+}
+
+/// Rows of an Avro file.
+struct AvroRows<P: Ports> {
+    pieces: Pieces<P>,
+    input: BytesMut,
+    file: Option<AvroFile>,
+    /// The bytes of the object before `input`.
+    before: u64,
+    /// Rows of the first block to pass over.
+    skip: u64,
+    block: Option<Block>,
+    /// Where reading goes on: the block, and its rows that were read.
+    place: Place,
+    is_end: bool,
+}
+
+/// Rows of a Parquet file.
+struct ColumnRows<P: Ports> {
+    object: Source<P>,
+    footer: Footer,
+    /// The next row group to request, and those on their way.
+    next: usize,
+    ahead: FuturesOrdered<LocalBoxFuture<'static, Result<(usize, Bytes)>>>,
+    sizes: VecDeque<u64>,
+    current: Option<(usize, Columns)>,
+    skip: u64,
+    place: Place,
+}
+
+/// An object whose parts are requested.
+struct Source<P: Ports> {
+    retrieval: Rc<Retrieval<P>>,
+    wanted: Wanted,
+    /// Its last bytes, as far as they are known.
+    tail: Bytes,
+}
+
+impl<P: Ports> Clone for Source<P> {
+    fn clone(&self) -> Self {
+        Self { retrieval: Rc::clone(&self.retrieval), wanted: self.wanted.clone(), tail: self.tail.clone() }
+    }
+}
+
+impl<P: Ports> Source<P> {
+    /// Its last bytes, in memory.
+    async fn end(&self, bytes: u64) -> Result<Bytes> {
+        let size = self.wanted.entry.size;
+        self.part(size - bytes.min(size), bytes.min(size)).await
+    }
+
+    /// The bytes of a part, in memory.
+    async fn part(&self, first: u64, length: u64) -> Result<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let size = self.wanted.entry.size;
+        let known = first.checked_sub(size - self.tail.len() as u64).and_then(|from| usize::try_from(from).ok());
+        if let Some(known) = known.and_then(|from| self.tail.get(from..from + usize::try_from(length).ok()?)) {
+            return Ok(self.tail.slice_ref(known));
+        }
+        let part = (length < size).then_some(Part { first, length });
+        let wanted = Wanted { part, holding: Holding::Memory, may_be_replaced: false, ..self.wanted.clone() };
+        match self.request(wanted).await?.content {
+            Content::Whole(bytes) => Ok(bytes),
+            Content::Stream(_) => Err(Error::internal("a part of an object came as a stream")),
+        }
+    }
+
+    /// The object from a byte on, piece by piece.
+    async fn from(&self, first: u64) -> Result<Pieces<P>> {
+        let size = self.wanted.entry.size;
+        if first >= size {
+            return Ok(Pieces(None));
+        }
+        let part = (first > 0).then_some(Part { first, length: size - first });
+        let wanted = Wanted { part, holding: Holding::Stream, may_be_replaced: false, ..self.wanted.clone() };
+        Ok(Pieces(Some(self.request(wanted).await?.content)))
+    }
+
+    async fn request(&self, wanted: Wanted) -> Result<Object<P::Body>> {
+        let why = match self.retrieval.retrieve(wanted).await? {
+            Retrieved::Object(_, object) => return Ok(object),
+            Retrieved::Deleted => "it was deleted while it was read",
+            Retrieved::Overwritten(_) => "it was overwritten while it was read",
+            Retrieved::Archived => "it was archived while it was read",
+            Retrieved::Unreadable(error) => return Err(error),
+        };
+        Err(Error::new(ErrorKind::Unavailable, why))
+    }
+}
+
+/// What reading goes on with.
+pub(super) enum Step {
+    /// A row.
+    Row(Row),
+    /// Bytes have to come first.
+    More,
+    /// Nothing.
+    End,
+}
+
+/// Why no more rows come out of an object.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The source must stop.
+    Error(Error),
+    /// What is left of the object can't be read, which is no reason to.
+    Broken(String),
+}
+
+/// What makes rows of an object that was found.
+pub(super) struct Opening<P: Ports> {
+    /// Requests for the object, outside of the slots that fetches wait for.
+    pub(super) retrieval: Rc<Retrieval<P>>,
+    /// The object.
+    pub(super) wanted: Wanted,
+    /// What it is.
+    pub(super) format: Format,
+    /// Where reading goes on.
+    pub(super) begin: Place,
+}
+
+/// The format of an object, if it is to be read row by row.
+pub(super) fn format_of(config: &RowsConfig, key: &str, content_type: Option<&str>) -> Option<Format> {
+    match config.decode {
+        Decode::Auto => Format::of_key(key).or_else(|| Format::of_content_type(content_type?)),
+        Decode::Lines => Some(Format::Lines),
+        Decode::Json => Some(Format::Json),
+        Decode::Csv => Some(Format::Csv),
+        Decode::Parquet => Some(Format::Parquet),
+        Decode::Avro => Some(Format::Avro),
+    }
+}
+
+impl<P: Ports> Opening<P> {
+    /// Begins to read. `content` are the object's bytes from the place's offset on.
+    pub(super) async fn open(
+        self,
+        config: &RowsConfig,
+        fetched: Fetched<P::Body>,
+        content: Content<P::Body>,
+    ) -> Result<Rows<P>, Stopped> {
+        // An object without bytes has no rows in any format: it marks a folder, or the end of a job.
+        let format = if self.wanted.entry.size == 0 { Format::Lines } else { self.format };
+        let on_bad_row = config.on_bad_row;
+        let content_type = fetched.record.metadata.get("s3.header.contentType").map(String::as_str);
+        let has_tabs = config.decode == Decode::Auto && has_tabs(&fetched.key, content_type);
+        let mut count = None;
+        let reader = match format {
+            Format::Parquet => {
+                let rows = self.columns(content, on_bad_row).await?;
+                count = Some(rows.footer.rows());
+                Reader::Columns(Box::new(rows))
+            }
+            Format::Avro => Reader::Avro(Box::new(self.avro(content, on_bad_row).await?)),
+            Format::Lines | Format::Json | Format::Csv => {
+                let options = text_options(config, format, has_tabs);
+                let text = self.text(options, on_bad_row).await?;
+                Reader::Text(Box::new(text), Pieces(Some(content)))
+            }
+        };
+        Ok(Rows { fetched, format, reader, on_bad_row, count })
+    }
+
+    /// The object, of which the end is known.
+    fn source(&self, tail: Bytes) -> Source<P> {
+        Source { retrieval: Rc::clone(&self.retrieval), wanted: self.wanted.clone(), tail }
+    }
+
+    /// A text, with the names of its fields where reading begins after them.
+    async fn text(&self, options: TextOptions, on_bad_row: OnBadRow) -> Result<Text, Stopped> {
+        let has_header = matches!(&options.form, Form::Csv(csv) if csv.has_header);
+        let names = if has_header && self.begin != Place::default() {
+            self.names(options.clone(), on_bad_row).await?
+        } else {
+            None
+        };
+        Ok(Text::new(TextOptions { names, ..options }, self.begin))
+    }
+
+    /// The names of a text's fields, read from its beginning.
+    async fn names(&self, options: TextOptions, on_bad_row: OnBadRow) -> Result<Option<Names>, Stopped> {
+        let mut text = Text::new(options, Place::default());
+        let mut pieces = self.source(Bytes::new()).from(0).await.map_err(Stopped::Error)?;
+        let broken = |broken| stopped(on_bad_row, broken);
+        loop {
+            let next = text.next_row().map_err(broken)?;
+            if let Some(names) = text.names() {
+                return Ok(Some(names.clone()));
+            }
+            match next {
+                Next::End => return Ok(None),
+                Next::Row(_) => {}
+                Next::More => match pieces.next().await.map_err(Stopped::Error)? {
+                    Some(piece) => text.push(&piece).map_err(broken)?,
+                    None => text.end().map_err(broken)?,
+                },
+            }
+        }
+    }
+
+    /// An Avro file. Where reading begins after its head, that is requested too.
+    async fn avro(&self, content: Content<P::Body>, on_bad_row: OnBadRow) -> Result<AvroRows<P>, Stopped> {
+        let Place { rows, offset, skip, .. } = self.begin;
+        let file = if offset > 0 { Some(self.head(on_bad_row).await?) } else { None };
+        Ok(AvroRows {
+            pieces: Pieces(Some(content)),
+            input: BytesMut::new(),
+            file,
+            before: offset,
+            skip,
+            block: None,
+            place: Place { rows, ..Place::default() },
+            is_end: false,
+        })
+    }
+
+    /// The head of an Avro file.
+    async fn head(&self, on_bad_row: OnBadRow) -> Result<AvroFile, Stopped> {
+        let mut pieces = self.source(Bytes::new()).from(0).await.map_err(Stopped::Error)?;
+        let mut input = BytesMut::new();
+        loop {
+            match pieces.next().await.map_err(Stopped::Error)? {
+                Some(piece) => input.extend_from_slice(&piece),
+                None => return Err(stopped(on_bad_row, no_avro())),
+            }
+            if let Some((file, _)) = AvroFile::open(&input).map_err(|broken| stopped(on_bad_row, broken))? {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// A Parquet file, of which the end was read.
+    async fn columns(&self, content: Content<P::Body>, on_bad_row: OnBadRow) -> Result<ColumnRows<P>, Stopped> {
+        let mut object = self.source(Bytes::new());
+        let size = object.wanted.entry.size;
+        object.tail = match content {
+            Content::Whole(bytes) => bytes,
+            // Its content type alone told what it is.
+            Content::Stream(_) => object.end(TAIL_BYTES).await.map_err(Stopped::Error)?,
+        };
+        let broken = |broken| stopped(on_bad_row, broken);
+        let footer = loop {
+            match Footer::open(size, object.tail.clone()).map_err(broken)? {
+                Opened::Footer(footer) => break footer,
+                Opened::Needs(bytes) => object.tail = object.end(bytes).await.map_err(Stopped::Error)?,
+            }
+        };
+        let Place { rows, offset, skip, .. } = self.begin;
+        let next = usize::try_from(offset).unwrap_or(usize::MAX);
+        let place = Place { rows, offset, skip, ..Place::default() };
+        Ok(ColumnRows {
+            object,
+            footer,
+            next,
+            ahead: FuturesOrdered::new(),
+            sizes: VecDeque::new(),
+            current: None,
+            skip,
+            place,
+        })
+    }
+}
+
+/// How a text is read.
+fn text_options(config: &RowsConfig, format: Format, has_tabs: bool) -> TextOptions {
+    let form = match format {
+        Format::Csv if has_tabs => Form::Csv(config.csv.clone().with_tabs()),
+        Format::Csv => Form::Csv(config.csv.clone()),
+        Format::Json => Form::Json(config.json.clone()),
+        _ => Form::Lines,
+    };
+    TextOptions { form, compression: config.compression, encoding: config.encoding, names: None }
+}
+
+/// What an object that makes no sense means for the source.
+fn stopped(on_bad_row: OnBadRow, broken: Broken) -> Stopped {
+    match on_bad_row {
+        OnBadRow::Stop => {
+            let why = format!("{broken}; or set `onBadRow` to `skip` to go on without what can't be read");
+            Stopped::Error(Error::corrupt(why))
+        }
+        OnBadRow::Skip | OnBadRow::Raw => Stopped::Broken(broken.why),
+    }
+}
+
+impl<P: Ports> Rows<P> {
+    /// The object's key.
+    pub(super) fn key(&self) -> &str {
+        &self.fetched.key
+    }
+
+    /// The format that it is read in.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The next row, if its bytes are there.
+    pub(super) fn next(&mut self) -> Result<Step, Stopped> {
+        let on_bad_row = self.on_bad_row;
+        let step = match &mut self.reader {
+            Reader::Text(text, _) => text.next_row().map(|next| match next {
+                Next::Row(row) => Step::Row(row),
+                Next::More => Step::More,
+                Next::End => Step::End,
+            }),
+            Reader::Avro(avro) => avro.next(),
+            Reader::Columns(columns) => columns.next(),
+        };
+        step.map_err(|broken| stopped(on_bad_row, broken))
+    }
+
+    /// Waits for more bytes.
+    pub(super) async fn more(&mut self) -> Result<(), Stopped> {
+        let on_bad_row = self.on_bad_row;
+        let broken = |broken| stopped(on_bad_row, broken);
+        match &mut self.reader {
+            Reader::Text(text, pieces) => match pieces.next().await.map_err(Stopped::Error)? {
+                Some(piece) => text.push(&piece).map_err(broken),
+                None => text.end().map_err(broken),
+            },
+            Reader::Avro(avro) => avro.more().await.map_err(Stopped::Error),
+            Reader::Columns(columns) => columns.more(on_bad_row).await,
+        }
+    }
+
+    /// What a row is delivered as; `None` where it can't be read and is skipped, for the reason that is returned otherwise.
+    pub(super) fn record(&self, row: Row) -> Result<Fetched<P::Body>, Skip> {
+        let Row { number, byte, content, .. } = row;
+        let mut metadata = self.fetched.record.metadata.clone();
+        let payload = match content {
+            RowContent::Raw(bytes) => Data::Raw(bytes),
+            RowContent::Structured(text) => Data::Structured(text),
+            RowContent::Bad { bytes, why } => match self.on_bad_row {
+                OnBadRow::Raw => {
+                    metadata.insert("s3.rowError".to_owned(), why);
+                    Data::Raw(bytes)
+                }
+                OnBadRow::Skip => return Err(Skip::Row(located(number, byte, &why))),
+                OnBadRow::Stop => {
+                    let why = located(number, byte, &why);
+                    let why = format!("{why}; or set `onBadRow` to `skip` or `raw` to go on");
+                    return Err(Skip::Stop(Error::corrupt(why)));
+                }
+            },
+        };
+        metadata.insert("s3.row".to_owned(), number.to_string());
+        if let Some(count) = self.count {
+            metadata.insert("s3.rows".to_owned(), count.to_string());
+        }
+        if let Some(byte) = byte {
+            metadata.insert("s3.byteOffset".to_owned(), byte.to_string());
+        }
+        let size = payload.length().unwrap_or_default();
+        let key = format!("{{\"key\":{},\"row\":{number}}}", serde_json::Value::from(self.fetched.key.as_str()));
+        Ok(Fetched {
+            record: Record {
+                position: Bytes::new(),
+                operation: self.fetched.record.operation,
+                metadata,
+                key: Some(Data::Structured(key)),
+                payload: Change { before: None, after: Some(payload) },
+            },
+            key: self.fetched.key.clone(),
+            last_modified: self.fetched.last_modified,
+            replaced: self.fetched.replaced.clone(),
+            size,
+        })
+    }
+}
+
+/// Why a row is no record.
+#[derive(Debug)]
+pub(super) enum Skip {
+    /// It is skipped.
+    Row(String),
+    /// The source must stop.
+    Stop(Error),
+}
+
+fn no_avro() -> Broken {
+    Broken::new("it is no Avro container file, or breaks off in its head")
+}
+
+fn located(number: u64, byte: Option<u64>, why: &str) -> String {
+    match byte {
+        Some(byte) => format!("row {number}, at byte {byte}: {why}"),
+        None => format!("row {number}: {why}"),
+    }
+}
+
+impl<P: Ports> AvroRows<P> {
+    fn next(&mut self) -> Result<Step, Broken> {
+        loop {
+            if let Some(step) = self.next_of_block() {
+                return Ok(step);
+            }
+            let Some(file) = &self.file else {
+                match AvroFile::open(&self.input)? {
+                    None if self.is_end => return Err(no_avro()),
+                    None => return Ok(Step::More),
+                    Some((file, used)) => {
+                        self.take(used);
+                        self.file = Some(file);
+                        continue;
+                    }
+                }
+            };
+            match file.block(&self.input)? {
+                Some((used, block)) => self.begin(used, block),
+                None if self.is_end && self.input.is_empty() => return Ok(Step::End),
+                None if self.is_end => return Err(Broken::new("its last block breaks off")),
+                None => return Ok(Step::More),
+            }
+        }
+    }
+
+    /// Begins to read a block. Of the first one rows may have been read before.
+    fn begin(&mut self, used: usize, mut block: Block) {
+        let skip = std::mem::take(&mut self.skip);
+        (0..skip).take_while(|_| block.next().is_some()).for_each(drop);
+        self.place = Place { offset: self.before, skip, ..self.place };
+        self.block = Some(block);
+        self.take(used);
+    }
+
+    fn next_of_block(&mut self) -> Option<Step> {
+        let Some(row) = self.block.as_mut()?.next() else {
+            // After a row without an end nobody finds the others of its block; they count.
+            let rows = self.block.take().map_or(0, |block| block.rows());
+            self.place.rows += rows.saturating_sub(self.place.skip);
+            return None;
+        };
+        self.place = Place { rows: self.place.rows + 1, skip: self.place.skip + 1, ..self.place };
+        let content = match row {
+            Ok(json) => RowContent::Structured(json),
+            Err(why) => RowContent::Bad { bytes: Bytes::new(), why },
+        };
+        Some(Step::Row(Row { number: self.place.rows, byte: None, content, next: self.place }))
+    }
+
+    fn take(&mut self, count: usize) {
+        self.input.advance(count);
+        self.before += count as u64;
+    }
+
+    async fn more(&mut self) -> Result<()> {
+        match self.pieces.next().await? {
+            Some(piece) => self.input.extend_from_slice(&piece),
+            None => self.is_end = true,
+        }
+        Ok(())
+    }
+}
+
+impl<P: Ports> ColumnRows<P> {
+    fn next(&mut self) -> Result<Step, Broken> {
+        let Some((group, columns)) = &mut self.current else {
+            let is_end = self.next >= self.footer.groups().len() && self.ahead.is_empty();
+            return Ok(if is_end { Step::End } else { Step::More });
+        };
+        match columns.next() {
+            None => {
+                let next = *group as u64 + 1;
+                self.place = Place { offset: next, skip: 0, ..self.place };
+                self.current = None;
+                self.next()
+            }
+            Some(row) => {
+                let Place { rows, skip, .. } = self.place;
+                self.place = Place { rows: rows + 1, skip: skip + 1, ..self.place };
+                let content = RowContent::Structured(row?);
+                Ok(Step::Row(Row { number: rows + 1, byte: None, content, next: self.place }))
+            }
+        }
+    }
+
+    /// Requests row groups, and waits for the next of them.
+    async fn more(&mut self, on_bad_row: OnBadRow) -> Result<(), Stopped> {
+        let broken = |broken| stopped(on_bad_row, broken);
+        let groups = self.footer.groups();
+        while let Some(group) = groups.get(self.next) {
+            let is_room = self.sizes.iter().sum::<u64>() + group.length <= GROUPS_AHEAD_BYTES;
+            if !is_room && !self.sizes.is_empty() {
+                break;
+            }
+            let (number, first, length, object) = (self.next, group.first, group.length, self.object.clone());
+            self.sizes.push_back(length);
+            self.ahead.push_back(Box::pin(async move { Ok((number, object.part(first, length).await?)) }));
+            self.next += 1;
+        }
+        let Some(come) = self.ahead.next().await else { return Ok(()) };
+        self.sizes.pop_front();
+        let (number, bytes) = come.map_err(Stopped::Error)?;
+        let skip = std::mem::take(&mut self.skip);
+        self.current = Some((number, self.footer.read(number, bytes, skip).map_err(broken)?));
+        Ok(())
+    }
+}
