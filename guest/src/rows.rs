@@ -4,6 +4,7 @@
 mod avro;
 mod columns;
 mod csv;
+mod decimal;
 mod encoding;
 mod format;
 mod inflate;

@@ -7,7 +7,7 @@ use encoding_rs::{Encoding, UTF_8};
 use super::setting::{Bool, Choice, Described, Kind, Setting, Text};
 use super::values::Values;
 use crate::error::{Error, Result};
-use crate::rows::{Compression, CsvOptions, JsonRows};
+use crate::rows::{Compression, CsvOptions, Format, JsonRows};
 
 /// How objects become rows.
 pub(super) const DECODE: Setting<Option<Decode>> = Setting::with_default(
@@ -15,11 +15,11 @@ pub(super) const DECODE: Setting<Option<Decode>> = Setting::with_default(
     &Choice(&[
         ("none", None),
         ("auto", Some(Decode::Auto)),
-        ("lines", Some(Decode::Lines)),
-        ("json", Some(Decode::Json)),
-        ("csv", Some(Decode::Csv)),
-        ("parquet", Some(Decode::Parquet)),
-        ("avro", Some(Decode::Avro)),
+        ("lines", Some(Decode::As(Format::Lines))),
+        ("json", Some(Decode::As(Format::Json))),
+        ("csv", Some(Decode::As(Format::Csv))),
+        ("parquet", Some(Decode::As(Format::Parquet))),
+        ("avro", Some(Decode::As(Format::Avro))),
     ]),
     "none",
     "Whether each row of an object is a record: `none` makes one record of an object, the others one of each row. `auto` goes \
@@ -107,13 +107,13 @@ pub(super) const CSV_NULL: Setting<String> = Setting::optional(
 );
 
 /// What the rows of JSON are.
-pub(super) const JSON_ROWS: Setting<JsonForm> = Setting::with_default(
+pub(super) const JSON_ROWS: Setting<&'static JsonRows> = Setting::with_default(
     "json.rows",
     &Choice(&[
-        ("auto", JsonForm::Auto),
-        ("lines", JsonForm::Lines),
-        ("document", JsonForm::Document),
-        ("array", JsonForm::Array),
+        ("auto", &JsonRows::Auto),
+        ("lines", &JsonRows::Lines),
+        ("document", &JsonRows::Document),
+        ("array", &JsonRows::Array),
     ]),
     "auto",
     "With `decode`, what a row of JSON is: a line (`lines`), all of the object (`document`, up to 64 MiB), an element of the list that it \
@@ -147,18 +147,10 @@ pub(super) const ALL: [&dyn Described; 12] = [
 /// How an object becomes rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decode {
-    /// By its key, then its content type.
+    /// By the format that its key tells, then its content type.
     Auto,
-    /// Lines.
-    Lines,
-    /// JSON.
-    Json,
-    /// CSV.
-    Csv,
-    /// Parquet.
-    Parquet,
-    /// Avro container files.
-    Avro,
+    /// By this one.
+    As(Format),
 }
 
 /// What becomes of a row that can't be read.
@@ -170,19 +162,6 @@ pub enum OnBadRow {
     Skip,
     /// It is delivered as it is.
     Raw,
-}
-
-/// What a row of JSON is, as the setting has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum JsonForm {
-    /// What the first character tells.
-    Auto,
-    /// A line.
-    Lines,
-    /// All of it.
-    Document,
-    /// An element.
-    Array,
 }
 
 /// How objects are read row by row.
@@ -208,14 +187,11 @@ impl RowsConfig {
         let decode = values.get(&DECODE)?;
         let path = values.find(&JSON_PATH)?;
         let json = match (values.get(&JSON_ROWS)?, path) {
-            (JsonForm::Auto, Some(path)) => JsonRows::At(path.split('.').map(str::to_owned).collect()),
+            (JsonRows::Auto, Some(path)) => JsonRows::At(path.split('.').map(str::to_owned).collect()),
             (_, Some(_)) => {
                 return Err(Error::invalid("setting `json.path` says what a row is: leave out `json.rows`"));
             }
-            (JsonForm::Auto, None) => JsonRows::Auto,
-            (JsonForm::Lines, None) => JsonRows::Lines,
-            (JsonForm::Document, None) => JsonRows::Document,
-            (JsonForm::Array, None) => JsonRows::Array,
+            (rows, None) => rows.clone(),
         };
         let read = Self {
             decode: decode.unwrap_or(Decode::Auto),

@@ -4,6 +4,7 @@
 //! The crate asserts of schemas what the format promises. A file that breaks such a promise must be an error and no panic, which
 //! would cost the instance, so schemas and places are checked before it sees them.
 
+use std::fmt::{Display, Write as _};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 
 use super::Broken;
+use super::decimal::with_point;
 use super::moment::{self, Unit};
 
 /// Bytes of a footer. The crate holds ten times as much of it.
@@ -400,14 +402,14 @@ fn put(json: &mut String, field: &Field, shape: &Shape) {
         Field::Float16(value) => put_real(json, f64::from(*value)),
         Field::Float(value) => put_single(json, *value),
         Field::Double(value) => put_real(json, *value),
-        Field::Decimal(value) => put_text(json, &decimal(value.data(), scale_of(shape, value.scale()))),
+        Field::Decimal(value) => put_quoted(json, decimal(value.data(), scale_of(shape, value.scale()))),
         Field::Str(value) => put_text(json, value),
         Field::Bytes(value) => put_bytes(json, value.data(), shape),
-        Field::Date(days) => put_text(json, &moment::date(i64::from(*days))),
-        Field::TimeMillis(value) => put_text(json, &moment::time(i64::from(*value), Unit::Millis)),
-        Field::TimeMicros(value) => put_text(json, &moment::time(*value, Unit::Micros)),
-        Field::TimestampMillis(value) => put_text(json, &moment::timestamp(*value, Unit::Millis, is_utc(shape))),
-        Field::TimestampMicros(value) => put_text(json, &moment::timestamp(*value, Unit::Micros, is_utc(shape))),
+        Field::Date(days) => put_quoted(json, moment::date(i64::from(*days))),
+        Field::TimeMillis(value) => put_quoted(json, moment::time(i64::from(*value), Unit::Millis)),
+        Field::TimeMicros(value) => put_quoted(json, moment::time(*value, Unit::Micros)),
+        Field::TimestampMillis(value) => put_quoted(json, moment::timestamp(*value, Unit::Millis, is_utc(shape))),
+        Field::TimestampMicros(value) => put_quoted(json, moment::timestamp(*value, Unit::Micros, is_utc(shape))),
         Field::Group(row) => match shape {
             Shape::Struct(members) => put_object(json, row, members),
             _ => json.push_str("null"),
@@ -465,16 +467,16 @@ fn scale_of(shape: &Shape, other: i32) -> usize {
 
 fn put_whole(json: &mut String, value: i64, shape: &Shape) {
     match shape {
-        Shape::Date => put_text(json, &moment::date(value)),
-        Shape::Decimal { scale } => put_text(json, &decimal(&value.to_be_bytes(), *scale)),
-        Shape::Time(unit) => put_text(json, &moment::time(value, *unit)),
-        Shape::Timestamp { unit, is_utc } => put_text(json, &moment::timestamp(value, *unit, *is_utc)),
+        Shape::Date => put_quoted(json, moment::date(value)),
+        Shape::Decimal { scale } => put_quoted(json, decimal(&value.to_be_bytes(), *scale)),
+        Shape::Time(unit) => put_quoted(json, moment::time(value, *unit)),
+        Shape::Timestamp { unit, is_utc } => put_quoted(json, moment::timestamp(value, *unit, *is_utc)),
         _ => json.push_str(&value.to_string()),
     }
 }
 
 /// The shortest number that reads back the same; JSON has no others than finite ones.
-pub(super) fn put_real(json: &mut String, value: f64) {
+fn put_real(json: &mut String, value: f64) {
     match serde_json::Number::from_f64(value) {
         Some(number) => json.push_str(&number.to_string()),
         None if value.is_nan() => json.push_str("\"NaN\""),
@@ -483,14 +485,14 @@ pub(super) fn put_real(json: &mut String, value: f64) {
 }
 
 /// As [`put_real`], with no more digits than 32 bits have.
-pub(super) fn put_single(json: &mut String, value: f32) {
+fn put_single(json: &mut String, value: f32) {
     match serde_json::to_string(&value) {
         Ok(text) if value.is_finite() => json.push_str(&text),
         _ => put_real(json, f64::from(value)),
     }
 }
 
-pub(super) fn put_text(json: &mut String, text: &str) {
+fn put_text(json: &mut String, text: &str) {
     let is_plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     if is_plain {
         json.push('"');
@@ -501,16 +503,22 @@ pub(super) fn put_text(json: &mut String, text: &str) {
     }
 }
 
+/// What needs no escapes, as a text.
+fn put_quoted(json: &mut String, text: impl Display) {
+    // Memory takes all.
+    let _ = write!(json, "\"{text}\"");
+}
+
 fn put_bytes(json: &mut String, bytes: &[u8], shape: &Shape) {
     match (shape, bytes) {
-        (Shape::Uuid, [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]) => put_text(json, &uuid(bytes)),
-        (Shape::Decimal { scale }, _) => put_text(json, &decimal(bytes, *scale)),
+        (Shape::Uuid, [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]) => put_quoted(json, uuid(bytes)),
+        (Shape::Decimal { scale }, _) => put_quoted(json, decimal(bytes, *scale)),
         (Shape::Text, _) if std::str::from_utf8(bytes).is_ok() => put_text(json, &String::from_utf8_lossy(bytes)),
         _ => put_base64(json, bytes),
     }
 }
 
-pub(super) fn put_base64(json: &mut String, bytes: &[u8]) {
+fn put_base64(json: &mut String, bytes: &[u8]) {
     use base64::Engine as _;
     json.push('"');
     base64::engine::general_purpose::STANDARD.encode_string(bytes, json);
@@ -530,7 +538,7 @@ fn uuid(bytes: &[u8]) -> String {
 }
 
 /// A decimal number with all digits of its scale, from the bytes of its digits: `-0.05`.
-pub(super) fn decimal(bytes: &[u8], scale: usize) -> String {
+fn decimal(bytes: &[u8], scale: usize) -> String {
     // Nearly all have at most 38 digits.
     let digits = if bytes.len() <= 16 {
         let is_negative = bytes.first().is_some_and(|first| *first >= 0x80);
@@ -540,13 +548,7 @@ pub(super) fn decimal(bytes: &[u8], scale: usize) -> String {
     } else {
         BigInt::from_signed_bytes_be(bytes).to_string()
     };
-    if scale == 0 {
-        return digits;
-    }
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", &*digits), |digits| ("-", digits));
-    let padded = format!("{digits:0>width$}", width = scale + 1);
-    let (whole, rest) = padded.split_at(padded.len() - scale);
-    format!("{sign}{whole}.{rest}")
+    with_point(&digits, scale)
 }
 
 fn no_parquet() -> Broken {

@@ -1,7 +1,5 @@
 //! Owns which format an object has, by its key and its content type. Leaves how it is read to the formats.
 
-use super::csv::CsvOptions;
-
 /// A format that has rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -80,14 +78,6 @@ impl Format {
 pub fn has_tabs(key: &str, content_type: Option<&str>) -> bool {
     matches!(extension(key).as_deref(), Some("tsv" | "tab"))
         || content_type.is_some_and(|name| name.trim().to_ascii_lowercase().starts_with("text/tab-separated-values"))
-}
-
-impl CsvOptions {
-    /// The same, with tabs between fields.
-    #[must_use]
-    pub fn with_tabs(self) -> Self {
-        Self { delimiter: b'\t', ..self }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::catalogue::{Known, decode_known};
 use super::identity::NULL_VERSION;
 use super::plan::{Due, Previous, Slice};
 use super::retrieval::{Holding, Retrieval, Retrieved, Wanted};
-use super::rows::{self, Opening, Rows, Stopped, TAIL_BYTES};
+use super::rows::{self, Opening, Rows, TAIL_BYTES, Unread};
 use crate::config::Unreadable;
 use crate::error::{Error, Result};
 use crate::ports::{Level, Ports};
@@ -258,8 +258,8 @@ impl<P: Ports> Fetcher<P> {
         let opening = Opening { retrieval: Rc::clone(retrieval), wanted, format, begin };
         match opening.open(config, fetched, content).await {
             Ok(rows) => Ok(Outcome::Rows(Box::new(rows))),
-            Err(Stopped::Error(error)) => Err(error.context(format!("object `{key}`"))),
-            Err(Stopped::Broken(reason)) => Ok(Outcome::Skipped(Skipped { key, reason, told: Told::AsListed })),
+            Err(Unread::Stop(error)) => Err(error.context(format!("object `{key}`"))),
+            Err(Unread::Skip(reason)) => Ok(Outcome::Skipped(Skipped { key, reason, told: Told::AsListed })),
         }
     }
 

@@ -91,13 +91,8 @@ impl<T: 'static> Prefetch<T> {
         }
     }
 
-    /// Lets fetches go on while the reader is busy with what it has.
-    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
-        self.collect(context);
-    }
-
-    /// Puts aside what is done; whether anything was.
-    fn collect(&mut self, context: &mut Context<'_>) -> bool {
+    /// Lets fetches go on, and puts aside what is done; whether anything was.
+    pub(super) fn collect(&mut self, context: &mut Context<'_>) -> bool {
         let before = self.done.len();
         while let Poll::Ready(Some((number, requests, result))) = self.in_flight.poll_next_unpin(context) {
             self.requests -= requests;

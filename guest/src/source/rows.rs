@@ -8,7 +8,6 @@
 //!
 //! All requests of an object are pinned to the version or ETag that was listed, and a row's place counts for that one alone.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -22,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ports::{Body as _, Ports};
 use crate::record::{Change, Data, Record};
 use crate::rows::{
-    AvroFile, Block, Broken, Columns, Content as RowContent, Footer, Form, Format, Names, Next, Opened, Place, Row,
-    Text, TextOptions, has_tabs,
+    AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, Names, Next, Opened,
+    Place, Row, Text, TextOptions, has_tabs,
 };
 use crate::s3::{Content, Object, Part};
 
@@ -77,6 +76,15 @@ impl<P: Ports> Pieces<P> {
             }
         }
     }
+
+    /// Gives a text the next bytes, or says that there are none.
+    async fn feed(&mut self, text: &mut Text) -> Result<(), Unread> {
+        match self.next().await? {
+            Some(piece) => text.push(&piece)?,
+            None => text.end()?,
+        }
+        Ok(())
+    }
 }
 
 /// Rows of an Avro file.
@@ -86,10 +94,8 @@ struct AvroRows<P: Ports> {
     file: Option<AvroFile>,
     /// The bytes of the object before `input`.
     before: u64,
-    /// Rows of the first block to pass over.
-    skip: u64,
     block: Option<Block>,
-    /// Where reading goes on: the block, and its rows that were read.
+    /// Where reading goes on: the block, and its rows that were read. Of the first one some may have been read before.
     place: Place,
     is_end: bool,
 }
@@ -101,9 +107,8 @@ struct ColumnRows<P: Ports> {
     /// The next row group to request, and those on their way.
     next: usize,
     ahead: FuturesOrdered<LocalBoxFuture<'static, Result<(usize, Bytes)>>>,
-    sizes: VecDeque<u64>,
     current: Option<(usize, Columns)>,
-    skip: u64,
+    /// Where reading goes on: the group, and its rows that were read. Of the first one some may have been read before.
     place: Place,
 }
 
@@ -169,23 +174,42 @@ impl<P: Ports> Source<P> {
     }
 }
 
-/// What reading goes on with.
-pub(super) enum Step {
-    /// A row.
-    Row(Row),
-    /// Bytes have to come first.
-    More,
-    /// Nothing.
-    End,
+/// Why a row, or all that is left of an object, can't be read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The source must stop.
+    Stop(Error),
+    /// It is passed over, for this reason.
+    Skip(String),
 }
 
-/// Why no more rows come out of an object.
-#[derive(Debug)]
-pub(super) enum Stopped {
-    /// The source must stop.
-    Error(Error),
-    /// What is left of the object can't be read, which is no reason to.
-    Broken(String),
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Stop(error)
+    }
+}
+
+impl From<Broken> for Unread {
+    fn from(broken: Broken) -> Self {
+        Self::Skip(broken.why)
+    }
+}
+
+impl Unread {
+    /// What it means under this setting, of which others would do.
+    fn under(self, on_bad_row: OnBadRow, others: &str) -> Self {
+        match (self, on_bad_row) {
+            (Self::Skip(why), OnBadRow::Stop) => {
+                Self::Stop(Error::corrupt(format!("{why}; or set `onBadRow` to {others}")))
+            }
+            (unread, _) => unread,
+        }
+    }
+
+    /// The same of an object of which no more can be read.
+    fn of_object(self, on_bad_row: OnBadRow) -> Self {
+        self.under(on_bad_row, "`skip` to go on without what can't be read")
+    }
 }
 
 /// What makes rows of an object that was found.
@@ -204,11 +228,7 @@ pub(super) struct Opening<P: Ports> {
 pub(super) fn format_of(config: &RowsConfig, key: &str, content_type: Option<&str>) -> Option<Format> {
     match config.decode {
         Decode::Auto => Format::of_key(key).or_else(|| Format::of_content_type(content_type?)),
-        Decode::Lines => Some(Format::Lines),
-        Decode::Json => Some(Format::Json),
-        Decode::Csv => Some(Format::Csv),
-        Decode::Parquet => Some(Format::Parquet),
-        Decode::Avro => Some(Format::Avro),
+        Decode::As(format) => Some(format),
     }
 }
 
@@ -219,27 +239,35 @@ impl<P: Ports> Opening<P> {
         config: &RowsConfig,
         fetched: Fetched<P::Body>,
         content: Content<P::Body>,
-    ) -> Result<Rows<P>, Stopped> {
+    ) -> Result<Rows<P>, Unread> {
+        self.begin_to_read(config, fetched, content).await.map_err(|unread| unread.of_object(config.on_bad_row))
+    }
+
+    async fn begin_to_read(
+        &self,
+        config: &RowsConfig,
+        fetched: Fetched<P::Body>,
+        content: Content<P::Body>,
+    ) -> Result<Rows<P>, Unread> {
         // An object without bytes has no rows in any format: it marks a folder, or the end of a job.
         let format = if self.wanted.entry.size == 0 { Format::Lines } else { self.format };
-        let on_bad_row = config.on_bad_row;
         let content_type = fetched.record.metadata.get("s3.header.contentType").map(String::as_str);
         let has_tabs = config.decode == Decode::Auto && has_tabs(&fetched.key, content_type);
         let mut count = None;
         let reader = match format {
             Format::Parquet => {
-                let rows = self.columns(content, on_bad_row).await?;
+                let rows = self.columns(content).await?;
                 count = Some(rows.footer.rows());
                 Reader::Columns(Box::new(rows))
             }
-            Format::Avro => Reader::Avro(Box::new(self.avro(content, on_bad_row).await?)),
+            Format::Avro => Reader::Avro(Box::new(self.avro(content).await?)),
             Format::Lines | Format::Json | Format::Csv => {
                 let options = text_options(config, format, has_tabs);
-                let text = self.text(options, on_bad_row).await?;
+                let text = self.text(options).await?;
                 Reader::Text(Box::new(text), Pieces(Some(content)))
             }
         };
-        Ok(Rows { fetched, format, reader, on_bad_row, count })
+        Ok(Rows { fetched, format, reader, on_bad_row: config.on_bad_row, count })
     }
 
     /// The object, of which the end is known.
@@ -248,120 +276,88 @@ impl<P: Ports> Opening<P> {
     }
 
     /// A text, with the names of its fields where reading begins after them.
-    async fn text(&self, options: TextOptions, on_bad_row: OnBadRow) -> Result<Text, Stopped> {
+    async fn text(&self, options: TextOptions) -> Result<Text, Unread> {
         let has_header = matches!(&options.form, Form::Csv(csv) if csv.has_header);
-        let names = if has_header && self.begin != Place::default() {
-            self.names(options.clone(), on_bad_row).await?
-        } else {
-            None
-        };
+        let names =
+            if has_header && self.begin != Place::default() { self.names(options.clone()).await? } else { None };
         Ok(Text::new(TextOptions { names, ..options }, self.begin))
     }
 
     /// The names of a text's fields, read from its beginning.
-    async fn names(&self, options: TextOptions, on_bad_row: OnBadRow) -> Result<Option<Names>, Stopped> {
+    async fn names(&self, options: TextOptions) -> Result<Option<Names>, Unread> {
         let mut text = Text::new(options, Place::default());
-        let mut pieces = self.source(Bytes::new()).from(0).await.map_err(Stopped::Error)?;
-        let broken = |broken| stopped(on_bad_row, broken);
+        let mut pieces = self.source(Bytes::new()).from(0).await?;
         loop {
-            let next = text.next_row().map_err(broken)?;
+            let next = text.next_row()?;
             if let Some(names) = text.names() {
                 return Ok(Some(names.clone()));
             }
             match next {
                 Next::End => return Ok(None),
                 Next::Row(_) => {}
-                Next::More => match pieces.next().await.map_err(Stopped::Error)? {
-                    Some(piece) => text.push(&piece).map_err(broken)?,
-                    None => text.end().map_err(broken)?,
-                },
+                Next::More => pieces.feed(&mut text).await?,
             }
         }
     }
 
     /// An Avro file. Where reading begins after its head, that is requested too.
-    async fn avro(&self, content: Content<P::Body>, on_bad_row: OnBadRow) -> Result<AvroRows<P>, Stopped> {
+    async fn avro(&self, content: Content<P::Body>) -> Result<AvroRows<P>, Unread> {
         let Place { rows, offset, skip, .. } = self.begin;
-        let file = if offset > 0 { Some(self.head(on_bad_row).await?) } else { None };
+        let file = if offset > 0 { Some(self.head().await?) } else { None };
         Ok(AvroRows {
             pieces: Pieces(Some(content)),
             input: BytesMut::new(),
             file,
             before: offset,
-            skip,
             block: None,
-            place: Place { rows, ..Place::default() },
+            place: Place { rows, offset, skip, ..Place::default() },
             is_end: false,
         })
     }
 
     /// The head of an Avro file.
-    async fn head(&self, on_bad_row: OnBadRow) -> Result<AvroFile, Stopped> {
-        let mut pieces = self.source(Bytes::new()).from(0).await.map_err(Stopped::Error)?;
+    async fn head(&self) -> Result<AvroFile, Unread> {
+        let mut pieces = self.source(Bytes::new()).from(0).await?;
         let mut input = BytesMut::new();
         loop {
-            match pieces.next().await.map_err(Stopped::Error)? {
-                Some(piece) => input.extend_from_slice(&piece),
-                None => return Err(stopped(on_bad_row, no_avro())),
-            }
-            if let Some((file, _)) = AvroFile::open(&input).map_err(|broken| stopped(on_bad_row, broken))? {
+            input.extend_from_slice(&pieces.next().await?.ok_or_else(no_avro)?);
+            if let Some((file, _)) = AvroFile::open(&input)? {
                 return Ok(file);
             }
         }
     }
 
     /// A Parquet file, of which the end was read.
-    async fn columns(&self, content: Content<P::Body>, on_bad_row: OnBadRow) -> Result<ColumnRows<P>, Stopped> {
+    async fn columns(&self, content: Content<P::Body>) -> Result<ColumnRows<P>, Unread> {
         let mut object = self.source(Bytes::new());
         let size = object.wanted.entry.size;
         object.tail = match content {
             Content::Whole(bytes) => bytes,
             // Its content type alone told what it is.
-            Content::Stream(_) => object.end(TAIL_BYTES).await.map_err(Stopped::Error)?,
+            Content::Stream(_) => object.end(TAIL_BYTES).await?,
         };
-        let broken = |broken| stopped(on_bad_row, broken);
         let footer = loop {
-            match Footer::open(size, object.tail.clone()).map_err(broken)? {
+            match Footer::open(size, object.tail.clone())? {
                 Opened::Footer(footer) => break footer,
-                Opened::Needs(bytes) => object.tail = object.end(bytes).await.map_err(Stopped::Error)?,
+                Opened::Needs(bytes) => object.tail = object.end(bytes).await?,
             }
         };
         let Place { rows, offset, skip, .. } = self.begin;
         let next = usize::try_from(offset).unwrap_or(usize::MAX);
         let place = Place { rows, offset, skip, ..Place::default() };
-        Ok(ColumnRows {
-            object,
-            footer,
-            next,
-            ahead: FuturesOrdered::new(),
-            sizes: VecDeque::new(),
-            current: None,
-            skip,
-            place,
-        })
+        Ok(ColumnRows { object, footer, next, ahead: FuturesOrdered::new(), current: None, place })
     }
 }
 
 /// How a text is read.
 fn text_options(config: &RowsConfig, format: Format, has_tabs: bool) -> TextOptions {
     let form = match format {
-        Format::Csv if has_tabs => Form::Csv(config.csv.clone().with_tabs()),
+        Format::Csv if has_tabs => Form::Csv(CsvOptions { delimiter: b'\t', ..config.csv.clone() }),
         Format::Csv => Form::Csv(config.csv.clone()),
         Format::Json => Form::Json(config.json.clone()),
         _ => Form::Lines,
     };
     TextOptions { form, compression: config.compression, encoding: config.encoding, names: None }
-}
-
-/// What an object that makes no sense means for the source.
-fn stopped(on_bad_row: OnBadRow, broken: Broken) -> Stopped {
-    match on_bad_row {
-        OnBadRow::Stop => {
-            let why = format!("{broken}; or set `onBadRow` to `skip` to go on without what can't be read");
-            Stopped::Error(Error::corrupt(why))
-        }
-        OnBadRow::Skip | OnBadRow::Raw => Stopped::Broken(broken.why),
-    }
 }
 
 impl<P: Ports> Rows<P> {
@@ -376,53 +372,41 @@ impl<P: Ports> Rows<P> {
     }
 
     /// The next row, if its bytes are there.
-    pub(super) fn next(&mut self) -> Result<Step, Stopped> {
-        let on_bad_row = self.on_bad_row;
-        let step = match &mut self.reader {
-            Reader::Text(text, _) => text.next_row().map(|next| match next {
-                Next::Row(row) => Step::Row(row),
-                Next::More => Step::More,
-                Next::End => Step::End,
-            }),
+    pub(super) fn next(&mut self) -> Result<Next, Unread> {
+        let next = match &mut self.reader {
+            Reader::Text(text, _) => text.next_row(),
             Reader::Avro(avro) => avro.next(),
             Reader::Columns(columns) => columns.next(),
         };
-        step.map_err(|broken| stopped(on_bad_row, broken))
+        next.map_err(|broken| Unread::from(broken).of_object(self.on_bad_row))
     }
 
     /// Waits for more bytes.
-    pub(super) async fn more(&mut self) -> Result<(), Stopped> {
-        let on_bad_row = self.on_bad_row;
-        let broken = |broken| stopped(on_bad_row, broken);
-        match &mut self.reader {
-            Reader::Text(text, pieces) => match pieces.next().await.map_err(Stopped::Error)? {
-                Some(piece) => text.push(&piece).map_err(broken),
-                None => text.end().map_err(broken),
-            },
-            Reader::Avro(avro) => avro.more().await.map_err(Stopped::Error),
-            Reader::Columns(columns) => columns.more(on_bad_row).await,
-        }
+    pub(super) async fn more(&mut self) -> Result<(), Unread> {
+        let more = match &mut self.reader {
+            Reader::Text(text, pieces) => pieces.feed(text).await,
+            Reader::Avro(avro) => avro.more().await.map_err(Unread::from),
+            Reader::Columns(columns) => columns.more().await,
+        };
+        more.map_err(|unread| unread.of_object(self.on_bad_row))
     }
 
-    /// What a row is delivered as; `None` where it can't be read and is skipped, for the reason that is returned otherwise.
-    pub(super) fn record(&self, row: Row) -> Result<Fetched<P::Body>, Skip> {
+    /// What a row is delivered as.
+    pub(super) fn record(&self, row: Row) -> Result<Fetched<P::Body>, Unread> {
         let Row { number, byte, content, .. } = row;
         let mut metadata = self.fetched.record.metadata.clone();
         let payload = match content {
             RowContent::Raw(bytes) => Data::Raw(bytes),
             RowContent::Structured(text) => Data::Structured(text),
-            RowContent::Bad { bytes, why } => match self.on_bad_row {
-                OnBadRow::Raw => {
-                    metadata.insert("s3.rowError".to_owned(), why);
-                    Data::Raw(bytes)
-                }
-                OnBadRow::Skip => return Err(Skip::Row(located(number, byte, &why))),
-                OnBadRow::Stop => {
-                    let why = located(number, byte, &why);
-                    let why = format!("{why}; or set `onBadRow` to `skip` or `raw` to go on");
-                    return Err(Skip::Stop(Error::corrupt(why)));
-                }
-            },
+            RowContent::Bad { bytes, why } if self.on_bad_row == OnBadRow::Raw => {
+                metadata.insert("s3.rowError".to_owned(), why);
+                Data::Raw(bytes)
+            }
+            RowContent::Bad { why, .. } => {
+                return Err(
+                    Unread::Skip(located(number, byte, &why)).under(self.on_bad_row, "`skip` or `raw` to go on")
+                );
+            }
         };
         metadata.insert("s3.row".to_owned(), number.to_string());
         if let Some(count) = self.count {
@@ -449,15 +433,6 @@ impl<P: Ports> Rows<P> {
     }
 }
 
-/// Why a row is no record.
-#[derive(Debug)]
-pub(super) enum Skip {
-    /// It is skipped.
-    Row(String),
-    /// The source must stop.
-    Stop(Error),
-}
-
 fn no_avro() -> Broken {
     Broken::new("it is no Avro container file, or breaks off in its head")
 }
@@ -470,7 +445,7 @@ fn located(number: u64, byte: Option<u64>, why: &str) -> String {
 }
 
 impl<P: Ports> AvroRows<P> {
-    fn next(&mut self) -> Result<Step, Broken> {
+    fn next(&mut self) -> Result<Next, Broken> {
         loop {
             if let Some(step) = self.next_of_block() {
                 return Ok(step);
@@ -478,7 +453,7 @@ impl<P: Ports> AvroRows<P> {
             let Some(file) = &self.file else {
                 match AvroFile::open(&self.input)? {
                     None if self.is_end => return Err(no_avro()),
-                    None => return Ok(Step::More),
+                    None => return Ok(Next::More),
                     Some((file, used)) => {
                         self.take(used);
                         self.file = Some(file);
@@ -488,27 +463,26 @@ impl<P: Ports> AvroRows<P> {
             };
             match file.block(&self.input)? {
                 Some((used, block)) => self.begin(used, block),
-                None if self.is_end && self.input.is_empty() => return Ok(Step::End),
+                None if self.is_end && self.input.is_empty() => return Ok(Next::End),
                 None if self.is_end => return Err(Broken::new("its last block breaks off")),
-                None => return Ok(Step::More),
+                None => return Ok(Next::More),
             }
         }
     }
 
     /// Begins to read a block. Of the first one rows may have been read before.
     fn begin(&mut self, used: usize, mut block: Block) {
-        let skip = std::mem::take(&mut self.skip);
-        (0..skip).take_while(|_| block.next().is_some()).for_each(drop);
-        self.place = Place { offset: self.before, skip, ..self.place };
+        (0..self.place.skip).take_while(|_| block.next().is_some()).for_each(drop);
+        self.place.offset = self.before;
         self.block = Some(block);
         self.take(used);
     }
 
-    fn next_of_block(&mut self) -> Option<Step> {
+    fn next_of_block(&mut self) -> Option<Next> {
         let Some(row) = self.block.as_mut()?.next() else {
             // After a row without an end nobody finds the others of its block; they count.
             let rows = self.block.take().map_or(0, |block| block.rows());
-            self.place.rows += rows.saturating_sub(self.place.skip);
+            self.place.rows += rows.saturating_sub(std::mem::take(&mut self.place.skip));
             return None;
         };
         self.place = Place { rows: self.place.rows + 1, skip: self.place.skip + 1, ..self.place };
@@ -516,7 +490,7 @@ impl<P: Ports> AvroRows<P> {
             Ok(json) => RowContent::Structured(json),
             Err(why) => RowContent::Bad { bytes: Bytes::new(), why },
         };
-        Some(Step::Row(Row { number: self.place.rows, byte: None, content, next: self.place }))
+        Some(Next::Row(Row { number: self.place.rows, byte: None, content, next: self.place }))
     }
 
     fn take(&mut self, count: usize) {
@@ -534,10 +508,10 @@ impl<P: Ports> AvroRows<P> {
 }
 
 impl<P: Ports> ColumnRows<P> {
-    fn next(&mut self) -> Result<Step, Broken> {
+    fn next(&mut self) -> Result<Next, Broken> {
         let Some((group, columns)) = &mut self.current else {
             let is_end = self.next >= self.footer.groups().len() && self.ahead.is_empty();
-            return Ok(if is_end { Step::End } else { Step::More });
+            return Ok(if is_end { Next::End } else { Next::More });
         };
         match columns.next() {
             None => {
@@ -550,30 +524,27 @@ impl<P: Ports> ColumnRows<P> {
                 let Place { rows, skip, .. } = self.place;
                 self.place = Place { rows: rows + 1, skip: skip + 1, ..self.place };
                 let content = RowContent::Structured(row?);
-                Ok(Step::Row(Row { number: rows + 1, byte: None, content, next: self.place }))
+                Ok(Next::Row(Row { number: rows + 1, byte: None, content, next: self.place }))
             }
         }
     }
 
     /// Requests row groups, and waits for the next of them.
-    async fn more(&mut self, on_bad_row: OnBadRow) -> Result<(), Stopped> {
-        let broken = |broken| stopped(on_bad_row, broken);
+    async fn more(&mut self) -> Result<(), Unread> {
         let groups = self.footer.groups();
         while let Some(group) = groups.get(self.next) {
-            let is_room = self.sizes.iter().sum::<u64>() + group.length <= GROUPS_AHEAD_BYTES;
-            if !is_room && !self.sizes.is_empty() {
+            let ahead = &groups[self.next - self.ahead.len()..self.next];
+            let bytes = ahead.iter().map(|group| group.length).sum::<u64>();
+            if !ahead.is_empty() && bytes + group.length > GROUPS_AHEAD_BYTES {
                 break;
             }
             let (number, first, length, object) = (self.next, group.first, group.length, self.object.clone());
-            self.sizes.push_back(length);
             self.ahead.push_back(Box::pin(async move { Ok((number, object.part(first, length).await?)) }));
             self.next += 1;
         }
         let Some(come) = self.ahead.next().await else { return Ok(()) };
-        self.sizes.pop_front();
-        let (number, bytes) = come.map_err(Stopped::Error)?;
-        let skip = std::mem::take(&mut self.skip);
-        self.current = Some((number, self.footer.read(number, bytes, skip).map_err(broken)?));
+        let (number, bytes) = come?;
+        self.current = Some((number, self.footer.read(number, bytes, self.place.skip)?));
         Ok(())
     }
 }

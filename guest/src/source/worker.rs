@@ -17,7 +17,7 @@ use super::plan::{Due, Plan, PlanReader, Slice};
 use super::prefetch::Prefetch;
 use super::queue::{ALL, Ready, ReadyQueue};
 use super::retrieval::Retrieval;
-use super::rows::{Rows, Skip, Step, Stopped};
+use super::rows::{Rows, Unread};
 use super::scan::{Filter, Scan};
 use super::sweep::{self, Sweep};
 use crate::config::SourceConfig;
@@ -26,6 +26,7 @@ use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
 use crate::position::{Chunk, Extension, Part, Phase, Position, RowMark, Scope};
 use crate::record::Operation;
+use crate::rows::{Next, Row};
 use crate::s3::{Client, Slots};
 
 use bytes::Bytes;
@@ -154,6 +155,23 @@ impl<P: Ports> Delivery<P> {
     /// Polls for what was fetched next; `None` where there may be room for other fetches.
     pub(super) fn poll_fetched(&mut self, context: &mut Context<'_>) -> Poll<Option<(Place, Fetch<P>)>> {
         self.prefetch.poll_next(context)
+    }
+
+    /// The next row of an object; `None` at its end. Fetches of others go on while its bytes are awaited.
+    async fn next_row(&mut self, rows: &mut Rows<P>) -> Result<Option<Row>, Unread> {
+        loop {
+            match rows.next()? {
+                Next::Row(row) => return Ok(Some(row)),
+                Next::End => return Ok(None),
+                Next::More => {}
+            }
+            let mut more = std::pin::pin!(rows.more());
+            let more = future::poll_fn(|context| {
+                self.prefetch.collect(context);
+                more.as_mut().poll(context)
+            });
+            more.await?;
+        }
     }
 
     /// The last plan of which nothing is left here.
@@ -324,11 +342,10 @@ impl<P: Ports> Worker<P> {
             }
             let (slice, retrieval) = (*next, self.retrieval(store.head.has_versions));
             let place = Place { slice: Some(slice), ..place.clone() };
-            let is_last = slice.is_last();
-            let (may_be_replaced, slice) = (*may_be_replaced, Some(slice));
-            let fetcher = Fetcher { retrieval, may_be_replaced, slice, after: None, more: None };
+            let may_be_replaced = *may_be_replaced;
+            let fetcher = Fetcher { retrieval, may_be_replaced, slice: Some(slice), after: None, more: None };
             delivery.prefetch.push(load, async move { (place, fetcher.fetch(due).await) });
-            if is_last {
+            if slice.is_last() {
                 return None;
             }
             next.number += 1;
@@ -402,65 +419,49 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// Hands out the rows of an object, while fetches of others go on. One row is held back, since only the end of the object
-    /// shows which is the last.
+    /// Hands out the rows of an object. One row is held back, since only the end of the object shows which is the last.
     async fn take_rows(&mut self, delivery: &mut Delivery<P>, place: Place, mut rows: Rows<P>) -> Result<()> {
         let mut last: Option<(RowMark, Box<Fetched<P::Body>>)> = None;
         let ended = loop {
-            match rows.next() {
-                Ok(Step::Row(row)) => {
-                    let mark = RowMark { format: rows.format(), next: row.next, names_key_before: false };
-                    match rows.record(row) {
-                        Ok(fetched) => {
-                            if let Some((row, earlier)) = last.replace((mark, Box::new(fetched))) {
-                                let place = Place { row: Some(row), ..place.clone() };
-                                self.take_record(delivery, place, earlier).await;
-                            }
-                        }
-                        Err(Skip::Row(reason)) => {
-                            self.ports.skipped(rows.key(), &reason);
-                            self.queue.count(|counts| counts.skipped += 1);
-                        }
-                        Err(Skip::Stop(error)) => break Err(error),
+            let row = match delivery.next_row(&mut rows).await {
+                Ok(Some(row)) => row,
+                Ok(None) => break Ok(()),
+                Err(unread) => break Err(unread),
+            };
+            let mark = RowMark { format: rows.format(), next: row.next, names_key_before: false };
+            match rows.record(row) {
+                Ok(fetched) => {
+                    if let Some((row, earlier)) = last.replace((mark, Box::new(fetched))) {
+                        let place = Place { row: Some(row), ..place.clone() };
+                        self.take_record(delivery, place, earlier).await;
                     }
                 }
-                Ok(Step::More) => {
-                    let more = {
-                        let mut more = std::pin::pin!(rows.more());
-                        future::poll_fn(|context| {
-                            delivery.prefetch.drive(context);
-                            more.as_mut().poll(context)
-                        })
-                        .await
-                    };
-                    match more {
-                        Ok(()) => {}
-                        Err(Stopped::Error(error)) => break Err(error),
-                        Err(Stopped::Broken(reason)) => break Ok(Some(reason)),
-                    }
-                }
-                Ok(Step::End) => break Ok(None),
-                Err(Stopped::Error(error)) => break Err(error),
-                Err(Stopped::Broken(reason)) => break Ok(Some(reason)),
+                Err(Unread::Skip(reason)) => self.report_skipped(rows.key(), &reason),
+                Err(stop) => break Err(stop),
             }
         };
         // Where the rest is to be read again, the last row is not the last of its object.
         if let Some((row, fetched)) = last {
-            let place = Place { row: Some(row).filter(|_| ended.is_err()), ..place };
+            let place = Place { row: Some(row).filter(|_| matches!(ended, Err(Unread::Stop(_)))), ..place };
             self.take_record(delivery, place, fetched).await;
         }
         match ended {
-            Ok(None) => Ok(()),
-            Ok(Some(reason)) => {
-                self.ports.skipped(rows.key(), &format!("nothing more can be read of it: {reason}"));
-                self.queue.count(|counts| counts.skipped += 1);
+            Ok(()) => Ok(()),
+            Err(Unread::Skip(reason)) => {
+                self.report_skipped(rows.key(), &format!("nothing more can be read of it: {reason}"));
                 Ok(())
             }
-            Err(error) => {
+            Err(Unread::Stop(error)) => {
                 self.release(delivery, Phase::Snapshot).await;
                 Err(error.context(format!("object `{}`", rows.key())))
             }
         }
+    }
+
+    /// Reports and counts what is passed over of an object.
+    fn report_skipped(&self, key: &str, reason: &str) {
+        self.ports.skipped(key, reason);
+        self.queue.count(|counts| counts.skipped += 1);
     }
 
     /// Hands out the record that is held back.

@@ -64,16 +64,6 @@ impl Output {
         Ok(())
     }
 
-    /// Writes a number of that many digits, zeros before it. Of a longer one the last are written.
-    pub(super) fn put_digits(&mut self, mut number: u64, width: usize) -> Result<(), Full> {
-        let mut digits = [b'0'; 20];
-        for digit in digits.iter_mut().rev() {
-            *digit += (number % 10) as u8;
-            number /= 10;
-        }
-        self.put(&digits[digits.len() - width.min(digits.len())..])
-    }
-
     /// Takes back what was written after that many bytes.
     pub(super) fn split_off(&mut self, at: usize) -> Vec<u8> {
         self.bytes.split_off(at)

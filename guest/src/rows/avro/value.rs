@@ -11,9 +11,10 @@ use apache_avro::types::Value;
 use bigdecimal::num_bigint::{BigInt, Sign};
 
 use super::input::{Fault, Input};
-use super::moment::{MICROS, MILLIS, NANOS, Unit, put_date, put_time, put_timestamp};
 use super::output::{Full, Output};
 use super::shape::{At, Extent, Leaf, Shape, Shapes};
+use crate::rows::decimal::with_point;
+use crate::rows::moment::{self, Unit};
 
 /// Records, arrays and maps that may be within each other: below the depth of 127 at which readers of JSON stop.
 const DEPTH_MAX: usize = 64;
@@ -266,19 +267,15 @@ impl<'a> Row<'a> {
                 let text = format!("{{\"months\":{months},\"days\":{days},\"milliseconds\":{millis}}}");
                 self.json.put(text.as_bytes())?;
             }
-            Value::Date(days) => {
-                self.json.put(b"\"")?;
-                put_date(&mut self.json, i64::from(days))?;
-                self.json.put(b"\"")?;
-            }
-            Value::TimeMillis(time) => self.put_time(i64::from(time), MILLIS)?,
-            Value::TimeMicros(time) => self.put_time(time, MICROS)?,
-            Value::TimestampMillis(time) => self.put_timestamp(time, MILLIS, b"Z\"")?,
-            Value::TimestampMicros(time) => self.put_timestamp(time, MICROS, b"Z\"")?,
-            Value::TimestampNanos(time) => self.put_timestamp(time, NANOS, b"Z\"")?,
-            Value::LocalTimestampMillis(time) => self.put_timestamp(time, MILLIS, b"\"")?,
-            Value::LocalTimestampMicros(time) => self.put_timestamp(time, MICROS, b"\"")?,
-            Value::LocalTimestampNanos(time) => self.put_timestamp(time, NANOS, b"\"")?,
+            Value::Date(days) => self.put_quoted(moment::date(i64::from(days)))?,
+            Value::TimeMillis(time) => self.put_time(i64::from(time), Unit::Millis)?,
+            Value::TimeMicros(time) => self.put_time(time, Unit::Micros)?,
+            Value::TimestampMillis(time) => self.put_quoted(moment::timestamp(time, Unit::Millis, true))?,
+            Value::TimestampMicros(time) => self.put_quoted(moment::timestamp(time, Unit::Micros, true))?,
+            Value::TimestampNanos(time) => self.put_quoted(moment::timestamp(time, Unit::Nanos, true))?,
+            Value::LocalTimestampMillis(time) => self.put_quoted(moment::timestamp(time, Unit::Millis, false))?,
+            Value::LocalTimestampMicros(time) => self.put_quoted(moment::timestamp(time, Unit::Micros, false))?,
+            Value::LocalTimestampNanos(time) => self.put_quoted(moment::timestamp(time, Unit::Nanos, false))?,
             Value::Null | Value::Union(..) | Value::Array(_) | Value::Map(_) | Value::Record(_) => {
                 return Err("it has parts where there are none");
             }
@@ -305,32 +302,22 @@ impl<'a> Row<'a> {
             self.flaw.get_or_insert("it has a decimal number of too many digits");
             return self.json.put(b"null");
         }
-        let sign = if number.sign() == Sign::Minus { "-" } else { "" };
-        let mut digits = number.magnitude().to_string();
+        let mut digits = number.to_string();
         if scale < 0 && number.sign() != Sign::NoSign {
             digits.extend(std::iter::repeat_n('0', scale.unsigned_abs() as usize));
         }
-        if scale <= 0 {
-            return Ok(write!(self.json, "\"{sign}{digits}\"")?);
-        }
-        let scale = scale.unsigned_abs() as usize;
-        // At least one digit stands before the point.
-        let digits = format!("{digits:0>width$}", width = scale + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - scale);
-        Ok(write!(self.json, "\"{sign}{whole}.{fraction}\"")?)
+        self.put_quoted(with_point(&digits, usize::try_from(scale).unwrap_or_default()))
     }
 
     fn put_time(&mut self, time: i64, unit: Unit) -> Result<(), Full> {
-        self.json.put(b"\"")?;
-        if !put_time(&mut self.json, time, unit)? {
+        if !moment::is_time_of_day(time, unit) {
             self.flaw.get_or_insert("it has a time that no day has");
         }
-        self.json.put(b"\"")
+        self.put_quoted(moment::time(time, unit))
     }
 
-    fn put_timestamp(&mut self, time: i64, unit: Unit, end: &[u8]) -> Result<(), Full> {
-        self.json.put(b"\"")?;
-        put_timestamp(&mut self.json, time, unit)?;
-        self.json.put(end)
+    /// What needs no escapes, as a text.
+    fn put_quoted(&mut self, text: impl Display) -> Result<(), Full> {
+        Ok(write!(self.json, "\"{text}\"")?)
     }
 }
