@@ -39,6 +39,7 @@ use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Patience};
 use buffer::{Batch, Bounds, Buffer, Checked};
+use format::Files;
 use objects::Objects;
 use stream::{Reading, Streamed};
 use upload::Uploader;
@@ -63,6 +64,7 @@ pub struct Destination<P: Ports> {
     stage: Stage,
     /// Where each record is an object; there are no batches then.
     objects: Option<Objects<P>>,
+    files: Files,
     buffer: Buffer,
     /// Complete batches, in their order.
     uploads: VecDeque<Upload>,
@@ -110,11 +112,13 @@ impl<P: Ports> Destination<P> {
             Format::Batches(format) => (None, format),
             Format::Raw => (Some(objects()), FormatName::Json),
         };
+        let files = Files::new(format);
         Ok(Self {
             uploader,
             stage: Stage::Configured,
             objects,
-            buffer: Buffer::new(Bounds::from(&config), format),
+            buffer: Buffer::new(Bounds::from(&config), files.clone()),
+            files,
             uploads: VecDeque::new(),
             ready: Vec::new(),
             undriven: 0,
@@ -296,7 +300,7 @@ impl<P: Ports> Destination<P> {
         let record = record.into_record();
         let acks = vec![Ack { position: record.position.clone(), error: None }];
         let (reading, has_ended) = Reading::new();
-        let storing = self.uploader.clone().store_streamed(record, body, reading);
+        let storing = self.uploader.clone().store_streamed(record, body, self.files.clone(), reading);
         self.uploads.push_back(Upload { acks, held_bytes, status: UploadStatus::Running(Box::pin(storing)) });
         poll_fn(|context| {
             self.drive(context);

@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Ack;
-use super::format::{self, Encoder};
+use super::format::{Encoder, Files};
 use super::key::Digester;
 use super::stream::{self, Streamed};
-use crate::config::{DestinationConfig, FormatName};
+use crate::config::DestinationConfig;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::payload::Payload;
@@ -84,7 +84,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct Buffer {
     bounds: Bounds,
-    format: FormatName,
+    files: Files,
     encoder: Encoder,
     digester: Digester,
     acks: Vec<Ack>,
@@ -97,11 +97,11 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// Makes an empty buffer.
-    pub(super) fn new(bounds: Bounds, format: FormatName) -> Self {
+    pub(super) fn new(bounds: Bounds, files: Files) -> Self {
         Self {
             bounds,
-            format,
-            encoder: Encoder::new(format),
+            encoder: files.encoder(),
+            files,
             digester: Digester::new(),
             acks: Vec::new(),
             records: 0,
@@ -129,12 +129,9 @@ impl Buffer {
     }
 
     /// Takes the payload out of a record which is stored while it arrives: where it is large, and the format can be
-    /// written in pieces. JSON can; a page of Parquet is in memory as a whole.
+    /// written in pieces.
     pub(super) fn part<B: Body>(&self, mut record: Record<B>) -> (Record<B>, Option<Streamed<B>>) {
-        let payload = match self.format {
-            FormatName::Json => stream::take_payload(&mut record),
-            FormatName::Parquet => None,
-        };
+        let payload = if self.files.can_stream() { stream::take_payload(&mut record) } else { None };
         (record, payload)
     }
 
@@ -144,7 +141,7 @@ impl Buffer {
     ///
     /// `invalid`, with what is wrong with the record.
     pub(super) fn check<B>(&self, record: Record<NoBody>, payload: Option<&Streamed<B>>) -> Result<Checked> {
-        let checked = check(self.format, record)?;
+        let checked = check(&self.files, record)?;
         match payload {
             Some(payload) if payload.length > limits::STREAMED_BYTES_MAX => Err(Error::invalid(format!(
                 "the record has {} bytes, but a destination takes at most {}: {LEAVE_OUT}",
@@ -201,7 +198,7 @@ impl Buffer {
 
     /// Empties it.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.bounds, self.format);
+        *self = Self::new(self.bounds, self.files.clone());
     }
 
     /// Ends the batch and starts the next one; `None` where there is no record. `random` gives the random bits that its
@@ -214,12 +211,12 @@ impl Buffer {
         if self.is_empty() {
             return Ok(None);
         }
-        let next = Self::new(self.bounds, self.format);
+        let next = Self::new(self.bounds, self.files.clone());
         let ended = std::mem::replace(self, next);
         let object = Object {
             digest: ended.digester.finish(random),
-            extension: format::extension(ended.format),
-            content_type: format::content_type(ended.format),
+            extension: ended.files.extension(),
+            content_type: ended.files.content_type(),
             records: ended.records,
             body: ended.encoder.finish()?,
         };
@@ -227,7 +224,7 @@ impl Buffer {
     }
 }
 
-fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
+fn check(files: &Files, record: Record<NoBody>) -> Result<Checked> {
     let mut bytes = record.position.len() as u64;
     bytes += record.metadata.iter().map(|(n, v)| (n.len() + v.len()) as u64).sum::<u64>();
     let fields =
@@ -241,7 +238,7 @@ fn check(format: FormatName, record: Record<NoBody>) -> Result<Checked> {
     if bytes > limits::RECORD_BYTES_MAX {
         return Err(too_large(bytes));
     }
-    let held_bytes = format::held_bytes(format, &record);
+    let held_bytes = files.held_bytes(&record);
     if held_bytes > limits::OBJECT_BYTES_MAX {
         return Err(Error::invalid(format!(
             "the record becomes {held_bytes} bytes with escapes, but an object may have at most {}: {LEAVE_OUT}",
@@ -276,13 +273,18 @@ fn check_object(name: &str, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::FormatName;
     use crate::error::ErrorKind;
     use crate::record::{Change, Metadata, Operation};
 
     const BOUNDS: Bounds = Bounds { records_max: 3, bytes_max: 100, delay: Duration::from_secs(5) };
 
+    fn files() -> Files {
+        Files::new(FormatName::Json)
+    }
+
     fn buffer() -> Buffer {
-        Buffer::new(BOUNDS, FormatName::Json)
+        Buffer::new(BOUNDS, files())
     }
 
     fn record(position: &str, payload_bytes: usize) -> Record<NoBody> {
@@ -296,7 +298,7 @@ mod tests {
     }
 
     fn checked(position: &str, payload_bytes: usize) -> Checked {
-        check(FormatName::Json, record(position, payload_bytes)).expect("a good record")
+        check(&files(), record(position, payload_bytes)).expect("a good record")
     }
 
     fn positions(acks: &[Ack]) -> Vec<&[u8]> {
@@ -342,7 +344,7 @@ mod tests {
         whole.metadata.insert("name".to_owned(), "value".to_owned());
         whole.key = Some(Data::Structured("{}".to_owned()));
         whole.payload.before = Some(Data::Raw(Bytes::from_static(b"abc")));
-        assert_eq!(check(FormatName::Json, whole).expect("a good record").bytes, 5 + 7 + 9 + 2 + 3);
+        assert_eq!(check(&files(), whole).expect("a good record").bytes, 5 + 7 + 9 + 2 + 3);
     }
 
     #[test]
@@ -410,7 +412,7 @@ mod tests {
             record
         };
         let bounds = Bounds { bytes_max: u64::MAX, ..BOUNDS };
-        let mut buffer = Buffer::new(bounds, FormatName::Json);
+        let mut buffer = Buffer::new(bounds, files());
         let none: Option<&Streamed<NoBody>> = None;
         let error = buffer.check(escaped(43 << 20), none).expect_err("is too long");
         assert!(error.message.contains("with escapes"), "{error}");
@@ -423,21 +425,21 @@ mod tests {
     #[test]
     fn what_no_object_can_hold_is_refused() {
         let too_large = record("a", limits::RECORD_BYTES_MAX as usize);
-        let error = check(FormatName::Json, too_large).expect_err("must be refused");
+        let error = check(&files(), too_large).expect_err("must be refused");
         assert!(error.message.contains("at most 67108864"), "{error}");
         for text in ["", "[1]", "1", "null", "\"{}\"", "{", "{}}", "{\"a\":1,}", "{'a':1}"] {
             let mut bad = record("a", 1);
             bad.key = Some(Data::Structured(text.to_owned()));
-            let error = check(FormatName::Json, bad).expect_err(text);
+            let error = check(&files(), bad).expect_err(text);
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert!(error.message.contains("`key` is structured"), "{error}");
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let mut odd = record("a", 1);
         odd.payload.before = Some(Data::Structured(deep));
-        assert!(check(FormatName::Json, odd).is_ok(), "depth is no fault");
+        assert!(check(&files(), odd).is_ok(), "depth is no fault");
         let mut spaced = record("a", 1);
         spaced.payload.after = Some(Data::Structured(" \n{ \"a\" : 1 } ".to_owned()));
-        assert!(check(FormatName::Json, spaced).is_ok());
+        assert!(check(&files(), spaced).is_ok());
     }
 }

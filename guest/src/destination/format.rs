@@ -1,10 +1,77 @@
-//! Owns the choice between the formats of objects. Leaves their encoding to `json` and `parquet`.
+//! Owns how batches become objects: the format, with all that the settings say of it. Leaves their encoding to `json` and
+//! `parquet`.
+
+use std::rc::Rc;
 
 use super::{json, parquet};
 use crate::config::FormatName;
 use crate::error::Result;
 use crate::payload::Payload;
 use crate::record::{NoBody, Record};
+
+/// What a destination makes of batches. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Files(Rc<Plan>);
+
+#[derive(Debug)]
+enum Plan {
+    /// Records as JSON lines.
+    Json,
+    /// Records as Parquet.
+    Parquet,
+}
+
+impl Files {
+    /// Makes objects of this format.
+    pub(super) fn new(format: FormatName) -> Self {
+        Self(Rc::new(match format {
+            FormatName::Json => Plan::Json,
+            FormatName::Parquet => Plan::Parquet,
+        }))
+    }
+
+    /// Starts a batch.
+    pub(super) fn encoder(&self) -> Encoder {
+        match *self.0 {
+            Plan::Json => Encoder::Json(json::Encoder::default()),
+            Plan::Parquet => Encoder::Parquet(Box::default()),
+        }
+    }
+
+    /// Whether a record's `payload.after` can be stored while it arrives. JSON can be written in pieces; a page of Parquet
+    /// is in memory as a whole.
+    pub(super) fn can_stream(&self) -> bool {
+        match *self.0 {
+            Plan::Json => true,
+            Plan::Parquet => false,
+        }
+    }
+
+    /// The memory that a record takes at most, from when it is in a batch until that is stored.
+    pub(super) fn held_bytes(&self, record: &Record<NoBody>) -> u64 {
+        match *self.0 {
+            Plan::Json => json::held_bytes(record),
+            Plan::Parquet => parquet::held_bytes(record),
+        }
+    }
+
+    /// The extension of objects, without the dot.
+    pub(super) fn extension(&self) -> &'static str {
+        match *self.0 {
+            Plan::Json => "json",
+            Plan::Parquet => "parquet",
+        }
+    }
+
+    /// The media type of objects.
+    pub(super) fn content_type(&self) -> &'static str {
+        match *self.0 {
+            Plan::Json => "application/x-ndjson",
+            // Registered with IANA in 2024.
+            Plan::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+}
 
 /// A batch being encoded.
 #[derive(Debug)]
@@ -16,15 +83,7 @@ pub(super) enum Encoder {
 }
 
 impl Encoder {
-    /// Starts a batch.
-    pub(super) fn new(format: FormatName) -> Self {
-        match format {
-            FormatName::Json => Self::Json(json::Encoder::default()),
-            FormatName::Parquet => Self::Parquet(Box::default()),
-        }
-    }
-
-    /// Takes the next record.
+    /// Takes the next record, of which [`Files::held_bytes`] was told.
     pub(super) fn push(&mut self, record: Record<NoBody>) {
         match self {
             Self::Json(encoder) => encoder.push(&record),
@@ -42,31 +101,6 @@ impl Encoder {
             Self::Json(encoder) => Ok(encoder.finish()),
             Self::Parquet(encoder) => encoder.finish(),
         }
-    }
-}
-
-/// The memory that a record takes at most, from when it is in a batch until that is stored.
-pub(super) fn held_bytes(format: FormatName, record: &Record<NoBody>) -> u64 {
-    match format {
-        FormatName::Json => json::held_bytes(record),
-        FormatName::Parquet => parquet::held_bytes(record),
-    }
-}
-
-/// The extension of objects of the format, without the dot.
-pub(super) fn extension(format: FormatName) -> &'static str {
-    match format {
-        FormatName::Json => "json",
-        FormatName::Parquet => "parquet",
-    }
-}
-
-/// The media type of the format.
-pub(super) fn content_type(format: FormatName) -> &'static str {
-    match format {
-        FormatName::Json => "application/x-ndjson",
-        // Registered with IANA in 2024.
-        FormatName::Parquet => "application/vnd.apache.parquet",
     }
 }
 

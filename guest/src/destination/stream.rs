@@ -8,12 +8,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::body;
 use super::condition::StoredBy;
+use super::format::Files;
 use super::key::{self, Digester};
 use super::parts::Parts;
 use super::upload::{BATCH, BYTES, Occupant, Pending, RECORDS, Uploader, is_missing};
-use super::{body, format};
-use crate::config::FormatName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::payload::{Payload, Writer};
@@ -82,12 +82,13 @@ impl<P: Ports> Uploader<P> {
         self,
         record: Record<NoBody>,
         Streamed { length, body }: Streamed<B>,
+        files: Files,
         reading: Reading,
     ) -> Result<Option<Error>> {
         let digest = Digester::streamed(&record, length).finish(|| self.ports.random());
-        let key = key::object_key(&self.client.config().prefix, &digest, format::extension(FormatName::Json));
+        let key = key::object_key(&self.client.config().prefix, &digest, files.extension());
         let mut pending = None;
-        let sent = self.send(&key, &digest, (&record, length, body), &mut pending).await;
+        let sent = self.send(&key, &digest, &files, (&record, length, body), &mut pending).await;
         drop(reading);
         let outcome = match sent {
             Ok(digests) => self.complete_streamed(&key, &digest, &digests, &mut pending).await,
@@ -105,6 +106,7 @@ impl<P: Ports> Uploader<P> {
         &self,
         key: &str,
         digest: &str,
+        files: &Files,
         (record, length, mut body): (&Record<NoBody>, u64, B),
         pending: &mut Option<Pending>,
     ) -> std::result::Result<Digests, Fault> {
@@ -112,7 +114,7 @@ impl<P: Ports> Uploader<P> {
         let bytes = (line.part.len() as u64 + length.div_ceil(3) * 4 + TAIL.len() as u64).to_string();
         let request = NewUpload {
             key,
-            content_type: format::content_type(FormatName::Json),
+            content_type: files.content_type(),
             metadata: &[(BATCH, digest), (RECORDS, "1"), (BYTES, &bytes)],
         };
         let upload = self.client.create_multipart_upload(&request).await?;
