@@ -8,10 +8,12 @@ pub mod duration;
 pub mod endpoint;
 pub mod identity;
 mod keys;
+mod lake;
 mod rows;
 pub mod setting;
 pub mod size;
 mod start;
+mod template;
 mod values;
 
 use std::collections::BTreeMap;
@@ -25,9 +27,11 @@ use start::WordOrTime;
 use values::Values;
 
 pub use keys::KeyFilter;
+pub use lake::PathConfig;
 pub use rows::{Decode, OnBadRow, RowsConfig};
 pub use setting::{Parameter, ParameterType, Validation};
 pub use start::Start;
+pub use template::{Part, Template, TimePart};
 
 /// The name by which pipelines call the connector.
 pub const NAME: &str = "s3";
@@ -272,7 +276,7 @@ const SOURCE: [&dyn Described; 11] = [
     &PAYLOAD,
 ];
 
-/// Settings of a destination alone.
+/// Settings of a destination alone, but for those of its layout.
 const DESTINATION: [&dyn Described; 5] = [&FORMAT, &DELETES, &BUFFER_SIZE, &BUFFER_BYTES, &BUFFER_DELAY];
 
 /// The settings of a source, in the order of documentation.
@@ -282,7 +286,7 @@ pub fn source_parameters() -> impl Iterator<Item = Parameter> {
 
 /// The settings of a destination, in the order of documentation.
 pub fn destination_parameters() -> impl Iterator<Item = Parameter> {
-    SHARED.into_iter().chain(DESTINATION).map(|setting| setting.parameter())
+    SHARED.into_iter().chain(DESTINATION).chain(lake::ALL).map(|setting| setting.parameter())
 }
 
 /// Checks that `settings` names none but these, as where not all of them are needed.
@@ -423,6 +427,8 @@ pub struct DestinationConfig {
     pub buffer_bytes_max: u64,
     /// Age of a batch's first record at most.
     pub buffer_delay: Duration,
+    /// The folders of objects, if they are in some.
+    pub path: Option<PathConfig>,
 }
 
 impl BucketConfig {
@@ -497,7 +503,7 @@ impl DestinationConfig {
     ///
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        let values = Values::of_all(settings, &[&SHARED[..], &DESTINATION].concat())?;
+        let values = Values::of_all(settings, &[&SHARED[..], &DESTINATION, &lake::ALL].concat())?;
         let (format, deletes) = (values.get(&FORMAT)?, values.get(&DELETES)?);
         if format != Format::Raw && deletes == Deletes::Propagate {
             let message = "setting `deletes` is `propagate`, which only `format: raw` can do";
@@ -510,6 +516,7 @@ impl DestinationConfig {
             buffer_records_max: values.get(&BUFFER_SIZE)?,
             buffer_bytes_max: values.get(&BUFFER_BYTES)?,
             buffer_delay: values.get(&BUFFER_DELAY)?,
+            path: PathConfig::of(&values, format, deletes)?,
         })
     }
 }

@@ -1,11 +1,12 @@
 //! Owns the calls of a destination: records in, objects out, and an ack for each record once its object is stored.
-//! Leaves records that are objects of their own to `objects`, the reading of bodies to `body`, the batch that is being
-//! filled to `buffer`, the form of objects to `format`, their names to `key`, and storing them to `upload`.
+//! Leaves records that are objects of their own to `objects`, the reading of bodies to `body`, the batches that are being
+//! filled to `partitions`, the form of objects to `format`, their folders to `path`, their names to `key`, storing them to
+//! `upload`, and the order of acks to `ledger`.
 //!
 //! - Each record is acked exactly once, in the order in which records came, and not before its object is stored. A
 //!   record that is itself at fault is acked with an error in its place.
 //! - A record whose payload is too large to be held is stored by itself while it arrives, where the format can.
-//! - Uploads run while the next batch fills, but only while a call is under way to drive them.
+//! - Uploads run while other batches fill, but only while a call is under way to drive them.
 //! - Once a batch can't be stored, no later record is acked and the destination is of no further use.
 
 mod attributes;
@@ -15,16 +16,20 @@ mod condition;
 mod format;
 mod json;
 mod key;
+mod ledger;
 mod leftovers;
 mod objects;
 mod parquet;
+mod partitions;
 mod parts;
+mod path;
 mod stream;
 mod upload;
 
-use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::iter;
+use std::ops::Range;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,9 +43,13 @@ use crate::limits;
 use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Patience};
+use crate::time::Timestamp;
 use buffer::{Batch, Bounds, Buffer, Checked};
 use format::Files;
+use ledger::Ledger;
 use objects::Objects;
+use partitions::Partitions;
+use path::Paths;
 use stream::{Reading, Streamed};
 use upload::Uploader;
 
@@ -65,9 +74,11 @@ pub struct Destination<P: Ports> {
     /// Where each record is an object; there are no batches then.
     objects: Option<Objects<P>>,
     files: Files,
-    buffer: Buffer,
-    /// Complete batches, in their order.
-    uploads: VecDeque<Upload>,
+    paths: Paths,
+    partitions: Partitions,
+    /// Complete batches that are on their way.
+    uploads: Vec<Upload>,
+    ledger: Ledger,
     /// Acks for the next call to return.
     ready: Vec<Ack>,
     /// Records that were taken since uploads were driven.
@@ -82,18 +93,14 @@ enum Stage {
     TornDown,
 }
 
-/// A complete batch, or a record that is stored by itself, until it is acked.
+/// A complete batch, or a record that is stored by itself, until it is stored.
 struct Upload {
-    acks: Vec<Ack>,
-    /// Bytes of the object while it is in memory.
+    /// The numbers of its records.
+    numbers: Vec<Range<u64>>,
+    /// Bytes that it holds in memory.
     held_bytes: u64,
-    status: UploadStatus,
-}
-
-enum UploadStatus {
-    Running(LocalBoxFuture<'static, Result<Option<Error>>>),
-    /// With the fault of the record, if it is one alone and was refused.
-    Ended(Result<Option<Error>>),
+    /// Gives the fault of the record, if it is one alone and is refused.
+    storing: LocalBoxFuture<'static, Result<Option<Error>>>,
 }
 
 impl<P: Ports> Destination<P> {
@@ -107,19 +114,24 @@ impl<P: Ports> Destination<P> {
         key::check_prefix(&config.bucket.prefix)?;
         let client = Client::new(ports.clone(), config.bucket.clone());
         let uploader = Uploader::new(ports.clone(), client.clone());
-        let objects = || Objects::new(ports.clone(), &client, uploader.leftovers(), config.deletes);
+        let others = config.bucket.prefix.len() + if config.format == Format::Raw { 1 } else { key::NAME_BYTES_MAX };
+        let paths = Paths::new(config.path.clone(), others)?;
+        let objects = || Objects::new(ports.clone(), &client, uploader.leftovers(), config.deletes, paths.clone());
         let (objects, format) = match config.format {
             Format::Batches(format) => (None, format),
             Format::Raw => (Some(objects()), FormatName::Json),
         };
         let files = Files::new(format);
+        let empty = Buffer::new(Bounds::from(&config), files.clone());
         Ok(Self {
             uploader,
             stage: Stage::Configured,
             objects,
-            buffer: Buffer::new(Bounds::from(&config), files.clone()),
             files,
-            uploads: VecDeque::new(),
+            partitions: Partitions::new(empty, paths.partitions_max()),
+            paths,
+            uploads: Vec::new(),
+            ledger: Ledger::default(),
             ready: Vec::new(),
             undriven: 0,
             client,
@@ -154,7 +166,7 @@ impl<P: Ports> Destination<P> {
     /// Where each record is an object, waits until [`limits::PUTS_WAITING_MAX`] of them at most have not begun. Otherwise it
     /// waits for bodies to be read, and for an upload to end where a batch is complete and
     /// [`limits::UPLOADS_IN_FLIGHT_MAX`] are on their way, or where there is no room for the next record in
-    /// [`limits::HELD_BYTES_MAX`]; otherwise not at all. Without records it is a tick, which starts a batch that is old
+    /// [`limits::HELD_BYTES_MAX`] or [`limits::ACKS_WAITING_MAX`]; otherwise not at all. Without records it is a tick, which starts a batch that is old
     /// enough and drives uploads.
     ///
     /// # Errors
@@ -168,25 +180,28 @@ impl<P: Ports> Destination<P> {
             return self.answer();
         }
         self.drive_once().await;
+        let now = if self.paths.needs_now() { self.ports.now() } else { Timestamp::default() };
         for record in records {
+            self.make_room_for_ack().await;
             let position = record.position.clone();
-            let (record, body) = self.buffer.part(record);
+            let (record, body) = self.partitions.empty().part(record);
             let record = self.alongside(body::read(record)).await;
             if self.has_failed() {
                 break;
             }
-            let checked = record.and_then(|record| self.buffer.check(record, body.as_ref()));
+            let checked = record.and_then(|record| self.partitions.empty().check(record, body.as_ref()));
+            let checked = checked.and_then(|checked| self.paths.make(checked.record(), now).map(|()| checked));
             match (checked, body) {
                 (Ok(record), None) => self.take(record).await,
                 (Ok(record), Some(body)) => self.stream(record, body).await,
-                (Err(error), _) => self.refuse(position, error),
+                (Err(error), _) => self.ledger.push_refused(position, error),
             }
         }
         self.drive_once().await;
         self.answer()
     }
 
-    /// Ends the batch that is being filled, waits at most `wait` for all acks, and returns those that came, which may
+    /// Ends the batches that are being filled, waits at most `wait` for all acks, and returns those that came, which may
     /// be none. With nothing outstanding it returns at once. As long as acks are missing, call it again.
     ///
     /// # Errors
@@ -197,12 +212,15 @@ impl<P: Ports> Destination<P> {
         let mut patience = pin!(self.ports.sleep(wait));
         poll_fn(|context| {
             self.drive(context);
-            while !self.buffer.is_empty() && self.has_slot() {
-                self.start();
+            while !self.has_failed()
+                && self.has_slot()
+                && let Some(path) = self.partitions.first()
+            {
+                self.start(&path);
                 self.drive(context);
             }
             let are_stored = self.objects.as_ref().is_none_or(|objects| objects.outstanding() == 0);
-            if are_stored && self.uploads.is_empty() && self.buffer.is_empty() {
+            if are_stored && self.uploads.is_empty() && self.partitions.is_empty() {
                 return Poll::Ready(());
             }
             patience.as_mut().poll(context)
@@ -219,8 +237,7 @@ impl<P: Ports> Destination<P> {
     /// None so far.
     pub async fn teardown(&mut self) -> Result<()> {
         let objects = self.objects.as_ref().map_or(0, Objects::outstanding);
-        let outstanding =
-            objects + self.buffer.acks_count() + self.uploads.iter().map(|upload| upload.acks.len()).sum::<usize>();
+        let outstanding = objects + self.ledger.len();
         if outstanding > 0 {
             let line = format!("torn down before a flush; records_not_acked=`{outstanding}`");
             self.ports.log(Level::Warn, &line);
@@ -259,54 +276,66 @@ impl<P: Ports> Destination<P> {
         }
     }
 
-    /// Puts a record into the batch that it belongs to.
+    /// Puts a record, whose path was made last, into the batch that it belongs to.
     async fn take(&mut self, record: Checked) {
-        if !self.buffer.has_room(&record) {
-            self.start_in_turn().await;
+        let number = self.ledger.next();
+        while let Some(path) = self.partitions.in_the_way(self.paths.last(), &record, number) {
+            self.start_in_turn(&path).await;
+            if self.has_failed() {
+                return;
+            }
         }
         self.make_room(&record).await;
         if !self.has_failed() {
-            self.buffer.push(record, self.ports.elapsed());
+            let number = self.ledger.push(record.record().position.clone());
+            self.partitions.push(self.paths.last(), record, number, self.ports.elapsed());
         }
     }
 
-    /// Waits for a slot, then ends the batch that is being filled and begins to store it.
-    async fn start_in_turn(&mut self) {
-        poll_fn(|context| {
-            self.drive(context);
-            if self.has_slot() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+    /// Waits for a slot, then ends the batch of this path and begins to store it.
+    async fn start_in_turn(&mut self, path: &str) {
+        self.drive_until(Self::has_slot).await;
         if !self.has_failed() {
-            self.start();
+            self.start(path);
             self.drive_once().await;
         }
     }
 
-    /// Stores a record by itself, after all that came before it, and waits until its body was read.
+    /// Stores a record, whose path was made last, by itself, and waits until its body was read. The batch of its path ends
+    /// before it.
     async fn stream(&mut self, record: Checked, body: Streamed<P::Body>) {
-        if !self.buffer.is_empty() {
-            self.start_in_turn().await;
+        let path = self.paths.last().to_owned();
+        if self.partitions.has(&path) {
+            self.start_in_turn(&path).await;
         }
-        poll_fn(|context| {
-            self.drive(context);
-            if self.has_slot() && self.has_room(&record) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        self.drive_until(|this| this.has_slot() && this.has_room(&record)).await;
         if self.has_failed() {
             return;
         }
         let held_bytes = record.held_bytes();
         let record = record.into_record();
-        let acks = vec![Ack { position: record.position.clone(), error: None }];
+        let number = self.ledger.push(record.position.clone());
         let (reading, has_ended) = Reading::new();
-        let storing = self.uploader.clone().store_streamed(record, body, self.files.clone(), reading);
-        self.uploads.push_back(Upload { acks, held_bytes, status: UploadStatus::Running(Box::pin(storing)) });
+        let storing = Box::pin(self.uploader.clone().store_streamed(record, path, body, self.files.clone(), reading));
+        self.uploads.push(Upload { numbers: iter::once(number..number + 1).collect(), held_bytes, storing });
         poll_fn(|context| {
             self.drive(context);
             if has_ended.get() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Waits until the next record can be numbered: until as few acks wait as may, and no batch that fills holds up too many.
+    async fn make_room_for_ack(&mut self) {
+        while !self.has_failed()
+            && self.partitions.holds_up(self.ledger.next())
+            && let Some(path) = self.partitions.first()
+        {
+            self.start_in_turn(&path).await;
+        }
+        if self.ledger.len() >= limits::ACKS_WAITING_MAX {
+            self.drive_until(|this| this.ledger.len() < limits::ACKS_WAITING_MAX).await;
+        }
     }
 
     /// Waits until there is room in memory for a record. With nothing in flight there is: one batch and one record
@@ -318,9 +347,14 @@ impl<P: Ports> Destination<P> {
             return;
         }
         self.undriven = 0;
+        self.drive_until(|this| this.has_room(record)).await;
+    }
+
+    /// Drives uploads until something holds, or nothing more can be stored.
+    async fn drive_until(&mut self, holds: impl Fn(&Self) -> bool) {
         poll_fn(|context| {
             self.drive(context);
-            if self.has_room(record) { Poll::Ready(()) } else { Poll::Pending }
+            if holds(self) || self.has_failed() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -334,17 +368,7 @@ impl<P: Ports> Destination<P> {
     /// Bytes of batches that are in memory.
     fn held_bytes(&self) -> u64 {
         let uploads = self.uploads.iter().map(|upload| upload.held_bytes);
-        self.buffer.held_bytes() + uploads.sum::<u64>()
-    }
-
-    /// Queues the ack of a refused record after those of earlier ones.
-    fn refuse(&mut self, position: Bytes, error: Error) {
-        self.buffer.refuse(position, error);
-        let refusals = self.buffer.take_refusals();
-        match self.uploads.back_mut() {
-            Some(upload) => upload.acks.extend(refusals),
-            None => self.ready.extend(refusals),
-        }
+        self.partitions.held_bytes() + uploads.sum::<u64>()
     }
 
     /// Runs `work`, and uploads at the same time.
@@ -364,8 +388,11 @@ impl<P: Ports> Destination<P> {
     async fn drive_once(&mut self) {
         poll_fn(|context| {
             self.drive(context);
-            if self.buffer.is_due(self.ports.elapsed()) && self.has_slot() {
-                self.start();
+            while !self.has_failed()
+                && self.has_slot()
+                && let Some(path) = self.partitions.due(self.ports.elapsed(), self.ledger.next())
+            {
+                self.start(&path);
                 self.drive(context);
             }
             Poll::Ready(())
@@ -386,62 +413,60 @@ impl<P: Ports> Destination<P> {
     }
 
     async fn drive_until_room(&mut self) {
-        poll_fn(|context| {
-            self.drive(context);
-            let has_room = self.objects.as_ref().is_none_or(Objects::has_room);
-            if has_room || self.has_failed() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        self.drive_until(|this| this.objects.as_ref().is_none_or(Objects::has_room)).await;
     }
 
-    /// Drives uploads and collects those that have ended, in their order.
+    /// Drives uploads, and collects those that have ended and the acks that are next in order.
     fn drive(&mut self, context: &mut Context<'_>) {
         if let Some(objects) = &mut self.objects
             && let Err(error) = objects.drive(context, &mut self.ready)
         {
             self.end(Stage::Failed(error));
         }
-        for upload in &mut self.uploads {
-            upload.drive(context);
-        }
-        while let Some(Upload { status: UploadStatus::Ended(result), .. }) = self.uploads.front() {
-            let result = result.clone();
-            let mut acks = self.uploads.pop_front().map(|ended| ended.acks).unwrap_or_default();
-            match result {
-                Ok(refusal) => {
-                    if let (Some(refusal), Some(ack)) = (refusal, acks.first_mut()) {
-                        ack.error = Some(refusal);
-                    }
-                    self.ready.extend(acks);
-                }
-                Err(error) => self.end(Stage::Failed(error)),
+        let ledger = &mut self.ledger;
+        self.uploads.retain_mut(|upload| match upload.storing.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(result) => {
+                settle(ledger, &upload.numbers, result);
+                false
             }
+        });
+        let released = self.ledger.release(&mut self.ready);
+        let failure = released.err().or_else(|| self.ledger.failure().filter(|_| !self.can_release()).cloned());
+        if let Some(error) = failure {
+            self.end(Stage::Failed(error));
         }
     }
 
+    /// Whether acks may still come before those that never will: the next one waits for an upload. What waits for a batch to
+    /// fill is not stored any more.
+    fn can_release(&self) -> bool {
+        let next = self.ledger.first();
+        self.uploads.iter().any(|upload| upload.numbers.iter().any(|numbers| numbers.contains(&next)))
+    }
+
+    /// Whether nothing more is taken, since something could not be stored.
     fn has_failed(&self) -> bool {
-        matches!(self.stage, Stage::Failed(_))
+        matches!(self.stage, Stage::Failed(_)) || self.ledger.failure().is_some()
     }
 
     fn has_slot(&self) -> bool {
         self.uploads.len() < limits::UPLOADS_IN_FLIGHT_MAX
     }
 
-    /// Ends the batch that is being filled and begins to store it.
-    fn start(&mut self) {
-        let ports = &self.ports;
-        let (acks, held_bytes, status) = match self.buffer.take(|| ports.random()) {
-            Ok(Some(Batch { object, acks })) => {
+    /// Ends the batch of this path and begins to store it.
+    fn start(&mut self, path: &str) {
+        let Some(buffer) = self.partitions.take(path) else { return };
+        let (first, ports) = (buffer.first(), &self.ports);
+        match buffer.finish(path.to_owned(), || ports.random()) {
+            Ok(Batch { object, numbers }) => {
                 let held_bytes = object.body.len() as u64;
-                let storing = self.uploader.clone().store(object).map_ok(|()| None);
-                (acks, held_bytes, UploadStatus::Running(Box::pin(storing)))
+                let storing = Box::pin(self.uploader.clone().store(object).map_ok(|()| None));
+                self.uploads.push(Upload { numbers, held_bytes, storing });
             }
-            // No test reaches these two: callers check that the batch holds anything, and there is no record that a
-            // format can't write.
-            Ok(None) => return,
-            Err(error) => (Vec::new(), 0, UploadStatus::Ended(Err(error))),
-        };
-        self.uploads.push_back(Upload { acks, held_bytes, status });
+            // No test reaches this: there is no record that a format can't write.
+            Err(error) => self.ledger.fail(first, error),
+        }
     }
 
     /// The acks that are ready; once all were returned, the failure that ended the destination.
@@ -455,21 +480,21 @@ impl<P: Ports> Destination<P> {
     fn end(&mut self, stage: Stage) {
         self.stage = stage;
         self.uploads.clear();
-        self.buffer.clear();
+        self.partitions.clear();
+        self.ledger = Ledger::default();
         if let Some(objects) = &mut self.objects {
             objects.clear();
         }
     }
 }
 
-impl Upload {
-    fn drive(&mut self, context: &mut Context<'_>) {
-        if let UploadStatus::Running(storing) = &mut self.status
-            && let Poll::Ready(result) = Pin::new(storing).poll(context)
-        {
-            self.status = UploadStatus::Ended(result);
-            self.held_bytes = 0;
-        }
+/// What the end of an upload means for its records.
+fn settle(ledger: &mut Ledger, numbers: &[Range<u64>], result: Result<Option<Error>>) {
+    let first = numbers.first().map_or(0, |numbers| numbers.start);
+    match result {
+        Ok(None) => numbers.iter().for_each(|numbers| ledger.settle(numbers)),
+        Ok(Some(refusal)) => ledger.refuse(first, refusal),
+        Err(error) => ledger.fail(first, error),
     }
 }
 

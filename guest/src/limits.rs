@@ -260,8 +260,25 @@ pub const OBJECT_BYTES_MAX: u64 = 256 << 20;
 /// room for acks, for what an allocator can't use, and for the connector.
 pub const HELD_BYTES_MAX: u64 = 448 << 20;
 
-/// Acks in a batch. Refused records wait for it too, but must not fill the memory while it waits for others.
+/// Records that are taken while a batch fills, whichever batches they are in: their acks wait for it, and must not fill the
+/// memory, nor reach [`RECORDS_UNACKED_MAX`], at which a source waits for them.
 pub const BATCH_ACKS_MAX: usize = 200_000;
+
+/// Acks that wait for earlier ones. With a position of 64 bytes each takes some 160: 80 MB.
+pub const ACKS_WAITING_MAX: usize = 500_000;
+
+/// Paths that may have a batch which fills, where nothing is set: a year of days, or most lists of countries.
+pub const PARTITIONS_USUAL: usize = 256;
+
+/// The same, whatever is set. Each takes some 4 KiB besides its records.
+pub const PARTITIONS_MAX: u32 = 1024;
+
+/// Memory of batches that fill, if there are several: as much as one alone may take.
+pub const PARTITIONS_BYTES_MAX: u64 = OBJECT_BYTES_MAX;
+
+/// Memory at the end of a batch's text that is not filled yet, at most: a piece of a payload doubles up to 1 MiB. Of one batch
+/// it is nothing; of hundreds it counts.
+pub const PARTITION_SLACK_BYTES: u64 = 512 << 10;
 
 /// Records that are fetched and wait to be read.
 pub const READY_RECORDS_MAX: usize = 1024;

@@ -464,6 +464,11 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("bufferDelay", "0"),
         ("bufferDelay", "-1s"),
         ("bufferDelay", "later"),
+        ("path", "{tomorrow}"),
+        ("path", "/a"),
+        ("path.missing", "a/b"),
+        ("path.partitionsMax", "0"),
+        ("path.partitionsMax", "2"),
         ("pollingPeriod", "1s"),
         ("prefix", &too_long),
     ];

@@ -349,6 +349,19 @@ const EXAMPLES: &[Examples] = &[
     Examples { setting: &DELETES, taken: &["ignore", "propagate"], refused: &["keep", "Propagate"], beyond: &[] },
     Examples { setting: &BUFFER_DELAY, taken: DURATIONS.0, refused: DURATIONS.1, beyond: DURATIONS.2 },
     Examples {
+        setting: &lake::PATH,
+        taken: &["a", "year={now:%Y}/{meta.a}", "{field.a.b}{{}}"],
+        refused: &[],
+        beyond: &["{now}", "/a", "{x}"],
+    },
+    Examples { setting: &lake::MISSING, taken: &["none", "_null.1"], refused: &[], beyond: &["a/b", "..", "a b"] },
+    Examples {
+        setting: &lake::PARTITIONS_MAX,
+        taken: &["1", "256", "1024"],
+        refused: &["0", "1025", "many"],
+        beyond: &[],
+    },
+    Examples {
         setting: &rows::DECODE,
         taken: &["none", "auto", "lines", "json", "csv", "parquet", "avro"],
         refused: &["CSV", "orc", "csv,json"],

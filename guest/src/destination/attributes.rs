@@ -48,7 +48,7 @@ pub(super) fn object_key(prefix: &str, key: &[u8]) -> Result<String> {
     let bytes = prefix.len() + key.len();
     if bytes > limits::KEY_BYTES_MAX {
         let max = limits::KEY_BYTES_MAX;
-        return refuse(&format!("and `prefix` have {bytes} bytes, but a key has at most {max}"));
+        return refuse(&format!("and the text before it have {bytes} bytes, but a key has at most {max}"));
     }
     Ok(format!("{prefix}{key}"))
 }

@@ -1,14 +1,13 @@
-//! Owns the batch that is being filled: which records are in it, when it is full or due, and the order of its acks.
-//! Leaves all I/O to others: bodies were read before, and complete batches are stored by `destination`.
+//! Owns a batch that is being filled: which records are in it, and when it is full or due. Leaves the choice among several to
+//! `partitions`, acks to `ledger`, and all I/O to others: bodies were read before, and complete batches are stored by
+//! `destination`.
 //!
 //! The bounds of batches follow from the records alone, except for age: the same records give the same batches, hence
 //! the same objects, when a pipeline repeats them. Refused records do not count.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::Ack;
 use super::format::{Encoder, Files};
 use super::key::Digester;
 use super::stream::{self, Streamed};
@@ -46,6 +45,11 @@ pub(super) struct Checked {
 
 impl Checked {
     /// The record.
+    pub(super) fn record(&self) -> &Record<NoBody> {
+        &self.record
+    }
+
+    /// The record.
     pub(super) fn into_record(self) -> Record<NoBody> {
         self.record
     }
@@ -59,6 +63,8 @@ impl Checked {
 /// An object to be stored.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
+    /// The folders that it is in, with a slash after each.
+    pub(super) path: String,
     /// The digest of its records.
     pub(super) digest: String,
     /// The extension of its name.
@@ -76,18 +82,19 @@ pub(super) struct Object {
 pub(super) struct Batch {
     /// What to store.
     pub(super) object: Object,
-    /// The acks to return once it is stored: one per record, refused ones included.
-    pub(super) acks: Vec<Ack>,
+    /// The numbers of its records, in their order.
+    pub(super) numbers: Vec<Range<u64>>,
 }
 
-/// The batch that is being filled.
+/// A batch that is being filled.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bounds: Bounds,
     files: Files,
     encoder: Encoder,
     digester: Digester,
-    acks: Vec<Ack>,
+    /// The numbers of its records: one range as long as no others come between.
+    numbers: Vec<Range<u64>>,
     records: usize,
     bytes: u64,
     first_at: Duration,
@@ -103,7 +110,7 @@ impl Buffer {
             encoder: files.encoder(),
             files,
             digester: Digester::new(),
-            acks: Vec::new(),
+            numbers: Vec::new(),
             records: 0,
             bytes: 0,
             first_at: Duration::ZERO,
@@ -116,16 +123,24 @@ impl Buffer {
         self.records == 0
     }
 
-    /// Records and refusals whose acks are still to come.
-    pub(super) fn acks_count(&self) -> usize {
-        self.acks.len()
+    /// Another one of this kind, without records.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.bounds, self.files.clone())
+    }
+
+    /// The number of its first record.
+    pub(super) fn first(&self) -> u64 {
+        self.numbers.first().map_or(u64::MAX, |numbers| numbers.start)
+    }
+
+    /// The number after that of its last record.
+    pub(super) fn last(&self) -> u64 {
+        self.numbers.last().map_or(u64::MAX, |numbers| numbers.end)
     }
 
     /// Whether it takes no further record of any size.
     pub(super) fn is_full(&self) -> bool {
-        self.records >= self.bounds.records_max
-            || self.bytes >= self.bounds.bytes_max
-            || (!self.is_empty() && self.acks.len() >= limits::BATCH_ACKS_MAX)
+        self.records >= self.bounds.records_max || self.bytes >= self.bounds.bytes_max
     }
 
     /// Takes the payload out of a record which is stored while it arrives: where it is large, and the format can be
@@ -172,8 +187,8 @@ impl Buffer {
         self.held_bytes
     }
 
-    /// Takes a record. The buffer must [have room](Self::has_room).
-    pub(super) fn push(&mut self, record: Checked, now: Duration) {
+    /// Takes the record of this number, which is above those before. The buffer must [have room](Self::has_room).
+    pub(super) fn push(&mut self, record: Checked, number: u64, now: Duration) {
         let Checked { record, bytes, held_bytes } = record;
         self.held_bytes += held_bytes;
         if self.is_empty() {
@@ -181,46 +196,29 @@ impl Buffer {
         }
         self.records += 1;
         self.bytes += bytes;
-        self.acks.push(Ack { position: record.position.clone(), error: None });
+        match self.numbers.last_mut() {
+            Some(numbers) if numbers.end == number => numbers.end += 1,
+            _ => self.numbers.push(number..number + 1),
+        }
         self.digester.record(&record);
         self.encoder.push(record);
     }
 
-    /// Puts the ack of a refused record in its place.
-    pub(super) fn refuse(&mut self, position: Bytes, error: Error) {
-        self.acks.push(Ack { position, error: Some(error) });
-    }
-
-    /// Takes out the acks that wait for no record.
-    pub(super) fn take_refusals(&mut self) -> Vec<Ack> {
-        if self.is_empty() { std::mem::take(&mut self.acks) } else { Vec::new() }
-    }
-
-    /// Empties it.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.bounds, self.files.clone());
-    }
-
-    /// Ends the batch and starts the next one; `None` where there is no record. `random` gives the random bits that its
-    /// name may need.
+    /// Ends the batch, which is stored in the folders of `path`. `random` gives the random bits that its name may need.
     ///
     /// # Errors
     ///
     /// Those of the format.
-    pub(super) fn take(&mut self, random: impl FnMut() -> u64) -> Result<Option<Batch>> {
-        if self.is_empty() {
-            return Ok(None);
-        }
-        let next = Self::new(self.bounds, self.files.clone());
-        let ended = std::mem::replace(self, next);
+    pub(super) fn finish(self, path: String, random: impl FnMut() -> u64) -> Result<Batch> {
         let object = Object {
-            digest: ended.digester.finish(random),
-            extension: ended.files.extension(),
-            content_type: ended.files.content_type(),
-            records: ended.records,
-            body: ended.encoder.finish()?,
+            path,
+            digest: self.digester.finish(random),
+            extension: self.files.extension(),
+            content_type: self.files.content_type(),
+            records: self.records,
+            body: self.encoder.finish()?,
         };
-        Ok(Some(Batch { object, acks: ended.acks }))
+        Ok(Batch { object, numbers: self.numbers })
     }
 }
 
@@ -272,6 +270,8 @@ fn check_object(name: &str, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::config::FormatName;
     use crate::error::ErrorKind;
@@ -301,32 +301,34 @@ mod tests {
         check(&files(), record(position, payload_bytes)).expect("a good record")
     }
 
-    fn positions(acks: &[Ack]) -> Vec<&[u8]> {
-        acks.iter().map(|ack| ack.position.as_ref()).collect()
+    fn finish(buffer: Buffer) -> Batch {
+        buffer.finish(String::new(), || 0).expect("encodes")
     }
 
     #[test]
     fn a_batch_is_full_at_its_count() {
         let mut buffer = buffer();
-        for position in ["a", "b", "c"] {
+        for (position, number) in [("a", 4), ("b", 5), ("c", 7)] {
             assert!(!buffer.is_full() && buffer.has_room(&checked(position, 1)));
-            buffer.push(checked(position, 1), Duration::ZERO);
+            buffer.push(checked(position, 1), number, Duration::ZERO);
         }
         assert!(buffer.is_full() && !buffer.has_room(&checked("d", 0)));
-        let batch = buffer.take(|| 0).expect("encodes").expect("is there");
-        assert_eq!(positions(&batch.acks), [b"a", b"b", b"c"]);
+        assert_eq!((buffer.first(), buffer.last()), (4, 8));
+        let another = buffer.another();
+        assert!(another.is_empty() && !another.is_full());
+        let batch = finish(buffer);
+        assert_eq!(batch.numbers, [4..6, 7..8], "one range as long as none comes between");
         assert_eq!(batch.object.records, 3);
         assert_eq!(batch.object.body.into_bytes().split(|b| *b == b'\n').count(), 4);
-        assert!(buffer.is_empty() && !buffer.is_full());
     }
 
     #[test]
     fn a_record_that_would_exceed_the_bytes_goes_into_the_next_batch() {
         let mut buffer = buffer();
-        buffer.push(checked("a", 59), Duration::ZERO);
+        buffer.push(checked("a", 59), 0, Duration::ZERO);
         assert!(!buffer.has_room(&checked("b", 40)));
         assert!(buffer.has_room(&checked("b", 39)));
-        buffer.push(checked("b", 39), Duration::ZERO);
+        buffer.push(checked("b", 39), 1, Duration::ZERO);
         assert!(buffer.is_full());
     }
 
@@ -334,7 +336,7 @@ mod tests {
     fn a_record_larger_than_a_batch_is_one_alone() {
         let mut buffer = buffer();
         assert!(buffer.has_room(&checked("a", 500)));
-        buffer.push(checked("a", 500), Duration::ZERO);
+        buffer.push(checked("a", 500), 0, Duration::ZERO);
         assert!(buffer.is_full());
     }
 
@@ -351,38 +353,10 @@ mod tests {
     fn a_batch_is_due_when_its_first_record_is_old() {
         let mut buffer = buffer();
         assert!(!buffer.is_due(Duration::from_secs(99)), "nothing waits");
-        buffer.refuse(Bytes::new(), Error::invalid("bad"));
-        buffer.push(checked("a", 1), Duration::from_secs(10));
-        buffer.push(checked("b", 1), Duration::from_secs(14));
+        buffer.push(checked("a", 1), 0, Duration::from_secs(10));
+        buffer.push(checked("b", 1), 1, Duration::from_secs(14));
         assert!(!buffer.is_due(Duration::from_millis(14_999)));
         assert!(buffer.is_due(Duration::from_secs(15)));
-    }
-
-    #[test]
-    fn refusals_keep_their_place_and_count_for_nothing() {
-        let mut buffer = buffer();
-        buffer.refuse(Bytes::from_static(b"a"), Error::invalid("bad"));
-        buffer.push(checked("b", 1), Duration::ZERO);
-        buffer.refuse(Bytes::from_static(b"c"), Error::invalid("bad"));
-        buffer.push(checked("d", 1), Duration::ZERO);
-        assert!(!buffer.is_full() && buffer.take_refusals().is_empty());
-        let batch = buffer.take(|| 0).expect("encodes").expect("is there");
-        assert_eq!(positions(&batch.acks), [b"a", b"b", b"c", b"d"]);
-        let refused: Vec<_> = batch.acks.iter().map(|ack| ack.error.is_some()).collect();
-        assert_eq!(refused, [true, false, true, false]);
-        let body = batch.object.body.clone().into_bytes();
-        let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        assert!(lines.map(json::decode_line).all(|line| line.is_ok()));
-        assert_eq!(batch.object.records, 2);
-    }
-
-    #[test]
-    fn refusals_alone_are_no_batch() {
-        let mut buffer = buffer();
-        buffer.refuse(Bytes::from_static(b"a"), Error::invalid("bad"));
-        assert!(buffer.take(|| 0).expect("encodes").is_none());
-        assert_eq!(positions(&buffer.take_refusals()), [b"a"]);
-        assert_eq!(buffer.acks_count(), 0);
     }
 
     #[test]
@@ -392,10 +366,11 @@ mod tests {
             for (index, size) in [10, 95, 1, 1, 1, 1, 60, 60, 500, 1].into_iter().enumerate() {
                 let record = checked(&index.to_string(), size);
                 if !buffer.has_room(&record) {
-                    let batch = buffer.take(|| 0).expect("encodes").expect("is there");
-                    digests.push((batch.object.digest, batch.acks.len()));
+                    let next = buffer.another();
+                    let batch = finish(std::mem::replace(&mut buffer, next));
+                    digests.push((batch.object.digest, batch.object.records));
                 }
-                buffer.push(record, Duration::from_secs(index as u64 * 60));
+                buffer.push(record, index as u64, Duration::from_secs(index as u64 * 60));
             }
             digests
         };
@@ -418,7 +393,7 @@ mod tests {
         assert!(error.message.contains("with escapes"), "{error}");
         let half = || buffer.check(escaped(22 << 20), none).expect("fits by itself");
         let (one, other) = (half(), half());
-        buffer.push(one, Duration::ZERO);
+        buffer.push(one, 0, Duration::ZERO);
         assert!(!buffer.has_room(&other) && !buffer.is_full());
     }
 

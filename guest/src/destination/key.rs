@@ -19,7 +19,7 @@ const CONTEXT: &str = "s3-connector 2026-11-26 a batch of OpenCDC records";
 const CONTEXT_STREAMED: &str = "s3-connector 2026-11-27 an OpenCDC record without the bytes of its payload";
 
 /// Bytes of a name after its prefix: 64 digits, a dot and the longest extension.
-const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
+pub(super) const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
 
 /// Takes records in order and computes the digest of them all.
 ///

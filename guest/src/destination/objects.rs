@@ -17,6 +17,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::leftovers::Leftovers;
+use super::path::Paths;
 use super::{Ack, attributes, body};
 use crate::config::Deletes;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +26,7 @@ use crate::payload::Payload;
 use crate::ports::{Level, Ports};
 use crate::record::{Data, Operation, Record};
 use crate::s3::{self, Client, NewObject, PutError, Slots};
+use crate::time::Timestamp;
 
 /// Writes records as objects.
 pub(super) struct Objects<P: Ports> {
@@ -33,6 +35,7 @@ pub(super) struct Objects<P: Ports> {
     leftovers: Leftovers<P>,
     slots: Rc<Slots>,
     deletes: Deletes,
+    paths: Paths,
     /// In the order of records.
     outcomes: VecDeque<Outcome>,
     /// The number of the first of them.
@@ -120,7 +123,7 @@ impl<B> Work<B> {
 
 impl<P: Ports> Objects<P> {
     /// Makes a writer to the client's bucket.
-    pub(super) fn new(ports: P, client: &Client<P>, leftovers: Leftovers<P>, deletes: Deletes) -> Self {
+    pub(super) fn new(ports: P, client: &Client<P>, leftovers: Leftovers<P>, deletes: Deletes, paths: Paths) -> Self {
         let slots = Slots::new(limits::PUTS_IN_FLIGHT_MAX);
         Self {
             ports,
@@ -128,6 +131,7 @@ impl<P: Ports> Objects<P> {
             leftovers,
             slots,
             deletes,
+            paths,
             outcomes: VecDeque::new(),
             first: 0,
             waiting: VecDeque::new(),
@@ -189,7 +193,8 @@ impl<P: Ports> Objects<P> {
     /// Gives everything up.
     pub(super) fn clear(&mut self) {
         self.report_ignored();
-        *self = Self::new(self.ports.clone(), &self.client, self.leftovers.clone(), self.deletes);
+        let (ports, leftovers, paths) = (self.ports.clone(), self.leftovers.clone(), self.paths.clone());
+        *self = Self::new(ports, &self.client, leftovers, self.deletes, paths);
     }
 
     /// What a record asks for; nothing where it is a delete that is ignored.
@@ -198,6 +203,8 @@ impl<P: Ports> Objects<P> {
             self.ignored += 1;
             return Ok(None);
         }
+        let now = if self.paths.needs_now() { self.ports.now() } else { Timestamp::default() };
+        self.paths.make(&record, now)?;
         let key = match record.key {
             Some(Data::Raw(key)) => key,
             Some(Data::Body { length, mut bytes }) => body::read_body("key", length, &mut bytes).await?,
@@ -207,7 +214,8 @@ impl<P: Ports> Objects<P> {
             }
             None => return Err(Error::invalid("the record has no `key`, which `format: raw` names its object by")),
         };
-        let key = attributes::object_key(&self.client.config().prefix, &key)?;
+        let folder = format!("{}{}", self.client.config().prefix, self.paths.last());
+        let key = attributes::object_key(&folder, &key)?;
         if record.operation == Operation::Delete {
             return Ok(Some((key, Work::Delete)));
         }

@@ -71,7 +71,7 @@ impl From<s3::Error> for Fault {
 }
 
 impl<P: Ports> Uploader<P> {
-    /// Stores a record while its body arrives, or finds that it is stored. Gives the fault for which the record is
+    /// Stores a record in the folders of `path` while its body arrives, or finds that it is stored. Gives the fault for which the record is
     /// refused, if there is one.
     ///
     /// # Errors
@@ -81,12 +81,14 @@ impl<P: Ports> Uploader<P> {
     pub(super) async fn store_streamed<B: Body>(
         self,
         record: Record<NoBody>,
+        path: String,
         Streamed { length, body }: Streamed<B>,
         files: Files,
         reading: Reading,
     ) -> Result<Option<Error>> {
         let digest = Digester::streamed(&record, length).finish(|| self.ports.random());
-        let key = key::object_key(&self.client.config().prefix, &digest, files.extension());
+        let folder = format!("{}{path}", self.client.config().prefix);
+        let key = key::object_key(&folder, &digest, files.extension());
         let mut pending = None;
         let sent = self.send(&key, &digest, &files, (&record, length, body), &mut pending).await;
         drop(reading);

@@ -1,6 +1,8 @@
 //! Owns the tests of a destination's promises, over a store in memory and in virtual time. Leaves tests of its parts to
 //! their files.
 
+mod paths;
+
 use super::*;
 use crate::error::ErrorKind;
 use crate::ports::{Clock as _, Level, Method, Random as _, Request};
@@ -510,10 +512,11 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
     assert!(error.message.contains("`prefix` has 953 bytes"), "{error}");
 }
 
-/// Writes numbered records into a store that fails as `seed` determines, and returns the acks and the failure, if there
-/// was one.
-fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixture) {
-    let mut fixture = Fixture::open(&[("bufferSize", "3"), ("bufferDelay", "2s")], |_| None);
+/// Writes numbered records, in as many folders, into a store that fails as `seed` determines, and returns the acks and the
+/// failure, if there was one.
+fn run_against_faults(seed: u64, percent: u64, folders: usize) -> (Vec<Ack>, Option<Error>, Fixture) {
+    let settings = [("bufferSize", "3"), ("bufferDelay", "2s"), ("path", "{meta.folder}"), ("path.partitionsMax", "3")];
+    let mut fixture = Fixture::open(if folders > 1 { &settings } else { &settings[..2] }, |_| None);
     let (random, bucket) = (TestPorts::new(seed), fixture.bucket.clone());
     let draw = move |bound: u64| random.random() % bound;
     let fault = draw.clone();
@@ -536,12 +539,14 @@ fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixt
     while next < 40 {
         let count = draw(6) as usize;
         let incoming = (next..next + count).map(|number| {
-            let payload = Data::Raw(Bytes::from_static(b"payload"));
-            match draw(5) {
-                0 => record(&number.to_string(), Data::Structured("no JSON".to_owned())),
-                1 => record(&number.to_string(), body(Some(1), Pieces::of(&[b"1"]))),
-                _ => record(&number.to_string(), payload),
-            }
+            let payload = match draw(5) {
+                0 => Data::Structured("no JSON".to_owned()),
+                1 => body(Some(1), Pieces::of(&[b"1"])),
+                _ => Data::Raw(Bytes::from_static(b"payload")),
+            };
+            let mut one = record(&number.to_string(), payload);
+            one.metadata.insert("folder".to_owned(), (number * number % folders).to_string());
+            one
         });
         next += count;
         match fixture.write(incoming.collect()) {
@@ -559,11 +564,11 @@ fn run_against_faults(seed: u64, percent: u64) -> (Vec<Ack>, Option<Error>, Fixt
     (acks, None, fixture)
 }
 
-#[test]
-fn whatever_the_store_does_answers_are_in_order_and_true() {
+/// How many of 300 runs give up; what they answered is in order and true.
+fn check_against_faults(folders: usize) -> i32 {
     let mut failures = 0;
     for seed in 0..300 {
-        let (acks, failure, fixture) = run_against_faults(seed, if seed % 3 == 0 { 75 } else { 30 });
+        let (acks, failure, fixture) = run_against_faults(seed, if seed % 3 == 0 { 75 } else { 30 }, folders);
         let expected: Vec<_> = (0..acks.len()).map(|number| number.to_string()).collect();
         assert_eq!(positions(&acks), expected, "seed {seed}");
         let mut stored: Vec<_> = fixture.stored().into_iter().flatten().collect();
@@ -583,7 +588,15 @@ fn whatever_the_store_does_answers_are_in_order_and_true() {
             }
         }
     }
-    assert!((1..100).contains(&failures), "{failures} of 300 gave up");
+    failures
+}
+
+#[test]
+fn whatever_the_store_does_answers_are_in_order_and_true() {
+    for folders in [1, 7] {
+        let failures = check_against_faults(folders);
+        assert!((1..100).contains(&failures), "{failures} of 300 gave up, in {folders} folders");
+    }
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl<P: Ports> Uploader<P> {
     ///
     /// The store's, explained, once retries are exhausted; `invalid` where another object has the name.
     pub(super) async fn store(self, object: Object) -> Result<()> {
-        let key = key::object_key(&self.client.config().prefix, &object.digest, object.extension);
+        let folder = format!("{}{}", self.client.config().prefix, object.path);
+        let key = key::object_key(&folder, &object.digest, object.extension);
         let content = digest(&object.body);
         let mut pending = None;
         let stored = self.try_to_store(&key, &object, &content, &mut pending).await;
@@ -295,6 +296,7 @@ mod tests {
 
     fn object() -> Object {
         Object {
+            path: String::new(),
             digest: "00ff".to_owned(),
             extension: "json",
             content_type: "application/x-ndjson",

@@ -209,3 +209,25 @@ fn what_the_store_says_of_one_object_concerns_no_other() {
     let refused: Vec<_> = acks.iter().map(|ack| ack.error.is_some()).collect();
     assert_eq!(refused, [true, false]);
 }
+
+#[test]
+fn a_path_comes_before_the_key_of_the_record() {
+    let settings = [("prefix", "copy/"), ("path", "from={meta.bucket}"), ("deletes", "propagate")];
+    let mut fixture = Fixture::open(&settings, |_, answer| answer());
+    let with = |mut one: Record<Pieces>, bucket: &str| {
+        one.metadata.insert("bucket".to_owned(), bucket.to_owned());
+        one
+    };
+    let records = vec![
+        with(record("0", "a/b.txt", raw("x")), "one"),
+        with(record("1", "a/b.txt", raw("y")), "two"),
+        with(record("2", "a/b.txt", None), "one"),
+        with(record("3", &"k".repeat(1011), raw("z")), "one"),
+    ];
+    let mut acks = fixture.write(records).expect("writes");
+    acks.extend(fixture.flush().expect("flushes"));
+    assert_eq!(positions(&acks), ["0", "1", "2", "3"]);
+    let error = acks[3].error.as_ref().expect("is too long");
+    assert!(error.message.contains("have 1025 bytes"), "{error}");
+    assert_eq!(fixture.bodies(), [("copy/from=two/a/b.txt".to_owned(), Bytes::from_static(b"y"))]);
+}

@@ -104,6 +104,24 @@ fn a_large_payload_is_stored_as_it_was_between_the_batches_around_it() {
 }
 
 #[test]
+fn a_large_payload_is_in_the_folder_of_its_record() {
+    let (bucket, bytes, ports) = (Bucket::default(), payload(LARGE), TestPorts::new(1));
+    let inner = bucket.clone();
+    ports.serve(move |request| inner.answer(request));
+    let mut settings = settings("json");
+    settings.insert("path".to_owned(), "at={record.time:%S}/{meta.none}".to_owned());
+    let mut destination = Destination::configure(ports.clone(), &settings).expect("good settings");
+    ports.block_on(destination.open()).expect("opens");
+    let records = vec![small("a"), record("b", "59000000000", LARGE, pieces(&bytes)), small("c")];
+    let mut acks = ports.block_on(destination.write(records)).expect("writes");
+    acks.extend(ports.block_on(destination.flush(600 * SECOND)).expect("stores"));
+    assert_eq!(acks.iter().map(|ack| &ack.position[..]).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
+    let folders: Vec<_> = bucket.objects().keys().map(|key| key[..6].to_owned()).collect();
+    assert_eq!(folders, ["at=00/", "at=59/"], "what fills in another folder goes on filling");
+    assert!(bucket.objects().keys().all(|key| key[6..].starts_with("__HIVE_DEFAULT_PARTITION__/")));
+}
+
+#[test]
 fn no_more_is_held_than_parts_on_their_way() {
     let (ports, bytes) = (TestPorts::new(1), payload(LARGE));
     let bucket = Bucket::default();
