@@ -27,7 +27,7 @@ use start::WordOrTime;
 use values::Values;
 
 pub use keys::KeyFilter;
-pub use lake::PathConfig;
+pub use lake::{BuffersConfig, Naming, PathConfig};
 pub use rows::{Decode, OnBadRow, RowsConfig};
 pub use setting::{Parameter, ParameterType, Validation};
 pub use start::Start;
@@ -238,24 +238,26 @@ pub const DELETES: Setting<Deletes> = Setting::with_default(
 );
 
 /// Records in a batch.
-pub const BUFFER_SIZE: Setting<usize> = Setting::with_default(
+pub const BUFFER_SIZE: Setting<usize> = Setting::optional(
     "bufferSize",
-    &Int { min: 1, max: 100_000 },
-    "1000",
-    "Records in a batch, which becomes one object. This and the next two do not count for `raw`.",
+    &Int { min: 1, max: lake::RECORDS_MAX },
+    "Records in a batch, which becomes one object. This and the next two do not count for `raw`. Where it is not set: 1000; with \
+     `path` 100000.",
 );
 
 /// Bytes of a batch.
-pub const BUFFER_BYTES: Setting<u64> = Setting::with_default(
+pub const BUFFER_BYTES: Setting<u64> = Setting::optional(
     "bufferBytes",
     &Size { max: crate::limits::BATCH_BYTES_MAX },
-    "16MiB",
-    "Bytes of records in a batch.",
+    "Bytes of records in a batch. Where it is not set: `16MiB`; with `path` `64MiB`.",
 );
 
 /// The age of a batch.
-pub const BUFFER_DELAY: Setting<Duration> =
-    Setting::with_default("bufferDelay", &GoDuration, "5s", "Longest time that a record waits for its batch to fill.");
+pub const BUFFER_DELAY: Setting<Duration> = Setting::optional(
+    "bufferDelay",
+    &GoDuration,
+    "Longest time that a record waits for its batch to fill. Where it is not set: `5s`; with `path` `5m`.",
+);
 
 /// Settings of both sides, in the order of documentation.
 const SHARED: [&dyn Described; 8] =
@@ -421,14 +423,14 @@ pub struct DestinationConfig {
     pub format: Format,
     /// What becomes of deletes, where each record is an object.
     pub deletes: Deletes,
-    /// Records in a batch.
-    pub buffer_records_max: usize,
-    /// Bytes of records in a batch.
-    pub buffer_bytes_max: u64,
-    /// Age of a batch's first record at most.
-    pub buffer_delay: Duration,
+    /// When a batch is complete.
+    pub buffers: BuffersConfig,
     /// The folders of objects, if they are in some.
     pub path: Option<PathConfig>,
+    /// What names of batches begin with.
+    pub naming: Naming,
+    /// Whether each batch has a manifest.
+    pub manifest: bool,
 }
 
 impl BucketConfig {
@@ -509,14 +511,16 @@ impl DestinationConfig {
             let message = "setting `deletes` is `propagate`, which only `format: raw` can do";
             return Err(Error::invalid(message));
         }
+        let path = PathConfig::of(&values, format, deletes)?;
+        let (naming, manifest) = lake::names_of(&values, format)?;
         Ok(Self {
             bucket: BucketConfig::of(&values)?,
             format,
             deletes,
-            buffer_records_max: values.get(&BUFFER_SIZE)?,
-            buffer_bytes_max: values.get(&BUFFER_BYTES)?,
-            buffer_delay: values.get(&BUFFER_DELAY)?,
-            path: PathConfig::of(&values, format, deletes)?,
+            buffers: BuffersConfig::of(&values, lake::is_lake(path.as_ref()))?,
+            path,
+            naming,
+            manifest,
         })
     }
 }

@@ -18,12 +18,14 @@ mod json;
 mod key;
 mod ledger;
 mod leftovers;
+mod manifest;
 mod objects;
 mod parquet;
 mod partitions;
 mod parts;
 mod path;
 mod stream;
+mod summary;
 mod upload;
 
 use std::future::Future;
@@ -37,7 +39,7 @@ use bytes::Bytes;
 use futures_util::TryFutureExt as _;
 use futures_util::future::{LocalBoxFuture, poll_fn};
 
-use crate::config::{DestinationConfig, Format, FormatName, Settings, doubt_prefix};
+use crate::config::{DestinationConfig, Format, FormatName, Naming, Settings, doubt_prefix};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::ports::{Level, Ports};
@@ -51,6 +53,7 @@ use objects::Objects;
 use partitions::Partitions;
 use path::Paths;
 use stream::{Reading, Streamed};
+use summary::{Summary, Wanted};
 use upload::Uploader;
 
 /// The ack of one record.
@@ -74,6 +77,9 @@ pub struct Destination<P: Ports> {
     /// Where each record is an object; there are no batches then.
     objects: Option<Objects<P>>,
     files: Files,
+    wanted: Wanted,
+    /// Whether it was said that names begin with no time.
+    has_doubted_time: bool,
     paths: Paths,
     partitions: Partitions,
     /// Complete batches that are on their way.
@@ -111,10 +117,12 @@ impl<P: Ports> Destination<P> {
     /// `invalid`, naming every setting at fault.
     pub fn configure(ports: P, settings: &Settings) -> Result<Self> {
         let config = DestinationConfig::parse(settings)?;
-        key::check_prefix(&config.bucket.prefix)?;
+        let wanted = Wanted { time: config.naming == Naming::TimeDigest, manifest: config.manifest };
+        key::check_prefix(&config.bucket.prefix, wanted)?;
         let client = Client::new(ports.clone(), config.bucket.clone());
         let uploader = Uploader::new(ports.clone(), client.clone());
-        let others = config.bucket.prefix.len() + if config.format == Format::Raw { 1 } else { key::NAME_BYTES_MAX };
+        let others =
+            config.bucket.prefix.len() + if config.format == Format::Raw { 1 } else { key::name_bytes_max(wanted) };
         let paths = Paths::new(config.path.clone(), others)?;
         let objects = || Objects::new(ports.clone(), &client, uploader.leftovers(), config.deletes, paths.clone());
         let (objects, format) = match config.format {
@@ -122,12 +130,14 @@ impl<P: Ports> Destination<P> {
             Format::Raw => (Some(objects()), FormatName::Json),
         };
         let files = Files::new(format);
-        let empty = Buffer::new(Bounds::from(&config), files.clone());
+        let empty = Buffer::new(Bounds::from(&config), files.clone(), Summary::new(wanted));
         Ok(Self {
             uploader,
             stage: Stage::Configured,
             objects,
             files,
+            wanted,
+            has_doubted_time: false,
             partitions: Partitions::new(empty, paths.partitions_max()),
             paths,
             uploads: Vec::new(),
@@ -305,6 +315,8 @@ impl<P: Ports> Destination<P> {
     /// before it.
     async fn stream(&mut self, record: Checked, body: Streamed<P::Body>) {
         let path = self.paths.last().to_owned();
+        let summary = Summary::of(self.wanted, record.record());
+        self.doubt_time(&summary);
         if self.partitions.has(&path) {
             self.start_in_turn(&path).await;
         }
@@ -316,7 +328,8 @@ impl<P: Ports> Destination<P> {
         let record = record.into_record();
         let number = self.ledger.push(record.position.clone());
         let (reading, has_ended) = Reading::new();
-        let storing = Box::pin(self.uploader.clone().store_streamed(record, path, body, self.files.clone(), reading));
+        let storing =
+            Box::pin(self.uploader.clone().store_streamed(record, (path, summary), body, self.files.clone(), reading));
         self.uploads.push(Upload { numbers: iter::once(number..number + 1).collect(), held_bytes, storing });
         poll_fn(|context| {
             self.drive(context);
@@ -460,12 +473,23 @@ impl<P: Ports> Destination<P> {
         let (first, ports) = (buffer.first(), &self.ports);
         match buffer.finish(path.to_owned(), || ports.random()) {
             Ok(Batch { object, numbers }) => {
+                self.doubt_time(&object.summary);
                 let held_bytes = object.body.len() as u64;
                 let storing = Box::pin(self.uploader.clone().store(object).map_ok(|()| None));
                 self.uploads.push(Upload { numbers, held_bytes, storing });
             }
             // No test reaches this: there is no record that a format can't write.
             Err(error) => self.ledger.fail(first, error),
+        }
+    }
+
+    /// Says once that a name begins with no time although it is to.
+    fn doubt_time(&mut self, summary: &Summary) {
+        if summary.lacks_time() && !self.has_doubted_time {
+            self.has_doubted_time = true;
+            let line = "names of objects whose records have no metadata `opencdc.createdAt` do not begin with a time, as \
+                        `name: time-digest` has it: another time would be another one when they are written again";
+            self.ports.log(Level::Warn, line);
         }
     }
 

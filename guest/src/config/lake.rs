@@ -2,11 +2,12 @@
 //! templates to `template`, and what is in the objects to `config`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use super::setting::{Described, Int, Kind, Setting};
+use super::setting::{Bool, Choice, Described, Int, Kind, Setting};
 use super::template::{Part, Template, TemplateText};
 use super::values::Values;
-use super::{Deletes, Format};
+use super::{BUFFER_BYTES, BUFFER_DELAY, BUFFER_SIZE, Deletes, Format};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -37,8 +38,86 @@ pub(super) const PARTITIONS_MAX: Setting<usize> = Setting::optional(
      Where it is not set: 256.",
 );
 
+/// What names begin with.
+pub(super) const OBJECT_NAMES: Setting<Naming> = Setting::with_default(
+    "name",
+    &Choice(&[("digest", Naming::Digest), ("time-digest", Naming::TimeDigest)]),
+    "digest",
+    "Names of batches: the `digest` of their records, or before it the time of the first record that has `opencdc.createdAt`, by which they \
+     can be sorted (`time-digest`: `20260131T080000Z-…`). The same records have the same name either way.",
+);
+
+/// Whether each batch has a manifest.
+pub(super) const MANIFEST: Setting<bool> = Setting::with_default(
+    "manifest",
+    &Bool,
+    "false",
+    "Whether each batch also has an object below `prefix` and `_manifests/` that names its object, counts its records and bytes, and \
+     has its first and last position. It is stored after the object and before its records are acked.",
+);
+
 /// All of these, in the order of documentation.
-pub(super) const ALL: [&dyn Described; 3] = [&PATH, &MISSING, &PARTITIONS_MAX];
+pub(super) const ALL: [&dyn Described; 5] = [&PATH, &MISSING, &PARTITIONS_MAX, &OBJECT_NAMES, &MANIFEST];
+
+/// What names of batches are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// A digest of the records.
+    Digest,
+    /// A time of theirs, then the digest.
+    TimeDigest,
+}
+
+/// Reads what names are made of, and whether there are manifests.
+pub(super) fn names_of(values: &Values, format: Format) -> Result<(Naming, bool)> {
+    let (naming, manifest) = (values.get(&OBJECT_NAMES)?, values.get(&MANIFEST)?);
+    let refuse = |name: &str| {
+        let message = format!("setting `{name}` is for batches: leave it out with `format: raw`, which has none");
+        Err(Error::invalid(message))
+    };
+    match format {
+        Format::Raw if naming != Naming::Digest => refuse(OBJECT_NAMES.name),
+        Format::Raw if manifest => refuse(MANIFEST.name),
+        _ => Ok((naming, manifest)),
+    }
+}
+
+/// Whether objects are for readers who want few large ones, and can wait for them.
+pub(super) fn is_lake(path: Option<&PathConfig>) -> bool {
+    path.is_some()
+}
+
+/// Records in a batch, whatever is set.
+pub(super) const RECORDS_MAX: u32 = 100_000;
+
+/// When a batch is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuffersConfig {
+    /// Records in a batch.
+    pub records_max: usize,
+    /// Bytes of records in a batch.
+    pub bytes_max: u64,
+    /// Age of a batch's first record at most.
+    pub delay: Duration,
+}
+
+impl BuffersConfig {
+    /// Who reads a lake opens each object, and pays for that: bytes should end a batch there, not records or seconds.
+    const LAKE: Self = Self { records_max: RECORDS_MAX as usize, bytes_max: 64 << 20, delay: Duration::from_secs(300) };
+
+    /// Elsewhere records should not wait.
+    const USUAL: Self = Self { records_max: 1000, bytes_max: 16 << 20, delay: Duration::from_secs(5) };
+
+    /// Reads the settings.
+    pub(super) fn of(values: &Values, is_lake: bool) -> Result<Self> {
+        let usual = if is_lake { Self::LAKE } else { Self::USUAL };
+        Ok(Self {
+            records_max: values.find(&BUFFER_SIZE)?.unwrap_or(usual.records_max),
+            bytes_max: values.find(&BUFFER_BYTES)?.unwrap_or(usual.bytes_max),
+            delay: values.find(&BUFFER_DELAY)?.unwrap_or(usual.delay),
+        })
+    }
+}
 
 /// The folders of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,8 +178,8 @@ impl Kind<String> for Folder {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::{DestinationConfig, Settings};
-    use crate::error::Result;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<DestinationConfig> {
         let base = [("aws.bucket", "b1x"), ("aws.region", "us-east-1"), ("format", "json")];
@@ -119,6 +198,15 @@ mod tests {
     }
 
     #[test]
+    fn batches_of_a_lake_are_larger_unless_it_is_told() {
+        let buffers = |pairs: &[(&str, &str)]| parse(pairs).expect("good settings").buffers;
+        assert_eq!((buffers(&[]), buffers(&[("path", "a")])), (BuffersConfig::USUAL, BuffersConfig::LAKE));
+        let set = [("path", "a"), ("bufferSize", "7"), ("bufferBytes", "1MiB"), ("bufferDelay", "2s")];
+        let expected = BuffersConfig { records_max: 7, bytes_max: 1 << 20, delay: Duration::from_secs(2) };
+        assert_eq!((buffers(&set), buffers(&set[1..])), (expected, expected));
+    }
+
+    #[test]
     fn what_makes_no_sense_with_another_is_refused_by_name() {
         for (pairs, words) in [
             (vec![("path.missing", "x")], "`path.missing` needs `path`"),
@@ -129,6 +217,8 @@ mod tests {
             (vec![("path", "{a")], "setting `path` is `{a`, but must be a template with each brace closed"),
             (vec![("path", "a"), ("path.partitionsMax", "2"), ("format", "raw")], "is for batches"),
             (vec![("path", "{now:%Y}"), ("format", "raw"), ("deletes", "propagate")], "`path` has a time"),
+            (vec![("name", "time-digest"), ("format", "raw")], "setting `name` is for batches"),
+            (vec![("manifest", "true"), ("format", "raw")], "setting `manifest` is for batches"),
         ] {
             let error = parse(&pairs).expect_err(words);
             assert!(error.message.contains(words), "{pairs:?}: {error}");

@@ -23,8 +23,9 @@ fn defaults_are_those_of_the_specification() {
     assert!(config.keys.is_all());
     assert_eq!(config.bucket.endpoint.authority, "b1x.s3.us-east-1.amazonaws.com");
     let config = DestinationConfig::parse(&settings(&[])).expect("parses");
-    assert_eq!((config.buffer_records_max, config.buffer_bytes_max), (1000, 16 << 20));
-    assert_eq!(config.buffer_delay, Duration::from_secs(5));
+    assert_eq!((config.buffers.records_max, config.buffers.bytes_max), (1000, 16 << 20));
+    assert_eq!(config.buffers.delay, Duration::from_secs(5));
+    assert_eq!((config.naming, config.manifest), (Naming::Digest, false));
 }
 
 #[test]
@@ -361,6 +362,13 @@ const EXAMPLES: &[Examples] = &[
         refused: &["0", "1025", "many"],
         beyond: &[],
     },
+    Examples {
+        setting: &lake::OBJECT_NAMES,
+        taken: &["digest", "time-digest"],
+        refused: &["time", "Digest"],
+        beyond: &[],
+    },
+    Examples { setting: &lake::MANIFEST, taken: &["true", "false"], refused: &["yes"], beyond: &[] },
     Examples {
         setting: &rows::DECODE,
         taken: &["none", "auto", "lines", "json", "csv", "parquet", "avro"],

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::format::{Encoder, Files};
 use super::key::Digester;
 use super::stream::{self, Streamed};
-use crate::config::DestinationConfig;
+use super::summary::Summary;
+use crate::config::{BuffersConfig, DestinationConfig};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::payload::Payload;
@@ -31,7 +32,8 @@ pub(super) struct Bounds {
 
 impl From<&DestinationConfig> for Bounds {
     fn from(config: &DestinationConfig) -> Self {
-        Self { records_max: config.buffer_records_max, bytes_max: config.buffer_bytes_max, delay: config.buffer_delay }
+        let BuffersConfig { records_max, bytes_max, delay } = config.buffers;
+        Self { records_max, bytes_max, delay }
     }
 }
 
@@ -65,6 +67,8 @@ impl Checked {
 pub(super) struct Object {
     /// The folders that it is in, with a slash after each.
     pub(super) path: String,
+    /// What is said of its records.
+    pub(super) summary: Summary,
     /// The digest of its records.
     pub(super) digest: String,
     /// The extension of its name.
@@ -93,6 +97,7 @@ pub(super) struct Buffer {
     files: Files,
     encoder: Encoder,
     digester: Digester,
+    summary: Summary,
     /// The numbers of its records: one range as long as no others come between.
     numbers: Vec<Range<u64>>,
     records: usize,
@@ -104,12 +109,13 @@ pub(super) struct Buffer {
 
 impl Buffer {
     /// Makes an empty buffer.
-    pub(super) fn new(bounds: Bounds, files: Files) -> Self {
+    pub(super) fn new(bounds: Bounds, files: Files, summary: Summary) -> Self {
         Self {
             bounds,
             encoder: files.encoder(),
             files,
             digester: Digester::new(),
+            summary,
             numbers: Vec::new(),
             records: 0,
             bytes: 0,
@@ -125,7 +131,7 @@ impl Buffer {
 
     /// Another one of this kind, without records.
     pub(super) fn another(&self) -> Self {
-        Self::new(self.bounds, self.files.clone())
+        Self::new(self.bounds, self.files.clone(), self.summary.another())
     }
 
     /// The number of its first record.
@@ -201,6 +207,7 @@ impl Buffer {
             _ => self.numbers.push(number..number + 1),
         }
         self.digester.record(&record);
+        self.summary.take(&record);
         self.encoder.push(record);
     }
 
@@ -212,6 +219,7 @@ impl Buffer {
     pub(super) fn finish(self, path: String, random: impl FnMut() -> u64) -> Result<Batch> {
         let object = Object {
             path,
+            summary: self.summary,
             digest: self.digester.finish(random),
             extension: self.files.extension(),
             content_type: self.files.content_type(),
@@ -284,7 +292,7 @@ mod tests {
     }
 
     fn buffer() -> Buffer {
-        Buffer::new(BOUNDS, files())
+        Buffer::new(BOUNDS, files(), Summary::default())
     }
 
     fn record(position: &str, payload_bytes: usize) -> Record<NoBody> {
@@ -387,7 +395,7 @@ mod tests {
             record
         };
         let bounds = Bounds { bytes_max: u64::MAX, ..BOUNDS };
-        let mut buffer = Buffer::new(bounds, files());
+        let mut buffer = Buffer::new(bounds, files(), Summary::default());
         let none: Option<&Streamed<NoBody>> = None;
         let error = buffer.check(escaped(43 << 20), none).expect_err("is too long");
         assert!(error.message.contains("with escapes"), "{error}");

@@ -5,6 +5,7 @@
 //! replay a duplicate, and so would randomness: only the names of batches that can't be recognised, since one of their
 //! records has no position, contain random bits. Names outlive a release: what is hashed here must not change.
 
+use super::summary::{MANIFESTS, TIME_BYTES, Wanted};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::record::{Data, NoBody, Operation, Record};
@@ -19,7 +20,7 @@ const CONTEXT: &str = "s3-connector 2026-11-26 a batch of OpenCDC records";
 const CONTEXT_STREAMED: &str = "s3-connector 2026-11-27 an OpenCDC record without the bytes of its payload";
 
 /// Bytes of a name after its prefix: 64 digits, a dot and the longest extension.
-pub(super) const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
+const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
 
 /// Takes records in order and computes the digest of them all.
 ///
@@ -109,13 +110,19 @@ pub(super) fn object_key(prefix: &str, digest: &str, extension: &str) -> String 
     format!("{prefix}{digest}.{extension}")
 }
 
-/// Checks that names with this prefix fit into a key.
+/// Bytes of a name at most, of those of which something is said.
+pub(super) fn name_bytes_max(wanted: Wanted) -> usize {
+    NAME_BYTES_MAX + if wanted.time { TIME_BYTES } else { 0 }
+}
+
+/// Checks that names with this prefix fit into a key, and those of manifests if there are any.
 ///
 /// # Errors
 ///
 /// `invalid` where the prefix is too long.
-pub(super) fn check_prefix(prefix: &str) -> Result<()> {
-    let max = limits::KEY_BYTES_MAX - NAME_BYTES_MAX;
+pub(super) fn check_prefix(prefix: &str, wanted: Wanted) -> Result<()> {
+    let folder = if wanted.manifest { MANIFESTS.len() } else { 0 };
+    let max = limits::KEY_BYTES_MAX - folder - name_bytes_max(wanted);
     if prefix.len() <= max {
         return Ok(());
     }

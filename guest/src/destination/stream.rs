@@ -11,8 +11,9 @@ use std::rc::Rc;
 use super::body;
 use super::condition::StoredBy;
 use super::format::Files;
-use super::key::{self, Digester};
+use super::key::Digester;
 use super::parts::Parts;
+use super::summary::Summary;
 use super::upload::{BATCH, BYTES, Occupant, Pending, RECORDS, Uploader, is_missing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
@@ -56,6 +57,9 @@ struct Digests {
     tail_bytes: u64,
 }
 
+/// Bytes of a record's object that is stored, or why the record is refused.
+type Stored = std::result::Result<u64, Error>;
+
 /// Why a record's object was not made.
 enum Fault {
     /// The record's.
@@ -81,26 +85,28 @@ impl<P: Ports> Uploader<P> {
     pub(super) async fn store_streamed<B: Body>(
         self,
         record: Record<NoBody>,
-        path: String,
+        (path, summary): (String, Summary),
         Streamed { length, body }: Streamed<B>,
         files: Files,
         reading: Reading,
     ) -> Result<Option<Error>> {
         let digest = Digester::streamed(&record, length).finish(|| self.ports.random());
-        let folder = format!("{}{path}", self.client.config().prefix);
-        let key = key::object_key(&folder, &digest, files.extension());
+        let key = self.key(&path, &summary, &digest, files.extension());
         let mut pending = None;
         let sent = self.send(&key, &digest, &files, (&record, length, body), &mut pending).await;
         drop(reading);
         let outcome = match sent {
             Ok(digests) => self.complete_streamed(&key, &digest, &digests, &mut pending).await,
-            Err(Fault::Record(error)) => Ok(Some(error)),
+            Err(Fault::Record(error)) => Ok(Err(error)),
             Err(Fault::Store(error)) => Err(error.explain(self.client.config())),
         };
         if let Some(Pending { upload, .. }) = pending {
             let _ = self.leftovers.abort(&upload).await;
         }
-        outcome
+        match outcome? {
+            Ok(bytes) => self.store_manifest(&summary, &digest, &key, bytes, files.content_type()).await.map(|()| None),
+            Err(refusal) => Ok(Some(refusal)),
+        }
     }
 
     /// Sends the parts of the object as they come to be.
@@ -153,7 +159,7 @@ impl<P: Ports> Uploader<P> {
         digest: &str,
         digests: &Digests,
         pending: &mut Option<Pending>,
-    ) -> Result<Option<Error>> {
+    ) -> Result<Stored> {
         for _ in 0..limits::STORE_ROUNDS_MAX {
             let is_conditional = self.is_conditional(StoredBy::Completion);
             let Some(Pending { upload, parts }) = &*pending else { break };
@@ -166,7 +172,7 @@ impl<P: Ports> Uploader<P> {
                 let line = format!("stored a record in parts; key=`{key}`, bytes=`{}`", digests.bytes());
                 self.ports.log(Level::Debug, &line);
                 self.forget(pending);
-                return Ok(None);
+                return Ok(Ok(digests.bytes()));
             };
             if error.is_no_such_upload() || error.is_precondition_failed() {
                 if error.is_no_such_upload() {
@@ -189,11 +195,11 @@ impl<P: Ports> Uploader<P> {
     }
 
     /// What an object under the key means for the record: it is stored, or refused; `None` where there is no object.
-    async fn look(&self, key: &str, digest: &str, digests: &Digests) -> Result<Option<Option<Error>>> {
+    async fn look(&self, key: &str, digest: &str, digests: &Digests) -> Result<Option<Stored>> {
         match self.occupant_of(key, digest, digests).await {
             Ok(Occupant::Nothing) => Ok(None),
-            Ok(Occupant::ThisBatch) => Ok(Some(None)),
-            Ok(Occupant::Stranger) => Ok(Some(Some(taken(key)))),
+            Ok(Occupant::ThisBatch { bytes }) => Ok(Some(Ok(bytes))),
+            Ok(Occupant::Stranger) => Ok(Some(Err(taken(key)))),
             Err(error) => {
                 let explained = error.explain(self.client.config());
                 Err(explained.context(format!("cannot tell whether the object `{key}` is this record")))
@@ -225,7 +231,7 @@ impl<P: Ports> Uploader<P> {
             Ok((count, head, tail)) => {
                 let is_head = is_replay || (head.finalize() == digests.head && head_bytes == digests.head_bytes);
                 let is_ours = count == bytes && is_head && tail.finalize() == digests.tail;
-                Ok(if is_ours { Occupant::ThisBatch } else { Occupant::Stranger })
+                Ok(if is_ours { Occupant::ThisBatch { bytes } } else { Occupant::Stranger })
             }
             Err(error) if is_missing(&error) => Ok(Occupant::Nothing),
             Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! Owns the tests of a destination's promises, over a store in memory and in virtual time. Leaves tests of its parts to
 //! their files.
 
+mod names;
 mod paths;
 
 use super::*;

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use super::buffer::Object;
 use super::condition::{RefusedConditions, StoredBy};
-use super::key;
 use super::leftovers::Leftovers;
 use super::parts::Parts;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,7 +47,10 @@ pub(super) struct Pending {
 /// What a name is found to hold.
 pub(super) enum Occupant {
     Nothing,
-    ThisBatch,
+    ThisBatch {
+        /// The bytes that are there: a replay may make others.
+        bytes: u64,
+    },
     Stranger,
 }
 
@@ -75,11 +77,16 @@ impl<P: Ports> Uploader<P> {
     ///
     /// The store's, explained, once retries are exhausted; `invalid` where another object has the name.
     pub(super) async fn store(self, object: Object) -> Result<()> {
-        let folder = format!("{}{}", self.client.config().prefix, object.path);
-        let key = key::object_key(&folder, &object.digest, object.extension);
+        let key = self.key(&object.path, &object.summary, &object.digest, object.extension);
+        let bytes = self.store_as(&key, &object).await?;
+        self.store_manifest(&object.summary, &object.digest, &key, bytes, object.content_type).await
+    }
+
+    /// Stores an object under this key, or finds that it is stored. Gives the number of its bytes there.
+    pub(super) async fn store_as(&self, key: &str, object: &Object) -> Result<u64> {
         let content = digest(&object.body);
         let mut pending = None;
-        let stored = self.try_to_store(&key, &object, &content, &mut pending).await;
+        let stored = self.try_to_store(key, object, &content, &mut pending).await;
         if let Some(Pending { upload, .. }) = pending {
             let _ = self.leftovers.abort(&upload).await;
         }
@@ -93,12 +100,12 @@ impl<P: Ports> Uploader<P> {
         object: &Object,
         content: &str,
         pending: &mut Option<Pending>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let stored_by = StoredBy::of(&object.body);
         for _ in 0..limits::STORE_ROUNDS_MAX {
             let is_conditional = self.is_conditional(stored_by);
-            if !is_conditional && self.is_stored(key, object, content).await? {
-                return Ok(());
+            if !is_conditional && let Some(bytes) = self.find_stored(key, object, content).await? {
+                return Ok(bytes);
             }
             let error = match self.put(key, object, content, is_conditional, pending).await {
                 Ok(()) => {
@@ -106,7 +113,7 @@ impl<P: Ports> Uploader<P> {
                     let line = format!("stored a batch; key=`{key}`, records=`{records}`, bytes=`{bytes}`");
                     self.ports.log(Level::Debug, &line);
                     self.forget(pending);
-                    return Ok(());
+                    return Ok(bytes as u64);
                 }
                 Err(error) => error,
             };
@@ -116,8 +123,8 @@ impl<P: Ports> Uploader<P> {
             }
             if is_gone || error.is_precondition_failed() {
                 // It may be the object of an attempt whose answer was lost.
-                if self.is_stored(key, object, content).await? {
-                    return Ok(());
+                if let Some(bytes) = self.find_stored(key, object, content).await? {
+                    return Ok(bytes);
                 }
                 // It is gone again, perhaps by a lifecycle rule: the name is free.
             } else if is_conditional && error.refuses_condition() {
@@ -171,13 +178,13 @@ impl<P: Ports> Uploader<P> {
         self.client.complete_multipart_upload(&pending.upload, parts, if_none_match).await.map(drop)
     }
 
-    /// Whether the key holds this batch; an error where it holds another writer's object.
-    async fn is_stored(&self, key: &str, object: &Object, content: &str) -> Result<bool> {
+    /// Bytes of this batch, if the key holds it; an error where it holds another writer's object.
+    async fn find_stored(&self, key: &str, object: &Object, content: &str) -> Result<Option<u64>> {
         match self.occupant(key, object, content).await {
-            Ok(Occupant::Nothing) => Ok(false),
-            Ok(Occupant::ThisBatch) => {
+            Ok(Occupant::Nothing) => Ok(None),
+            Ok(Occupant::ThisBatch { bytes }) => {
                 self.ports.log(Level::Debug, &format!("the batch is stored already; key=`{key}`"));
-                Ok(true)
+                Ok(Some(bytes))
             }
             Ok(Occupant::Stranger) => Err(Error::invalid(format!(
                 "the key `{key}` holds another writer's object, which was not overwritten: \
@@ -219,10 +226,10 @@ impl<P: Ports> Uploader<P> {
         if head.length.is_some() && head.length != bytes {
             return Ok(Occupant::Stranger);
         }
-        if is_replay && head.length.is_some() && digest_of_bytes == content {
-            return Ok(Occupant::ThisBatch);
-        }
         let bytes_max = bytes.unwrap_or_default();
+        if is_replay && head.length.is_some() && digest_of_bytes == content {
+            return Ok(Occupant::ThisBatch { bytes: bytes_max });
+        }
         let start = || (0, blake3::Hasher::new());
         let taken = self.client.fold_object(key, bytes_max, start, |(count, hash), piece| {
             *count += piece.len() as u64;
@@ -230,7 +237,7 @@ impl<P: Ports> Uploader<P> {
         });
         match taken.await {
             Ok((count, hash)) if Some(count) == bytes && hash.finalize().to_hex().as_str() == digest_of_bytes => {
-                Ok(Occupant::ThisBatch)
+                Ok(Occupant::ThisBatch { bytes: count })
             }
             Ok(_) => Ok(Occupant::Stranger),
             Err(error) if is_missing(&error) => Ok(Occupant::Nothing),
@@ -287,6 +294,7 @@ mod tests {
 
     use super::*;
     use crate::config::BucketConfig;
+    use crate::destination::summary::Summary;
     use crate::ports::Clock;
     use crate::ports::{Method, Request};
     use crate::testing::{Bucket, Reply, Stored, TestPorts};
@@ -297,6 +305,7 @@ mod tests {
     fn object() -> Object {
         Object {
             path: String::new(),
+            summary: Summary::default(),
             digest: "00ff".to_owned(),
             extension: "json",
             content_type: "application/x-ndjson",

@@ -109,16 +109,27 @@ fn a_large_payload_is_in_the_folder_of_its_record() {
     let inner = bucket.clone();
     ports.serve(move |request| inner.answer(request));
     let mut settings = settings("json");
-    settings.insert("path".to_owned(), "at={record.time:%S}/{meta.none}".to_owned());
+    for (name, value) in [("path", "at={record.time:%S}/{meta.none}"), ("manifest", "true"), ("name", "time-digest")] {
+        settings.insert(name.to_owned(), value.to_owned());
+    }
     let mut destination = Destination::configure(ports.clone(), &settings).expect("good settings");
     ports.block_on(destination.open()).expect("opens");
-    let records = vec![small("a"), record("b", "59000000000", LARGE, pieces(&bytes)), small("c")];
+    let mut large = record("b", "0", LARGE, pieces(&bytes));
+    large.metadata.insert("opencdc.createdAt".to_owned(), "59000000000".to_owned());
+    let records = vec![small("a"), large, small("c")];
     let mut acks = ports.block_on(destination.write(records)).expect("writes");
     acks.extend(ports.block_on(destination.flush(600 * SECOND)).expect("stores"));
     assert_eq!(acks.iter().map(|ack| &ack.position[..]).collect::<Vec<_>>(), [b"a", b"b", b"c"]);
-    let folders: Vec<_> = bucket.objects().keys().map(|key| key[..6].to_owned()).collect();
+    let objects = bucket.objects();
+    let (manifests, keys): (Vec<_>, Vec<_>) = objects.keys().partition(|key| key.starts_with("_manifests/"));
+    let folders: Vec<_> = keys.iter().map(|key| &key[..6]).collect();
     assert_eq!(folders, ["at=00/", "at=59/"], "what fills in another folder goes on filling");
-    assert!(bucket.objects().keys().all(|key| key[6..].starts_with("__HIVE_DEFAULT_PARTITION__/")));
+    assert!(keys[1][6..].starts_with("__HIVE_DEFAULT_PARTITION__/19700101T000059Z-"), "{keys:?}");
+    assert_eq!(manifests.len(), 2);
+    let manifest = &objects[&format!("_manifests/{}", keys[1].rsplit('/').next().expect("a name"))];
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest.body).expect("is JSON");
+    assert_eq!(manifest["objects"][0]["bytes"], objects[keys[1]].body.len());
+    assert_eq!(manifest["positions"]["first"], "Yg==");
 }
 
 #[test]
