@@ -4,6 +4,7 @@
 //! Reading settings does no I/O. Where missing settings come from (environment, profiles) and what the secret
 //! ones hold is the host's business: a secret arrives here as a placeholder.
 
+pub mod access;
 pub mod duration;
 pub mod endpoint;
 pub mod identity;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use access::Access;
 use endpoint::{Endpoint, EndpointUrl, Url};
 use keys::{GlobList, Globs};
 use setting::{Bool, Choice, Described, GoDuration, Int, Pattern, Setting, Size, Text, Verbatim};
@@ -53,13 +55,14 @@ pub const AUTHOR: &str = "The s3-connector authors";
 pub type Settings = BTreeMap<String, String>;
 
 /// What a host must do with requests, in words of the settings: sign them for this service, and for the region and store
-/// that these settings name.
+/// that these settings name, unless one of them says that they go unsigned.
 pub const LABELS: &[(&str, &str)] = &[
     ("auth", "aws-sigv4"),
     ("auth.service", "s3"),
     ("auth.region", REGION.name),
     ("auth.endpoint", ENDPOINT.name),
     ("auth.bucket", BUCKET.name),
+    ("auth.anonymous", access::ANONYMOUS.name),
 ];
 
 /// The id of the key that requests are signed with.
@@ -260,8 +263,18 @@ pub const BUFFER_DELAY: Setting<Duration> = Setting::optional(
 );
 
 /// Settings of both sides, in the order of documentation.
-const SHARED: [&dyn Described; 8] =
-    [&ACCESS_KEY_ID, &SECRET_ACCESS_KEY, &SESSION_TOKEN, &REGION, &BUCKET, &ENDPOINT, &FORCE_PATH_STYLE, &PREFIX];
+const SHARED: [&dyn Described; 10] = [
+    &ACCESS_KEY_ID,
+    &SECRET_ACCESS_KEY,
+    &SESSION_TOKEN,
+    &access::ANONYMOUS,
+    &REGION,
+    &BUCKET,
+    &ENDPOINT,
+    &FORCE_PATH_STYLE,
+    &access::REQUESTER_PAYS,
+    &PREFIX,
+];
 
 /// Settings of a source alone, but for those of rows.
 const SOURCE: [&dyn Described; 11] = [
@@ -313,6 +326,8 @@ pub struct BucketConfig {
     pub endpoint: Endpoint,
     /// What keys begin with.
     pub prefix: String,
+    /// How it is accessed.
+    pub access: Access,
 }
 
 /// What a source is asked to do.
@@ -447,7 +462,7 @@ impl BucketConfig {
         let (bucket, region) = (values.get(&BUCKET)?, values.get(&REGION)?);
         let url = values.find(&ENDPOINT)?;
         let endpoint = Endpoint::new(url.as_ref(), values.find(&FORCE_PATH_STYLE)?, &region, &bucket);
-        Ok(Self { bucket, region, endpoint, prefix: values.get(&PREFIX)? })
+        Ok(Self { bucket, region, endpoint, prefix: values.get(&PREFIX)?, access: Access::of(values)? })
     }
 }
 

@@ -266,6 +266,10 @@ fn found(target: &Target, inferred: &[InferredSetting]) -> String {
 
 /// Whether there are credentials, and their origin.
 async fn load(credentials: &Credentials) -> Step {
+    if credentials.is_anonymous() {
+        let step = Step::new(StepName::Credentials, "look at aws.anonymous");
+        return step.passed("none: requests are not signed");
+    }
     let step = Step::new(StepName::Credentials, "look in the settings, then where the AWS CLI does");
     match credentials.load().await {
         Ok(Loaded { keys, origin }) => {

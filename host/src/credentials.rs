@@ -63,6 +63,9 @@ pub enum Error {
         /// The setting that is absent.
         missing: &'static str,
     },
+    /// Somebody asks for keys where the settings say that there shall be none.
+    #[error("requests are not signed: setting `aws.anonymous` is true")]
+    Anonymous,
     /// No link of the chain has keys.
     #[error(
         "no credentials were found: set aws.accessKeyId and aws.secretAccessKey, or AWS_ACCESS_KEY_ID and \
@@ -137,11 +140,18 @@ pub struct ChainInput {
 pub struct Credentials(Arc<Kind>);
 
 enum Kind {
+    Anonymous,
     Fixed(Loaded),
     Fetched(Cache),
 }
 
 impl Credentials {
+    /// No keys: requests go unsigned, and nothing is looked at.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self(Arc::new(Kind::Anonymous))
+    }
+
     /// The keys that the settings hold.
     #[must_use]
     pub fn from_settings(access_key_id: &str, secret_access_key: &str, session_token: Option<&str>) -> Self {
@@ -203,6 +213,7 @@ impl Credentials {
     /// If there are no keys. Says what to set.
     pub async fn load(&self) -> Result<Loaded, Error> {
         match &*self.0 {
+            Kind::Anonymous => Err(Error::Anonymous),
             Kind::Fixed(loaded) => Ok(loaded.clone()),
             Kind::Fetched(cache) => cache.load().await,
         }
@@ -215,9 +226,15 @@ impl Credentials {
     /// As of [`load`](Self::load).
     pub async fn refresh(&self, refused: &Loaded) -> Result<Option<Loaded>, Error> {
         match &*self.0 {
-            Kind::Fixed(_) => Ok(None),
+            Kind::Anonymous | Kind::Fixed(_) => Ok(None),
             Kind::Fetched(cache) => cache.refresh(refused).await,
         }
+    }
+
+    /// Whether requests go unsigned.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        matches!(*self.0, Kind::Anonymous)
     }
 
     /// Whether a refused key may be followed by another.
@@ -229,11 +246,11 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loaded = match &*self.0 {
-            Kind::Fixed(loaded) => Some(loaded.clone()),
-            Kind::Fetched(cache) => cache.kept().current,
+        let origin = match &*self.0 {
+            Kind::Anonymous => "none: requests are not signed".into(),
+            Kind::Fixed(loaded) => Arc::clone(&loaded.origin),
+            Kind::Fetched(cache) => cache.kept().current.map_or("not loaded yet".into(), |loaded| loaded.origin),
         };
-        let origin = loaded.map_or("not loaded yet".into(), |loaded| loaded.origin);
         f.debug_struct("Credentials").field("origin", &origin).field("keys", &"redacted").finish()
     }
 }

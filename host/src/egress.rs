@@ -276,6 +276,8 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
+mod anonymous_tests;
+#[cfg(test)]
 mod body_tests;
 #[cfg(test)]
 mod budget_tests;

@@ -10,7 +10,7 @@ use aws_config::profile::{ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::property::PropertiesKey;
 use aws_types::os_shim_internal::{Env, Fs};
-use s3_connector::config::{BUCKET, ENDPOINT, FORCE_PATH_STYLE, REGION, endpoint};
+use s3_connector::config::{BUCKET, ENDPOINT, FORCE_PATH_STYLE, REGION, access, endpoint};
 
 /// The variables by which the AWS crates find configuration files and the profile in use.
 const PROFILE_VARIABLES: [&str; 7] =
@@ -65,7 +65,7 @@ impl Environment {
     /// The profile in use, if its keys are those of a person who signs in: through IAM Identity Center (SSO), or by
     /// `aws login`. Only the AWS CLI can get those.
     pub(crate) async fn signed_in_profile(&self) -> Option<String> {
-        Profile::read(self).await.signs_in()
+        Profile::read(self, &EnvConfigFiles::default()).await.signs_in()
     }
 
     /// The variables of profiles as the AWS crates take them.
@@ -143,7 +143,12 @@ pub async fn fill(
     let mut filled = Vec::new();
     let needs_region = !settings.contains_key(REGION.name);
     let needs_endpoint = !settings.contains_key(ENDPOINT.name);
-    let profile = Profile::read(environment).await;
+    // Where nothing is signed, the file of credentials is none of our business.
+    let files = match access::is_anonymous(settings) {
+        true => EnvConfigFiles::builder().include_default_config_file(true).build(),
+        false => EnvConfigFiles::default(),
+    };
+    let profile = Profile::read(environment, &files).await;
     let mut set = |setting: &'static str, found: Option<(String, String)>| {
         if let Some((value, origin)) = found {
             settings.insert(setting.to_owned(), value);
@@ -239,9 +244,9 @@ struct Profile {
 }
 
 impl Profile {
-    async fn read(environment: &Environment) -> Self {
+    async fn read(environment: &Environment, files: &EnvConfigFiles) -> Self {
         let env = environment.to_aws();
-        let read = load(&Fs::real(), &env, &EnvConfigFiles::default(), None).await;
+        let read = load(&Fs::real(), &env, files, None).await;
         let sections = read.unwrap_or_else(|error| {
             // The keys may come from elsewhere; what needs the profile reports that it is broken.
             tracing::warn!(%error, "the AWS configuration files can't be read");
@@ -352,6 +357,26 @@ mod tests {
         assert_eq!(settings["aws.endpoint"], "http://s3");
         assert_eq!(filled[0].origin, "variable `AWS_REGION`");
         assert_eq!(filled[1].origin, "variable `AWS_ENDPOINT_URL_S3`");
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_signed_the_file_of_credentials_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (config, credentials) =
+            (write("config", "[profile p]\nregion = eu-west-1\n"), write("credentials", "[p]\nregion = eu-west-2\n"));
+        let variables =
+            [("AWS_CONFIG_FILE", &*config), ("AWS_SHARED_CREDENTIALS_FILE", &*credentials), ("AWS_PROFILE", "p")];
+        let environment = Environment::of(variables);
+        for (anonymous, region) in [("false", "eu-west-2"), (" true ", "eu-west-1")] {
+            let mut settings = settings([("aws.anonymous", anonymous)]);
+            fill(&mut settings, &environment).await.unwrap();
+            assert_eq!(settings["aws.region"], region, "{anonymous}");
+        }
     }
 
     #[tokio::test]

@@ -22,6 +22,9 @@ in_every_world! {
         except(Real, "MinIO permits both listings or neither"),
     a_denied_object_stops_the_source_and_is_named,
     a_denied_upload_is_named,
+    a_public_bucket_is_used_without_keys
+        except(Native, "signing is the host's") except(Real, "its buckets are nobody's but ours"),
+    who_pays_is_said_with_every_request except(Real, "MinIO knows no such buckets"),
 }
 
 /// Why a source does not open.
@@ -229,4 +232,60 @@ async fn a_denied_upload_is_named(env: &Env) {
     assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
     assert!(error.message().contains("PutObject was denied"), "{error}");
     assert!(bucket.keys().await.is_empty());
+}
+
+/// Settings without keys.
+const ANONYMOUS: [(&str, &str); 4] =
+    [("aws.anonymous", "true"), ("aws.accessKeyId", ""), ("aws.secretAccessKey", ""), ("aws.sessionToken", "")];
+
+async fn a_public_bucket_is_used_without_keys(env: &Env) {
+    let bucket = env.versioned().await;
+    bucket.put("in/a", "1").await;
+    let (kind, message) = refused(&bucket, &ANONYMOUS).await;
+    assert_eq!(kind, ErrorKind::Denied, "{message}");
+    assert!(message.contains("requests are not signed"), "{message}");
+    bucket.server().access().open_to_everybody();
+    let settings = [&ANONYMOUS[..], &[("prefix", "in/")]].concat();
+    let mut source = bucket.source(&settings, &SavedState::none(), None).await.expect("opens");
+    let mut records = read_all(&mut source).await.expect("reads");
+    bucket.put("in/a", "2").await;
+    records.extend(read_all(&mut source).await.expect("reads"));
+    assert_eq!(summary(&records), ["snapshot in/a 1", "update in/a 2"]);
+    let settings = [&ANONYMOUS[..], &[("format", "json"), ("prefix", "out/")]].concat();
+    let mut destination = bucket.destination(&settings).await.expect("opens");
+    destination.write(&records).await.expect("takes them");
+    assert_eq!(acked(&flush(&mut destination, 2).await.expect("stores")).len(), 2);
+    let requests = bucket.wire().requests();
+    let signed = |request: &embedded_s3::LoggedRequest| request.access_key.is_some();
+    assert!(requests.len() > 5 && !requests.iter().any(signed), "{requests:?}");
+    // With keys, nobody knows what is meant.
+    let error = refused(&bucket, &[("aws.anonymous", "true")]).await;
+    assert!(error.0 == ErrorKind::Invalid && error.1.contains("`aws.accessKeyId`"), "{error:?}");
+}
+
+async fn who_pays_is_said_with_every_request(env: &Env) {
+    let bucket = env.versioned().await;
+    bucket.server().access().charge_requesters();
+    // The largest is read and written in parts.
+    for (key, size) in [("in/a", 1), ("in/b", 100_000), ("in/c", 20 << 20)] {
+        bucket.put(key, vec![b'x'; size]).await;
+    }
+    let (kind, message) = refused(&bucket, &[]).await;
+    assert_eq!(kind, ErrorKind::Denied, "{message}");
+    let pays = ("requesterPays", "true");
+    let reading = [pays, ("prefix", "in/")];
+    let mut source = bucket.source(&reading, &SavedState::none(), None).await.expect("opens");
+    let settings = [pays, ("format", "raw"), ("prefix", "out/")];
+    let mut destination = bucket.destination(&settings).await.expect("opens");
+    let (mut moved, mut acks) = (0, Vec::new());
+    while moved < 3 {
+        let (read, more) = destination.write_from(&mut source, Duration::from_secs(1)).await.expect("takes them");
+        moved += read;
+        acks.extend(more);
+    }
+    acks.extend(flush(&mut destination, 3 - acks.len()).await.expect("stores"));
+    assert_eq!(acked(&acks).len(), 3);
+    let stored = bucket.objects().await;
+    let (_, copy) = stored.iter().find(|(key, _)| key == "out/in/c").expect("it is stored");
+    assert_eq!(copy.len(), 20 << 20);
 }

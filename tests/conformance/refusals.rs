@@ -40,7 +40,7 @@ async fn a_missing_bucket_is_named(env: &Env) {
 }
 
 /// Malformed values of the settings that both sides have.
-pub(crate) const SHARED: [(&str, &str); 11] = [
+pub(crate) const SHARED: [(&str, &str); 13] = [
     ("aws.bucket", "a/b"),
     ("aws.bucket", "..."),
     ("aws.bucket", "a b"),
@@ -50,6 +50,8 @@ pub(crate) const SHARED: [(&str, &str); 11] = [
     ("aws.endpoint", "ftp://minio"),
     ("aws.endpoint", "http://host/path"),
     ("aws.forcePathStyle", "perhaps"),
+    ("aws.anonymous", "nobody"),
+    ("requesterPays", "me"),
     ("no.such.setting", "x"),
     ("aws.buckett", "x"),
 ];

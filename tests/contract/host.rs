@@ -73,6 +73,8 @@ struct Access {
     key_id: String,
     secret: String,
     token: Option<String>,
+    /// Whether nothing is signed.
+    is_anonymous: bool,
 }
 
 struct Context {
@@ -126,6 +128,9 @@ impl Access {
         let forged = OURS.iter().any(|name| request.headers().contains_key(*name));
         if forged || request.uri().authority().map(http::uri::Authority::as_str) != Some(&self.authority) {
             return Err(HttpError::HttpRequestDenied);
+        }
+        if self.is_anonymous {
+            return Ok(request);
         }
         let identity = Credentials::new(&self.key_id, &self.secret, self.token.clone(), None, "plain").into();
         let mut settings = SigningSettings::default();
@@ -265,14 +270,15 @@ impl Host {
             service: label("auth.service").to_owned(),
             region: value(label("auth.region")).expect("a region is set"),
             authority: endpoint.split_once("://").expect("it is a URL").1.to_owned(),
+            is_anonymous: value(label("auth.anonymous")).is_some_and(|value| value == "true"),
             ..Access::default()
         };
         for parameter in parameters {
             let role = parameter.labels.iter().find(|(name, _)| name == "auth.role");
             let value = value(&parameter.name);
             match role.map(|(_, role)| role.as_str()) {
-                Some("access-key-id") => access.key_id = value.expect("a key is set"),
-                Some("secret-access-key") => access.secret = value.expect("a key is set"),
+                Some("access-key-id") => access.key_id = value.unwrap_or_default(),
+                Some("secret-access-key") => access.secret = value.unwrap_or_default(),
                 Some("session-token") => access.token = value,
                 _ => {}
             }

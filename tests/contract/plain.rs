@@ -314,6 +314,18 @@ async fn a_destination_stores_what_it_acks_and_acks_in_order() {
     }
 }
 
+#[tokio::test]
+async fn a_setting_that_a_label_names_says_that_nothing_is_signed() {
+    let server = server_with(&[1]).await;
+    server.access().open_to_everybody();
+    let endpoint = server.endpoint();
+    let settings = [&base(&endpoint)[2..], &[("aws.anonymous", "true")]].concat();
+    let mut host = Host::new(None).await;
+    let source = host.opened(&settings, None).await;
+    assert_eq!(read(&mut host, source, 1).await.len(), 1);
+    assert!(server.requests().iter().all(|request| request.access_key.is_none()));
+}
+
 /// Only a host that breaks its own part makes it panic. Even then it says why, without a stderr.
 #[tokio::test]
 async fn a_panic_is_logged_before_the_trap() {

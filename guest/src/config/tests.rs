@@ -127,6 +127,25 @@ fn keys_are_included_and_excluded() {
 }
 
 #[test]
+fn what_makes_no_sense_without_signatures_is_named() {
+    for (name, value) in [
+        ("aws.accessKeyId", "AKIA"),
+        ("aws.secretAccessKey", "s3cr3t"),
+        ("aws.sessionToken", "s3cr3t"),
+        ("requesterPays", "true"),
+    ] {
+        let message = source(&[("aws.anonymous", "true"), (name, value)]).expect_err(name).message;
+        assert!(message.contains("`aws.anonymous`") && message.contains(&format!("`{name}`")), "{message}");
+        assert!(!message.contains("s3cr3t"), "{message}");
+        assert!(source(&[("aws.anonymous", "false"), (name, value)]).is_ok(), "{name}");
+    }
+    let access = |pairs: &[(&str, &str)]| source(pairs).expect("parses").bucket.access;
+    assert_eq!(access(&[]), Access::default());
+    assert!(access(&[("aws.anonymous", "true")]).anonymous);
+    assert!(access(&[("requesterPays", "true")]).requester_pays);
+}
+
+#[test]
 fn a_prefix_keeps_its_spaces() {
     assert_eq!(source(&[("prefix", " a b ")]).expect("parses").bucket.prefix, " a b ");
 }
@@ -194,6 +213,8 @@ const EXAMPLES: &[Examples] = &[
     Examples { setting: &ACCESS_KEY_ID, taken: &["AKIA", "redacted"], refused: &[], beyond: &[] },
     Examples { setting: &SECRET_ACCESS_KEY, taken: &["s/+="], refused: &[], beyond: &[] },
     Examples { setting: &SESSION_TOKEN, taken: &["t=="], refused: &[], beyond: &[] },
+    Examples { setting: &access::ANONYMOUS, taken: &["true", "0"], refused: &["yes", "nobody"], beyond: &[] },
+    Examples { setting: &access::REQUESTER_PAYS, taken: &["true", "0"], refused: &["yes", "requester"], beyond: &[] },
     Examples {
         setting: &REGION,
         taken: &["us-east-1", "auto", "EU", "-"],

@@ -39,6 +39,11 @@ impl Values {
         self.find(setting)?.ok_or_else(|| Error::invalid(format!("setting `{}` is missing", setting.name)))
     }
 
+    /// Whether a setting has a value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The value of a setting that may be left out.
     pub(super) fn find<T>(&self, setting: &Setting<T>) -> Result<Option<T>> {
         let Some(text) = self.0.get(setting.name) else {

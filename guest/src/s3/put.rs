@@ -132,7 +132,7 @@ fn not_handed_over(operation: &'static str, error: SpliceError) -> PutError {
 
 fn described(builder: Builder, object: &NewObject) -> Request {
     let mut request = builder.build();
-    request.headers.clone_from(&object.headers);
+    request.headers.extend_from_slice(&object.headers);
     let metadata = object.metadata.iter();
     request.extra_headers = metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())).collect();
     request

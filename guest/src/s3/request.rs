@@ -14,6 +14,10 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// The same for a key, in which slashes stay.
 const KEY: &AsciiSet = &VALUE.remove(b'/');
 
+/// The header by which the owner of the keys pays
+/// ([as S3 has it](https://docs.aws.amazon.com/AmazonS3/latest/userguide/ObjectsinRequesterPaysBuckets.html)).
+const REQUEST_PAYER: (&str, &str) = ("x-amz-request-payer", "requester");
+
 /// A request under construction.
 pub(super) struct Builder {
     request: Request,
@@ -31,12 +35,14 @@ impl Builder {
             }
         }
         path.extend(utf8_percent_encode(key.unwrap_or_default(), KEY));
+        let (payer, requester) = REQUEST_PAYER;
+        let headers = if config.access.requester_pays { vec![(payer, requester.to_owned())] } else { Vec::new() };
         let request = Request {
             method,
             tls: config.endpoint.tls,
             authority: config.endpoint.authority.clone(),
             path_with_query: path,
-            headers: Vec::new(),
+            headers,
             extra_headers: Vec::new(),
             body: Payload::empty(),
         };
@@ -82,10 +88,14 @@ impl Builder {
 mod tests {
     use super::*;
 
+    fn config_with(more: &[(&str, &str)]) -> BucketConfig {
+        let settings = [("aws.bucket", "logs"), ("aws.region", "us-east-1")];
+        let settings = settings.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        BucketConfig::parse(&settings.collect()).expect("good settings")
+    }
+
     fn config(url: Option<&str>) -> BucketConfig {
-        let settings = [("aws.bucket", "logs"), ("aws.region", "us-east-1"), ("aws.endpoint", url.unwrap_or_default())];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        BucketConfig::parse(&settings).expect("good settings")
+        config_with(&[("aws.endpoint", url.unwrap_or_default())])
     }
 
     fn path(url: Option<&str>, key: Option<&str>) -> String {
@@ -98,6 +108,17 @@ mod tests {
         assert_eq!(path(Some("http://h:1"), Some("a/b")), "/logs/a/b");
         assert_eq!(path(None, None), "/");
         assert_eq!(path(None, Some("a/b")), "/a/b");
+    }
+
+    #[test]
+    fn every_request_says_who_pays_if_it_was_asked_for() {
+        let of = |value| {
+            let config = config_with(&[("requesterPays", value)]);
+            Builder::new(&config, Method::Get, Some("a")).header("range", "bytes=0-1".to_owned()).build().headers
+        };
+        let range = ("range", "bytes=0-1".to_owned());
+        assert_eq!(of("true"), [("x-amz-request-payer", "requester".to_owned()), range.clone()]);
+        assert_eq!(of("false"), [range]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) enum Need {
 pub(super) fn refused(step: Step, error: &Error, config: &BucketConfig, need: Need, advice: &str) -> Step {
     let found = error.explain(config).message;
     let advice = match error.status() {
+        Some(403) | None if error.is_denied() && config.access.anonymous => ANONYMOUS_ADVICE,
         Some(403) | None if error.is_denied() => advice,
         _ => general_advice(error),
     };
@@ -35,6 +36,9 @@ pub(super) fn refused(step: Step, error: &Error, config: &BucketConfig, need: Ne
         Need::Should => step.warned(found, advice),
     }
 }
+
+const ANONYMOUS_ADVICE: &str =
+    "leave aws.anonymous out and use keys, or allow this to everybody in the bucket's policy, if it shall be public";
 
 /// What to do about an error whose meaning does not depend on what was asked.
 pub(super) fn general_advice(error: &Error) -> &'static str {
@@ -66,7 +70,11 @@ pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
     let error = match client.probe_bucket().await {
         Ok(BucketProbe::Found(head)) => {
             let reached = Reached { region: head.region, goes_on: true };
-            return (step.passed("it is there, and the credentials are accepted"), reached);
+            let found = match config.access.anonymous {
+                true => "it is there, and open to requests without a signature",
+                false => "it is there, and the credentials are accepted",
+            };
+            return (step.passed(found), reached);
         }
         Ok(BucketProbe::Listed) => {
             let reached = Reached { region: None, goes_on: true };
@@ -82,7 +90,11 @@ pub(super) async fn bucket(client: &Client) -> (Step, Reached) {
     }
     if error.is_denied() && !error.refuses_credentials() && error.status().is_some() {
         let reached = Reached { region, goes_on: true };
-        return (step.passed("the credentials are accepted, but may not look at it"), reached);
+        let found = match config.access.anonymous {
+            true => "requests without a signature may not look at it",
+            false => "the credentials are accepted, but may not look at it",
+        };
+        return (step.passed(found), reached);
     }
     let reached = Reached { region: None, goes_on: false };
     let advice = general_advice(&error);

@@ -67,6 +67,11 @@ pub(super) async fn run(arguments: &PolicyArguments) -> Result<(), Failure> {
         }
     };
     let bucket = BucketConfig::parse(&settings).map_err(invalid)?;
+    if bucket.access.anonymous {
+        let message = "setting `aws.anonymous` is true: requests are nobody's then, and what the bucket's own policy allows to \
+                       everybody counts";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let policy = iam::policy(role, &bucket, Writes::of(&settings), arguments.check);
     print_data(&printable::json(&format!("{policy}\n")))
 }

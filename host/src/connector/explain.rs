@@ -39,6 +39,10 @@ pub(super) async fn explain(error: types::Error, since: Moment, target: &Target)
 
 /// With where the credentials are from that the store refused.
 async fn with_origin(error: Error, target: &Target) -> Error {
+    if target.credentials.is_anonymous() {
+        let message = format!("{}; requests are not signed, since aws.anonymous is true", error.message());
+        return error.with_message(message);
+    }
     match target.credentials.load().await {
         Ok(loaded) => {
             let message = format!("{}; credentials are from {}", error.message(), loaded.origin);

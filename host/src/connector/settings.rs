@@ -130,19 +130,29 @@ impl Prepared {
             bucket: bucket.bucket.clone(),
             prefix: bucket.prefix.clone(),
             writes: Writes::of(&self.settings),
+            requester_pays: bucket.access.requester_pays,
         })
         .map_err(|error| invalid(with_causes(&error)))?;
+        let credentials = self.credentials(&bucket)?;
+        let egress = Egress::new(policy, Signer::new(&bucket.region), credentials.clone(), upstream);
+        let writes = Writes::of(&self.settings);
+        Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone(), writes })
+    }
+}
+
+impl Prepared {
+    fn credentials(&self, bucket: &BucketConfig) -> Result<Credentials> {
+        if bucket.access.anonymous {
+            return Ok(Credentials::anonymous());
+        }
         let key = |name: &str| self.settings.get(name).map(|value| value.trim());
-        let credentials = Credentials::choose(
+        Credentials::choose(
             key(ACCESS_KEY_ID.name),
             key(SECRET_ACCESS_KEY.name),
             key(SESSION_TOKEN.name),
             ChainInput { environment: self.environment.clone(), region: Some(bucket.region.clone()) },
         )
-        .map_err(|error| invalid(with_causes(&error)))?;
-        let egress = Egress::new(policy, Signer::new(&bucket.region), credentials.clone(), upstream);
-        let writes = Writes::of(&self.settings);
-        Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone(), writes })
+        .map_err(|error| invalid(with_causes(&error)))
     }
 }
 

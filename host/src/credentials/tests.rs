@@ -163,6 +163,16 @@ async fn keys_of_the_settings_are_what_they_are() {
     assert!(credentials.refresh(&loaded).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn where_nothing_is_signed_there_are_no_keys_and_none_follow() {
+    let credentials = Credentials::anonymous();
+    assert!(credentials.is_anonymous() && !credentials.is_refreshable());
+    let error = credentials.load().await.unwrap_err();
+    assert!(error.to_string().contains("`aws.anonymous`"), "{error}");
+    assert!(format!("{credentials:?}").contains("not signed"));
+    assert!(!Credentials::from_settings("id", "s3cr3t", None).is_anonymous());
+}
+
 #[test]
 fn half_a_pair_is_refused() {
     for (id, secret, missing) in [

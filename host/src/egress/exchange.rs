@@ -24,7 +24,7 @@ use super::sign::{PayloadHash, Signer};
 use super::silence::Silence;
 use super::traffic::Counters;
 use super::upstream::{Upstream, UpstreamBody};
-use crate::credentials::{Credentials, Loaded};
+use crate::credentials::{self, Credentials, Loaded};
 use crate::error::with_causes;
 use crate::flood::{Admission, Flood, LINES_MAX, one_line};
 
@@ -161,7 +161,7 @@ impl Exchange {
 
     /// Gets the answer to a request, and retries only where the clock, the keys or the checksum were at fault.
     pub(super) async fn exchange(&self, outgoing: &Outgoing) -> Result<Response<UpstreamBody>, Failure> {
-        let mut loaded = self.credentials.load().await?;
+        let mut loaded = self.keys().await?;
         let mut corrected = Corrections::default();
         let mut outgoing = Cow::Borrowed(outgoing);
         let (mut attempt, mut redirects) = (0, 0);
@@ -171,9 +171,9 @@ impl Exchange {
                 outgoing.checksum.as_ref().filter(|_| corrected.checksum.is_none() && self.checksums.are_taken());
             let is_verified = checksum.is_some() && self.checksums.are_verified(outgoing.operation);
             let is_hashed = !is_verified || corrected.hash || self.wants_hashes.load(Ordering::Relaxed);
-            let is_unhashed = !is_hashed && outgoing.may_go_unhashed();
+            let is_unhashed = loaded.is_some() && !is_hashed && outgoing.may_go_unhashed();
             let hash = if is_unhashed { PayloadHash::unsigned() } else { outgoing.hash().await? };
-            let response = self.attempt(&outgoing, &hash, checksum, &loaded, attempt).await?;
+            let response = self.attempt(&outgoing, &hash, checksum, loaded.as_ref(), attempt).await?;
             let region = self.signer.region();
             let (status, headers) = (response.status(), response.headers());
             if redirects < redirect::REDIRECTS_MAX
@@ -203,7 +203,7 @@ impl Exchange {
                 return Ok(response);
             }
             let (response, code) = read_refusal(response).await?;
-            if !corrected.clock && self.correct_clock(&response, code.as_deref()) {
+            if loaded.is_some() && !corrected.clock && self.correct_clock(&response, code.as_deref()) {
                 corrected.clock = true;
                 continue;
             }
@@ -215,10 +215,13 @@ impl Exchange {
                 corrected.checksum = Some(code);
                 continue;
             }
-            if !corrected.keys && self.may_refresh(&outgoing, &response, code.as_deref()) {
+            if let Some(refused) = &loaded
+                && !corrected.keys
+                && self.may_refresh(&outgoing, &response, code.as_deref())
+            {
                 corrected.keys = true;
-                if let Some(other) = self.refresh(&loaded).await {
-                    loaded = other;
+                if let Some(other) = self.refresh(refused).await {
+                    loaded = Some(other);
                     continue;
                 }
                 self.awaits_keys.store(true, Ordering::Relaxed);
@@ -227,13 +230,21 @@ impl Exchange {
         }
     }
 
-    /// Signs and sends once.
+    /// The keys to sign with; none where requests go unsigned.
+    async fn keys(&self) -> Result<Option<Loaded>, credentials::Error> {
+        if self.credentials.is_anonymous() {
+            return Ok(None);
+        }
+        self.credentials.load().await.map(Some)
+    }
+
+    /// Signs, unless there are no keys, and sends once.
     async fn attempt(
         &self,
         outgoing: &Outgoing,
         hash: &PayloadHash,
         checksum: Option<&(HeaderName, HeaderValue)>,
-        loaded: &Loaded,
+        loaded: Option<&Loaded>,
         attempt: u32,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let operation = outgoing.operation;
@@ -241,7 +252,8 @@ impl Exchange {
         if let Some((name, value)) = checksum {
             headers.insert(name.clone(), value.clone());
         }
-        self.signer.sign(&outgoing.method, &outgoing.uri, &mut headers, hash, &loaded.keys, self.now())?;
+        let keys = loaded.map(|loaded| &loaded.keys);
+        self.signer.sign(&outgoing.method, &outgoing.uri, &mut headers, hash, keys, self.now())?;
         let authorization = headers.get(header::AUTHORIZATION).cloned();
         let mut request = Request::new(Full::new(outgoing.body.clone()));
         *request.method_mut() = outgoing.method.clone();
@@ -275,7 +287,7 @@ impl Exchange {
         if let Ok(response) = &mut outcome
             && may_repeat(outgoing, response.status())
         {
-            let secrets = Secrets::of(&loaded.keys, authorization.as_ref());
+            let secrets = Secrets::of(keys, authorization.as_ref());
             response.extensions_mut().insert(secrets);
         }
         outcome

@@ -113,7 +113,8 @@ impl S3Operation {
 
     /// The headers that a component may set on the operation, by name, or by the beginning of their names where that
     /// ends with `-`. `host` and `content-length` are the runtime's. Whatever costs money, chooses a key or opens the
-    /// object to others (storage class, encryption, tags, ACL, requester pays) is on no list.
+    /// object to others (storage class, encryption, tags, ACL) is on no list; that the requester pays is the policy's to
+    /// permit, where the settings say so.
     #[must_use]
     pub const fn headers(self, writes: Writes) -> &'static [&'static str] {
         match self {

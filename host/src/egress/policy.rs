@@ -32,6 +32,9 @@ const QUERY: &AsciiSet = &PATH.add(b'/');
 /// Headers that the runtime sets, or the egress anew, on every request.
 const RUNTIME_HEADERS: [HeaderName; 1] = [header::CONTENT_LENGTH];
 
+/// Says who pays for a request.
+const REQUEST_PAYER: HeaderName = HeaderName::from_static("x-amz-request-payer");
+
 /// Where the bucket's name stands in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
@@ -83,6 +86,8 @@ pub struct PolicyInput {
     pub prefix: String,
     /// What a destination may do.
     pub writes: Writes,
+    /// Whether requests may say that the owner of the keys pays.
+    pub requester_pays: bool,
 }
 
 #[cfg(test)]
@@ -119,6 +124,7 @@ impl PolicyInput {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
             writes: Writes::Batches,
+            requester_pays: false,
         })
     }
 }
@@ -159,6 +165,7 @@ pub struct Policy {
     root: Vec<u8>,
     prefix: String,
     writes: Writes,
+    requester_pays: bool,
 }
 
 impl Policy {
@@ -168,7 +175,8 @@ impl Policy {
     ///
     /// If the input can't be the address of a bucket.
     pub fn new(input: PolicyInput) -> Result<Self, Error> {
-        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix, writes } = input;
+        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix, writes, requester_pays } =
+            input;
         let refuse = || Error::Authority { authority: authority.clone() };
         let authority_ = Authority::try_from(authority.as_str()).map_err(|_| refuse())?;
         address(&authority_, &scheme).ok_or_else(refuse)?;
@@ -198,7 +206,8 @@ impl Policy {
                 }
             }
         }
-        Ok(Self { grant: Grant::Connector(role), scheme, authority: authority_, root, prefix, writes })
+        let grant = Grant::Connector(role);
+        Ok(Self { grant, scheme, authority: authority_, root, prefix, writes, requester_pays })
     }
 
     /// A policy that lets one object of the same bucket be removed, and nothing else.
@@ -318,6 +327,9 @@ impl Policy {
         // Several ranges would be answered by another kind of document.
         if name == header::RANGE && !is_one_range(value.as_bytes()) {
             return false;
+        }
+        if name == REQUEST_PAYER {
+            return self.requester_pays && value == "requester";
         }
         RUNTIME_HEADERS.contains(name) || operation.headers(self.writes).iter().any(permits)
     }

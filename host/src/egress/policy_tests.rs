@@ -99,6 +99,32 @@ fn no_connector_deletes_an_object() {
 }
 
 #[test]
+fn that_the_requester_pays_is_said_where_the_settings_say_so_and_in_no_other_words() {
+    let policy = |requester_pays| {
+        let address = "http://127.0.0.1:9000";
+        let input = PolicyInput::from_endpoint(Role::Source, address, Addressing::Path, "bucket", "");
+        Policy::new(PolicyInput { requester_pays, ..input.unwrap() }).unwrap()
+    };
+    let check = |policy: &Policy, path: &str, value| {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-request-payer", HeaderValue::from_static(value));
+        let uri = format!("http://127.0.0.1:9000/bucket{path}").parse().unwrap();
+        policy.check(&Method::GET, &uri, &headers)
+    };
+    for path in ["/key", "?list-type=2", "?versions", "?versioning"] {
+        assert!(check(&policy(true), path, "requester").is_ok(), "{path}");
+        let denial = check(&policy(false), path, "requester");
+        assert!(matches!(denial, Err(Denial::Header { .. })), "{denial:?}");
+        assert!(check(&policy(true), path, "owner").is_err(), "{path}");
+    }
+    // The host removes what a check stored under the same terms.
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
+    let uri = Uri::from_static("http://127.0.0.1:9000/bucket/mine");
+    assert!(policy(true).removal_of("mine").check(&Method::DELETE, &uri, &headers).is_ok());
+}
+
+#[test]
 fn a_removal_is_of_one_object_and_nothing_else() {
     for role in [Role::Source, Role::Destination] {
         let policy = policy(role, "out/").removal_of("out/mine");

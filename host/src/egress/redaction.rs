@@ -30,12 +30,13 @@ struct Needle {
 }
 
 impl Secrets {
-    /// The keys that a request was signed with, and the signature in its `authorization`.
-    pub(super) fn of(keys: &Keys, authorization: Option<&HeaderValue>) -> Self {
-        let signature = authorization.and_then(signature);
+    /// The keys that a request was signed with, and the signature in its `authorization`; of an unsigned one, nothing.
+    pub(super) fn of(keys: Option<&Keys>, authorization: Option<&HeaderValue>) -> Self {
         let mut needles = Vec::new();
-        let texts = [Some(keys.access_key_id()), Some(keys.secret_access_key()), keys.session_token(), signature];
-        for text in texts.into_iter().flatten().filter(|text| !text.is_empty()) {
+        let of_keys =
+            keys.map(|keys| [Some(keys.access_key_id()), Some(keys.secret_access_key()), keys.session_token()]);
+        let texts = of_keys.into_iter().flatten().chain([authorization.and_then(signature)]);
+        for text in texts.flatten().filter(|text| !text.is_empty()) {
             let is_word = text.len() <= WORD_BYTES_MAX;
             needles.push(Needle { bytes: text.as_bytes().to_vec(), is_word });
             if !is_word {
@@ -188,7 +189,7 @@ mod tests {
     fn secrets_of(key_id: &str) -> Secrets {
         let keys = Keys::new(key_id, SECRET, Some(TOKEN.to_owned()), None, "test");
         let authorization = format!("AWS4-HMAC-SHA256 Credential=x, SignedHeaders=host, Signature={SIGNATURE}");
-        Secrets::of(&keys, Some(&authorization.parse().unwrap()))
+        Secrets::of(Some(&keys), Some(&authorization.parse().unwrap()))
     }
 
     fn blanked(text: &str) -> String {

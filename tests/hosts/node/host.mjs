@@ -50,7 +50,8 @@ function outgoingHandler(access) {
         pathWithQuery: request.pathWithQuery(),
         headers: texts,
       };
-      headers.signed = sign(plain, access).map(([name, value]) => [name, encoder.encode(value)]);
+      const signed = access.isAnonymous ? [] : sign(plain, access);
+      headers.signed = signed.map(([name, value]) => [name, encoder.encode(value)]);
       return http.outgoingHandler.handle(request, options);
     },
   };
@@ -110,6 +111,7 @@ class Host {
     this.access.service = labels.get("auth.service");
     this.access.region = settings[labels.get("auth.region")];
     this.access.endpoint = settings[labels.get("auth.endpoint")];
+    this.access.isAnonymous = ["1", "t", "T", "true", "TRUE", "True"].includes(settings[labels.get("auth.anonymous")]);
     const fields = {
       "access-key-id": "accessKeyId",
       "secret-access-key": "secretAccessKey",

@@ -33,6 +33,8 @@ struct KeyState {
 struct KeysAndDenials {
     keys: BTreeMap<String, KeyState>,
     denials: Vec<Filter>,
+    is_public: bool,
+    charges_requesters: bool,
 }
 
 /// The keys and denials of a server. A clone is a handle on the same.
@@ -68,6 +70,17 @@ impl Access {
         }
     }
 
+    /// Takes requests without a signature, too, as a public bucket does.
+    pub fn open_to_everybody(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).is_public = true;
+    }
+
+    /// Denies requests that don't say that the requester pays, and all without a signature.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/RequesterPaysBuckets.html>
+    pub fn charge_requesters(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).charges_requesters = true;
+    }
+
     /// Denies matching requests to everybody: `AccessDenied`.
     pub fn deny(&self, filter: impl Into<Filter>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -88,6 +101,22 @@ impl Access {
         }
         if known.expired {
             return Err(Refusal::new(400, "ExpiredToken", "The provided token has expired."));
+        }
+        Ok(())
+    }
+
+    fn check_payer(&self, payer: Option<&[u8]>) -> Result<(), Refusal> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.charges_requesters && payer != Some(b"requester") {
+            return Err(Refusal::access_denied("Access Denied"));
+        }
+        Ok(())
+    }
+
+    fn check_anonymous(&self) -> Result<(), Refusal> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if !state.is_public || state.charges_requesters {
+            return Err(Refusal::access_denied("Access Denied"));
         }
         Ok(())
     }
@@ -119,9 +148,13 @@ impl S3Auth for Access {
 impl S3Access for Access {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let Some(credentials) = context.credentials() else {
-            return Err(Refusal::access_denied("Access Denied").into());
+            self.check_anonymous()?;
+            let exchange = context.extensions_mut().get::<Exchange>().cloned();
+            self.check_allowed(&exchange.expect("the service attaches one to every request").target)?;
+            return Ok(());
         };
         let access_key = credentials.access_key.clone();
+        self.check_payer(context.headers().get("x-amz-request-payer").map(http::HeaderValue::as_bytes))?;
         let token = context.headers().get("x-amz-security-token");
         self.check_session(&access_key, token.and_then(|token| token.to_str().ok()))?;
         let exchange = context.extensions_mut().get::<Exchange>().cloned();

@@ -38,6 +38,27 @@ async fn unsigned_requests_and_headers_are_denied() {
 }
 
 #[tokio::test]
+async fn a_public_bucket_takes_unsigned_requests_and_one_whose_requesters_pay_takes_none() {
+    let (server, client) = server_with(Options::default(), Versioning::Off).await;
+    server.store().put("bkt", "k", "x").unwrap();
+    let unsigned = || {
+        let mut request = client.sign(&get("bkt", "k"));
+        for name in ["authorization", "x-amz-date", "x-amz-content-sha256"] {
+            request.headers_mut().remove(name);
+        }
+        server.answer(request)
+    };
+    assert_eq!(unsigned().await.unwrap().status(), 403);
+    server.access().open_to_everybody();
+    assert_eq!(unsigned().await.unwrap().status(), 200);
+    assert_eq!(client.send(get("bkt", "k")).await.status, 200);
+    server.access().charge_requesters();
+    assert_eq!(unsigned().await.unwrap().status(), 403);
+    assert_eq!(client.send(get("bkt", "k")).await.code(), (403, "AccessDenied".to_owned()));
+    assert_eq!(client.send(get("bkt", "k").header("x-amz-request-payer", "requester")).await.status, 200);
+}
+
+#[tokio::test]
 async fn session_token_must_be_the_right_one() {
     let keys = vec![AccessKey::new("temporary", "secret").session_token("token")];
     let (server, mut client) = server_with(Options { keys, ..Options::default() }, Versioning::Off).await;
