@@ -11,7 +11,9 @@ mod inflate;
 mod json;
 mod lines;
 mod moment;
+mod output;
 mod text;
+mod zstandard;
 
 use bytes::Bytes;
 

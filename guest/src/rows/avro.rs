@@ -34,7 +34,6 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 mod input;
-mod output;
 mod shape;
 #[cfg(test)]
 mod tests;

@@ -523,7 +523,10 @@ impl<P: Ports> ColumnRows<P> {
             Some(row) => {
                 let Place { rows, skip, .. } = self.place;
                 self.place = Place { rows: rows + 1, skip: skip + 1, ..self.place };
-                let content = RowContent::Structured(row?);
+                let content = match row? {
+                    Ok(json) => RowContent::Structured(json),
+                    Err(why) => RowContent::Bad { bytes: Bytes::new(), why },
+                };
                 Ok(Next::Row(Row { number: rows + 1, byte: None, content, next: self.place }))
             }
         }

@@ -2,15 +2,12 @@
 //! mean, to others.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use ruzstd::decoding::FrameDecoder;
 
 use super::BLOCK_BYTES_MAX;
-use super::output::{Full, Output};
 use crate::rows::Broken;
-
-/// Bytes that zstd data become at a time, before it is looked whether they are too many.
-const STEP_BYTES: usize = 1 << 20;
+use crate::rows::output::Output;
+use crate::rows::zstandard::{Fault, decompress};
 
 /// Letters of the name of a codec that a message repeats.
 const NAME_BYTES_MAX: usize = 20;
@@ -103,39 +100,16 @@ fn snappy(data: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(out)
 }
 
-fn zstandard(mut data: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let damaged = "its zstandard data are damaged";
+fn zstandard(data: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut decoder = FrameDecoder::new();
     // No block refers back further than to its begin.
     decoder.set_max_window_size(BLOCK_BYTES_MAX as u64);
     let mut out = Output::new(BLOCK_BYTES_MAX, data.len().saturating_mul(2));
-    while !data.is_empty() {
-        match decoder.reset(&mut data) {
-            Ok(()) => {}
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                data = data.get(length as usize..).ok_or(damaged)?;
-                continue;
-            }
-            Err(FrameDecoderError::WindowSizeTooBig { .. }) => {
-                return Err("its zstandard window is larger than 64 MiB");
-            }
-            Err(_) => return Err(damaged),
-        }
-        loop {
-            let step = BlockDecodingStrategy::UptoBytes(STEP_BYTES);
-            let is_finished = decoder.decode_blocks(&mut data, step).map_err(|_| damaged)?;
-            decoder.collect_to_writer(&mut out).map_err(|why| {
-                let Full = why.into();
-                TOO_LARGE
-            })?;
-            if is_finished {
-                break;
-            }
-        }
-        let (said, found) = (decoder.get_checksum_from_data(), decoder.get_calculated_checksum());
-        if said.is_some() && said != found {
-            return Err("its zstandard data have another checksum than they should");
-        }
-    }
+    decompress(&mut decoder, data, &mut out).map_err(|fault| match fault {
+        Fault::Damaged => "its zstandard data are damaged",
+        Fault::Checksum => "its zstandard data have another checksum than they should",
+        Fault::Full => TOO_LARGE,
+        Fault::Window => "its zstandard window is larger than 64 MiB",
+    })?;
     Ok(out.into_bytes())
 }

@@ -11,16 +11,13 @@ use apache_avro::types::Value;
 use bigdecimal::num_bigint::{BigInt, Sign};
 
 use super::input::{Fault, Input};
-use super::output::{Full, Output};
 use super::shape::{At, Extent, Leaf, Shape, Shapes};
 use crate::rows::decimal::with_point;
 use crate::rows::moment::{self, Unit};
+use crate::rows::output::{Full, JSON_BYTES_MAX, Output, TOO_LARGE};
 
 /// Records, arrays and maps that may be within each other: below the depth of 127 at which readers of JSON stop.
 const DEPTH_MAX: usize = 64;
-
-/// Bytes of JSON that a row may become: what a destination takes as one record. Few bytes of Avro may stand for many of it.
-const JSON_BYTES_MAX: usize = 64 << 20;
 
 /// Entries of maps in a row. While they are sorted, an entry of a few bytes takes a hundred.
 const ENTRIES_MAX: usize = 1 << 20;
@@ -44,7 +41,7 @@ impl From<Fault> for Why {
 
 impl From<Full> for Why {
     fn from(Full: Full) -> Self {
-        "it would be more than 64 MiB of JSON"
+        TOO_LARGE
     }
 }
 

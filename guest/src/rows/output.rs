@@ -1,9 +1,15 @@
-//! Owns bytes that are written and must not become too many. Leaves how many that is to its users.
+//! Owns bytes that are written and must not become too many, and how many a row may become. Leaves other limits to its users.
 
 use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+/// Bytes of JSON that a row may become: what a destination takes as one record. Few bytes of a file may stand for many of it.
+pub(super) const JSON_BYTES_MAX: usize = 64 << 20;
+
+/// What is said of a row that would become more.
+pub(super) const TOO_LARGE: &str = "it would be more than 64 MiB of JSON";
 
 /// No more may be written.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +44,11 @@ impl Output {
 
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The byte after that many, where there is one.
+    pub(super) fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
