@@ -14,6 +14,7 @@ mod rows;
 pub mod setting;
 pub mod size;
 mod start;
+mod storage;
 mod template;
 mod values;
 
@@ -33,6 +34,7 @@ pub use lake::{BuffersConfig, Naming, PathConfig};
 pub use rows::{Decode, OnBadRow, RowsConfig};
 pub use setting::{Parameter, ParameterType, Validation};
 pub use start::Start;
+pub use storage::{Storage, Tags};
 pub use template::{Part, Template, TimePart};
 
 /// The name by which pipelines call the connector.
@@ -291,7 +293,7 @@ const SOURCE: [&dyn Described; 11] = [
     &PAYLOAD,
 ];
 
-/// Settings of a destination alone, but for those of its layout.
+/// Settings of a destination alone, but for those of its layout and of storage.
 const DESTINATION: [&dyn Described; 5] = [&FORMAT, &DELETES, &BUFFER_SIZE, &BUFFER_BYTES, &BUFFER_DELAY];
 
 /// The settings of a source, in the order of documentation.
@@ -301,7 +303,7 @@ pub fn source_parameters() -> impl Iterator<Item = Parameter> {
 
 /// The settings of a destination, in the order of documentation.
 pub fn destination_parameters() -> impl Iterator<Item = Parameter> {
-    SHARED.into_iter().chain(DESTINATION).chain(lake::ALL).map(|setting| setting.parameter())
+    SHARED.into_iter().chain(DESTINATION).chain(lake::ALL).chain(storage::ALL).map(|setting| setting.parameter())
 }
 
 /// Checks that `settings` names none but these, as where not all of them are needed.
@@ -328,6 +330,8 @@ pub struct BucketConfig {
     pub prefix: String,
     /// How it is accessed.
     pub access: Access,
+    /// How it keeps what a destination writes.
+    pub storage: Storage,
 }
 
 /// What a source is asked to do.
@@ -455,14 +459,15 @@ impl BucketConfig {
     ///
     /// `invalid`, naming every setting of a bucket that is missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        Self::of(&Values::of_some(settings, &SHARED)?)
+        Self::of(&Values::of_some(settings, &[&SHARED[..], &storage::ALL].concat())?)
     }
 
     fn of(values: &Values) -> Result<Self> {
         let (bucket, region) = (values.get(&BUCKET)?, values.get(&REGION)?);
         let url = values.find(&ENDPOINT)?;
         let endpoint = Endpoint::new(url.as_ref(), values.find(&FORCE_PATH_STYLE)?, &region, &bucket);
-        Ok(Self { bucket, region, endpoint, prefix: values.get(&PREFIX)?, access: Access::of(values)? })
+        let (access, storage) = (Access::of(values)?, Storage::of(values)?);
+        Ok(Self { bucket, region, endpoint, prefix: values.get(&PREFIX)?, access, storage })
     }
 }
 
@@ -520,7 +525,7 @@ impl DestinationConfig {
     ///
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        let values = Values::of_all(settings, &[&SHARED[..], &DESTINATION, &lake::ALL].concat())?;
+        let values = Values::of_all(settings, &[&SHARED[..], &DESTINATION, &lake::ALL, &storage::ALL].concat())?;
         let (format, deletes) = (values.get(&FORMAT)?, values.get(&DELETES)?);
         if format != Format::Raw && deletes == Deletes::Propagate {
             let message = "setting `deletes` is `propagate`, which only `format: raw` can do";

@@ -382,7 +382,7 @@ impl<P: Ports> Client<P> {
             builder = builder.extra_header(format!("x-amz-meta-{name}"), (*value).to_owned());
         }
         let operation = "PutObject";
-        let request = builder.build();
+        let request = self.to_be_stored(builder).build();
         self.retrying(operation, async || {
             let mut response = self.exchange(operation, &request).await?;
             let etag = response.header("etag").map(document::bare_etag);
@@ -410,6 +410,14 @@ impl<P: Ports> Client<P> {
 
     fn request(&self, method: Method, key: Option<&str>) -> Builder {
         Builder::new(&self.config, method, key)
+    }
+
+    /// Adds to the beginning of a write how the store is to keep the object, as far as settings say it.
+    fn to_be_stored(&self, mut builder: Builder) -> Builder {
+        for (name, value) in self.config.storage.headers() {
+            builder = builder.header(name, value);
+        }
+        builder
     }
 
     /// Exchanges until there is a success, whose body is still unread.

@@ -2,7 +2,7 @@
 //! operations a role may use to `egress`, and keys to `credentials`.
 
 use s3_connector::config::endpoint::partition;
-use s3_connector::config::{BucketConfig, Writes};
+use s3_connector::config::{BucketConfig, Storage, Writes};
 use serde_json::{Value, json};
 
 use crate::check::OBJECT_NAME;
@@ -15,8 +15,9 @@ const LANGUAGE: &str = "2012-10-17";
 /// The policy, in IAM's JSON, that lets a connector in this role work on this bucket and prefix, and do nothing else;
 /// with `for_check`, the permissions that only a check uses too. `writes` is what a destination's settings make it do.
 ///
-/// Objects that are encrypted with a key of KMS need permissions on that key besides: `kms:Decrypt` to read them,
-/// `kms:GenerateDataKey` to write them.
+/// What a destination's settings ask of the store (tags, an ACL, a key of KMS) is in it. Objects that are encrypted with a key
+/// that only the bucket names need permissions on that key besides: `kms:Decrypt` to read them, `kms:GenerateDataKey` to
+/// write them.
 ///
 /// ```
 /// use s3_connector::config::{BucketConfig, Writes};
@@ -44,7 +45,10 @@ fn document(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool) 
         (Scope::Objects, "UseObjects"),
         (Scope::CheckObject, "RemoveWhatTheCheckStored"),
     ] {
-        let actions = actions(role, scope, writes, for_check);
+        let mut actions = actions(role, scope, writes, for_check);
+        if scope == Scope::Objects && role == Role::Destination {
+            actions.extend(actions_of_storage(&bucket.storage));
+        }
         if actions.is_empty() {
             continue;
         }
@@ -59,7 +63,44 @@ fn document(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool) 
         }
         statements.push(statement);
     }
+    if role == Role::Destination {
+        statements.extend(use_of_key(bucket));
+    }
     json!({ "Version": LANGUAGE, "Statement": statements })
+}
+
+/// What a write needs besides for how the store is to keep an object.
+pub(crate) fn actions_of_storage(storage: &Storage) -> impl Iterator<Item = &'static str> + use<> {
+    let (tags, acl) = (storage.tags.as_ref(), storage.acl);
+    tags.map(|_| "s3:PutObjectTagging").into_iter().chain(acl.map(|_| "s3:PutObjectAcl"))
+}
+
+/// The statement about a key of KMS that settings name; without a name it is the account's own for S3, which whoever may
+/// write may use. Parts of an upload are decrypted to be put together
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html>).
+fn use_of_key(bucket: &BucketConfig) -> Option<Value> {
+    let key = bucket.storage.kms_key_id.as_deref()?;
+    let (partition, region) = (partition(&bucket.region).name, &bucket.region);
+    // The account that owns it is not known here.
+    let keys = format!("arn:{partition}:kms:{region}:*:key/");
+    let name = key.rsplit_once(':').map_or(key, |(_, name)| name);
+    let is_alias = name.starts_with("alias/");
+    let resource = match key {
+        _ if is_alias => format!("{keys}*"),
+        key if key.starts_with("arn:") => key.to_owned(),
+        id => format!("{keys}{id}"),
+    };
+    let mut statement = json!({
+        "Sid": "UseKey",
+        "Effect": "Allow",
+        "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
+        "Resource": resource,
+    });
+    // A policy can't name a key by its alias otherwise.
+    if is_alias {
+        statement["Condition"] = json!({ "ForAnyValue:StringEquals": { "kms:ResourceAliases": name } });
+    }
+    Some(statement)
 }
 
 /// What an action is allowed on.
@@ -208,6 +249,35 @@ mod tests {
         );
         assert_eq!(found["Statement"][1]["Resource"], "arn:aws:s3:::photos/out/*");
         assert_eq!(found["Statement"][2]["Resource"], "arn:aws:s3:::photos/out/_s3-connector-check");
+    }
+
+    #[test]
+    fn what_settings_ask_of_the_store_is_allowed_and_nothing_else() {
+        let of = |role, pairs: &[(&str, &str)]| {
+            let base = [("aws.bucket", "photos"), ("aws.region", "eu-west-1"), ("prefix", "out/")];
+            let settings = base.iter().chain(pairs).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            document(role, &BucketConfig::parse(&settings).unwrap(), Writes::Batches, false)
+        };
+        let plain = of(Role::Destination, &[]);
+        assert_eq!(of(Role::Destination, &[("storageClass", "GLACIER_IR"), ("sse", "AES256")]), plain);
+        assert_eq!(of(Role::Destination, &[("sse", "aws:kms")]), plain, "the account's own key");
+        let all = of(Role::Destination, &[("tags", "a=b"), ("acl", "bucket-owner-full-control")]);
+        let actions =
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:PutObjectTagging", "s3:PutObjectAcl"];
+        assert_eq!(all["Statement"][1]["Action"], json!(actions));
+        for (key, resource, alias) in [
+            ("0a-1b", "arn:aws:kms:eu-west-1:*:key/0a-1b", None),
+            ("arn:aws:kms:eu-west-1:1:key/0a", "arn:aws:kms:eu-west-1:1:key/0a", None),
+            ("alias/lake", "arn:aws:kms:eu-west-1:*:key/*", Some("alias/lake")),
+            ("arn:aws:kms:eu-west-1:1:alias/lake", "arn:aws:kms:eu-west-1:*:key/*", Some("alias/lake")),
+        ] {
+            let found = of(Role::Destination, &[("sse", "aws:kms"), ("sse.kmsKeyId", key)]);
+            let statement = &found["Statement"][2];
+            assert_eq!(statement["Action"], json!(["kms:GenerateDataKey", "kms:Decrypt"]));
+            assert_eq!(statement["Resource"], resource);
+            let condition = &statement["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"];
+            assert_eq!(condition.as_str(), alias, "{key}");
+        }
     }
 
     #[test]

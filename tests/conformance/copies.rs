@@ -88,6 +88,7 @@ async fn objects_come_back_with_their_keys_types_metadata_and_bytes(env: &Env) {
         metadata: [("author", "zoe"), ("s3.own", "1"), ("empty", "")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+        ..ObjectHeaders::default()
     };
     assert!(bucket.try_put("in/described", "x", headers).await);
     let large: Vec<u8> = (0..750_000_u32).flat_map(u32::to_le_bytes).collect();

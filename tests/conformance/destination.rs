@@ -473,6 +473,12 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("manifest", "perhaps"),
         ("pollingPeriod", "1s"),
         ("prefix", &too_long),
+        ("storageClass", "standard"),
+        ("sse", "kms"),
+        ("sse.kmsKeyId", "alias/lake"),
+        ("sse.kmsKeyId", "a b"),
+        ("tags", "team"),
+        ("acl", "public"),
     ];
     let malformed = [&SHARED[..], &own].concat();
     cover(config::destination_parameters(), &malformed);

@@ -24,6 +24,7 @@ mod restart;
 mod rows;
 mod secrets;
 mod snapshot;
+mod storage;
 mod unreadable;
 mod uploads;
 
@@ -48,6 +49,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         copies::CASES,
         destination::CASES,
         uploads::CASES,
+        storage::CASES,
         defects::CASES,
         check::CASES,
         likeness::CASES,

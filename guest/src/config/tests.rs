@@ -422,6 +422,36 @@ const EXAMPLES: &[Examples] = &[
         beyond: &[],
     },
     Examples { setting: &rows::JSON_PATH, taken: &["items", "data.items"], refused: &[], beyond: &[] },
+    Examples {
+        setting: &storage::STORAGE_CLASS,
+        taken: &["STANDARD_IA", "GLACIER", "IA2"],
+        refused: &["standard", "STANDARD-IA", "_IA", "A B"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &storage::SSE,
+        taken: &["AES256", "aws:kms", "aws:kms:dsse"],
+        refused: &["aes256", "kms", "aws:kms,AES256"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &storage::KMS_KEY_ID,
+        taken: &["alias/lake", "arn:aws:kms:eu-west-1:111122223333:key/mrk-0a_b"],
+        refused: &["a b", "key\r\n", "é"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &storage::TAGS,
+        taken: &["team=data", "a=1, b=,c=x=y"],
+        refused: &[],
+        beyond: &["team", "=x", "a=1,a=2", "aws:a=1", "a=1,"],
+    },
+    Examples {
+        setting: &storage::ACL,
+        taken: &["private", "bucket-owner-full-control"],
+        refused: &["public", "Private", "log-delivery-write"],
+        beyond: &[],
+    },
 ];
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! Codes are [S3's](https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
 
+mod storage;
+
 use std::time::Duration;
 
 use super::{ErrorDocument, xml};
@@ -299,7 +301,12 @@ impl Error {
                 let known = refusal
                     .of_another_place(region, found.as_deref(), elsewhere.as_deref())
                     .or_else(|| refusal.of_permissions(endpoint));
-                known.unwrap_or_else(|| refusal.other(self.retry(), config.endpoint.tls))
+                let mut explained = known.unwrap_or_else(|| refusal.other(self.retry(), config.endpoint.tls));
+                if let Some(advice) = storage::advice(operation, code, message, &config.storage) {
+                    explained.message.push_str("; ");
+                    explained.message.push_str(&advice);
+                }
+                explained
             }
         }
     }

@@ -60,7 +60,7 @@ impl<P: Ports> Client<P> {
         for (name, value) in object.metadata {
             builder = builder.extra_header(format!("x-amz-meta-{name}"), (*value).to_owned());
         }
-        self.begin(object.key, &builder.build()).await
+        self.begin(object.key, &self.to_be_stored(builder).build()).await
     }
 
     /// Begins an upload by a request that describes its object.

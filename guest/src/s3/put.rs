@@ -88,7 +88,8 @@ impl<P: Ports> Client<P> {
     ///
     /// The store's, once retries are exhausted.
     pub async fn begin_upload(&self, object: &NewObject) -> Result<Multipart> {
-        let request = described(self.request(Method::Post, Some(&object.key)).query("uploads", ""), object);
+        let builder = self.request(Method::Post, Some(&object.key)).query("uploads", "");
+        let request = self.to_be_stored(described(builder, object)).build();
         self.begin(&object.key, &request).await
     }
 
@@ -118,7 +119,7 @@ impl<P: Ports> Client<P> {
     }
 
     fn describe(&self, object: &NewObject) -> Request {
-        described(self.request(Method::Put, Some(&object.key)), object)
+        self.to_be_stored(described(self.request(Method::Put, Some(&object.key)), object)).build()
     }
 }
 
@@ -130,12 +131,14 @@ fn not_handed_over(operation: &'static str, error: SpliceError) -> PutError {
     }
 }
 
-fn described(builder: Builder, object: &NewObject) -> Request {
-    let mut request = builder.build();
-    request.headers.extend_from_slice(&object.headers);
-    let metadata = object.metadata.iter();
-    request.extra_headers = metadata.map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone())).collect();
-    request
+fn described(mut builder: Builder, object: &NewObject) -> Builder {
+    for (name, value) in &object.headers {
+        builder = builder.header(name, value.clone());
+    }
+    for (name, value) in &object.metadata {
+        builder = builder.extra_header(format!("x-amz-meta-{name}"), value.clone());
+    }
+    builder
 }
 
 /// Some stores answer 200 and put the error into the body.

@@ -355,3 +355,57 @@ fn a_store_that_tells_no_time_is_taken_to_be_at_a_whole_second() {
     let expected = Timestamp(START.0 + 1000);
     assert_eq!(page.expect("lists").date, expected);
 }
+
+#[test]
+fn every_write_that_begins_an_object_says_how_to_keep_it_and_no_other_request_does() {
+    let (ports, client) = client(|_| {
+        document("InitiateMultipartUploadResult", "<Key>k</Key><UploadId>u</UploadId>").header("etag", "\"e\"")
+    });
+    let settings = [
+        ("aws.bucket", "b1x"),
+        ("aws.region", "us-east-1"),
+        ("storageClass", "STANDARD_IA"),
+        ("sse", "AES256"),
+        ("tags", "a=b c"),
+        ("acl", "bucket-owner-full-control"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let storing = Client::new(ports.clone(), BucketConfig::parse(&settings).expect("good settings"));
+    let expected = [
+        ("x-amz-storage-class", "STANDARD_IA"),
+        ("x-amz-server-side-encryption", "AES256"),
+        ("x-amz-tagging", "a=b%20c"),
+        ("x-amz-acl", "bucket-owner-full-control"),
+    ];
+    for (client, is_asked) in [(&storing, true), (&client, false)] {
+        let before = ports.requests().len();
+        ports.block_on(async {
+            let put = PutObject {
+                key: "k",
+                body: Payload::empty(),
+                content_type: "a/b",
+                metadata: &[("n", "v")],
+                if_none_match: true,
+            };
+            client.put_object(&put).await.expect("stores");
+            let object =
+                NewObject { key: "k".to_owned(), headers: vec![("expires", "0".to_owned())], ..<_>::default() };
+            client.put_new_object(&object, Payload::empty()).await.expect("stores");
+            client.begin_upload(&object).await.expect("begins");
+            let upload = NewUpload { key: "k", content_type: "a/b", metadata: &[] };
+            let upload = client.create_multipart_upload(&upload).await.expect("begins");
+            client.upload_part(&upload, 1, Payload::empty()).await.expect("stores");
+            client.head_object("k").await.expect("is there");
+            client.delete_object("k", None).await.expect("goes");
+            client.abort_multipart_upload(&upload).await.expect("ends");
+        });
+        for (index, request) in ports.requests()[before..].iter().enumerate() {
+            let names = request.headers.iter().filter(|(name, _)| name.starts_with("x-amz-"));
+            let found: Vec<_> = names.map(|(name, value)| (*name, value.as_str())).collect();
+            let begins = index < 4 && is_asked;
+            assert_eq!(found, if begins { &expected[..] } else { &[] }, "{}", request.path_with_query);
+        }
+        let request = &ports.requests()[before + 1];
+        assert!(request.headers.contains(&("expires", "0".to_owned())));
+    }
+}

@@ -11,6 +11,7 @@ use s3_connector::s3::{Error, PutObject, Stored};
 use super::permissions::{Need, asking, refused};
 use super::report::{Step, StepName};
 use super::requests::Client;
+use crate::iam::actions_of_storage;
 
 /// The name of the object, after the prefix. Athena, Hive and Spark pass over names that begin with `_`, so one that
 /// has to stay there is no row of theirs.
@@ -75,9 +76,22 @@ impl<'c> Probe<'c> {
         self.client.object_equals(&self.key, CONTENT.as_bytes()).await
     }
 
+    /// The actions that storing an object needs.
+    fn actions(&self) -> String {
+        let more = actions_of_storage(&self.config().storage);
+        ["s3:PutObject"].into_iter().chain(more).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What settings ask of the store for each object, this one included.
+    fn asked(&self) -> String {
+        let settings = self.config().storage.settings();
+        if settings.is_empty() { String::new() } else { format!(", with {}", settings.join(", ")) }
+    }
+
     /// Whether objects may be stored.
     pub(super) async fn put(&mut self) -> Step {
-        let step = asking(StepName::Put, "PutObject", "s3:PutObject");
+        let actions = self.actions();
+        let step = asking(StepName::Put, "PutObject", &actions);
         let mut outcome = self.store(true).await;
         if outcome.as_ref().is_err_and(Error::refuses_condition) {
             self.understands_conditions = false;
@@ -92,16 +106,23 @@ impl<'c> Probe<'c> {
             outcome = self.store(false).await;
         }
         match outcome {
-            Ok(()) => step.passed(format!("stored {:?}, {} bytes", self.key, CONTENT.len())),
+            Ok(()) => step.passed(format!("stored {:?}, {} bytes{}", self.key, CONTENT.len(), self.asked())),
             Err(error) if error.is_precondition_failed() => {
                 // A destination of objects may not look at it: it may be a copy that belongs there.
                 self.is_ours = self.writes == Writes::Batches && self.holds_ours().await.unwrap_or(false);
                 step.passed(format!("permitted; {:?} is there from before", self.key))
             }
             Err(error) => {
-                let advice = "allow s3:PutObject on the objects below the prefix; a bucket policy may ask for a \
-                              kind of encryption that the bucket does not apply by default";
-                refused(step, &error, self.config(), Need::Must, advice)
+                let kms = if self.config().storage.uses_kms() {
+                    ", kms:GenerateDataKey and kms:Decrypt on the key"
+                } else {
+                    ""
+                };
+                let advice = format!(
+                    "allow {actions} on the objects below the prefix{kms}; a bucket policy may ask for a kind of encryption \
+                     that the bucket does not apply by default: look at setting `sse`"
+                );
+                refused(step, &error, self.config(), Need::Must, &advice)
             }
         }
     }

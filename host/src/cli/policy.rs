@@ -12,8 +12,8 @@ use super::{Failure, SettingArguments};
 /// Prints the least IAM policy with which a source or destination works
 ///
 /// It allows what the connector sends, on the bucket and under the prefix that the settings name, and nothing else.
-/// Objects encrypted with a KMS key also need permissions on that key: kms:Decrypt to read them, kms:GenerateDataKey to
-/// write them.
+/// Objects encrypted with a KMS key that the setting `sse.kmsKeyId` does not name also need permissions on that key: kms:Decrypt to
+/// read them, kms:GenerateDataKey to write them.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct PolicyArguments {

@@ -131,6 +131,7 @@ impl Prepared {
             prefix: bucket.prefix.clone(),
             writes: Writes::of(&self.settings),
             requester_pays: bucket.access.requester_pays,
+            storage: bucket.storage.clone(),
         })
         .map_err(|error| invalid(with_causes(&error)))?;
         let credentials = self.credentials(&bucket)?;

@@ -41,6 +41,10 @@ pub enum Denial {
     HeaderValue { name: String },
     #[error("a write must carry `if-none-match: *`, unless the store has refused that; operation=`{operation}`")]
     Condition { operation: &'static str },
+    #[error(
+        "a write must carry the header that the settings ask for, with their value; operation=`{operation}`, name=`{name}`"
+    )]
+    Storage { operation: &'static str, name: &'static str },
     #[error("a request that reads has no body; operation=`{operation}`")]
     Body { operation: &'static str },
     #[error("too many or too large headers; count=`{count}`, bytes=`{bytes}`")]

@@ -106,6 +106,11 @@ impl S3Operation {
         matches!(self, Self::PutObject | Self::CompleteMultipartUpload)
     }
 
+    /// Whether the operation says how the object is to be kept: its class, encryption, tags and access.
+    pub(crate) const fn begins_object(self) -> bool {
+        matches!(self, Self::PutObject | Self::CreateMultipartUpload)
+    }
+
     /// The query parameters that the operation may carry, by name.
     pub fn parameter_names(self) -> impl Iterator<Item = &'static str> {
         self.parameters().iter().map(|(name, _)| *name)
@@ -113,8 +118,8 @@ impl S3Operation {
 
     /// The headers that a component may set on the operation, by name, or by the beginning of their names where that
     /// ends with `-`. `host` and `content-length` are the runtime's. Whatever costs money, chooses a key or opens the
-    /// object to others (storage class, encryption, tags, ACL) is on no list; that the requester pays is the policy's to
-    /// permit, where the settings say so.
+    /// object to others (storage class, encryption, tags, ACL, requester pays) is on no list: the policy has what settings ask for,
+    /// with their values.
     #[must_use]
     pub const fn headers(self, writes: Writes) -> &'static [&'static str] {
         match self {

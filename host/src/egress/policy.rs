@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use s3_connector::config::Writes;
+use s3_connector::config::{Storage, Writes};
 
 use super::denial::{Denial, URI_BYTES_MAX, printable};
 use super::operation::{Query, S3Operation, decode};
@@ -88,6 +88,8 @@ pub struct PolicyInput {
     pub writes: Writes,
     /// Whether requests may say that the owner of the keys pays.
     pub requester_pays: bool,
+    /// How the settings have the store keep what a destination writes.
+    pub storage: Storage,
 }
 
 #[cfg(test)]
@@ -125,6 +127,7 @@ impl PolicyInput {
             prefix: prefix.to_owned(),
             writes: Writes::Batches,
             requester_pays: false,
+            storage: Storage::default(),
         })
     }
 }
@@ -166,6 +169,8 @@ pub struct Policy {
     prefix: String,
     writes: Writes,
     requester_pays: bool,
+    /// Headers that whatever begins an object carries, with these values, and nothing else does.
+    storage: Vec<(&'static str, String)>,
 }
 
 impl Policy {
@@ -175,8 +180,8 @@ impl Policy {
     ///
     /// If the input can't be the address of a bucket.
     pub fn new(input: PolicyInput) -> Result<Self, Error> {
-        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix, writes, requester_pays } =
-            input;
+        let PolicyInput { role, scheme, authority, addressing, base_path, bucket, prefix, writes, .. } = input;
+        let (requester_pays, storage) = (input.requester_pays, input.storage.headers());
         let refuse = || Error::Authority { authority: authority.clone() };
         let authority_ = Authority::try_from(authority.as_str()).map_err(|_| refuse())?;
         address(&authority_, &scheme).ok_or_else(refuse)?;
@@ -207,7 +212,7 @@ impl Policy {
             }
         }
         let grant = Grant::Connector(role);
-        Ok(Self { grant, scheme, authority: authority_, root, prefix, writes, requester_pays })
+        Ok(Self { grant, scheme, authority: authority_, root, prefix, writes, requester_pays, storage })
     }
 
     /// A policy that lets one object of the same bucket be removed, and nothing else.
@@ -296,6 +301,12 @@ impl Policy {
         if count > HEADERS_COUNT_MAX || bytes > HEADERS_BYTES_MAX {
             return Err(Denial::HeadersSize { count, bytes });
         }
+        // What should be encrypted, or in another class, does not go there plainly.
+        for (name, value) in self.storage_of(operation) {
+            if headers.get(*name).is_none_or(|found| found != value) {
+                return Err(Denial::Storage { operation: operation.name(), name });
+            }
+        }
         for name in headers.keys() {
             let mut values = headers.get_all(name).iter();
             let value = values.next().expect("a name of the map has a value");
@@ -331,7 +342,14 @@ impl Policy {
         if name == REQUEST_PAYER {
             return self.requester_pays && value == "requester";
         }
-        RUNTIME_HEADERS.contains(name) || operation.headers(self.writes).iter().any(permits)
+        RUNTIME_HEADERS.contains(name)
+            || operation.headers(self.writes).iter().any(permits)
+            || self.storage_of(operation).iter().any(|(asked, _)| name == asked)
+    }
+
+    /// The headers by which settings say how the store is to keep an object, where the operation begins one.
+    fn storage_of(&self, operation: S3Operation) -> &[(&'static str, String)] {
+        if operation.begins_object() { &self.storage } else { &[] }
     }
 
     /// Writes the address from what was checked, in the escapes that S3 uses for the signature: what is sent

@@ -488,3 +488,55 @@ fn a_destination_of_objects_writes_over_and_deletes_below_its_prefix_alone() {
         assert!(!check(true, method, path), "{method} {path}");
     }
 }
+
+#[test]
+fn a_write_is_kept_as_the_settings_say_and_in_no_other_way() {
+    let settings = [
+        ("aws.bucket", "bucket"),
+        ("aws.region", "us-east-1"),
+        ("storageClass", "STANDARD_IA"),
+        ("sse", "aws:kms"),
+        ("acl", "private"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let storage = s3_connector::config::BucketConfig::parse(&settings).unwrap().storage;
+    let asked = storage.headers();
+    let writes = [("PUT", "/k"), ("POST", "/k?uploads")];
+    let others = [("PUT", "/k?partNumber=1&uploadId=u"), ("POST", "/k?uploadId=u"), ("DELETE", "/k"), ("HEAD", "")];
+    for writes_as in [Writes::Batches, Writes::Objects { deletes: true }] {
+        let input = PolicyInput::from_endpoint(Role::Destination, "http://h:9000", Addressing::Path, "bucket", "");
+        let plain = PolicyInput { writes: writes_as, ..input.unwrap() };
+        let asking = Policy::new(PolicyInput { storage: storage.clone(), ..plain.clone() }).unwrap();
+        let plain = Policy::new(plain).unwrap();
+        let check = |policy: &Policy, (method, path): (&str, &str), headers: &[(&'static str, String)]| {
+            let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+            let uri = format!("http://h:9000/bucket{path}").parse().unwrap();
+            policy.check(&method.parse().unwrap(), &uri, &headers.collect())
+        };
+        for write in writes {
+            check(&asking, write, &asked).unwrap();
+            for index in 0..asked.len() {
+                // Another value, none, and one that nobody has asked for.
+                let mut other = asked.clone();
+                other[index].1 = "public-read".to_owned();
+                let denial = check(&asking, write, &other).unwrap_err();
+                assert!(matches!(denial, Denial::Storage { name, .. } if name == asked[index].0), "{denial}");
+                other.remove(index);
+                check(&asking, write, &other).unwrap_err();
+                let denial = check(&plain, write, &asked[index..=index]).unwrap_err();
+                assert_eq!(denial, Denial::Header { name: asked[index].0.to_owned() });
+            }
+            for name in ["x-amz-tagging", "x-amz-grant-read", "x-amz-server-side-encryption-customer-key"] {
+                let more = [&asked[..], &[(name, "a".to_owned())]].concat();
+                assert_eq!(check(&asking, write, &more), Err(Denial::Header { name: name.to_owned() }));
+            }
+        }
+        for request in others {
+            for header in &asked {
+                let denial = check(&asking, request, std::slice::from_ref(header));
+                assert!(denial.is_err(), "{request:?} with {header:?}");
+            }
+        }
+        check(&asking, others[0], &[]).unwrap();
+    }
+}

@@ -30,6 +30,7 @@ pub use model::clock::Clock;
 pub use model::options::{ACCESS_KEY, AccessKey, Options, REGION_DEFAULT, SECRET_KEY};
 pub use model::options::{Checksums, ConditionalWrites, DeleteMarkers, GoneVersion, ListingKinds, MultipartOrder};
 pub use model::refusal::Refusal;
+pub use model::storage::Storage;
 pub use model::store::Store;
 pub use model::stored::{ObjectsPage, PutOptions, StoredUpload, StoredVersion, VersionEntry, VersionsPage};
 pub use model::version::ObjectHeaders;

@@ -8,6 +8,7 @@ pub(crate) mod listing;
 pub(crate) mod lookup;
 pub(crate) mod options;
 pub(crate) mod refusal;
+pub(crate) mod storage;
 pub(crate) mod store;
 pub(crate) mod stored;
 pub(crate) mod upload;

@@ -8,6 +8,7 @@ use super::object::metadata;
 use crate::model::bucket::WriteCondition;
 use crate::model::lookup::{Found, ReadCondition};
 use crate::model::refusal::Refusal;
+use crate::model::storage::Storage;
 use crate::model::store::Store;
 use crate::model::version::{self, Etag, ObjectHeaders};
 
@@ -22,9 +23,14 @@ pub(crate) async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> 
             content_language: input.content_language,
             content_type: input.content_type,
             metadata: metadata(input.metadata)?,
+            // How a copy is kept is none of its source's.
+            storage: Storage::default(),
         }
     } else {
-        found.object.headers.as_deref().cloned().unwrap_or_default()
+        let headers = found.object.headers.as_deref().cloned().unwrap_or_default();
+        // But its tags are.
+        let tags = headers.storage.tags;
+        ObjectHeaders { storage: Storage { tags, ..Storage::default() }, ..headers }
     };
     // A copy is a plain object, also of one that was uploaded in parts.
     let pieces: Vec<&[u8]> = found.object.payload.pieces().map(|piece| &piece[..]).collect();

@@ -95,7 +95,7 @@ fn object(encoding: &Encoding, key: &str, stored: &version::Version, owner: Opti
         last_modified: Some(stored.last_modified.into()),
         owner,
         size: content.map(|object| size(object.payload.len())),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: content.map(|object| ObjectStorageClass::from(object.class().to_owned())),
         ..Object::default()
     }
 }
@@ -233,7 +233,6 @@ fn version_entry(encoding: &Encoding, entry: &listing::ListedVersion<'_>) -> Ent
     let Some(content) = &entry.version.object else {
         return Entry::DeleteMarker(DeleteMarkerEntry { is_latest, key, last_modified, owner, version_id });
     };
-    let standard = ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD);
     Entry::Version(ObjectVersion {
         e_tag: Some(content.etag.dto()),
         is_latest,
@@ -241,7 +240,7 @@ fn version_entry(encoding: &Encoding, entry: &listing::ListedVersion<'_>) -> Ent
         last_modified,
         owner,
         size: Some(size(content.payload.len())),
-        storage_class: Some(standard),
+        storage_class: Some(ObjectVersionStorageClass::from(content.class().to_owned())),
         version_id,
         ..ObjectVersion::default()
     })
@@ -275,7 +274,7 @@ pub(crate) async fn uploads(
             initiated: Some(SystemTime::into(entry.upload.started.time)),
             key: Some(encoding.text(entry.key)),
             owner: Some(owner()),
-            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+            storage_class: Some(StorageClass::from(entry.upload.headers.storage.listed_class().to_owned())),
             upload_id: Some(entry.id.to_owned()),
             ..MultipartUpload::default()
         });

@@ -14,6 +14,7 @@ use crate::model::bucket::WriteCondition;
 use crate::model::lookup::{Found, ReadCondition};
 use crate::model::options::Checksums;
 use crate::model::refusal::Refusal;
+use crate::model::storage::{Asked, Storage};
 use crate::model::store::Store;
 use crate::model::version::{self, Etag, ObjectHeaders};
 use crate::wire::body::{self, Chunks};
@@ -45,12 +46,30 @@ pub(crate) async fn put(store: &Store, request: S3Request<PutObjectInput>) -> Re
         content_language: input.content_language,
         content_type: input.content_type,
         metadata: metadata(input.metadata)?,
+        storage: Asked {
+            class: input.storage_class,
+            encryption: input.server_side_encryption,
+            kms_key_id: input.ssekms_key_id,
+            tagging: input.tagging,
+            acl: input.acl,
+        }
+        .read(store.options())?,
     };
     let condition = WriteCondition { if_match: input.if_match, if_none_match: input.if_none_match };
-    let etag = Etag::of(&body);
+    let mut etag = Etag::of(&body);
+    if headers.storage.hides_hash() {
+        etag = etag.hidden();
+    }
+    let storage = headers.storage.clone();
     let object = version::Object::new(body.into(), etag, headers);
     let (version_id, _) = store.put_object(&input.bucket, &input.key, object, &condition)?;
-    let output = PutObjectOutput { e_tag: Some(etag.dto()), version_id, ..PutObjectOutput::default() };
+    let output = PutObjectOutput {
+        e_tag: Some(etag.dto()),
+        server_side_encryption: storage.shown_encryption(),
+        ssekms_key_id: storage.kms_key_id,
+        version_id,
+        ..PutObjectOutput::default()
+    };
     Ok(S3Response::new(output))
 }
 
@@ -118,6 +137,11 @@ pub(crate) fn metadata(sent: Option<Metadata>) -> Result<BTreeMap<String, String
     Ok(metadata)
 }
 
+/// What GET says of tags, and HEAD does not.
+fn tag_count(storage: &Storage) -> Option<i32> {
+    i32::try_from(storage.tags.len()).ok().filter(|count| *count > 0)
+}
+
 fn some_metadata(metadata: BTreeMap<String, String>) -> Option<Metadata> {
     (!metadata.is_empty()).then(|| metadata.into_iter().collect())
 }
@@ -150,6 +174,10 @@ pub(crate) async fn get(store: &Store, request: S3Request<GetObjectInput>) -> Re
         e_tag: Some(found.object.etag.dto()),
         last_modified: Some(found.last_modified.into()),
         metadata: some_metadata(headers.metadata),
+        server_side_encryption: headers.storage.shown_encryption(),
+        ssekms_key_id: headers.storage.kms_key_id.clone(),
+        storage_class: headers.storage.shown_class(),
+        tag_count: tag_count(&headers.storage),
         version_id: found.version_id,
         ..GetObjectOutput::default()
     };
@@ -182,6 +210,9 @@ pub(crate) async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> 
         e_tag: Some(found.object.etag.dto()),
         last_modified: Some(found.last_modified.into()),
         metadata: some_metadata(headers.metadata),
+        server_side_encryption: headers.storage.shown_encryption(),
+        ssekms_key_id: headers.storage.kms_key_id.clone(),
+        storage_class: headers.storage.shown_class(),
         version_id: found.version_id,
         ..HeadObjectOutput::default()
     };

@@ -9,6 +9,7 @@ use super::object::{Sums, metadata, read_body};
 use crate::model::bucket::WriteCondition;
 use crate::model::listing::parse_count_max;
 use crate::model::refusal::Refusal;
+use crate::model::storage::Asked;
 use crate::model::store::{Store, find_upload};
 use crate::model::upload::parse_part_number;
 use crate::model::version::{ObjectHeaders, hex};
@@ -25,11 +26,22 @@ pub(crate) async fn create(
         content_language: input.content_language,
         content_type: input.content_type,
         metadata: metadata(input.metadata)?,
+        storage: Asked {
+            class: input.storage_class,
+            encryption: input.server_side_encryption,
+            kms_key_id: input.ssekms_key_id,
+            tagging: input.tagging,
+            acl: input.acl,
+        }
+        .read(store.options())?,
     };
+    let storage = headers.storage.clone();
     let upload_id = store.begin_upload(&input.bucket, &input.key, headers)?;
     let output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
+        server_side_encryption: storage.shown_encryption(),
+        ssekms_key_id: storage.kms_key_id,
         upload_id: Some(upload_id),
         ..CreateMultipartUploadOutput::default()
     };

@@ -164,6 +164,8 @@ pub struct Options {
     pub conditional_writes: ConditionalWrites,
     /// What it makes of checksums on writes.
     pub checksums: Checksums,
+    /// Whether buckets take ACLs. On AWS they don't, unless their Object Ownership is changed.
+    pub acls: bool,
     /// Whether ListObjectVersions is served; otherwise it is answered by 501.
     pub versions_api: bool,
     /// Whether ListMultipartUploads is served; otherwise it is answered by 501.
@@ -198,6 +200,7 @@ impl Default for Options {
             delete_markers: DeleteMarkers::default(),
             conditional_writes: ConditionalWrites::Honoured,
             checksums: Checksums::Verified,
+            acls: false,
             versions_api: true,
             uploads_api: true,
             content_type_default: None,

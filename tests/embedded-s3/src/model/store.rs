@@ -18,7 +18,7 @@ use super::options::{ConditionalWrites, GoneVersion, MultipartOrder, Options};
 use super::refusal::Refusal;
 use super::stored::{ObjectsPage, PutOptions, StoredUpload, StoredVersion, VersionEntry, VersionsPage};
 use super::upload::{Part, Upload, parse_part_number};
-use super::version::{Etag, Object, ObjectHeaders, Stamp, VersionId, hex, md5_of};
+use super::version::{Etag, Object, ObjectHeaders, Stamp, VersionId, hex};
 
 #[derive(Debug, Default)]
 struct Buckets {
@@ -258,9 +258,11 @@ impl Store {
     ) -> Result<String, Refusal> {
         let number = parse_part_number(number.into())?;
         let body = body.into();
-        let md5 = md5_of(&[&body]);
+        let etag = Etag::of(&body);
         self.write(bucket, |bucket, stamp| {
             let upload = find_upload(bucket, key, upload_id)?;
+            let hides_hash = upload.headers.storage.hides_hash();
+            let md5 = if hides_hash { etag.hidden().md5 } else { etag.md5 };
             upload.parts.insert(number, Part { body, md5, last_modified: stamp.time });
             Ok(hex(&md5))
         })

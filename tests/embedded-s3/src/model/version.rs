@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 use s3s::crypto::{Checksum, Md5};
 use s3s::dto;
 
+use super::storage::Storage;
+
 /// What a version is called within its key.
 ///
 /// A version stored while versioning is enabled has an id of its own, any other is the key's one
@@ -89,6 +91,11 @@ impl Etag {
     pub(crate) fn of_parts(md5s: &[&[u8]]) -> Self {
         let parts_count = u16::try_from(md5s.len()).expect("an upload has at most 10,000 parts");
         Self { md5: md5_of(md5s), parts_count }
+    }
+
+    /// Another, which is no hash of the bytes.
+    pub(crate) fn hidden(self) -> Self {
+        Self { md5: md5_of(&[&self.md5, b"encrypted"]), ..self }
     }
 
     /// Writes it without quotes.
@@ -199,6 +206,8 @@ pub struct ObjectHeaders {
     pub content_type: Option<String>,
     /// `x-amz-meta-…`, by the name after that prefix.
     pub metadata: BTreeMap<String, String>,
+    /// How the object is kept.
+    pub storage: Storage,
 }
 
 /// An object without its place: what a put, a completed upload or a copy stores.
@@ -214,6 +223,11 @@ impl Object {
     pub(crate) fn new(payload: Payload, etag: Etag, headers: ObjectHeaders) -> Self {
         let headers = (headers != ObjectHeaders::default()).then(|| Arc::new(headers));
         Self { payload, etag, headers }
+    }
+
+    /// The class that listings have.
+    pub(crate) fn class(&self) -> &str {
+        self.headers.as_ref().map_or("STANDARD", |headers| headers.storage.listed_class())
     }
 }
 

@@ -384,3 +384,38 @@ async fn large_object_crosses_the_socket_whole() {
     assert_eq!(client.send(get("bkt", "k")).await.body, body);
     assert_eq!(server.store().get("bkt", "k").unwrap().body, body);
 }
+
+#[tokio::test]
+async fn how_an_object_is_to_be_kept_is_kept_and_shown() {
+    let (server, client) = server_with(Options::default(), Versioning::Off).await;
+    let asking = |call: Call| {
+        call.header("x-amz-storage-class", "STANDARD_IA")
+            .header("x-amz-server-side-encryption", "aws:kms")
+            .header("x-amz-server-side-encryption-aws-kms-key-id", "alias/a")
+            .header("x-amz-tagging", "a=b&c=d%20e")
+            .header("x-amz-acl", "bucket-owner-full-control")
+    };
+    assert_eq!(client.send(asking(put("bkt", "plain", "x"))).await.header("x-amz-server-side-encryption"), "aws:kms");
+    let begun = client.send(asking(Call::new(Method::POST, "bkt", "parts").query("uploads", ""))).await;
+    server.store().upload_part("bkt", "parts", &begun.one("UploadId"), 1, "x").unwrap();
+    server.store().complete_upload("bkt", "parts", &begun.one("UploadId")).unwrap();
+    for key in ["plain", "parts"] {
+        let stored = server.store().get("bkt", key).unwrap();
+        let tags = [("a", "b"), ("c", "d e")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(stored.headers.storage.tags, tags);
+        assert_eq!(stored.headers.storage.acl.as_deref(), Some("bucket-owner-full-control"));
+        let answer = client.send(get("bkt", key)).await;
+        assert_eq!(answer.header("x-amz-storage-class"), "STANDARD_IA");
+        assert_eq!(answer.header("x-amz-server-side-encryption-aws-kms-key-id"), "alias/a");
+        assert_eq!(answer.header("x-amz-tagging-count"), "2");
+    }
+    client.send(put("bkt", "usual", "x")).await;
+    let answer = client.send(get("bkt", "usual")).await;
+    assert_eq!(answer.maybe_header("x-amz-storage-class"), None);
+    let etag = |key: &str| server.store().get("bkt", key).unwrap().etag;
+    assert_ne!(etag("plain"), etag("usual"), "encrypted with a key of KMS, the ETag is no hash of the bytes");
+    let listing = client.send(Call::new(Method::GET, "bkt", "").query("list-type", "2")).await;
+    assert_eq!(listing.all("StorageClass"), ["STANDARD_IA", "STANDARD_IA", "STANDARD"]);
+    let refused = client.send(put("bkt", "k", "x").header("x-amz-acl", "private")).await;
+    assert_eq!(refused.code(), (400, "AccessControlListNotSupported".to_owned()));
+}
