@@ -15,6 +15,7 @@ pub mod setting;
 pub mod size;
 mod start;
 mod storage;
+mod table;
 mod template;
 mod values;
 
@@ -35,6 +36,7 @@ pub use rows::{Decode, OnBadRow, RowsConfig};
 pub use setting::{Parameter, ParameterType, Validation};
 pub use start::Start;
 pub use storage::{Storage, Tags};
+pub use table::{Columns, Extra, TableConfig};
 pub use template::{Part, Template, TimePart};
 
 /// The name by which pipelines call the connector.
@@ -45,7 +47,7 @@ pub const SUMMARY: &str = "An S3 source and destination.";
 
 /// What the connector does, in full.
 pub const DESCRIPTION: &str = "Takes a snapshot of an S3 bucket and then captures every create, update and delete as records; \
-                               writes records to a bucket as JSON, as Parquet or as they are.";
+                               writes records to a bucket as JSON, Parquet, CSV or Avro, or as they are.";
 
 /// The connector's semantic version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -227,10 +229,12 @@ pub const FORMAT: Setting<Format> = Setting::required(
     &Choice(&[
         ("json", Format::Batches(FormatName::Json)),
         ("parquet", Format::Batches(FormatName::Parquet)),
+        ("csv", Format::Batches(FormatName::Csv)),
+        ("avro", Format::Batches(FormatName::Avro)),
         ("raw", Format::Raw),
     ]),
-    "Format of the objects: `json` (OpenCDC records, one per line) or `parquet`, with many records in one; or `raw`: each \
-     record is an object of its own, under `prefix` and the record's key, with the payload as it is.",
+    "Format of the objects: `json` (one record per line), `parquet`, `csv` or `avro`, with many records in one; or `raw`: each record is \
+     an object of its own, under `prefix` and the record's key, with the payload as it is.",
 );
 
 /// What becomes of deletes.
@@ -247,21 +251,21 @@ pub const BUFFER_SIZE: Setting<usize> = Setting::optional(
     "bufferSize",
     &Int { min: 1, max: lake::RECORDS_MAX },
     "Records in a batch, which becomes one object. This and the next two do not count for `raw`. Where it is not set: 1000; with \
-     `path` 100000.",
+     `path` or `columns: payload` 100000.",
 );
 
 /// Bytes of a batch.
 pub const BUFFER_BYTES: Setting<u64> = Setting::optional(
     "bufferBytes",
     &Size { max: crate::limits::BATCH_BYTES_MAX },
-    "Bytes of records in a batch. Where it is not set: `16MiB`; with `path` `64MiB`.",
+    "Bytes of records in a batch. Where it is not set: `16MiB`; with `path` or `columns: payload` `64MiB`.",
 );
 
 /// The age of a batch.
 pub const BUFFER_DELAY: Setting<Duration> = Setting::optional(
     "bufferDelay",
     &GoDuration,
-    "Longest time that a record waits for its batch to fill. Where it is not set: `5s`; with `path` `5m`.",
+    "Longest time that a record waits for its batch to fill. Where it is not set: `5s`; with `path` or `columns: payload` `5m`.",
 );
 
 /// Settings of both sides, in the order of documentation.
@@ -303,7 +307,13 @@ pub fn source_parameters() -> impl Iterator<Item = Parameter> {
 
 /// The settings of a destination, in the order of documentation.
 pub fn destination_parameters() -> impl Iterator<Item = Parameter> {
-    SHARED.into_iter().chain(DESTINATION).chain(lake::ALL).chain(storage::ALL).map(|setting| setting.parameter())
+    SHARED
+        .into_iter()
+        .chain(DESTINATION)
+        .chain(lake::ALL)
+        .chain(storage::ALL)
+        .chain(table::ALL)
+        .map(|setting| setting.parameter())
 }
 
 /// Checks that `settings` names none but these, as where not all of them are needed.
@@ -431,6 +441,10 @@ pub enum FormatName {
     Json,
     /// Parquet.
     Parquet,
+    /// CSV.
+    Csv,
+    /// Avro container files.
+    Avro,
 }
 
 /// What a destination is asked to do.
@@ -440,6 +454,8 @@ pub struct DestinationConfig {
     pub bucket: BucketConfig,
     /// The format of objects.
     pub format: Format,
+    /// How payloads become tables, if files don't hold whole records.
+    pub columns: Option<TableConfig>,
     /// What becomes of deletes, where each record is an object.
     pub deletes: Deletes,
     /// When a batch is complete.
@@ -525,19 +541,22 @@ impl DestinationConfig {
     ///
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        let values = Values::of_all(settings, &[&SHARED[..], &DESTINATION, &lake::ALL, &storage::ALL].concat())?;
+        let values =
+            Values::of_all(settings, &[&SHARED[..], &DESTINATION, &lake::ALL, &storage::ALL, &table::ALL].concat())?;
         let (format, deletes) = (values.get(&FORMAT)?, values.get(&DELETES)?);
         if format != Format::Raw && deletes == Deletes::Propagate {
             let message = "setting `deletes` is `propagate`, which only `format: raw` can do";
             return Err(Error::invalid(message));
         }
         let path = PathConfig::of(&values, format, deletes)?;
+        let columns = TableConfig::of(&values, format)?;
         let (naming, manifest) = lake::names_of(&values, format)?;
         Ok(Self {
             bucket: BucketConfig::of(&values)?,
             format,
             deletes,
-            buffers: BuffersConfig::of(&values, lake::is_lake(path.as_ref()))?,
+            buffers: BuffersConfig::of(&values, lake::is_lake(path.as_ref(), columns.as_ref()))?,
+            columns,
             path,
             naming,
             manifest,

@@ -26,6 +26,7 @@ mod parts;
 mod path;
 mod stream;
 mod summary;
+mod table;
 mod upload;
 
 use std::future::Future;
@@ -129,7 +130,7 @@ impl<P: Ports> Destination<P> {
             Format::Batches(format) => (None, format),
             Format::Raw => (Some(objects()), FormatName::Json),
         };
-        let files = Files::new(format);
+        let files = Files::new(format, config.columns.as_ref())?;
         let empty = Buffer::new(Bounds::from(&config), files.clone(), Summary::new(wanted));
         Ok(Self {
             uploader,

@@ -21,6 +21,7 @@ pub mod record;
 pub mod rows;
 pub mod s3;
 pub mod source;
+pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

@@ -451,7 +451,12 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
     let bucket = env.plain().await;
     let too_long = "x".repeat(1024);
     let own = [
-        ("format", "csv"),
+        ("format", "orc"),
+        ("columns", "rows"),
+        ("columns.extra", "op"),
+        ("columns.extra", "_op"),
+        ("schema", "{}"),
+        ("schema", "{\"properties\":{\"id\":{\"type\":\"integer\"}}}"),
         ("deletes", "perhaps"),
         ("deletes", "propagate"),
         ("bufferSize", "0"),

@@ -25,6 +25,7 @@ mod rows;
 mod secrets;
 mod snapshot;
 mod storage;
+mod tables;
 mod unreadable;
 mod uploads;
 

@@ -2,6 +2,7 @@
 
     read.py records READER FOLDER    each record of the folder's objects, as a line of JSON
     read.py schema FOLDER            each column of a Parquet object as pyarrow sees it, as a line of JSON
+    read.py rows FOLDER              each row of objects that are tables, as a line of JSON
     read.py sql FOLDER QUERY         each row of DuckDB's answer, as a line of JSON
 
 A record is printed in a form of its own, that of neither format: bytes are hexadecimal, and a key or payload is null,
@@ -9,12 +10,14 @@ A record is printed in a form of its own, that of neither format: bytes are hexa
 """
 
 import base64
+import csv
 import glob
 import json
 import os
 import sys
 
 import duckdb
+import fastavro
 import pyarrow
 import pyarrow.parquet
 
@@ -23,7 +26,7 @@ FIXED = 4
 
 
 def main(task, *arguments):
-    tasks = {"records": records, "schema": schema, "sql": sql}
+    tasks = {"records": records, "schema": schema, "rows": rows, "sql": sql}
     for line in tasks[task](*arguments):
         # What JSON can't say is an error rather than `NaN`.
         print(json.dumps(line, allow_nan=False))
@@ -136,6 +139,48 @@ READERS = {
     "duckdb-json": duckdb_json,
     "python-json": python_json,
 }
+
+
+def parquet_rows(name):
+    yield from pyarrow.parquet.read_table(name).to_pylist(maps_as_pydicts="strict")
+
+
+def avro_rows(name):
+    with open(name, "rb") as file:
+        yield from fastavro.reader(file)
+
+
+def csv_rows(name):
+    with open(name, newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file, strict=True)
+
+
+def json_rows(name):
+    with open(name, "rb") as lines:
+        yield from map(json.loads, lines)
+
+
+TABLES = {".parquet": parquet_rows, ".avro": avro_rows, ".csv": csv_rows, ".json": json_rows}
+
+
+def rows(folder):
+    os.chdir(folder)
+    for name in sorted(glob.glob("*.*")):
+        for row in TABLES[os.path.splitext(name)[1]](name):
+            yield plain(row)
+
+
+def plain(value):
+    """A value as JSON: what that has no type for is a text, bytes are hexadecimal."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
 
 
 def schema(folder):

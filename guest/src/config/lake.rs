@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::setting::{Bool, Choice, Described, Int, Kind, Setting};
+use super::table::TableConfig;
 use super::template::{Part, Template, TemplateText};
 use super::values::Values;
 use super::{BUFFER_BYTES, BUFFER_DELAY, BUFFER_SIZE, Deletes, Format};
@@ -83,8 +84,8 @@ pub(super) fn names_of(values: &Values, format: Format) -> Result<(Naming, bool)
 }
 
 /// Whether objects are for readers who want few large ones, and can wait for them.
-pub(super) fn is_lake(path: Option<&PathConfig>) -> bool {
-    path.is_some()
+pub(super) fn is_lake(path: Option<&PathConfig>, columns: Option<&TableConfig>) -> bool {
+    path.is_some() || columns.is_some()
 }
 
 /// Records in a batch, whatever is set.

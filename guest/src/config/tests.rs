@@ -62,7 +62,7 @@ fn each_setting_is_checked() {
         ("bufferBytes", "0"),
         ("bufferBytes", "1TiB"),
         ("bufferDelay", "x"),
-        ("format", "csv"),
+        ("format", "orc"),
     ] {
         let message = DestinationConfig::parse(&settings(&[(name, value)])).expect_err(name).message;
         assert!(message.contains(name), "{name}={value}: {message}");
@@ -351,8 +351,8 @@ const EXAMPLES: &[Examples] = &[
     Examples { setting: &PAYLOAD, taken: &["auto", "stream", "raw"], refused: &["Raw", "body"], beyond: &[] },
     Examples {
         setting: &FORMAT,
-        taken: &["json", "parquet", "raw"],
-        refused: &["csv", "JSON", "json,parquet"],
+        taken: &["json", "parquet", "csv", "avro", "raw"],
+        refused: &["orc", "JSON", "json,parquet"],
         beyond: &[],
     },
     Examples { setting: &BUFFER_SIZE, taken: &["1", "1000", "100000"], refused: &["0", "100001", "many"], beyond: &[] },
@@ -452,6 +452,27 @@ const EXAMPLES: &[Examples] = &[
         refused: &["public", "Private", "log-delivery-write"],
         beyond: &[],
     },
+    Examples {
+        setting: &table::COLUMNS,
+        taken: &["opencdc", "payload"],
+        refused: &["Payload", "payload.after"],
+        beyond: &[],
+    },
+    Examples {
+        setting: &table::COLUMNS_EXTRA,
+        taken: &["_op", "_op, _position,_meta", "_meta.a,_meta.b c"],
+        refused: &[],
+        beyond: &["op", "_op,,_meta", "_meta.", "_op _meta"],
+    },
+    Examples {
+        setting: &table::SCHEMA,
+        taken: &[
+            r#"{"type":"record","name":"r","fields":[{"name":"id","type":"long"}]}"#,
+            "{\"properties\":\n{\"id\":{\"type\":\"integer\"}}}",
+        ],
+        refused: &[],
+        beyond: &["id long", "{}", r#"{"type":"record","name":"r","fields":[]}"#],
+    },
 ];
 
 #[test]
@@ -544,4 +565,24 @@ fn labels_name_settings_that_are_there() {
         let is_key = parameter.labels.iter().any(|(label, _)| *label == "auth.role");
         assert_eq!(is_key, parameter.secret, "{}", parameter.name);
     }
+}
+
+#[test]
+fn columns_make_sense_with_their_format_alone() {
+    let parse = |pairs: &[(&str, &str)]| {
+        let base = [("aws.region", "eu"), ("aws.bucket", "b1x")];
+        let settings =
+            base.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        DestinationConfig::parse(&settings).map_err(|error| error.message)
+    };
+    let payload = ("columns", "payload");
+    assert_eq!(parse(&[("format", "csv")]).expect("parses").columns, None);
+    let read = parse(&[("format", "parquet"), payload, ("columns.extra", "_meta.a, _op,_meta.a")]).expect("parses");
+    let extra = Extra { op: true, position: false, meta: Some(vec!["a".to_owned()]) };
+    assert_eq!(read.columns, Some(TableConfig { extra, schema: None }));
+    let all = parse(&[("format", "json"), payload, ("columns.extra", "_meta.a,_meta,_meta.b")]).expect("parses");
+    assert_eq!(all.columns.expect("payloads").extra.meta, Some(Vec::new()));
+    assert!(parse(&[("format", "raw"), payload]).expect_err("raw").contains("`format: raw` there are no columns"));
+    let alone = parse(&[("format", "json"), ("columns.extra", "_op")]).expect_err("no payloads");
+    assert!(alone.contains("set `columns` to `payload`"), "{alone}");
 }

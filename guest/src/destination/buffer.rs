@@ -113,8 +113,8 @@ impl Buffer {
         Self {
             bounds,
             encoder: files.encoder(),
+            digester: files.digester(),
             files,
-            digester: Digester::new(),
             summary,
             numbers: Vec::new(),
             records: 0,
@@ -251,6 +251,8 @@ fn check(files: &Files, record: Record<NoBody>) -> Result<Checked> {
             limits::OBJECT_BYTES_MAX
         )));
     }
+    // The last check: from here on, the columns of tables are those that the record adds.
+    files.check(&record)?;
     Ok(Checked { record, bytes, held_bytes })
 }
 
@@ -288,7 +290,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { records_max: 3, bytes_max: 100, delay: Duration::from_secs(5) };
 
     fn files() -> Files {
-        Files::new(FormatName::Json)
+        Files::new(FormatName::Json, None).expect("makes sense")
     }
 
     fn buffer() -> Buffer {

@@ -1,10 +1,12 @@
-//! Owns how batches become objects: the format, with all that the settings say of it. Leaves their encoding to `json` and
-//! `parquet`.
+//! Owns how batches become objects: the format, with all that the settings say of it. Leaves their encoding to `json`,
+//! `parquet` and `table`.
 
 use std::rc::Rc;
 
+use super::key::Digester;
+use super::table::Table;
 use super::{json, parquet};
-use crate::config::FormatName;
+use crate::config::{FormatName, TableConfig};
 use crate::error::Result;
 use crate::payload::Payload;
 use crate::record::{NoBody, Record};
@@ -19,56 +21,92 @@ enum Plan {
     Json,
     /// Records as Parquet.
     Parquet,
+    /// Rows of a table.
+    Table(Rc<Table>),
 }
 
 impl Files {
-    /// Makes objects of this format.
-    pub(super) fn new(format: FormatName) -> Self {
-        Self(Rc::new(match format {
-            FormatName::Json => Plan::Json,
-            FormatName::Parquet => Plan::Parquet,
-        }))
+    /// Makes objects of this format, of payloads or of whole records.
+    ///
+    /// # Errors
+    ///
+    /// Where columns contradict each other.
+    pub(super) fn new(format: FormatName, payloads: Option<&TableConfig>) -> Result<Self> {
+        Ok(Self(Rc::new(match (format, payloads) {
+            (_, Some(config)) => Plan::Table(Rc::new(Table::of_payloads(format, config)?)),
+            (FormatName::Json, None) => Plan::Json,
+            (FormatName::Parquet, None) => Plan::Parquet,
+            (FormatName::Csv | FormatName::Avro, None) => Plan::Table(Rc::new(Table::of_records(format)?)),
+        })))
     }
 
     /// Starts a batch.
     pub(super) fn encoder(&self) -> Encoder {
-        match *self.0 {
+        match &*self.0 {
             Plan::Json => Encoder::Json(json::Encoder::default()),
             Plan::Parquet => Encoder::Parquet(Box::default()),
+            Plan::Table(table) => Encoder::Rows(Rc::clone(table), Vec::new()),
         }
     }
 
+    /// Starts the digest of a batch. Files of other parts of the same records have other names.
+    pub(super) fn digester(&self) -> Digester {
+        let tag = self.table().and_then(|table| table.tag());
+        tag.map_or_else(Digester::new, |tag| Digester::rows(&tag))
+    }
+
     /// Whether a record's `payload.after` can be stored while it arrives. JSON can be written in pieces; a page of Parquet
-    /// is in memory as a whole.
+    /// is in memory as a whole, and so is a row.
     pub(super) fn can_stream(&self) -> bool {
-        match *self.0 {
-            Plan::Json => true,
-            Plan::Parquet => false,
-        }
+        matches!(*self.0, Plan::Json)
+    }
+
+    /// Checks that a record can be part of an object.
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, with what is wrong with the record.
+    pub(super) fn check(&self, record: &Record<NoBody>) -> Result<()> {
+        self.table().map_or(Ok(()), |table| table.check(record))
     }
 
     /// The memory that a record takes at most, from when it is in a batch until that is stored.
     pub(super) fn held_bytes(&self, record: &Record<NoBody>) -> u64 {
-        match *self.0 {
+        match &*self.0 {
             Plan::Json => json::held_bytes(record),
             Plan::Parquet => parquet::held_bytes(record),
+            Plan::Table(table) => table.held_bytes(record),
         }
     }
 
     /// The extension of objects, without the dot.
     pub(super) fn extension(&self) -> &'static str {
-        match *self.0 {
-            Plan::Json => "json",
-            Plan::Parquet => "parquet",
-        }
+        self.format().as_str()
     }
 
     /// The media type of objects.
     pub(super) fn content_type(&self) -> &'static str {
-        match *self.0 {
-            Plan::Json => "application/x-ndjson",
+        match self.format() {
+            FormatName::Json => "application/x-ndjson",
             // Registered with IANA in 2024.
-            Plan::Parquet => "application/vnd.apache.parquet",
+            FormatName::Parquet => "application/vnd.apache.parquet",
+            FormatName::Csv => "text/csv; charset=utf-8; header=present",
+            FormatName::Avro => "application/avro",
+        }
+    }
+
+    fn format(&self) -> FormatName {
+        match &*self.0 {
+            Plan::Json => FormatName::Json,
+            Plan::Parquet => FormatName::Parquet,
+            Plan::Table(table) => table.format(),
+        }
+    }
+
+    fn table(&self) -> Option<&Rc<Table>> {
+        match &*self.0 {
+            Plan::Table(table) => Some(table),
+            Plan::Json | Plan::Parquet => None,
         }
     }
 }
@@ -80,14 +118,17 @@ pub(super) enum Encoder {
     Json(json::Encoder),
     /// As Parquet.
     Parquet(Box<parquet::Encoder>),
+    /// As rows of which a file is made at the end, when all columns are known.
+    Rows(Rc<Table>, Vec<String>),
 }
 
 impl Encoder {
-    /// Takes the next record, of which [`Files::held_bytes`] was told.
+    /// Takes the next record, which was [checked](Files::check).
     pub(super) fn push(&mut self, record: Record<NoBody>) {
         match self {
             Self::Json(encoder) => encoder.push(&record),
             Self::Parquet(encoder) => encoder.push(record),
+            Self::Rows(table, rows) => rows.push(table.row(record)),
         }
     }
 
@@ -100,6 +141,7 @@ impl Encoder {
         match self {
             Self::Json(encoder) => Ok(encoder.finish()),
             Self::Parquet(encoder) => encoder.finish(),
+            Self::Rows(table, rows) => table.write(rows),
         }
     }
 }

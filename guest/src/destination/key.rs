@@ -16,6 +16,9 @@ const VOLATILE: &str = "opencdc.readAt";
 /// The context of the digest: fixed, since names must not differ between runs, and used for nothing else.
 const CONTEXT: &str = "s3-connector 2026-11-26 a batch of OpenCDC records";
 
+/// The context of the digest of records of which only a part is written, as rows.
+const CONTEXT_ROWS: &str = "s3-connector 2026-11-28 a batch of rows of OpenCDC records";
+
 /// The context of the digest of a record whose payload is not in it.
 const CONTEXT_STREAMED: &str = "s3-connector 2026-11-27 an OpenCDC record without the bytes of its payload";
 
@@ -38,6 +41,13 @@ impl Digester {
     /// Starts with no records.
     pub(super) fn new() -> Self {
         Self { hash: blake3::Hasher::new_derive_key(CONTEXT), is_ambiguous: false }
+    }
+
+    /// Starts with no records, of which files of this kind hold a part.
+    pub(super) fn rows(kind: &str) -> Self {
+        let mut digester = Self { hash: blake3::Hasher::new_derive_key(CONTEXT_ROWS), is_ambiguous: false };
+        digester.bytes(kind.as_bytes());
+        digester
     }
 
     /// The digest of one record whose `payload.after` has so many bytes, which are not there yet. What distinguishes two

@@ -365,7 +365,7 @@ fn whatever_is_written_to_a_slow_store_memory_is_bounded() {
     let random = TestPorts::new(3);
     let words = (0..63 * MIB / 8).flat_map(|_| random.random().to_le_bytes());
     let payload: Bytes = words.collect::<Vec<u8>>().into();
-    for format in ["json", "parquet"] {
+    for format in ["json", "parquet", "csv"] {
         for (bytes_max, payload_bytes, count) in
             [("64MiB", 31 * MIB, 14), ("192MiB", 31 * MIB, 16), ("16MiB", 63 * MIB, 7)]
         {

@@ -107,17 +107,20 @@ pub fn encode_tail(out: &mut impl Text) {
 pub fn encode_data<B>(data: Option<&Data<B>>, out: &mut impl Text) {
     match data {
         Some(Data::Raw(bytes)) => encode_bytes(bytes, out),
-        // A newline in JSON text can only be between tokens, where a space means the same. What is escaped can only be
-        // within strings, where the escape is the same value.
-        Some(Data::Structured(text)) => {
-            let mut pieces = text.split(['\n', '\r']);
-            put_escaped(pieces.next().unwrap_or_default().as_bytes(), out);
-            for piece in pieces {
-                out.put(b" ");
-                put_escaped(piece.as_bytes(), out);
-            }
-        }
+        Some(Data::Structured(text)) => encode_structured(text, out),
         Some(Data::Body { .. }) | None => out.put(b"null"),
+    }
+}
+
+/// Appends the text of a JSON object on one line.
+pub fn encode_structured(text: &str, out: &mut impl Text) {
+    // A newline in JSON text can only be between tokens, where a space means the same. What is escaped can only be
+    // within strings, where the escape is the same value.
+    let mut pieces = text.split(['\n', '\r']);
+    put_escaped(pieces.next().unwrap_or_default().as_bytes(), out);
+    for piece in pieces {
+        out.put(b" ");
+        put_escaped(piece.as_bytes(), out);
     }
 }
 
@@ -144,6 +147,13 @@ pub fn encode_base64(bytes: &[u8], out: &mut impl Text) {
 pub fn line_bytes(record: &Record<NoBody>) -> u64 {
     let mut count = Count(0);
     encode_line(record, &mut count);
+    count.0
+}
+
+/// The number of bytes that [`encode_structured`] appends.
+pub fn structured_bytes(text: &str) -> u64 {
+    let mut count = Count(0);
+    encode_structured(text, &mut count);
     count.0
 }
 
