@@ -17,6 +17,7 @@ mod defects;
 mod destination;
 mod identity;
 mod keys;
+mod lakes;
 mod likeness;
 mod listings;
 mod refusals;
