@@ -37,9 +37,9 @@ const GROUP_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of a page, once it is decompressed. Some writers make one of a hundred million bytes per column and row group.
 const PAGE_BYTES_MAX: usize = 128 << 20;
 
-/// Bytes that the pages of all columns of a row group, and the values decoded of them, take at the same time. With the row group
-/// and those that are requested ahead it leaves a quarter of the sandbox.
-const MEMORY_BYTES_MAX: usize = 384 << 20;
+/// Bytes that the pages of all columns of a row group, and the values decoded of them, take at the same time. With the row group,
+/// those that are requested ahead, the window of zstd and a row's text it leaves an eighth of the sandbox.
+const MEMORY_BYTES_MAX: usize = 320 << 20;
 
 /// Values of a column in a row, all of which are decoded together. Few rows of 64 MiB of JSON have as many.
 const VALUES_MAX: usize = 1 << 22;

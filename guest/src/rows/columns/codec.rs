@@ -7,7 +7,7 @@ use std::io::Read;
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::FrameDecoder;
 
-use super::{PAGE_BYTES_MAX, Why};
+use super::Why;
 use crate::rows::output::Output;
 use crate::rows::zstandard::{Fault, decompress};
 
@@ -16,6 +16,12 @@ const OTHER_SIZE: Why = "a page has another size than it says, when it is decomp
 
 /// Bytes that LZ4 data become, at most, per byte of them.
 const LZ4_RATIO_MAX: usize = 255;
+
+/// Bytes that zstd data become, at most, per byte of them: blocks of 128 KiB have four.
+const ZSTD_RATIO_MAX: usize = 1 << 15;
+
+/// Bytes of a zstd window: that of the highest level. Some writers declare the one of their level, however small the page is.
+const ZSTD_WINDOW_BYTES_MAX: u64 = 128 << 20;
 
 /// How the pages of a column are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +43,7 @@ pub(super) struct Scratch(FrameDecoder);
 impl Scratch {
     pub(super) fn new() -> Self {
         let mut decoder = FrameDecoder::new();
-        // Some writers declare the window of their level, whatever the size of the page.
-        decoder.set_max_window_size(PAGE_BYTES_MAX as u64);
+        decoder.set_max_window_size(ZSTD_WINDOW_BYTES_MAX);
         Self(decoder)
     }
 }
@@ -90,7 +95,7 @@ impl Codec {
                 read(brotli_decompressor::Decompressor::new(data, 4096), size, out)?;
             }
             Self::Zstd => {
-                let mut bounded = Output::new(size, size.min(data.len().saturating_mul(16)));
+                let mut bounded = Output::new(size, size.min(data.len().saturating_mul(ZSTD_RATIO_MAX)));
                 decompress(&mut scratch.0, data, &mut bounded).map_err(|fault| match fault {
                     Fault::Damaged => DAMAGED,
                     Fault::Checksum => "a page's zstd data have another checksum than they should",

@@ -304,7 +304,7 @@ fn values_that_repeat_each_other_are_bounded_together() {
     };
     let levels = [levels(&[(1, 0), (count as u64 - 1, 1)]), levels(&[(count as u64, 1)])].concat();
     let data = [levels, two(0, length), two(length, 0), vec![b'a'; length as usize]].concat();
-    assert!(column.why(&[v1(count as i64, 7, &data)]).contains("take more than 384 MiB"));
+    assert!(column.why(&[v1(count as i64, 7, &data)]).contains("take more than 320 MiB"));
 }
 
 #[test]

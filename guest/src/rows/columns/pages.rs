@@ -44,7 +44,7 @@ pub(super) struct Pages {
     dictionary: Option<usize>,
     is_begun: bool,
     rows: Rows,
-    /// Bytes of pages that the last row may keep in memory, and of the last one.
+    /// Bytes of pages before the last one that a row may keep in memory, and of that one, which the crate has until the next.
     kept: usize,
     last: usize,
     /// Bytes that are in `used`.
@@ -235,7 +235,7 @@ impl Pages {
     }
 
     fn data_page(&mut self, head: Head, data: Bytes) -> Result<Page, Why> {
-        self.hold(0, self.size_of(&head))?;
+        self.hold(self.kept.saturating_add(self.last), self.size_of(&head))?;
         let buf = self.decompress(&data, 0, head.size)?;
         let mut at = 0;
         let repetitions = self.levels(&buf, &mut at, self.column.max_rep_level(), head.repetitions)?;
@@ -277,7 +277,7 @@ impl Pages {
             return Err(short);
         }
         let is_compressed = head.is_compressed && self.codec != Codec::None;
-        self.hold(0, if is_compressed { head.size } else { 0 })?;
+        self.hold(self.kept.saturating_add(self.last), if is_compressed { head.size } else { 0 })?;
         let buf = if is_compressed { self.decompress(&data, at, head.size)? } else { data };
         let repetitions = buf.slice(..head.repetition_bytes);
         let definitions = buf.slice(head.repetition_bytes..at);
@@ -340,6 +340,7 @@ impl Pages {
         if self.column.max_rep_level() == 0 {
             let batch = self.batch.min(head.values);
             let values = batch * self.value_bytes() + grown.total.min(batch.saturating_mul(grown.longest));
+            self.last = page;
             return self.hold(values, page);
         }
         // A row is read as a whole, and may be spread over pages, all of which it refers to.
@@ -349,7 +350,8 @@ impl Pages {
         if self.rows.longest > VALUES_MAX {
             return Err("a row has more than 4,194,304 values in a column");
         }
-        let values = self.rows.longest.saturating_mul(self.value_bytes()).saturating_add(self.kept);
+        // What grows while it is filled has room for twice as many.
+        let values = self.rows.longest.saturating_mul(2 * self.value_bytes()).saturating_add(self.kept);
         self.hold(values, page)
     }
 
@@ -359,7 +361,7 @@ impl Pages {
         let used = self.shared.used.load(Ordering::Relaxed) - self.held;
         let used = used.saturating_add(held);
         if used > MEMORY_BYTES_MAX {
-            return Err("its pages take more than 384 MiB at the same time: write it with smaller ones");
+            return Err("its pages take more than 320 MiB at the same time: write it with smaller ones");
         }
         self.shared.used.store(used, Ordering::Relaxed);
         self.held = held;
