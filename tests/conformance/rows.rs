@@ -29,6 +29,7 @@ in_every_world! {
     an_object_without_rows_is_told_without_records,
     bad_rows_stop_the_source_or_do_not,
     an_object_that_breaks_off_stops_the_source_or_does_not,
+    a_parquet_file_that_lies_costs_itself_and_no_instance,
     rows_of_an_object_that_is_overwritten_begin_again,
     rows_of_a_large_object_come_while_it_arrives,
     settings_of_rows_need_rows,
@@ -360,6 +361,36 @@ async fn an_object_that_breaks_off_stops_the_source_or_does_not(env: &Env) {
         "{}",
         error.message()
     );
+}
+
+/// A Parquet file of this body, whose footer is the list of a schema and what follows it.
+fn parquet_of(body: &[u8], schema: &[u8], rest: &[u8]) -> Vec<u8> {
+    let footer = [&[0x15, 2][..], schema, rest, &[0]].concat();
+    [b"PAR1", body, &footer, &(footer.len() as u32).to_le_bytes(), b"PAR1"].concat()
+}
+
+async fn a_parquet_file_that_lies_costs_itself_and_no_instance(env: &Env) {
+    let bucket = env.plain().await;
+    // 2,147,483,647 columns are announced, and one is there.
+    let leaf = [0x15, 2, 0x25, 0, 0x18, 1, b'x', 0];
+    let many = [&[0x19, 0x2c, 0x48, 1, b'm', 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0][..], &leaf].concat();
+    bucket.put("a", parquet_of(&[], &many, &[0x16, 0, 0x19, 0x0c])).await;
+    // A page of two values that are in a dictionary, which is not there.
+    let page = [0x15, 0, 0x15, 6, 0x15, 6, 0x2c, 0x15, 4, 0x15, 16, 0x15, 6, 0x15, 6, 0, 0, 1, 3, 1];
+    let one = [&[0x19, 0x2c, 0x48, 1, b'm', 0x15, 2, 0][..], &leaf].concat();
+    let chunk = [0x3c, 0x15, 2, 0x35, 0, 0x16, 4, 0x26, 40, 0x26, 8, 0, 0];
+    let groups = [&[0x16, 4, 0x19, 0x1c, 0x19, 0x1c][..], &chunk, &[0x26, 4, 0]].concat();
+    bucket.put("b", parquet_of(&page, &one, &groups)).await;
+    bucket.put("c", parquet_file(1, 10)).await;
+    let mut source = bucket.open_with(&[("decode", "parquet"), ("onBadRow", "skip")]).await;
+    assert_eq!(places(&read_all(&mut source).await.expect("reads")), ["c 1", "c 2", "c 3", "c 4"]);
+    for why in ["its schema has fewer columns than it says", "a page refers to a dictionary that is not there"] {
+        let mut source = bucket.open_with(&[("decode", "parquet")]).await;
+        let error = source.read(10, Duration::from_secs(5)).await.expect_err("it stops");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains(why), "{}", error.message());
+        bucket.put("a", parquet_of(&page, &one, &groups)).await;
+    }
 }
 
 async fn rows_of_an_object_that_is_overwritten_begin_again(env: &Env) {
