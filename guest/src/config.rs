@@ -5,6 +5,7 @@
 //! ones hold is the host's business: a secret arrives here as a placeholder.
 
 pub mod access;
+mod compression;
 pub mod duration;
 pub mod endpoint;
 pub mod identity;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::rows::Compression;
 use access::Access;
 use endpoint::{Endpoint, EndpointUrl, Url};
 use keys::{GlobList, Globs};
@@ -310,6 +312,7 @@ pub fn destination_parameters() -> impl Iterator<Item = Parameter> {
     SHARED
         .into_iter()
         .chain(DESTINATION)
+        .chain(compression::ALL)
         .chain(lake::ALL)
         .chain(storage::ALL)
         .chain(table::ALL)
@@ -454,6 +457,8 @@ pub struct DestinationConfig {
     pub bucket: BucketConfig,
     /// The format of objects.
     pub format: Format,
+    /// How they are compressed; `None` where it is the format's to say.
+    pub compression: Option<Compression>,
     /// How payloads become tables, if files don't hold whole records.
     pub columns: Option<TableConfig>,
     /// What becomes of deletes, where each record is an object.
@@ -541,8 +546,8 @@ impl DestinationConfig {
     ///
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        let values =
-            Values::of_all(settings, &[&SHARED[..], &DESTINATION, &lake::ALL, &storage::ALL, &table::ALL].concat())?;
+        let own = [&SHARED[..], &DESTINATION, &compression::ALL, &lake::ALL, &storage::ALL, &table::ALL];
+        let values = Values::of_all(settings, &own.concat())?;
         let (format, deletes) = (values.get(&FORMAT)?, values.get(&DELETES)?);
         if format != Format::Raw && deletes == Deletes::Propagate {
             let message = "setting `deletes` is `propagate`, which only `format: raw` can do";
@@ -554,6 +559,7 @@ impl DestinationConfig {
         Ok(Self {
             bucket: BucketConfig::of(&values)?,
             format,
+            compression: compression::of(&values, format)?,
             deletes,
             buffers: BuffersConfig::of(&values, lake::is_lake(path.as_ref(), columns.as_ref()))?,
             columns,

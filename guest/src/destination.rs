@@ -12,6 +12,7 @@
 mod attributes;
 mod body;
 mod buffer;
+mod compress;
 mod condition;
 mod format;
 mod json;
@@ -130,7 +131,7 @@ impl<P: Ports> Destination<P> {
             Format::Batches(format) => (None, format),
             Format::Raw => (Some(objects()), FormatName::Json),
         };
-        let files = Files::new(format, config.columns.as_ref())?;
+        let files = Files::new(format, config.columns.as_ref(), config.compression)?;
         let empty = Buffer::new(Bounds::from(&config), files.clone(), Summary::new(wanted));
         Ok(Self {
             uploader,

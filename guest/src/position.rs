@@ -151,7 +151,7 @@ struct SavedRowExtension {
 
 /// Formats and compressions by their numbers in positions, from 0. **Append only.**
 const FORMATS: [Format; 5] = [Format::Lines, Format::Json, Format::Csv, Format::Parquet, Format::Avro];
-const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
+const COMPRESSIONS: [Compression; 4] = [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Snappy];
 
 /// The number of one of these.
 fn number_of<T: PartialEq>(all: &[T], one: &T) -> u8 {

@@ -19,7 +19,7 @@ use std::fmt;
 
 pub use self::avro::write as write_avro;
 pub use self::csv::write as write_csv;
-pub use self::parquet::write as write_parquet;
+pub use self::parquet::{codec, write as write_parquet};
 pub use given::parse as parse_schema;
 pub use json::{NoNames, names};
 pub use schema::{Field, Fields, Scalar, Schema, Type, Unit};

@@ -75,8 +75,8 @@ pub(crate) fn actions_of_storage(storage: &Storage) -> impl Iterator<Item = &'st
     tags.map(|_| "s3:PutObjectTagging").into_iter().chain(acl.map(|_| "s3:PutObjectAcl"))
 }
 
-/// The statement about a key of KMS that settings name; without a name it is the account's own for S3, which whoever may
-/// write may use. Parts of an upload are decrypted to be put together
+/// The statement about a key of KMS that settings name; without a name it is the account's own for S3, which may be used
+/// by all who may write. Parts of an upload are decrypted to be put together
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html>).
 fn use_of_key(bucket: &BucketConfig) -> Option<Value> {
     let key = bucket.storage.kms_key_id.as_deref()?;

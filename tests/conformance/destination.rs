@@ -478,6 +478,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("manifest", "perhaps"),
         ("pollingPeriod", "1s"),
         ("prefix", &too_long),
+        ("compression", "gz"),
         ("storageClass", "standard"),
         ("sse", "kms"),
         ("sse.kmsKeyId", "alias/lake"),

@@ -23,8 +23,8 @@ pub(super) const DECODE: Setting<Option<Decode>> = Setting::with_default(
     ]),
     "none",
     "Whether each row of an object is a record: `none` makes one record of an object, the others one of each row. `auto` goes \
-     by the end of the key (`.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet`, `.avro`, `.txt`, `.log`, each also with `.gz` or \
-     `.zst`), then by the content type; an object that has neither is one record.",
+     by the end of the key (`.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet`, `.avro`, `.txt`, `.log`, each also with `.gz`, \
+     `.zst` or `.sz`), then by the content type; an object that has neither is one record.",
 );
 
 /// How objects are compressed.
@@ -35,9 +35,10 @@ pub(super) const DECOMPRESS: Setting<Option<Compression>> = Setting::with_defaul
         ("none", Some(Compression::None)),
         ("gzip", Some(Compression::Gzip)),
         ("zstd", Some(Compression::Zstd)),
+        ("snappy", Some(Compression::Snappy)),
     ]),
     "auto",
-    "With `decode`, how lines, JSON and CSV are compressed; `auto` sees it by their first bytes, whatever the key is called. \
+    "With `decode`, how lines, JSON and CSV are compressed (`snappy` is Snappy's framing format); `auto` sees it by their first bytes, whatever the key is called. \
      Parquet and Avro say so themselves.",
 );
 

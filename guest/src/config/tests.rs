@@ -398,7 +398,7 @@ const EXAMPLES: &[Examples] = &[
     },
     Examples {
         setting: &rows::DECOMPRESS,
-        taken: &["auto", "none", "gzip", "zstd"],
+        taken: &["auto", "none", "gzip", "zstd", "snappy"],
         refused: &["gz", "GZIP"],
         beyond: &[],
     },
@@ -422,6 +422,12 @@ const EXAMPLES: &[Examples] = &[
         beyond: &[],
     },
     Examples { setting: &rows::JSON_PATH, taken: &["items", "data.items"], refused: &[], beyond: &[] },
+    Examples {
+        setting: &compression::COMPRESSION,
+        taken: &["none", "gzip", "zstd", "snappy"],
+        refused: &["gz", "GZIP", "brotli"],
+        beyond: &[],
+    },
     Examples {
         setting: &storage::STORAGE_CLASS,
         taken: &["STANDARD_IA", "GLACIER", "IA2"],

@@ -199,6 +199,7 @@ impl Buffer {
         self.held_bytes += held_bytes;
         if self.is_empty() {
             self.first_at = now;
+            self.held_bytes += self.files.fixed_bytes();
         }
         self.records += 1;
         self.bytes += bytes;
@@ -264,7 +265,7 @@ const LEAVE_OUT: &str = "have the source deliver such objects in pieces or leave
 pub(super) fn too_large(bytes: u64) -> Error {
     Error::invalid(format!(
         "the record has {bytes} bytes or more, but a destination takes at most {} of one in memory: with `format` = \
-         `json`, a payload that comes as a stream and says its length may have up to {}; otherwise {LEAVE_OUT}",
+         `json` and no `compression`, a payload that comes as a stream and says its length may have up to {}; otherwise {LEAVE_OUT}",
         limits::RECORD_BYTES_MAX,
         limits::STREAMED_BYTES_MAX
     ))
@@ -290,7 +291,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { records_max: 3, bytes_max: 100, delay: Duration::from_secs(5) };
 
     fn files() -> Files {
-        Files::new(FormatName::Json, None).expect("makes sense")
+        Files::new(FormatName::Json, None, None).expect("makes sense")
     }
 
     fn buffer() -> Buffer {

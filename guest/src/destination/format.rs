@@ -5,15 +5,16 @@ use std::rc::Rc;
 
 use super::key::Digester;
 use super::table::Table;
-use super::{json, parquet};
+use super::{compress, json, parquet};
 use crate::config::{FormatName, TableConfig};
 use crate::error::Result;
 use crate::payload::Payload;
 use crate::record::{NoBody, Record};
+use crate::rows::Compression;
 
-/// What a destination makes of batches. Clones share it.
+/// What a destination makes of batches, and how that is compressed, where the format is not the one to say. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Files(Rc<Plan>);
+pub(super) struct Files(Rc<Plan>, Option<Compression>);
 
 #[derive(Debug)]
 enum Plan {
@@ -26,26 +27,39 @@ enum Plan {
 }
 
 impl Files {
-    /// Makes objects of this format, of payloads or of whole records.
+    /// Makes objects of this format, of payloads or of whole records, compressed so.
     ///
     /// # Errors
     ///
     /// Where columns contradict each other.
-    pub(super) fn new(format: FormatName, payloads: Option<&TableConfig>) -> Result<Self> {
-        Ok(Self(Rc::new(match (format, payloads) {
+    pub(super) fn new(
+        format: FormatName,
+        payloads: Option<&TableConfig>,
+        compression: Option<Compression>,
+    ) -> Result<Self> {
+        let plan = match (format, payloads) {
             (_, Some(config)) => Plan::Table(Rc::new(Table::of_payloads(format, config)?)),
             (FormatName::Json, None) => Plan::Json,
             (FormatName::Parquet, None) => Plan::Parquet,
             (FormatName::Csv | FormatName::Avro, None) => Plan::Table(Rc::new(Table::of_records(format)?)),
-        })))
+        };
+        Ok(Self(Rc::new(plan), compression))
+    }
+
+    /// How an object is compressed as a whole. Parquet compresses its pages, and Avro its blocks.
+    fn of_text(&self) -> Compression {
+        match self.format() {
+            FormatName::Json | FormatName::Csv => self.1.unwrap_or_default(),
+            FormatName::Parquet | FormatName::Avro => Compression::None,
+        }
     }
 
     /// Starts a batch.
     pub(super) fn encoder(&self) -> Encoder {
         match &*self.0 {
-            Plan::Json => Encoder::Json(json::Encoder::default()),
-            Plan::Parquet => Encoder::Parquet(Box::default()),
-            Plan::Table(table) => Encoder::Rows(Rc::clone(table), Vec::new()),
+            Plan::Json => Encoder::Json(json::Encoder::new(self.of_text())),
+            Plan::Parquet => Encoder::Parquet(Box::new(parquet::Encoder::new(self.1))),
+            Plan::Table(table) => Encoder::Rows(Rc::clone(table), self.clone(), Vec::new()),
         }
     }
 
@@ -55,10 +69,10 @@ impl Files {
         tag.map_or_else(Digester::new, |tag| Digester::rows(&tag))
     }
 
-    /// Whether a record's `payload.after` can be stored while it arrives. JSON can be written in pieces; a page of Parquet
-    /// is in memory as a whole, and so is a row.
+    /// Whether a record's `payload.after` can be stored while it arrives. JSON can be written in pieces, whose bytes are
+    /// known before they come unless they are compressed; a page of Parquet is in memory as a whole, and so is a row.
     pub(super) fn can_stream(&self) -> bool {
-        matches!(*self.0, Plan::Json)
+        matches!(*self.0, Plan::Json) && self.of_text() == Compression::None
     }
 
     /// Checks that a record can be part of an object.
@@ -79,13 +93,36 @@ impl Files {
         }
     }
 
+    /// The memory that a batch takes at most besides its records, while there are any. Files of rows are compressed at their
+    /// end, one at a time.
+    pub(super) fn fixed_bytes(&self) -> u64 {
+        match &*self.0 {
+            Plan::Json => compress::held_bytes(self.of_text()),
+            Plan::Parquet | Plan::Table(_) => 0,
+        }
+    }
+
     /// The extension of objects, without the dot.
     pub(super) fn extension(&self) -> &'static str {
-        self.format().as_str()
+        match (self.format(), self.of_text()) {
+            (FormatName::Json, Compression::None) => "json",
+            (FormatName::Json, Compression::Gzip) => "json.gz",
+            (FormatName::Json, Compression::Zstd) => "json.zst",
+            (FormatName::Json, Compression::Snappy) => "json.sz",
+            (FormatName::Csv, Compression::None) => "csv",
+            (FormatName::Csv, Compression::Gzip) => "csv.gz",
+            (FormatName::Csv, Compression::Zstd) => "csv.zst",
+            (FormatName::Csv, Compression::Snappy) => "csv.sz",
+            (FormatName::Parquet, _) => "parquet",
+            (FormatName::Avro, _) => "avro",
+        }
     }
 
     /// The media type of objects.
     pub(super) fn content_type(&self) -> &'static str {
+        if let Some(compressed) = compress::content_type(self.of_text()) {
+            return compressed;
+        }
         match self.format() {
             FormatName::Json => "application/x-ndjson",
             // Registered with IANA in 2024.
@@ -119,7 +156,7 @@ pub(super) enum Encoder {
     /// As Parquet.
     Parquet(Box<parquet::Encoder>),
     /// As rows of which a file is made at the end, when all columns are known.
-    Rows(Rc<Table>, Vec<String>),
+    Rows(Rc<Table>, Files, Vec<String>),
 }
 
 impl Encoder {
@@ -128,7 +165,7 @@ impl Encoder {
         match self {
             Self::Json(encoder) => encoder.push(&record),
             Self::Parquet(encoder) => encoder.push(record),
-            Self::Rows(table, rows) => rows.push(table.row(record)),
+            Self::Rows(table, _, rows) => rows.push(table.row(record)),
         }
     }
 
@@ -139,9 +176,9 @@ impl Encoder {
     /// `internal` where a format can't be written, which no record should be able to cause.
     pub(super) fn finish(self) -> Result<Payload> {
         match self {
-            Self::Json(encoder) => Ok(encoder.finish()),
+            Self::Json(encoder) => encoder.finish(),
             Self::Parquet(encoder) => encoder.finish(),
-            Self::Rows(table, rows) => table.write(rows),
+            Self::Rows(table, files, rows) => compress::whole(table.write(rows, files.1)?, files.of_text()),
         }
     }
 }
@@ -182,4 +219,30 @@ pub(super) fn samples() -> Vec<Record<NoBody>> {
         ),
         record(b"big", Operation::Create, metadata(&[]), raw(b"k"), None, raw(&[7; 3 << 20])),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_types_say_how_an_object_is_compressed() {
+        use Compression::{Gzip, Snappy, Zstd};
+        for (format, compression, extension, content_type) in [
+            (FormatName::Json, None, "json", "application/x-ndjson"),
+            (FormatName::Json, Some(Compression::None), "json", "application/x-ndjson"),
+            (FormatName::Json, Some(Gzip), "json.gz", "application/gzip"),
+            (FormatName::Json, Some(Zstd), "json.zst", "application/zstd"),
+            (FormatName::Json, Some(Snappy), "json.sz", "application/x-snappy-framed"),
+            (FormatName::Csv, Some(Zstd), "csv.zst", "application/zstd"),
+            (FormatName::Parquet, Some(Gzip), "parquet", "application/vnd.apache.parquet"),
+            (FormatName::Avro, Some(Gzip), "avro", "application/avro"),
+        ] {
+            let files = Files::new(format, None, compression).expect("makes sense");
+            assert_eq!((files.extension(), files.content_type()), (extension, content_type));
+            // How long it will be, nobody knows before.
+            assert_eq!(files.can_stream(), content_type == "application/x-ndjson");
+            assert_eq!(files.fixed_bytes() > 0, extension.starts_with("json."));
+        }
+    }
 }

@@ -22,8 +22,8 @@ const CONTEXT_ROWS: &str = "s3-connector 2026-11-28 a batch of rows of OpenCDC r
 /// The context of the digest of a record whose payload is not in it.
 const CONTEXT_STREAMED: &str = "s3-connector 2026-11-27 an OpenCDC record without the bytes of its payload";
 
-/// Bytes of a name after its prefix: 64 digits, a dot and the longest extension.
-const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 7;
+/// Bytes of a name after its prefix: 64 digits, a dot and the longest extension, `json.zst`.
+const NAME_BYTES_MAX: usize = 2 * blake3::OUT_LEN + 1 + 8;
 
 /// Takes records in order and computes the digest of them all.
 ///

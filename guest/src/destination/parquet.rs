@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -18,6 +17,8 @@ use parquet::schema::parser::parse_message_type;
 use crate::error::{Error, Result};
 use crate::payload::{Payload, Writer};
 use crate::record::{Data, NoBody, Record};
+use crate::rows::Compression;
+use crate::table::codec;
 
 /// The columns. Readers know them by these names: a change needs a line in the changelog.
 ///
@@ -122,9 +123,15 @@ pub(super) struct Encoder {
     key: DataColumns,
     before: DataColumns,
     after: DataColumns,
+    compression: Option<Compression>,
 }
 
 impl Encoder {
+    /// Starts a batch, whose pages are compressed so.
+    pub(super) fn new(compression: Option<Compression>) -> Self {
+        Self { compression, ..Self::default() }
+    }
+
     /// Takes the next record.
     pub(super) fn push(&mut self, record: Record<NoBody>) {
         self.position.require(record.position);
@@ -154,7 +161,7 @@ impl Encoder {
 
     fn write(self) -> Result<Payload, ParquetError> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
-        let mut writer = SerializedFileWriter::new(Writer::default(), schema, properties())?;
+        let mut writer = SerializedFileWriter::new(Writer::default(), schema, properties(self.compression))?;
         let mut rows = writer.next_row_group()?;
         for column in self.into_columns() {
             let missing = || ParquetError::General("the schema has fewer columns".to_owned());
@@ -193,10 +200,10 @@ fn present(levels: &[i16]) -> Option<&[i16]> {
     (!levels.is_empty()).then_some(levels)
 }
 
-fn properties() -> Arc<WriterProperties> {
+fn properties(compression: Option<Compression>) -> Arc<WriterProperties> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("s3-connector ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::SNAPPY)
+        .set_compression(codec(compression))
         .set_dictionary_enabled(false)
         // There is one row group: bounds of its pages would only repeat those of its columns.
         .set_statistics_enabled(EnabledStatistics::Chunk);
@@ -242,6 +249,23 @@ mod tests {
     #[test]
     fn the_same_records_give_the_same_bytes() {
         assert_eq!(encode(samples()), encode(samples()));
+    }
+
+    #[test]
+    fn every_compression_reads_back_and_most_are_smaller() {
+        let records: Vec<_> = samples().into_iter().take(5).cycle().take(1000).collect();
+        let encode = |compression| {
+            let mut encoder = Encoder::new(compression);
+            records.clone().into_iter().for_each(|record| encoder.push(record));
+            encoder.finish().expect("encodes").into_bytes()
+        };
+        let plain = encode(Some(Compression::None));
+        assert_eq!(encode(None), encode(Some(Compression::Snappy)));
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Snappy] {
+            let object = encode(Some(compression));
+            assert!(reader::read(&object).expect("reads") == records, "{compression:?}");
+            assert!(compression == Compression::None || object.len() * 2 < plain.len(), "{compression:?}");
+        }
     }
 
     #[test]

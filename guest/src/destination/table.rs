@@ -10,6 +10,7 @@ use crate::config::{Extra, FormatName, TableConfig};
 use crate::error::{Error, Result};
 use crate::payload::{Payload, Writer};
 use crate::record::{Change, Data, Metadata, NoBody, Operation, Record, json};
+use crate::rows::Compression;
 use crate::table::{self, COLUMNS_MAX, Field, Fields, Misfit, Scalar, Schema, Type};
 
 /// The memory of a row besides its text and a byte for each column, which may be in the file without a value. What a Parquet
@@ -150,19 +151,19 @@ impl Table {
         format!("{{{head}{separator}{rest}")
     }
 
-    /// Writes rows as a file.
+    /// Writes rows as a file, whose pages or blocks are compressed so; text is not.
     ///
     /// # Errors
     ///
     /// `internal`, which no row that was checked can cause.
-    pub(super) fn write(&self, rows: Vec<String>) -> Result<Payload> {
+    pub(super) fn write(&self, rows: Vec<String>, compression: Option<Compression>) -> Result<Payload> {
         let schema = self.schema.borrow();
         let fields = schema.fields();
         let written = match self.format {
             FormatName::Json => Ok(lines(rows.into_iter())),
-            FormatName::Parquet => table::write_parquet(fields, rows.into_iter()),
+            FormatName::Parquet => table::write_parquet(fields, rows.into_iter(), compression),
             FormatName::Csv => table::write_csv(fields, rows.into_iter()),
-            FormatName::Avro => table::write_avro(fields, rows),
+            FormatName::Avro => table::write_avro(fields, rows, compression),
         };
         written.map_err(|why| Error::internal(format!("cannot write {}: {why}", self.format.as_str())))
     }

@@ -508,9 +508,9 @@ fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
         let prefix = "p".repeat(bytes);
         Destination::configure(TestPorts::new(1), &settings(&[("prefix", &prefix)])).map(drop)
     };
-    assert!(configure(952).is_ok());
-    let error = configure(953).expect_err("too long");
-    assert!(error.message.contains("`prefix` has 953 bytes"), "{error}");
+    assert!(configure(951).is_ok());
+    let error = configure(952).expect_err("too long");
+    assert!(error.message.contains("`prefix` has 952 bytes"), "{error}");
 }
 
 /// Writes numbered records, in as many folders, into a store that fails as `seed` determines, and returns the acks and the

@@ -32,7 +32,7 @@ const EXTENSIONS: [(&str, Format); 12] = [
 ];
 
 /// Ends of keys that say how an object is compressed.
-const COMPRESSED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
+const COMPRESSED: [&str; 5] = ["gz", "gzip", "zst", "zstd", "sz"];
 
 /// Content types, without their parameters.
 const CONTENT_TYPES: [(&str, Format); 12] = [
@@ -90,6 +90,7 @@ mod tests {
             ("a.csv", Some(Format::Csv)),
             ("a/b.CSV.gz", Some(Format::Csv)),
             ("x.jsonl.zst", Some(Format::Json)),
+            ("x.json.sz", Some(Format::Json)),
             ("part-0.snappy.parquet", Some(Format::Parquet)),
             ("y=2026/a.avro", Some(Format::Avro)),
             ("app.log", Some(Format::Lines)),

@@ -1,14 +1,15 @@
-//! Owns decompression, piece by piece: gzip of any number of members, zstd of any number of frames, and where each of them
-//! begins. Leaves what the bytes mean to others.
+//! Owns decompression, piece by piece: gzip of any number of members, zstd of any number of frames, Snappy of any number of
+//! chunks, and where each of them begins. Leaves what the bytes mean to others.
 //!
 //! Output is bounded by how much of the input is taken at a time: a few bytes may stand for a thousand times as many.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{Cursor, Read as _, Write as _};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use flate2::write::GzDecoder;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use snap::read::FrameDecoder as SnappyDecoder;
 
 use super::Broken;
 
@@ -22,6 +23,8 @@ pub enum Compression {
     Gzip,
     /// zstd ([RFC 8878](https://www.rfc-editor.org/rfc/rfc8878)), whose frames follow each other.
     Zstd,
+    /// Snappy's [framing format](https://github.com/google/snappy/blob/main/framing_format.txt).
+    Snappy,
 }
 
 /// Bytes by which the compression is known.
@@ -35,6 +38,8 @@ impl Compression {
             [0x1f, 0x8b, 8, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             _ if is_skippable(first) => Self::Zstd,
+            // The chunk that every stream begins with; its name follows.
+            [0xff, 6, 0, 0, ..] => Self::Snappy,
             _ => Self::None,
         }
     }
@@ -58,6 +63,15 @@ const ZSTD_HEADER_BYTES_MAX: usize = 18;
 /// Bytes of the header of a frame that is passed over.
 const SKIPPABLE_HEADER_BYTES: usize = 8;
 
+/// The chunk that a stream of Snappy begins with.
+const SNAPPY_BEGIN: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+
+/// Bytes of the header of a chunk of Snappy.
+const SNAPPY_HEADER_BYTES: usize = 4;
+
+/// Bytes of a chunk of Snappy that holds any: 64 KiB that can't be compressed, as Snappy may write them, and their checksum.
+const SNAPPY_CHUNK_BYTES_MAX: usize = (64 << 10) + (64 << 10) / 6 + 32 + 4;
+
 /// A place at which decompression can begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -77,7 +91,7 @@ pub(super) struct Inflater {
     taken: u64,
     /// Decompressed bytes so far.
     decoded: u64,
-    /// Members or frames, the first of them the one that holds the last row.
+    /// Members, frames or chunks, the first of them the one that holds the last row.
     marks: VecDeque<Mark>,
     /// Why nothing more can be read.
     broken: Option<Broken>,
@@ -86,6 +100,14 @@ pub(super) struct Inflater {
 enum Codec {
     Gzip(Option<Box<GzDecoder<Vec<u8>>>>),
     Zstd(Box<Zstd>),
+    Snappy(Box<Snappy>),
+}
+
+struct Snappy {
+    /// Reads one chunk at a time.
+    decoder: SnappyDecoder<Cursor<Vec<u8>>>,
+    /// Bytes of a chunk without text that are still to be passed over.
+    to_pass: u64,
 }
 
 struct Zstd {
@@ -105,6 +127,11 @@ impl Inflater {
                 let mut decoder = FrameDecoder::new();
                 decoder.set_max_window_size(WINDOW_BYTES_MAX);
                 Codec::Zstd(Box::new(Zstd { decoder, is_in_frame: false, to_pass: 0 }))
+            }
+            Compression::Snappy => {
+                // What begins at a later chunk has none of its own; twice is as good as once.
+                let decoder = SnappyDecoder::new(Cursor::new(SNAPPY_BEGIN.to_vec()));
+                Codec::Snappy(Box::new(Snappy { decoder, to_pass: 0 }))
             }
         };
         Some(Self {
@@ -141,6 +168,7 @@ impl Inflater {
             let step = match &mut self.codec {
                 Codec::Gzip(_) => self.step_gzip(out),
                 Codec::Zstd(_) => self.step_zstd(out),
+                Codec::Snappy(_) => self.step_snappy(out),
             };
             self.decoded += (out.len() - before) as u64;
             match step {
@@ -240,11 +268,47 @@ impl Inflater {
         Ok(true)
     }
 
+    /// One step of Snappy: a chunk; whether another one may follow.
+    fn step_snappy(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
+        let Codec::Snappy(snappy) = &mut self.codec else { return Ok(false) };
+        if snappy.to_pass > 0 {
+            let count = snappy.to_pass.min(self.input.len() as u64);
+            snappy.to_pass -= count;
+            self.take(count as usize);
+            return Ok(count > 0);
+        }
+        let Some(&[kind, low, middle, high]) = self.input.first_chunk::<SNAPPY_HEADER_BYTES>() else {
+            let is_cut = self.is_end && !self.input.is_empty();
+            return if is_cut { Err(Broken::new("its snappy data break off")) } else { Ok(false) };
+        };
+        let length = u32::from_le_bytes([low, middle, high, 0]);
+        // Padding, and what later versions may add.
+        if (0x80..=0xfe).contains(&kind) {
+            snappy.to_pass = length.into();
+            self.take(SNAPPY_HEADER_BYTES);
+            return Ok(true);
+        }
+        let needed = SNAPPY_HEADER_BYTES + length as usize;
+        if needed > SNAPPY_HEADER_BYTES + SNAPPY_CHUNK_BYTES_MAX {
+            return Err(Broken::new("a chunk of its snappy data is longer than any"));
+        }
+        if self.input.len() < needed {
+            return if self.is_end { Err(Broken::new("its snappy data break off")) } else { Ok(false) };
+        }
+        snappy.chunk(&self.input[..needed], out)?;
+        if matches!(kind, 0 | 1) {
+            self.note_mark(self.decoded);
+        }
+        self.take(needed);
+        Ok(true)
+    }
+
     /// Whether all that has come was decompressed, to the end of what it is made of.
     pub(super) fn is_whole(&self) -> bool {
         let is_between = match &self.codec {
             Codec::Gzip(member) => member.is_none(),
             Codec::Zstd(zstd) => !zstd.is_in_frame && zstd.to_pass == 0,
+            Codec::Snappy(snappy) => snappy.to_pass == 0,
         };
         is_between && self.input.is_empty() && self.broken.is_none()
     }
@@ -271,6 +335,18 @@ impl Zstd {
             }
         }
         Ok(input.len() - rest.len())
+    }
+}
+
+impl Snappy {
+    /// Decompresses a chunk, and compares its checksum.
+    fn chunk(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.decoder.get_mut().get_mut().extend_from_slice(chunk);
+        self.decoder.read_to_end(out).map_err(|why| broken("snappy", &why))?;
+        let read = self.decoder.get_mut();
+        read.get_mut().clear();
+        read.set_position(0);
+        Ok(())
     }
 }
 

@@ -69,6 +69,16 @@ fn zstd(parts: &[&[u8]]) -> Vec<u8> {
     parts.iter().flat_map(|part| ruzstd::encoding::compress_to_vec(*part, level)).collect()
 }
 
+fn snappy(parts: &[&[u8]]) -> Vec<u8> {
+    let mut streams = Vec::new();
+    for part in parts {
+        let mut encoder = snap::write::FrameEncoder::new(&mut streams);
+        encoder.write_all(part).expect("memory takes all");
+        encoder.flush().expect("memory takes all");
+    }
+    streams
+}
+
 /// Some rows of each form.
 fn samples() -> Vec<(Form, Vec<u8>)> {
     let lines: String = (0..200).map(|n| format!("line {n} {}\r\n", "x".repeat(n % 37))).collect();
@@ -102,6 +112,8 @@ fn compressions(object: &[u8]) -> Vec<Vec<u8>> {
         zstd(&[object]),
         zstd(&[first, second, third]),
         skippable,
+        snappy(&[object]),
+        [snappy(&[first, second]), vec![0xfe, 3, 0, 0, 0, 0, 0, 0x80, 1, 0, 0, 9], snappy(&[third])].concat(),
     ]
 }
 
@@ -147,7 +159,8 @@ fn what_goes_on_begins_near_its_row() {
             .zip(&plain)
             .all(|(at, row)| object[*at..].starts_with(contents(std::slice::from_ref(row))[0].as_bytes()))
     );
-    for stored in [gzip(&[&object[..1000], &object[1000..]]), zstd(&[&object[..1000], &object[1000..]])] {
+    let parts = [&object[..1000], &object[1000..]];
+    for stored in [gzip(&parts), zstd(&parts), snappy(&parts)] {
         let rows = read_from(&options(form.clone()), &stored, Place::default(), 64).expect("it can be read");
         let last = rows.last().expect("there are some").next;
         assert!(last.offset > 0, "the second frame holds it");
@@ -171,6 +184,15 @@ fn damaged_compression_is_an_error() {
     let at = wrong.len() - 6;
     wrong[at] ^= 1;
     assert!(read_from(&options(Form::Lines), &wrong, Place::default(), 5).is_err(), "another checksum");
+    let right = snappy(&[b"some text that is long enough"]);
+    for at in 10..right.len() {
+        let mut wrong = right.clone();
+        wrong[at] ^= 2;
+        assert!(read_from(&options(Form::Lines), &wrong, Place::default(), 5).is_err(), "byte {at}");
+    }
+    let long = [&right[..10], &[0, 0xff, 0xff, 0xff], &[0; 9]].concat();
+    let broken = read_from(&options(Form::Lines), &long, Place::default(), 5).expect_err("longer than any");
+    assert!(broken.why.contains("longer than any"), "{broken}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Owns tables as Avro object container files ([the specification](https://avro.apache.org/docs/1.12.0/specification/)): the
-//! schema, and rows in blocks that are compressed by `deflate`, which every reader must know.
+//! schema, and rows in blocks that are compressed by `deflate`, which every reader must know, unless the settings say otherwise.
 //!
 //! The crate that reads such files would need each row as a tree, of which few bytes of JSON can make a gigabyte, so rows are
 //! written straight from their text. Every field may be null, but for those of whole records that always are there. Nested records
@@ -9,8 +9,9 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use flate2::Compression;
+use flate2::Crc;
 use flate2::write::DeflateEncoder;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 
 use super::Misfit;
@@ -18,6 +19,7 @@ use super::cell::{self, Cell};
 use super::json::{self as text, Kind};
 use super::schema::{Field, Fields, Scalar, Type, Unit};
 use crate::payload::{Payload, Writer};
+use crate::rows::Compression;
 
 /// Bytes of rows in a block, before it is compressed, but for rows that are larger. Readers hold a block.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -47,13 +49,14 @@ pub(super) fn avro_name(name: &str) -> Cow<'_, str> {
 /// # Errors
 ///
 /// Says what can't be written, which no row that fits can cause.
-pub fn write(fields: &Fields, rows: Vec<String>) -> Result<Payload, String> {
+pub fn write(fields: &Fields, rows: Vec<String>, compression: Option<Compression>) -> Result<Payload, String> {
     let mut hash = blake3::Hasher::new_derive_key(CONTEXT);
     for row in &rows {
         hash.update(&(row.len() as u64).to_le_bytes());
         hash.update(row.as_bytes());
     }
-    let mut file = File { out: Writer::default(), sync: [0; SYNC_BYTES], block: Vec::new(), rows: 0 };
+    let codec = compression.unwrap_or(Compression::Gzip);
+    let mut file = File { out: Writer::default(), sync: [0; SYNC_BYTES], block: Vec::new(), rows: 0, codec };
     file.sync.copy_from_slice(&hash.finalize().as_bytes()[..SYNC_BYTES]);
     file.head(&record(fields, ROOT).to_string());
     for row in rows {
@@ -72,13 +75,14 @@ struct File {
     sync: [u8; SYNC_BYTES],
     block: Vec<u8>,
     rows: i64,
+    codec: Compression,
 }
 
 impl File {
     fn head(&mut self, schema: &str) {
         let mut head = b"Obj\x01".to_vec();
         put_long(&mut head, 2);
-        for (name, value) in [("avro.codec", "deflate"), ("avro.schema", schema)] {
+        for (name, value) in [("avro.codec", codec_name(self.codec)), ("avro.schema", schema)] {
             put_bytes(&mut head, name.as_bytes());
             put_bytes(&mut head, value.as_bytes());
         }
@@ -91,9 +95,7 @@ impl File {
         if self.rows == 0 {
             return Ok(());
         }
-        let mut deflate = DeflateEncoder::new(Vec::new(), Compression::fast());
-        let written = deflate.write_all(&std::mem::take(&mut self.block)).and_then(|()| deflate.finish());
-        let data = written.map_err(|why| why.to_string())?;
+        let data = compress(self.codec, std::mem::take(&mut self.block))?;
         let mut head = Vec::new();
         put_long(&mut head, std::mem::take(&mut self.rows));
         put_long(&mut head, data.len() as i64);
@@ -101,6 +103,36 @@ impl File {
         self.out.put(&data);
         self.out.put(&self.sync);
         Ok(())
+    }
+}
+
+/// The name of a codec. The one of gzip is without the frame around it.
+fn codec_name(codec: Compression) -> &'static str {
+    match codec {
+        Compression::None => "null",
+        Compression::Gzip => "deflate",
+        Compression::Zstd => "zstandard",
+        Compression::Snappy => "snappy",
+    }
+}
+
+/// The data of a block as they are stored.
+fn compress(codec: Compression, block: Vec<u8>) -> Result<Vec<u8>, String> {
+    match codec {
+        Compression::None => Ok(block),
+        Compression::Gzip => {
+            let mut deflate = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            let written = deflate.write_all(&block).and_then(|()| deflate.finish());
+            written.map_err(|why| why.to_string())
+        }
+        Compression::Zstd => Ok(compress_to_vec(&block[..], CompressionLevel::Fastest)),
+        Compression::Snappy => {
+            let mut data = snap::raw::Encoder::new().compress_vec(&block).map_err(|why| why.to_string())?;
+            let mut sum = Crc::new();
+            sum.update(&block);
+            data.extend_from_slice(&sum.sum().to_be_bytes());
+            Ok(data)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::basic::{Compression as Codec, GzipLevel, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, FloatType,
     Int32Type, Int64Type,
@@ -24,6 +24,7 @@ use super::cell::{self, Cell};
 use super::json::{self, Kind};
 use super::schema::{Fields, Scalar, Type, Unit};
 use crate::payload::{Payload, Writer};
+use crate::rows::Compression;
 
 /// Bytes of columns that are held before they are written as a row group. A batch of usual size is one group.
 const GROUP_BYTES: usize = 32 << 20;
@@ -36,11 +37,15 @@ const LEVELS_AT_A_TIME: usize = 4096;
 /// # Errors
 ///
 /// Says what can't be written, which no row that fits can cause.
-pub fn write(fields: &Fields, rows: impl Iterator<Item = String>) -> Result<Payload, String> {
+pub fn write(
+    fields: &Fields,
+    rows: impl Iterator<Item = String>,
+    compression: Option<Compression>,
+) -> Result<Payload, String> {
     let failed = |error: ParquetError| error.to_string();
     let mut table = Table::new(fields).map_err(failed)?;
     let mut writer =
-        SerializedFileWriter::new(Writer::default(), table.schema.clone(), properties()).map_err(failed)?;
+        SerializedFileWriter::new(Writer::default(), table.schema.clone(), properties(compression)).map_err(failed)?;
     let mut is_written = true;
     for row in rows {
         table.push(&row).map_err(|misfit| misfit.to_string())?;
@@ -55,10 +60,21 @@ pub fn write(fields: &Fields, rows: impl Iterator<Item = String>) -> Result<Payl
     Ok(writer.into_inner().map_err(failed)?.finish())
 }
 
-fn properties() -> Arc<WriterProperties> {
+/// How pages are compressed: with Snappy where nothing else is said, which every reader has.
+pub fn codec(compression: Option<Compression>) -> Codec {
+    match compression {
+        None | Some(Compression::Snappy) => Codec::SNAPPY,
+        Some(Compression::None) => Codec::UNCOMPRESSED,
+        Some(Compression::Gzip) => Codec::GZIP(GzipLevel::default()),
+        // There is one level.
+        Some(Compression::Zstd) => Codec::ZSTD(ZstdLevel::default()),
+    }
+}
+
+fn properties(compression: Option<Compression>) -> Arc<WriterProperties> {
     let properties = WriterProperties::builder()
         .set_created_by(concat!("s3-connector ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::SNAPPY)
+        .set_compression(codec(compression))
         .set_statistics_enabled(EnabledStatistics::Chunk);
     Arc::new(properties.build())
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::rows::Compression;
 use crate::rows::{Footer, Opened};
 
 /// A schema that these rows make, none of which is a misfit.
@@ -45,7 +46,7 @@ fn rows_read_back_from_parquet() {
         r#"{"a":-9223372036854775808,"b":"é\u0000\"\\😀"}"#,
     ];
     let schema = schema_of(&rows);
-    let object = write_parquet(schema.fields(), owned(&rows)).unwrap().into_bytes();
+    let object = write_parquet(schema.fields(), owned(&rows), None).unwrap().into_bytes();
     let null = serde_json::Value::Null;
     let read = read_parquet(&object);
     assert_eq!(read[0], json(r#"{"a":1,"b":"x","c":true,"d":0.5,"e":null,"l":null,"s":null}"#));
@@ -140,7 +141,7 @@ fn misfits_name_their_field_and_change_nothing() {
 fn what_came_as_a_number_before_its_column_became_text_keeps_its_digits() {
     let rows = [r#"{"a":1.50}"#, r#"{"a":9007199254740993}"#, r#"{"a":1e400}"#, r#"{"a":true}"#, r#"{"a":"x"}"#];
     let schema = schema_of(&rows);
-    let read = read_parquet(&write_parquet(schema.fields(), owned(&rows)).unwrap().into_bytes());
+    let read = read_parquet(&write_parquet(schema.fields(), owned(&rows), None).unwrap().into_bytes());
     let texts: Vec<_> = read.iter().map(|row| row["a"].as_str().unwrap()).collect();
     assert_eq!(texts, ["1.50", "9007199254740993", "1e400", "true", "x"]);
 }
@@ -151,7 +152,7 @@ fn many_rows_are_several_groups_and_none_is_lost() {
         (0..3000).map(|n| format!(r#"{{"n":{n},"l":[{n},null],"t":"{}"}}"#, "x".repeat(16 << 10))).collect();
     let mut schema = Schema::growing(Fields::default(), false);
     rows.iter().for_each(|row| schema.take(row).unwrap());
-    let object = write_parquet(schema.fields(), rows.clone().into_iter()).unwrap().into_bytes();
+    let object = write_parquet(schema.fields(), rows.clone().into_iter(), None).unwrap().into_bytes();
     let read = read_parquet(&object);
     assert_eq!(read.len(), 3000);
     for (row, read) in rows.iter().zip(read) {
@@ -167,7 +168,7 @@ fn a_row_of_many_elements_reads_back_beside_others() {
     let long = format!(r#"{{"l":[{}]}}"#, (0..20_000).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
     let rows = [r#"{"l":[1]}"#, &long, r#"{"l":[]}"#, &long, r#"{"l":[{"n":null}]}"#];
     let schema = schema_of(&rows[..4]);
-    let read = read_parquet(&write_parquet(schema.fields(), owned(&rows[..4])).unwrap().into_bytes());
+    let read = read_parquet(&write_parquet(schema.fields(), owned(&rows[..4]), None).unwrap().into_bytes());
     for (row, read) in rows.iter().zip(read) {
         assert!(json(row) == read);
     }
@@ -257,8 +258,8 @@ fn typed_rows_read_back_as_they_were() {
     let mut schema = Schema::given(parse_schema(AVRO_SCHEMA).expect("parses"), 0);
     TYPED.iter().for_each(|row| schema.take(row).unwrap_or_else(|misfit| panic!("{row}: {misfit}")));
     let rows: Vec<_> = TYPED.iter().map(|row| json(row)).collect();
-    assert_eq!(read_parquet(&write_parquet(schema.fields(), owned(&TYPED)).unwrap().into_bytes()), rows);
-    let avro = write_avro(schema.fields(), owned(&TYPED).collect()).unwrap().into_bytes();
+    assert_eq!(read_parquet(&write_parquet(schema.fields(), owned(&TYPED), None).unwrap().into_bytes()), rows);
+    let avro = write_avro(schema.fields(), owned(&TYPED).collect(), None).unwrap().into_bytes();
     assert_eq!(read_avro(&avro), rows);
     for (row, expected) in [
         (r#"{"more":null}"#, "field `more` is not in `schema`"),
@@ -291,7 +292,7 @@ fn names_that_avro_lacks_are_made_its_own() {
     for row in [r#"{"a_b":1}"#, r#"{"a.b":1}"#, r#"{"_2ND":1}"#, r#"{"2nd":{"ü":1}}"#] {
         assert!(schema.take(row).is_err(), "{row}");
     }
-    let object = write_avro(schema.fields(), owned(&rows).collect()).unwrap().into_bytes();
+    let object = write_avro(schema.fields(), owned(&rows).collect(), None).unwrap().into_bytes();
     assert_eq!(read_avro(&object), [json(r#"{"a_b":1,"_2nd":{"_":"x"},"ok_1":[{"x_y":true}]}"#)]);
     let head = String::from_utf8_lossy(&object).into_owned();
     assert!(head.contains(r#"{"default":null,"doc":"a-b","name":"a_b","type":["null","long"]}"#), "{head}");
@@ -303,8 +304,19 @@ fn many_rows_are_several_blocks_of_avro() {
     let rows: Vec<_> = (0..5000).map(|n| format!(r#"{{"n":{n},"l":[{n},null],"t":"{n} {n} {n} {n} {n}"}}"#)).collect();
     let mut schema = Schema::growing(Fields::new(true), false);
     rows.iter().for_each(|row| schema.take(row).unwrap());
-    let object = write_avro(schema.fields(), rows.clone()).unwrap().into_bytes();
+    let object = write_avro(schema.fields(), rows.clone(), None).unwrap().into_bytes();
     assert!(read_avro(&object) == rows.iter().map(|row| json(row)).collect::<Vec<_>>());
     assert!(object.len() < rows.iter().map(String::len).sum::<usize>() / 2, "it is compressed");
-    assert_eq!(write_avro(schema.fields(), rows).unwrap().into_bytes(), object, "the same rows give the same bytes");
+    for codec in [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Snappy] {
+        let other = write_avro(schema.fields(), rows.clone(), Some(codec)).unwrap().into_bytes();
+        assert!(read_avro(&other) == read_avro(&object), "{codec:?}");
+        assert_eq!(other == object, codec == Compression::Gzip, "{codec:?}");
+        let parquet = write_parquet(schema.fields(), rows.clone().into_iter(), Some(codec)).unwrap().into_bytes();
+        assert!(read_parquet(&parquet) == read_avro(&object), "{codec:?}");
+    }
+    assert_eq!(
+        write_avro(schema.fields(), rows, None).unwrap().into_bytes(),
+        object,
+        "the same rows give the same bytes"
+    );
 }

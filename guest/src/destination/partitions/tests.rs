@@ -15,7 +15,7 @@ const DELAY: Duration = Duration::from_secs(5);
 fn partitions(records_max: usize, open_max: usize) -> Partitions {
     let bounds = Bounds { records_max, bytes_max: 1 << 40, delay: DELAY };
     Partitions::new(
-        Buffer::new(bounds, Files::new(FormatName::Parquet, None).expect("makes sense"), Summary::default()),
+        Buffer::new(bounds, Files::new(FormatName::Parquet, None, None).expect("makes sense"), Summary::default()),
         open_max,
     )
 }

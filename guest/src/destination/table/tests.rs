@@ -13,7 +13,7 @@ use crate::record::Change;
 use crate::rows::{CsvOptions, Form, Next, Opened, Place, Text, TextOptions};
 
 fn files(format: FormatName, extra: Extra) -> Files {
-    Files::new(format, Some(&TableConfig { extra, schema: None })).expect("makes sense")
+    Files::new(format, Some(&TableConfig { extra, schema: None }), None).expect("makes sense")
 }
 
 fn structured(text: &str) -> Option<Data<NoBody>> {
@@ -172,13 +172,13 @@ fn files_of_parts_of_records_are_named_otherwise_than_those_of_whole_ones() {
         digester.finish(|| 0)
     };
     let names = std::collections::BTreeSet::from([
-        digest(Files::new(FormatName::Parquet, None).expect("makes sense")),
+        digest(Files::new(FormatName::Parquet, None, None).expect("makes sense")),
         digest(files(FormatName::Parquet, Extra::default())),
         digest(files(FormatName::Parquet, every_extra())),
         digest(files(FormatName::Parquet, Extra { meta: Some(vec!["a".to_owned()]), ..every_extra() })),
     ]);
     assert_eq!(names.len(), 4);
-    let of_records = |format| digest(Files::new(format, None).expect("makes sense"));
+    let of_records = |format| digest(Files::new(format, None, None).expect("makes sense"));
     assert_eq!(of_records(FormatName::Csv), of_records(FormatName::Json), "they differ by their extensions");
 }
 
@@ -204,7 +204,7 @@ fn decode_csv(object: &Bytes) -> Vec<String> {
 
 #[test]
 fn whole_records_read_back_from_csv() {
-    let files = Files::new(FormatName::Csv, None).expect("makes sense");
+    let files = Files::new(FormatName::Csv, None, None).expect("makes sense");
     let rows = decode(FormatName::Csv, &encode(&files, samples()));
     assert_eq!(rows.len(), samples().len());
     for (row, record) in rows.iter().zip(samples()) {
@@ -253,7 +253,7 @@ fn decode_avro(object: &Bytes) -> Vec<String> {
 
 #[test]
 fn whole_records_read_back_from_avro() {
-    let files = Files::new(FormatName::Avro, None).expect("makes sense");
+    let files = Files::new(FormatName::Avro, None, None).expect("makes sense");
     let rows = decode(FormatName::Avro, &encode(&files, samples()));
     assert_eq!(rows.len(), samples().len());
     let base64 = |bytes: &[u8]| base64_text(bytes).trim_matches('"').to_owned();
@@ -283,7 +283,7 @@ fn columns_that_are_given_count_in_every_format() {
     );
     let config = TableConfig { extra: Extra { op: true, ..Extra::default() }, schema: Some(schema.expect("parses")) };
     for format in FORMATS {
-        let files = Files::new(format, Some(&config)).expect("makes sense");
+        let files = Files::new(format, Some(&config), None).expect("makes sense");
         let read =
             decode(format, &encode(&files, vec![row(r#"{"at":"2026-11-28T12:00:00.000001Z"}"#), row(r#"{"id":7}"#)]));
         assert_eq!(read[0]["at"], "2026-11-28T12:00:00.000001Z", "{format:?}");
@@ -294,5 +294,5 @@ fn columns_that_are_given_count_in_every_format() {
     }
     let clash = table::parse_schema(r#"{"properties":{"_OP":{"type":"string"}}}"#).expect("parses");
     let clash = TableConfig { schema: Some(clash), ..config };
-    assert!(Files::new(FormatName::Csv, Some(&clash)).expect_err("clash").message.contains("setting `schema`"));
+    assert!(Files::new(FormatName::Csv, Some(&clash), None).expect_err("clash").message.contains("setting `schema`"));
 }

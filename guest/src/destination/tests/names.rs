@@ -118,11 +118,11 @@ fn a_prefix_leaves_room_for_times_and_manifests() {
         let settings: Settings = settings(&[&[("prefix", prefix.as_str())], more].concat());
         Destination::configure(TestPorts::new(1), &settings).map(drop)
     };
-    for (more, most) in [(&[NAMES][..], 935), (&[MANIFEST], 941), (&[NAMES, MANIFEST], 924)] {
+    for (more, most) in [(&[NAMES][..], 934), (&[MANIFEST], 940), (&[NAMES, MANIFEST], 923)] {
         configure(most, more).expect("just fits");
         let error = configure(most + 1, more).expect_err("is too long");
         assert!(error.message.contains(&format!("at most {most}")), "{error}");
     }
     let error = configure(900, &[("path", &"a".repeat(60))]).expect_err("is too long");
-    assert!(error.message.contains("setting `path` makes 61 bytes or more, but has room for 52"), "{error}");
+    assert!(error.message.contains("setting `path` makes 61 bytes or more, but has room for 51"), "{error}");
 }
