@@ -425,7 +425,8 @@ async fn duckdb_sees_one_table_whose_schema_grows() {
         ("at", "STRUCT(city VARCHAR, past STRUCT(zip BIGINT, street VARCHAR)[], tags VARCHAR[])"),
     ];
     assert_eq!(found, expected.map(|(name, kind)| (name.to_owned(), kind.to_owned())).into());
-    let sum = "select count(*), count(name), sum(n), count(at.city), sum(at.past[1].zip), max(_meta['source']::int)
+    let sum =
+        "select count(*), count(name), sum(n), count(\"at\".city), sum(\"at\".past[1].zip), max(_meta['source']::int)
         from read_parquet('*.parquet', union_by_name = true)";
     let (all, late) = (0..RECORDS, RECORDS / 2 + 1..RECORDS);
     let names = all.clone().filter(|n| !n.is_multiple_of(3)).count();

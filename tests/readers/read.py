@@ -167,15 +167,15 @@ def rows(folder):
     os.chdir(folder)
     for name in sorted(glob.glob("*.*")):
         for row in TABLES[os.path.splitext(name)[1]](name):
-            yield plain(row)
+            yield as_json(row)
 
 
-def plain(value):
+def as_json(value):
     """A value as JSON: what that has no type for is a text, bytes are hexadecimal."""
     if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
+        return {name: as_json(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [plain(inner) for inner in value]
+        return [as_json(inner) for inner in value]
     if isinstance(value, bytes):
         return value.hex()
     if value is None or isinstance(value, (bool, int, float, str)):
