@@ -156,6 +156,15 @@ impl PathConfig {
         Ok(Some(Self { template, missing, partitions_max: partitions_max.unwrap_or(limits::PARTITIONS_USUAL) }))
     }
 
+    /// The text that every path begins with, and whether that is all of it, with the slash that ends it.
+    pub fn start(&self) -> (String, bool) {
+        match &self.template.parts[..] {
+            [Part::Text(text)] => (format!("{text}/"), true),
+            [Part::Text(text), ..] => (text.clone(), false),
+            _ => (String::new(), false),
+        }
+    }
+
     /// Whether a path depends on the time of writing.
     pub fn needs_now(&self) -> bool {
         self.template.parts.iter().any(|part| matches!(part, Part::Now(_)))
@@ -196,6 +205,9 @@ mod tests {
         let told = path(&[("path", "a={meta.a}"), ("path.missing", "none"), ("path.partitionsMax", "7")]);
         assert_eq!((told.missing.as_str(), told.partitions_max), ("none", 7));
         assert!(parse(&[]).expect("good settings").path.is_none());
+        let start = |template| path(&[("path", template)]).start();
+        assert_eq!((start("a"), start("a/b={meta.a}")), (("a/".to_owned(), true), ("a/b=".to_owned(), false)));
+        assert_eq!(start("{meta.a}/b"), (String::new(), false));
     }
 
     #[test]

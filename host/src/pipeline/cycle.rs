@@ -1,7 +1,7 @@
 //! Owns the question whether a pipeline would read what it has written, as far as its settings tell. Leaves what to do about it
 //! to the commands that run and check pipelines.
 
-use s3_connector::config::{BucketConfig, KEYS_EXCLUDE, KEYS_INCLUDE, Writes, identity};
+use s3_connector::config::{BucketConfig, DestinationConfig, KEYS_EXCLUDE, KEYS_INCLUDE, PathConfig, Writes, identity};
 
 use crate::connector::settings::Settings;
 use crate::environment::{self, Environment};
@@ -20,9 +20,14 @@ pub async fn feeds_itself(source: &Settings, destination: &Settings, environment
         return false;
     }
     let picks = [KEYS_INCLUDE.name, KEYS_EXCLUDE.name].iter().any(|name| source.contains_key(*name));
-    // A key that is read begins with the one prefix, and is written with the other one before it.
-    let is_read = format!("{}{}", to.prefix, from.prefix).starts_with(&from.prefix);
-    is_read && (to.prefix.is_empty() || !picks)
+    // A key that is read begins with the one prefix, and is written with the other one before it, and with a path between the
+    // two. Of a path that records fill in, only its beginning is known.
+    let path = DestinationConfig::parse(&destination).ok().and_then(|config| config.path);
+    let (folder, is_known) = path.as_ref().map_or((String::new(), true), PathConfig::start);
+    let lead = format!("{}{folder}", to.prefix);
+    let is_same = lead.is_empty() && is_known;
+    let written = if is_known { lead + &from.prefix } else { lead };
+    written.starts_with(&from.prefix) && (is_same || !picks)
 }
 
 #[cfg(test)]
@@ -51,6 +56,12 @@ mod tests {
             (settings("aaa", "", &[]), settings("aaa", "", &[("format", "json")]), false),
             (settings("aaa", "", &[globs]), settings("aaa", "copy/", &[raw]), false),
             (settings("aaa", "", &[globs]), settings("aaa", "", &[raw]), true),
+            (settings("aaa", "in/", &[]), settings("aaa", "", &[raw, ("path", "copy")]), false),
+            (settings("aaa", "in/", &[]), settings("aaa", "", &[raw, ("path", "copy/{meta.a}")]), false),
+            (settings("aaa", "in/", &[]), settings("aaa", "", &[raw, ("path", "in/{meta.a}")]), true),
+            (settings("aaa", "", &[]), settings("aaa", "", &[raw, ("path", "{meta.a}")]), true),
+            (settings("aaa", "", &[globs]), settings("aaa", "", &[raw, ("path", "{meta.a}")]), false),
+            (settings("aaa", "in/", &[]), settings("aaa", "", &[raw, ("path", "{meta.a}")]), false),
         ] {
             let found = feeds_itself(&from, &to, &Environment::of([])).await;
             assert_eq!(found, expected, "{from:?} {to:?}");
