@@ -142,9 +142,9 @@ impl Table {
     pub(super) fn row(&self, record: Record<NoBody>) -> String {
         let Some(extra) = &self.extra else { return record_row(&record, self.format) };
         let head = extra_head(&record, extra);
-        let (_, row) = row_of(&record, extra).expect("a record was checked before it is in a batch");
+        let row = into_row(record);
         if head.is_empty() {
-            return row.to_owned();
+            return row;
         }
         let rest = row.trim_ascii_start().get(1..).unwrap_or_default();
         let separator = if rest.trim_ascii_start().starts_with('}') { "" } else { "," };
@@ -207,6 +207,20 @@ fn row_of<'r>(record: &'r Record<NoBody>, extra: &Extra) -> Result<(&'static str
              `columns` to `opencdc`, or leave such deletes out",
         )
     })
+}
+
+/// The same part, without a copy of it.
+fn into_row(record: Record<NoBody>) -> String {
+    let Record { operation, key, payload: Change { before, after }, .. } = record;
+    let data = match (operation, before) {
+        (Operation::Delete, Some(before @ Data::Structured(_))) => Some(before),
+        (Operation::Delete, _) => key,
+        _ => after,
+    };
+    match data {
+        Some(Data::Structured(row)) => row,
+        _ => unreachable!("a record was checked before it is in a batch"),
+    }
 }
 
 /// The columns that are put before a payload's.

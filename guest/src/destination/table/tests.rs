@@ -296,3 +296,40 @@ fn columns_that_are_given_count_in_every_format() {
     let clash = TableConfig { schema: Some(clash), ..config };
     assert!(Files::new(FormatName::Csv, Some(&clash), None).expect_err("clash").message.contains("setting `schema`"));
 }
+
+/// Readers know the columns of whole records by these names: a change needs a line in the changelog.
+const AVRO_RECORD: &str = concat!(
+    r#"{"fields":[{"name":"position","type":"bytes"},{"name":"operation","type":"string"},"#,
+    r#"{"name":"metadata","type":{"type":"map","values":["null","string"]}},"#,
+    r#"{"default":null,"name":"key","type":["null",{"fields":[{"default":null,"name":"raw","type":["null","bytes"]},"#,
+    r#"{"default":null,"name":"structured","type":["null","string"]}],"name":"row.key","type":"record"}]},"#,
+    r#"{"name":"payload","type":{"fields":["#,
+    r#"{"default":null,"name":"before","type":["null",{"fields":[{"default":null,"name":"raw","type":["null","bytes"]},"#,
+    r#"{"default":null,"name":"structured","type":["null","string"]}],"name":"row.payload.before","type":"record"}]},"#,
+    r#"{"default":null,"name":"after","type":["null",{"fields":[{"default":null,"name":"raw","type":["null","bytes"]},"#,
+    r#"{"default":null,"name":"structured","type":["null","string"]}],"name":"row.payload.after","type":"record"}]}"#,
+    r#"],"name":"row.payload","type":"record"}}],"name":"row","type":"record"}"#,
+);
+
+#[test]
+fn columns_of_whole_records_are_those_of_every_release() {
+    let object =
+        |format| encode(&Files::new(format, None, None).expect("makes sense"), vec![row(r#"{"n":1,"t":"a,b"}"#)]);
+    let avro = object(FormatName::Avro);
+    assert!(avro.windows(AVRO_RECORD.len()).any(|window| window == AVRO_RECORD.as_bytes()), "{}", avro.escape_ascii());
+    let csv = String::from_utf8(object(FormatName::Csv).to_vec()).expect("CSV is text");
+    assert_eq!(
+        csv,
+        "position,operation,metadata,key,payload.before,payload.after\ncP8=,create,\"{\"\"a\"\":\"\"\\u0001é\\\"\"\"\",\"\"b\"\":\"\"\"\"}\",\
+         \"{\"\"id\"\":7}\",,\"{\"\"n\"\":1,\"\"t\"\":\"\"a,b\"\"}\"\n"
+    );
+}
+
+#[test]
+fn a_table_of_large_rows_is_not_cut_before_its_bounds() {
+    let files = files(FormatName::Parquet, Extra::default());
+    let large = row(&format!(r#"{{"t":"{}"}}"#, "x".repeat(60 << 20)));
+    let held = files.held_bytes(&large);
+    assert!(held <= crate::limits::OBJECT_BYTES_MAX, "{held}");
+    assert!(encode(&files, vec![large]).len() as u64 <= held);
+}
