@@ -354,6 +354,28 @@ fn a_text_that_is_not_utf8_costs_its_row() {
 }
 
 #[test]
+fn columns_that_contradict_each_other_are_an_error() {
+    let schema = "message m { optional group l (LIST) { repeated group list {
+        required group element { required int32 a; optional int32 b; } } } }";
+    let written = |definitions: &[i16], repetitions: &[i16]| {
+        let values: Vec<i32> = definitions.iter().filter(|level| **level == 3).map(|_| 5).collect();
+        let write = |group: &mut parquet::file::writer::SerializedRowGroupWriter<'_, Vec<u8>>| {
+            column!(group, Int32Type, &[1, 2, 3], Some(&[2, 2, 2]), Some(&[0, 1, 0]));
+            column!(group, Int32Type, &values, Some(definitions), Some(repetitions));
+        };
+        file(schema, WriterProperties::builder().build(), &[&write])
+    };
+    let sound = written(&[3, 2, 3], &[0, 1, 0]);
+    let rows = ["{\"l\":[{\"a\":1,\"b\":5},{\"a\":2,\"b\":null}]}", "{\"l\":[{\"a\":3,\"b\":5}]}"];
+    assert_eq!(read(&sound).expect("it is read"), rows);
+    // Lists of other lengths, and more or fewer elements than the other column has.
+    let cases: [(&[i16], &[i16]); 3] = [(&[3, 3, 3], &[0, 0, 1]), (&[3, 3], &[0, 0]), (&[3, 3, 3, 3], &[0, 1, 1, 0])];
+    for (definitions, repetitions) in cases {
+        assert!(why(&written(definitions, repetitions)).contains("contradict each other"), "{definitions:?}");
+    }
+}
+
+#[test]
 fn a_column_that_ends_early_is_an_error_after_its_rows() {
     let file = Column { rows: 3, ..NUMBERS }.file(&[v1(2, 0, &[1, 0, 0, 0, 2, 0, 0, 0])]);
     let Ok(Opened::Footer(footer)) = Footer::open(file.len() as u64, file.clone()) else { panic!("a footer") };
