@@ -5,6 +5,7 @@
 //! ones hold is the host's business: a secret arrives here as a placeholder.
 
 pub mod access;
+pub mod access_point;
 mod compression;
 pub mod duration;
 pub mod endpoint;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::rows::Compression;
 use access::Access;
+use access_point::AccessPoint;
 use endpoint::{Endpoint, EndpointUrl, Url};
 use keys::{GlobList, Globs};
 use setting::{Bool, Choice, Described, GoDuration, Int, Pattern, Setting, Size, Text, Verbatim};
@@ -111,14 +113,14 @@ pub const REGION: Setting<String> = Setting {
 pub const BUCKET: Setting<String> = Setting::required(
     "aws.bucket",
     &Pattern { check: endpoint::check_bucket, patterns: endpoint::BUCKET_PATTERNS },
-    "Name of the bucket.",
+    "Name of the bucket, or the ARN or alias of an access point.",
 );
 
 /// The store, if it is not AWS.
 pub const ENDPOINT: Setting<Url> = Setting::optional(
     "aws.endpoint",
     &EndpointUrl,
-    "URL of an S3-compatible store (MinIO, Ceph, R2…). Where it is not set: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, \
+    "URL of an S3-compatible store (MinIO, Ceph, R2…), with a path if it has one. Where it is not set: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, \
      or the profile's; otherwise AWS itself.",
 );
 
@@ -127,7 +129,7 @@ pub const FORCE_PATH_STYLE: Setting<bool> = Setting::optional(
     "aws.forcePathStyle",
     &Bool,
     "Whether the bucket stands in the path rather than in the host name. Where it is not set: true if `aws.endpoint` is \
-     set or the bucket's name has a dot.",
+     set or the bucket's name has a dot. Access points always stand in the host name.",
 );
 
 /// What keys begin with.
@@ -271,10 +273,14 @@ pub const BUFFER_DELAY: Setting<Duration> = Setting::optional(
 );
 
 /// Settings of both sides, in the order of documentation.
-const SHARED: [&dyn Described; 10] = [
+const SHARED: [&dyn Described; 14] = [
     &ACCESS_KEY_ID,
     &SECRET_ACCESS_KEY,
     &SESSION_TOKEN,
+    &access::PROFILE,
+    &access::ROLE_ARN,
+    &access::ROLE_EXTERNAL_ID,
+    &access::ROLE_SESSION_NAME,
     &access::ANONYMOUS,
     &REGION,
     &BUCKET,
@@ -333,7 +339,7 @@ pub fn check_names(settings: &Settings, known: impl Iterator<Item = Parameter>) 
 /// Which bucket, and how it is addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketConfig {
-    /// The bucket's name.
+    /// The bucket's name, or the ARN of an access point.
     pub bucket: String,
     /// The bucket's region.
     pub region: String,
@@ -485,8 +491,12 @@ impl BucketConfig {
 
     fn of(values: &Values) -> Result<Self> {
         let (bucket, region) = (values.get(&BUCKET)?, values.get(&REGION)?);
-        let url = values.find(&ENDPOINT)?;
-        let endpoint = Endpoint::new(url.as_ref(), values.find(&FORCE_PATH_STYLE)?, &region, &bucket);
+        let (url, path_style) = (values.find(&ENDPOINT)?, values.find(&FORCE_PATH_STYLE)?);
+        let contradiction = AccessPoint::of(&bucket).and_then(|point| point.contradiction(&region, path_style));
+        if let Some(message) = contradiction {
+            return Err(Error::invalid(message));
+        }
+        let endpoint = Endpoint::new(url.as_ref(), path_style, &region, &bucket);
         let (access, storage) = (Access::of(values)?, Storage::of(values)?);
         Ok(Self { bucket, region, endpoint, prefix: values.get(&PREFIX)?, access, storage })
     }
@@ -502,7 +512,7 @@ impl SourceConfig {
         let values = Values::of_all(settings, &[&SHARED[..], &SOURCE, &rows::ALL].concat())?;
         let bucket = BucketConfig::of(&values)?;
         let config = Self {
-            store: identity::of(&bucket.endpoint, &bucket.region, &bucket.bucket),
+            store: identity::of(&bucket.endpoint, &bucket.region),
             bucket,
             start: values.get(&START)?,
             keys: KeyFilter {

@@ -21,7 +21,7 @@ use crate::connector::destination::Destination;
 use crate::connector::instance::InstanceOptions;
 use crate::connector::settings::{Settings, Target};
 use crate::connector::source::Source;
-use crate::credentials::{Credentials, Loaded};
+use crate::credentials::{self, Credentials, Loaded};
 use crate::environment::InferredSetting;
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
@@ -250,6 +250,11 @@ impl<W: FnMut(StepEvent<'_>)> Check<W> {
 const SETTINGS_ADVICE: &str = "`s3-connector spec` lists all settings";
 const CREDENTIALS_ADVICE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
 
+const ROLE_ADVICE: &str = "look at aws.roleArn; allow sts:AssumeRole on the role to the owner of the keys, both in their policy and in \
+                           the role's trust policy, and set aws.roleExternalId if that asks for one; STS is AWS's of aws.region, \
+                           unless AWS_ENDPOINT_URL_STS or AWS_ENDPOINT_URL names another";
+const PROFILE_ADVICE: &str = "name another profile by aws.profile, or give this one keys";
+
 /// What the settings name, and where those that were left out were found.
 fn found(target: &Target, inferred: &[InferredSetting]) -> String {
     let bucket = &target.bucket;
@@ -284,7 +289,14 @@ async fn load(credentials: &Credentials) -> Step {
             }
             step.passed(found)
         }
-        Err(error) => step.failed(with_causes(&error), CREDENTIALS_ADVICE),
+        Err(error) => {
+            let advice = match &error {
+                credentials::Error::Role { .. } => ROLE_ADVICE,
+                credentials::Error::Keyless { .. } => PROFILE_ADVICE,
+                _ => CREDENTIALS_ADVICE,
+            };
+            step.failed(with_causes(&error), advice)
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Owns the keys with which requests are signed: where they are from, how long they last, when to fetch new
-//! ones. Leaves signing to `egress`, and the AWS chain's links to `chain`.
+//! ones. Leaves signing to `egress`, the AWS chain's links to `chain`, and the keys of roles to `assumed`.
 //!
 //! Keys never show: not in `Debug`, not in errors, not in the log.
 
+mod assumed;
 mod chain;
 
 use std::fmt;
@@ -12,11 +13,15 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_types::error::ErrorMetadata;
 use tokio::time::Instant;
 
 use crate::environment::Environment;
 
+use self::assumed::Assumed;
 use self::chain::{Chain, Fetch, Link};
+
+pub use self::assumed::RoleInput;
 
 /// New keys are fetched this long before the old ones end, while the old ones still sign. The instance
 /// metadata service has new ones at least 5 minutes before
@@ -75,6 +80,26 @@ pub enum Error {
         /// The links that were asked, in order.
         tried: String,
     },
+    /// The profile that the settings name has no keys.
+    #[error(
+        "profile `{profile}`, which setting `aws.profile` names, has no keys (aws_access_key_id, credential_process, role_arn or \
+         web_identity_token_file)"
+    )]
+    Keyless {
+        /// The profile.
+        profile: String,
+    },
+    /// The role could not be assumed.
+    #[error("role `{role}`, which setting `aws.roleArn` names, was not assumed with the keys from {origin}")]
+    Role {
+        /// The role's ARN.
+        role: String,
+        /// Where the keys are from that were to assume it.
+        origin: Arc<str>,
+        /// What STS said.
+        #[source]
+        source: Cause,
+    },
     /// The profile's keys are those of a person who signs in.
     #[error(
         "profile `{profile}` signs in (SSO or `aws login`), which the AWS CLI does: run \
@@ -116,7 +141,13 @@ impl Cause {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        let text = cause.to_string();
+        let text = match cause.downcast_ref::<ErrorMetadata>() {
+            Some(said) => {
+                let parts = [said.code(), said.message()];
+                parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+            }
+            None => cause.to_string(),
+        };
         // What the AWS crates say of parts that were left out of them is for who compiles them.
         if text.contains("cargo feature") {
             return Self("it is set up for a way to sign in that is not supported".to_owned());
@@ -132,6 +163,8 @@ pub struct ChainInput {
     pub environment: Environment,
     /// The region for calls to STS, where a link needs one.
     pub region: Option<String>,
+    /// The profile that the settings name, if they do: its keys count then, and no others.
+    pub profile: Option<String>,
 }
 
 /// Keys to sign with: fixed ones, or those of the AWS chain, fetched when first needed, kept, and fetched anew
@@ -194,6 +227,12 @@ impl Credentials {
             (_, secret) if present(secret) => Err(Error::Incomplete { missing: "aws.accessKeyId" }),
             _ => Ok(Self::from_chain(chain)),
         }
+    }
+
+    /// The keys of a role that is assumed with these; kept, and renewed before they end.
+    #[must_use]
+    pub fn assuming(self, role: RoleInput, chain: ChainInput) -> Self {
+        Self::from_fetch(Box::new(Assumed::new(self, role, chain)), Arc::new(SystemTime::now))
     }
 
     fn from_fetch(fetch: Box<dyn Fetch>, clock: Clock) -> Self {
@@ -361,5 +400,7 @@ impl Cache {
     }
 }
 
+#[cfg(test)]
+mod role_tests;
 #[cfg(test)]
 mod tests;

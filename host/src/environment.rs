@@ -10,7 +10,11 @@ use aws_config::profile::{ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::property::PropertiesKey;
 use aws_types::os_shim_internal::{Env, Fs};
-use s3_connector::config::{BUCKET, ENDPOINT, FORCE_PATH_STYLE, REGION, access, endpoint};
+use s3_connector::config::access::{self, PROFILE};
+use s3_connector::config::access_point::AccessPoint;
+use s3_connector::config::{BUCKET, ENDPOINT, FORCE_PATH_STYLE, REGION, endpoint};
+
+use crate::error::with_causes;
 
 /// The variables by which the AWS crates find configuration files and the profile in use.
 const PROFILE_VARIABLES: [&str; 7] =
@@ -62,6 +66,24 @@ impl Environment {
         self.get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned())
     }
 
+    /// The environment as a connector with these settings sees it: the profile that they name is in use.
+    #[must_use]
+    pub fn for_settings(&self, settings: &BTreeMap<String, String>) -> Self {
+        let Some(named) = named_profile(settings).map(str::to_owned) else {
+            return self.clone();
+        };
+        let lookup = Arc::clone(&self.0);
+        Self(Arc::new(move |name| if name == "AWS_PROFILE" { Some(named.clone()) } else { lookup(name) }))
+    }
+
+    /// Where the AWS files are, for messages.
+    fn files(&self) -> String {
+        let file = |variable, default: &str| self.get(variable).unwrap_or_else(|| default.to_owned());
+        let (config, credentials) =
+            (file("AWS_CONFIG_FILE", "~/.aws/config"), file("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"));
+        format!("{config} and {credentials}")
+    }
+
     /// The profile in use, if its keys are those of a person who signs in: through IAM Identity Center (SSO), or by
     /// `aws login`. Only the AWS CLI can get those.
     pub(crate) async fn signed_in_profile(&self) -> Option<String> {
@@ -93,9 +115,32 @@ pub struct InferredSetting {
     pub origin: String,
 }
 
-/// Why an endpoint that the environment asks for does not exist.
+/// The profile that settings name.
+pub fn named_profile(settings: &BTreeMap<String, String>) -> Option<&str> {
+    settings.get(PROFILE.name).map(|name| name.trim()).filter(|name| !name.is_empty())
+}
+
+/// Why what settings or the environment ask for does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
+pub enum Error {
+    /// The settings name a profile that isn't there.
+    #[error("setting `aws.profile` is `{profile}`, and there is no such profile in {files}")]
+    Profile {
+        /// The profile.
+        profile: String,
+        /// The files that were looked at.
+        files: String,
+    },
+    /// The settings name a profile, and its files can't be read.
+    #[error("setting `aws.profile` is `{profile}`, and {files} can't be read: {reason}")]
+    Files {
+        /// The profile.
+        profile: String,
+        /// The files that were looked at.
+        files: String,
+        /// Why.
+        reason: String,
+    },
     /// An endpoint outside AWS can't be replaced by one of AWS's.
     #[error("{asked} asks for an endpoint of AWS, and {given} names another: remove one of them")]
     Custom {
@@ -122,8 +167,9 @@ pub enum EndpointError {
     },
 }
 
-/// Adds `aws.region` and `aws.endpoint` to `settings` if they are absent and AWS variables or the profile in use have them.
-/// Returns where each comes from. A setting that is present is never changed.
+/// Adds `aws.region` and `aws.endpoint` to `settings` if they are absent and AWS variables or the profile in use have them (the
+/// region first as the ARN of an access point in `aws.bucket` has it),
+/// which is the one that the settings name, if they do. Returns where each comes from. A setting that is present is never changed.
 ///
 /// As in the AWS CLI: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's `region`; `AWS_ENDPOINT_URL_S3`,
 /// `AWS_ENDPOINT_URL`, the profile's `endpoint_url` (that of its `services` section for `s3` first), none of
@@ -134,21 +180,28 @@ pub enum EndpointError {
 ///
 /// # Errors
 ///
-/// If such an endpoint is asked for where AWS has none. The AWS CLI fails too: FIPS may be required by law, so a plain
-/// endpoint never replaces it.
+/// If the settings name a profile that isn't there, or such an endpoint is asked for where AWS has none. The AWS CLI fails too:
+/// FIPS may be required by law, so a plain endpoint never replaces it.
 pub async fn fill(
     settings: &mut BTreeMap<String, String>,
     environment: &Environment,
-) -> Result<Vec<InferredSetting>, EndpointError> {
+) -> Result<Vec<InferredSetting>, Error> {
     let mut filled = Vec::new();
     let needs_region = !settings.contains_key(REGION.name);
     let needs_endpoint = !settings.contains_key(ENDPOINT.name);
-    // Where nothing is signed, the file of credentials is none of our business.
-    let files = match access::is_anonymous(settings) {
-        true => EnvConfigFiles::builder().include_default_config_file(true).build(),
-        false => EnvConfigFiles::default(),
+    let environment = &environment.for_settings(settings);
+    let profile = if access::is_anonymous(settings) {
+        // Where nothing is signed, the file of credentials is none of our business.
+        Profile::read(environment, &EnvConfigFiles::builder().include_default_config_file(true).build()).await
+    } else if let Some(name) = named_profile(settings) {
+        Profile::named(environment, name).await?
+    } else {
+        Profile::read(environment, &EnvConfigFiles::default()).await
     };
-    let profile = Profile::read(environment, &files).await;
+    let of_access_point = settings.get(BUCKET.name).and_then(|bucket| {
+        let region = AccessPoint::of(bucket.trim())?.region.to_owned();
+        Some((region, format!("setting `{}`", BUCKET.name)))
+    });
     let mut set = |setting: &'static str, found: Option<(String, String)>| {
         if let Some((value, origin)) = found {
             settings.insert(setting.to_owned(), value);
@@ -156,10 +209,10 @@ pub async fn fill(
         }
     };
     if needs_region {
-        set(REGION.name, region(environment, &profile));
+        set(REGION.name, of_access_point.or_else(|| region(environment, &profile)));
     }
     if needs_endpoint {
-        set(ENDPOINT.name, configured_endpoint(environment, &profile));
+        set(ENDPOINT.name, configured_endpoint(environment, &profile, &S3));
     }
     let given = match filled.iter().find(|filled| filled.setting == ENDPOINT.name) {
         Some(filled) => Some(filled.origin.clone()),
@@ -177,12 +230,12 @@ fn variant(
     environment: &Environment,
     profile: &Profile,
     given: Option<String>,
-) -> Result<Option<InferredSetting>, EndpointError> {
+) -> Result<Option<InferredSetting>, Error> {
     let asked = |name: &str, key: &str| {
         let found = variable(environment, &[name]).or_else(|| profile.value(key));
         match found {
             Some((value, asked)) if value.eq_ignore_ascii_case("true") => Ok(Some(asked)),
-            Some((value, asked)) if !value.eq_ignore_ascii_case("false") => Err(EndpointError::Value { asked, value }),
+            Some((value, asked)) if !value.eq_ignore_ascii_case("false") => Err(Error::Value { asked, value }),
             _ => Ok(None),
         }
     };
@@ -193,21 +246,28 @@ fn variant(
         return Ok(None);
     };
     if let Some(given) = given {
-        return Err(EndpointError::Custom { asked, given });
+        return Err(Error::Custom { asked, given });
     }
     // Without a region there is no endpoint yet; the parser of the settings reports that it is missing.
     let Some(region) = settings.get(REGION.name).map(|region| region.trim().to_owned()) else {
         return Ok(None);
     };
     if is_fips && endpoint::partition(&region).name == "aws-cn" {
-        return Err(EndpointError::Fips { asked, region });
+        return Err(Error::Fips { asked, region });
     }
-    let service = if is_fips { "s3-fips" } else { "s3" };
+    let bucket = settings.get(BUCKET.name).map(|bucket| bucket.trim().to_owned()).unwrap_or_default();
+    let is_access_point = AccessPoint::of(&bucket).is_some();
+    let service = match (is_access_point, is_fips) {
+        (false, false) => "s3",
+        (false, true) => "s3-fips",
+        (true, false) => "s3-accesspoint",
+        (true, true) => "s3-accesspoint-fips",
+    };
     let stack = if is_dual_stack { ".dualstack" } else { "" };
     let url = format!("https://{}", endpoint::host(&format!("{service}{stack}"), &region));
     settings.insert(ENDPOINT.name.to_owned(), url);
     // As without an endpoint, which `aws.endpoint` would change.
-    let path_style = settings.get(BUCKET.name).is_some_and(|bucket| endpoint::needs_path_style(bucket.trim()));
+    let path_style = endpoint::needs_path_style(&bucket);
     settings.entry(FORCE_PATH_STYLE.name.to_owned()).or_insert_with(|| path_style.to_string());
     Ok(Some(InferredSetting { setting: ENDPOINT.name, origin: asked }))
 }
@@ -216,11 +276,26 @@ fn region(environment: &Environment, profile: &Profile) -> Option<(String, Strin
     variable(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| profile.value("region"))
 }
 
-fn configured_endpoint(environment: &Environment, profile: &Profile) -> Option<(String, String)> {
+/// A service, by its names in variables and in profiles.
+struct Service {
+    variable: &'static str,
+    section: &'static str,
+}
+
+const S3: Service = Service { variable: "AWS_ENDPOINT_URL_S3", section: "s3" };
+const STS: Service = Service { variable: "AWS_ENDPOINT_URL_STS", section: "sts" };
+
+/// The URL at which roles are assumed, if it isn't AWS's own: `AWS_ENDPOINT_URL_STS`, `AWS_ENDPOINT_URL`, or the profile's.
+pub(crate) async fn sts_endpoint(environment: &Environment) -> Option<String> {
+    let profile = Profile::read(environment, &EnvConfigFiles::default()).await;
+    configured_endpoint(environment, &profile, &STS).map(|(url, _)| url)
+}
+
+fn configured_endpoint(environment: &Environment, profile: &Profile, service: &Service) -> Option<(String, String)> {
     if environment.is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
         return None;
     }
-    let found = variable(environment, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+    let found = variable(environment, &[service.variable, "AWS_ENDPOINT_URL"]);
     if found.is_some() {
         return found;
     }
@@ -228,7 +303,7 @@ fn configured_endpoint(environment: &Environment, profile: &Profile) -> Option<(
     if ignored.is_some_and(|(value, _)| value.eq_ignore_ascii_case("true")) {
         return None;
     }
-    profile.service_endpoint().or_else(|| profile.value("endpoint_url"))
+    profile.service_endpoint(service).or_else(|| profile.value("endpoint_url"))
 }
 
 fn variable(environment: &Environment, names: &[&str]) -> Option<(String, String)> {
@@ -244,6 +319,17 @@ struct Profile {
 }
 
 impl Profile {
+    /// The profile that the settings name, which must be there.
+    async fn named(environment: &Environment, name: &str) -> Result<Self, Error> {
+        let (profile, files) = (name.to_owned(), environment.files());
+        let env = environment.to_aws();
+        match load(&Fs::real(), &env, &EnvConfigFiles::default(), None).await {
+            Ok(sections) if sections.get_profile(name).is_some() => Ok(Self { sections }),
+            Ok(_) => Err(Error::Profile { profile, files }),
+            Err(error) => Err(Error::Files { profile, files, reason: with_causes(&error) }),
+        }
+    }
+
     async fn read(environment: &Environment, files: &EnvConfigFiles) -> Self {
         let env = environment.to_aws();
         let read = load(&Fs::real(), &env, files, None).await;
@@ -263,13 +349,13 @@ impl Profile {
         Some((value.to_owned(), self.origin()))
     }
 
-    /// `endpoint_url` under `s3` in the section that the profile's `services` names.
-    fn service_endpoint(&self) -> Option<(String, String)> {
+    /// `endpoint_url` under the service in the section that the profile's `services` names.
+    fn service_endpoint(&self, service: &Service) -> Option<(String, String)> {
         let section = self.sections.get("services")?;
         let key = PropertiesKey::builder()
             .section_key("services")
             .section_name(section)
-            .property_name("s3")
+            .property_name(service.section)
             .sub_property_name("endpoint_url")
             .build()
             .ok()?;
@@ -377,6 +463,62 @@ mod tests {
             fill(&mut settings, &environment).await.unwrap();
             assert_eq!(settings["aws.region"], region, "{anonymous}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_profile_that_the_settings_name_counts_and_must_be_there() {
+        let config = "[profile a]\nregion = eu-west-1\n[profile b]\nregion = eu-west-2\nendpoint_url = http://b\n";
+        let given = settings([("aws.profile", " b ")]);
+        let (settings, filled) = fill_with(config, [("AWS_PROFILE", "a")], given).await;
+        assert_eq!((&*settings["aws.region"], &*settings["aws.endpoint"]), ("eu-west-2", "http://b"));
+        assert_eq!(filled[0].origin, "profile `b`");
+
+        let environment =
+            Environment::of([("AWS_CONFIG_FILE", "/dev/null"), ("HOME", "/nowhere"), ("AWS_PROFILE", "a")]);
+        let mut settings = self::settings([("aws.profile", "b")]);
+        let error = fill(&mut settings, &environment).await.unwrap_err();
+        let expected = "setting `aws.profile` is `b`, and there is no such profile in /dev/null and ~/.aws/credentials";
+        assert_eq!(error.to_string(), expected);
+        // One that a variable names may be missing: keys and region may come from elsewhere.
+        assert_eq!(fill(&mut self::settings([]), &environment).await, Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn an_access_point_supplies_its_region_and_has_endpoints_of_each_kind() {
+        let arn = ("aws.bucket", "arn:aws:s3:eu-west-1:123456789012:accesspoint/reader");
+        let (filled, origins) = fill_with("", [("AWS_REGION", "us-east-1")], settings([arn])).await;
+        assert_eq!(filled["aws.region"], "eu-west-1");
+        assert_eq!(origins[0].origin, "setting `aws.bucket`");
+        let (filled, _) = fill_with("", [], settings([arn, ("aws.region", "us-east-1")])).await;
+        assert_eq!(filled["aws.region"], "us-east-1", "the component says that they differ");
+        for (variables, service) in [
+            ([("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_USE_DUALSTACK_ENDPOINT", "false")], "s3-accesspoint-fips"),
+            (
+                [("AWS_USE_FIPS_ENDPOINT", "true"), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+                "s3-accesspoint-fips.dualstack",
+            ),
+            ([("AWS_USE_FIPS_ENDPOINT", "false"), ("AWS_USE_DUALSTACK_ENDPOINT", "true")], "s3-accesspoint.dualstack"),
+        ] {
+            let (filled, _) = fill_with("", variables, settings([arn])).await;
+            assert_eq!(filled["aws.endpoint"], format!("https://{service}.eu-west-1.amazonaws.com"));
+            assert_eq!(filled["aws.forcePathStyle"], "false");
+        }
+    }
+
+    #[tokio::test]
+    async fn roles_are_assumed_where_variables_and_profile_say() {
+        let at = |variables: &[(&str, &str)]| {
+            let variables: BTreeMap<_, _> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            let environment = Environment(Arc::new(move |name| variables.get(name).cloned()));
+            async move { sts_endpoint(&environment).await }
+        };
+        let own = ("AWS_ENDPOINT_URL_STS", "http://sts");
+        let s3 = ("AWS_ENDPOINT_URL_S3", "http://s3");
+        let general = ("AWS_ENDPOINT_URL", "http://general");
+        assert_eq!(at(&[own, general]).await.as_deref(), Some("http://sts"));
+        assert_eq!(at(&[s3, general]).await.as_deref(), Some("http://general"));
+        assert_eq!(at(&[s3]).await, None);
+        assert_eq!(at(&[own, ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]).await, None);
     }
 
     #[tokio::test]

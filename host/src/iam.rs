@@ -1,6 +1,7 @@
 //! Owns the least IAM policy for a role and its settings: which actions its operations need, and on what. Leaves which
 //! operations a role may use to `egress`, and keys to `credentials`.
 
+use s3_connector::config::access_point::AccessPoint;
 use s3_connector::config::endpoint::partition;
 use s3_connector::config::{BucketConfig, Storage, Writes};
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ const LANGUAGE: &str = "2012-10-17";
 
 /// The policy, in IAM's JSON, that lets a connector in this role work on this bucket and prefix, and do nothing else;
 /// with `for_check`, the permissions that only a check uses too. `writes` is what a destination's settings make it do.
+///
+/// For an access point, the policy of the bucket must besides leave the decision to access points, or allow the same.
 ///
 /// What a destination's settings ask of the store (tags, an ACL, a key of KMS) is in it. Objects that are encrypted with a key
 /// that only the bucket names need permissions on that key besides: `kms:Decrypt` to read them, `kms:GenerateDataKey` to
@@ -36,7 +39,17 @@ pub fn policy(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool
 }
 
 fn document(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool) -> Value {
-    let bucket_arn = format!("arn:{}:s3:::{}", partition(&bucket.region).name, bucket.bucket);
+    let (bucket_arn, objects_arn) = match AccessPoint::of(&bucket.bucket) {
+        None => {
+            let arn = format!("arn:{}:s3:::{}", partition(&bucket.region).name, bucket.bucket);
+            (arn.clone(), arn)
+        }
+        // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-policies.html>
+        Some(AccessPoint { partition, region, account, name }) => {
+            let arn = format!("arn:{partition}:s3:{region}:{account}:accesspoint/{name}");
+            (arn.clone(), format!("{arn}/object"))
+        }
+    };
     let prefix = escape(&bucket.prefix);
     let mut statements = Vec::new();
     for (scope, sid) in [
@@ -54,8 +67,8 @@ fn document(role: Role, bucket: &BucketConfig, writes: Writes, for_check: bool) 
         }
         let resource = match scope {
             Scope::Prefix | Scope::Bucket => bucket_arn.clone(),
-            Scope::Objects => format!("{bucket_arn}/{prefix}*"),
-            Scope::CheckObject => format!("{bucket_arn}/{prefix}{OBJECT_NAME}"),
+            Scope::Objects => format!("{objects_arn}/{prefix}*"),
+            Scope::CheckObject => format!("{objects_arn}/{prefix}{OBJECT_NAME}"),
         };
         let mut statement = json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource });
         if scope == Scope::Prefix && !prefix.is_empty() {
@@ -224,6 +237,17 @@ mod tests {
                 },
             ] })
         );
+    }
+
+    #[test]
+    fn objects_of_an_access_point_have_its_arn() {
+        let arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/reader";
+        let settings = [("aws.bucket", arn), ("aws.region", "eu-west-1"), ("prefix", "in/")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let bucket = BucketConfig::parse(&settings).unwrap();
+        let found = document(Role::Source, &bucket, Writes::Batches, false);
+        assert_eq!(found["Statement"][0]["Resource"], arn);
+        assert_eq!(found["Statement"][1]["Resource"], format!("{arn}/object/in/*"));
     }
 
     #[test]

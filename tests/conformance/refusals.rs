@@ -40,7 +40,7 @@ async fn a_missing_bucket_is_named(env: &Env) {
 }
 
 /// Malformed values of the settings that both sides have.
-pub(crate) const SHARED: [(&str, &str); 13] = [
+pub(crate) const SHARED: [(&str, &str); 19] = [
     ("aws.bucket", "a/b"),
     ("aws.bucket", "..."),
     ("aws.bucket", "a b"),
@@ -48,8 +48,14 @@ pub(crate) const SHARED: [(&str, &str); 13] = [
     ("aws.region", "../region"),
     ("aws.endpoint", "minio:9000"),
     ("aws.endpoint", "ftp://minio"),
-    ("aws.endpoint", "http://host/path"),
+    ("aws.bucket", "arn:aws:s3::123456789012:accesspoint/m.mrap"),
+    ("aws.bucket", "arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/reader"),
+    ("aws.bucket", "arn:aws:s3:eu-moon-1:123456789012:accesspoint/reader"),
+    ("aws.endpoint", "http://host/path/../path"),
+    ("aws.endpoint", "http://host/path?query"),
     ("aws.forcePathStyle", "perhaps"),
+    ("aws.roleArn", "reader"),
+    ("aws.roleSessionName", "a b"),
     ("aws.anonymous", "nobody"),
     ("requesterPays", "me"),
     ("no.such.setting", "x"),
@@ -59,7 +65,7 @@ pub(crate) const SHARED: [(&str, &str); 13] = [
 /// Fails unless each setting that can be malformed is among these.
 pub(crate) fn cover(parameters: impl Iterator<Item = Parameter>, malformed: &[(&str, &str)]) {
     // Any text does for these.
-    let is_free = |p: &Parameter| p.secret || ["prefix", "csv.null", "json.path"].contains(&p.name);
+    let is_free = |p: &Parameter| p.secret || ["aws.profile", "prefix", "csv.null", "json.path"].contains(&p.name);
     for parameter in parameters.filter(|p| !is_free(p)) {
         let is_covered = malformed.iter().any(|(name, _)| *name == parameter.name);
         assert!(is_covered, "nothing malformed for {}", parameter.name);

@@ -50,7 +50,7 @@ pub use generated::opencdc::connector::types::{Change, Data, Error, ErrorKind, O
 use generated::opencdc::connector::{log, state, types};
 
 /// Settings whose values stay here, whatever a specification says of them.
-const SECRETS: [&str; 3] = ["aws.accessKeyId", "aws.secretAccessKey", "aws.sessionToken"];
+const SECRETS: [&str; 4] = ["aws.accessKeyId", "aws.secretAccessKey", "aws.sessionToken", "aws.roleExternalId"];
 
 /// Headers that are the host's to add.
 const OURS: [&str; 4] = ["authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"];
@@ -269,7 +269,7 @@ impl Host {
         let mut access = Access {
             service: label("auth.service").to_owned(),
             region: value(label("auth.region")).expect("a region is set"),
-            authority: endpoint.split_once("://").expect("it is a URL").1.to_owned(),
+            authority: endpoint.split_once("://").expect("it is a URL and has no path").1.to_owned(),
             is_anonymous: value(label("auth.anonymous")).is_some_and(|value| value == "true"),
             ..Access::default()
         };
@@ -280,7 +280,10 @@ impl Host {
                 Some("access-key-id") => access.key_id = value.unwrap_or_default(),
                 Some("secret-access-key") => access.secret = value.unwrap_or_default(),
                 Some("session-token") => access.token = value,
-                _ => {}
+                Some(role) => {
+                    assert!(value.is_none(), "this host has no {role}, and may not ignore that one is asked for")
+                }
+                None => {}
             }
         }
         self.store.data_mut().hooks = Hooks(access);

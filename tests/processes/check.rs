@@ -14,7 +14,7 @@ const DESTINATION: &[&str] =
 const PROBE: &str = "out/_s3-connector-check";
 
 /// The report of a check, which must end with this code.
-async fn report(invocation: Invocation, code: i32) -> Value {
+pub(crate) async fn report(invocation: Invocation, code: i32) -> Value {
     let ended = invocation.args(&["--json"]).run().await.with_code(code);
     let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(report["ok"], Value::Bool(code == 0));
@@ -23,7 +23,7 @@ async fn report(invocation: Invocation, code: i32) -> Value {
 
 /// A field of the step of that name.
 #[track_caller]
-fn field<'r>(report: &'r Value, step: &str, field: &str) -> &'r str {
+pub(crate) fn field<'r>(report: &'r Value, step: &str, field: &str) -> &'r str {
     let steps = report["steps"].as_array().unwrap();
     let found = steps.iter().find(|found| found["name"] == step);
     found.unwrap_or_else(|| panic!("no step {step} in {report:#}"))[field].as_str().unwrap()

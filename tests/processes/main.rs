@@ -5,6 +5,7 @@
 //! to pass.
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
+mod access;
 mod check;
 mod checksums;
 mod copies;

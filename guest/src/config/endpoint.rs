@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::access_point::{self, AccessPoint};
 use super::setting::{Kind, Validation};
 
 /// How to reach a bucket.
@@ -12,7 +13,11 @@ pub struct Endpoint {
     pub tls: bool,
     /// Host, and port where one was given. In virtual-host style it begins with the bucket.
     pub authority: String,
-    /// Whether the bucket is the first segment of the path.
+    /// What the path begins with: nothing, or `/` and more, without a slash at its end.
+    pub base_path: String,
+    /// What stands for the bucket in host or path: its name, or what addresses an access point.
+    pub label: String,
+    /// Whether the bucket is the first segment of the path after that.
     pub path_style: bool,
     /// What a user would call the endpoint.
     pub display: String,
@@ -21,13 +26,20 @@ pub struct Endpoint {
 impl Endpoint {
     /// Derives the endpoint from the settings.
     pub fn new(url: Option<&Url>, path_style: Option<bool>, region: &str, bucket: &str) -> Self {
-        let (tls, host, path_style) = match url {
-            Some(url) => (url.tls, url.host.clone(), path_style.unwrap_or(true)),
-            None => (true, host("s3", region), path_style.unwrap_or_else(|| needs_path_style(bucket))),
+        let point = AccessPoint::of(bucket);
+        let service = if point.is_some() { "s3-accesspoint" } else { "s3" };
+        let (tls, host, base_path, by_default) = match url {
+            Some(url) => (url.tls, url.host.clone(), url.path.clone(), true),
+            None => (true, host(service, region), String::new(), needs_path_style(bucket)),
         };
-        let display = format!("{}://{host}", if tls { "https" } else { "http" });
-        let authority = if path_style { host } else { format!("{bucket}.{host}") };
-        Self { tls, authority, path_style, display }
+        let (label, by_default) = match point {
+            Some(point) => (point.label(), false),
+            None => (bucket.to_owned(), by_default),
+        };
+        let path_style = path_style.unwrap_or(by_default);
+        let display = format!("{}://{host}{base_path}", if tls { "https" } else { "http" });
+        let authority = if path_style { host } else { format!("{label}.{host}") };
+        Self { tls, authority, base_path, label, path_style, display }
     }
 }
 
@@ -101,10 +113,12 @@ pub fn region_of(host: &str) -> Option<&str> {
 pub struct Url {
     tls: bool,
     host: String,
+    /// Empty, or `/` and more, without a slash at its end.
+    path: String,
 }
 
 impl Url {
-    /// Parses a URL of scheme, host and port.
+    /// Parses a URL of scheme, host, port and plain path.
     ///
     /// # Errors
     ///
@@ -118,9 +132,15 @@ impl Url {
         if rest.contains('@') {
             return Err("a URL without a user: keys are settings of their own");
         }
-        let host = rest.strip_suffix('/').unwrap_or(rest);
-        if host.contains(['/', '?', '#']) {
-            return Err("a URL without a path");
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let path = path.strip_suffix('/').unwrap_or(path);
+        // What needs escapes, or could be taken for a step up, is signed in one way by one server and in another by others.
+        let is_plain = |segment: &str| {
+            let is_kept = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+            !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(is_kept)
+        };
+        if !path.split('/').skip(1).all(is_plain) {
+            return Err("a URL whose path, if it has one, is plain, such as https://gateway.example.com/s3");
         }
         let (name, port) = match host.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
@@ -139,7 +159,7 @@ impl Url {
         if !is_name || !port.is_none_or(is_port) {
             return Err("a URL such as http://127.0.0.1:9000");
         }
-        Ok(Self { tls, host: host.to_owned() })
+        Ok(Self { tls, host: host.to_owned(), path: path.to_owned() })
     }
 }
 
@@ -153,7 +173,8 @@ impl Kind<Url> for EndpointUrl {
 
     /// All of the form; that a port is at most 65535 is left out.
     fn validations(&self) -> Vec<Validation> {
-        vec![Validation::Regex(r"^https?://([A-Za-z0-9._-]+|\[[A-Za-z0-9:.]+\])(:[0-9]{1,5})?/?$".to_owned())]
+        let (host, segment) = (r"([A-Za-z0-9._-]+|\[[A-Za-z0-9:.]+\])", "[A-Za-z0-9_~-][A-Za-z0-9._~-]*");
+        vec![Validation::Regex(format!("^https?://{host}(:[0-9]{{1,5}})?(/{segment})*/?$"))]
     }
 
     /// The part before an `@` may be a password.
@@ -163,16 +184,24 @@ impl Kind<Url> for EndpointUrl {
 }
 
 /// Regular expressions that a bucket's name matches, all of them: letters, digits, dots that don't follow each other,
-/// hyphens and underscores; and its length.
-pub const BUCKET_PATTERNS: &[&str] = &[r"^[A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?$", "^.{3,255}$"];
+/// hyphens and underscores, or the ARN of an access point; and its length.
+pub const BUCKET_PATTERNS: &[&str] = &[
+    "^([A-Za-z0-9]([.]?[A-Za-z0-9_-])*[.]?|\
+     arn:aws[a-z-]*:s3:[a-z0-9-]{1,63}:[0-9]{12}:accesspoint[:/][a-z0-9][a-z0-9-]{1,48}[a-z0-9])$",
+    "^.{3,255}$",
+];
 
 /// Checks a bucket's name: the [rules](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)
-/// that keep it from being anything but one path segment or host label; the rest is the store's to refuse.
+/// that keep it from being anything but one path segment or host label; the rest is the store's to refuse. An access point's
+/// ARN may stand in its place.
 ///
 /// # Errors
 ///
 /// What is expected instead, to follow "must be".
 pub fn check_bucket(bucket: &str) -> Result<(), &'static str> {
+    if access_point::is_arn(bucket) {
+        return AccessPoint::parse(bucket).map(drop);
+    }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if (3..=255).contains(&bucket.len())
         && bucket.bytes().all(allowed)
@@ -220,6 +249,46 @@ mod tests {
     }
 
     #[test]
+    fn a_path_of_the_endpoint_leads_to_the_bucket() {
+        for (url, path, display) in [
+            ("https://gw.example.com/s3/", "/s3", "https://gw.example.com/s3"),
+            ("https://gw.example.com/a/b-c_d~e.f", "/a/b-c_d~e.f", "https://gw.example.com/a/b-c_d~e.f"),
+            ("https://gw.example.com/", "", "https://gw.example.com"),
+        ] {
+            let url = Url::parse(url).expect(url);
+            let endpoint = Endpoint::new(Some(&url), None, "eu-west-1", "logs");
+            assert_eq!((&*endpoint.authority, &*endpoint.base_path), ("gw.example.com", path));
+            assert_eq!(endpoint.display, display);
+            let endpoint = Endpoint::new(Some(&url), Some(false), "eu-west-1", "logs");
+            assert_eq!((&*endpoint.authority, &*endpoint.base_path), ("logs.gw.example.com", path));
+        }
+    }
+
+    #[test]
+    fn access_points_have_hosts_of_their_own() {
+        let of = |partition: &str, region: &str, url: Option<&str>| {
+            let url = url.map(|url| Url::parse(url).expect("a good endpoint"));
+            let arn = format!("arn:{partition}:s3:{region}:123456789012:accesspoint/reader");
+            let endpoint = Endpoint::new(url.as_ref(), None, region, &arn);
+            assert!(!endpoint.path_style);
+            assert_eq!(endpoint.label, "reader-123456789012");
+            endpoint.authority
+        };
+        assert_eq!(of("aws", "eu-west-1", None), "reader-123456789012.s3-accesspoint.eu-west-1.amazonaws.com");
+        assert_eq!(of("aws-cn", "cn-north-1", None), "reader-123456789012.s3-accesspoint.cn-north-1.amazonaws.com.cn");
+        assert_eq!(
+            of("aws-us-gov", "us-gov-west-1", None),
+            "reader-123456789012.s3-accesspoint.us-gov-west-1.amazonaws.com"
+        );
+        assert_eq!(of("aws", "eu-west-1", Some("https://vpce.example.com")), "reader-123456789012.vpce.example.com");
+        // An alias is a bucket's name, as far as addresses go.
+        let alias = "reader-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias";
+        let endpoint = Endpoint::new(None, None, "eu-west-1", alias);
+        assert_eq!(endpoint.authority, format!("{alias}.s3.eu-west-1.amazonaws.com"));
+        assert!(check_bucket(alias).is_ok());
+    }
+
+    #[test]
     fn every_partition_has_its_domain() {
         for (region, host) in [
             ("eu-west-1", "s3.eu-west-1.amazonaws.com"),
@@ -259,7 +328,16 @@ mod tests {
 
     #[test]
     fn what_is_no_endpoint_is_refused() {
-        for url in ["minio:9000", "ftp://x", "http://", "http://a/b", "http://u@h", "http://h:port", "http://a b"] {
+        for url in [
+            "minio:9000",
+            "ftp://x",
+            "http://",
+            "http://a//b",
+            "http://a/../b",
+            "http://u@h",
+            "http://h:port",
+            "http://a b",
+        ] {
             assert!(Url::parse(url).is_err(), "{url}");
         }
     }

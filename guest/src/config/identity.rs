@@ -10,17 +10,17 @@ use super::endpoint::{Endpoint, PARTITIONS};
 const OTHER_DOMAIN: &str = "api.aws";
 
 /// Names the store at an endpoint: its host, and a port that is not its scheme's own. Of AWS, the region: its
-/// regional, global, dual-stack, FIPS and private addresses lead to the same buckets.
-pub fn of(endpoint: &Endpoint, region: &str, bucket: &str) -> String {
+/// regional, global, dual-stack, FIPS and private addresses lead to the same buckets. Elsewhere, a path is part of the name.
+pub fn of(endpoint: &Endpoint, region: &str) -> String {
     let authority = endpoint.authority.to_ascii_lowercase();
-    let bucket = bucket.to_ascii_lowercase();
+    let bucket = endpoint.label.to_ascii_lowercase();
     let host = match authority.strip_prefix(&bucket) {
         Some(rest) if !endpoint.path_style => rest.strip_prefix('.').unwrap_or(&authority),
         _ => &authority,
     };
     let port = if endpoint.tls { ":443" } else { ":80" };
     let host = host.strip_suffix(port).unwrap_or(host).trim_end_matches('.');
-    if is_aws(host) { format!("aws:{}", region.to_ascii_lowercase()) } else { host.to_owned() }
+    if is_aws(host) { format!("aws:{}", region.to_ascii_lowercase()) } else { format!("{host}{}", endpoint.base_path) }
 }
 
 fn is_aws(host: &str) -> bool {
@@ -39,7 +39,7 @@ mod tests {
     fn identity(url: Option<&str>, path_style: Option<bool>, region: &str) -> String {
         let url = url.map(|url| Url::parse(url).expect("a good endpoint"));
         let endpoint = Endpoint::new(url.as_ref(), path_style, region, "Logs");
-        of(&endpoint, region, "Logs")
+        of(&endpoint, region)
     }
 
     #[test]
@@ -77,6 +77,8 @@ mod tests {
             ("https://s3.example.com", None, "s3.example.com"),
             ("https://s3.notamazonaws.com", None, "s3.notamazonaws.com"),
             ("https://sts.amazonaws.com", None, "sts.amazonaws.com"),
+            ("https://GW.example.com/S3/", None, "gw.example.com/S3"),
+            ("https://gw.example.com/s3/two", Some(false), "gw.example.com/s3/two"),
         ] {
             assert_eq!(identity(Some(url), path_style, "us-east-1"), expected);
         }

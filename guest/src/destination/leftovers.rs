@@ -127,7 +127,8 @@ impl<P: Ports> Leftovers<P> {
     /// The upload as it is saved, with where it is: settings may change between two runs.
     fn write(&self, upload: &Multipart) -> Value {
         let BucketConfig { bucket, endpoint, .. } = self.client.config();
-        json!({ "at": endpoint.authority, "bucket": bucket, "key": upload.key, "id": upload.upload_id })
+        let at = format!("{}{}", endpoint.authority, endpoint.base_path);
+        json!({ "at": at, "bucket": bucket, "key": upload.key, "id": upload.upload_id })
     }
 
     /// The upload of an entry, if it is one of this bucket below the prefix: the host lets nothing else be reached.

@@ -27,9 +27,9 @@ pub(super) struct Builder {
 impl Builder {
     /// Starts a request to the bucket, or to one of its objects.
     pub(super) fn new(config: &BucketConfig, method: Method, key: Option<&str>) -> Self {
-        let mut path = String::from("/");
+        let mut path = format!("{}/", config.endpoint.base_path);
         if config.endpoint.path_style {
-            path.push_str(&config.bucket);
+            path.push_str(&config.endpoint.label);
             if key.is_some() {
                 path.push('/');
             }
@@ -108,6 +108,19 @@ mod tests {
         assert_eq!(path(Some("http://h:1"), Some("a/b")), "/logs/a/b");
         assert_eq!(path(None, None), "/");
         assert_eq!(path(None, Some("a/b")), "/a/b");
+    }
+
+    #[test]
+    fn a_path_of_the_endpoint_comes_before_bucket_and_key() {
+        let url = Some("https://gw/s3/");
+        assert_eq!((path(url, None), path(url, Some("a/b"))), ("/s3/logs".to_owned(), "/s3/logs/a/b".to_owned()));
+        let by_host = config_with(&[("aws.endpoint", "https://gw/s3"), ("aws.forcePathStyle", "false")]);
+        let path = |key| Builder::new(&by_host, Method::Get, key).build().path_with_query;
+        assert_eq!((path(None), path(Some("a/b"))), ("/s3/".to_owned(), "/s3/a/b".to_owned()));
+        let arn = ("aws.bucket", "arn:aws:s3:us-east-1:123456789012:accesspoint/reader");
+        let request = Builder::new(&config_with(&[arn]), Method::Get, Some("a")).build();
+        assert_eq!(request.path_with_query, "/a");
+        assert_eq!(request.authority, "reader-123456789012.s3-accesspoint.us-east-1.amazonaws.com");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::{Failure, SettingArguments};
 
 /// Prints the least IAM policy with which a source or destination works
 ///
-/// It allows what the connector sends, on the bucket and under the prefix that the settings name, and nothing else.
+/// It allows what the connector sends, on the bucket and under the prefix that the settings name, and nothing else. With
+/// aws.roleArn it is the role's; who assumes the role needs sts:AssumeRole on it.
 /// Objects encrypted with a KMS key that the setting `sse.kmsKeyId` does not name also need permissions on that key: kms:Decrypt to
 /// read them, kms:GenerateDataKey to write them.
 #[derive(Debug, Args)]
@@ -54,7 +55,11 @@ enum Side {
 pub(super) async fn run(arguments: &PolicyArguments) -> Result<(), Failure> {
     let mut settings = arguments.settings.settings()?;
     // A policy has no endpoint, so none that is asked for in vain concerns it.
-    let _ = environment::fill(&mut settings, &Environment::process()).await;
+    if let Err(error @ (environment::Error::Profile { .. } | environment::Error::Files { .. })) =
+        environment::fill(&mut settings, &Environment::process()).await
+    {
+        return Err(Failure::Usage(error.to_string()));
+    }
     let invalid = |error: s3_connector::error::Error| Failure::Usage(error.message);
     let role = match arguments.role {
         Side::Source => {

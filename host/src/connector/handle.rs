@@ -58,6 +58,7 @@ impl Handle {
             Role::Destination => ("destination", &connector.specification().destination_parameters),
         };
         let prepared = settings::prepare(origin.settings.clone(), parameters, connector.environment()).await;
+        prepared.check_profile()?;
         let options = origin.options.clone().named(name).watched(&prepared.state_place);
         let mut instance = connector.instance(options).await?;
         let settings = prepared.redacted();

@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use s3_connector::config::access::{ROLE_ARN, ROLE_EXTERNAL_ID, ROLE_SESSION_NAME};
 use s3_connector::config::{ACCESS_KEY_ID, BucketConfig, ENDPOINT, SECRET_ACCESS_KEY, SESSION_TOKEN, Writes};
 
 use crate::bindings::{specifier, types};
-use crate::credentials::{ChainInput, Credentials};
+use crate::credentials::{ChainInput, Credentials, RoleInput};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
 use crate::egress::{Egress, Policy, PolicyInput, Signer};
-use crate::environment::{self, EndpointError, Environment, InferredSetting};
+use crate::environment::{self, Environment, InferredSetting};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
 use crate::state::LastPlace;
@@ -22,7 +23,7 @@ const REDACTED: &str = "redacted";
 
 /// Every setting that this host takes credentials from. No component gets their values, whatever its specification
 /// says.
-const SECRETS: [&str; 3] = [ACCESS_KEY_ID.name, SECRET_ACCESS_KEY.name, SESSION_TOKEN.name];
+const SECRETS: [&str; 4] = [ACCESS_KEY_ID.name, SECRET_ACCESS_KEY.name, SESSION_TOKEN.name, ROLE_EXTERNAL_ID.name];
 
 /// A name at most this many letters away from one of [`SECRETS`] counts as that one, misspelt: its value is a key all the
 /// same. No other setting of an S3 connector comes that near.
@@ -51,8 +52,8 @@ pub(crate) struct Prepared {
     secrets: Vec<String>,
     /// Settings that were not given, and where they come from.
     pub(crate) inferred: Vec<InferredSetting>,
-    /// Why the endpoint that the environment asks for does not exist.
-    refused: Option<EndpointError>,
+    /// Why what the settings or the environment ask for does not exist.
+    refused: Option<environment::Error>,
     environment: Environment,
     /// Where the component's state failed last.
     pub(crate) state_place: LastPlace,
@@ -70,19 +71,13 @@ pub(crate) async fn prepare(
         .map(|(name, value)| (name.trim().to_owned(), value))
         .filter(|(_, value)| !value.is_empty())
         .collect();
-    let (inferred, refused) = match environment::fill(&mut settings, environment).await {
+    let environment = environment.for_settings(&settings);
+    let (inferred, refused) = match environment::fill(&mut settings, &environment).await {
         Ok(inferred) => (inferred, None),
         Err(refused) => (Vec::new(), Some(refused)),
     };
     let secrets = settings.keys().filter(|name| is_secret(name, parameters)).cloned().collect();
-    Prepared {
-        settings,
-        secrets,
-        inferred,
-        refused,
-        environment: environment.clone(),
-        state_place: LastPlace::default(),
-    }
+    Prepared { settings, secrets, inferred, refused, environment, state_place: LastPlace::default() }
 }
 
 /// Where settings lead: a bucket, and the way to it.
@@ -99,6 +94,16 @@ pub(crate) struct Target {
 }
 
 impl Prepared {
+    /// Whether the profile that the settings name is there. Without it others are missing, too, of which the component would complain.
+    pub(crate) fn check_profile(&self) -> Result<()> {
+        match &self.refused {
+            Some(error @ (environment::Error::Profile { .. } | environment::Error::Files { .. })) => {
+                Err(invalid(error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the component gets.
     pub(crate) fn redacted(&self) -> types::Settings {
         self.settings
@@ -126,8 +131,8 @@ impl Prepared {
             scheme: if bucket.endpoint.tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP },
             authority: bucket.endpoint.authority.clone(),
             addressing: if bucket.endpoint.path_style { Addressing::Path } else { Addressing::VirtualHost },
-            base_path: String::new(),
-            bucket: bucket.bucket.clone(),
+            base_path: bucket.endpoint.base_path.clone(),
+            bucket: bucket.endpoint.label.clone(),
             prefix: bucket.prefix.clone(),
             writes: Writes::of(&self.settings),
             requester_pays: bucket.access.requester_pays,
@@ -146,14 +151,23 @@ impl Prepared {
         if bucket.access.anonymous {
             return Ok(Credentials::anonymous());
         }
-        let key = |name: &str| self.settings.get(name).map(|value| value.trim());
-        Credentials::choose(
-            key(ACCESS_KEY_ID.name),
-            key(SECRET_ACCESS_KEY.name),
-            key(SESSION_TOKEN.name),
-            ChainInput { environment: self.environment.clone(), region: Some(bucket.region.clone()) },
-        )
-        .map_err(|error| invalid(with_causes(&error)))
+        let set = |name: &str| self.settings.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let chain = ChainInput {
+            environment: self.environment.clone(),
+            region: Some(bucket.region.clone()),
+            profile: environment::named_profile(&self.settings).map(str::to_owned),
+        };
+        let keys = [ACCESS_KEY_ID.name, SECRET_ACCESS_KEY.name, SESSION_TOKEN.name].map(set);
+        let credentials = Credentials::choose(keys[0], keys[1], keys[2], chain.clone());
+        let credentials = credentials.map_err(|error| invalid(with_causes(&error)))?;
+        let own = |name| set(name).map(str::to_owned);
+        Ok(match own(ROLE_ARN.name) {
+            None => credentials,
+            Some(arn) => {
+                let (external_id, session_name) = (own(ROLE_EXTERNAL_ID.name), own(ROLE_SESSION_NAME.name));
+                credentials.assuming(RoleInput { arn, external_id, session_name }, chain)
+            }
+        })
     }
 }
 
@@ -230,6 +244,8 @@ mod tests {
             "aws.accessKey",
             "aws.sesionToken",
             "awsSessionToken",
+            "aws.roleExternalID",
+            "AWS_ROLE_EXTERNAL_ID",
         ] {
             assert!(is_secret(name, &[]), "{name}");
         }

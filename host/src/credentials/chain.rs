@@ -126,7 +126,12 @@ impl Chain {
             .with_http_client(self.http_client.clone())
             .with_region(self.input.region.clone().map(Region::new));
         let to_sts = config.clone().with_http_client(self.sts_client.clone());
-        let profile = ProfileFileCredentialsProvider::builder().configure(&to_sts).build();
+        let profile = ProfileFileCredentialsProvider::builder().configure(&to_sts);
+        if let Some(name) = &self.input.profile {
+            let origin = format!("profile {name} (setting aws.profile)");
+            return vec![Link::new(origin, profile.profile_name(name).build())];
+        }
+        let profile = profile.build();
         let web_identity = WebIdentityTokenCredentialsProvider::builder().configure(&to_sts).build();
         let container = EcsCredentialsProvider::builder().configure(&config).build();
         let mut links = vec![
@@ -169,13 +174,18 @@ impl Chain {
 impl Fetch for Chain {
     fn fetch(&self) -> BoxFuture<'_, Result<Loaded, Error>> {
         async {
-            if let Some(loaded) = self.environment_keys() {
+            let named = self.input.profile.as_ref();
+            // As the AWS CLI has it: variables with keys come before the profile, unless that was asked for by name.
+            if let Some(loaded) = self.environment_keys().filter(|_| named.is_none()) {
                 return Ok(loaded);
             }
             if let Some(profile) = self.input.environment.signed_in_profile().await {
                 return Err(Error::SignIn { profile });
             }
-            first_of(self.links()).await
+            match (first_of(self.links()).await, named) {
+                (Err(Error::NotFound { .. }), Some(profile)) => Err(Error::Keyless { profile: profile.clone() }),
+                (found, _) => found,
+            }
         }
         .boxed()
     }
@@ -190,6 +200,13 @@ impl Fetch for Link {
             }
         }
         .boxed()
+    }
+}
+
+impl Chain {
+    /// What reaches STS.
+    pub(super) fn into_sts_client(self) -> SharedHttpClient {
+        self.sts_client
     }
 }
 
@@ -302,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_environment_comes_first_and_blank_variables_do_not_count() {
-        let chain = |environment| Chain::new(ChainInput { environment, region: None });
+        let chain = |environment| Chain::new(ChainInput { environment, region: None, profile: None });
         let loaded = chain(Environment::of([
             ("AWS_ACCESS_KEY_ID", " id "),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -326,14 +343,25 @@ mod tests {
         let config = "[profile dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n";
         std::fs::write(&path, config).unwrap();
         let path = path.to_str().unwrap();
-        let input = ChainInput {
-            environment: Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "dev")]),
-            region: None,
-        };
+        let environment = Environment::of([("AWS_CONFIG_FILE", path), ("AWS_PROFILE", "dev")]);
+        let input = ChainInput { environment, region: None, profile: None };
         let message = Chain::new(input).fetch().await.unwrap_err().to_string();
         let command = r#"eval "$(aws configure export-credentials --profile dev --format env)""#;
         assert!(message.contains(command), "{message}");
         assert!(!message.contains("cargo"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn keys_of_the_environment_do_not_count_where_the_settings_name_a_profile() {
+        // The AWS crates look for it in the files of this process, which have no such profile.
+        let environment = Environment::of([
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_PROFILE", "no-such-profile-5e3f"),
+        ]);
+        let profile = Some("no-such-profile-5e3f".to_owned());
+        let error = Chain::new(ChainInput { environment, region: None, profile }).fetch().await.unwrap_err();
+        assert!(error.to_string().contains("no-such-profile-5e3f"), "{error}");
     }
 
     #[tokio::test]
@@ -344,7 +372,7 @@ mod tests {
 
     #[test]
     fn instance_metadata_can_be_switched_off() {
-        let links = |environment| Chain::new(ChainInput { environment, region: None }).links();
+        let links = |environment| Chain::new(ChainInput { environment, region: None, profile: None }).links();
         let has_metadata = |links: Vec<Link>| links.iter().any(|link| &*link.origin == "instance metadata");
         assert!(has_metadata(links(Environment::of([]))));
         let off = Environment::of([("AWS_EC2_METADATA_DISABLED", "TRUE")]);
@@ -354,7 +382,12 @@ mod tests {
     #[test]
     fn the_profile_is_named() {
         let environment = Environment::of([("AWS_PROFILE", "work")]);
-        let chain = Chain::new(ChainInput { environment, region: None });
+        let chain = Chain::new(ChainInput { environment, region: None, profile: None });
         assert_eq!(&*chain.links()[0].origin, "profile work");
+        // By the settings, it's the only one.
+        let environment = Environment::of([("AWS_PROFILE", "work")]);
+        let input = ChainInput { environment, region: None, profile: Some("work".to_owned()) };
+        let links = Chain::new(input).links();
+        assert_eq!(links.iter().map(|link| &*link.origin).collect::<Vec<_>>(), ["profile work (setting aws.profile)"]);
     }
 }

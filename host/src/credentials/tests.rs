@@ -68,7 +68,7 @@ async fn load(credentials: &Credentials) -> String {
 }
 
 fn chain() -> ChainInput {
-    ChainInput { environment: Environment::of([]), region: None }
+    ChainInput { environment: Environment::of([]), region: None, profile: None }
 }
 
 #[tokio::test(start_paused = true)]

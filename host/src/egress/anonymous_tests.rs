@@ -28,6 +28,30 @@ async fn nothing_is_added_to_a_request_that_goes_unsigned() {
 }
 
 #[tokio::test]
+async fn what_is_signed_has_the_path_of_the_endpoint_as_it_is_sent() {
+    let endpoint = "https://gw.test/s3";
+    let of = async |credentials| {
+        let script = Script::of([Reply::new(200)]);
+        let egress = egress_at(endpoint, Role::Source, &script, credentials);
+        let get = http::Request::builder().uri(format!("{endpoint}/bucket/a%20b")).body(whole(Bytes::new())).unwrap();
+        assert_eq!(egress.send(get).await.unwrap().status(), 200);
+        script.seen().remove(0)
+    };
+    let plain = of(Credentials::anonymous()).await;
+    let signed = of(Credentials::from_settings("key-id", "s3cr3t", None)).await;
+    for request in [&plain, &signed] {
+        assert_eq!(request.uri().to_string(), "https://gw.test/s3/bucket/a%20b");
+    }
+    // The same by hand: what the signer makes of the address that is sent.
+    let mut headers = signed.headers().clone();
+    let (keys, time) =
+        (aws_credential_types::Credentials::new("key-id", "s3cr3t", None, None, "test"), super::tests::noon());
+    let (signer, hash) = (super::Signer::new("us-east-1"), super::sign::PayloadHash::of(b""));
+    signer.sign(&Method::GET, signed.uri(), &mut headers, &hash, Some(&keys), time).unwrap();
+    assert_eq!(headers["authorization"], signed.headers()["authorization"]);
+}
+
+#[tokio::test]
 async fn a_large_body_is_sent_once_whatever_the_store_says_of_its_checksum() {
     let endpoint = "https://s3.test";
     let script = Script::of([Reply::new(200)]);

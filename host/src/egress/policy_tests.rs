@@ -99,6 +99,38 @@ fn no_connector_deletes_an_object() {
 }
 
 #[test]
+fn a_path_of_the_endpoint_is_never_left() {
+    for (addressing, root) in
+        [(Addressing::Path, "gw.test/s3/v1/bucket"), (Addressing::VirtualHost, "bucket.gw.test/s3/v1")]
+    {
+        let input = PolicyInput::from_endpoint(Role::Source, "https://gw.test/s3/v1", addressing, "bucket", "");
+        let policy = Policy::new(input.unwrap()).unwrap();
+        let (host, path) = root.split_once('/').unwrap();
+        for (rest, sent) in [
+            ("/key", "/key"),
+            ("/%6bey/../x", "/key/../x"),
+            ("/?list-type=2", "/?list-type=2"),
+            ("?versions", "?versions"),
+        ] {
+            let permit = check(&policy, "GET", &format!("https://{host}/{path}{rest}")).unwrap();
+            assert_eq!(permit.uri.to_string(), format!("https://{host}/{path}{sent}"));
+        }
+        for outside in [
+            "",
+            "key",
+            "s3",
+            "s3/v1x/bucket/key",
+            "s3/../s3/v1/bucket/key",
+            "S3/v1/bucket/key",
+            "s3//v1/bucket/key",
+            "bucket/key",
+        ] {
+            assert!(check(&policy, "GET", &format!("https://{host}/{outside}")).is_err(), "{outside}");
+        }
+    }
+}
+
+#[test]
 fn that_the_requester_pays_is_said_where_the_settings_say_so_and_in_no_other_words() {
     let policy = |requester_pays| {
         let address = "http://127.0.0.1:9000";

@@ -148,7 +148,7 @@ impl Upstream for Script {
 }
 
 /// 2030-01-01T00:00:00Z.
-fn noon() -> SystemTime {
+pub(super) fn noon() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_893_456_000)
 }
 

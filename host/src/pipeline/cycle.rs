@@ -15,7 +15,7 @@ pub async fn feeds_itself(source: &Settings, destination: &Settings, environment
         let _ = environment::fill(settings, environment).await;
     }
     let (Ok(from), Ok(to)) = (BucketConfig::parse(&source), BucketConfig::parse(&destination)) else { return false };
-    let store = |config: &BucketConfig| identity::of(&config.endpoint, &config.region, &config.bucket);
+    let store = |config: &BucketConfig| identity::of(&config.endpoint, &config.region);
     if Writes::of(&destination) == Writes::Batches || from.bucket != to.bucket || store(&from) != store(&to) {
         return false;
     }

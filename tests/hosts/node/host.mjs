@@ -9,7 +9,7 @@ import { WASIShim } from "@bytecodealliance/preview2-shim/instantiation";
 import { sign } from "./sign.mjs";
 
 /** Settings whose values this host keeps, whatever a specification says of them. It may only add to them. */
-const SECRETS = ["aws.accessKeyId", "aws.secretAccessKey", "aws.sessionToken"];
+const SECRETS = ["aws.accessKeyId", "aws.secretAccessKey", "aws.sessionToken", "aws.roleExternalId"];
 
 /** Headers that are the host's to add. A request that comes with one of them is denied. */
 const OURS = ["authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
@@ -123,7 +123,10 @@ class Host {
         secrets.add(parameter.name);
       }
       const role = new Map(parameter.labels).get("auth.role");
-      if (role) {
+      if (role && !fields[role] && settings[parameter.name]) {
+        throw new Error(`this host can't do what ${parameter.name} asks for`);
+      }
+      if (fields[role]) {
         this.access[fields[role]] = settings[parameter.name];
       }
     }
