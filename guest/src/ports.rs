@@ -280,7 +280,7 @@ pub trait Log {
 
     /// Reports an object that was skipped although it exists: a warning, which a host may also list at the end.
     fn skipped(&self, key: &str, reason: &str) {
-        let line = format!("skipped an object: {reason}; key=`{key}`");
+        let line = format!("skipped: {reason}; key=`{key}`");
         self.log(Level::Warn, &line);
     }
 }

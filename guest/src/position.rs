@@ -220,6 +220,13 @@ pub struct Scope<'a> {
     pub endpoint: &'a str,
 }
 
+/// What a scope is in positions, which is the same for all of a source's.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    scope: u32,
+    store: u32,
+}
+
 /// The version of the extension's encoding, its first byte.
 const VERSION: u8 = 2;
 
@@ -237,7 +244,7 @@ const SUM: usize = 4;
 
 impl Position {
     /// Writes the position.
-    pub fn encode(&self, scope: Scope<'_>) -> Vec<u8> {
+    pub fn encode(&self, stamp: Stamp) -> Vec<u8> {
         let phase = match self.phase {
             Phase::Snapshot => 's',
             Phase::Changes => 'c',
@@ -254,8 +261,8 @@ impl Position {
                 }
             };
             let mut bytes = saved.expect("a vector takes all that is written");
-            bytes.extend_from_slice(&scope.sum().to_le_bytes());
-            bytes.extend_from_slice(&hash(&[scope.store.as_bytes()]).to_le_bytes());
+            bytes.extend_from_slice(&stamp.scope.to_le_bytes());
+            bytes.extend_from_slice(&stamp.store.to_le_bytes());
             let sum = hash(&[text.as_bytes(), &bytes]);
             bytes.extend_from_slice(&sum.to_le_bytes());
             text.push('~');
@@ -313,10 +320,11 @@ impl Extension {
             .filter(|(fields, _)| !fields.is_empty())
             .ok_or_else(damaged)?;
         let (scope_sum, store_sum) = scopes.split_at(SUM);
-        if scope.sum().to_le_bytes() != scope_sum {
+        let stamp = scope.stamp();
+        if stamp.scope.to_le_bytes() != scope_sum {
             return Err(corrupt("it belongs to another bucket or prefix"));
         }
-        if *version != VERSION_WITHOUT_STORE && hash(&[scope.store.as_bytes()]).to_le_bytes() != store_sum {
+        if *version != VERSION_WITHOUT_STORE && stamp.store.to_le_bytes() != store_sum {
             return Err(other_store(scope.endpoint));
         }
         let extension = match *version {
@@ -333,8 +341,12 @@ impl Extension {
 }
 
 impl Scope<'_> {
-    fn sum(self) -> u32 {
-        hash(&[self.bucket.as_bytes(), b"\0", self.prefix.as_bytes()])
+    /// What it is in positions.
+    pub fn stamp(self) -> Stamp {
+        Stamp {
+            scope: hash(&[self.bucket.as_bytes(), b"\0", self.prefix.as_bytes()]),
+            store: hash(&[self.store.as_bytes()]),
+        }
     }
 }
 
@@ -403,14 +415,14 @@ mod tests {
         ] {
             let position = decode(text.as_bytes()).expect(text);
             assert_eq!((position.key.as_str(), position.phase, position.seconds), (key, phase, seconds));
-            assert_eq!(position.encode(SCOPE), text.as_bytes());
+            assert_eq!(position.encode(SCOPE.stamp()), text.as_bytes());
         }
     }
 
     #[test]
     fn what_is_written_reads_back() {
         for key in ["a", "a_c12~AA", "späße/ +%\u{1}", "_", "~"] {
-            let encoded = sample(key).encode(SCOPE);
+            let encoded = sample(key).encode(SCOPE.stamp());
             assert!(encoded.starts_with(format!("{key}_c1634049397~").as_bytes()));
             assert_eq!(decode(&encoded).expect(key), sample(key));
         }
@@ -422,8 +434,8 @@ mod tests {
         let position = sample("key");
         let extension = Some(Extension { part, ..position.extension.clone().expect("it has one") });
         let position = Position { extension, ..position };
-        assert_eq!(decode(&position.encode(SCOPE)).expect("reads"), position);
-        assert_ne!(position.encode(SCOPE), sample("key").encode(SCOPE));
+        assert_eq!(decode(&position.encode(SCOPE.stamp())).expect("reads"), position);
+        assert_ne!(position.encode(SCOPE.stamp()), sample("key").encode(SCOPE.stamp()));
     }
 
     #[test]
@@ -434,7 +446,7 @@ mod tests {
             let position = sample("key");
             let extension = Some(Extension { part, ..position.extension.clone().expect("it has one") });
             let position = Position { extension, ..position };
-            assert_eq!(decode(&position.encode(SCOPE)).expect("reads"), position);
+            assert_eq!(decode(&position.encode(SCOPE.stamp())).expect("reads"), position);
         }
     }
 
@@ -463,7 +475,7 @@ mod tests {
 
     #[test]
     fn every_cut_or_flipped_bit_of_an_extension_is_noticed() {
-        let encoded = sample("key").encode(SCOPE);
+        let encoded = sample("key").encode(SCOPE.stamp());
         let bare = encoded.iter().position(|b| *b == b'~').expect("has an extension");
         for end in bare + 1..encoded.len() {
             assert!(decode(&encoded[..end]).is_err(), "cut at {end}");
@@ -479,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_position_of_another_bucket_or_prefix_is_refused() {
-        let encoded = sample("key").encode(SCOPE);
+        let encoded = sample("key").encode(SCOPE.stamp());
         for scope in [Scope { bucket: "other", ..SCOPE }, Scope { prefix: "", ..SCOPE }] {
             let message = Position::decode(&encoded, scope).expect_err("foreign").message;
             assert!(message.contains("another bucket or prefix"), "{message}");
@@ -488,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_position_of_another_store_is_refused_with_what_to_do() {
-        let encoded = sample("key").encode(SCOPE);
+        let encoded = sample("key").encode(SCOPE.stamp());
         let elsewhere = Scope { store: "other:9000", endpoint: "http://other:9000", ..SCOPE };
         let error = Position::decode(&encoded, elsewhere).expect_err("foreign");
         assert_eq!(error.kind, ErrorKind::Corrupt);
@@ -507,7 +519,7 @@ mod tests {
         let mut bytes = vec![VERSION_WITHOUT_STORE];
         let extension = sample("key").extension.expect("it has one");
         bytes = postcard::to_extend(&SavedExtension::from(&extension), bytes).expect("a vector takes all");
-        bytes.extend_from_slice(&SCOPE.sum().to_le_bytes());
+        bytes.extend_from_slice(&SCOPE.stamp().scope.to_le_bytes());
         let sum = hash(&[text.as_bytes(), &bytes]);
         bytes.extend_from_slice(&sum.to_le_bytes());
         let encoded = format!("{text}~{}", STANDARD_NO_PAD.encode(bytes));

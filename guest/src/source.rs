@@ -193,6 +193,7 @@ impl<P: Ports> Source<P> {
             ports: self.ports.clone(),
             client: self.client.clone(),
             config: Rc::clone(&self.config),
+            stamp: worker::scope(&self.config).stamp(),
             slots: Slots::new(self.config.concurrency),
             queue: self.queue.clone(),
             store,

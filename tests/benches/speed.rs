@@ -23,6 +23,8 @@ mod drain;
 mod native;
 #[path = "speed/outcome.rs"]
 mod outcome;
+#[path = "speed/rows.rs"]
+mod rows;
 #[path = "speed/table.rs"]
 mod table;
 #[path = "speed/work.rs"]
@@ -38,10 +40,11 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    // This program is two of the contenders, too: one that embeds the connector, and one that is its core natively.
+    // This program is some of the contenders, too: one that embeds the connector, and those that are its core natively.
     match &arguments[..] {
         [first, rest @ ..] if first == drain::ARGUMENT => return drain::run(rest),
         [first, rest @ ..] if first == native::ARGUMENT => return native::run(rest),
+        [first, rest @ ..] if first == rows::ARGUMENT => return rows::run(rest),
         _ => {}
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());

@@ -326,14 +326,14 @@ async fn bad_rows_stop_the_source_or_do_not(env: &Env) {
     let mut source = bucket.open_with(&settings("raw")).await;
     let records = read_all(&mut source).await.expect("reads");
     assert_eq!(texts(&records), ["{\"id\":\"1\",\"n\":\"x\"}", "2", "{\"id\":\"3\",\"n\":\"y\"}", "4"]);
-    assert_eq!(metadata(&records[1], "s3.rowError"), "it has 1 fields where 2 are named");
+    assert_eq!(metadata(&records[1], "s3.rowError"), "it has 1 field where 2 are named");
     let state = SavedState::memory();
     let mut source = bucket.start_with(&settings("stop"), &state).await;
     let first = read_some(&mut source, 1).await.expect("what comes before it is delivered");
     assert_eq!(places(&first), ["a.csv 1"]);
     let error = source.read(10, Duration::from_secs(5)).await.expect_err("it stops");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    let why = "object `a.csv`: row 2, at byte 9: it has 1 fields where 2 are named; or set `onBadRow` to `skip` or `raw` to go on";
+    let why = "object `a.csv`: row 2, at byte 9: it has 1 field where 2 are named; or set `onBadRow` to `skip` or `raw` to go on";
     assert_eq!(error.message(), why);
     // Once the setting is another one, it goes on after what was delivered.
     let mut source = bucket.resume_with(&settings("skip"), &state, &first[0].position).await;

@@ -42,7 +42,7 @@ fn positions_are_append_only() {
         "extension-4-snapshot",
         "extension-4-changes",
     ] {
-        let written = String::from_utf8(position(name).encode(SCOPE)).expect("a position is text");
+        let written = String::from_utf8(position(name).encode(SCOPE.stamp())).expect("a position is text");
         let line = format!("{name} {written}");
         assert!(lines.contains(&&*line), "{WHAT_TO_DO}: {line}");
     }

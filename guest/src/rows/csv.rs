@@ -130,7 +130,8 @@ impl Csv {
     fn object(&self, names: &Names) -> Result<String, String> {
         let Names(names) = names;
         if self.count != names.len() {
-            return Err(format!("it has {} fields where {} are named", self.count, names.len()));
+            let (count, s) = (self.count, if self.count == 1 { "" } else { "s" });
+            return Err(format!("it has {count} field{s} where {} are named", names.len()));
         }
         let mut json = Vec::with_capacity(self.bytes + names.iter().map(|name| name.len() + 4).sum::<usize>() + 2);
         json.push(b'{');

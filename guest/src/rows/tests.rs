@@ -238,7 +238,7 @@ fn csv_has_the_names_of_its_header() {
         [
             "{\"id\":\"1\",\"na\\\"me\":\"a\"}",
             "{\"id\":\"2\",\"na\\\"me\":\"b,\\\"\\nc\"}",
-            "bad: 3 (it has 1 fields where 2 are named)"
+            "bad: 3 (it has 1 field where 2 are named)"
         ]
     );
     assert_eq!(rows.iter().map(|row| row.byte).collect::<Vec<_>>(), [Some(9), Some(14), Some(26)]);

@@ -37,6 +37,8 @@ const GROUPS_AHEAD_BYTES: u64 = 64 << 20;
 pub(super) struct Rows<P: Ports> {
     /// The record of the object, without a payload.
     fetched: Fetched<P::Body>,
+    /// The text of a row's key, up to its number.
+    key_begin: String,
     format: Format,
     reader: Reader<P>,
     on_bad_row: OnBadRow,
@@ -267,7 +269,8 @@ impl<P: Ports> Opening<P> {
                 Reader::Text(Box::new(text), Pieces(Some(content)))
             }
         };
-        Ok(Rows { fetched, format, reader, on_bad_row: config.on_bad_row, count })
+        let key_begin = format!("{{\"key\":{},\"row\":", serde_json::Value::from(fetched.key.as_str()));
+        Ok(Rows { fetched, key_begin, format, reader, on_bad_row: config.on_bad_row, count })
     }
 
     /// The object, of which the end is known.
@@ -408,7 +411,6 @@ impl<P: Ports> Rows<P> {
                 );
             }
         };
-        metadata.insert("s3.row".to_owned(), number.to_string());
         if let Some(count) = self.count {
             metadata.insert("s3.rows".to_owned(), count.to_string());
         }
@@ -416,7 +418,9 @@ impl<P: Ports> Rows<P> {
             metadata.insert("s3.byteOffset".to_owned(), byte.to_string());
         }
         let size = payload.length().unwrap_or_default();
-        let key = format!("{{\"key\":{},\"row\":{number}}}", serde_json::Value::from(self.fetched.key.as_str()));
+        let number = number.to_string();
+        let key = [&*self.key_begin, &number, "}"].concat();
+        metadata.insert("s3.row".to_owned(), number);
         Ok(Fetched {
             record: Record {
                 position: Bytes::new(),

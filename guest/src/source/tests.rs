@@ -197,7 +197,7 @@ fn an_object_that_is_overwritten_and_then_deleted_is_skipped_and_named() {
     });
     assert_eq!(fixture.read_all().expect("goes on"), ["snapshot ab"]);
     assert_eq!(fixture.source.progress().counts.skipped, 1);
-    assert_eq!(fixture.warning(), "skipped an object: it was deleted before it could be read; key=`a`");
+    assert_eq!(fixture.warning(), "skipped: it was deleted before it could be read; key=`a`");
     assert!(fixture.asked(Asked::Head).is_empty(), "the reader never had it");
 }
 

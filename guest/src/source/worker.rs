@@ -24,7 +24,7 @@ use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
-use crate::position::{Chunk, Extension, Part, Phase, Position, RowMark, Scope};
+use crate::position::{Chunk, Extension, Part, Phase, Position, RowMark, Scope, Stamp};
 use crate::record::Operation;
 use crate::rows::{Next, Row};
 use crate::s3::{Client, Slots};
@@ -53,6 +53,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) ports: P,
     pub(super) client: Client<P>,
     pub(super) config: Rc<SourceConfig>,
+    /// What positions say of bucket, prefix and store.
+    pub(super) stamp: Stamp,
     /// The slots of fetches.
     pub(super) slots: Rc<Slots>,
     pub(super) queue: ReadyQueue<P::Body>,
@@ -488,7 +490,7 @@ impl<P: Ports> Worker<P> {
                 if place.may_be_followed {
                     self.surprises.insert(key.clone(), has);
                 }
-                let line = format!("skipped an object: {reason}; key=`{key}`");
+                let line = format!("skipped: {reason}; key=`{key}`");
                 self.ports.log(Level::Warn, &line);
                 let store = &mut *self.store.borrow_mut();
                 if let Told::Replaced(entry) = told
@@ -558,20 +560,20 @@ impl<P: Ports> Worker<P> {
             store.emitted((plan, number, part_number));
             store.head.run
         };
-        // Without its state, a snapshot goes on after the key: with parts left, it must begin with this one again.
-        let told = if part.is_some() { self.told_whole.clone() } else { Some(fetched.key.clone()) };
-        // A snapshot that was resumed without its state goes no further back than it had come.
-        let told = told.max(self.resumed_after.clone());
         let is_snapshot = phase == Phase::Snapshot;
-        let part = part.map(|part| part.naming_key_before(is_snapshot && told.is_some()));
+        // Without its state, a snapshot goes on after the key: with parts left, it must begin with this one again. One
+        // that was resumed without its state goes no further back than it had come.
+        let whole = if part.is_some() { self.told_whole.as_deref() } else { Some(&*fetched.key) };
+        let told = whole.max(self.resumed_after.as_deref()).filter(|_| is_snapshot);
+        let part = part.map(|part| part.naming_key_before(told.is_some()));
+        let key = told.unwrap_or(&fetched.key).to_owned();
         if place.phase == Phase::Snapshot && part.is_none() {
-            self.told_whole = Some(fetched.key.clone());
+            self.told_whole = Some(fetched.key);
         }
-        let key = told.filter(|_| is_snapshot).unwrap_or(fetched.key);
         let extension = Some(Extension { run, cut, plan, index: number, part });
         let position = Position { key, phase, seconds, extension };
         let mut record = fetched.record;
-        record.position = Bytes::from(position.encode(scope(&self.config)));
+        record.position = Bytes::from(position.encode(self.stamp));
         self.queue.push(Ready { record, plan, number, part: part_number, size: fetched.size }).await;
     }
 

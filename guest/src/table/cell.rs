@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::value::RawValue;
 
 use super::json::{self, Kind};
 use super::schema::{Scalar, Unit};
@@ -77,24 +78,47 @@ pub(super) fn read(scalar: Scalar, json: &str) -> Result<Cell<'_>, Misfit> {
         Scalar::Text if kind == Kind::Text => Some(Cell::Bytes(bytes_of(json::text(json)?))),
         // What a number or a boolean is as a text is what it is in JSON.
         Scalar::Text => Some(Cell::Bytes(Cow::Borrowed(json.as_bytes()))),
-        Scalar::Boolean if kind == Kind::Bool => Some(Cell::Bool(json == "true")),
-        Scalar::Int if kind == Kind::Number => json.parse().ok().map(Cell::Int),
-        Scalar::Long { .. } if kind == Kind::Number => json.parse().ok().map(Cell::Long),
-        Scalar::Float => real(json, kind)?.map(|number| Cell::Float(number as f32)).filter(Cell::is_as_finite(json)),
-        Scalar::Double => real(json, kind)?.map(Cell::Double),
+        Scalar::Boolean | Scalar::Int | Scalar::Long { .. } | Scalar::Float | Scalar::Double if kind == Kind::Text => {
+            of_word(scalar, &json::text(json)?)
+        }
+        Scalar::Boolean | Scalar::Int | Scalar::Long { .. } | Scalar::Float | Scalar::Double => of_value(scalar, json),
         Scalar::Decimal { precision, scale } => decimal(json, kind, precision, scale)?.map(Cell::Decimal),
-        Scalar::Boolean | Scalar::Int | Scalar::Long { .. } => None,
         _ if kind != Kind::Text => None,
         _ => of_text(scalar, &json::text(json)?),
     };
     cell.ok_or_else(|| Misfit::new(format!("is {} that its column can't hold: {}", kind.name(), scalar.name())))
 }
 
-impl Cell<'_> {
-    /// A number that is too large for a `float` is none. What says that it is infinite may be.
-    fn is_as_finite(json: &str) -> impl FnOnce(&Self) -> bool {
-        let is_text = json.starts_with('"');
-        move |cell| is_text || !matches!(cell, Cell::Float(number) if !number.is_finite())
+/// A boolean or a number.
+fn of_value(scalar: Scalar, json: &str) -> Option<Cell<'static>> {
+    match (scalar, Kind::of(json)) {
+        (Scalar::Boolean, Kind::Bool) => Some(Cell::Bool(json == "true")),
+        (Scalar::Int, Kind::Number) => json.parse().ok().map(Cell::Int),
+        (Scalar::Long { .. }, Kind::Number) => json.parse().ok().map(Cell::Long),
+        (Scalar::Float, Kind::Number) => {
+            real(json).map(|number| number as f32).filter(|n| n.is_finite()).map(Cell::Float)
+        }
+        (Scalar::Double, Kind::Number) => real(json).map(Cell::Double),
+        _ => None,
+    }
+}
+
+/// The same, written as a text: CSV has nothing else, and JSON has no other form of what is no number.
+fn of_word(scalar: Scalar, text: &str) -> Option<Cell<'static>> {
+    let number = match text {
+        "NaN" => f64::NAN,
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        // What JSON would have as the value itself, and nothing around it.
+        _ => {
+            let value: &RawValue = serde_json::from_str(text).ok()?;
+            return if value.get() == text { of_value(scalar, text) } else { None };
+        }
+    };
+    match scalar {
+        Scalar::Float => Some(Cell::Float(number as f32)),
+        Scalar::Double => Some(Cell::Double(number)),
+        _ => None,
     }
 }
 
@@ -127,20 +151,9 @@ fn units(nanos: i128, unit: Unit) -> Option<Cell<'static>> {
 }
 
 /// A number as a `double`, if it is one; whole ones with all their digits.
-fn real(json: &str, kind: Kind) -> Result<Option<f64>, Misfit> {
-    if kind == Kind::Text {
-        return Ok(match &*json::text(json)? {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        });
-    }
-    if kind != Kind::Number {
-        return Ok(None);
-    }
+fn real(json: &str) -> Option<f64> {
     let is_inexact = is_whole(json) && !json.parse().is_ok_and(is_exact);
-    Ok(if is_inexact { None } else { double(json) })
+    if is_inexact { None } else { double(json) }
 }
 
 /// A number with a fixed point, from a number or a text of it.
@@ -229,9 +242,20 @@ mod tests {
             (Scalar::Text, "{}", None),
             (Scalar::Boolean, "true", Some(Cell::Bool(true))),
             (Scalar::Boolean, "1", None),
+            (Scalar::Boolean, "\"false\"", Some(Cell::Bool(false))),
+            (Scalar::Boolean, "\"no\"", None),
             (Scalar::Int, "2147483648", None),
             (long, "1.0", None),
             (long, "-5", Some(Cell::Long(-5))),
+            (long, "\"-5\"", Some(Cell::Long(-5))),
+            (long, "\"007\"", None),
+            (long, "\"+5\"", None),
+            (long, "\" 5\"", None),
+            (long, "\"\"", None),
+            (long, "\"NaN\"", None),
+            (Scalar::Double, "\"12.50\"", Some(Cell::Double(12.5))),
+            (Scalar::Double, "\"9007199254740993\"", None),
+            (Scalar::Float, "\"1e300\"", None),
             (Scalar::Double, "9007199254740993", None),
             (Scalar::Double, "1e400", None),
             (Scalar::Double, "\"Infinity\"", Some(Cell::Double(f64::INFINITY))),

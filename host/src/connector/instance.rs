@@ -389,7 +389,7 @@ impl logging::Host for Context {
     fn log(&mut self, level: logging::Level, context: String, message: String) -> wasmtime::Result<()> {
         if context == skipped::CONTEXT {
             let object = self.skipped.tell(&message);
-            let line = format!("skipped an object: {}; key=`{}`", object.reason, object.key);
+            let line = format!("skipped: {}; key=`{}`", object.reason, object.key);
             self.log.line(logging::Level::Warn, &line);
         } else if context == PANIC {
             // It becomes part of the error that the call fails with.

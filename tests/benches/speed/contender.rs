@@ -15,6 +15,7 @@ use super::double::Double;
 use super::drain;
 use super::native;
 use super::outcome::{Outcome, Resident, Turn, cpu};
+use super::rows;
 use super::work::{Contender, Kind, Work};
 
 /// How often a process is looked at.
@@ -35,6 +36,9 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 
 /// The bucket of a measurement.
 pub(super) const BUCKET: &str = "bench";
+
+/// The file that all objects of a measurement are, if there is one.
+const FILE: &str = "rows";
 
 /// The double of a measurement.
 pub(super) struct Bench {
@@ -64,9 +68,15 @@ impl Bench {
     /// Starts the double of a measurement.
     pub(super) fn start(work: &Work) -> Self {
         let beside = binary().parent().expect("a program is in a folder").to_owned();
-        let double = on_core("0", &beside.join("synthetic-s3"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut double = on_core("0", &beside.join("synthetic-s3"));
+        if let Some((format, rows)) = work.file {
+            let file = folder.path().join(FILE);
+            rows::write(format, &file, rows);
+            double.arg("--body").arg(format!("{BUCKET}={}", file.display()));
+        }
         let double = Double::start_by(double, &[(BUCKET, work.rule.to_owned()), (copies::COPY, "keys:0".to_owned())]);
-        Self { double, folder: tempfile::tempdir().expect("a folder") }
+        Self { double, folder }
     }
 
     /// Has the contenders take turns.
@@ -160,6 +170,11 @@ impl Bench {
             Kind::Native { format, records } => {
                 let mut command = on_core("1", &std::env::current_exe().expect("a program has a path"));
                 command.arg(native::ARGUMENT).arg(format).stdin(self.records(*records));
+                command
+            }
+            Kind::Rows { format, times } => {
+                let mut command = on_core("1", &std::env::current_exe().expect("a program has a path"));
+                command.args([rows::ARGUMENT, format]).arg(self.folder.path().join(FILE)).arg(times.to_string());
                 command
             }
             Kind::Drain { settings: given, objects } => {

@@ -69,7 +69,7 @@ pub(super) fn copies(id: &'static str, what: &'static str, rule: &'static str) -
         Some(_) => contenders.push(Contender { name: "rclone", weather: WEATHER, kind: Kind::Rclone }),
         None => println!("{id}: rclone is neither on the path nor in {RCLONE}, so there is nothing to compare with"),
     }
-    Work { id, is_long: false, what, rule, contenders, judge }
+    Work { id, is_long: false, file: None, what, rule, contenders, judge }
 }
 
 fn judge(outcomes: &[Outcome]) -> Vec<Judgement> {

@@ -2,6 +2,7 @@
 
 use super::copies::copies;
 use super::outcome::{Outcome, Turn};
+use super::rows::ROWS;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -17,6 +18,8 @@ pub(super) struct Work {
     pub(super) judge: fn(&[Outcome]) -> Vec<Judgement>,
     /// Whether it's taken only where its name asks for it.
     pub(super) is_long: bool,
+    /// The format and the rows of the file that all objects of the bucket are, in place of bytes that mean nothing.
+    pub(super) file: Option<(&'static str, u64)>,
 }
 
 /// Who does it, and in which weather.
@@ -42,6 +45,8 @@ pub(super) enum Kind {
     Records { settings: &'static [&'static str], records: u64 },
     /// Natively, by the same crates, into memory: in this format.
     Native { format: &'static str, records: u64 },
+    /// Natively, by the same crates: the rows of the file, so many times.
+    Rows { format: &'static str, times: u64 },
     /// By the command, from bucket to bucket, each object as it is.
     Copy,
     /// By rclone, likewise.
@@ -139,6 +144,10 @@ pub(super) fn all() -> Vec<Work> {
         memory("P10m", "memory: 3,000 objects of 1 MiB", "keys:3000,bytes:1048576", 3_000),
         memory("P10l", "memory: 12 objects of 256 MiB", "keys:12,bytes:268435456", 12),
         stored(),
+        rows_of("R1", "2 million rows of CSV", "csv", &["decode=csv"]),
+        rows_of("R2", "2 million rows of JSON lines", "json", &["decode=json"]),
+        rows_of("R3", "2 million rows of Parquet", "parquet", &["decode=parquet"]),
+        rows_of("R4", "2 million rows of Avro", "avro", &["decode=avro"]),
         Work {
             is_long: true,
             ..memory("P10h", "memory: an hour of objects of 100 bytes, 30 ms", "keys:7500000,bytes:100", 7_500_000)
@@ -159,6 +168,7 @@ fn small() -> Work {
     Work {
         id: "P1",
         is_long: false,
+        file: None,
         what: "20,000 objects of 4 KiB, 30 ms, 64 at a time",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
@@ -198,6 +208,7 @@ fn near() -> Work {
     Work {
         id: "P2",
         is_long: false,
+        file: None,
         what: "20,000 objects of 4 KiB, no delay, into JSON lines",
         rule: "keys:20000,bytes:4096",
         contenders: vec![ours("", 20_000), floor("", 64), store("", 64)],
@@ -217,6 +228,7 @@ fn large() -> Work {
     Work {
         id: "P3",
         is_long: false,
+        file: None,
         what: "200 objects of 8 MiB, no delay",
         rule: "keys:200,bytes:8388608",
         contenders: vec![drained("", 200), floor("", 64), store("", 64)],
@@ -237,6 +249,7 @@ fn one_large() -> Work {
     Work {
         id: "P4",
         is_long: false,
+        file: None,
         what: "one object of 256 MiB, 50 MiB/s per connection",
         rule: "keys:1,bytes:268435456",
         contenders: vec![drained(WEATHER, 1), floor(WEATHER, 1)],
@@ -282,7 +295,7 @@ fn lists(
     let ours = Contender { name: "s3-connector", weather: PAGES, kind };
     let kind = Kind::Peer { client: "serial-listing", concurrency: 1, objects: None };
     let serial = Contender { name: "serial", weather: PAGES, kind };
-    Work { id, what, rule, contenders: vec![ours, serial], judge, is_long: false }
+    Work { id, what, rule, contenders: vec![ours, serial], judge, is_long: false, file: None }
 }
 
 fn judge_listing(outcomes: &[Outcome], goal: f64) -> Vec<Judgement> {
@@ -304,6 +317,7 @@ fn batches(id: &'static str, what: &'static str, contenders: fn() -> Vec<Contend
     Work {
         id,
         is_long: false,
+        file: None,
         what,
         rule: "keys:0",
         contenders: contenders(),
@@ -330,6 +344,7 @@ fn start() -> Work {
     Work {
         id: "P9",
         is_long: false,
+        file: None,
         what: "from the start to the first request",
         rule: "keys:1,bytes:1",
         contenders: vec![
@@ -366,6 +381,7 @@ fn trouble() -> Work {
     Work {
         id: "P12",
         is_long: false,
+        file: None,
         what: "20,000 objects of 4 KiB, 30 ms, 10 % of 503, 2 % of resets",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
@@ -380,6 +396,7 @@ fn stalls() -> Work {
     Work {
         id: "P13",
         is_long: false,
+        file: None,
         what: "20,000 objects of 4 KiB, 30 ms, 1 % of stalls of 2 s",
         rule: "keys:20000,bytes:4096",
         contenders: vec![
@@ -403,6 +420,7 @@ fn memory(id: &'static str, what: &'static str, rule: &'static str, objects: u64
     Work {
         id,
         is_long: false,
+        file: None,
         what,
         rule,
         contenders: vec![ours(if objects > 1_000_000 { "delay:30" } else { "" }, objects)],
@@ -414,11 +432,38 @@ fn memory(id: &'static str, what: &'static str, rule: &'static str, objects: u64
     }
 }
 
+/// Files that are read.
+const FILES: u64 = 20;
+
+/// Rows out of files: by a program that embeds the connector and drops them, and by its decoders alone.
+fn rows_of(id: &'static str, what: &'static str, format: &'static str, settings: &'static [&'static str]) -> Work {
+    let kind = Kind::Drain { settings, objects: FILES * ROWS };
+    let ours = Contender { name: "s3-connector, embedded", weather: "", kind };
+    let kind = Kind::Rows { format, times: FILES };
+    Work {
+        id,
+        is_long: false,
+        file: Some((format, ROWS)),
+        what,
+        rule: "keys:20",
+        contenders: vec![ours, Contender { name: "the same crates natively", weather: "", kind }],
+        judge: |outcomes| {
+            let [ours, native] = outcomes else { unreachable!("as many as contenders") };
+            let cpu = |outcome: &Outcome| outcome.of(|turn| turn.cpu).middle;
+            vec![
+                Judgement::other("rows per CPU second / natively", cpu(native) / cpu(ours), Goal::AtLeast(0.7)),
+                Judgement::other("peak MiB", ours.of(|turn| turn.peak / MIB).middle, Goal::AtMost(128.0)),
+            ]
+        },
+    }
+}
+
 /// What a destination may hold: the batch that it fills, those on their way, and the next lines.
 fn stored() -> Work {
     Work {
         id: "P10d",
         is_long: false,
+        file: None,
         what: "memory: a million records of 256 bytes into JSON, 30 ms",
         rule: "keys:0",
         contenders: vec![Contender {

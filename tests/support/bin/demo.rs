@@ -3,6 +3,9 @@
 //! It uses the command as a user would: its arguments, its variables, its standard streams. Whatever differs from
 //! what must be ends the demo with an error.
 
+#[path = "demo/lake.rs"]
+mod lake;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -65,13 +68,15 @@ async fn run() -> Result<()> {
     for format in ["json", "parquet"] {
         demo.writes_and_reads_back(format, &records).await?;
     }
+    lake::becomes_a_table(&demo).await?;
     println!();
     println!("In {:.1} s, through the WebAssembly component, which never saw a key:", started.elapsed().as_secs_f32());
     println!("  - every object arrived byte for byte, whatever its key or content;");
     println!("  - every create, update and delete arrived once, in the order of each key, across a restart;");
     println!("  - an upload that landed late was told too, and deletes were found where no versions are kept;");
     println!("  - a process that was killed went on where its position stood, and lost nothing;");
-    println!("  - records went into a bucket as JSON and as Parquet and read back as they were.");
+    println!("  - records went into a bucket as JSON and as Parquet and read back as they were;");
+    println!("  - rows of three kinds of files became one typed table, in folders that lakes read.");
     Ok(())
 }
 
@@ -278,8 +283,14 @@ impl Demo {
 
     /// Runs the source until it has caught up and returns what it printed.
     async fn source(&self, state: &str, bucket: &str) -> Result<Vec<Record>> {
+        self.source_with(state, bucket, &[]).await
+    }
+
+    /// Likewise, with more settings, each `NAME=VALUE`.
+    async fn source_with(&self, state: &str, bucket: &str, settings: &[&str]) -> Result<Vec<Record>> {
         let output = self
             .command("source", bucket)
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .args(["--state", &self.path(state), "--until-caught-up"])
             .stdout(Stdio::piped())
             .spawn()?
@@ -294,9 +305,16 @@ impl Demo {
     }
 
     fn command(&self, name: &str, bucket: &str) -> Command {
+        let mut command = self.bare();
+        command.args([name, "--set", &format!("aws.bucket={bucket}")]);
+        command
+    }
+
+    /// The command, without arguments.
+    fn bare(&self) -> Command {
         let mut command = Command::new(binary());
         command
-            .args(["--quiet", name, "--set", &format!("aws.bucket={bucket}")])
+            .arg("--quiet")
             .env("AWS_ACCESS_KEY_ID", embedded_s3::ACCESS_KEY)
             .env("AWS_SECRET_ACCESS_KEY", embedded_s3::SECRET_KEY)
             .env("AWS_REGION", embedded_s3::REGION_DEFAULT)

@@ -1,5 +1,6 @@
 //! Owns the command: its arguments. Leaves the server to the library.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,6 +18,9 @@ struct Arguments {
     /// A bucket and its rule; may be repeated
     #[arg(long = "bucket", value_name = "NAME=RULE", value_parser = bucket)]
     buckets: Vec<(String, Rule)>,
+    /// A file whose bytes all objects of a bucket have; may be repeated
+    #[arg(long = "body", value_name = "NAME=FILE", value_parser = body)]
+    bodies: Vec<(String, PathBuf)>,
     /// How the network and the store are: `_double/weather?is=…` changes it
     #[arg(long, default_value = "", value_parser = Weather::parse)]
     weather: Weather,
@@ -41,6 +45,11 @@ fn bucket(text: &str) -> Result<(String, Rule), String> {
     Ok((name.to_owned(), Rule::parse(rule)?))
 }
 
+fn body(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("expected NAME=FILE")?;
+    Ok((name.to_owned(), file.into()))
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match serve(arguments) {
@@ -57,6 +66,9 @@ fn serve(arguments: Arguments) -> std::io::Result<()> {
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let double = Double::bind(arguments.port, arguments.buckets, arguments.weather).await?;
+        for (bucket, file) in arguments.bodies {
+            double.fill(&bucket, std::fs::read(file)?.into())?;
+        }
         println!("http://{}", double.address()?);
         double.serve().await
     })

@@ -111,6 +111,20 @@ impl Double {
         Ok(Self { listener, shared: Rc::new(shared) })
     }
 
+    /// Gives all objects of a bucket these bytes, in place of as many as its rule says.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such bucket.
+    pub fn fill(&self, bucket: &str, body: Bytes) -> io::Result<()> {
+        let mut buckets = self.shared.buckets.borrow_mut();
+        let filled = buckets.get_mut(bucket);
+        let filled = filled.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no bucket `{bucket}`")))?;
+        filled.moment.rule.bytes = body.len() as u64;
+        filled.body = body;
+        Ok(())
+    }
+
     /// Where it listens.
     ///
     /// # Errors
