@@ -302,8 +302,7 @@ impl Schema {
     ///
     /// Where it does not fit, which changes nothing.
     pub fn take(&mut self, row: &str) -> Result<(), Misfit> {
-        let mut left = VALUES_MAX;
-        if self.fits(row, &mut left)? {
+        if self.fits(row)? {
             return Ok(());
         }
         let mut grown = self.clone();
@@ -318,8 +317,7 @@ impl Schema {
             return Err(too_many_columns());
         }
         // Only now all names are known, so that those that are there twice are found.
-        let mut left = VALUES_MAX;
-        if !grown.fits(row, &mut left)? {
+        if !grown.fits(row)? {
             return Err(Misfit::new("has values that contradict each other"));
         }
         *self = grown;
@@ -327,7 +325,7 @@ impl Schema {
     }
 
     /// Whether a row fits as it is. Anything strange may be a reason to grow.
-    fn fits(&self, row: &str, left: &mut usize) -> Result<bool, Misfit> {
+    fn fits(&self, row: &str) -> Result<bool, Misfit> {
         let mut is_known = true;
         let mut strange = |_: &str| {
             is_known = false;
@@ -338,7 +336,8 @@ impl Schema {
             let name = &self.fields.list[taken].name;
             return Err(Misfit::new("has the name of a column that `columns.extra` adds").within(name));
         }
-        Ok(fields_fit(&self.fields, &values, 1, left)? && is_known)
+        let mut fitting = Fitting { is_given: self.is_given, left: VALUES_MAX };
+        Ok(fitting.fields(&self.fields, &values, 1)? && is_known)
     }
 
     /// Whether there is a column that a file would have.
@@ -363,62 +362,75 @@ fn count(fields: &Fields) -> usize {
     fields.iter().map(|field| of(&field.content)).sum()
 }
 
-fn fields_fit(fields: &Fields, values: &[Option<&str>], depth: usize, left: &mut usize) -> Result<bool, Misfit> {
-    let mut fits = true;
-    for (field, value) in fields.iter().zip(values) {
-        if let Some(value) = value {
-            fits &= value_fits(&field.content, value, depth, left).map_err(|misfit| misfit.within(&field.name))?;
-        }
-    }
-    Ok(fits)
+/// A look at a row, to see whether it fits as it is.
+struct Fitting {
+    /// Whether columns are those that the settings say: no value widens them.
+    is_given: bool,
+    /// Values that may still come.
+    left: usize,
 }
 
-fn value_fits(content: &Type, json: &str, depth: usize, left: &mut usize) -> Result<bool, Misfit> {
-    *left = left.checked_sub(1).ok_or_else(|| Misfit::new(format!("has more than {VALUES_MAX} values")))?;
-    let kind = Kind::of(json);
-    if depth > DEPTH_MAX {
-        return Err(Misfit::new(format!("is more than {DEPTH_MAX} levels deep")));
-    }
-    match (content, kind) {
-        (_, Kind::Null) => Ok(true),
-        (Type::Any, Kind::Text) => json::text(json).map(|_| true),
-        (Type::Any, _) => Ok(true),
-        (Type::Struct(fields), Kind::Object) => {
-            let mut is_known = true;
-            let mut strange = |_: &str| {
-                is_known = false;
-                Ok(())
-            };
-            let values = fields.place(json, &mut strange)?;
-            Ok(fields_fit(fields, &values, depth + 1, left)? && is_known)
-        }
-        (Type::List(element), Kind::List) => {
-            let mut fits = true;
-            json::elements(json, &mut |value| {
-                fits &= value_fits(element, value, depth + 1, left)?;
-                Ok(())
-            })?;
-            Ok(fits)
-        }
-        (Type::Map(value), Kind::Object) => {
-            let mut fits = true;
-            let mut names = BTreeSet::new();
-            json::members(json, &mut |name, json| {
-                if !names.insert(name.clone()) {
-                    return Err(Misfit::new("is there twice").within(&name));
-                }
-                fits &= value_fits(value, json, depth + 1, left).map_err(|misfit| misfit.within(&name))?;
-                Ok(())
-            })?;
-            Ok(fits)
-        }
-        (Type::Scalar(scalar), Kind::Bool | Kind::Number | Kind::Text) => {
-            if scalar.is_inferred() && scalar.widened(Seen::of(json, kind)) != *scalar {
-                return Ok(false);
+impl Fitting {
+    /// Whether all values of an object fit into their columns.
+    fn fields(&mut self, fields: &Fields, values: &[Option<&str>], depth: usize) -> Result<bool, Misfit> {
+        let mut fits = true;
+        for (field, value) in fields.iter().zip(values) {
+            if let Some(value) = value {
+                fits &= self.value(&field.content, value, depth).map_err(|misfit| misfit.within(&field.name))?;
             }
-            cell::read(*scalar, json).map(|_| true)
         }
-        _ => Ok(false),
+        Ok(fits)
+    }
+
+    /// Whether a value fits into its column.
+    fn value(&mut self, content: &Type, json: &str, depth: usize) -> Result<bool, Misfit> {
+        self.left =
+            self.left.checked_sub(1).ok_or_else(|| Misfit::new(format!("has more than {VALUES_MAX} values")))?;
+        let kind = Kind::of(json);
+        if depth > DEPTH_MAX {
+            return Err(Misfit::new(format!("is more than {DEPTH_MAX} levels deep")));
+        }
+        match (content, kind) {
+            (_, Kind::Null) => Ok(true),
+            (Type::Any, Kind::Text) => json::text(json).map(|_| true),
+            (Type::Any, _) => Ok(true),
+            (Type::Struct(fields), Kind::Object) => {
+                let mut is_known = true;
+                let mut strange = |_: &str| {
+                    is_known = false;
+                    Ok(())
+                };
+                let values = fields.place(json, &mut strange)?;
+                Ok(self.fields(fields, &values, depth + 1)? && is_known)
+            }
+            (Type::List(element), Kind::List) => {
+                let mut fits = true;
+                json::elements(json, &mut |value| {
+                    fits &= self.value(element, value, depth + 1)?;
+                    Ok(())
+                })?;
+                Ok(fits)
+            }
+            (Type::Map(value), Kind::Object) => {
+                let mut fits = true;
+                let mut names = BTreeSet::new();
+                json::members(json, &mut |name, json| {
+                    if !names.insert(name.clone()) {
+                        return Err(Misfit::new("is there twice").within(&name));
+                    }
+                    fits &= self.value(value, json, depth + 1).map_err(|misfit| misfit.within(&name))?;
+                    Ok(())
+                })?;
+                Ok(fits)
+            }
+            (Type::Scalar(scalar), Kind::Bool | Kind::Number | Kind::Text) => {
+                if !self.is_given && scalar.is_inferred() && scalar.widened(Seen::of(json, kind)) != *scalar {
+                    return Ok(false);
+                }
+                cell::read(*scalar, json).map(|_| true)
+            }
+            _ => Ok(false),
+        }
     }
 }
 

@@ -19,10 +19,10 @@ const LAKE: &str = "demo-lake";
 
 /// The table's schema, as Avro writes it. CSV has texts alone: these types say what they mean.
 const SCHEMA: &str = r#"{"type":"record","name":"sale","fields":[
-          {"name":"id","type":"long"},
-          {"name":"country","type":"string"},
-          {"name":"amount","type":"double"},
-          {"name":"sold","type":{"type":"long","logicalType":"timestamp-micros"}}]}"#;
+              {"name":"id","type":"long"},
+              {"name":"country","type":"string"},
+              {"name":"amount","type":"double"},
+              {"name":"sold","type":{"type":"long","logicalType":"timestamp-micros"}}]}"#;
 
 const CSV: &str = "id,country,amount,sold\n\
                    1,DE,12.5,2026-11-01T08:00:00Z\n\
