@@ -12,6 +12,7 @@ mod changes;
 mod check;
 mod choice;
 mod chunks;
+mod compression;
 mod copies;
 mod defects;
 mod destination;
@@ -52,6 +53,7 @@ fn cases() -> Vec<s3_connector_tests::world::Case> {
         destination::CASES,
         uploads::CASES,
         storage::CASES,
+        compression::CASES,
         defects::CASES,
         check::CASES,
         likeness::CASES,
