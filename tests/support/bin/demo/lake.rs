@@ -40,8 +40,11 @@ const COLUMNS: &str = "message sale {
   REQUIRED INT64 sold (TIMESTAMP(MICROS,true));
 }";
 
+/// A row: id, amount, and when it was sold.
+type Row = (i64, f64, &'static str);
+
 /// Rows by country, as they must be in the table.
-const TABLE: [(&str, &[(i64, f64, &str)]); 3] = [
+const TABLE: [(&str, &[Row]); 3] = [
     ("DE", &[(1, 12.5, "2026-11-01T08:00:00"), (3, 0.25, "2026-11-02T10:00:00"), (6, 42.0, "2026-11-03T00:00:00")]),
     ("FR", &[(2, 7.0, "2026-11-01T09:30:00"), (5, 3.0, "2026-11-03T12:00:00")]),
     ("JP", &[(4, 1999.99, "2026-11-02T11:00:00"), (7, 0.5, "2026-11-03T00:00:01")]),
