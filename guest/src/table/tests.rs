@@ -289,7 +289,7 @@ fn given_columns_take_what_csv_has_as_texts() {
     let mut schema = Schema::given(parse_schema(AVRO_SCHEMA).expect("parses"), 0);
     for (text, value) in [(r#"{"i":"-7"}"#, r#"{"i":-7}"#), (r#"{"n":"12"}"#, r#"{"n":12}"#)] {
         schema.take(text).unwrap_or_else(|misfit| panic!("{text}: {misfit}"));
-        let write = |row| write_parquet(schema.fields(), owned(&[row])).unwrap().into_bytes();
+        let write = |row| write_parquet(schema.fields(), owned(&[row]), None).unwrap().into_bytes();
         assert_eq!(read_parquet(&write(text)), read_parquet(&write(value)), "{text}");
     }
 }

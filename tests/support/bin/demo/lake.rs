@@ -9,7 +9,8 @@ use bytes::Bytes;
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use s3_connector_tests::world::{Record, payload};
+use s3_connector::record::Data;
+use s3_connector_tests::world::Record;
 use serde_json::Value;
 
 use super::{Demo, Result, ensure};
@@ -140,7 +141,8 @@ fn columns() -> Result<Bytes> {
 
 /// A row of the table: country, which its folder has to have too, id, amount, and when it was sold, to the second.
 fn row(record: &Record) -> Result<(String, i64, f64, String)> {
-    let row: Value = serde_json::from_slice(&payload(record).ok_or("a row has no payload")?)?;
+    let Some(Data::Structured(text)) = &record.payload.after else { return Err("a row is not structured".into()) };
+    let row: Value = serde_json::from_str(text)?;
     let key = record.metadata.get("s3.key").ok_or("a row has no `s3.key`")?;
     let country = row["country"].as_str().ok_or("a row has no country")?;
     ensure(key.starts_with(&format!("country={country}/")), || format!("a row of {country} is in {key}"))?;
