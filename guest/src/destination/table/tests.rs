@@ -288,7 +288,8 @@ fn columns_that_are_given_count_in_every_format() {
             decode(format, &encode(&files, vec![row(r#"{"at":"2026-11-28T12:00:00.000001Z"}"#), row(r#"{"id":7}"#)]));
         assert_eq!(read[0]["at"], "2026-11-28T12:00:00.000001Z", "{format:?}");
         assert_eq!(read[1]["id"].to_string().trim_matches('"'), "7", "{format:?}");
-        for text in [r#"{"id":"seven"}"#, r#"{"id":1.5}"#, r#"{"at":"yesterday"}"#, r#"{"more":null}"#, r#"{"_op":1}"#] {
+        for text in [r#"{"id":"seven"}"#, r#"{"id":1.5}"#, r#"{"at":"yesterday"}"#, r#"{"more":null}"#, r#"{"_op":1}"#]
+        {
             assert!(files.check(&row(text)).is_err(), "{format:?} {text}");
         }
     }
