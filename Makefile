@@ -15,7 +15,7 @@ export RUSTDOCFLAGS := --deny warnings
 # As in component/: the same sources give the same component.
 export CONST_RANDOM_SEED := s3-connector
 # Most cases wait for a store, a clock or a process: with one per core, half of the machine would be idle.
-export RUST_TEST_THREADS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
 .DEFAULT_GOAL := help
 

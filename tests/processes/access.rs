@@ -44,9 +44,10 @@ async fn a_profile_that_the_settings_name_supplies_keys_region_and_endpoint() {
 #[tokio::test]
 async fn a_profile_that_is_not_there_or_has_no_keys_is_named_with_its_setting() {
     let sandbox = Sandbox::new().await;
-    let missing = check(&sandbox, &["--set", "aws.profile=nowhere"]).run().await.with_code(2);
+    let missing = report(check(&sandbox, &["--set", "aws.profile=nowhere"]), 2).await;
+    let found = field(&missing, "settings", "found");
     let config = sandbox.text_path("config");
-    let _ = missing.saying(&["setting `aws.profile` is `nowhere`", &config]);
+    assert!(found.contains("setting `aws.profile` is `nowhere`") && found.contains(&config), "{found}");
     let endpoint = format!("aws.endpoint={}", sandbox.server.endpoint());
     let keyless = check(&sandbox, &["--set", "aws.profile=keyless", "--set", &endpoint]);
     let report = report(keyless, 1).await;
