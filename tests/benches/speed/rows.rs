@@ -178,7 +178,7 @@ fn decode(format: &str, file: &Bytes, mut take: impl FnMut(&str)) {
             for (number, group) in footer.groups().iter().enumerate() {
                 let bytes = file.slice(group.first as usize..(group.first + group.length) as usize);
                 let rows = footer.read(number, bytes, 0).expect("a group");
-                rows.for_each(|row| take(&row.expect("a row")));
+                rows.for_each(|row| take(&row.expect("all of it").expect("a row")));
             }
         }
         "avro" => {
