@@ -143,7 +143,9 @@ fn columns() -> Result<Bytes> {
 fn row(record: &Record) -> Result<(String, i64, f64, String)> {
     let Some(Data::Structured(text)) = &record.payload.after else { return Err("a row is not structured".into()) };
     let row: Value = serde_json::from_str(text)?;
-    let key = record.metadata.get("s3.key").ok_or("a row has no `s3.key`")?;
+    let Some(Data::Structured(key)) = &record.key else { return Err("a row's key is not structured".into()) };
+    let key: Value = serde_json::from_str(key)?;
+    let key = key["key"].as_str().ok_or("a row's key does not name its object")?;
     let country = row["country"].as_str().ok_or("a row has no country")?;
     ensure(key.starts_with(&format!("country={country}/")), || format!("a row of {country} is in {key}"))?;
     let sold = row["sold"].as_str().and_then(|sold| sold.get(..19)).ok_or("a row has no time")?;
