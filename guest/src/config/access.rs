@@ -129,7 +129,7 @@ impl Access {
 }
 
 /// Regular expressions that a role's ARN matches.
-const ROLE_PATTERNS: &[&str] = &["^arn:[a-z0-9-]+:iam::[A-Za-z0-9_$.-]*:role/[!-~]+$", "^.{20,2048}$"];
+const ROLE_PATTERNS: &[&str] = &["^arn:[a-z0-9-]+:iam::[A-Za-z0-9_$.-]*:role/[!-~]+$", "^.{20,1000}.{0,1000}.{0,48}$"];
 
 /// Checks a role's ARN. Other stores have accounts of other forms, and some have none.
 fn check_role(arn: &str) -> Result<(), &'static str> {
@@ -151,7 +151,7 @@ fn check_role(arn: &str) -> Result<(), &'static str> {
 
 /// A regular expression that an external ID matches
 /// ([as STS has it](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html)).
-const EXTERNAL_ID_PATTERNS: &[&str] = &["^[A-Za-z0-9_+=,.@:/-]+$", "^.{2,1224}$"];
+const EXTERNAL_ID_PATTERNS: &[&str] = &["^[A-Za-z0-9_+=,.@:/-]+$", "^.{2,1000}.{0,224}$"];
 
 fn check_external_id(id: &str) -> Result<(), &'static str> {
     let is_right = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
