@@ -419,9 +419,11 @@ impl<P: Ports> Destination<P> {
     async fn write_objects(&mut self, records: Vec<Record<P::Body>>) {
         for record in records {
             self.drive_until_room().await;
-            match &mut self.objects {
-                Some(objects) if !matches!(self.stage, Stage::Failed(_)) => objects.take(record).await,
-                _ => return,
+            if self.has_failed() {
+                return;
+            }
+            if let Some(objects) = &mut self.objects {
+                objects.take(record).await;
             }
         }
         self.drive_until_room().await;

@@ -8,6 +8,7 @@
 
 #[cfg(target_family = "wasm")]
 mod bindings;
+pub mod calendar;
 #[cfg(target_family = "wasm")]
 mod component;
 pub mod config;

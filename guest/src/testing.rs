@@ -1,6 +1,6 @@
 //! Owns what tests of the connector need in place of the world: ports in memory with virtual time, seeded randomness,
-//! saved state, a log, and a transport that a closure answers; a small bucket; a reader of Parquet objects. Leaves what
-//! a store should answer to each test.
+//! saved state, a log, and a transport that a closure answers; a small bucket; a reader of Parquet objects; numbers of Avro
+//! and Thrift. Leaves what a store should answer to each test.
 //!
 //! Time stands still while anything can be done, and jumps to the next timer when everything waits.
 
@@ -8,6 +8,7 @@ mod bucket;
 pub mod mutant;
 pub mod pages;
 pub mod parquet;
+mod varint;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use bucket::{Bucket, Stored, Upload};
+pub use varint::{varint, zigzag};
 
 use crate::ports::{
     self, Body, Clock, Edit, Level, Log, Random, Request, Response, State, StateError, Transport, TransportError,

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Date;
+
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub u64);
@@ -105,22 +107,12 @@ impl Timestamp {
     /// The time as a calendar has it, in UTC.
     pub fn calendar(self) -> Calendar {
         let (days, second) = (self.seconds() / 86_400, self.seconds() % 86_400);
-        // Eras of 400 years begin with a March, so that a leap day ends its year
-        // (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
-        let shifted = days + 719_468;
-        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let from_march = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * from_march + 2) / 153;
-        let day = from_march - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let day_of_year = match month {
-            1 | 2 => from_march - 305,
-            _ => from_march + 60 + u64::from(is_leap),
-        };
-        Calendar { year, month, day, day_of_year, hour: second / 3600, minute: second / 60 % 60, second: second % 60 }
+        Calendar {
+            date: Date::of(days.cast_signed()),
+            hour: (second / 3600) as u8,
+            minute: (second / 60 % 60) as u8,
+            second: (second % 60) as u8,
+        }
     }
 
     /// Makes a timestamp of the standard library's time; `None` before the epoch.
@@ -130,23 +122,17 @@ impl Timestamp {
     }
 }
 
-/// A time in UTC as a calendar has it. Days and months count from 1.
+/// A time in UTC as a calendar has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calendar {
-    /// The year.
-    pub year: u64,
-    /// The month.
-    pub month: u64,
-    /// The day of the month.
-    pub day: u64,
-    /// The day of the year.
-    pub day_of_year: u64,
+    /// The date.
+    pub date: Date,
     /// The hour, from 0 to 23.
-    pub hour: u64,
+    pub hour: u8,
     /// The minute.
-    pub minute: u64,
+    pub minute: u8,
     /// The second.
-    pub second: u64,
+    pub second: u8,
 }
 
 /// Reads an offset from UTC, `+02:00` or `-0130`.
@@ -249,11 +235,11 @@ mod tests {
         let mut day_of_year = 0;
         for day in 0..193_600_u64 {
             let time = Timestamp::from_seconds(day * 86_400 + day % 86_400);
-            let found = time.calendar();
-            day_of_year = if (found.month, found.day) == (1, 1) { 1 } else { day_of_year + 1 };
-            let Calendar { year, month, day, hour, minute, second, .. } = found;
+            let Calendar { date, hour, minute, second } = time.calendar();
+            let Date { year, month, day } = date;
+            day_of_year = if (month, day) == (1, 1) { 1 } else { day_of_year + 1 };
             let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
-            assert_eq!((text, found.day_of_year), (time.to_rfc3339(), day_of_year));
+            assert_eq!((text, date.day_of_year()), (time.to_rfc3339(), day_of_year));
         }
     }
 

@@ -167,6 +167,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the profile that the settings name is not there, or can't be read.
+    #[must_use]
+    pub fn is_about_profile(&self) -> bool {
+        matches!(self, Self::Profile { .. } | Self::Files { .. })
+    }
+}
+
 /// Adds `aws.region` and `aws.endpoint` to `settings` if they are absent and AWS variables or the profile in use have them (the
 /// region first as the ARN of an access point in `aws.bucket` has it),
 /// which is the one that the settings name, if they do. Returns where each comes from. A setting that is present is never changed.

@@ -120,26 +120,24 @@ impl Storage {
     /// [CreateMultipartUpload](https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html). Parts and
     /// completions take them over from the beginning of their upload.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let all = [
-            ("x-amz-storage-class", self.class.clone()),
-            ("x-amz-server-side-encryption", self.encryption.map(str::to_owned)),
-            ("x-amz-server-side-encryption-aws-kms-key-id", self.kms_key_id.clone()),
-            ("x-amz-tagging", self.tags.as_ref().map(Tags::query)),
-            ("x-amz-acl", self.acl.map(str::to_owned)),
-        ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        self.asked().map(|(_, header, value)| (header, value)).collect()
     }
 
     /// The settings that are set, by name.
     pub fn settings(&self) -> Vec<&'static str> {
+        self.asked().map(|(setting, ..)| setting).collect()
+    }
+
+    /// What is asked for: the name of the setting, its header, and the header's value.
+    fn asked(&self) -> impl Iterator<Item = (&'static str, &'static str, String)> {
         let all = [
-            (self.class.is_some(), STORAGE_CLASS.name),
-            (self.encryption.is_some(), SSE.name),
-            (self.kms_key_id.is_some(), KMS_KEY_ID.name),
-            (self.tags.is_some(), TAGS.name),
-            (self.acl.is_some(), ACL.name),
+            (STORAGE_CLASS.name, "x-amz-storage-class", self.class.clone()),
+            (SSE.name, "x-amz-server-side-encryption", self.encryption.map(str::to_owned)),
+            (KMS_KEY_ID.name, "x-amz-server-side-encryption-aws-kms-key-id", self.kms_key_id.clone()),
+            (TAGS.name, "x-amz-tagging", self.tags.as_ref().map(Tags::query)),
+            (ACL.name, "x-amz-acl", self.acl.map(str::to_owned)),
         ];
-        all.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)).collect()
+        all.into_iter().filter_map(|(setting, header, value)| Some((setting, header, value?)))
     }
 }
 

@@ -75,8 +75,6 @@ pub(super) struct Object {
     pub(super) extension: &'static str,
     /// Its media type.
     pub(super) content_type: &'static str,
-    /// The number of its records.
-    pub(super) records: usize,
     /// Its bytes.
     pub(super) body: Payload,
 }
@@ -100,7 +98,6 @@ pub(super) struct Buffer {
     summary: Summary,
     /// The numbers of its records: one range as long as no others come between.
     numbers: Vec<Range<u64>>,
-    records: usize,
     bytes: u64,
     first_at: Duration,
     /// The memory that the batch may take.
@@ -117,7 +114,6 @@ impl Buffer {
             files,
             summary,
             numbers: Vec::new(),
-            records: 0,
             bytes: 0,
             first_at: Duration::ZERO,
             held_bytes: 0,
@@ -126,7 +122,7 @@ impl Buffer {
 
     /// Whether there is no record in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.records == 0
+        self.summary.records() == 0
     }
 
     /// Another one of this kind, without records.
@@ -146,7 +142,7 @@ impl Buffer {
 
     /// Whether it takes no further record of any size.
     pub(super) fn is_full(&self) -> bool {
-        self.records >= self.bounds.records_max || self.bytes >= self.bounds.bytes_max
+        self.summary.records() >= self.bounds.records_max || self.bytes >= self.bounds.bytes_max
     }
 
     /// Takes the payload out of a record which is stored while it arrives: where it is large, and the format can be
@@ -201,7 +197,6 @@ impl Buffer {
             self.first_at = now;
             self.held_bytes += self.files.fixed_bytes();
         }
-        self.records += 1;
         self.bytes += bytes;
         match self.numbers.last_mut() {
             Some(numbers) if numbers.end == number => numbers.end += 1,
@@ -224,7 +219,6 @@ impl Buffer {
             digest: self.digester.finish(random),
             extension: self.files.extension(),
             content_type: self.files.content_type(),
-            records: self.records,
             body: self.encoder.finish()?,
         };
         Ok(Batch { object, numbers: self.numbers })
@@ -329,7 +323,7 @@ mod tests {
         assert!(another.is_empty() && !another.is_full());
         let batch = finish(buffer);
         assert_eq!(batch.numbers, [4..6, 7..8], "one range as long as none comes between");
-        assert_eq!(batch.object.records, 3);
+        assert_eq!(batch.object.summary.records(), 3);
         assert_eq!(batch.object.body.into_bytes().split(|b| *b == b'\n').count(), 4);
     }
 
@@ -379,7 +373,7 @@ mod tests {
                 if !buffer.has_room(&record) {
                     let next = buffer.another();
                     let batch = finish(std::mem::replace(&mut buffer, next));
-                    digests.push((batch.object.digest, batch.object.records));
+                    digests.push((batch.object.digest, batch.object.summary.records()));
                 }
                 buffer.push(record, index as u64, Duration::from_secs(index as u64 * 60));
             }

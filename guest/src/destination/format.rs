@@ -12,11 +12,15 @@ use crate::payload::Payload;
 use crate::record::{NoBody, Record};
 use crate::rows::Compression;
 
-/// What a destination makes of batches, and how that is compressed, where the format is not the one to say. Clones share it.
+/// What a destination makes of batches. Clones share the columns of a table.
 #[derive(Clone, Debug)]
-pub(super) struct Files(Rc<Plan>, Option<Compression>);
+pub(super) struct Files {
+    plan: Plan,
+    /// How it is compressed; `None` where the format is the one to say.
+    compression: Option<Compression>,
+}
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Plan {
     /// Records as JSON lines.
     Json,
@@ -43,22 +47,22 @@ impl Files {
             (FormatName::Parquet, None) => Plan::Parquet,
             (FormatName::Csv | FormatName::Avro, None) => Plan::Table(Rc::new(Table::of_records(format)?)),
         };
-        Ok(Self(Rc::new(plan), compression))
+        Ok(Self { plan, compression })
     }
 
     /// How an object is compressed as a whole. Parquet compresses its pages, and Avro its blocks.
     fn of_text(&self) -> Compression {
         match self.format() {
-            FormatName::Json | FormatName::Csv => self.1.unwrap_or_default(),
+            FormatName::Json | FormatName::Csv => self.compression.unwrap_or_default(),
             FormatName::Parquet | FormatName::Avro => Compression::None,
         }
     }
 
     /// Starts a batch.
     pub(super) fn encoder(&self) -> Encoder {
-        match &*self.0 {
+        match &self.plan {
             Plan::Json => Encoder::Json(json::Encoder::new(self.of_text())),
-            Plan::Parquet => Encoder::Parquet(Box::new(parquet::Encoder::new(self.1))),
+            Plan::Parquet => Encoder::Parquet(Box::new(parquet::Encoder::new(self.compression))),
             Plan::Table(table) => Encoder::Rows(Rc::clone(table), self.clone(), Vec::new()),
         }
     }
@@ -72,7 +76,7 @@ impl Files {
     /// Whether a record's `payload.after` can be stored while it arrives. JSON can be written in pieces, whose bytes are
     /// known before they come unless they are compressed; a page of Parquet is in memory as a whole, and so is a row.
     pub(super) fn can_stream(&self) -> bool {
-        matches!(*self.0, Plan::Json) && self.of_text() == Compression::None
+        matches!(self.plan, Plan::Json) && self.of_text() == Compression::None
     }
 
     /// Checks that a record can be part of an object.
@@ -86,7 +90,7 @@ impl Files {
 
     /// The memory that a record takes at most, from when it is in a batch until that is stored.
     pub(super) fn held_bytes(&self, record: &Record<NoBody>) -> u64 {
-        match &*self.0 {
+        match &self.plan {
             Plan::Json => json::held_bytes(record),
             Plan::Parquet => parquet::held_bytes(record),
             Plan::Table(table) => table.held_bytes(record),
@@ -96,7 +100,7 @@ impl Files {
     /// The memory that a batch takes at most besides its records, while there are any. Files of rows are compressed at their
     /// end, one at a time.
     pub(super) fn fixed_bytes(&self) -> u64 {
-        match &*self.0 {
+        match &self.plan {
             Plan::Json => compress::held_bytes(self.of_text()),
             Plan::Parquet | Plan::Table(_) => 0,
         }
@@ -133,7 +137,7 @@ impl Files {
     }
 
     fn format(&self) -> FormatName {
-        match &*self.0 {
+        match &self.plan {
             Plan::Json => FormatName::Json,
             Plan::Parquet => FormatName::Parquet,
             Plan::Table(table) => table.format(),
@@ -141,7 +145,7 @@ impl Files {
     }
 
     fn table(&self) -> Option<&Rc<Table>> {
-        match &*self.0 {
+        match &self.plan {
             Plan::Table(table) => Some(table),
             Plan::Json | Plan::Parquet => None,
         }
@@ -178,7 +182,7 @@ impl Encoder {
         match self {
             Self::Json(encoder) => encoder.finish(),
             Self::Parquet(encoder) => encoder.finish(),
-            Self::Rows(table, files, rows) => compress::whole(table.write(rows, files.1)?, files.of_text()),
+            Self::Rows(table, files, rows) => compress::whole(table.write(rows, files.compression)?, files.of_text()),
         }
     }
 }

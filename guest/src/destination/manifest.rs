@@ -35,7 +35,6 @@ impl<P: Ports> Uploader<P> {
             digest: digest.to_owned(),
             extension: "json",
             content_type: "application/json",
-            records: usize::try_from(summary.records()).unwrap_or(usize::MAX),
             body,
         };
         let key = self.key(&manifest.path, summary, digest, manifest.extension);

@@ -4,7 +4,6 @@
 //! A path follows from the record alone, unless the template has the time of writing: the same record is in the same folder
 //! when it is written again. Only what the template names is looked at, and of a payload no more is made than slices.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
@@ -13,8 +12,9 @@ use serde_json::value::RawValue;
 use crate::config::{Part, PathConfig, TimePart};
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::record::json::text_of;
 use crate::record::{Data, Operation, Record};
-use crate::time::Timestamp;
+use crate::time::{Calendar, Timestamp};
 
 /// Metadata with the time at which what a record describes was made, in nanoseconds.
 pub(super) const CREATED_AT: &str = "opencdc.createdAt";
@@ -130,20 +130,20 @@ fn time_in<B>(record: &Record<B>, name: &str) -> Option<Timestamp> {
 }
 
 fn put_time(format: &[TimePart], time: Timestamp, out: &mut String) {
-    let calendar = time.calendar();
+    let Calendar { date, hour, minute, second } = time.calendar();
     for part in format {
         let (number, width) = match part {
             TimePart::Text(text) => {
                 out.push_str(text);
                 continue;
             }
-            TimePart::Year => (calendar.year, 4),
-            TimePart::Month => (calendar.month, 2),
-            TimePart::Day => (calendar.day, 2),
-            TimePart::DayOfYear => (calendar.day_of_year, 3),
-            TimePart::Hour => (calendar.hour, 2),
-            TimePart::Minute => (calendar.minute, 2),
-            TimePart::Second => (calendar.second, 2),
+            TimePart::Year => (date.year, 4),
+            TimePart::Month => (date.month.into(), 2),
+            TimePart::Day => (date.day.into(), 2),
+            TimePart::DayOfYear => (date.day_of_year(), 3),
+            TimePart::Hour => (hour.into(), 2),
+            TimePart::Minute => (minute.into(), 2),
+            TimePart::Second => (second.into(), 2),
         };
         let _ = write!(out, "{number:0width$}");
     }
@@ -213,12 +213,6 @@ fn put_field(names: &[String], json: Option<&str>, out: &mut String) -> Result<(
             Ok(())
         }
     }
-}
-
-/// The text that a JSON string stands for.
-fn text_of(json: &str) -> Option<Cow<'_, str>> {
-    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
 }
 
 /// The JSON of each field in the record: in `payload.after`; of a delete in `payload.before`, otherwise in the key.

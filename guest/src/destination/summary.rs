@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Summary {
     wanted: Wanted,
-    records: u64,
+    records: usize,
     /// The time of the first record that has one.
     time: Option<Timestamp>,
     /// The earliest and the latest time.
@@ -61,17 +61,18 @@ impl Summary {
 
     /// Takes the next record.
     pub(super) fn take(&mut self, record: &Record<NoBody>) {
+        let is_first = self.records == 0;
+        self.records += 1;
         if self.wanted.time && self.time.is_none() {
             self.time = created_at(record);
         }
         if !self.wanted.manifest {
             return;
         }
-        if self.records == 0 {
+        if is_first {
             self.positions.0 = record.position.clone();
         }
         self.positions.1 = record.position.clone();
-        self.records += 1;
         if let Some(time) = created_at(record) {
             let (first, last) = self.times.unwrap_or((time, time));
             self.times = Some((first.min(time), last.max(time)));
@@ -108,8 +109,8 @@ impl Summary {
         Some(Bytes::from(format!("{manifest}\n")).into())
     }
 
-    /// The records that the manifest counts.
-    pub(super) fn records(&self) -> u64 {
+    /// How many records it is of.
+    pub(super) fn records(&self) -> usize {
         self.records
     }
 }

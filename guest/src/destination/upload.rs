@@ -109,7 +109,7 @@ impl<P: Ports> Uploader<P> {
             }
             let error = match self.put(key, object, content, is_conditional, pending).await {
                 Ok(()) => {
-                    let (records, bytes) = (object.records, object.body.len());
+                    let (records, bytes) = (object.summary.records(), object.body.len());
                     let line = format!("stored a batch; key=`{key}`, records=`{records}`, bytes=`{bytes}`");
                     self.ports.log(Level::Debug, &line);
                     self.forget(pending);
@@ -146,7 +146,7 @@ impl<P: Ports> Uploader<P> {
         if_none_match: bool,
         pending: &mut Option<Pending>,
     ) -> s3::Result<()> {
-        let (records, bytes) = (object.records.to_string(), object.body.len().to_string());
+        let (records, bytes) = (object.summary.records().to_string(), object.body.len().to_string());
         let (content_type, body) = (object.content_type, object.body.clone());
         let metadata = [(BATCH, object.digest.as_str()), (RECORDS, &records), (BYTES, &bytes), (CONTENT, content)];
         if StoredBy::of(&body) == StoredBy::Put {
@@ -297,19 +297,27 @@ mod tests {
     use crate::destination::summary::Summary;
     use crate::ports::Clock;
     use crate::ports::{Method, Request};
+    use crate::record::{Change, Metadata, Operation, Record};
     use crate::testing::{Bucket, Reply, Stored, TestPorts};
 
     const KEY: &str = "a/00ff.json";
     const BODY: &[u8] = b"one\ntwo\n";
 
+    fn summary_of_two() -> Summary {
+        let (position, payload) = (Bytes::new(), Change { before: None, after: None });
+        let record = Record { position, operation: Operation::Create, metadata: Metadata::new(), key: None, payload };
+        let mut summary = Summary::default();
+        (0..2).for_each(|_| summary.take(&record));
+        summary
+    }
+
     fn object() -> Object {
         Object {
             path: String::new(),
-            summary: Summary::default(),
+            summary: summary_of_two(),
             digest: "00ff".to_owned(),
             extension: "json",
             content_type: "application/x-ndjson",
-            records: 2,
             body: Bytes::from_static(BODY).into(),
         }
     }

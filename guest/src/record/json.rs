@@ -6,6 +6,7 @@
 
 mod decode;
 
+use std::borrow::Cow;
 use std::io;
 
 use base64::Engine as _;
@@ -128,6 +129,14 @@ pub fn encode_structured(text: &str, out: &mut impl Text) {
 #[must_use]
 pub fn is_object(text: &str) -> bool {
     text.trim_ascii_start().starts_with('{') && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+}
+
+/// The text that a JSON string stands for, copied only where it has escapes. `None` where it is no Unicode: JSON allows half
+/// of a pair of surrogates, which is no character.
+#[must_use]
+pub fn text_of(json: &str) -> Option<Cow<'_, str>> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
 }
 
 /// Appends bytes as a base64 string with its quotes.

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::calendar::Date;
+
 /// Seconds of a day.
 const DAY: i64 = 86_400;
 
@@ -33,17 +35,7 @@ impl Unit {
 
 /// A date, by its number of days since 1970-01-01: `2026-11-28`. Years of more than four digits have a sign, as in ISO 8601.
 pub(super) fn date(days: i64) -> impl Display {
-    // The algorithm counts from 0000-03-01, so that a leap day is the last one of its year:
-    // https://howardhinnant.github.io/date_algorithms.html#civil_from_days
-    let days = i128::from(days) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i128::from(month <= 2);
+    let Date { year, month, day } = Date::of(days);
     fmt::from_fn(move |f| match year {
         0..=9999 => write!(f, "{year:04}-{month:02}-{day:02}"),
         _ => write!(f, "{year:+05}-{month:02}-{day:02}"),

@@ -9,6 +9,7 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::Misfit;
+use crate::record::json::text_of;
 
 /// What a value is, by its first byte: the text was found to be JSON before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +65,7 @@ pub(super) fn elements<'a>(list: &'a str, each: &mut dyn FnMut(&'a str) -> Resul
 
 /// The characters of a text.
 pub(super) fn text(json: &str) -> Result<Cow<'_, str>, Misfit> {
-    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-    match inner {
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        _ => serde_json::from_str(json).map(Cow::Owned).map_err(|_| Misfit::new(NO_TEXT)),
-    }
+    text_of(json).ok_or_else(|| Misfit::new(NO_TEXT))
 }
 
 /// JSON allows half of a pair of surrogates, which is no character.

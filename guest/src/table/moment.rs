@@ -1,6 +1,8 @@
 //! Owns dates, times and timestamps that texts say: as RFC 3339 has them, and as `rows` writes them. Leaves their columns to
 //! `cell`.
 
+use crate::calendar::Date;
+
 /// Nanoseconds of a second.
 const SECOND: i128 = 1_000_000_000;
 
@@ -31,17 +33,8 @@ pub(super) fn date(text: &str) -> Option<i64> {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         _ => return None,
     };
-    (1..=days).contains(&day).then(|| days_from_civil(year, i64::from(month), i64::from(day)))
-}
-
-/// <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    let date = Date { year: year.into(), month: month as u8, day: day as u8 };
+    if (1..=days).contains(&day) { date.days().try_into().ok() } else { None }
 }
 
 /// The nanoseconds since midnight of `12:34:56.789`.

@@ -55,8 +55,8 @@ enum Side {
 pub(super) async fn run(arguments: &PolicyArguments) -> Result<(), Failure> {
     let mut settings = arguments.settings.settings()?;
     // A policy has no endpoint, so none that is asked for in vain concerns it.
-    if let Err(error @ (environment::Error::Profile { .. } | environment::Error::Files { .. })) =
-        environment::fill(&mut settings, &Environment::process()).await
+    if let Err(error) = environment::fill(&mut settings, &Environment::process()).await
+        && error.is_about_profile()
     {
         return Err(Failure::Usage(error.to_string()));
     }

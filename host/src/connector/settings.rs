@@ -97,9 +97,7 @@ impl Prepared {
     /// Whether the profile that the settings name is there. Without it others are missing, too, of which the component would complain.
     pub(crate) fn check_profile(&self) -> Result<()> {
         match &self.refused {
-            Some(error @ (environment::Error::Profile { .. } | environment::Error::Files { .. })) => {
-                Err(invalid(error.to_string()))
-            }
+            Some(error) if error.is_about_profile() => Err(invalid(error.to_string())),
             _ => Ok(()),
         }
     }

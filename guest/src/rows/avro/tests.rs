@@ -7,18 +7,7 @@ use bigdecimal::num_bigint::BigInt;
 
 use super::*;
 use crate::rows::moment;
-
-/// A number as Avro writes it.
-pub(super) fn number(number: i64) -> Vec<u8> {
-    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
-    let mut bytes = Vec::new();
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
-    bytes
-}
+pub(super) use crate::testing::zigzag as number;
 
 /// Bytes after their number.
 pub(super) fn prefixed(bytes: &[u8]) -> Vec<u8> {

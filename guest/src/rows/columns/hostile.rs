@@ -11,6 +11,7 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 
 use super::tests::{column, file, read};
 use super::*;
+use crate::testing::{varint, zigzag};
 
 /// A value of Thrift's compact protocol.
 enum Item {
@@ -22,20 +23,6 @@ enum Item {
     Raw(u8, Vec<u8>),
 }
 use Item::{List, Number, Raw, Struct, Text};
-
-fn varint(mut number: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
-}
-
-fn zigzag(number: i64) -> Vec<u8> {
-    varint(((number << 1) ^ (number >> 63)) as u64)
-}
 
 impl Item {
     fn kind(&self) -> u8 {
