@@ -13,7 +13,7 @@ use crate::bindings::opencdc::connector::types;
 use crate::config::{self, ParameterType, Settings, Validation};
 use crate::destination::Destination;
 use crate::error::{Error, ErrorKind};
-use crate::record::{Change, Data, Operation, Record};
+use crate::record::{Change, Data, Operation, Places, Record};
 use crate::source::Source;
 use crate::wasi::{Body, WasiPorts, block_on, log_panics};
 
@@ -107,20 +107,12 @@ impl source::GuestSource for SourceResource {
         block_on(state.source.open(position.as_deref())).map_err(write_error)
     }
 
-    fn read(&self, records_max: u32, bytes_max: u64, wait_ms: u64) -> Result<Vec<types::Record>, types::Error> {
+    fn read(&self, records_max: u32, bytes_max: u64, wait_ms: u64) -> Result<types::Batch, types::Error> {
         let mut state = self.0.borrow_mut();
         state.acked.clear();
         let wait = Duration::from_millis(wait_ms);
         let read = block_on(state.source.read(records_max as usize, bytes_max, wait));
-        let records = read.map_err(write_error)?;
-        Ok(records
-            .into_iter()
-            .map(|record| {
-                let (record, body) = write_record(record);
-                state.bodies.push_back(body);
-                record
-            })
-            .collect())
+        Ok(write_batch(read.map_err(write_error)?, &mut state.bodies))
     }
 
     fn ack(&self, position: types::Position) -> Result<(), types::Error> {
@@ -162,8 +154,8 @@ impl destination::GuestDestination for DestinationResource {
         block_on(self.0.borrow_mut().open()).map_err(write_error)
     }
 
-    fn write(&self, records: Vec<types::Record>) -> Result<Vec<destination::Ack>, types::Error> {
-        let records = records.into_iter().map(read_record).collect();
+    fn write(&self, batch: types::Batch) -> Result<Vec<destination::Ack>, types::Error> {
+        let records = read_batch(batch).map_err(write_error)?;
         let acks = block_on(self.0.borrow_mut().write(records)).map_err(write_error)?;
         Ok(acks.into_iter().map(write_ack).collect())
     }
@@ -201,8 +193,20 @@ fn write_ack(ack: crate::destination::Ack) -> destination::Ack {
     destination::Ack { position: ack.position.into(), error: ack.error.map(write_error) }
 }
 
+/// Records as the host gets them. What their streams are parts of, one for each record, is added to `bodies`.
+fn write_batch(records: Vec<Record<Body>>, bodies: &mut VecDeque<Option<IncomingBody>>) -> types::Batch {
+    let mut places = Places::default();
+    let records = records.into_iter().map(|record| {
+        let (record, body) = write_record(record, &mut places);
+        bodies.push_back(body);
+        record
+    });
+    types::Batch { records: records.collect(), common: places.into_texts() }
+}
+
 /// The record as the host gets it, and what its stream is a part of.
-fn write_record(record: Record<Body>) -> (types::Record, Option<IncomingBody>) {
+fn write_record(record: Record<Body>, places: &mut Places) -> (types::Record, Option<IncomingBody>) {
+    let (metadata, common) = places.split(record.metadata);
     let mut parent = None;
     let mut write = |data| match data {
         Data::Raw(bytes) => types::Data::Raw(bytes.into()),
@@ -226,18 +230,28 @@ fn write_record(record: Record<Body>) -> (types::Record, Option<IncomingBody>) {
             Operation::Delete => types::Operation::Delete,
             Operation::Snapshot => types::Operation::Snapshot,
         },
-        metadata: record.metadata.into_iter().collect(),
+        metadata,
+        common,
     };
     (written, parent)
 }
 
-fn read_record(record: types::Record) -> Record<Body> {
+fn read_batch(batch: types::Batch) -> Result<Vec<Record<Body>>, Error> {
+    let places = Places::of(batch.common);
+    batch.records.into_iter().map(|record| read_record(record, &places)).collect()
+}
+
+fn read_record(record: types::Record, places: &Places) -> Result<Record<Body>, Error> {
+    let common = record.common;
+    let metadata = places.join(common, record.metadata).ok_or_else(|| {
+        Error::invalid(format!("a record's `common` is {}, which its batch lacks", common.unwrap_or_default()))
+    })?;
     let read = |data| match data {
         types::Data::Raw(bytes) => Data::Raw(Bytes::from(bytes)),
         types::Data::Structured(text) => Data::Structured(text),
         types::Data::Body(body) => Data::Body { length: body.length, bytes: Body::of_stream(body.bytes) },
     };
-    Record {
+    Ok(Record {
         position: Bytes::from(record.position),
         operation: match record.operation {
             types::Operation::Create => Operation::Create,
@@ -245,8 +259,8 @@ fn read_record(record: types::Record) -> Record<Body> {
             types::Operation::Delete => Operation::Delete,
             types::Operation::Snapshot => Operation::Snapshot,
         },
-        metadata: record.metadata.into_iter().collect(),
+        metadata,
         key: record.key.map(read),
         payload: Change { before: record.payload.before.map(read), after: record.payload.after.map(read) },
-    }
+    })
 }

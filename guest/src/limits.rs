@@ -187,11 +187,11 @@ pub const GONE_LISTINGS_MIN: u32 = 2;
 
 /// Bytes of a body that is read into the component's memory and travels in its record, so that the host
 /// holds nothing for it until the record is acked. At 64 KiB a crossing costs next to nothing, and the 2,048 bodies at
-/// most ahead of the reader and 1,024 ready for it take 192 MiB of the sandbox's 1 GiB.
+/// most ahead of the reader and what is ready for it ([`READY_INLINE_BYTES_MAX`]) take 144 MiB of the sandbox's 1 GiB.
 pub const WHOLE_BODY_BYTES_MAX: u64 = 64 << 10;
 
 /// Bytes of a body that travels in its record where `payload` is `raw`. Eight of these fill [`PREFETCH_BYTES_MAX`],
-/// which counts them as it counts others, and four the [`READY_BYTES_MAX`] that wait for the reader: 192 MiB of the
+/// which counts them as it counts others, and one the [`READY_INLINE_BYTES_MAX`] that wait for the reader: 144 MiB of the
 /// sandbox's 1 GiB, whatever the settings are. A host gets one in one piece, and dynamic hosts take tens of bytes for
 /// each of its.
 pub const RAW_BODY_BYTES_MAX: u64 = 16 << 20;
@@ -285,6 +285,10 @@ pub const READY_RECORDS_MAX: usize = 1024;
 
 /// Bytes of the objects of those records.
 pub const READY_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of those records that are in memory. One read takes as many, and whoever makes them, of rows above all, is faster than
+/// whoever takes them.
+pub const READY_INLINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Times that a batch is written again because the object in its way was gone when it was read. Two are an expiry and
 /// the change to unconditional writes; more are another writer's doing.

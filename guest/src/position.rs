@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher as _;
+use std::io::Write as _;
 
 use crate::error::{Error, Result};
 use crate::rows::{Compression, Format, Place};
@@ -239,36 +240,19 @@ const VERSION_OF_ROW: u8 = 4;
 /// The version before, which did not name the store.
 const VERSION_WITHOUT_STORE: u8 = 1;
 
+/// Bytes of a position after its key and before its extension, at most: `_`, the phase, twenty digits, `~`.
+const PLAIN_BYTES_MAX: usize = 23;
+
+/// Bytes of an extension, at most: its version, eight numbers of ten bytes, three of one, and three checksums.
+const EXTENSION_BYTES_MAX: usize = 1 + 8 * 10 + 3 + 3 * SUM;
+
 /// Bytes of a checksum: of the scope, of the store, and of the whole, in this order.
 const SUM: usize = 4;
 
 impl Position {
     /// Writes the position.
     pub fn encode(&self, stamp: Stamp) -> Vec<u8> {
-        let phase = match self.phase {
-            Phase::Snapshot => 's',
-            Phase::Changes => 'c',
-        };
-        let mut text = format!("{}_{phase}{}", self.key, self.seconds);
-        if let Some(extension) = &self.extension {
-            let saved = match extension.part {
-                None => postcard::to_extend(&SavedExtension::from(extension), vec![VERSION]),
-                Some(Part::Chunk(chunk)) => {
-                    postcard::to_extend(&SavedChunkExtension::of(extension, chunk), vec![VERSION_OF_CHUNK])
-                }
-                Some(Part::Row(row)) => {
-                    postcard::to_extend(&SavedRowExtension::of(extension, row), vec![VERSION_OF_ROW])
-                }
-            };
-            let mut bytes = saved.expect("a vector takes all that is written");
-            bytes.extend_from_slice(&stamp.scope.to_le_bytes());
-            bytes.extend_from_slice(&stamp.store.to_le_bytes());
-            let sum = hash(&[text.as_bytes(), &bytes]);
-            bytes.extend_from_slice(&sum.to_le_bytes());
-            text.push('~');
-            STANDARD_NO_PAD.encode_string(bytes, &mut text);
-        }
-        text.into_bytes()
+        encode(&self.key, self.phase, self.seconds, self.extension.as_ref(), stamp)
     }
 
     /// Reads a position.
@@ -300,6 +284,50 @@ impl Position {
         let extension = extension.map(|e| Extension::decode(e, signed, scope)).transpose()?;
         Ok(Self { key: key.to_owned(), phase, seconds, extension })
     }
+}
+
+/// Writes the position of a key that is borrowed. Each row has one, so that this is written for speed.
+pub fn encode(key: &str, phase: Phase, seconds: u64, extension: Option<&Extension>, stamp: Stamp) -> Vec<u8> {
+    let phase = match phase {
+        Phase::Snapshot => 's',
+        Phase::Changes => 'c',
+    };
+    let mut text = Vec::with_capacity(key.len() + PLAIN_BYTES_MAX + EXTENSION_BYTES_MAX.div_ceil(3) * 4);
+    text.extend_from_slice(key.as_bytes());
+    write!(text, "_{phase}{seconds}").expect("a vector takes all that is written");
+    let Some(extension) = extension else { return text };
+    let mut bytes = [0; EXTENSION_BYTES_MAX];
+    let (version, fields) = bytes.split_first_mut().expect("it has room for more");
+    let written = match extension.part {
+        None => {
+            *version = VERSION;
+            postcard::to_slice(&SavedExtension::from(extension), fields)
+        }
+        Some(Part::Chunk(chunk)) => {
+            *version = VERSION_OF_CHUNK;
+            postcard::to_slice(&SavedChunkExtension::of(extension, chunk), fields)
+        }
+        Some(Part::Row(row)) => {
+            *version = VERSION_OF_ROW;
+            postcard::to_slice(&SavedRowExtension::of(extension, row), fields)
+        }
+    };
+    let mut length = 1 + written.expect("there is room for the largest numbers").len();
+    let mut put = |bytes: &mut [u8], sum: u32| {
+        bytes[length..length + SUM].copy_from_slice(&sum.to_le_bytes());
+        length += SUM;
+        length
+    };
+    put(&mut bytes, stamp.scope);
+    let signed = put(&mut bytes, stamp.store);
+    let sum = hash(&[&text, &bytes[..signed]]);
+    let length = put(&mut bytes, sum);
+    text.push(b'~');
+    let begin = text.len();
+    text.resize(begin + length.div_ceil(3) * 4, 0);
+    let written = STANDARD_NO_PAD.encode_slice(&bytes[..length], &mut text[begin..]);
+    text.truncate(begin + written.expect("the text was sized for its bytes"));
+    text
 }
 
 impl Extension {

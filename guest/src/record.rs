@@ -4,14 +4,13 @@
 //! Field names and meanings are those of [OpenCDC](https://conduit.io/docs/using/opencdc-record).
 
 pub mod json;
+mod metadata;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use bytes::Bytes;
 
-/// Record metadata by name, in the order of names.
-pub type Metadata = BTreeMap<String, String>;
+pub use metadata::{Common, Metadata, Places};
 
 /// What happened to the thing that a record describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,7 +153,7 @@ impl<B> Data<B> {
 }
 
 impl<B> Record<B> {
-    /// Bytes that cross with the record itself, not by handle.
+    /// Bytes that cross with the record itself, not by handle. Common metadata count for each record.
     pub fn inline_bytes(&self) -> u64 {
         let data = [&self.key, &self.payload.before, &self.payload.after];
         let data = data.into_iter().flatten().map(|data| match data {
@@ -162,8 +161,7 @@ impl<B> Record<B> {
             Data::Structured(text) => text.len(),
             Data::Body { .. } => 0,
         });
-        let metadata = self.metadata.iter().map(|(name, value)| name.len() + value.len());
-        (self.position.len() + metadata.sum::<usize>() + data.sum::<usize>()) as u64
+        (self.position.len() + data.sum::<usize>()) as u64 + self.metadata.bytes()
     }
 }
 

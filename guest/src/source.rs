@@ -281,7 +281,10 @@ impl<P: Ports> Source<P> {
         if matches!(self.lifecycle, Lifecycle::Closed) {
             return Err(closed());
         }
-        let Some(index) = self.unacked.iter().position(|unacked| unacked.position == position) else {
+        // Mostly all of them, or few.
+        let is_it = |unacked: &Unacked| unacked.position == position;
+        let last = self.unacked.len().checked_sub(1).filter(|_| self.unacked.back().is_some_and(is_it));
+        let Some(index) = last.or_else(|| self.unacked.iter().position(is_it)) else {
             return Err(Error::invalid("ack of a position that no unacked record has"));
         };
         for acked in self.unacked.drain(..=index) {

@@ -12,7 +12,7 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynInputStream, StreamError};
 
-pub use s3_connector::record::{Change, Metadata, NoBody, Operation, json};
+pub use s3_connector::record::{Change, Metadata, NoBody, Operation, Places, json};
 
 use self::counted::{Mismatch, counted};
 use crate::bindings::types;
@@ -125,8 +125,16 @@ pub fn from_memory(record: s3_connector::record::Record<NoBody>) -> Record {
     record.widen()
 }
 
-/// Takes a record out of an instance: its streams leave the instance's table.
-pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<Record> {
+/// Takes records out of an instance: their streams leave the instance's table.
+pub(crate) fn lift(batch: types::Batch, table: &mut ResourceTable) -> Result<Vec<Record>> {
+    let places = Places::of(batch.common);
+    batch.records.into_iter().map(|record| lift_record(record, &places, table)).collect()
+}
+
+fn lift_record(record: types::Record, places: &Places, table: &mut ResourceTable) -> Result<Record> {
+    let metadata = places.join(record.common, record.metadata);
+    let lacks = || Error::new(ErrorKind::Internal, "a record's common metadata are not in its batch");
+    let metadata = metadata.ok_or_else(lacks)?;
     let mut lift = |data: Option<types::Data>| -> Result<Option<Data>> {
         match data {
             None => Ok(None),
@@ -151,11 +159,11 @@ pub(crate) fn lift(record: types::Record, table: &mut ResourceTable) -> Result<R
             types::Operation::Delete => Operation::Delete,
             types::Operation::Snapshot => Operation::Snapshot,
         },
-        metadata: record.metadata.into_iter().collect(),
+        metadata,
     })
 }
 
-/// Bytes of a record of an instance that came with it, not by stream.
+/// Bytes of a record of an instance that came with it alone, not by stream.
 pub(crate) fn inline_bytes(record: &types::Record) -> u64 {
     let data = [&record.key, &record.payload.before, &record.payload.after];
     let data = data.into_iter().flatten().map(|data| match data {
@@ -163,8 +171,12 @@ pub(crate) fn inline_bytes(record: &types::Record) -> u64 {
         types::Data::Structured(text) => text.len(),
         types::Data::Body(_) => 0,
     });
-    let metadata = record.metadata.iter().map(|(name, value)| name.len() + value.len());
-    (record.position.len() + metadata.sum::<usize>() + data.sum::<usize>()) as u64
+    (record.position.len() + data.sum::<usize>()) as u64 + metadata_bytes(&record.metadata)
+}
+
+/// Bytes of names and values.
+pub(crate) fn metadata_bytes(metadata: &[(String, String)]) -> u64 {
+    metadata.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum()
 }
 
 /// Raw bytes of a payload above this go by handle, so that the instance takes them in as it has room for them.
@@ -177,9 +189,8 @@ pub(crate) fn lowered_bytes(record: &Record) -> usize {
         Some(Data::Structured(text)) => text.len(),
         _ => 0,
     };
-    let metadata = record.metadata.iter();
     record.position.len()
-        + metadata.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        + usize::try_from(record.metadata.bytes()).unwrap_or(usize::MAX)
         + bytes(&record.key, usize::MAX)
         + bytes(&record.payload.before, RAW_BYTES_MAX)
         + bytes(&record.payload.after, RAW_BYTES_MAX)
@@ -196,8 +207,15 @@ fn by_handle(data: Option<Data>) -> Option<Data> {
     }
 }
 
-/// Gives a record to an instance: its streams enter the instance's table.
-pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::Record> {
+/// Gives records to an instance: their streams enter the instance's table.
+pub(crate) fn lower(records: Vec<Record>, table: &mut ResourceTable) -> Result<types::Batch> {
+    let mut places = Places::default();
+    let records = records.into_iter().map(|record| lower_record(record, &mut places, table)).collect::<Result<_>>()?;
+    Ok(types::Batch { records, common: places.into_texts() })
+}
+
+fn lower_record(record: Record, places: &mut Places, table: &mut ResourceTable) -> Result<types::Record> {
+    let (metadata, common) = places.split(record.metadata);
     let mut lower = |data: Option<Data>| -> Result<Option<types::Data>> {
         match data {
             None => Ok(None),
@@ -224,6 +242,7 @@ pub(crate) fn lower(record: Record, table: &mut ResourceTable) -> Result<types::
             Operation::Delete => types::Operation::Delete,
             Operation::Snapshot => types::Operation::Snapshot,
         },
-        metadata: record.metadata.into_iter().collect(),
+        metadata,
+        common,
     })
 }

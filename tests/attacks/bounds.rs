@@ -101,6 +101,17 @@ async fn records_positions_and_counters_are_as_many_and_as_long_as_they_may_be()
     assert_eq!(read_at_most("3", 300).await, Ok(3));
     assert_eq!(read_at_most("1", 0).await, Ok(1));
     rule(read_at_most("3", 299).await, "records of 300 bytes where 299 were asked for");
+    let common = async |place, count, bytes_max| {
+        let settings = [("attack", "records"), ("count", "3"), ("bytes", "92")];
+        let shared = [("common.place", place), ("common.count", count), ("common.bytes", "94")];
+        let mut source = siege.source(&[&settings[..], &shared].concat()).await?;
+        source.open(None).await?;
+        Ok(source.read_at_most(10, bytes_max, Duration::from_millis(1)).await?.len())
+    };
+    assert_eq!(common("0", "1", 600).await, Ok(3));
+    rule(common("0", "1", 599).await, "records of 600 bytes where 599 were asked for");
+    rule(common("1", "1", 600).await, "a record has metadata 1 of 1 in common with others");
+    rule(common("0", "2", 600).await, "common metadata that no record has");
     let counters = async |count, bytes| -> Result<usize> {
         let settings = [("counters", count), ("counter-name-bytes", bytes)];
         let mut source = siege.source(&settings).await?;

@@ -68,9 +68,9 @@ async fn seen(bucket: &Bucket, prefix: &str) -> Vec<(String, Metadata, Option<By
     let mut seen: Vec<_> = records
         .iter()
         .map(|record| {
-            let mut metadata = record.metadata.clone();
-            metadata.retain(|name, _| !name.starts_with("opencdc.") && name != "s3.lastModified");
-            (key(record)[prefix.len()..].to_owned(), metadata, payload(record))
+            let metadata = record.metadata.clone().into_iter();
+            let lasting = metadata.filter(|(name, _)| !name.starts_with("opencdc.") && name != "s3.lastModified");
+            (key(record)[prefix.len()..].to_owned(), lasting.collect(), payload(record))
         })
         .collect();
     seen.sort_by(|one, other| one.0.cmp(&other.0));

@@ -260,7 +260,7 @@ async fn defect_09_user_metadata_overwrites_ours(env: &Env) {
     for (name, value) in &record.metadata {
         assert_eq!(name.starts_with("s3.metadata."), value == "forged", "{name}={value}");
     }
-    assert_eq!(record.metadata.values().filter(|value| *value == "forged").count(), forged.len());
+    assert_eq!(record.metadata.iter().filter(|(_, value)| *value == "forged").count(), forged.len());
 }
 
 async fn defect_10_a_restart_in_the_snapshot_starts_over(env: &Env) {

@@ -46,7 +46,7 @@ mod generated {
 pub use generated::exports::opencdc::connector::destination::Ack;
 pub use generated::exports::opencdc::connector::source::Progress;
 use generated::exports::opencdc::connector::specifier::{Parameter, Specification};
-pub use generated::opencdc::connector::types::{Change, Data, Error, ErrorKind, Operation, Record};
+pub use generated::opencdc::connector::types::{Batch, Change, Data, Error, ErrorKind, Operation, Record};
 use generated::opencdc::connector::{log, state, types};
 
 /// Settings whose values stay here, whatever a specification says of them.
@@ -316,10 +316,25 @@ impl Host {
     }
 
     /// As the contract's `read`.
-    pub async fn read(&mut self, source: ResourceAny, bytes_max: u64) -> Called<Vec<Record>> {
+    pub async fn read_batch(&mut self, source: ResourceAny, bytes_max: u64) -> Called<Batch> {
         const WAIT_MS: u64 = 200;
         let exports = self.exports.opencdc_connector_source().source();
         exports.call_read(&mut self.store, source, 100, bytes_max, WAIT_MS).await
+    }
+
+    /// The records of a `read`, each with all of its metadata.
+    pub async fn read(&mut self, source: ResourceAny, bytes_max: u64) -> Called<Vec<Record>> {
+        let batch = self.read_batch(source, bytes_max).await?;
+        Ok(batch.map(|Batch { mut records, common }| {
+            for record in &mut records {
+                if let Some(place) = record.common.take() {
+                    let mut all: BTreeMap<_, _> = common[place as usize].iter().cloned().collect();
+                    all.extend(record.metadata.drain(..));
+                    record.metadata = all.into_iter().collect();
+                }
+            }
+            records
+        }))
     }
 
     /// As the contract's `ack`.
@@ -356,9 +371,9 @@ impl Host {
     }
 
     /// As the contract's `write`.
-    pub async fn write(&mut self, destination: ResourceAny, records: &[Record]) -> Vec<Ack> {
+    pub async fn write(&mut self, destination: ResourceAny, batch: &Batch) -> Called<Vec<Ack>> {
         let exports = self.exports.opencdc_connector_destination().destination();
-        exports.call_write(&mut self.store, destination, records).await.expect("no trap").expect("writes")
+        exports.call_write(&mut self.store, destination, batch).await
     }
 
     /// As the contract's `flush`.

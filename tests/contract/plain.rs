@@ -8,7 +8,7 @@ use embedded_s3::{EmbeddedS3, Options, Versioning};
 use wasmtime::component::{Resource, ResourceAny};
 use wasmtime_wasi::p2::DynInputStream;
 
-use super::host::{Change, Data, ErrorKind, Host, Kept, Operation, Record, kept};
+use super::host::{Batch, Change, Data, ErrorKind, Host, Kept, Operation, Record, kept};
 
 const BUCKET: &str = "plain";
 
@@ -277,6 +277,7 @@ fn record(number: usize) -> Record {
         position: format!("p{number}").into(),
         operation: Operation::Create,
         metadata: vec![("opencdc.collection".to_owned(), "numbers".to_owned())],
+        common: None,
         key: Some(Data::Raw(format!("key {number}").into())),
         payload: Change { before: None, after: Some(Data::Raw(format!("payload {number}").into())) },
     }
@@ -290,8 +291,9 @@ async fn a_destination_stores_what_it_acks_and_acks_in_order() {
         let mut host = Host::new(None).await;
         let settings = [&base(&endpoint)[..], &[("format", format), ("prefix", format), ("bufferSize", "64")]].concat();
         let destination = host.destination(&settings).await;
-        let records: Vec<_> = (0..150).map(record).collect();
-        let mut acks = host.write(destination, &records).await;
+        let batch = Batch { records: (0..150).map(record).collect(), common: Vec::new() };
+        let mut acks = host.write(destination, &batch).await.expect("no trap").expect("writes");
+        let records = batch.records;
         let start = Instant::now();
         while acks.len() < records.len() {
             assert!(start.elapsed() < PATIENCE, "{} acks came in time", acks.len());
@@ -311,6 +313,52 @@ async fn a_destination_stores_what_it_acks_and_acks_in_order() {
             _ => assert!(objects.iter().all(|object| object.starts_with(b"PAR1") && object.ends_with(b"PAR1"))),
         }
         host.forget(destination).await.expect("nothing of it lives");
+    }
+}
+
+/// Rows of an object share what is known of it, from the source to the destination.
+#[tokio::test]
+async fn what_records_have_in_common_crosses_once() {
+    let server = server_with(&[]).await;
+    put(&server, "k0", "one\ntwo\nthree\n");
+    let endpoint = server.endpoint();
+    let mut host = Host::new(None).await;
+    let source = source(&mut host, &server, &[("decode", "lines")], None).await;
+    let start = Instant::now();
+    let mut batch = Batch { records: Vec::new(), common: Vec::new() };
+    while batch.records.is_empty() {
+        assert!(start.elapsed() < PATIENCE, "rows came in time");
+        batch = host.read_batch(source, u64::MAX).await.expect("no trap").expect("reads");
+    }
+    assert_eq!((batch.records.len(), batch.common.len()), (3, 1));
+    let value = |metadata: &[(String, String)], name| {
+        metadata.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
+    };
+    assert_eq!(value(&batch.common[0], "opencdc.collection"), Some(BUCKET.to_owned()));
+    assert_eq!(value(&batch.common[0], "s3.row"), None);
+    let rows = batch.records.iter().map(|record| value(&record.metadata, "s3.row").expect("each row has its number"));
+    assert_eq!(rows.collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert!(batch.records.iter().all(|record| record.common == Some(0)));
+
+    let settings = [&base(&endpoint)[..], &[("format", "json"), ("prefix", "json"), ("bufferSize", "3")]].concat();
+    let destination = host.destination(&settings).await;
+    let lost = Batch { records: vec![Record { common: Some(1), ..record(0) }], common: batch.common.clone() };
+    let error = host.write(destination, &lost).await.expect("no trap").expect_err("there is one set of metadata");
+    assert_eq!((error.kind, &*error.message), (ErrorKind::Invalid, "a record's `common` is 1, which its batch lacks"));
+    batch.common[0].push(("s3.row".to_owned(), "4".to_owned()));
+    let mut acks = host.write(destination, &batch).await.expect("no trap").expect("writes");
+    while acks.len() < 3 {
+        assert!(start.elapsed() < PATIENCE, "{} acks came in time", acks.len());
+        acks.extend(host.flush(destination).await);
+    }
+    let keys = server.store().list(BUCKET, "json").expect("it can be listed");
+    let object = server.store().get(BUCKET, &keys[0]).expect("it is there").body;
+    let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let stored: Vec<serde_json::Value> = lines.map(|line| serde_json::from_slice(line).expect("JSON")).collect();
+    assert_eq!(stored.len(), 3);
+    for (number, line) in stored.iter().enumerate() {
+        assert_eq!(line["metadata"]["opencdc.collection"], BUCKET);
+        assert_eq!(line["metadata"]["s3.row"], (number + 1).to_string(), "its own holds over the common one");
     }
 }
 

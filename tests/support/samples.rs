@@ -1,7 +1,7 @@
 //! Owns records of every shape, for tests that write them and read them back.
 
 use bytes::Bytes;
-use s3_connector::record::{Change, Operation};
+use s3_connector::record::{Change, Metadata, Operation};
 
 use crate::world::{Data, Record};
 
@@ -34,6 +34,6 @@ pub fn samples() -> Vec<Record> {
         record(6, Operation::Update, raw("\u{2028}"), raw(&b"\xc3\x28"[..]), raw("{\"looks\":\"structured\"}")),
     ];
     samples[6].position = Bytes::from_static(b"\xff\x00\xfe");
-    samples[6].metadata.clear();
+    samples[6].metadata = Metadata::new();
     samples
 }

@@ -227,7 +227,7 @@ impl Buffer {
 
 fn check(files: &Files, record: Record<NoBody>) -> Result<Checked> {
     let mut bytes = record.position.len() as u64;
-    bytes += record.metadata.iter().map(|(n, v)| (n.len() + v.len()) as u64).sum::<u64>();
+    bytes += record.metadata.bytes();
     let fields =
         [("key", &record.key), ("payload.before", &record.payload.before), ("payload.after", &record.payload.after)];
     for (name, data) in fields {

@@ -145,7 +145,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::record::Change;
+    use crate::record::{Change, Metadata};
 
     fn record(position: &'static [u8]) -> Record<NoBody> {
         Record {
@@ -229,7 +229,7 @@ mod tests {
         };
         change(&|r| r.position = Bytes::from_static(b"q"));
         change(&|r| r.operation = Operation::Create);
-        change(&|r| r.metadata.clear());
+        change(&|r| r.metadata = Metadata::new());
         change(&|r| r.metadata = [("a1".to_owned(), String::new())].into());
         change(&|r| r.key = None);
         change(&|r| r.key = Some(Data::Structured("{}".to_owned())));

@@ -139,6 +139,22 @@ pub fn text_of(json: &str) -> Option<Cow<'_, str>> {
     if inside.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
 }
 
+/// Appends a text as JSON has it, where nothing but JSON reads it.
+pub(crate) fn push_text(text: &str, out: &mut String) {
+    if is_plain(text) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// Whether JSON has the text as it is, without escapes, as it has nearly all. Looks at several bytes at a time.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.bytes().fold(false, |is_odd, byte| is_odd | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
+}
+
 /// Appends bytes as a base64 string with its quotes.
 pub fn encode_bytes(bytes: &[u8], out: &mut impl Text) {
     out.put(b"\"");
@@ -169,8 +185,8 @@ pub fn structured_bytes(text: &str) -> u64 {
 /// Appends UTF-8 of JSON, with escapes for characters that JSON allows and a terminal obeys.
 fn put_escaped(text: &[u8], out: &mut impl Text) {
     let (mut put, mut at) = (0, 0);
-    while let Some(skipped) = text[at..].iter().position(|byte| begins_obeyed(*byte)) {
-        at += skipped;
+    while let Some(next) = next_obeyed(text, at) {
+        at = next;
         let Some((c, bytes)) = obeyed(&text[at..]) else {
             at += 1;
             continue;
@@ -183,9 +199,27 @@ fn put_escaped(text: &[u8], out: &mut impl Text) {
     out.put(&text[put..]);
 }
 
-/// Whether a character that begins with this byte may be one that a terminal obeys: few texts have any.
-fn begins_obeyed(byte: u8) -> bool {
-    matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2)
+/// Bytes that are looked at together.
+const LANES: usize = 32;
+
+/// The place, from here on, of a byte that may begin a character that a terminal obeys: few texts have any.
+fn next_obeyed(text: &[u8], from: usize) -> Option<usize> {
+    let begins = |byte: &u8| matches!(byte, 0x7f | 0xc2 | 0xd8 | 0xe2);
+    let mut at = from;
+    for piece in text[from..].chunks(LANES) {
+        if !has_only_shown(piece)
+            && let Some(found) = piece.iter().position(begins)
+        {
+            return Some(at + found);
+        }
+        at += piece.len();
+    }
+    None
+}
+
+/// Whether all of it is ASCII, without DEL: nothing in it is obeyed, if it is what JSON may have as it is.
+fn has_only_shown(text: &[u8]) -> bool {
+    !text.iter().fold(false, |is_odd, byte| is_odd | (*byte >= 0x7f))
 }
 
 /// The character at the beginning of UTF-8 and its length, if terminals or editors obey it rather than show it: DEL,
@@ -222,6 +256,12 @@ impl<T: Text> io::Write for Written<'_, T> {
 }
 
 fn encode_string(text: &str, out: &mut impl Text) {
+    if is_plain(text) && has_only_shown(text.as_bytes()) {
+        out.put(b"\"");
+        out.put(text.as_bytes());
+        out.put(b"\"");
+        return;
+    }
     serde_json::to_writer(Written(out), text).expect("writing a string into memory cannot fail");
 }
 

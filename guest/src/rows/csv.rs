@@ -9,6 +9,7 @@ use memchr::memchr;
 
 use super::text::{Framing, Step};
 use super::{Broken, Content};
+use crate::record::json::push_text;
 
 /// How CSV is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,23 +134,28 @@ impl Csv {
             let (count, s) = (self.count, if self.count == 1 { "" } else { "s" });
             return Err(format!("it has {count} field{s} where {} are named", names.len()));
         }
-        let mut json = Vec::with_capacity(self.bytes + names.iter().map(|name| name.len() + 4).sum::<usize>() + 2);
-        json.push(b'{');
-        for (index, (field, name)) in self.row().zip(names).enumerate() {
+        // All of it is looked at once, and what is UTF-8 throughout is so in each field.
+        let whole = std::str::from_utf8(&self.fields[..self.bytes]).ok();
+        let mut json = String::with_capacity(self.bytes + names.iter().map(|name| name.len() + 4).sum::<usize>() + 2);
+        json.push('{');
+        let mut start = 0;
+        for (index, (end, name)) in self.ends[..self.count].iter().zip(names).enumerate() {
             if index > 0 {
-                json.push(b',');
+                json.push(',');
             }
-            json.extend_from_slice(name.as_bytes());
-            let text = std::str::from_utf8(field)
-                .map_err(|_| format!("its field {} is not UTF-8: set `encoding`", index + 1))?;
+            json.push_str(name);
+            let text = whole.and_then(|whole| whole.get(start..*end));
+            let text = text.ok_or(()).or_else(|()| std::str::from_utf8(&self.fields[start..*end]));
+            let text = text.map_err(|_| format!("its field {} is not UTF-8: set `encoding`", index + 1))?;
+            start = *end;
             if self.options.null.as_deref() == Some(text) {
-                json.extend_from_slice(b"null");
+                json.push_str("null");
             } else {
-                serde_json::to_writer(&mut json, text).map_err(|why| why.to_string())?;
+                push_text(text, &mut json);
             }
         }
-        json.push(b'}');
-        String::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())
+        json.push('}');
+        Ok(json)
     }
 
     /// Takes the names out of the row that was read.

@@ -5,6 +5,8 @@ use std::io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::record::json;
+
 /// Bytes of JSON that a row may become: what a destination takes as one record. Few bytes of a file may stand for many of it.
 pub(super) const JSON_BYTES_MAX: usize = 64 << 20;
 
@@ -59,6 +61,13 @@ impl Output {
 
     /// Writes a text as JSON has it.
     pub(super) fn put_text(&mut self, text: &str) -> Result<(), Full> {
+        if json::is_plain(text) {
+            self.reserve(text.len() + 2)?;
+            self.bytes.push(b'"');
+            self.bytes.extend_from_slice(text.as_bytes());
+            self.bytes.push(b'"');
+            return Ok(());
+        }
         Ok(serde_json::to_writer(self, text)?)
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Fetched<B> {
     /// The record; its position is empty.
     pub(super) record: Record<B>,
     /// The key.
-    pub(super) key: String,
+    pub(super) key: Rc<str>,
     /// When it was modified, by the store's clock; of a key that a listing lacks, when that began.
     pub(super) last_modified: Timestamp,
     /// What was delivered in the place of what was due: the object that replaced it under the same version.
@@ -259,7 +259,9 @@ impl<P: Ports> Fetcher<P> {
         match opening.open(config, fetched, content).await {
             Ok(rows) => Ok(Outcome::Rows(Box::new(rows))),
             Err(Unread::Stop(error)) => Err(error.context(format!("object `{key}`"))),
-            Err(Unread::Skip(reason)) => Ok(Outcome::Skipped(Skipped { key, reason, told: Told::AsListed })),
+            Err(Unread::Skip(reason)) => {
+                Ok(Outcome::Skipped(Skipped { key: key.to_string(), reason, told: Told::AsListed }))
+            }
         }
     }
 
@@ -307,7 +309,7 @@ impl<P: Ports> Fetcher<P> {
                 key: Some(Data::Raw(Bytes::from(entry.key.clone()))),
                 payload: Change { before: None, after: None },
             },
-            key: entry.key,
+            key: Rc::from(entry.key),
             last_modified: entry.last_modified,
             replaced: None,
             size: entry.size,
@@ -354,7 +356,7 @@ fn add_object<B>(mut fetched: Fetched<B>, object: Object<B>) -> Fetched<B> {
 fn add_slice<B>(mut fetched: Fetched<B>, slice: Slice, hash: Option<String>) -> Fetched<B> {
     let metadata = &mut fetched.record.metadata;
     let mut insert = |name: &str, value: String| metadata.insert(format!("opencdc.file.{name}"), value);
-    insert("name", fetched.key.clone());
+    insert("name", fetched.key.to_string());
     insert("size", fetched.size.to_string());
     if let Some(hash) = hash {
         insert("hash", hash);

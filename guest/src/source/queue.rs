@@ -104,6 +104,7 @@ struct Inner<B> {
     /// Each with the bytes that cross with it.
     ready: VecDeque<(u64, Ready<B>)>,
     bytes: u64,
+    inline_bytes: u64,
     worker: Option<Waker>,
     counts: Counts,
     caught_up: bool,
@@ -125,6 +126,7 @@ impl<B> ReadyQueue<B> {
         Self(Rc::new(RefCell::new(Inner {
             ready: VecDeque::new(),
             bytes: 0,
+            inline_bytes: 0,
             worker: None,
             counts: Counts::default(),
             caught_up: false,
@@ -133,11 +135,13 @@ impl<B> ReadyQueue<B> {
 
     /// Adds a record as soon as there is room.
     pub(super) async fn push(&self, ready: Ready<B>) {
+        let inline = ready.record.inline_bytes();
         future::poll_fn(|context| {
             let mut inner = self.0.borrow_mut();
             let has_room = inner.ready.is_empty()
                 || (inner.ready.len() < limits::READY_RECORDS_MAX
-                    && inner.bytes.saturating_add(ready.size) <= limits::READY_BYTES_MAX);
+                    && inner.bytes.saturating_add(ready.size) <= limits::READY_BYTES_MAX
+                    && inner.inline_bytes.saturating_add(inline) <= limits::READY_INLINE_BYTES_MAX);
             if has_room {
                 return Poll::Ready(());
             }
@@ -148,7 +152,8 @@ impl<B> ReadyQueue<B> {
         let mut inner = self.0.borrow_mut();
         inner.bytes += ready.size;
         inner.caught_up = false;
-        inner.ready.push_back((ready.record.inline_bytes(), ready));
+        inner.inline_bytes += inline;
+        inner.ready.push_back((inline, ready));
     }
 
     /// Empties it.
@@ -172,9 +177,10 @@ impl<B> ReadyQueue<B> {
     pub(super) fn take(&self, limits: ReadLimits) -> Vec<Ready<B>> {
         let count = self.count_ready(limits);
         let mut inner = self.0.borrow_mut();
-        let taken: Vec<_> = inner.ready.drain(..count).map(|(_, ready)| ready).collect();
+        let (inline, taken): (Vec<u64>, Vec<_>) = inner.ready.drain(..count).unzip();
         let bytes: u64 = taken.iter().map(|ready| ready.size).sum();
         inner.bytes -= bytes;
+        inner.inline_bytes -= inline.into_iter().sum::<u64>();
         inner.counts.read += count as u64;
         inner.counts.bytes += bytes;
         if count > 0

@@ -4,6 +4,8 @@
 //! Where state is missing, belongs to another run or is newer than the position, the catalogue is made anew from the first
 //! listing, as of the position's time less `lookback`: rather twice than lost.
 
+use std::rc::Rc;
+
 use super::checkpoint::{CheckpointStore, Head};
 use super::identity::Digester;
 use super::judge::Rule;
@@ -25,7 +27,7 @@ pub(super) struct Resumed {
     /// The part of that change after which its object goes on.
     pub(super) within: Option<Part>,
     /// The last key of the snapshot of which all was told.
-    pub(super) told_whole: Option<String>,
+    pub(super) told_whole: Option<Rc<str>>,
 }
 
 /// What goes with a position.
@@ -87,7 +89,7 @@ pub(super) fn resume<P: Ports>(
     let next = if is_live { extension.index + step } else { 0 };
     let within = part.filter(|_| is_live);
     let told_whole = position.as_ref().filter(|_| part.is_none_or(Part::names_key_before));
-    Ok(Resumed { next, seconds, within, told_whole: told_whole.map(|position| position.key.clone()) })
+    Ok(Resumed { next, seconds, within, told_whole: told_whole.map(|position| Rc::from(&*position.key)) })
 }
 
 /// Whether the saved state of a position's run is as old as the position.

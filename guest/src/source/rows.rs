@@ -19,7 +19,7 @@ use super::retrieval::{Holding, Retrieval, Retrieved, Wanted};
 use crate::config::{Decode, OnBadRow, RowsConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ports::{Body as _, Ports};
-use crate::record::{Change, Data, Record};
+use crate::record::{Change, Common, Data, Metadata, Record};
 use crate::rows::{
     AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, Names, Next, Opened,
     Place, Row, Text, TextOptions, has_tabs,
@@ -35,15 +35,15 @@ const GROUPS_AHEAD_BYTES: u64 = 64 << 20;
 
 /// An object that is read row by row.
 pub(super) struct Rows<P: Ports> {
-    /// The record of the object, without a payload.
+    /// The record of the object, without a payload and metadata.
     fetched: Fetched<P::Body>,
+    /// What all rows have in common.
+    common: Common,
     /// The text of a row's key, up to its number.
     key_begin: String,
     format: Format,
     reader: Reader<P>,
     on_bad_row: OnBadRow,
-    /// Rows that are known to be in it.
-    count: Option<u64>,
 }
 
 impl<P: Ports> std::fmt::Debug for Rows<P> {
@@ -248,18 +248,18 @@ impl<P: Ports> Opening<P> {
     async fn begin_to_read(
         &self,
         config: &RowsConfig,
-        fetched: Fetched<P::Body>,
+        mut fetched: Fetched<P::Body>,
         content: Content<P::Body>,
     ) -> Result<Rows<P>, Unread> {
         // An object without bytes has no rows in any format: it marks a folder, or the end of a job.
         let format = if self.wanted.entry.size == 0 { Format::Lines } else { self.format };
         let content_type = fetched.record.metadata.get("s3.header.contentType").map(String::as_str);
         let has_tabs = config.decode == Decode::Auto && has_tabs(&fetched.key, content_type);
-        let mut count = None;
+        let mut metadata = std::mem::take(&mut fetched.record.metadata);
         let reader = match format {
             Format::Parquet => {
                 let rows = self.columns(content).await?;
-                count = Some(rows.footer.rows());
+                metadata.insert("s3.rows".to_owned(), rows.footer.rows().to_string());
                 Reader::Columns(Box::new(rows))
             }
             Format::Avro => Reader::Avro(Box::new(self.avro(content).await?)),
@@ -269,8 +269,9 @@ impl<P: Ports> Opening<P> {
                 Reader::Text(Box::new(text), Pieces(Some(content)))
             }
         };
-        let key_begin = format!("{{\"key\":{},\"row\":", serde_json::Value::from(fetched.key.as_str()));
-        Ok(Rows { fetched, key_begin, format, reader, on_bad_row: config.on_bad_row, count })
+        let key_begin = format!("{{\"key\":{},\"row\":", serde_json::Value::from(&*fetched.key));
+        let common = metadata.into_common();
+        Ok(Rows { fetched, common, key_begin, format, reader, on_bad_row: config.on_bad_row })
     }
 
     /// The object, of which the end is known.
@@ -397,7 +398,7 @@ impl<P: Ports> Rows<P> {
     /// What a row is delivered as.
     pub(super) fn record(&self, row: Row) -> Result<Fetched<P::Body>, Unread> {
         let Row { number, byte, content, .. } = row;
-        let mut metadata = self.fetched.record.metadata.clone();
+        let mut metadata = Metadata::with_common(self.common.clone());
         let payload = match content {
             RowContent::Raw(bytes) => Data::Raw(bytes),
             RowContent::Structured(text) => Data::Structured(text),
@@ -411,9 +412,6 @@ impl<P: Ports> Rows<P> {
                 );
             }
         };
-        if let Some(count) = self.count {
-            metadata.insert("s3.rows".to_owned(), count.to_string());
-        }
         if let Some(byte) = byte {
             metadata.insert("s3.byteOffset".to_owned(), byte.to_string());
         }

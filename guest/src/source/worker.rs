@@ -24,7 +24,7 @@ use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::limits::{self, Bounds};
 use crate::ports::{Level, Ports};
-use crate::position::{Chunk, Extension, Part, Phase, Position, RowMark, Scope, Stamp};
+use crate::position::{self, Chunk, Extension, Part, Phase, RowMark, Scope, Stamp};
 use crate::record::Operation;
 use crate::rows::{Next, Row};
 use crate::s3::{Client, Slots};
@@ -66,7 +66,7 @@ pub(super) struct Worker<P: Ports> {
     /// The key up to which an earlier run had delivered the snapshot, where its state is lost.
     pub(super) resumed_after: Option<String>,
     /// The last key of the snapshot of which all was told.
-    pub(super) told_whole: Option<String>,
+    pub(super) told_whole: Option<Rc<str>>,
     /// The part after which the first change goes on, if an earlier run had begun its object.
     pub(super) within: Option<Part>,
     /// The change of which a chunk could not be told, so that the rest is not either: plan and number.
@@ -399,7 +399,7 @@ impl<P: Ports> Worker<P> {
             // What the reader never had can't be deleted.
             Some(Outcome::Record(fetched))
                 if fetched.record.operation == Operation::Delete
-                    && self.surprises.get(&fetched.key) == Some(&Has::Nothing) => {}
+                    && self.surprises.get(&*fetched.key) == Some(&Has::Nothing) => {}
             Some(Outcome::Record(fetched)) => self.take_record(delivery, place, fetched).await,
             Some(Outcome::Skipped(skipped)) => self.skip(&place, skipped),
         }
@@ -536,8 +536,8 @@ impl<P: Ports> Worker<P> {
             let now = fetched.replaced.as_ref().map(|entry| store.head.digester.digest(entry));
             // All parts of an object have one operation: what it depends on stays until the last of them.
             let surprise = match part {
-                Some(_) => self.surprises.get(&fetched.key).copied(),
-                None => self.surprises.remove(&fetched.key),
+                Some(_) => self.surprises.get(&*fetched.key).copied(),
+                None => self.surprises.remove(&*fetched.key),
             };
             let operation = &mut fetched.record.operation;
             *operation = match (*operation, surprise) {
@@ -551,11 +551,11 @@ impl<P: Ports> Worker<P> {
             // So what follows in such plans is noted, too, up to the last of it.
             if part.is_none() && (is_gone_again || surprise.is_some() && plan < self.own_from) {
                 let has = if is_delete { Has::Nothing } else { Has::Object(now.unwrap_or(digest)) };
-                self.surprises.insert(fetched.key.clone(), has);
+                self.surprises.insert(fetched.key.to_string(), has);
             }
             if part.is_none() && (now.is_some() || surprise.is_some() || is_gone_again) {
                 let now = if is_delete { Corrected::Deleted } else { Corrected::Told(now.unwrap_or(digest)) };
-                store.correct(Correction { key: fetched.key.clone(), digest, now });
+                store.correct(Correction { key: fetched.key.to_string(), digest, now });
             }
             store.emitted((plan, number, part_number));
             store.head.run
@@ -566,14 +566,14 @@ impl<P: Ports> Worker<P> {
         let whole = if part.is_some() { self.told_whole.as_deref() } else { Some(&*fetched.key) };
         let told = whole.max(self.resumed_after.as_deref()).filter(|_| is_snapshot);
         let part = part.map(|part| part.naming_key_before(told.is_some()));
-        let key = told.unwrap_or(&fetched.key).to_owned();
+        let key = told.unwrap_or(&fetched.key);
+        let extension = Extension { run, cut, plan, index: number, part };
+        let position = position::encode(key, phase, seconds, Some(&extension), self.stamp);
         if place.phase == Phase::Snapshot && part.is_none() {
             self.told_whole = Some(fetched.key);
         }
-        let extension = Some(Extension { run, cut, plan, index: number, part });
-        let position = Position { key, phase, seconds, extension };
         let mut record = fetched.record;
-        record.position = Bytes::from(position.encode(self.stamp));
+        record.position = Bytes::from(position);
         self.queue.push(Ready { record, plan, number, part: part_number, size: fetched.size }).await;
     }
 

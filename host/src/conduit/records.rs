@@ -30,7 +30,7 @@ pub(super) fn encode(record: Plain<NoBody>) -> Result<proto::Record> {
             Operation::Snapshot => proto::Operation::Snapshot,
         }
         .into(),
-        metadata: record.metadata,
+        metadata: record.metadata.into_iter().collect(),
         key: encode_data(record.key)?,
         payload: Some(proto::Change {
             before: encode_data(record.payload.before)?,
@@ -97,7 +97,7 @@ pub(super) fn decode(record: proto::Record) -> (Record, Result<()>) {
     let decoded = Record {
         position: record.position,
         operation,
-        metadata: record.metadata,
+        metadata: record.metadata.into_iter().collect(),
         key: data("the key", record.key),
         payload: Change {
             before: data("the payload before", payload.before),

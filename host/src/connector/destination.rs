@@ -131,9 +131,9 @@ impl Destination {
 
     async fn write_in_one_call(&mut self, records: Vec<Record>) -> Result<Vec<Ack>> {
         let table = self.handle.table();
-        let records = records.into_iter().map(|r| record::lower(r, table)).collect::<Result<Vec<_>>>()?;
+        let batch = record::lower(records, table)?;
         let write = async |exports: &Exports, store: &mut _, destination| {
-            exports.opencdc_connector_destination().destination().call_write(store, destination, &records).await
+            exports.opencdc_connector_destination().destination().call_write(store, destination, &batch).await
         };
         self.handle.call(write).await.map(|acks| self.lift(acks))
     }

@@ -163,15 +163,14 @@ impl Source {
         let read = async |exports: &Exports, store: &mut _, source| {
             exports.opencdc_connector_source().source().call_read(store, source, records_max, bytes_max, wait_ms).await
         };
-        let records = self.handle.call(read).await?;
-        if records.is_empty() {
+        let batch = self.handle.call(read).await?;
+        if batch.records.is_empty() {
             self.handle.settle();
         }
-        if let Some(why) = broken_rule(&records, records_max, bytes_max) {
+        if let Some(why) = broken_rule(&batch, records_max, bytes_max) {
             return Err(self.handle.break_off(&why));
         }
-        let table = self.handle.table();
-        records.into_iter().map(|record| record::lift(record, table)).collect()
+        record::lift(batch, self.handle.table())
     }
 
     /// Takes note that the record at `position` and all before it are dealt with. Keep the position first.
@@ -272,15 +271,31 @@ async fn progress(
     exports.opencdc_connector_source().source().call_progress(store, source).await
 }
 
-/// What is wrong with the records of a read, if anything is.
-fn broken_rule(records: &[types::Record], records_max: u32, bytes_max: u64) -> Option<String> {
+/// What is wrong with what a read handed out, if anything is.
+fn broken_rule(batch: &types::Batch, records_max: u32, bytes_max: u64) -> Option<String> {
+    let records = &batch.records;
     if records.len() > records_max as usize {
         let count = records.len();
         return Some(format!("it handed out {count} records where {records_max} were asked for"));
     }
-    let bytes: u64 = records.iter().map(record::inline_bytes).sum();
+    let common: Vec<u64> = batch.common.iter().map(|metadata| record::metadata_bytes(metadata)).collect();
+    let mut is_used = vec![false; common.len()];
+    let mut bytes = 0;
+    for record in records {
+        bytes += record::inline_bytes(record);
+        let Some(place) = record.common else { continue };
+        let Some(more) = common.get(place as usize) else {
+            return Some(format!("a record has metadata {place} of {} in common with others", common.len()));
+        };
+        // Whoever writes the record writes all of it.
+        bytes = bytes.saturating_add(*more);
+        is_used[place as usize] = true;
+    }
     if records.len() > 1 && bytes > bytes_max {
         return Some(format!("it handed out records of {bytes} bytes where {bytes_max} were asked for"));
+    }
+    if is_used.contains(&false) {
+        return Some("it handed out common metadata that no record has".to_owned());
     }
     let longest = records.iter().map(|record| record.position.len()).max()?;
     (longest > POSITION_BYTES_MAX)
@@ -296,27 +311,52 @@ mod tests {
             position: vec![1; position_bytes],
             operation: types::Operation::Create,
             metadata: Vec::new(),
+            common: None,
             key: None,
             payload: types::Change { before: None, after: None },
         }
     }
 
+    fn batch(position_bytes: &[usize]) -> types::Batch {
+        types::Batch { records: position_bytes.iter().map(|bytes| record(*bytes)).collect(), common: Vec::new() }
+    }
+
+    /// A batch of records that have one of so many metadata of ten bytes in common.
+    fn sharing(places: &[u32], common: usize) -> types::Batch {
+        let records = places.iter().map(|place| types::Record { common: Some(*place), ..record(1) });
+        let texts = vec![("five5".to_owned(), "five5".to_owned())];
+        types::Batch { records: records.collect(), common: vec![texts; common] }
+    }
+
     #[test]
     fn as_many_records_as_were_asked_for_and_positions_of_bounded_length_pass() {
-        assert_eq!(broken_rule(&[], 0, 0), None);
-        let longest = [record(POSITION_BYTES_MAX), record(1)];
+        assert_eq!(broken_rule(&batch(&[]), 0, 0), None);
+        let longest = batch(&[POSITION_BYTES_MAX, 1]);
         assert_eq!(broken_rule(&longest, 2, u64::MAX), None);
         let why = broken_rule(&longest, 1, u64::MAX).unwrap();
         assert_eq!(why, "it handed out 2 records where 1 were asked for");
-        let why = broken_rule(&[record(1), record(POSITION_BYTES_MAX + 1)], 2, u64::MAX).unwrap();
+        let why = broken_rule(&batch(&[1, POSITION_BYTES_MAX + 1]), 2, u64::MAX).unwrap();
         assert!(why.starts_with("a position has 65537 bytes"), "{why}");
     }
 
     #[test]
     fn more_bytes_than_were_asked_for_come_with_one_record_alone() {
-        assert_eq!(broken_rule(&[record(11)], 2, 10), None);
-        assert_eq!(broken_rule(&[record(4), record(6)], 2, 10), None);
-        let why = broken_rule(&[record(5), record(6)], 2, 10).unwrap();
+        assert_eq!(broken_rule(&batch(&[11]), 2, 10), None);
+        assert_eq!(broken_rule(&batch(&[4, 6]), 2, 10), None);
+        let why = broken_rule(&batch(&[5, 6]), 2, 10).unwrap();
         assert_eq!(why, "it handed out records of 11 bytes where 10 were asked for");
+    }
+
+    #[test]
+    fn common_metadata_count_for_each_record_and_are_some_records() {
+        assert_eq!(broken_rule(&sharing(&[0, 1, 1], 2), 3, 33), None);
+        let why = broken_rule(&sharing(&[0, 1, 1], 2), 3, 32).unwrap();
+        assert_eq!(why, "it handed out records of 33 bytes where 32 were asked for");
+        let why = broken_rule(&sharing(&[0, 2], 2), 3, 99).unwrap();
+        assert_eq!(why, "a record has metadata 2 of 2 in common with others");
+        for places in [&[][..], &[1]] {
+            let why = broken_rule(&sharing(places, 2), 3, 99).unwrap();
+            assert_eq!(why, "it handed out common metadata that no record has");
+        }
     }
 }

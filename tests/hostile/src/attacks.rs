@@ -77,6 +77,7 @@ pub(crate) fn record(position: &[u8], payload: Data) -> Record {
         position: position.to_vec(),
         operation: Operation::Create,
         metadata: Vec::new(),
+        common: None,
         key: Some(Data::Raw(b"hostile".to_vec())),
         payload: Change { before: None, after: Some(payload) },
     }

@@ -8,7 +8,7 @@ use crate::attacks::{Loot, error, record, text};
 use crate::component::Settings;
 use crate::component::bindings::opencdc::connector::log as logging;
 use crate::component::bindings::opencdc::connector::state;
-use crate::component::bindings::opencdc::connector::types::{Body, Data, Error, ErrorKind};
+use crate::component::bindings::opencdc::connector::types::{Batch, Body, Data, Error, ErrorKind, Record};
 use crate::request;
 use ::wasi::clocks::monotonic_clock;
 use ::wasi::random::random::get_random_bytes;
@@ -121,6 +121,18 @@ pub(crate) fn records(settings: &Settings) -> Result<Loot, Error> {
     let record = || record(&position, Data::Raw(b"x".to_vec()));
     let count = number(settings, "count");
     Ok(Loot::Records((0..count).map(|_| record()).collect()))
+}
+
+/// Records as they are handed out, of which each has metadata in common with others where the settings say so: the place
+/// `common.place` of `common.count`, with `common.bytes` bytes each.
+pub(crate) fn batch(settings: &Settings, mut records: Vec<Record>) -> Batch {
+    let text = "c".repeat(number(settings, "common.bytes"));
+    let metadata = || vec![("common".to_owned(), text.clone())];
+    if settings.contains_key("common.place") {
+        let place = number(settings, "common.place") as u32;
+        records.iter_mut().for_each(|record| record.common = Some(place));
+    }
+    Batch { records, common: (0..number(settings, "common.count")).map(|_| metadata()).collect() }
 }
 
 /// Hands out a record whose payload is `text`, as structured data.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ::wasi::clocks::monotonic_clock;
 
 use self::bindings::exports::opencdc::connector::{destination, source, specifier};
-use self::bindings::opencdc::connector::types::{self, Error, ErrorKind, Record};
+use self::bindings::opencdc::connector::types::{self, Batch, Error, ErrorKind, Record};
 use crate::attacks::{self, Loot};
 use crate::bounds;
 use crate::specification;
@@ -91,7 +91,7 @@ impl source::GuestSource for SourceResource {
         self.strike("open")
     }
 
-    fn read(&self, records_max: u32, _bytes_max: u64, wait_ms: u64) -> Result<Vec<Record>, Error> {
+    fn read(&self, records_max: u32, _bytes_max: u64, wait_ms: u64) -> Result<Batch, Error> {
         self.strike("read")?;
         let mut records = self.records.borrow_mut();
         if records.is_empty() {
@@ -104,7 +104,7 @@ impl source::GuestSource for SourceResource {
             true => records.len(),
             false => records.len().min(records_max as usize),
         };
-        Ok(records.drain(..count).collect())
+        Ok(bounds::batch(&self.settings, records.drain(..count).collect()))
     }
 
     fn ack(&self, _position: types::Position) -> Result<(), Error> {
@@ -151,8 +151,8 @@ impl destination::GuestDestination for DestinationResource {
         strike(&self.settings, "open").map(drop)
     }
 
-    fn write(&self, records: Vec<Record>) -> Result<Vec<destination::Ack>, Error> {
-        for record in records {
+    fn write(&self, batch: Batch) -> Result<Vec<destination::Ack>, Error> {
+        for record in batch.records {
             let loot = strike(&self.settings, "write")?;
             let told = |loot: Loot| Error { kind: ErrorKind::Invalid, message: loot.into_text(), retry_after_ms: None };
             self.acks.borrow_mut().push(destination::Ack { position: record.position, error: loot.map(told) });

@@ -33,13 +33,20 @@ const to = new Bucket(endpoint, buckets.destination, access);
 const text = (data) => data && Buffer.from(data.val).toString();
 const counter = (source, name) => Number(new Map(source.progress().counters).get(name));
 
+/** The records of a batch, each with all of its metadata. */
+function recordsOf({ records, common }) {
+  const whole = ({ common: place, metadata, ...record }) =>
+    ({ ...record, metadata: [...new Map([...(place === undefined ? [] : common[place]), ...metadata])] });
+  return records.map(whole);
+}
+
 /** What is read of a source until it has polled twice more and found nothing, bodies in memory; each batch is acked. */
 function readAll(source) {
   const records = [];
   const deadline = Date.now() + PATIENCE_MS;
   for (let polls = counter(source, "polls") + 2; ; ) {
     assert.ok(Date.now() < deadline, `only ${records.length} records came in time`);
-    const batch = source.read(100, BYTES_MAX, WAIT_MS);
+    const batch = recordsOf(source.read(100, BYTES_MAX, WAIT_MS));
     for (const record of batch) {
       const after = bytesOf(record.payload.after);
       records.push({ ...record, operation: record.operation, name: text(record.key), after });
@@ -54,7 +61,7 @@ function readAll(source) {
 
 /** Acks of `records` in a destination that is open, until all are in. */
 function write(destination, records) {
-  const acks = destination.write(records);
+  const acks = destination.write({ records, common: [] });
   const deadline = Date.now() + PATIENCE_MS;
   while (acks.length < records.length) {
     assert.ok(Date.now() < deadline, `only ${acks.length} acks came in time`);
@@ -179,7 +186,7 @@ async function parquet() {
   const records = [];
   const deadline = Date.now() + PATIENCE_MS;
   while (records.length === 0 && Date.now() < deadline) {
-    records.push(...source.read(10, BYTES_MAX, WAIT_MS));
+    records.push(...recordsOf(source.read(10, BYTES_MAX, WAIT_MS)));
   }
   assert.deepEqual(records.map(({ payload }) => payload.after.tag), ["body"]);
   const destination = host.destination(settings(buckets.destination, { prefix: "parquet/", format: "parquet" }));

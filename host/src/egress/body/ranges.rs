@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant};
 
 use super::super::budget::{Budget, PartRoom, Room};
 use super::super::failure::Failure;
@@ -22,8 +23,14 @@ const RANGED_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// One part: a first byte takes some 30 ms, which is a fifth of what 8 MiB take at 50 MiB/s.
 const PART_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Parts of one object that are on their way or wait to be read: 64 MiB.
+/// Parts of one object that are on their way or wait to be read, where the reader waits for them: 64 MiB.
 const PARTS_MAX: usize = 8;
+
+/// The same where it does not: whoever decodes rows is slower than two connections, and what waits for it takes memory.
+const PARTS_MIN: usize = 2;
+
+/// The reader waits where it does so for more than this part of its time: with fewer parts it would be slower by as much.
+const WAITS_OF: u32 = 8;
 
 /// Reads one object by ranges.
 pub(super) struct Ranged {
@@ -46,6 +53,42 @@ pub(super) struct Ranged {
     /// Of what is ready.
     room: Option<PartRoom>,
     budget: Budget,
+    pace: Pace,
+}
+
+/// Which is slower, the reader or the store. What was long ago counts for less.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    worked: Duration,
+    /// When the reader was given the latest bytes.
+    given: Option<Instant>,
+}
+
+impl Pace {
+    /// The reader wants more. Whatever it did before its first bytes says nothing.
+    fn asked(&mut self) -> Instant {
+        let now = Instant::now();
+        self.worked += self.given.map_or(Duration::ZERO, |given| now - given);
+        now
+    }
+
+    /// The reader gets what it asked for then.
+    fn gave(&mut self, asked: Instant) {
+        let now = Instant::now();
+        self.waited += now - asked;
+        self.given = Some(now);
+    }
+
+    /// A part was read.
+    fn forget(&mut self) {
+        (self.waited, self.worked) = (self.waited / 2, self.worked / 2);
+    }
+
+    /// How many parts are worth it.
+    fn parts(&self) -> usize {
+        if self.waited * WAITS_OF > self.waited + self.worked { PARTS_MAX } else { PARTS_MIN }
+    }
 }
 
 /// A part on its way, given up when it is dropped.
@@ -84,6 +127,7 @@ impl Ranged {
             ready: VecDeque::new(),
             room: None,
             budget: budget.clone(),
+            pace: Pace::default(),
         }
     }
 
@@ -93,6 +137,13 @@ impl Ranged {
 
     /// The next bytes of the object; none at its end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let asked = self.pace.asked();
+        let next = self.next_bytes().await;
+        self.pace.gave(asked);
+        next
+    }
+
+    async fn next_bytes(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Ok(Some(piece));
@@ -129,6 +180,7 @@ impl Ranged {
         let Some(mut part) = self.parts.pop_front() else {
             return;
         };
+        self.pace.forget();
         self.at += part.bytes;
         self.room = part.room.take();
         self.ready = pieces;
@@ -165,7 +217,7 @@ impl Ranged {
 
     /// Asks for as many parts as there is room for.
     fn ask_ahead(&mut self) {
-        while !self.is_alone && self.next < self.length && self.parts.len() < PARTS_MAX {
+        while !self.is_alone && self.next < self.length && self.parts.len() < self.pace.parts() {
             let bytes = PART_BYTES.min(self.length - self.next);
             let Some((room, slot)) = self.budget.try_part(bytes) else {
                 return;
