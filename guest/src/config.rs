@@ -492,7 +492,8 @@ impl BucketConfig {
     fn of(values: &Values) -> Result<Self> {
         let (bucket, region) = (values.get(&BUCKET)?, values.get(&REGION)?);
         let (url, path_style) = (values.find(&ENDPOINT)?, values.find(&FORCE_PATH_STYLE)?);
-        let contradiction = AccessPoint::of(&bucket).and_then(|point| point.contradiction(&region, path_style));
+        let point = AccessPoint::of(&bucket);
+        let contradiction = point.and_then(|point| point.contradiction(&region, path_style, url.as_ref()));
         if let Some(message) = contradiction {
             return Err(Error::invalid(message));
         }

@@ -82,12 +82,15 @@ pub enum Error {
     },
     /// The profile that the settings name has no keys.
     #[error(
-        "profile `{profile}`, which setting `aws.profile` names, has no keys (aws_access_key_id, credential_process, role_arn or \
-         web_identity_token_file)"
+        "profile `{profile}`, which setting `aws.profile` names, gives no keys: it needs aws_access_key_id, \
+         credential_process, web_identity_token_file, or role_arn with a source that is there"
     )]
     Keyless {
         /// The profile.
         profile: String,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
     },
     /// The role could not be assumed.
     #[error("role `{role}`, which setting `aws.roleArn` names, was not assumed with the keys from {origin}")]
@@ -129,6 +132,10 @@ fn as_word(name: &str) -> String {
     if name.bytes().all(is_plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }
 
+/// What is said of an answer without a reason. Whoever is busy, or is not whom it was asked as, answers like that.
+const SAID_NOTHING: &str = "it was refused by an answer that gives no reason, which AWS's own don't: look whether something else \
+                            answers there, or try again later";
+
 /// What a link of the chain said, as text alone: the `Debug` of the AWS crates' errors holds whole answers.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -144,7 +151,8 @@ impl Cause {
         let text = match cause.downcast_ref::<ErrorMetadata>() {
             Some(said) => {
                 let parts = [said.code(), said.message()];
-                parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+                let said: Vec<_> = parts.into_iter().flatten().collect();
+                if said.is_empty() { SAID_NOTHING.to_owned() } else { said.join(": ") }
             }
             None => cause.to_string(),
         };

@@ -3,7 +3,7 @@
 //!
 //! [How ARNs of access points look](https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html).
 
-use super::endpoint::partition;
+use super::endpoint::{Url, partition};
 
 /// An access point, by the parts of its ARN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,12 @@ impl<'a> AccessPoint<'a> {
     }
 
     /// Whether the rest of the settings goes with it: the region, which an ARN names too, and how it is addressed.
-    pub(super) fn contradiction(&self, set_region: &str, path_style: Option<bool>) -> Option<String> {
+    pub(super) fn contradiction(
+        &self,
+        set_region: &str,
+        path_style: Option<bool>,
+        url: Option<&Url>,
+    ) -> Option<String> {
         let Self { partition: named, region, .. } = *self;
         if region != set_region {
             return Some(format!(
@@ -105,7 +110,12 @@ impl<'a> AccessPoint<'a> {
                            it out";
             return Some(message.to_owned());
         }
-        None
+        url?.address().map(|address| {
+            format!(
+                "setting `aws.endpoint` is at the address `{address}`, and access points are addressed by a host name of their \
+                 own below the endpoint's: set it to a name, or leave it out for AWS"
+            )
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::access_point::{self, AccessPoint};
 use super::setting::{Kind, Validation};
 
@@ -118,6 +120,14 @@ pub struct Url {
 }
 
 impl Url {
+    /// The host, where it is an address: nothing can stand before it as the names of buckets do.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        if let Ok(socket) = self.host.parse::<SocketAddr>() {
+            return Some(socket.ip());
+        }
+        self.host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
     /// Parses a URL of scheme, host, port and plain path.
     ///
     /// # Errors

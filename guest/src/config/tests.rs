@@ -173,9 +173,12 @@ fn an_access_point_goes_with_its_region_and_by_host() {
     assert_eq!(bucket.endpoint.authority, "reader-123456789012.s3-accesspoint.us-east-1.amazonaws.com");
     assert_eq!(bucket.endpoint.display, "https://s3-accesspoint.us-east-1.amazonaws.com");
     assert!(source(&[arn, ("aws.forcePathStyle", "false")]).is_ok());
+    assert!(source(&[arn, ("aws.endpoint", "http://localhost:9000")]).is_ok());
     for (more, part) in [
         (("aws.region", "eu-west-1"), "`aws.region` is `eu-west-1`: set it to `us-east-1`"),
         (("aws.forcePathStyle", "true"), "`aws.forcePathStyle` is true"),
+        (("aws.endpoint", "http://127.0.0.1:9000"), "`aws.endpoint` is at the address `127.0.0.1`"),
+        (("aws.endpoint", "https://[::1]/s3"), "`aws.endpoint` is at the address `::1`"),
         (("aws.bucket", "arn:aws-cn:s3:us-east-1:123456789012:accesspoint/reader"), "partition `aws-cn`"),
     ] {
         let message = source(&[arn, more]).expect_err("must be refused").message;

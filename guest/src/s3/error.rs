@@ -265,6 +265,12 @@ impl Error {
         }
     }
 
+    /// What to do where the refusal may be for how the store was asked to keep an object; [`explain`](Self::explain) says it, too.
+    pub fn storage_advice(&self, config: &BucketConfig) -> Option<String> {
+        let Self::Service { operation, code, message, .. } = self else { return None };
+        storage::advice(operation, code, message, &config.storage)
+    }
+
     /// The error for a user, with the bucket's settings.
     pub fn explain(&self, config: &BucketConfig) -> ConnectorError {
         let (bucket, region, endpoint) = (&config.bucket, &config.region, &config.endpoint.display);
@@ -302,7 +308,7 @@ impl Error {
                     .of_another_place(region, found.as_deref(), elsewhere.as_deref())
                     .or_else(|| refusal.of_permissions(endpoint));
                 let mut explained = known.unwrap_or_else(|| refusal.other(self.retry(), config.endpoint.tls));
-                if let Some(advice) = storage::advice(operation, code, message, &config.storage) {
+                if let Some(advice) = self.storage_advice(config) {
                     explained.message.push_str("; ");
                     explained.message.push_str(&advice);
                 }

@@ -29,6 +29,7 @@ pub(super) fn refused(step: Step, error: &Error, config: &BucketConfig, need: Ne
     let advice = match error.status() {
         Some(403) | None if error.is_denied() && config.access.anonymous => ANONYMOUS_ADVICE,
         Some(403) | None if error.is_denied() => advice,
+        _ if error.storage_advice(config).is_some() => STORAGE_ADVICE,
         _ => general_advice(error),
     };
     match need {
@@ -36,6 +37,8 @@ pub(super) fn refused(step: Step, error: &Error, config: &BucketConfig, need: Ne
         Need::Should => step.warned(found, advice),
     }
 }
+
+const STORAGE_ADVICE: &str = "change the settings that it names";
 
 const ANONYMOUS_ADVICE: &str =
     "leave aws.anonymous out and use keys, or allow this to everybody in the bucket's policy, if it shall be public";

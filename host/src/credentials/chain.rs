@@ -23,6 +23,8 @@ use aws_smithy_http_client::{Builder as HttpClientBuilder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use super::{Cause, ChainInput, Error, Loaded};
 use crate::environment::Environment;
@@ -182,9 +184,9 @@ impl Fetch for Chain {
             if let Some(profile) = self.input.environment.signed_in_profile().await {
                 return Err(Error::SignIn { profile });
             }
-            match (first_of(self.links()).await, named) {
-                (Err(Error::NotFound { .. }), Some(profile)) => Err(Error::Keyless { profile: profile.clone() }),
-                (found, _) => found,
+            match (named, &self.links()[..]) {
+                (Some(profile), [link]) => keys_of(profile, link).await,
+                (_, links) => first_of(links).await,
             }
         }
         .boxed()
@@ -210,14 +212,25 @@ impl Chain {
     }
 }
 
+/// The keys of the profile that the settings name.
+async fn keys_of(profile: &str, link: &Link) -> Result<Loaded, Error> {
+    match ask(link).await {
+        Ok(keys) => Ok(Loaded { keys, origin: Arc::clone(&link.origin) }),
+        Err(error) if link.is_absent(&error) => {
+            Err(Error::Keyless { profile: profile.to_owned(), source: Cause::of(&error) })
+        }
+        Err(error) => Err(link.failed(&error)),
+    }
+}
+
 /// The keys of the first link that has some. A link that is set up and fails ends the search: going on would
 /// sign as somebody else.
-async fn first_of(links: Vec<Link>) -> Result<Loaded, Error> {
+async fn first_of(links: &[Link]) -> Result<Loaded, Error> {
     let mut tried = vec!["environment".to_owned()];
     for link in links {
-        match ask(&link).await {
+        match ask(link).await {
             Ok(keys) => {
-                return Ok(Loaded { keys, origin: link.origin });
+                return Ok(Loaded { keys, origin: Arc::clone(&link.origin) });
             }
             Err(error) if link.is_absent(&error) => {
                 let cause = Cause::of(&error);
@@ -231,7 +244,8 @@ async fn first_of(links: Vec<Link>) -> Result<Loaded, Error> {
 }
 
 async fn ask(link: &Link) -> Result<Keys, CredentialsError> {
-    let asked = link.provider.provide_credentials();
+    // What the crates warn of has all fields of a profile, its external ID too; and it is said again by what fails.
+    let asked = link.provider.provide_credentials().with_subscriber(NoSubscriber::new());
     match link.time_limit {
         None => asked.await,
         Some(limit) => match tokio::time::timeout(limit, asked).await {
@@ -253,6 +267,8 @@ mod tests {
         Lacks,
         Fails,
         Hangs,
+        /// And says more than it should.
+        Warns,
     }
 
     impl ProvideCredentials for Fake {
@@ -266,6 +282,10 @@ mod tests {
                     Self::Lacks => Err(CredentialsError::not_loaded("nothing")),
                     Self::Fails => Err(CredentialsError::provider_error("broken")),
                     Self::Hangs => std::future::pending().await,
+                    Self::Warns => {
+                        tracing::warn!(external_id = "of somebody", "failed");
+                        Err(CredentialsError::provider_error("broken"))
+                    }
                 }
             })
         }
@@ -275,22 +295,44 @@ mod tests {
     async fn the_first_link_that_has_keys_gives_them() {
         let links =
             vec![Link::new("a", Fake::Lacks), Link::new("b", Fake::Has("of b")), Link::new("c", Fake::Has("of c"))];
-        let loaded = first_of(links).await.unwrap();
+        let loaded = first_of(&links).await.unwrap();
         assert_eq!((&*loaded.origin, loaded.keys.access_key_id()), ("b", "of b"));
     }
 
     #[tokio::test]
     async fn a_link_that_fails_ends_the_search_by_name() {
         let links = vec![Link::new("a", Fake::Fails), Link::new("b", Fake::Has("of b"))];
-        let error = first_of(links).await.unwrap_err();
+        let error = first_of(&links).await.unwrap_err();
         assert_eq!(error.to_string(), "credentials could not be loaded; origin=`a`");
+    }
+
+    #[tokio::test]
+    async fn what_links_log_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let file = Arc::new(std::fs::File::create(&path).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let links = [Link::new("a", Fake::Lacks), Link::new("b", Fake::Warns)];
+        assert!(first_of(&links).await.is_err());
+        keys_of("b", &links[1]).await.unwrap_err();
+        tracing::warn!("what we say");
+        let log = std::fs::read_to_string(path).unwrap();
+        assert!(log.contains("what we say") && !log.contains("of somebody"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_profile_without_keys_says_why() {
+        let error = keys_of("mine", &Link::new("a", Fake::Lacks)).await.unwrap_err();
+        let text = crate::error::with_causes(&error);
+        assert!(text.contains("profile `mine`") && text.contains("nothing"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_link_is_passed_over_in_time() {
         let hanging = Link { time_limit: Some(METADATA_TOTAL_TIMEOUT), ..Link::new("a", Fake::Hangs) };
         let before = tokio::time::Instant::now();
-        let error = first_of(vec![hanging]).await.unwrap_err();
+        let error = first_of(&[hanging]).await.unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }));
         assert_eq!(before.elapsed().as_secs(), METADATA_TOTAL_TIMEOUT.as_secs());
     }
@@ -298,13 +340,13 @@ mod tests {
     #[tokio::test]
     async fn a_guess_that_fails_was_wrong() {
         let guess = Link { is_guess: true, ..Link::new("a", Fake::Fails) };
-        let error = first_of(vec![guess]).await.unwrap_err();
+        let error = first_of(&[guess]).await.unwrap_err();
         assert!(error.to_string().ends_with("tried=`environment, a`"));
     }
 
     #[tokio::test]
     async fn a_failure_tells_its_cause_as_text() {
-        let error = first_of(vec![Link::new("a", Fake::Fails)]).await.unwrap_err();
+        let error = first_of(&[Link::new("a", Fake::Fails)]).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap();
         assert_eq!(cause.to_string(), "broken");
     }
@@ -312,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_found_says_what_to_set_and_where_it_looked() {
         let links = vec![Link::new("profile default", Fake::Lacks)];
-        let message = first_of(links).await.unwrap_err().to_string();
+        let message = first_of(&links).await.unwrap_err().to_string();
         assert!(message.contains("set aws.accessKeyId and aws.secretAccessKey"));
         assert!(message.ends_with("tried=`environment, profile default`"));
     }
