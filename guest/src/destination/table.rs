@@ -87,9 +87,7 @@ impl Table {
         if self.format == FormatName::Json && !self.schema.borrow().is_given() {
             return self.check_names(row).map_err(|why| refused(&why));
         }
-        let mut schema = self.schema.borrow_mut();
-        schema.take(row).map_err(|why| refused(&why))?;
-        if schema.has_columns() { Ok(()) } else { Err(refused(&"has no value, hence no column of a table")) }
+        self.schema.borrow_mut().take(row).map_err(|why| refused(&why))
     }
 
     /// Lines of JSON need no columns, but each name once.
@@ -158,7 +156,7 @@ impl Table {
     /// `internal`, which no row that was checked can cause.
     pub(super) fn write(&self, rows: Vec<String>, compression: Option<Compression>) -> Result<Payload> {
         let schema = self.schema.borrow();
-        let fields = schema.fields();
+        let fields = &*schema.fields_of_file();
         let written = match self.format {
             FormatName::Json => Ok(lines(rows.into_iter())),
             FormatName::Parquet => table::write_parquet(fields, rows.into_iter(), compression),

@@ -14,6 +14,9 @@ use super::cell::{self, Seen};
 use super::json::{self, Kind};
 use super::{COLUMNS_MAX, DEPTH_MAX, Misfit, NAME_BYTES_MAX, VALUES_MAX, shortened};
 
+/// The column of rows that have no value, in a table that has none so far.
+const EMPTY_COLUMN: &str = "_empty";
+
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -225,11 +228,15 @@ impl Fields {
             };
             return Err(Misfit::new(why).within(name));
         }
+        self.add(field, folded);
+        Ok(())
+    }
+
+    fn add(&mut self, field: Field, folded: String) {
         let place = self.list.len();
         self.folded.insert(folded, place);
-        self.places.insert(name.clone(), place);
+        self.places.insert(field.name.clone(), place);
         self.list.push(field);
-        Ok(())
     }
 
     /// Where a field is. Most objects have their names in one order, so that it is probably at `likely`.
@@ -296,6 +303,21 @@ impl Schema {
         &self.fields
     }
 
+    /// The columns of a file. Without any value there is none, but no format has rows without columns: then it is
+    /// [`EMPTY_COLUMN`], which no value is in.
+    pub fn fields_of_file(&self) -> Cow<'_, Fields> {
+        if self.has_columns() {
+            return Cow::Borrowed(&self.fields);
+        }
+        let mut fields = self.fields.clone();
+        let content = Type::Scalar(Scalar::Boolean);
+        match fields.folded.get(EMPTY_COLUMN) {
+            Some(place) => fields.list[*place].content = content,
+            None => fields.add(Field::new(EMPTY_COLUMN, content), EMPTY_COLUMN.to_owned()),
+        }
+        Cow::Owned(fields)
+    }
+
     /// Takes a row: what is new in it is in the schema from then on.
     ///
     /// # Errors
@@ -340,8 +362,8 @@ impl Schema {
         Ok(fitting.fields(&self.fields, &values, 1)? && is_known)
     }
 
-    /// Whether there is a column that a file would have.
-    pub fn has_columns(&self) -> bool {
+    /// Whether any column has a type.
+    fn has_columns(&self) -> bool {
         self.fields.iter().any(|field| field.content.is_known())
     }
 

@@ -140,11 +140,36 @@ fn what_does_not_fit_is_refused_by_name_and_others_go_on() {
     let taken = check(r#"{"_op":1}"#).expect_err("misfit");
     assert!(taken.ends_with("field `_op` has the name of a column that `columns.extra` adds"), "{taken}");
     check(r#"{"a":{"c":1}}"#).expect("fits");
-    let bare = Table::of_payloads(FormatName::Parquet, &TableConfig::default()).expect("makes sense");
-    let error = bare.check(&row(r#"{"a":null,"l":[],"o":{}}"#)).expect_err("there is no column");
-    assert!(error.message.contains("no value, hence no column"), "{error}");
     let json = self::files(FormatName::Json, Extra { op: true, ..Extra::default() });
     assert!(json.check(&row(r#"{"_op":1}"#)).is_err() && json.check(&row(r#"{"a":1,"a":[]}"#)).is_ok());
+}
+
+#[test]
+fn rows_without_a_value_are_rows_of_nulls_wherever_they_come() {
+    for format in [FormatName::Parquet, FormatName::Avro] {
+        let read = |rows: &[&str]| {
+            let records = rows.iter().map(|text| row(text)).collect();
+            decode(format, &encode(&files(format, Extra::default()), records))
+        };
+        assert_eq!(read(&[r#"{"a":null}"#, r#"{"a":1}"#]), [json!({"a": null}), json!({"a": 1})], "{format:?}");
+        assert_eq!(read(&["{}", r#"{"a":1}"#]), [json!({"a": null}), json!({"a": 1})], "{format:?}");
+        let lists = read(&[r#"{"a":[null,null],"o":{"b":null}}"#, r#"{"a":[1],"o":null}"#]);
+        assert_eq!(lists, [json!({"a": [null, null]}), json!({"a": [1]})], "{format:?}");
+        // A file of no column has one in which there is nothing, of a name that no other column has.
+        for rows in [&[r#"{"a":null,"l":[],"o":{}}"#, "{}"][..], &["{}", r#"{"_empty":null}"#]] {
+            assert_eq!(read(rows), [json!({"_empty": null}), json!({"_empty": null})], "{format:?}");
+        }
+        assert_eq!(read(&["{}", r#"{"_EMPTY":null}"#]), [json!({"_EMPTY": null}), json!({"_EMPTY": null})]);
+        let extra = Extra { op: true, ..Extra::default() };
+        let rows = decode(format, &encode(&files(format, extra), vec![row(r#"{"a":null}"#)]));
+        assert_eq!(rows, [json!({"_op": "create"})], "{format:?}");
+        // The name is not taken: what comes later has its own columns.
+        let files = files(format, Extra::default());
+        encode(&files, vec![row(r#"{"a":null}"#)]);
+        assert_eq!(decode(format, &encode(&files, vec![row(r#"{"_empty":"x"}"#)])), [json!({"_empty": "x"})]);
+    }
+    let csv = encode(&files(FormatName::Csv, Extra::default()), vec![row("{}"), row("{}")]);
+    assert_eq!(csv, "_empty\n\"\"\n\"\"\n");
 }
 
 #[test]
