@@ -17,7 +17,7 @@ mod zstandard;
 
 use bytes::Bytes;
 
-pub use avro::{AvroFile, Block};
+pub use avro::{AvroFile, Block, Unreadable};
 pub use columns::{Columns, Footer, Group, Opened};
 pub use csv::{CsvOptions, Names};
 pub use format::{Format, has_tabs};
@@ -36,6 +36,13 @@ pub struct Row {
     pub content: Content,
     /// Where reading goes on after it.
     pub next: Place,
+}
+
+impl Row {
+    /// How many rows it stands for: several where they can't be read, and nothing tells where each begins.
+    pub fn count(&self) -> u64 {
+        (self.next.rows + 1).saturating_sub(self.number).max(1)
+    }
 }
 
 /// What is in a row.

@@ -38,9 +38,11 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod value;
+mod walk;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use codec::Codec;
 use input::{Fault, Input};
 use shape::Shapes;
@@ -67,6 +69,10 @@ const BLOCK_BYTES_MAX: usize = 64 << 20;
 /// Rows of a block. Rows of which each has a byte may be four times as many in a block; rows without any are announced in
 /// whatever number.
 const BLOCK_ROWS_MAX: u64 = 1 << 24;
+
+/// Steps that the rows of a block may take in which something can't be read, besides four per byte: the parts of a row may
+/// have no bytes, and be of any number. They take a fraction of a second.
+const STEPS_MIN: usize = 1 << 22;
 
 /// The head of a container file: the schema of its rows, how its blocks are compressed, and what stands between them.
 pub struct AvroFile {
@@ -145,7 +151,7 @@ impl AvroFile {
 
     /// Reads the next block, and returns the bytes that it has. `None` where they are not all there.
     ///
-    /// What is wrong with the data of a block is told by its first row: those after it can be read nonetheless.
+    /// What is wrong with the data of a block is told in place of its rows: blocks after it can be read nonetheless.
     ///
     /// # Errors
     ///
@@ -161,8 +167,7 @@ impl AvroFile {
         if head.rows == 0 && data.as_ref().map_or(true, |data| !data.is_empty()) {
             return Err(Broken::new("a block without rows is not empty"));
         }
-        let block = Block { shapes: self.shapes.clone(), data, at: 0, rows: head.rows, left: head.rows, expected: 0 };
-        Ok(Some((head.needed(), block)))
+        Ok(Some((head.needed(), Block::new(self.shapes.clone(), data, head.rows))))
     }
 }
 
@@ -216,10 +221,18 @@ fn read_bytes<'a>(input: &mut Input<'a>) -> Result<Option<&'a [u8]>, Broken> {
     whole(input.take(length.ok_or_else(|| Broken::new(HEAD_TOO_LARGE))?))
 }
 
+/// What couldn't be read of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Rows that it should have been: one, or all that are left of the block.
+    pub rows: u64,
+    /// Its bytes; none of a block that can't be decompressed.
+    pub bytes: Bytes,
+    /// Why, without a word of its content.
+    pub why: String,
+}
+
 /// Rows of a block, the texts of JSON objects, one after the other.
-///
-/// Where one can't be read and nothing tells where it ends, it is the last one although others may follow: how many is what
-/// [`rows`](Self::rows) are more than those that came.
 pub struct Block {
     shapes: Arc<Shapes>,
     data: Result<Vec<u8>, &'static str>,
@@ -230,38 +243,57 @@ pub struct Block {
     left: u64,
     /// Bytes of the last row's text.
     expected: usize,
+    /// Steps that may still be taken to find the ends of rows that can't be read.
+    steps: usize,
 }
 
 impl Block {
+    fn new(shapes: Arc<Shapes>, data: Result<Vec<u8>, &'static str>, rows: u64) -> Self {
+        let bytes = data.as_ref().map_or(0, Vec::len);
+        Self { shapes, data, at: 0, rows, left: rows, expected: 0, steps: bytes.saturating_mul(4) + STEPS_MIN }
+    }
+
     /// Rows in it.
     pub fn rows(&self) -> u64 {
         self.rows
     }
+
+    /// What can't be read, of which the end is known or it is all that is left.
+    fn unreadable(&self, begin: usize, end: Option<usize>, rows: u64, why: &str) -> Unreadable {
+        let data = self.data.as_deref().unwrap_or_default();
+        let bytes = data.get(begin..end.unwrap_or(data.len())).unwrap_or_default();
+        Unreadable { rows, bytes: Bytes::copy_from_slice(bytes), why: why.to_owned() }
+    }
 }
 
 impl Iterator for Block {
-    type Item = Result<String, String>;
+    type Item = Result<String, Unreadable>;
 
-    /// The next row, or why it can't be read, without a word of its content.
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
+        let rows = self.left;
+        self.left = rows.checked_sub(1)?;
+        let begin = self.at;
         let read = match &self.data {
-            Ok(data) => value::read(&self.shapes, data.get(self.at..).unwrap_or_default(), self.expected),
+            Ok(data) => {
+                value::read(&self.shapes, data.get(begin..).unwrap_or_default(), self.expected, &mut self.steps)
+            }
             Err(why) => Err(*why),
         };
         let read = match read {
             Ok(read) => read,
             Err(why) => {
+                // Nobody knows where the next row begins.
                 self.left = 0;
-                return Some(Err(why.to_owned()));
+                return Some(Err(self.unreadable(begin, None, rows, why)));
             }
         };
         self.at += read.used;
         // What was read was something else than what was written.
         if self.left == 0 && self.data.as_ref().is_ok_and(|data| self.at < data.len()) {
-            return Some(Err("its block goes on after it, though it is the last row".to_owned()));
+            let why = "its block goes on after it, though it is the last row";
+            return Some(Err(self.unreadable(begin, None, 1, why)));
         }
-        let row = read.json.map_err(str::to_owned);
+        let row = read.json.map_err(|why| self.unreadable(begin, Some(self.at), 1, why));
         self.expected = row.as_ref().map_or(0, String::len);
         Some(row)
     }

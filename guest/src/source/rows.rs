@@ -22,7 +22,7 @@ use crate::ports::{Body as _, Ports};
 use crate::record::{Change, Common, Data, Metadata, Record};
 use crate::rows::{
     AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, Names, Next, Opened,
-    Place, Row, Text, TextOptions, has_tabs,
+    Place, Row, Text, TextOptions, Unreadable, has_tabs,
 };
 use crate::s3::{Content, Object, Part};
 
@@ -397,19 +397,20 @@ impl<P: Ports> Rows<P> {
 
     /// What a row is delivered as.
     pub(super) fn record(&self, row: Row) -> Result<Fetched<P::Body>, Unread> {
+        let (first, last) = (row.number, row.number + row.count() - 1);
         let Row { number, byte, content, .. } = row;
         let mut metadata = Metadata::with_common(self.common.clone());
         let payload = match content {
             RowContent::Raw(bytes) => Data::Raw(bytes),
             RowContent::Structured(text) => Data::Structured(text),
             RowContent::Bad { bytes, why } if self.on_bad_row == OnBadRow::Raw => {
+                let why = if last > first { located(first, last, byte, &why) } else { why };
                 metadata.insert("s3.rowError".to_owned(), why);
                 Data::Raw(bytes)
             }
             RowContent::Bad { why, .. } => {
-                return Err(
-                    Unread::Skip(located(number, byte, &why)).under(self.on_bad_row, "`skip` or `raw` to go on")
-                );
+                let unread = Unread::Skip(located(first, last, byte, &why));
+                return Err(unread.under(self.on_bad_row, "`skip` or `raw` to go on"));
             }
         };
         if let Some(byte) = byte {
@@ -439,10 +440,11 @@ fn no_avro() -> Broken {
     Broken::new("it is no Avro container file, or breaks off in its head")
 }
 
-fn located(number: u64, byte: Option<u64>, why: &str) -> String {
+fn located(first: u64, last: u64, byte: Option<u64>, why: &str) -> String {
     match byte {
-        Some(byte) => format!("row {number}, at byte {byte}: {why}"),
-        None => format!("row {number}: {why}"),
+        _ if last > first => format!("rows {first} to {last} can't be read: {why}"),
+        Some(byte) => format!("row {first}, at byte {byte}: {why}"),
+        None => format!("row {first}: {why}"),
     }
 }
 
@@ -482,17 +484,17 @@ impl<P: Ports> AvroRows<P> {
 
     fn next_of_block(&mut self) -> Option<Next> {
         let Some(row) = self.block.as_mut()?.next() else {
-            // After a row without an end nobody finds the others of its block; they count.
             let rows = self.block.take().map_or(0, |block| block.rows());
             self.place.rows += rows.saturating_sub(std::mem::take(&mut self.place.skip));
             return None;
         };
-        self.place = Place { rows: self.place.rows + 1, skip: self.place.skip + 1, ..self.place };
-        let content = match row {
-            Ok(json) => RowContent::Structured(json),
-            Err(why) => RowContent::Bad { bytes: Bytes::new(), why },
+        let number = self.place.rows + 1;
+        let (rows, content) = match row {
+            Ok(json) => (1, RowContent::Structured(json)),
+            Err(Unreadable { rows, bytes, why }) => (rows, RowContent::Bad { bytes, why }),
         };
-        Some(Next::Row(Row { number: self.place.rows, byte: None, content, next: self.place }))
+        self.place = Place { rows: self.place.rows + rows, skip: self.place.skip + rows, ..self.place };
+        Some(Next::Row(Row { number, byte: None, content, next: self.place }))
     }
 
     fn take(&mut self, count: usize) {

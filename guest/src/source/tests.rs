@@ -1,11 +1,12 @@
 //! Owns the tests of a source on odd stores, over a store in memory and in virtual time. Leaves polls to `tests/polls`,
-//! odd hosts to `tests/hosts`, restarts to `tests/restarts`, what is rare to `tests/rare`, and a source's promises to the
+//! odd hosts to `tests/hosts`, rows that can't be read to `tests/rows`, restarts to `tests/restarts`, what is rare to `tests/rare`, and a source's promises to the
 //! conformance cases.
 
 mod hosts;
 mod polls;
 mod rare;
 mod restarts;
+mod rows;
 
 use super::*;
 use crate::error::ErrorKind;

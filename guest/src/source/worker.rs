@@ -430,7 +430,8 @@ impl<P: Ports> Worker<P> {
                 Ok(None) => break Ok(()),
                 Err(unread) => break Err(unread),
             };
-            let mark = RowMark { format: rows.format(), next: row.next, names_key_before: false };
+            let (mark, count) =
+                (RowMark { format: rows.format(), next: row.next, names_key_before: false }, row.count());
             match rows.record(row) {
                 Ok(fetched) => {
                     if let Some((row, earlier)) = last.replace((mark, Box::new(fetched))) {
@@ -438,7 +439,7 @@ impl<P: Ports> Worker<P> {
                         self.take_record(delivery, place, earlier).await;
                     }
                 }
-                Err(Unread::Skip(reason)) => self.report_skipped(rows.key(), &reason),
+                Err(Unread::Skip(reason)) => self.report_skipped(rows.key(), &reason, count),
                 Err(stop) => break Err(stop),
             }
         };
@@ -450,7 +451,7 @@ impl<P: Ports> Worker<P> {
         match ended {
             Ok(()) => Ok(()),
             Err(Unread::Skip(reason)) => {
-                self.report_skipped(rows.key(), &format!("nothing more can be read of it: {reason}"));
+                self.report_skipped(rows.key(), &format!("nothing more can be read of it: {reason}"), 1);
                 Ok(())
             }
             Err(Unread::Stop(error)) => {
@@ -460,10 +461,10 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// Reports and counts what is passed over of an object.
-    fn report_skipped(&self, key: &str, reason: &str) {
+    /// Reports what is passed over of an object, and counts it as so many.
+    fn report_skipped(&self, key: &str, reason: &str, count: u64) {
         self.ports.skipped(key, reason);
-        self.queue.count(|counts| counts.skipped += 1);
+        self.queue.count(|counts| counts.skipped += count);
     }
 
     /// Hands out the record that is held back.

@@ -1,7 +1,7 @@
 //! Owns the tests of Avro files that break off, are damaged, or announce what nobody could hold. Leaves what sound ones become
 //! to `tests`.
 
-use super::tests::{CODECS, SYNC, block, head, number, pack, prefixed, row, rows, some};
+use super::tests::{CODECS, SYNC, block, head, number, pack, parts, prefixed, row, rows, some};
 use super::*;
 
 fn broken(result: Result<Option<impl Sized>, Broken>) -> String {
@@ -224,6 +224,55 @@ fn a_text_that_is_not_utf8_spoils_its_row_alone() {
     let bad = || Err("it has a text that is not UTF-8".to_owned());
     let read = rows(&[head(schema, "null"), block(3, &data)].concat());
     assert_eq!(read, [bad(), bad(), Ok(r#"{"a":"b"}"#.to_owned())]);
+}
+
+#[test]
+fn a_row_that_does_not_become_json_costs_itself_alone() {
+    let list = r#"{"type":"record","name":"n","fields":[{"name":"next","type":["null","n"]}]}"#;
+    let tree = r#"{"type":"record","name":"n","fields":[{"name":"a","type":{"type":"map","values":{"type":"array","items":"n"}}}]}"#;
+    let deep_tree = [[2, 2, b'x', 1, 2].repeat(99), vec![0; 199]].concat();
+    let large = prefixed(&vec![0; 52 << 20]);
+    let pair = r#"{"type":"record","name":"r","fields":[{"name":"b","type":"boolean"},{"name":"i","type":"int"},
+        {"name":"e","type":{"type":"enum","name":"e","symbols":["A"]}},{"name":"d","type":"double"}]}"#;
+    let sound = [1, 2, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f];
+    let odd = |at: usize, bytes: &[u8]| [&sound[..at], bytes, &sound[at + 1..]].concat();
+    let big = r#"{"type":"bytes","logicalType":"big-decimal"}"#;
+    for (schema, bad, good, why) in [
+        (list, [vec![2; 99], vec![0]].concat(), vec![0], "it is more than 64 levels deep"),
+        (list, [vec![2; 500_000], vec![0]].concat(), vec![0], "it is more than 64 levels deep"),
+        (tree, deep_tree, vec![0], "it is more than 64 levels deep"),
+        (r#""bytes""#, large, vec![0], "it would be more than 64 MiB of JSON"),
+        (pair, odd(0, &[2]), sound.to_vec(), "it has a truth that is neither 0 nor 1"),
+        (pair, odd(1, &number(1 << 40)), sound.to_vec(), "it has a number of more than 32 bits"),
+        (pair, odd(2, &[2]), sound.to_vec(), "it has a symbol that its schema lacks"),
+        (big, vec![4, 2, 1], vec![6, 2, 2, 0], "it has a value that can't be decoded"),
+    ] {
+        let data = [&good[..], &bad, &good.repeat(1001)].concat();
+        let read = parts(&[head(schema, "null"), block(1003, &data)].concat());
+        assert_eq!(read.len(), 1003, "{why}");
+        assert!(read[1] == Err(Unreadable { rows: 1, bytes: bad.into(), why: why.to_owned() }), "{why}");
+        assert!(read.iter().enumerate().all(|(at, row)| at == 1 || row == &read[0]), "{why}");
+        assert!(read[0].is_ok(), "{why}");
+    }
+}
+
+#[test]
+fn rows_of_which_nobody_knows_where_they_begin_are_counted() {
+    let schema = r#"["null","string"]"#;
+    let sound = block(2, &[2, 2, b'a', 0]);
+    for (data, why) in [
+        (&[0, 4, 0, 0][..], "it has a branch that its union lacks"),
+        (&[0, 2, 90, b'a'], "it ends too early"),
+        (&[0, 2, 1], "it has a length that can't be"),
+    ] {
+        let read = parts(&[head(schema, "null"), block(1000, data), sound.clone()].concat());
+        let unreadable = Unreadable { rows: 999, bytes: data[1..].to_vec().into(), why: why.to_owned() };
+        let (null, text) = (Ok(r#"{"value":null}"#.to_owned()), Ok(r#"{"value":"a"}"#.to_owned()));
+        assert_eq!(read, [null.clone(), Err(unreadable), text, null]);
+    }
+    let read = parts(&[head(schema, "snappy"), block(7, &[1, 2, 3])].concat());
+    let why = "its snappy data are damaged".to_owned();
+    assert_eq!(read, [Err(Unreadable { rows: 7, bytes: Bytes::new(), why })]);
 }
 
 #[test]

@@ -48,4 +48,14 @@ impl<'a> Input<'a> {
         }
         Err(Fault::Overlong)
     }
+
+    /// How many parts of an array or a map follow before another such number; none at the end.
+    pub(super) fn count(&mut self) -> Result<u64, Fault> {
+        let count = self.long()?;
+        if count < 0 {
+            // How many bytes they have.
+            self.long()?;
+        }
+        Ok(count.unsigned_abs())
+    }
 }

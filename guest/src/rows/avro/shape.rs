@@ -47,8 +47,8 @@ pub(super) enum Shape {
 /// How many bytes a value has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// A few.
-    Small,
+    /// As many as a number has.
+    Number,
     /// As many.
     Fixed(usize),
     /// As many as a number before them says.
@@ -77,7 +77,10 @@ impl Leaf {
             | Schema::Fixed(fixed)
             | Schema::Duration(fixed)
             | Schema::Uuid(UuidSchema::Fixed(fixed)) => Extent::Fixed(fixed.size),
-            _ => Extent::Small,
+            Schema::Boolean => Extent::Fixed(1),
+            Schema::Float => Extent::Fixed(4),
+            Schema::Double => Extent::Fixed(8),
+            _ => Extent::Number,
         };
         let scale = if let Schema::Decimal(decimal) = schema { decimal.scale } else { 0 };
         let reader = GenericSingleObjectReader::builder().schema(schema.clone()).header(Vec::new()).build();

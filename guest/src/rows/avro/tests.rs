@@ -66,6 +66,11 @@ pub(super) fn encode(schema: &str, rows: Vec<Value>) -> Vec<u8> {
 
 /// All rows of a file.
 pub(super) fn rows(file: &[u8]) -> Vec<Result<String, String>> {
+    parts(file).into_iter().map(|part| part.map_err(|unreadable| unreadable.why)).collect()
+}
+
+/// All rows of a file, and what can't be read of it.
+pub(super) fn parts(file: &[u8]) -> Vec<Result<String, Unreadable>> {
     let (avro, mut at) = AvroFile::open(file).unwrap().expect("all of its head is there");
     let mut rows = Vec::new();
     while at < file.len() {

@@ -12,6 +12,7 @@ use bigdecimal::num_bigint::{BigInt, Sign};
 
 use super::input::{Fault, Input};
 use super::shape::{At, Extent, Leaf, Shape, Shapes};
+use super::walk::walk;
 use crate::rows::decimal::with_point;
 use crate::rows::moment::{self, Unit};
 use crate::rows::output::{Full, JSON_BYTES_MAX, Output, TOO_LARGE};
@@ -27,7 +28,7 @@ const ENTRIES_MAX: usize = 1 << 20;
 const DECIMAL_BITS_MAX: u64 = 1024;
 const DECIMAL_SCALE_MAX: u64 = 512;
 
-/// Why the end of a row can't be found.
+/// Why a row can't be read.
 type Why = &'static str;
 
 impl From<Fault> for Why {
@@ -53,8 +54,16 @@ pub(super) struct Read {
     pub(super) json: Result<String, Why>,
 }
 
-/// Reads a row, of which so many bytes of JSON are expected. Fails where its end can't be found.
-pub(super) fn read(shapes: &Shapes, bytes: &[u8], expected: usize) -> Result<Read, Why> {
+/// Reads a row, of which so many bytes of JSON are expected. Fails where its end can't be found, with no more than that many
+/// steps.
+pub(super) fn read(shapes: &Shapes, bytes: &[u8], expected: usize, steps: &mut usize) -> Result<Read, Why> {
+    decode(shapes, bytes, expected).or_else(|why| {
+        let used = walk(shapes, bytes, steps).ok_or(why)?;
+        Ok(Read { used, json: Err(why) })
+    })
+}
+
+fn decode(shapes: &Shapes, bytes: &[u8], expected: usize) -> Result<Read, Why> {
     let json = Output::new(JSON_BYTES_MAX, expected);
     let mut row = Row { shapes, input: Input::new(bytes), json, entries: 0, flaw: None };
     if shapes.is_object() {
@@ -119,21 +128,11 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// How many parts follow before another such number; none at the end.
-    fn count(&mut self) -> Result<u64, Why> {
-        let count = self.input.long()?;
-        if count < 0 {
-            // How many bytes they have.
-            self.input.long()?;
-        }
-        Ok(count.unsigned_abs())
-    }
-
     /// Parts may have no bytes; but each is some of JSON, so that not too many are read.
     fn array(&mut self, items: At, depth: usize) -> Result<(), Why> {
         let mut before: &[u8] = b"[";
         loop {
-            let count = self.count()?;
+            let count = self.input.count()?;
             if count == 0 {
                 break;
             }
@@ -156,7 +155,7 @@ impl<'a> Row<'a> {
         let begin = self.json.len();
         let (mut entries, mut is_sorted) = (Vec::<(String, _)>::new(), true);
         loop {
-            let count = self.count()?;
+            let count = self.input.count()?;
             if count == 0 {
                 break;
             }
@@ -234,7 +233,7 @@ impl<'a> Row<'a> {
         };
         let mut input = self.input;
         match extent {
-            Extent::Small => {}
+            Extent::Number => {}
             Extent::Fixed(size) => _ = input.take(size)?,
             Extent::Prefixed => _ = prefixed(input)?,
             Extent::PrefixedTwice => _ = prefixed(prefixed(input)?)?,
