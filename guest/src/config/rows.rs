@@ -7,7 +7,7 @@ use encoding_rs::{Encoding, UTF_8};
 use super::setting::{Bool, Choice, Described, Kind, Setting, Text};
 use super::values::Values;
 use crate::error::{Error, Result};
-use crate::rows::{Compression, CsvOptions, Format, JsonRows};
+use crate::rows::{Compression, CsvOptions, Format, JsonRows, Names};
 
 /// How objects become rows.
 pub(super) const DECODE: Setting<Option<Decode>> = Setting::with_default(
@@ -86,7 +86,7 @@ pub(super) const CSV_HEADER: Setting<bool> = Setting::with_default(
 );
 
 /// The names of the fields.
-pub(super) const CSV_NAMES: Setting<Vec<String>> = Setting::optional(
+pub(super) const CSV_NAMES: Setting<Names> = Setting::optional(
     "csv.names",
     &NameList,
     "With `decode`, the names of the fields of CSV, with commas between them; they count in the place of the header's.",
@@ -251,11 +251,13 @@ impl Kind<u8> for Character {
 /// Names with commas between them.
 struct NameList;
 
-impl Kind<Vec<String>> for NameList {
-    fn parse(&self, text: &str) -> Result<Vec<String>, Cow<'static, str>> {
-        let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
-        let is_right = names.iter().all(|name| !name.is_empty());
-        if is_right { Ok(names) } else { Err(Cow::Borrowed("names with commas between them, such as id,name")) }
+impl Kind<Names> for NameList {
+    fn parse(&self, text: &str) -> Result<Names, Cow<'static, str>> {
+        let names = text.split(',').map(str::trim);
+        if names.clone().any(str::is_empty) {
+            return Err(Cow::Borrowed("names with commas between them, such as id,name"));
+        }
+        Names::new(names).map_err(|why| Cow::Owned(format!("names with commas between them, but not {why}")))
     }
 }
 

@@ -3,13 +3,22 @@
 //! CSV knows no types, and guessing them corrupts data (leading zeros, long numbers), so every value is a text, or null where
 //! the settings say which text that is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr;
 
+use super::output::{JSON_BYTES_MAX, TOO_LARGE};
 use super::text::{Framing, Step};
 use super::{Broken, Content};
 use crate::record::json::push_text;
+
+/// Fields of a row, as many as a table of Parquet may have: two bytes of a file must not take a hundred of memory.
+const FIELDS_MAX: usize = 32_768;
+
+/// Bytes of all names as JSON, since each row has all of them again.
+const NAMES_BYTES_MAX: usize = 4 << 20;
 
 /// How CSV is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +32,7 @@ pub struct CsvOptions {
     /// Whether the first row holds names.
     pub has_header: bool,
     /// The names of fields, in the place of those.
-    pub names: Option<Vec<String>>,
+    pub names: Option<Names>,
     /// The text that stands for null, if one does.
     pub null: Option<String>,
 }
@@ -39,20 +48,41 @@ impl Default for CsvOptions {
 pub struct Names(Vec<String>);
 
 impl Names {
-    fn new(names: impl Iterator<Item = String>) -> Self {
-        let mut seen = std::collections::BTreeSet::new();
-        let unique = names.enumerate().map(|(index, name)| {
-            let name = if name.is_empty() { format!("column_{}", index + 1) } else { name };
+    /// Names, each of which an object has once.
+    ///
+    /// # Errors
+    ///
+    /// Says of which there are too many.
+    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut found = Self(Vec::new());
+        let mut seen = BTreeSet::new();
+        // The number that a name had last: to count from the first one again would take time by the square.
+        let mut last = BTreeMap::new();
+        let mut bytes = 0;
+        for (index, name) in names.enumerate() {
+            if index == FIELDS_MAX {
+                return Err(format!("more fields than {FIELDS_MAX}"));
+            }
+            let name = if name.is_empty() { format!("column_{}", index + 1) } else { name.to_owned() };
             let mut unique = name.clone();
-            let mut number = 1_u64;
-            // An object has each name once.
             while !seen.insert(unique.clone()) {
-                number += 1;
+                let number = last.entry(name.clone()).or_insert(1_u64);
+                *number += 1;
                 unique = format!("{name}_{number}");
             }
-            format!("{}:", serde_json::Value::from(unique))
-        });
-        Self(unique.collect())
+            let key = format!("{}:", serde_json::Value::from(unique));
+            bytes += key.len();
+            if bytes > NAMES_BYTES_MAX {
+                return Err("names of more than 4 MiB".to_owned());
+            }
+            found.0.push(key);
+        }
+        Ok(found)
+    }
+
+    /// Those of fields that have none.
+    fn of_columns(count: usize) -> Self {
+        Self((1..=count).map(|number| format!("\"column_{number}\":")).collect())
     }
 }
 
@@ -69,6 +99,11 @@ pub(super) struct Csv {
     seen: usize,
     bytes: usize,
     count: usize,
+    /// Whether it has more fields than a row may have. They are passed over.
+    is_wide: bool,
+    /// Whether the reader was given the end of a line that the last row may lack, and whether that was within quotes.
+    is_line_ended: bool,
+    is_unclosed: bool,
 }
 
 impl Csv {
@@ -76,11 +111,10 @@ impl Csv {
     pub(super) fn new(options: CsvOptions, names: Option<Names>) -> Self {
         let reader =
             ReaderBuilder::new().delimiter(options.delimiter).quote(options.quote).comment(options.comment).build();
-        let given = options.names.clone().map(|names| Names::new(names.into_iter()));
         let is_header_next = options.has_header && names.is_none();
         Self {
             reader,
-            names: names.or(given),
+            names: names.or_else(|| options.names.clone()),
             is_header_next,
             options,
             fields: vec![0; 1024],
@@ -88,6 +122,9 @@ impl Csv {
             seen: 0,
             bytes: 0,
             count: 0,
+            is_wide: false,
+            is_line_ended: false,
+            is_unclosed: false,
         }
     }
 
@@ -99,26 +136,43 @@ impl Csv {
     /// Reads on in the row that the text begins with. Whether it ended; `None` where nothing is left.
     fn read(&mut self, text: &[u8], is_end: bool) -> Option<bool> {
         loop {
+            if self.is_wide {
+                (self.bytes, self.count) = (0, 0);
+            }
             // To the reader, nothing is the end.
             if self.seen == text.len() && !is_end {
                 return Some(false);
             }
-            let (result, read, written, ended) = self.reader.read_record(
-                &text[self.seen..],
-                &mut self.fields[self.bytes..],
-                &mut self.ends[self.count..],
-            );
-            self.seen += read;
+            // The reader does not say whether a text ends within quotes: its end ends any row. The end of a line does not, there.
+            let is_line_end = self.seen == text.len() && !self.is_line_ended;
+            let input = if is_line_end { b"\n" } else { &text[self.seen..] };
+            let (result, read, written, ended) =
+                self.reader.read_record(input, &mut self.fields[self.bytes..], &mut self.ends[self.count..]);
+            if is_line_end {
+                self.is_line_ended = read > 0;
+                self.is_unclosed = written > 0;
+            } else {
+                self.seen += read;
+            }
             self.bytes += written;
             self.count += ended;
             match result {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.fields.resize(self.fields.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull if self.ends.len() > FIELDS_MAX => self.is_wide = true,
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => return Some(true),
                 ReadRecordResult::End => return None,
             }
         }
+    }
+
+    /// Why the row that was read is none, whatever its fields hold.
+    fn fault(&self) -> Option<String> {
+        if self.is_unclosed {
+            return Some("it has a quote that nothing closes".to_owned());
+        }
+        (self.is_wide || self.count > FIELDS_MAX).then(|| format!("it has more fields than {FIELDS_MAX}"))
     }
 
     /// The fields of the row that was read.
@@ -153,6 +207,9 @@ impl Csv {
             } else {
                 push_text(text, &mut json);
             }
+            if json.len() > JSON_BYTES_MAX {
+                return Err(TOO_LARGE.to_owned());
+            }
         }
         json.push('}');
         Ok(json)
@@ -160,12 +217,35 @@ impl Csv {
 
     /// Takes the names out of the row that was read.
     fn header(&mut self) -> Result<(), Broken> {
-        let names: Result<Vec<_>, _> = self.row().map(|field| std::str::from_utf8(field).map(str::to_owned)).collect();
-        let names = names.map_err(|_| Broken::new("its header is not UTF-8: set `encoding`"))?;
+        if let Some(why) = self.fault() {
+            return Err(Broken::new(format!("its header can't be read: {why}")));
+        }
         self.is_header_next = false;
         // Names that are given count in the place of the header's.
-        self.names.get_or_insert_with(|| Names::new(names.into_iter()));
+        if self.names.is_none() {
+            let names: Result<Vec<_>, _> = self.row().map(std::str::from_utf8).collect();
+            let names = names.map_err(|_| Broken::new("its header is not UTF-8: set `encoding`"))?;
+            let names = Names::new(names.into_iter());
+            self.names = Some(names.map_err(|why| Broken::new(format!("its header has {why}: set `csv.header`")))?);
+        }
         Ok(())
+    }
+
+    /// The row that was read, of these bytes.
+    fn content(&mut self, bytes: &[u8]) -> Content {
+        let json = match self.fault() {
+            Some(why) => Err(why),
+            None => {
+                let names = self.names.take().unwrap_or_else(|| Names::of_columns(self.count));
+                let json = self.object(&names);
+                self.names = Some(names);
+                json
+            }
+        };
+        match json {
+            Ok(json) => Content::Structured(json),
+            Err(why) => Content::Bad { bytes: Bytes::copy_from_slice(trimmed(bytes)), why },
+        }
     }
 }
 
@@ -186,17 +266,11 @@ impl Framing for Csv {
             self.header()?;
             Step::Skip { used }
         } else {
-            let count = self.count;
-            let unnamed = || Names::new((1..=count).map(|number| format!("column_{number}")));
-            let names = self.names.take().unwrap_or_else(unnamed);
-            let content = match self.object(&names) {
-                Ok(json) => Content::Structured(json),
-                Err(why) => Content::Bad { bytes: Bytes::copy_from_slice(trimmed(&text[..used])), why },
-            };
-            self.names = Some(names);
+            let content = self.content(&text[..used]);
             Step::Row { used, content }
         };
         (self.seen, self.bytes, self.count) = (0, 0, 0);
+        (self.is_wide, self.is_line_ended, self.is_unclosed) = (false, false, false);
         Ok(step)
     }
 

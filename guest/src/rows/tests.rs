@@ -247,20 +247,85 @@ fn csv_has_the_names_of_its_header() {
 }
 
 #[test]
+fn equal_names_are_numbered_in_time_by_their_count() {
+    let header = format!("{}a\n", "a,".repeat(32_767));
+    let row = format!("{}1\n", ",".repeat(32_767));
+    let found = contents(&read(csv(), (header + &row).as_bytes()));
+    assert!(found[0].starts_with("{\"a\":\"\",\"a_2\":\"\",\"a_3\":") && found[0].ends_with("\"a_32768\":\"1\"}"));
+    let found = contents(&read(csv(), b"a,a_2,a,a,a_2\n1,2,3,4,5\n"));
+    assert_eq!(found, ["{\"a\":\"1\",\"a_2\":\"2\",\"a_3\":\"3\",\"a_4\":\"4\",\"a_2_2\":\"5\"}"]);
+}
+
+#[test]
+fn csv_has_32768_fields_at_most() {
+    let wide = ",".repeat(32_768);
+    for object in [wide.clone(), wide.clone() + "\n1,2\n"] {
+        let broken = read_from(&options(csv()), object.as_bytes(), Place::default(), 1000).expect_err("too many");
+        assert_eq!(broken.why, "its header can't be read: it has more fields than 32768");
+    }
+    let object = format!("a,b\n{wide}\n1,2\n{}\n3,4\n", &wide[1..]);
+    let found = contents(&read(csv(), object.as_bytes()));
+    assert!(found[0].ends_with(",, (it has more fields than 32768)") && found[0].len() > 32_768);
+    assert_eq!((&*found[1], &*found[3]), ("{\"a\":\"1\",\"b\":\"2\"}", "{\"a\":\"3\",\"b\":\"4\"}"));
+    assert!(found[2].ends_with(" (it has 32768 fields where 2 are named)"));
+    let unnamed = Form::Csv(CsvOptions { has_header: false, ..CsvOptions::default() });
+    let found = contents(&read(unnamed, format!("{wide}\n1,2\n").as_bytes()));
+    assert_eq!(found[1], "{\"column_1\":\"1\",\"column_2\":\"2\"}", "a row that is none names nothing");
+}
+
+#[test]
+fn a_quote_of_csv_that_nothing_closes_makes_its_row_bad() {
+    let why = "it has a quote that nothing closes";
+    for size in [1, 2, 3, 100] {
+        let read = |object: &str| read_from(&options(csv()), object.as_bytes(), Place::default(), size);
+        for (rest, is_closed) in [
+            ("1,\"x\n2,y\n3,z\n", false),
+            ("1,\"x\"\"\r\n2,y", false),
+            ("1,\"", false),
+            ("\"\"\"", false),
+            ("1,\"x\"", true),
+            ("1,\"x\"\r", true),
+            ("1,x\"y", true),
+            ("1,\"\"", true),
+            ("1,\"x\"\"\"", true),
+            ("1,\"x\"y\"", true),
+            ("1,", true),
+        ] {
+            let found = contents(&read(&format!("a,b\n0,\"\n\"\n{rest}")).expect("it can be read"));
+            let bad = format!("bad: {} ({why})", rest.trim_end());
+            assert_eq!((found.len(), found[1] == bad), (2, !is_closed), "{rest}: {}", found[1]);
+        }
+        let broken = read("a,\"b\n1,2\n").expect_err("a header without end");
+        assert_eq!(broken.why, format!("its header can't be read: {why}"));
+    }
+}
+
+#[test]
+fn names_and_rows_of_csv_are_bounded() {
+    let header = format!("{},b\n", "a".repeat(4 << 20));
+    let broken = read_from(&options(csv()), header.as_bytes(), Place::default(), 1 << 20).expect_err("too long");
+    assert_eq!(broken.why, "its header has names of more than 4 MiB: set `csv.header`");
+    let row = format!("a\n{}\n1\n", "\u{1}".repeat(11 << 20));
+    let rows = read(csv(), row.as_bytes());
+    assert!(matches!(&rows[0].content, Content::Bad { why, .. } if why == "it would be more than 64 MiB of JSON"));
+    assert_eq!(contents(&rows[1..]), ["{\"a\":\"1\"}"]);
+}
+
+#[test]
 fn csv_is_read_as_the_settings_say() {
     let form = Form::Csv(CsvOptions {
         delimiter: b';',
         quote: b'\'',
         comment: Some(b'#'),
         has_header: false,
-        names: Some(vec!["x".to_owned(), "y".to_owned()]),
+        names: Names::new(["x", "y"].into_iter()).ok(),
         null: Some("NULL".to_owned()),
     });
     let rows = read(form, b"# a, comment\n1;'a;''b'\n#;\nNULL;\n");
     assert_eq!(contents(&rows), ["{\"x\":\"1\",\"y\":\"a;'b\"}", "{\"x\":null,\"y\":\"\"}"]);
     let unnamed = Form::Csv(CsvOptions { has_header: false, ..CsvOptions::default() });
     assert_eq!(contents(&read(unnamed, b"1,2\n")), ["{\"column_1\":\"1\",\"column_2\":\"2\"}"]);
-    let renamed = Form::Csv(CsvOptions { names: Some(vec!["n".to_owned()]), ..CsvOptions::default() });
+    let renamed = Form::Csv(CsvOptions { names: Names::new(["n"].into_iter()).ok(), ..CsvOptions::default() });
     assert_eq!(contents(&read(renamed, b"id\n1\n")), ["{\"n\":\"1\"}"]);
     assert_eq!(contents(&read(csv(), b"a\n\xff\n")), ["bad: \u{fffd} (its field 1 is not UTF-8: set `encoding`)"]);
 }
