@@ -286,8 +286,8 @@ pub const READY_RECORDS_MAX: usize = 1024;
 /// Bytes of the objects of those records.
 pub const READY_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes of those records that are in memory. One read takes as many, and whoever makes them, of rows above all, is faster than
-/// whoever takes them.
+/// Bytes of those records that are in memory. One read takes as many; more would hide no delay, since rows are made faster than
+/// they are read.
 pub const READY_INLINE_BYTES_MAX: u64 = 16 << 20;
 
 /// Times that a batch is written again because the object in its way was gone when it was read. Two are an expiry and

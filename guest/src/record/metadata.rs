@@ -243,7 +243,7 @@ impl Index<&str> for Metadata {
     }
 }
 
-/// They are equal that have the same names and values, whoever has them in common.
+/// They are equal where names and values are the same, common or not.
 impl PartialEq for Metadata {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other)
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(metadata.bytes(), 8);
         let alone: Metadata = metadata.clone().into_iter().collect();
         assert!(alone.common.is_none());
-        assert_eq!(alone, metadata, "they are the same, whoever has them in common");
+        assert_eq!(alone, metadata, "they are the same, common or not");
         assert_eq!(alone.iter().count(), 4);
     }
 
