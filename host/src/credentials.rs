@@ -132,7 +132,7 @@ fn as_word(name: &str) -> String {
     if name.bytes().all(is_plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
 }
 
-/// What is said of an answer without a reason. Whoever is busy, or is not whom it was asked as, answers like that.
+/// What is said of an answer without a reason: a proxy's, or a busy service's.
 const SAID_NOTHING: &str = "it was refused by an answer that gives no reason, which AWS's own don't: look whether something else \
                             answers there, or try again later";
 

@@ -287,7 +287,7 @@ fn broken_rule(batch: &types::Batch, records_max: u32, bytes_max: u64) -> Option
         let Some(more) = common.get(place as usize) else {
             return Some(format!("a record has metadata {place} of {} in common with others", common.len()));
         };
-        // Whoever writes the record writes all of it.
+        // Where the record is written, all of it is.
         bytes = bytes.saturating_add(*more);
         is_used[place as usize] = true;
     }

@@ -26,7 +26,7 @@ const PART_BYTES: u64 = 8 * 1024 * 1024;
 /// Parts of one object that are on their way or wait to be read, where the reader waits for them: 64 MiB.
 const PARTS_MAX: usize = 8;
 
-/// The same where it does not: whoever decodes rows is slower than two connections, and what waits for it takes memory.
+/// The same where it does not: a source that decodes rows is slower than two connections, and what waits for it takes memory.
 const PARTS_MIN: usize = 2;
 
 /// The reader waits where it does so for more than this part of its time: with fewer parts it would be slower by as much.
