@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod identity;
 mod keys;
 mod lake;
+mod partition_columns;
 mod rows;
 pub mod setting;
 pub mod size;
@@ -322,6 +323,7 @@ pub fn destination_parameters() -> impl Iterator<Item = Parameter> {
         .chain(lake::ALL)
         .chain(storage::ALL)
         .chain(table::ALL)
+        .chain(partition_columns::ALL)
         .map(|setting| setting.parameter())
 }
 
@@ -557,7 +559,15 @@ impl DestinationConfig {
     ///
     /// `invalid`, naming every setting that is unknown, missing or malformed.
     pub fn parse(settings: &Settings) -> Result<Self> {
-        let own = [&SHARED[..], &DESTINATION, &compression::ALL, &lake::ALL, &storage::ALL, &table::ALL];
+        let own = [
+            &SHARED[..],
+            &DESTINATION,
+            &compression::ALL,
+            &lake::ALL,
+            &storage::ALL,
+            &table::ALL,
+            &partition_columns::ALL,
+        ];
         let values = Values::of_all(settings, &own.concat())?;
         let (format, deletes) = (values.get(&FORMAT)?, values.get(&DELETES)?);
         if format != Format::Raw && deletes == Deletes::Propagate {
@@ -565,7 +575,7 @@ impl DestinationConfig {
             return Err(Error::invalid(message));
         }
         let path = PathConfig::of(&values, format, deletes)?;
-        let columns = TableConfig::of(&values, format)?;
+        let columns = TableConfig::of(&values, format, path.as_ref())?;
         let (naming, manifest) = lake::names_of(&values, format)?;
         Ok(Self {
             bucket: BucketConfig::of(&values)?,

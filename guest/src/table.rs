@@ -21,7 +21,7 @@ pub use self::avro::write as write_avro;
 pub use self::csv::write as write_csv;
 pub use self::parquet::{codec, write as write_parquet};
 pub use given::parse as parse_schema;
-pub use json::{NoNames, names};
+pub use json::{NoNames, names, without};
 pub use schema::{Field, Fields, Scalar, Schema, Type, Unit};
 
 /// Columns of a schema, those within structs, lists and maps included. A file of more is none that people read.
@@ -47,6 +47,11 @@ pub struct Misfit {
 impl Misfit {
     fn new(why: impl Into<String>) -> Self {
         Self { path: Vec::new(), why: why.into() }
+    }
+
+    /// Whether its words begin with the name of a field.
+    fn names_a_field(&self) -> bool {
+        !self.path.is_empty()
     }
 
     /// The same of a field of that name.

@@ -483,6 +483,8 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("path.missing", "a/b"),
         ("path.partitionsMax", "0"),
         ("path.partitionsMax", "2"),
+        ("path.columns", "leave"),
+        ("path.columns", "drop"),
         ("name", "time"),
         ("manifest", "perhaps"),
         ("pollingPeriod", "1s"),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::setting::{Choice, Described, Kind, Setting};
 use super::values::Values;
-use super::{Format, FormatName};
+use super::{Format, FormatName, PathConfig, partition_columns};
 use crate::error::{Error, Result};
 use crate::table::{self, Fields};
 
@@ -65,12 +65,15 @@ pub struct TableConfig {
     pub extra: Extra,
     /// The columns of payloads, if they are given.
     pub schema: Option<Fields>,
+    /// The names of fields that are in paths and no columns.
+    pub dropped: Vec<String>,
 }
 
 impl TableConfig {
     /// Reads the settings; `None` where files hold records.
-    pub(super) fn of(values: &Values, format: Format) -> Result<Option<Self>> {
+    pub(super) fn of(values: &Values, format: Format, path: Option<&PathConfig>) -> Result<Option<Self>> {
         let (columns, extra, schema) = (values.get(&COLUMNS)?, values.find(&COLUMNS_EXTRA)?, values.find(&SCHEMA)?);
+        let dropped = partition_columns::dropped(values, path, columns == Columns::Payloads)?;
         let alone = [(COLUMNS_EXTRA.name, extra.is_some()), (SCHEMA.name, schema.is_some())];
         let alone = alone.into_iter().find(|(_, is_set)| *is_set);
         match columns {
@@ -81,7 +84,7 @@ impl TableConfig {
             Columns::Payloads if format == Format::Raw => Err(Error::invalid(
                 "setting `columns` is `payload`, but with `format: raw` there are no columns: leave it out, or set another `format`",
             )),
-            Columns::Payloads => Ok(Some(Self { extra: extra.unwrap_or_default(), schema })),
+            Columns::Payloads => Ok(Some(Self { extra: extra.unwrap_or_default(), schema, dropped })),
         }
     }
 }

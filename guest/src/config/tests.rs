@@ -502,6 +502,12 @@ const EXAMPLES: &[Examples] = &[
         refused: &["time", "Digest"],
         beyond: &[],
     },
+    Examples {
+        setting: &partition_columns::PATH_COLUMNS,
+        taken: &["keep", "drop"],
+        refused: &["Drop", "true"],
+        beyond: &[],
+    },
     Examples { setting: &lake::MANIFEST, taken: &["true", "false"], refused: &["yes"], beyond: &[] },
     Examples {
         setting: &rows::DECODE,
@@ -698,7 +704,7 @@ fn columns_make_sense_with_their_format_alone() {
     assert_eq!(parse(&[("format", "csv")]).expect("parses").columns, None);
     let read = parse(&[("format", "parquet"), payload, ("columns.extra", "_meta.a, _op,_meta.a")]).expect("parses");
     let extra = Extra { op: true, position: false, meta: Some(vec!["a".to_owned()]) };
-    assert_eq!(read.columns, Some(TableConfig { extra, schema: None }));
+    assert_eq!(read.columns, Some(TableConfig { extra, ..TableConfig::default() }));
     let all = parse(&[("format", "json"), payload, ("columns.extra", "_meta.a,_meta,_meta.b")]).expect("parses");
     assert_eq!(all.columns.expect("payloads").extra.meta, Some(Vec::new()));
     assert!(parse(&[("format", "raw"), payload]).expect_err("raw").contains("`format: raw` there are no columns"));

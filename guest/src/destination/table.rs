@@ -4,6 +4,7 @@
 //! With `columns: payload` a row is the payload after the operation; of a delete the one before it, otherwise the key. One
 //! schema is shared by all batches of a destination, so that all files have columns of one table, which only grows.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use crate::config::{Extra, FormatName, TableConfig};
@@ -27,6 +28,8 @@ pub(super) struct Table {
     format: FormatName,
     /// What is put before a payload; `None` where rows are whole records.
     extra: Option<Extra>,
+    /// Fields of a payload that are no columns.
+    dropped: Vec<String>,
     schema: RefCell<Schema>,
 }
 
@@ -38,7 +41,7 @@ impl Table {
     /// None: its columns are fixed.
     pub(super) fn of_records(format: FormatName) -> Result<Self> {
         let schema = Schema::given(record_columns(format).map_err(no_table)?, 0);
-        Ok(Self { format, extra: None, schema: RefCell::new(schema) })
+        Ok(Self { format, extra: None, dropped: Vec::new(), schema: RefCell::new(schema) })
     }
 
     /// A table of payloads.
@@ -48,8 +51,15 @@ impl Table {
     /// Where a column that is given has the name of one that is added.
     pub(super) fn of_payloads(format: FormatName, config: &TableConfig) -> Result<Self> {
         let mut columns = extra_columns(&config.extra).map_err(no_table)?;
+        if let Some(taken) = columns.iter().find(|column| config.dropped.contains(&column.name)) {
+            let name = &taken.name;
+            let why =
+                format!("setting `path.columns` drops `{name}`, but `columns.extra` adds it: leave one of them out");
+            return Err(Error::invalid(why));
+        }
         let extra = columns.iter().count();
-        for field in config.schema.iter().flat_map(Fields::iter) {
+        let given = config.schema.iter().flat_map(Fields::iter);
+        for field in given.filter(|field| !config.dropped.contains(&field.name)) {
             let added = columns.push(field.clone());
             added.map_err(|misfit| Error::invalid(format!("setting `schema`, with `columns.extra`, {misfit}")))?;
         }
@@ -60,7 +70,8 @@ impl Table {
             Some(_) => Schema::given(columns, extra),
             None => Schema::growing(columns, format == FormatName::Csv),
         };
-        Ok(Self { format, extra: Some(config.extra.clone()), schema: RefCell::new(schema) })
+        let (extra, dropped) = (Some(config.extra.clone()), config.dropped.clone());
+        Ok(Self { format, extra, dropped, schema: RefCell::new(schema) })
     }
 
     /// The format.
@@ -72,7 +83,8 @@ impl Table {
     pub(super) fn tag(&self) -> Option<String> {
         let extra = self.extra.as_ref()?;
         let meta = extra.meta.as_ref().map_or_else(String::new, |names| format!("_meta:{names:?}"));
-        Some(format!("payload op={} position={} {meta}", extra.op, extra.position))
+        let dropped = if self.dropped.is_empty() { String::new() } else { format!(" without {:?}", self.dropped) };
+        Some(format!("payload op={} position={} {meta}{dropped}", extra.op, extra.position))
     }
 
     /// Checks that a record is a row of the table, and adds the columns that it brings.
@@ -84,10 +96,20 @@ impl Table {
         let Some(extra) = &self.extra else { return Ok(()) };
         let (name, row) = row_of(record, extra)?;
         let refused = |why: &dyn std::fmt::Display| Error::invalid(format!("the record's `{name}` {why}"));
+        let row = &*self.without_dropped(row).map_err(|why| refused(&why))?;
         if self.format == FormatName::Json && !self.schema.borrow().is_given() {
             return self.check_names(row).map_err(|why| refused(&why));
         }
         self.schema.borrow_mut().take(row).map_err(|why| refused(&why))
+    }
+
+    /// A row without the fields that are no columns.
+    fn without_dropped<'r>(&self, row: &'r str) -> std::result::Result<Cow<'r, str>, Misfit> {
+        if self.dropped.is_empty() {
+            Ok(Cow::Borrowed(row))
+        } else {
+            table::without(row, &self.dropped).map(Cow::Owned)
+        }
     }
 
     /// Lines of JSON need no columns, but each name once.
@@ -141,6 +163,10 @@ impl Table {
         let Some(extra) = &self.extra else { return record_row(&record, self.format) };
         let head = extra_head(&record, extra);
         let row = into_row(record);
+        let row = match self.without_dropped(&row) {
+            Ok(Cow::Owned(rest)) => rest,
+            _ => row,
+        };
         if head.is_empty() {
             return row;
         }

@@ -93,11 +93,9 @@ pub(super) fn read(scalar: Scalar, json: &str) -> Result<Cell<'_>, Misfit> {
 fn of_value(scalar: Scalar, json: &str) -> Option<Cell<'static>> {
     match (scalar, Kind::of(json)) {
         (Scalar::Boolean, Kind::Bool) => Some(Cell::Bool(json == "true")),
-        (Scalar::Int, Kind::Number) => json.parse().ok().map(Cell::Int),
-        (Scalar::Long { .. }, Kind::Number) => json.parse().ok().map(Cell::Long),
-        (Scalar::Float, Kind::Number) => {
-            real(json).map(|number| number as f32).filter(|n| n.is_finite()).map(Cell::Float)
-        }
+        (Scalar::Int, Kind::Number) => integer(json)?.try_into().ok().map(Cell::Int),
+        (Scalar::Long { .. }, Kind::Number) => integer(json).map(Cell::Long),
+        (Scalar::Float, Kind::Number) => float(json).map(Cell::Float),
         (Scalar::Double, Kind::Number) => real(json).map(Cell::Double),
         _ => None,
     }
@@ -155,6 +153,21 @@ fn real(json: &str) -> Option<f64> {
     let is_inexact = is_whole(json) && !json.parse().is_ok_and(is_exact);
     if is_inexact { None } else { double(json) }
 }
+
+/// The same of 32 bits.
+fn float(json: &str) -> Option<f32> {
+    let is_exact = |number: i64| number as f32 as i128 == i128::from(number);
+    let is_inexact = is_whole(json) && !json.parse().is_ok_and(is_exact);
+    if is_inexact { None } else { real(json).map(|number| number as f32).filter(|number| number.is_finite()) }
+}
+
+/// A whole number, however it is written: `100`, `1e2` and `100.0` are one.
+fn integer(json: &str) -> Option<i64> {
+    json.parse().ok().or_else(|| unscaled(json, LONG_DIGITS, 0)?.try_into().ok())
+}
+
+/// Digits of a whole number of 64 bits at most.
+const LONG_DIGITS: usize = 19;
 
 /// A number with a fixed point, from a number or a text of it.
 fn decimal(json: &str, kind: Kind, precision: usize, scale: usize) -> Result<Option<i128>, Misfit> {
@@ -245,7 +258,18 @@ mod tests {
             (Scalar::Boolean, "\"false\"", Some(Cell::Bool(false))),
             (Scalar::Boolean, "\"no\"", None),
             (Scalar::Int, "2147483648", None),
-            (long, "1.0", None),
+            (long, "1.0", Some(Cell::Long(1))),
+            (long, "-1.20e1", Some(Cell::Long(-12))),
+            (long, "\"1e2\"", Some(Cell::Long(100))),
+            (long, "1.5", None),
+            (long, "1e-1", None),
+            (long, "9223372036854775808.0", None),
+            (long, "1e19", None),
+            (Scalar::Int, "1e9", Some(Cell::Int(1_000_000_000))),
+            (Scalar::Int, "1e10", None),
+            (Scalar::Float, "16777216", Some(Cell::Float(16_777_216.0))),
+            (Scalar::Float, "16777217", None),
+            (Scalar::Float, "\"16777217\"", None),
             (long, "-5", Some(Cell::Long(-5))),
             (long, "\"-5\"", Some(Cell::Long(-5))),
             (long, "\"007\"", None),

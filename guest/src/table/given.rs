@@ -1,4 +1,7 @@
-//! Owns schemas that settings give: as Avro writes them, or as JSON Schema. Leaves what values fit them to `schema`.
+//! Owns schemas that settings give, as Avro writes them. Leaves those of JSON Schema to `json_schema`, and what values fit them to
+//! `schema`.
+
+mod json_schema;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +28,7 @@ pub fn parse(text: &str) -> Result<Fields, String> {
     let json: Value = serde_json::from_str(text).map_err(|why| format!("it is no JSON: {why}"))?;
     let mut names = BTreeMap::new();
     let is_avro = json["type"] == "record";
-    let root = if is_avro { avro(&json, &mut names, 0)? } else { json_schema(&json, 0)? };
+    let root = if is_avro { avro(&json, &mut names, 0)? } else { json_schema::read(text)? };
     let Type::Struct(fields) = root else {
         return Err("its outermost type is neither a `record` of Avro nor an `object` with `properties`".to_owned());
     };
@@ -43,7 +46,10 @@ fn deep() -> String {
 }
 
 fn push(fields: &mut Fields, name: &str, content: Type) -> Result<(), String> {
-    fields.push(Field::new(name, content)).map_err(|misfit| format!("it {misfit}"))
+    fields.push(Field::new(name, content)).map_err(|misfit| {
+        let whose = if misfit.names_a_field() { "its" } else { "it" };
+        format!("{whose} {misfit}")
+    })
 }
 
 /// A type of Avro. Types that have a name are known by it from then on.
@@ -146,78 +152,6 @@ fn logical_type(logical: &str, content: Type, part: &Map<String, Value>) -> Resu
         _ => return Err(format!("it has the logical type `{logical}`, which is not known here or not of that type")),
     };
     Ok(Type::Scalar(scalar))
-}
-
-/// A type of JSON Schema.
-fn json_schema(json: &Value, depth: usize) -> Result<Type, String> {
-    if depth > DEPTH_MAX {
-        return Err(deep());
-    }
-    let part = json.as_object().ok_or("it has a type that is no object")?;
-    if part.contains_key("$ref") {
-        return Err("it has a `$ref`, which is not followed: write the type in its place".to_owned());
-    }
-    for key in ["anyOf", "oneOf"] {
-        if let Some(any) = part.get(key) {
-            return json_schema(one_but_null(any.as_array().ok_or("it has a choice that is no list")?)?, depth);
-        }
-    }
-    let kind = match part.get("type") {
-        Some(Value::Array(kinds)) => one_but_null(kinds)?.as_str(),
-        Some(kind) => kind.as_str(),
-        None if part.contains_key("properties") => Some("object"),
-        None if part.contains_key("enum") => Some("string"),
-        None => None,
-    };
-    Ok(match kind {
-        Some("integer") => LONG,
-        Some("number") => Type::Scalar(Scalar::Double),
-        Some("boolean") => Type::Scalar(Scalar::Boolean),
-        Some("string") => Type::Scalar(string(part)),
-        Some("array") => {
-            let items = part.get("items").ok_or("it has an `array` without `items`")?;
-            Type::List(Box::new(json_schema(items, depth + 1)?))
-        }
-        Some("object") => return object(part, depth),
-        _ => return Err("it has no type that JSON Schema knows".to_owned()),
-    })
-}
-
-fn one_but_null(choices: &[Value]) -> Result<&Value, String> {
-    let is_null = |choice: &&Value| **choice == "null" || choice["type"] == "null";
-    let mut others = choices.iter().filter(|choice| !is_null(choice));
-    match (others.next(), others.next()) {
-        (Some(only), None) => Ok(only),
-        _ => Err("it has a choice of something else than `null` and one type".to_owned()),
-    }
-}
-
-fn string(part: &Map<String, Value>) -> Scalar {
-    let is = |key: &str, value: &str| part.get(key).is_some_and(|set| set == value);
-    if is("format", "date-time") {
-        Scalar::Timestamp { unit: Unit::Micros, is_utc: true }
-    } else if is("format", "date") {
-        Scalar::Date
-    } else if is("contentEncoding", "base64") {
-        Scalar::Bytes
-    } else {
-        Scalar::Text
-    }
-}
-
-fn object(part: &Map<String, Value>, depth: usize) -> Result<Type, String> {
-    if let Some(properties) = part.get("properties") {
-        let mut fields = Fields::default();
-        for (name, property) in properties.as_object().ok_or("its `properties` are no object")? {
-            let content = json_schema(property, depth + 1).map_err(|why| within(name, &why))?;
-            push(&mut fields, name, content)?;
-        }
-        return Ok(Type::Struct(fields));
-    }
-    match part.get("additionalProperties") {
-        Some(values @ Value::Object(_)) => Ok(Type::Map(Box::new(json_schema(values, depth + 1)?))),
-        _ => Err("it has an `object` without `properties`".to_owned()),
-    }
 }
 
 fn within(name: &str, why: &str) -> String {

@@ -88,6 +88,31 @@ pub fn names(object: &str, mut each: impl FnMut(&str)) -> Result<(), NoNames> {
     members(object, &mut each).map_err(|_| NoNames)
 }
 
+/// An object without the members of these names.
+///
+/// # Errors
+///
+/// Where a name is not Unicode, or one of these is there twice.
+pub fn without(object: &str, left_out: &[String]) -> Result<String, Misfit> {
+    let (mut rest, mut found) = ("{".to_owned(), vec![false; left_out.len()]);
+    let mut each = |name: Cow<'_, str>, value: &str| {
+        if let Some(place) = left_out.iter().position(|other| *other == *name) {
+            let is_again = std::mem::replace(&mut found[place], true);
+            return if is_again { Err(Misfit::new("is there twice").within(&name)) } else { Ok(()) };
+        }
+        if rest.len() > 1 {
+            rest.push(',');
+        }
+        rest.push_str(&serde_json::Value::from(name).to_string());
+        rest.push(':');
+        rest.push_str(value);
+        Ok(())
+    };
+    members(object, &mut each)?;
+    rest.push('}');
+    Ok(rest)
+}
+
 fn conclude(walked: Result<(), serde_json::Error>, misfit: Option<Misfit>) -> Result<(), Misfit> {
     match (walked, misfit) {
         (_, Some(misfit)) => Err(misfit),

@@ -210,9 +210,44 @@ fn schemas_are_read_as_avro_and_as_json_schema() {
     let schema = Schema::given(parse_schema(json).expect("parses"), 0);
     assert_eq!(
         types(&schema),
-        "at:Timestamp { unit: Micros, is_utc: true } d:Date e:text id:long l:[boolean] m:<text> n:double o:{x:text} \
-         raw:Bytes"
+        "id:long n:double at:Timestamp { unit: Micros, is_utc: true } d:Date raw:Bytes e:text l:[boolean] m:<text> \
+         o:{x:text}"
     );
+}
+
+#[test]
+fn references_within_a_json_schema_are_followed() {
+    // As pydantic writes a model.
+    let text = r##"{"$defs":{"properties":{"properties":{"zip":{"type":"string"},"no":{"type":"integer"}}},
+        "Home":{"$ref":"#/$defs/properties"},"a/b":{"enum":["x"],"type":"string"}},
+        "properties":{"z":{"$ref":"#/$defs/Home"},"properties":{"anyOf":[{"$ref":"#/$defs/Home"},{"type":"null"}],"default":null},
+        "k":{"allOf":[{"$ref":"#/$defs/a~1b"}]},"l":{"type":"array","items":{"$ref":"#/$defs/a~1b"}}},"type":"object"}"##;
+    let schema = Schema::given(parse_schema(text).expect("parses"), 0);
+    assert_eq!(types(&schema), "z:{zip:text no:long} properties:{zip:text no:long} k:text l:[text]");
+    let twice = |n: usize| {
+        format!(r##""d{n}":{{"properties":{{"a":{{"$ref":"#/$defs/d{0}"}},"b":{{"$ref":"#/$defs/d{0}"}}}}}}"##, n + 1)
+    };
+    let doubled: Vec<_> = (0..15).map(twice).collect();
+    let doubled = format!(
+        r##"{{"$defs":{{{},"d15":{{"type":"string"}}}},"properties":{{"x":{{"$ref":"#/$defs/d0"}}}}}}"##,
+        doubled.join(",")
+    );
+    for (text, expected) in [
+        (r##"{"$defs":{"N":{"properties":{"next":{"$ref":"#/$defs/N"}}}},"$ref":"#/$defs/N"}"##, "leads to itself"),
+        (
+            r##"{"properties":{"a":{"$ref":"#/$defs/N"}}}"##,
+            "of field `a`, it has the `$ref` `#/$defs/N`, which is not in it",
+        ),
+        (r##"{"properties":{"a":{"$ref":"#/properties/a"}}}"##, "only such as `#/$defs/NAME`"),
+        (r##"{"properties":{"a":{"$ref":7}}}"##, "a `$ref` that is no text"),
+        (r##"{"properties":[["a",{"type":"string"}]]}"##, "its `properties` are no object"),
+        (r##"{"properties":{"a":{"type":"string"},"a":{"type":"string"}}}"##, "its field `a` is there twice"),
+        (r##"{"properties":{"":{"type":"string"}}}"##, "it has a field without a name"),
+        (&doubled, "it has more than 1000 columns"),
+    ] {
+        let why = parse_schema(text).expect_err(expected);
+        assert!(why.contains(expected), "{why}");
+    }
 }
 
 #[test]
@@ -231,7 +266,7 @@ fn what_is_no_schema_is_said() {
         (of(r#"{"type":"bytes","logicalType":"decimal","precision":39}"#), "precision"),
         (of(r#"{"type":"bytes","logicalType":"decimal","precision":3,"scale":4}"#), "scale is larger"),
         (of(&deep), "more than 16 levels"),
-        (r#"{"properties":{"a":{"$ref":"x"}}}"#.to_owned(), "of field `a`, it has a `$ref`"),
+        (r#"{"properties":{"a":{"$ref":"x"}}}"#.to_owned(), "of field `a`, it has the `$ref` `x`"),
         (r#"{"properties":{"a":{"type":"object"}}}"#.to_owned(), "an `object` without `properties`"),
     ] {
         let why = parse_schema(&text).expect_err(expected);

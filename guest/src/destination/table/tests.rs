@@ -13,7 +13,7 @@ use crate::record::Change;
 use crate::rows::{CsvOptions, Form, Next, Opened, Place, Text, TextOptions};
 
 fn files(format: FormatName, extra: Extra) -> Files {
-    Files::new(format, Some(&TableConfig { extra, schema: None }), None).expect("makes sense")
+    Files::new(format, Some(&TableConfig { extra, ..TableConfig::default() }), None).expect("makes sense")
 }
 
 fn structured(text: &str) -> Option<Data<NoBody>> {
@@ -173,6 +173,40 @@ fn rows_without_a_value_are_rows_of_nulls_wherever_they_come() {
 }
 
 #[test]
+fn columns_that_are_dropped_are_in_no_file() {
+    let dropped = vec!["c".to_owned(), "d".to_owned()];
+    let config = TableConfig { extra: Extra { op: true, ..Extra::default() }, dropped, ..TableConfig::default() };
+    for format in FORMATS {
+        let files = Files::new(format, Some(&config), None).expect("makes sense");
+        let rows = vec![row(r#"{"\u0063":"NL","a\"b":"x\\y","o":{"c":"z"},"d":[1]}"#), row(r#" {"d":{}} "#)];
+        let read = decode(format, &encode(&files, rows));
+        let name = if format == FormatName::Avro { "a_b" } else { "a\"b" };
+        let inner =
+            read[0]["o"].as_str().map_or_else(|| read[0]["o"].clone(), |text| serde_json::from_str(text).unwrap());
+        assert_eq!((&read[0][name], read[0]["_op"].as_str()), (&json!("x\\y"), Some("create")), "{format:?}");
+        assert_eq!(inner, json!({"c": "z"}), "{format:?}");
+        assert!(read.iter().all(|row| row.get("c").is_none() && row.get("d").is_none()), "{format:?}");
+        let twice = files.check(&row(r#"{"c":1,"c":2}"#)).expect_err("a value would be lost");
+        assert!(twice.message.ends_with("field `c` is there twice"), "{twice}");
+    }
+    let digest = |config: &TableConfig| {
+        let mut digester = Files::new(FormatName::Csv, Some(config), None).expect("makes sense").digester();
+        digester.record(&row("{}"));
+        digester.finish(|| 0)
+    };
+    assert_ne!(digest(&config), digest(&TableConfig { dropped: Vec::new(), ..config.clone() }));
+    let schema = table::parse_schema(r#"{"properties":{"c":{"type":"integer"},"e":{"type":"integer"}}}"#);
+    let config = TableConfig { schema: Some(schema.expect("parses")), ..config };
+    let files = Files::new(FormatName::Parquet, Some(&config), None).expect("makes sense");
+    let read = decode(FormatName::Parquet, &encode(&files, vec![row(r#"{"c":"any","d":1,"e":2}"#)]));
+    assert_eq!(read, [json!({"_op": "create", "e": 2})]);
+    let clash = TableConfig { dropped: vec!["_op".to_owned()], ..config };
+    assert!(
+        Files::new(FormatName::Csv, Some(&clash), None).expect_err("clash").message.contains("`path.columns` drops")
+    );
+}
+
+#[test]
 fn the_schema_outlasts_batches_and_is_shared() {
     let files = files(FormatName::Parquet, Extra::default());
     let bounds = Bounds { records_max: 1, bytes_max: 1 << 20, delay: Duration::ZERO };
@@ -306,7 +340,11 @@ fn columns_that_are_given_count_in_every_format() {
         r#"{"type":"record","name":"o","fields":[
         {"name":"id","type":"long"},{"name":"at","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}"#,
     );
-    let config = TableConfig { extra: Extra { op: true, ..Extra::default() }, schema: Some(schema.expect("parses")) };
+    let config = TableConfig {
+        extra: Extra { op: true, ..Extra::default() },
+        schema: Some(schema.expect("parses")),
+        ..TableConfig::default()
+    };
     for format in FORMATS {
         let files = Files::new(format, Some(&config), None).expect("makes sense");
         let read =
