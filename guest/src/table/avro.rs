@@ -161,7 +161,7 @@ fn schema(content: &Type, path: &str) -> Value {
     match content {
         // It is left out before.
         Type::Unknown => json!("null"),
-        Type::Any => json!("string"),
+        Type::Any | Type::Enum(_) => json!("string"),
         Type::Struct(fields) => record(fields, path),
         Type::List(element) => json!({"type": "array", "items": ["null", schema(element, path)]}),
         Type::Map(value) => json!({"type": "map", "values": ["null", schema(value, path)]}),
@@ -171,7 +171,7 @@ fn schema(content: &Type, path: &str) -> Value {
             Scalar::Long { .. } => json!("long"),
             Scalar::Float => json!("float"),
             Scalar::Double => json!("double"),
-            Scalar::Text => json!("string"),
+            Scalar::Text | Scalar::Uuid => json!("string"),
             Scalar::Bytes => json!("bytes"),
             Scalar::Fixed(size) => json!({"type": "fixed", "name": path, "size": size}),
             Scalar::Decimal { precision, scale } => {
@@ -216,8 +216,8 @@ fn put_optional(out: &mut Vec<u8>, content: &Type, json: &str) -> Result<(), Mis
 fn put(out: &mut Vec<u8>, content: &Type, json: &str) -> Result<(), Misfit> {
     match content {
         Type::Unknown => {}
-        Type::Any if Kind::of(json) == Kind::Text => put_bytes(out, text::text(json)?.as_bytes()),
-        Type::Any => put_bytes(out, json.as_bytes()),
+        Type::Any | Type::Enum(_) if Kind::of(json) == Kind::Text => put_bytes(out, text::text(json)?.as_bytes()),
+        Type::Any | Type::Enum(_) => put_bytes(out, json.as_bytes()),
         Type::Scalar(scalar) => put_cell(out, *scalar, cell::read(*scalar, json)?),
         Type::Struct(fields) => put_record(out, fields, json)?,
         Type::List(element) => {

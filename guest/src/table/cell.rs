@@ -127,6 +127,7 @@ fn of_text(scalar: Scalar, text: &str) -> Option<Cell<'static>> {
         length.is_none_or(|length| length == bytes.len()).then_some(Cell::Bytes(Cow::Owned(bytes)))
     };
     match scalar {
+        Scalar::Uuid => is_uuid(text).then(|| Cell::Bytes(Cow::Owned(text.as_bytes().to_vec()))),
         Scalar::Bytes => bytes(None),
         Scalar::Fixed(length) => bytes(Some(length)),
         Scalar::Date => moment::date(text)?.try_into().ok().map(Cell::Int),
@@ -134,6 +135,15 @@ fn of_text(scalar: Scalar, text: &str) -> Option<Cell<'static>> {
         Scalar::Timestamp { unit, is_utc } => units(moment::timestamp(text, is_utc)?, unit),
         _ => None,
     }
+}
+
+/// Whether a text is a UUID as RFC 9562 writes it, in small or capital letters.
+fn is_uuid(text: &str) -> bool {
+    let is_right = |(place, byte): (usize, u8)| match place {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(is_right)
 }
 
 /// Nanoseconds as so many units, if they are whole ones.
@@ -253,6 +263,11 @@ mod tests {
             (Scalar::Text, "1.50", bytes(b"1.50")),
             (Scalar::Text, "\"\\ud800\"", None),
             (Scalar::Text, "{}", None),
+            (Scalar::Uuid, "\"123e4567-E89b-12d3-a456-426614174000\"", bytes(b"123e4567-E89b-12d3-a456-426614174000")),
+            (Scalar::Uuid, "\"x\"", None),
+            (Scalar::Uuid, "\"123e4567e-89b-12d3-a456-426614174000\"", None),
+            (Scalar::Uuid, "\"123e4567-e89b-12d3-a456-42661417400g\"", None),
+            (Scalar::Uuid, "1", None),
             (Scalar::Boolean, "true", Some(Cell::Bool(true))),
             (Scalar::Boolean, "1", None),
             (Scalar::Boolean, "\"false\"", Some(Cell::Bool(false))),

@@ -3,7 +3,7 @@
 
 mod json_schema;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -100,7 +100,7 @@ fn avro_object(part: &Map<String, Value>, names: &mut BTreeMap<String, Type>, de
         }
         Some("array") => Type::List(Box::new(avro(inner("items")?, names, depth + 1)?)),
         Some("map") => Type::Map(Box::new(avro(inner("values")?, names, depth + 1)?)),
-        Some("enum") => Type::Scalar(Scalar::Text),
+        Some("enum") => symbols(inner("symbols")?.as_array().ok_or("its `symbols` are no list")?)?,
         Some("fixed") => {
             let size = inner("size")?.as_u64().and_then(|size| usize::try_from(size).ok());
             let size = size.filter(|size| (1..=FIXED_MAX).contains(size));
@@ -119,6 +119,13 @@ fn avro_object(part: &Map<String, Value>, names: &mut BTreeMap<String, Type>, de
         }
     }
     Ok(content)
+}
+
+/// The texts that a column takes; null, which every column takes, is none.
+fn symbols(list: &[Value]) -> Result<Type, String> {
+    let texts = list.iter().filter(|symbol| !symbol.is_null()).map(|symbol| symbol.as_str().map(str::to_owned));
+    let texts: Option<BTreeSet<_>> = texts.collect();
+    texts.map(Type::Enum).ok_or_else(|| "it has an enum of something else than texts".to_owned())
 }
 
 /// What a logical type makes of another one.
@@ -148,7 +155,7 @@ fn logical_type(logical: &str, content: Type, part: &Map<String, Value>) -> Resu
         ("local-timestamp-micros", Type::Scalar(Scalar::Long { .. })) => {
             Scalar::Timestamp { unit: Unit::Micros, is_utc: false }
         }
-        ("uuid", Type::Scalar(Scalar::Text)) => return Ok(content),
+        ("uuid", Type::Scalar(Scalar::Text)) => Scalar::Uuid,
         _ => return Err(format!("it has the logical type `{logical}`, which is not known here or not of that type")),
     };
     Ok(Type::Scalar(scalar))

@@ -189,6 +189,9 @@ impl Columns {
         let (written, shape) = match content {
             Type::Unknown => return Ok(None),
             Type::Any => (self.leaf(name, Scalar::Text, optional, definition + 1, repetition)?, Shape::Any),
+            Type::Enum(_) => {
+                (self.leaf(name, Scalar::Text, optional, definition + 1, repetition)?, Shape::Leaf(Scalar::Text))
+            }
             Type::Scalar(scalar) => {
                 (self.leaf(name, *scalar, optional, definition + 1, repetition)?, Shape::Leaf(*scalar))
             }
@@ -340,7 +343,7 @@ fn written(scalar: Scalar) -> (Physical, Option<LogicalType>, Values) {
         Scalar::Long { .. } => (Physical::INT64, None, Values::Long(Vec::new())),
         Scalar::Float => (Physical::FLOAT, None, Values::Float(Vec::new())),
         Scalar::Double => (Physical::DOUBLE, None, Values::Double(Vec::new())),
-        Scalar::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String), bytes()),
+        Scalar::Text | Scalar::Uuid => (Physical::BYTE_ARRAY, Some(LogicalType::String), bytes()),
         Scalar::Bytes => (Physical::BYTE_ARRAY, None, bytes()),
         Scalar::Fixed(length) => (Physical::FIXED_LEN_BYTE_ARRAY, None, Values::Fixed(Vec::new(), length)),
         Scalar::Date => (Physical::INT32, Some(LogicalType::Date), Values::Int(Vec::new())),

@@ -26,6 +26,8 @@ pub enum Type {
     Any,
     /// A value without parts.
     Scalar(Scalar),
+    /// One of these texts.
+    Enum(BTreeSet<String>),
     /// An object with these fields.
     Struct(Fields),
     /// A list.
@@ -52,6 +54,8 @@ pub enum Scalar {
     Double,
     /// Texts.
     Text,
+    /// Texts that are UUIDs.
+    Uuid,
     /// Bytes, in base64.
     Bytes,
     /// As many bytes.
@@ -86,6 +90,7 @@ impl Scalar {
             Self::Float => "numbers of 32 bits",
             Self::Double => "numbers of 64 bits",
             Self::Text => "texts",
+            Self::Uuid => "UUIDs such as 123e4567-e89b-12d3-a456-426614174000",
             Self::Bytes => "bytes in base64",
             Self::Fixed(length) => return Cow::Owned(format!("{length} bytes in base64")),
             Self::Decimal { precision, scale } => {
@@ -376,7 +381,7 @@ impl Schema {
 fn count(fields: &Fields) -> usize {
     fn of(content: &Type) -> usize {
         1 + match content {
-            Type::Unknown | Type::Any | Type::Scalar(_) => 0,
+            Type::Unknown | Type::Any | Type::Scalar(_) | Type::Enum(_) => 0,
             Type::Struct(fields) => count(fields),
             Type::List(element) | Type::Map(element) => of(element),
         }
@@ -416,6 +421,7 @@ impl Fitting {
             (_, Kind::Null) => Ok(true),
             (Type::Any, Kind::Text) => json::text(json).map(|_| true),
             (Type::Any, _) => Ok(true),
+            (Type::Enum(symbols), Kind::Text) => symbol(symbols, json).map(|()| true),
             (Type::Struct(fields), Kind::Object) => {
                 let mut is_known = true;
                 let mut strange = |_: &str| {
@@ -454,6 +460,12 @@ impl Fitting {
             _ => Ok(false),
         }
     }
+}
+
+/// Checks that a text is one of those that its column takes.
+fn symbol(symbols: &BTreeSet<String>, json: &str) -> Result<(), Misfit> {
+    let is_known = symbols.contains(&*json::text(json)?);
+    if is_known { Ok(()) } else { Err(Misfit::new("is a text that is none of those that `schema` has for it")) }
 }
 
 fn too_many_columns() -> Misfit {
@@ -505,6 +517,7 @@ impl Growth {
         match (content, kind) {
             (_, Kind::Null) => Ok(()),
             (Type::Any, _) => Ok(()),
+            (Type::Enum(symbols), Kind::Text) => symbol(symbols, json),
             (Type::Struct(fields), Kind::Object) => self.object(fields, json, depth + 1, false),
             (Type::List(element), Kind::List) => {
                 json::elements(json, &mut |value| self.value(element, value, depth + 1))
@@ -529,7 +542,7 @@ impl Type {
             Self::Struct(fields) => Self::Struct(fields.for_avro()?),
             Self::List(element) => Self::List(Box::new(element.for_avro()?)),
             Self::Map(value) => Self::Map(Box::new(value.for_avro()?)),
-            Self::Unknown | Self::Any | Self::Scalar(_) => self,
+            Self::Unknown | Self::Any | Self::Scalar(_) | Self::Enum(_) => self,
         })
     }
 
@@ -537,7 +550,7 @@ impl Type {
     pub(super) fn is_known(&self) -> bool {
         match self {
             Self::Unknown => false,
-            Self::Any | Self::Scalar(_) => true,
+            Self::Any | Self::Scalar(_) | Self::Enum(_) => true,
             Self::Struct(fields) => fields.iter().any(|field| field.content.is_known()),
             Self::List(element) | Self::Map(element) => element.is_known(),
         }
@@ -548,6 +561,7 @@ impl Type {
             Self::Unknown => Cow::Borrowed("nulls"),
             Self::Any => Cow::Borrowed("anything"),
             Self::Scalar(scalar) => scalar.name(),
+            Self::Enum(_) => Cow::Borrowed("some texts alone"),
             Self::Struct(_) | Self::Map(_) => Cow::Borrowed("objects"),
             Self::List(_) => Cow::Borrowed("lists"),
         }

@@ -67,6 +67,7 @@ fn types(schema: &Schema) -> String {
         match content {
             Type::Unknown => "?".to_owned(),
             Type::Any => "any".to_owned(),
+            Type::Enum(symbols) => format!("({})", symbols.iter().cloned().collect::<Vec<_>>().join("|")),
             Type::Scalar(Scalar::Boolean) => "boolean".to_owned(),
             Type::Scalar(Scalar::Long { .. }) => "long".to_owned(),
             Type::Scalar(Scalar::Double) => "double".to_owned(),
@@ -197,10 +198,10 @@ fn schemas_are_read_as_avro_and_as_json_schema() {
     let schema = Schema::given(parse_schema(AVRO_SCHEMA).expect("parses"), 0);
     assert_eq!(
         types(&schema),
-        "b:boolean i:Int f:Float x:Fixed(4) x2:Fixed(4) e:text m:Decimal { precision: 20, scale: 2 } \
+        "b:boolean i:Int f:Float x:Fixed(4) x2:Fixed(4) e:(red) m:Decimal { precision: 20, scale: 2 } \
          m9:Decimal { precision: 8, scale: 1 } m18:Decimal { precision: 18, scale: 2 } d:Date t:Time \
          at:Timestamp { unit: Millis, is_utc: true } us:Timestamp { unit: Micros, is_utc: true } \
-         lo:Timestamp { unit: Micros, is_utc: false } u:text y:Bytes n:long l:[{s:text}] o:{s:text} k:<double>"
+         lo:Timestamp { unit: Micros, is_utc: false } u:Uuid y:Bytes n:long l:[{s:text}] o:{s:text} k:<double>"
     );
     let json = r#"{"type":"object","required":["id"],"properties":{
         "id":{"type":"integer"},"n":{"type":["number","null"]},"at":{"type":"string","format":"date-time"},
@@ -210,7 +211,7 @@ fn schemas_are_read_as_avro_and_as_json_schema() {
     let schema = Schema::given(parse_schema(json).expect("parses"), 0);
     assert_eq!(
         types(&schema),
-        "id:long n:double at:Timestamp { unit: Micros, is_utc: true } d:Date raw:Bytes e:text l:[boolean] m:<text> \
+        "id:long n:double at:Timestamp { unit: Micros, is_utc: true } d:Date raw:Bytes e:(a) l:[boolean] m:<text> \
          o:{x:text}"
     );
 }
@@ -223,7 +224,7 @@ fn references_within_a_json_schema_are_followed() {
         "properties":{"z":{"$ref":"#/$defs/Home"},"properties":{"anyOf":[{"$ref":"#/$defs/Home"},{"type":"null"}],"default":null},
         "k":{"allOf":[{"$ref":"#/$defs/a~1b"}]},"l":{"type":"array","items":{"$ref":"#/$defs/a~1b"}}},"type":"object"}"##;
     let schema = Schema::given(parse_schema(text).expect("parses"), 0);
-    assert_eq!(types(&schema), "z:{zip:text no:long} properties:{zip:text no:long} k:text l:[text]");
+    assert_eq!(types(&schema), "z:{zip:text no:long} properties:{zip:text no:long} k:(x) l:[(x)]");
     let twice = |n: usize| {
         format!(r##""d{n}":{{"properties":{{"a":{{"$ref":"#/$defs/d{0}"}},"b":{{"$ref":"#/$defs/d{0}"}}}}}}"##, n + 1)
     };
@@ -267,6 +268,8 @@ fn what_is_no_schema_is_said() {
         (of(r#"{"type":"bytes","logicalType":"decimal","precision":3,"scale":4}"#), "scale is larger"),
         (of(&deep), "more than 16 levels"),
         (r#"{"properties":{"a":{"$ref":"x"}}}"#.to_owned(), "of field `a`, it has the `$ref` `x`"),
+        (r#"{"properties":{"a":{"enum":["x",1]}}}"#.to_owned(), "of field `a`, it has an enum of something else"),
+        (of(r#"{"type":"enum","name":"e"}"#), "of field `a`, it has a type without `symbols`"),
         (r#"{"properties":{"a":{"type":"object"}}}"#.to_owned(), "an `object` without `properties`"),
     ] {
         let why = parse_schema(&text).expect_err(expected);
@@ -278,13 +281,13 @@ fn what_is_no_schema_is_said() {
 const TYPED: [&str; 3] = [
     r#"{"b":true,"i":-5,"f":0.1,"x":"AAECAw==","x2":null,"e":"red","m":"-12345678901234567.89","m9":"1.5","m18":"-0.01",
         "d":"2026-11-28","t":"12:34:56.000001","at":"2026-11-28T12:34:56.789Z","us":"1969-12-31T23:59:59.999999Z",
-        "lo":"2026-11-28T12:34:56.789012","u":"x","y":"/w==","n":9223372036854775807,
+        "lo":"2026-11-28T12:34:56.789012","u":"123e4567-e89b-12d3-a456-426614174000","y":"/w==","n":9223372036854775807,
         "l":[{"s":"a"},null,{"s":null}],"o":{"s":""},"k":{"p":1.5,"q":null}}"#,
     r#"{"b":null,"i":null,"f":null,"x":null,"x2":null,"e":null,"m":null,"m9":null,"m18":null,"d":null,"t":null,"at":null,
         "us":null,"lo":null,"u":null,"y":null,"n":null,"l":null,"o":null,"k":null}"#,
-    r#"{"b":false,"i":2147483647,"f":1e10,"x":"/////w==","x2":"AAAAAA==","e":"","m":"999999999999999999.99",
+    r#"{"b":false,"i":2147483647,"f":1e10,"x":"/////w==","x2":"AAAAAA==","e":"red","m":"999999999999999999.99",
         "m9":"-9999999.9","m18":"0.00","d":"0001-01-01","t":"00:00:00.000000","at":"9999-12-31T23:59:59.999Z",
-        "us":"0001-01-01T00:00:00.000000Z","lo":"1970-01-01T00:00:00.000000","u":"","y":"","n":-9223372036854775808,
+        "us":"0001-01-01T00:00:00.000000Z","lo":"1970-01-01T00:00:00.000000","u":"00000000-0000-0000-0000-000000000000","y":"","n":-9223372036854775808,
         "l":[],"o":{"s":null},"k":{}}"#,
 ];
 
@@ -302,6 +305,9 @@ fn typed_rows_read_back_as_they_were() {
         (r#"{"i":2147483648}"#, "field `i` is a number that its column can't hold: whole numbers of 32 bits"),
         (r#"{"k":{"a":1,"a":2}}"#, "field `k.a` is there twice"),
         (r#"{"k":[1]}"#, "field `k` is a list, but its column holds objects"),
+        (r#"{"e":"blue"}"#, "field `e` is a text that is none of those that `schema` has for it"),
+        (r#"{"e":1}"#, "field `e` is a number, but its column holds some texts alone"),
+        (r#"{"u":"x"}"#, "field `u` is a text that its column can't hold: UUIDs such as"),
         (r#"{"n":"one"}"#, "field `n` is a text that its column can't hold"),
     ] {
         assert!(schema.take(row).expect_err(expected).to_string().contains(expected), "{row}");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::schema::{Fields, Scalar, Type, Unit};
 use super::super::{COLUMNS_MAX, DEPTH_MAX, shortened};
-use super::{LONG, deep, push, within};
+use super::{LONG, deep, push, symbols, within};
 
 /// Reads the type that a text of JSON Schema describes.
 ///
@@ -80,7 +80,10 @@ impl<'a> Reading<'a> {
             Some("integer") => LONG,
             Some("number") => Type::Scalar(Scalar::Double),
             Some("boolean") => Type::Scalar(Scalar::Boolean),
-            Some("string") => Type::Scalar(string(part)),
+            Some("string") => match part.get("enum") {
+                Some(list) => symbols(list.as_array().ok_or("its `enum` is no list")?)?,
+                None => Type::Scalar(string(part)),
+            },
             Some("array") => {
                 let items = part.get("items").ok_or("it has an `array` without `items`")?;
                 Type::List(Box::new(self.schema(items, depth + 1)?))
@@ -122,6 +125,8 @@ fn string(part: &Map<String, Value>) -> Scalar {
         Scalar::Timestamp { unit: Unit::Micros, is_utc: true }
     } else if is("format", "date") {
         Scalar::Date
+    } else if is("format", "uuid") {
+        Scalar::Uuid
     } else if is("contentEncoding", "base64") {
         Scalar::Bytes
     } else {
