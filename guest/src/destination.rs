@@ -89,6 +89,8 @@ pub struct Destination<P: Ports> {
     ledger: Ledger,
     /// Acks for the next call to return.
     ready: Vec<Ack>,
+    /// Whether the acks that were returned last have a refusal.
+    has_refused: bool,
     /// Records that were taken since uploads were driven.
     undriven: usize,
 }
@@ -145,6 +147,7 @@ impl<P: Ports> Destination<P> {
             uploads: Vec::new(),
             ledger: Ledger::default(),
             ready: Vec::new(),
+            has_refused: false,
             undriven: 0,
             client,
             ports,
@@ -252,7 +255,9 @@ impl<P: Ports> Destination<P> {
         let outstanding = objects + self.ledger.len();
         if outstanding > 0 {
             let line = format!("torn down before a flush; records_not_acked=`{outstanding}`");
-            self.ports.log(Level::Warn, &line);
+            // After a refusal no flush is to be expected: the refusal is what people need to read.
+            let level = if self.has_refused { Level::Debug } else { Level::Warn };
+            self.ports.log(level, &line);
         }
         self.end(Stage::TornDown);
         self.ready.clear();
@@ -501,7 +506,11 @@ impl<P: Ports> Destination<P> {
     fn answer(&mut self) -> Result<Vec<Ack>> {
         match &self.stage {
             Stage::Failed(error) if self.ready.is_empty() => Err(error.clone()),
-            _ => Ok(std::mem::take(&mut self.ready)),
+            _ => {
+                let acks = std::mem::take(&mut self.ready);
+                self.has_refused = acks.iter().any(|ack| ack.error.is_some());
+                Ok(acks)
+            }
         }
     }
 

@@ -503,6 +503,26 @@ fn calls_out_of_order_are_refused() {
 }
 
 #[test]
+fn a_teardown_after_a_refusal_says_nothing_more() {
+    let mut fixture = Fixture::open(&[], |_| None);
+    let bad = record("b", Data::Structured("[]".to_owned()));
+    let acks = fixture.write(iter::once(bad).chain(records(&["c"])).collect()).expect("writes");
+    assert!(acks.len() == 1 && acks[0].error.is_some(), "{acks:?}");
+    fixture.ports.block_on(fixture.destination.teardown()).expect("tears down");
+    assert!(fixture.ports.lines(Level::Warn).is_empty(), "the refusal was the answer");
+    assert!(
+        fixture.ports.lines(Level::Debug).iter().any(|line| line.starts_with("torn down")),
+        "but nothing is hidden"
+    );
+    let mut fixture = Fixture::open(&[], |_| None);
+    let bad = record("b", Data::Structured("[]".to_owned()));
+    assert_eq!(fixture.write(vec![bad]).expect("writes").len(), 1);
+    fixture.write(records(&["c"])).expect("goes on");
+    fixture.ports.block_on(fixture.destination.teardown()).expect("tears down");
+    assert_eq!(fixture.ports.lines(Level::Warn).len(), 1, "it had gone on after the refusal");
+}
+
+#[test]
 fn a_prefix_that_leaves_no_room_for_a_name_is_refused() {
     let configure = |bytes: usize| {
         let prefix = "p".repeat(bytes);
