@@ -48,6 +48,11 @@ impl Output {
         self.bytes.len()
     }
 
+    /// What was written.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The byte after that many, where there is one.
     pub(super) fn byte(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()

@@ -77,11 +77,13 @@ impl Columns {
             }
             Shape::Map(repeated, key, value) => {
                 json.put("{");
+                let mut entries = Vec::new();
                 self.elements(node.first, *repeated, json, |columns, json| {
-                    json.name(|json| columns.node(key, json))?;
+                    entries.push(json.name(|json| columns.node(key, json))?);
                     json.put(":");
                     columns.node(value, json)
                 })?;
+                json.keep_last(&entries);
                 json.put("}");
                 Ok(())
             }

@@ -177,7 +177,7 @@ impl<'a> Element<'a> {
             Some(2) => Repetition::REPEATED,
             _ => return Err(no_footer("it does not say of a column whether it is repeated")),
         };
-        let converted = converted(self.converted).map_err(no_footer)?;
+        let converted = converted(self.converted);
         if let (0, Some(kind)) = (self.children, self.kind) {
             let builder = Type::primitive_type_builder(self.name, physical(kind).map_err(no_footer)?);
             let builder = builder.with_repetition(repetition).with_converted_type(converted);
@@ -230,9 +230,9 @@ fn physical(kind: i32) -> Result<Physical, Why> {
     })
 }
 
-fn converted(kind: Option<i32>) -> Result<ConvertedType, Why> {
-    Ok(match kind {
-        None => ConvertedType::NONE,
+/// One that is not known is the column's physical type.
+fn converted(kind: Option<i32>) -> ConvertedType {
+    match kind {
         Some(0) => ConvertedType::UTF8,
         Some(1) => ConvertedType::MAP,
         Some(2) => ConvertedType::MAP_KEY_VALUE,
@@ -255,8 +255,8 @@ fn converted(kind: Option<i32>) -> Result<ConvertedType, Why> {
         Some(19) => ConvertedType::JSON,
         Some(20) => ConvertedType::BSON,
         Some(21) => ConvertedType::INTERVAL,
-        Some(_) => return Err("it has a column of an unknown type"),
-    })
+        None | Some(_) => ConvertedType::NONE,
+    }
 }
 
 /// A union of types. One that is not known is the column's physical type, as the format wants it.
@@ -285,7 +285,6 @@ fn logical(thrift: &mut Thrift<'_>, field: Field) -> Result<Option<LogicalType>,
             })?,
             _ => thrift.skip(field)?,
         }
-        let no_unit = "it has a time of an unknown unit";
         kind = match field.id {
             1 => Some(LogicalType::String),
             2 => Some(LogicalType::Map),
@@ -293,11 +292,11 @@ fn logical(thrift: &mut Thrift<'_>, field: Field) -> Result<Option<LogicalType>,
             4 => Some(LogicalType::Enum),
             5 => Some(LogicalType::decimal(scale, precision)),
             6 => Some(LogicalType::Date),
-            7 => Some(LogicalType::time(is_set, unit.ok_or(no_unit)?)),
-            8 => Some(LogicalType::timestamp(is_set, unit.ok_or(no_unit)?)),
+            7 => unit.map(|unit| LogicalType::time(is_set, unit)),
+            8 => unit.map(|unit| LogicalType::timestamp(is_set, unit)),
             10 => match width {
                 8 | 16 | 32 | 64 => Some(LogicalType::integer(width as i8, is_set)),
-                _ => return Err("it has a whole number of an odd width"),
+                _ => None,
             },
             11 => Some(LogicalType::Unknown),
             12 => Some(LogicalType::Json),

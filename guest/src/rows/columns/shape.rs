@@ -1,6 +1,7 @@
 //! Owns what the types of a schema are in JSON, and at which levels a value, a list or a map is there. Leaves reading values to
 //! `assembly` and writing them to `value`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
@@ -57,6 +58,7 @@ pub(super) enum Leaf {
     Half,
     Uuid,
     Date,
+    Interval,
     Decimal {
         scale: usize,
     },
@@ -99,11 +101,12 @@ struct Columns(Vec<ColumnDescPtr>);
 
 impl Columns {
     fn members(&mut self, group: &Type, level: Level, depth: usize) -> Result<Vec<Member>, Broken> {
-        let member = |field: &TypePtr| {
-            let name = format!("{}:", serde_json::Value::from(field.name()));
+        let names = unique(group.get_fields().iter().map(|field| field.name()));
+        let member = |(field, name): (&TypePtr, String)| {
+            let name = format!("{}:", serde_json::Value::from(name));
             Ok(Member { name, node: self.node(field, level, depth + 1)? })
         };
-        group.get_fields().iter().map(member).collect()
+        group.get_fields().iter().zip(names).map(member).collect()
     }
 
     fn node(&mut self, field: &TypePtr, level: Level, depth: usize) -> Result<Node, Broken> {
@@ -179,6 +182,23 @@ impl Columns {
     }
 }
 
+/// Names, each of which an object has once: the second `a` is `a_2`.
+fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    // The number that a name had last: to count from the first one again would take time by the square.
+    let mut last = BTreeMap::new();
+    let unique = names.map(|name| {
+        let mut unique = name.to_owned();
+        while !seen.insert(unique.clone()) {
+            let number = last.entry(name).or_insert(1_u64);
+            *number += 1;
+            unique = format!("{name}_{number}");
+        }
+        unique
+    });
+    unique.collect()
+}
+
 fn strange(field: &Type, what: &str) -> Broken {
     Broken::new(format!("its column `{}` is no proper {what}", field.name()))
 }
@@ -231,6 +251,7 @@ fn leaf(field: &Type) -> Result<Leaf, Broken> {
                 Leaf::Unsigned
             }
             ConvertedType::DATE => Leaf::Date,
+            ConvertedType::INTERVAL => Leaf::Interval,
             ConvertedType::DECIMAL => Leaf::Decimal { scale: scale(field.get_scale())? },
             ConvertedType::TIME_MILLIS => Leaf::Time(Unit::Millis),
             ConvertedType::TIME_MICROS => Leaf::Time(Unit::Micros),
@@ -276,7 +297,9 @@ fn is_known(physical: Physical, converted: ConvertedType) -> bool {
                 | ConvertedType::BSON
                 | ConvertedType::DECIMAL
         ),
-        Physical::FIXED_LEN_BYTE_ARRAY => matches!(converted, ConvertedType::NONE | ConvertedType::DECIMAL),
+        Physical::FIXED_LEN_BYTE_ARRAY => {
+            matches!(converted, ConvertedType::NONE | ConvertedType::DECIMAL | ConvertedType::INTERVAL)
+        }
         Physical::BOOLEAN | Physical::INT96 | Physical::FLOAT | Physical::DOUBLE => true,
     }
 }

@@ -198,6 +198,67 @@ fn fixed(bytes: Vec<u8>) -> FixedLenByteArray {
 }
 
 #[test]
+fn an_interval_is_its_parts_and_what_is_unknown_its_bytes() {
+    let schema = "message m { optional fixed_len_byte_array(12) i (INTERVAL); required binary b (BSON);
+        required int32 n (INTEGER(8,true)); required int64 at (TIMESTAMP(NANOS,true)); }";
+    let bytes = [1, 0, 0, 0, 2, 1, 0, 0, 255, 255, 255, 255].to_vec();
+    let file = file(
+        schema,
+        WriterProperties::builder().build(),
+        &[&|group| {
+            column!(group, FixedLenByteArrayType, &[fixed(bytes.clone())], Some(&[1, 0]), None);
+            column!(group, ByteArrayType, &[ByteArray::from(vec![1]), ByteArray::from(vec![])]);
+            column!(group, Int32Type, &[-1, 7]);
+            column!(group, Int64Type, &[-1, 7]);
+        }],
+    );
+    let interval = "{\"months\":1,\"days\":258,\"milliseconds\":4294967295}";
+    let rest = ["\"b\":\"AQ==\",\"n\":-1,\"at\":", "\"b\":\"\",\"n\":7,\"at\":"];
+    let expected = |at: [&str; 2]| {
+        [format!("{{\"i\":{interval},{}{}}}", rest[0], at[0]), format!("{{\"i\":null,{}{}}}", rest[1], at[1])]
+    };
+    let sound = expected(["\"1969-12-31T23:59:59.999999999Z\"", "\"1970-01-01T00:00:00.000000007Z\""]);
+    assert_eq!(read(&file).expect("it is read"), sound);
+    // A type that nobody knows yet in place of BSON, which is 20; a width that no number has; another unit than nanoseconds.
+    let footer = file.len() - 8 - u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().unwrap()) as usize;
+    let replaced = |from: &[u8], to: &[u8]| {
+        let at = footer + file[footer..].windows(from.len()).position(|bytes| bytes == from).expect("it is there");
+        Bytes::from([&file[..at], to, &file[at + from.len()..]].concat())
+    };
+    assert_eq!(read(&replaced(b"\x01b\x25\x28", b"\x01b\x25\x64")).expect("it is read"), sound);
+    assert_eq!(read(&replaced(b"\x13\x08\x11", b"\x13\x09\x11")).expect("it is read"), sound);
+    let number = read(&replaced(b"\x11\x1c\x3c\0", b"\x11\x1c\x4c\0")).expect("it is read");
+    assert_eq!(number, expected(["-1", "7"]));
+}
+
+#[test]
+fn no_object_has_a_name_twice() {
+    let schema = "message m { required int32 a; required int32 a; required int32 a_2; required int32 a;
+        required group s { required int32 b; required int32 b; }
+        optional group m (MAP) { repeated group key_value { required binary key (STRING); optional int32 value; } } }";
+    let file = file(
+        schema,
+        WriterProperties::builder().build(),
+        &[&|group| {
+            for n in 1..=6 {
+                column!(group, Int32Type, &[n, n, n]);
+            }
+            let keys = ["y", "x", "y", "z", "x", "b", "a", "k", "k"].map(ByteArray::from);
+            column!(group, ByteArrayType, &keys, Some(&[2; 9]), Some(&[0, 1, 1, 1, 1, 0, 1, 0, 1]));
+            let definitions = [3, 3, 3, 2, 3, 3, 3, 3, 2];
+            column!(group, Int32Type, &[1, 2, 3, 5, 6, 7, 8], Some(&definitions), Some(&[0, 1, 1, 1, 1, 0, 1, 0, 1]));
+        }],
+    );
+    let begin = "{\"a\":1,\"a_2\":2,\"a_2_2\":3,\"a_3\":4,\"s\":{\"b\":5,\"b_2\":6},\"m\":";
+    let maps = ["{\"y\":3,\"z\":null,\"x\":5}}", "{\"b\":6,\"a\":7}}", "{\"k\":null}}"];
+    assert_eq!(read(&file).expect("it is read"), maps.map(|map| format!("{begin}{map}")));
+    let names = std::iter::repeat_n("required int32 a;", 30_000).collect::<String>();
+    let schema = parse_message_type(&format!("message m {{ {names} }}")).expect("a schema");
+    let (members, _) = shape::root(&schema).expect("it is known");
+    assert_eq!(members.last().map(|member| &*member.name), Some("\"a_30000\":"));
+}
+
+#[test]
 fn what_is_nested_stays_nested() {
     let schema = "message m {
         optional group l (LIST) { repeated group list { optional int32 element; } }

@@ -22,6 +22,12 @@ const JULIAN_DAY_OF_1970: i64 = 2_440_588;
 
 const NANOS_OF_DAY: i64 = 86_400_000_000_000;
 
+/// Where the name of a map's entry is in the text of a row, which is shorter than 32 bits can say.
+pub(super) struct Name {
+    begin: u32,
+    end: u32,
+}
+
 /// The text of a row. After a flaw nothing is written, though the row's values are read to its end.
 pub(super) struct Json {
     out: Output,
@@ -52,14 +58,43 @@ impl Json {
     }
 
     /// Makes what follows the name of an entry. What is no text is named by the text of its JSON.
-    pub(super) fn name(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Why>) -> Result<(), Why> {
+    pub(super) fn name(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Why>) -> Result<Name, Why> {
         let at = self.out.len();
         write(self)?;
         if self.out.byte(at) != Some(b'"') && self.flaw.is_none() {
             let name = self.out.split_off(at);
             self.write(|out| out.put_text(&String::from_utf8_lossy(&name)));
         }
-        Ok(())
+        Ok(Name { begin: at as u32, end: self.out.len() as u32 })
+    }
+
+    /// Drops entries of the map that was just written whose names others after them have.
+    pub(super) fn keep_last(&mut self, entries: &[Name]) {
+        let text = |entry: &Name| self.out.written().get(entry.begin as usize..entry.end as usize).unwrap_or_default();
+        let (Some(first), None) = (entries.first(), self.flaw) else { return };
+        if entries.is_sorted_by(|one, next| text(one) < text(next)) {
+            return;
+        }
+        let mut order: Vec<_> = (0..entries.len()).collect();
+        // Those of the same name stay in their order.
+        order.sort_by_key(|entry| text(&entries[*entry]));
+        let mut is_dropped = vec![false; entries.len()];
+        for pair in order.windows(2) {
+            is_dropped[pair[0]] = text(&entries[pair[0]]) == text(&entries[pair[1]]);
+        }
+        if !is_dropped.contains(&true) {
+            return;
+        }
+        let begin = first.begin as usize;
+        let written = self.out.split_off(begin);
+        let mut separator = "";
+        for (at, entry) in entries.iter().enumerate().filter(|(at, _)| !is_dropped[*at]) {
+            // Between two of them is a comma.
+            let end = entries.get(at + 1).map_or(written.len(), |next| next.begin as usize - begin - 1);
+            self.put(separator);
+            self.write(|out| out.put(&written[entry.begin as usize - begin..end]));
+            separator = ",";
+        }
     }
 
     fn write(&mut self, write: impl FnOnce(&mut Output) -> Result<(), Full>) {
@@ -108,8 +143,18 @@ impl Json {
             (Leaf::Uuid, [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]) => self.quoted(uuid(bytes)),
             (Leaf::Half, [low, high]) => self.real(half(u16::from_le_bytes([*low, *high]))),
             (Leaf::Decimal { scale }, _) => self.decimal(bytes, scale),
+            (Leaf::Interval, _) => self.interval(bytes),
             _ => self.write(|out| out.put_base64(bytes)),
         }
+    }
+
+    /// Three numbers of 32 bits, the same as a `duration` of Avro.
+    fn interval(&mut self, bytes: &[u8]) {
+        let ([months, days, milliseconds], []) = bytes.as_chunks::<4>() else {
+            return self.fail("it has an interval of another size than 12 bytes");
+        };
+        let [months, days, milliseconds] = [months, days, milliseconds].map(|part| u32::from_le_bytes(*part));
+        self.write(|out| Ok(write!(out, "{{\"months\":{months},\"days\":{days},\"milliseconds\":{milliseconds}}}")?));
     }
 
     /// A decimal number with all digits of its scale, from the bytes of its digits: `-0.05`.
