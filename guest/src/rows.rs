@@ -6,6 +6,7 @@ mod columns;
 mod csv;
 mod decimal;
 mod encoding;
+mod extent;
 mod format;
 mod inflate;
 mod json;

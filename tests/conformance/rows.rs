@@ -357,7 +357,7 @@ async fn an_object_that_breaks_off_stops_the_source_or_does_not(env: &Env) {
     };
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(
-        error.message().starts_with("object `a.csv.gz`: its gzip data can't be decompressed"),
+        error.message().starts_with("object `a.csv.gz`: after row 2: its gzip data can't be decompressed"),
         "{}",
         error.message()
     );

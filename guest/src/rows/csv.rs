@@ -10,7 +10,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr;
 
 use super::output::{JSON_BYTES_MAX, TOO_LARGE};
-use super::text::{Framing, Step};
+use super::text::{Framing, ROW_BYTES_MAX, Step, too_long};
 use super::{Broken, Content};
 use crate::record::json::push_text;
 
@@ -101,6 +101,8 @@ pub(super) struct Csv {
     count: usize,
     /// Whether it has more fields than a row may have. They are passed over.
     is_wide: bool,
+    /// Whether its beginning was passed over, since it has too many bytes.
+    is_long: bool,
     /// Whether the reader was given the end of a line that the last row may lack, and whether that was within quotes.
     is_line_ended: bool,
     is_unclosed: bool,
@@ -123,6 +125,7 @@ impl Csv {
             bytes: 0,
             count: 0,
             is_wide: false,
+            is_long: false,
             is_line_ended: false,
             is_unclosed: false,
         }
@@ -136,7 +139,7 @@ impl Csv {
     /// Reads on in the row that the text begins with. Whether it ended; `None` where nothing is left.
     fn read(&mut self, text: &[u8], is_end: bool) -> Option<bool> {
         loop {
-            if self.is_wide {
+            if self.is_wide || self.is_long {
                 (self.bytes, self.count) = (0, 0);
             }
             // To the reader, nothing is the end.
@@ -170,7 +173,8 @@ impl Csv {
     /// Why the row that was read is none, whatever its fields hold.
     fn fault(&self) -> Option<String> {
         if self.is_unclosed {
-            return Some("it has a quote that nothing closes".to_owned());
+            let long = if self.is_long { format!(", and more than {ROW_BYTES_MAX} bytes") } else { String::new() };
+            return Some(format!("it has a quote that nothing closes{long}"));
         }
         (self.is_wide || self.count > FIELDS_MAX).then(|| format!("it has more fields than {FIELDS_MAX}"))
     }
@@ -233,6 +237,9 @@ impl Csv {
 
     /// The row that was read, of these bytes.
     fn content(&mut self, bytes: &[u8]) -> Content {
+        if self.is_long && !self.is_unclosed {
+            return too_long();
+        }
         let json = match self.fault() {
             Some(why) => Err(why),
             None => {
@@ -244,7 +251,10 @@ impl Csv {
         };
         match json {
             Ok(json) => Content::Structured(json),
-            Err(why) => Content::Bad { bytes: Bytes::copy_from_slice(trimmed(bytes)), why },
+            Err(why) => {
+                let bytes = if self.is_long { &[] } else { trimmed(bytes) };
+                Content::Bad { bytes: Bytes::copy_from_slice(bytes), why }
+            }
         }
     }
 }
@@ -252,6 +262,7 @@ impl Csv {
 impl Framing for Csv {
     fn step(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken> {
         if self.seen == 0
+            && !self.is_long
             && let Some(step) = pass_over(text, is_end, self.options.comment)
         {
             return Ok(step);
@@ -270,8 +281,18 @@ impl Framing for Csv {
             Step::Row { used, content }
         };
         (self.seen, self.bytes, self.count) = (0, 0, 0);
-        (self.is_wide, self.is_line_ended, self.is_unclosed) = (false, false, false);
+        (self.is_wide, self.is_long) = (false, false);
+        (self.is_line_ended, self.is_unclosed) = (false, false);
         Ok(step)
+    }
+
+    fn pass_over(&mut self, text: &[u8]) -> bool {
+        // Of a comment it has seen nothing, and after a header that can't be read there are no rows.
+        if self.seen < text.len() || self.is_header_next {
+            return false;
+        }
+        (self.seen, self.is_long) = (0, true);
+        true
     }
 
     fn names(&self) -> Option<&Names> {

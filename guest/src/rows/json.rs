@@ -10,8 +10,9 @@ use memchr::memchr;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::extent::{Edge, Extent};
 use super::lines::{Found, LineFinder};
-use super::text::{Framing, Step};
+use super::text::{Framing, Step, too_long};
 use super::{Broken, Content};
 
 /// What a row is.
@@ -35,6 +36,30 @@ pub(super) struct Json {
     mode: Mode,
     /// Bytes that did not hold all of a value.
     tried: usize,
+    /// The element of a list that is passed over, since it can't be read.
+    passing: Option<Passing>,
+}
+
+/// An element that can't be read, and whose end is looked for.
+#[derive(Default)]
+struct Passing {
+    extent: Extent,
+    why: String,
+    /// Whether its beginning is gone.
+    is_long: bool,
+}
+
+/// What comes next in a list.
+#[derive(Clone, Copy)]
+enum Item {
+    /// Its beginning.
+    Begin,
+    /// Its first element or its end.
+    First,
+    /// An element: an end would come after nothing.
+    Element,
+    /// What stands between two elements, or the end.
+    Comma,
 }
 
 enum Mode {
@@ -42,11 +67,8 @@ enum Mode {
     Any,
     Values,
     Lines(LineFinder),
-    /// In a list: whether it has begun, and whether an element is to come.
-    Array {
-        is_begun: bool,
-        is_element_next: bool,
-    },
+    /// In a list.
+    Array(Item),
     /// After a list.
     Over,
     /// The elements of a document, once it was read; those that are to be passed over.
@@ -64,11 +86,11 @@ impl Json {
         let mode = match rows {
             JsonRows::Auto => Mode::Any,
             JsonRows::Lines => Mode::Lines(LineFinder::default()),
-            JsonRows::Array => Mode::Array { is_begun: before > 0, is_element_next: before == 0 },
+            JsonRows::Array => Mode::Array(if before > 0 { Item::Comma } else { Item::Begin }),
             JsonRows::Document => document(&[]),
             JsonRows::At(path) => document(path),
         };
-        Self { mode, tried: 0 }
+        Self { mode, tried: 0, passing: None }
     }
 
     /// The value that the text begins with.
@@ -106,35 +128,45 @@ impl Json {
     }
 
     /// The next element of a list, what stands between two, or its end.
-    fn array(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken> {
-        let Mode::Array { is_begun, is_element_next } = &mut self.mode else { return Ok(Step::More) };
-        let one = Ok(Step::Skip { used: 1 });
-        match (text[0], *is_begun, *is_element_next) {
-            (b'[', false, _) => {
-                (*is_begun, *is_element_next) = (true, true);
-                // An empty list has no element.
-                return one;
+    fn array(&mut self, text: &[u8], is_end: bool, item: Item) -> Result<Step, Broken> {
+        self.mode = match (text[0], item) {
+            (b'[', Item::Begin) => Mode::Array(Item::First),
+            (_, Item::Begin) => return Err(Broken::new("it is no list: set `json.rows`")),
+            (b',', Item::Comma) => Mode::Array(Item::Element),
+            (b']', Item::First | Item::Comma) => Mode::Over,
+            (_, Item::Comma) => return Err(Broken::new("its list has neither `,` nor `]` after an element")),
+            (_, Item::First | Item::Element) => return self.element(text, is_end),
+        };
+        Ok(Step::Skip { used: 1 })
+    }
+
+    /// The next element of a list. One that can't be read costs itself alone where its end can be found.
+    fn element(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken> {
+        let mut passing = match self.passing.take() {
+            Some(passing) => passing,
+            None => match self.value(text, is_end) {
+                Value::More => return Ok(Step::More),
+                Value::Whole(used) => {
+                    self.mode = Mode::Array(Item::Comma);
+                    return Ok(Step::Row { used, content: content(&text[..used]) });
+                }
+                Value::Bad(why) => Passing { why, ..Passing::default() },
+            },
+        };
+        match passing.extent.find(text) {
+            Edge::At(used) => {
+                self.mode = Mode::Array(Item::Comma);
+                let content =
+                    if passing.is_long { too_long() } else { bad(text[..used].trim_ascii_end(), passing.why) };
+                Ok(Step::Row { used, content })
             }
-            (_, false, _) => return Err(Broken::new("it is no list: set `json.rows`")),
-            (b']', true, _) => {
-                self.mode = Mode::Over;
-                return one;
-            }
-            (b',', true, false) => {
-                *is_element_next = true;
-                return one;
-            }
-            (_, true, false) => return Err(Broken::new("its list has neither `,` nor `]` after an element")),
-            (_, true, true) => *is_element_next = false,
-        }
-        match self.value(text, is_end) {
-            Value::More => {
-                self.mode = Mode::Array { is_begun: true, is_element_next: true };
+            Edge::More if !is_end => {
+                self.passing = Some(passing);
                 Ok(Step::More)
             }
-            Value::Whole(used) => Ok(Step::Row { used, content: content(&text[..used]) }),
             // Where the next one begins, nobody knows.
-            Value::Bad(why) => Err(Broken::new(format!("an element of its list can't be read: {why}"))),
+            _ if passing.is_long => Err(Broken::new("an element of its list does not end")),
+            _ => Err(Broken::new(format!("an element of its list can't be read: {}", passing.why))),
         }
     }
 
@@ -143,6 +175,7 @@ impl Json {
         match finder.find(text, is_end) {
             Found::More => Step::More,
             Found::End => Step::End,
+            Found::Long { used } => Step::Row { used, content: too_long() },
             Found::Line { used, line } if text[..line].trim_ascii().is_empty() => Step::Skip { used },
             Found::Line { used, line } => {
                 let line = text[..line].trim_ascii();
@@ -179,30 +212,51 @@ impl Framing for Json {
         if let Mode::Lines(_) = self.mode {
             return Ok(self.lines(text, is_end));
         }
+        if self.passing.is_some() {
+            return self.element(text, is_end);
+        }
         let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         if blank > 0 {
             return Ok(Step::Skip { used: blank });
         }
         let Some(first) = text.first() else {
             return match self.mode {
-                Mode::Array { .. } if is_end => Err(Broken::new("its list breaks off")),
+                Mode::Array(_) if is_end => Err(Broken::new("its list breaks off")),
                 _ if is_end => Ok(Step::End),
                 _ => Ok(Step::More),
             };
         };
         if let Mode::Any = self.mode {
             self.mode = match first {
-                b'[' => Mode::Array { is_begun: false, is_element_next: true },
+                b'[' => Mode::Array(Item::Begin),
                 // What goes on after an element.
-                b',' | b']' => Mode::Array { is_begun: true, is_element_next: false },
+                b',' | b']' => Mode::Array(Item::Comma),
                 _ => Mode::Values,
             };
         }
         match self.mode {
-            Mode::Array { .. } => self.array(text, is_end),
+            Mode::Array(item) => self.array(text, is_end, item),
             Mode::Over => Err(Broken::new("something follows its list")),
             _ => Ok(self.values(text, is_end)),
         }
+    }
+
+    fn pass_over(&mut self, text: &[u8]) -> bool {
+        match &mut self.mode {
+            Mode::Lines(finder) => finder.pass_over(),
+            Mode::Array(Item::First | Item::Element) => {
+                let passing = self.passing.get_or_insert_default();
+                passing.is_long = true;
+                if !matches!(passing.extent.find(text), Edge::More) {
+                    return false;
+                }
+                passing.extent.forget();
+                self.tried = 0;
+            }
+            // Where a value ends is found by reading all of it.
+            _ => return false,
+        }
+        true
     }
 
     fn bytes_max(&self) -> usize {

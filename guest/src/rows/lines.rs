@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::text::{Framing, Step};
+use super::text::{Framing, Step, too_long};
 use super::{Broken, Content};
 
 /// Finds lines.
@@ -18,9 +18,15 @@ impl Framing for Lines {
             Found::Line { used, line } => {
                 Step::Row { used, content: Content::Raw(Bytes::copy_from_slice(&text[..line])) }
             }
+            Found::Long { used } => Step::Row { used, content: too_long() },
             Found::More => Step::More,
             Found::End => Step::End,
         })
+    }
+
+    fn pass_over(&mut self, _: &[u8]) -> bool {
+        self.finder.pass_over();
+        true
     }
 }
 
@@ -29,6 +35,8 @@ impl Framing for Lines {
 pub(super) struct LineFinder {
     /// Bytes of the text in which there is no end.
     scanned: usize,
+    /// Whether the beginning of the line was passed over.
+    is_long: bool,
 }
 
 /// What a text begins with.
@@ -39,6 +47,11 @@ pub(super) enum Found {
         used: usize,
         /// Bytes without.
         line: usize,
+    },
+    /// The end of a line whose beginning was passed over.
+    Long {
+        /// Bytes with its end.
+        used: usize,
     },
     /// The beginning of a line.
     More,
@@ -52,12 +65,19 @@ impl LineFinder {
             Some(at) => {
                 let end = self.scanned + at;
                 self.scanned = 0;
+                if std::mem::take(&mut self.is_long) {
+                    return Found::Long { used: end + 1 };
+                }
                 let line = if text[..end].ends_with(b"\r") { end - 1 } else { end };
                 Found::Line { used: end + 1, line }
             }
             None if !is_end => {
                 self.scanned = text.len();
                 Found::More
+            }
+            None if std::mem::take(&mut self.is_long) => {
+                self.scanned = 0;
+                Found::Long { used: text.len() }
             }
             None if text.is_empty() => Found::End,
             // What follows the last end is a line too, also without one of its own.
@@ -66,5 +86,10 @@ impl LineFinder {
                 Found::Line { used: text.len(), line: text.len() }
             }
         }
+    }
+
+    /// What there is of a line is passed over: the next text begins after it.
+    pub(super) fn pass_over(&mut self) {
+        (self.scanned, self.is_long) = (0, true);
     }
 }

@@ -211,11 +211,94 @@ fn a_bomb_is_read_in_steps() {
 }
 
 #[test]
+fn a_row_that_is_too_long_costs_itself_alone() {
+    let long = "x".repeat(17 << 20);
+    let why = "it has more than 16777216 bytes, which are too many to be delivered";
+    for (form, object) in [
+        (Form::Lines, format!("a\n{long}\nb")),
+        (csv(), format!("a\n1\n\"{long}\n\"\n2\n")),
+        (Form::Json(JsonRows::Lines), format!("1\n\"{long}\"\n2\n")),
+        (Form::Json(JsonRows::Auto), format!("[1, {{\"a\":[\"\\\",]{long}\"]}} ,2]")),
+        (Form::Json(JsonRows::Array), format!("[1,\"{long},2,\\\" \",2]")),
+    ] {
+        for stored in [object.as_bytes().to_vec(), gzip(&[object.as_bytes()])] {
+            let mut text = Text::new(options(form.clone()), Place::default());
+            let mut pieces = stored.chunks(1 << 20);
+            let mut rows = Vec::new();
+            loop {
+                match text.next_row().expect("it can be read") {
+                    Next::Row(row) => rows.push(row),
+                    Next::End => break,
+                    Next::More => match pieces.next() {
+                        Some(piece) => text.push(&Bytes::copy_from_slice(piece)).expect("it is taken"),
+                        None => text.end().expect("it ends"),
+                    },
+                }
+                assert!(text.held() < 19 << 20);
+            }
+            assert_eq!(rows.len(), 3, "{form:?}");
+            assert_eq!(rows[1].content, Content::Bad { bytes: Bytes::new(), why: why.to_owned() });
+            let rest = read_from(&options(form.clone()), &stored, rows[1].next, 1 << 20).expect("it goes on");
+            assert_eq!(rest, rows[2..], "{form:?}");
+            if let Some(at) = rows[1].byte {
+                assert_eq!(
+                    object.as_bytes()[at as usize],
+                    object.trim_start_matches(['[', 'a', '1', '\n', ',', ' ']).as_bytes()[0]
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_row_without_an_end_does_not_fill_the_memory() {
-    let endless = vec![b'"'; 1 + (17 << 20)];
-    for form in [Form::Lines, csv()] {
-        let broken = read_from(&options(form), &endless, Place::default(), 1 << 20).expect_err("it is too long");
-        assert!(broken.why.contains("more than 16777216 bytes"), "{broken}");
+    let endless = vec![b'"'; 2 + (17 << 20)];
+    let broken = read_from(&options(csv()), &endless, Place::default(), 1 << 20).expect_err("a header");
+    assert_eq!(broken.why, "at byte 0: a row of it has more than 16777216 bytes");
+    let rows = read_from(&options(csv()), &[b"a\n", &endless[1..]].concat(), Place::default(), 1 << 20);
+    assert_eq!(
+        contents(&rows.expect("it can be read")),
+        ["bad:  (it has a quote that nothing closes, and more than 16777216 bytes)"]
+    );
+    let element = format!("[1,\"{}", "x".repeat(17 << 20));
+    let broken = read_from(&options(Form::Json(JsonRows::Auto)), element.as_bytes(), Place::default(), 1 << 20);
+    assert_eq!(broken.expect_err("no end").why, "after row 1, at byte 3: an element of its list does not end");
+    let value = format!("1 [{}", "1,".repeat(9 << 20));
+    let broken = read_from(&options(Form::Json(JsonRows::Auto)), value.as_bytes(), Place::default(), 1 << 20);
+    assert_eq!(broken.expect_err("too long").why, "after row 1, at byte 2: a row of it has more than 16777216 bytes");
+}
+
+#[test]
+fn a_bad_element_of_a_list_costs_itself_alone() {
+    let list = b"[{\"a\":1}, {\"a\":NaN, \"b\":[\"]}\\\",\"]} ,{\"a\":3},,tru ,[1,]]";
+    for rows in [JsonRows::Auto, JsonRows::Array] {
+        for size in [1, 2, 7, 100] {
+            let options = options(Form::Json(rows.clone()));
+            let found = read_from(&options, list, Place::default(), size).expect("it can be read");
+            let (texts, no_json) = (contents(&found), "it is no JSON: ");
+            assert_eq!((&*texts[0], &*texts[2]), ("{\"a\":1}", "{\"a\":3}"));
+            assert!(
+                texts[1].starts_with(&format!("bad: {{\"a\":NaN, \"b\":[\"]}}\\\",\"]}} ({no_json}")),
+                "{}",
+                texts[1]
+            );
+            assert!(texts[3].starts_with(&format!("bad:  ({no_json}")), "{}", texts[3]);
+            assert!(texts[4].starts_with(&format!("bad: tru ({no_json}")), "{}", texts[4]);
+            assert!(texts[5].starts_with(&format!("bad: [1,] ({no_json}")), "{}", texts[5]);
+            assert_eq!(found.iter().map(|row| row.byte).collect::<Vec<_>>()[..3], [Some(1), Some(10), Some(36)]);
+            for row in &found {
+                let rest = read_from(&options, list, row.next, size).expect("it goes on");
+                assert_eq!(rest, found[row.number as usize..]);
+            }
+        }
+    }
+    let auto = Form::Json(JsonRows::Auto);
+    let last = contents(&read(auto.clone(), b"[{\"a\":1},]"));
+    assert_eq!(last, ["{\"a\":1}", "bad:  (it is no JSON: expected value)"]);
+    for contradiction in ["[1,{\"a\":[2},3]", "[1,2},3]", "[1,{\"a\":\"x\"y\"},3]"] {
+        let broken = read_from(&options(auto.clone()), contradiction.as_bytes(), Place::default(), 3);
+        let why = broken.expect_err("no end").why;
+        assert!(why.starts_with("after row ") && why.contains(", at byte "), "{why}");
     }
 }
 
@@ -261,7 +344,7 @@ fn csv_has_32768_fields_at_most() {
     let wide = ",".repeat(32_768);
     for object in [wide.clone(), wide.clone() + "\n1,2\n"] {
         let broken = read_from(&options(csv()), object.as_bytes(), Place::default(), 1000).expect_err("too many");
-        assert_eq!(broken.why, "its header can't be read: it has more fields than 32768");
+        assert_eq!(broken.why, "at byte 0: its header can't be read: it has more fields than 32768");
     }
     let object = format!("a,b\n{wide}\n1,2\n{}\n3,4\n", &wide[1..]);
     let found = contents(&read(csv(), object.as_bytes()));
@@ -296,7 +379,7 @@ fn a_quote_of_csv_that_nothing_closes_makes_its_row_bad() {
             assert_eq!((found.len(), found[1] == bad), (2, !is_closed), "{rest}: {}", found[1]);
         }
         let broken = read("a,\"b\n1,2\n").expect_err("a header without end");
-        assert_eq!(broken.why, format!("its header can't be read: {why}"));
+        assert_eq!(broken.why, format!("at byte 0: its header can't be read: {why}"));
     }
 }
 
@@ -304,7 +387,7 @@ fn a_quote_of_csv_that_nothing_closes_makes_its_row_bad() {
 fn names_and_rows_of_csv_are_bounded() {
     let header = format!("{},b\n", "a".repeat(4 << 20));
     let broken = read_from(&options(csv()), header.as_bytes(), Place::default(), 1 << 20).expect_err("too long");
-    assert_eq!(broken.why, "its header has names of more than 4 MiB: set `csv.header`");
+    assert_eq!(broken.why, "at byte 0: its header has names of more than 4 MiB: set `csv.header`");
     let row = format!("a\n{}\n1\n", "\u{1}".repeat(11 << 20));
     let rows = read(csv(), row.as_bytes());
     assert!(matches!(&rows[0].content, Content::Bad { why, .. } if why == "it would be more than 64 MiB of JSON"));
@@ -347,10 +430,11 @@ fn json_takes_what_it_finds() {
     assert_eq!(contents(&read(Form::Json(JsonRows::Document), b" [1,\n2]")), ["{\"value\":[1,\n2]}"]);
     let broken =
         |form: Form, text: &[u8]| read_from(&options(form), text, Place::default(), 3).expect_err("it is broken").why;
-    assert_eq!(broken(auto.clone(), b"[1,2"), "its list breaks off");
-    assert_eq!(broken(auto.clone(), b"[1 2]"), "its list has neither `,` nor `]` after an element");
-    assert_eq!(broken(auto, b"[1] x"), "something follows its list");
-    assert_eq!(broken(Form::Json(JsonRows::Array), b"{}"), "it is no list: set `json.rows`");
+    assert_eq!(broken(auto.clone(), b"[1,2"), "after row 2, at byte 4: its list breaks off");
+    let neither = "after row 1, at byte 3: its list has neither `,` nor `]` after an element";
+    assert_eq!(broken(auto.clone(), b"[1 2]"), neither);
+    assert_eq!(broken(auto, b"[1] x"), "after row 1, at byte 4: something follows its list");
+    assert_eq!(broken(Form::Json(JsonRows::Array), b"{}"), "at byte 0: it is no list: set `json.rows`");
     assert!(broken(Form::Json(JsonRows::At(vec!["a".to_owned()])), b"{\"b\":1}").starts_with("it has no `a`"));
 }
 

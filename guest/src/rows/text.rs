@@ -24,6 +24,12 @@ pub(super) const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of text that are read before the first row is looked for in them.
 const READ_BYTES: usize = 256 << 10;
 
+/// A row whose beginning was passed over.
+pub(super) fn too_long() -> Content {
+    let why = format!("it has more than {ROW_BYTES_MAX} bytes, which are too many to be delivered");
+    Content::Bad { bytes: Bytes::new(), why }
+}
+
 /// What a format finds at the beginning of a text.
 pub(super) enum Step {
     /// Bytes that belong to no row.
@@ -48,6 +54,12 @@ pub(super) trait Framing {
     /// Finds the next row. The text begins where what was taken before ended; nothing follows it where it `is_end`. After
     /// `More` it begins with the same bytes.
     fn step(&mut self, text: &[u8], is_end: bool) -> Result<Step, Broken>;
+
+    /// Passes over what there is of a row that is too long to be in memory, all of the text: the next one begins after it.
+    /// Whether that can be, since the row's end is found without its beginning.
+    fn pass_over(&mut self, _text: &[u8]) -> bool {
+        false
+    }
 
     /// Bytes of text that may be needed for one row.
     fn bytes_max(&self) -> usize {
@@ -119,6 +131,8 @@ pub struct Text {
     /// Bytes that are still to be passed over.
     skip: u64,
     is_mark_next: bool,
+    /// Where a row begins whose beginning was passed over, in bytes of text.
+    long: Option<u64>,
     rows: u64,
     is_end: bool,
 }
@@ -150,6 +164,7 @@ impl Text {
             before: 0,
             skip: begin.skip,
             is_mark_next: begin.offset == 0 && options.encoding == UTF_8,
+            long: None,
             rows: begin.rows,
             is_end: false,
             options,
@@ -262,6 +277,24 @@ impl Text {
     ///
     /// [`Broken`] where no more rows can be read.
     pub fn next_row(&mut self) -> Result<Next, Broken> {
+        self.find_row().map_err(|broken| self.located(&broken))
+    }
+
+    /// Says where in the object reading ends.
+    fn located(&self, broken: &Broken) -> Broken {
+        let rows = (self.rows > 0).then(|| format!("after row {}", self.rows));
+        let byte = self.byte(self.long.unwrap_or(self.before + self.at as u64)).map(|byte| format!("at byte {byte}"));
+        let places: Vec<_> = rows.into_iter().chain(byte).collect();
+        if places.is_empty() { broken.clone() } else { Broken::new(format!("{}: {}", places.join(", "), broken.why)) }
+    }
+
+    /// The byte of the object at which that byte of text is, where it has one.
+    fn byte(&self, at: u64) -> Option<u64> {
+        let is_plain = matches!(self.source, Source::Plain) && self.options.encoding == UTF_8;
+        (is_plain && !self.framing.is_whole()).then_some(self.begin.offset + at)
+    }
+
+    fn find_row(&mut self) -> Result<Next, Broken> {
         loop {
             if let Source::Unknown = self.source {
                 return Ok(Next::More);
@@ -278,9 +311,13 @@ impl Text {
                 Step::Row { used, content } => return Ok(Next::Row(self.row(used, content))),
                 Step::End => return Ok(Next::End),
                 Step::More => {
-                    if self.text.len() - self.at > self.framing.bytes_max() {
-                        let max = self.framing.bytes_max();
-                        return Err(Broken::new(format!("a row of it has more than {max} bytes")));
+                    let max = self.framing.bytes_max();
+                    if self.long.is_some() || self.text.len() - self.at > max {
+                        if !self.framing.pass_over(&self.text[self.at..]) {
+                            return Err(Broken::new(format!("a row of it has more than {max} bytes")));
+                        }
+                        self.long.get_or_insert(self.before + self.at as u64);
+                        self.at = self.text.len();
                     }
                     self.compact();
                     if !self.fill()? {
@@ -318,11 +355,10 @@ impl Text {
     }
 
     fn row(&mut self, used: usize, content: Content) -> Row {
-        let start = self.before + self.at as u64;
+        let start = self.long.take().unwrap_or(self.before + self.at as u64);
         self.at += used;
         self.rows += 1;
-        let is_plain = matches!(self.source, Source::Plain) && self.options.encoding == UTF_8;
-        let byte = (is_plain && !self.framing.is_whole()).then_some(self.begin.offset + start);
+        let byte = self.byte(start);
         let next = self.place(self.before + self.at as u64);
         if self.at > READ_BYTES {
             self.compact();
