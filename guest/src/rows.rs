@@ -21,7 +21,7 @@ use bytes::Bytes;
 pub use avro::{AvroFile, Block, Unreadable};
 pub use columns::{Columns, Footer, Group, Opened};
 pub use csv::{CsvOptions, Names};
-pub use format::{Format, has_tabs};
+pub use format::{Format, has_lines, has_tabs};
 pub use inflate::Compression;
 pub use json::JsonRows;
 pub use text::{Form, Next, Text, TextOptions};

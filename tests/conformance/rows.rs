@@ -333,7 +333,7 @@ async fn bad_rows_stop_the_source_or_do_not(env: &Env) {
     assert_eq!(places(&first), ["a.csv 1"]);
     let error = source.read(10, Duration::from_secs(5)).await.expect_err("it stops");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    let why = "object `a.csv`: row 2, at byte 9: it has 1 field where 2 are named; or set `onBadRow` to `skip` or `raw` to go on";
+    let why = "object `a.csv`: row 2, at byte 9: it has 1 field where 2 are named; mend the object, or set `onBadRow` to `skip` or `raw` to go on";
     assert_eq!(error.message(), why);
     // Once the setting is another one, it goes on after what was delivered.
     let mut source = bucket.resume_with(&settings("skip"), &state, &first[0].position).await;

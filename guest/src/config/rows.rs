@@ -118,7 +118,8 @@ pub(super) const JSON_ROWS: Setting<&'static JsonRows> = Setting::with_default(
     ]),
     "auto",
     "With `decode`, what a row of JSON is: a line (`lines`), all of the object (`document`, up to 64 MiB), an element of the list that it \
-     is (`array`). `auto` takes the elements of a list, otherwise the values that follow each other.",
+     is (`array`). `auto` takes the elements of a list, otherwise the values that follow each other; with `decode: auto`, \
+     lines where key or content type say `jsonl` or `ndjson`.",
 );
 
 /// Where the list of rows is.
@@ -209,6 +210,11 @@ impl RowsConfig {
             },
             json,
         };
+        if let Some((one, other)) = read.csv.confused() {
+            return Err(Error::invalid(format!(
+                "settings `{one}` and `{other}` are the same sign: set one to another"
+            )));
+        }
         if decode.is_none() && read != Self::default() {
             let names: Vec<_> = ALL[1..].iter().map(|setting| format!("`{}`", setting.name())).collect();
             let message = format!("setting `decode` is `none`, and these need it: {}", names.join(", "));

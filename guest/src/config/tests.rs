@@ -187,6 +187,20 @@ fn an_access_point_goes_with_its_region_and_by_host() {
 }
 
 #[test]
+fn signs_of_csv_are_different_ones() {
+    let csv = ("decode", "csv");
+    assert!(source(&[csv, ("csv.delimiter", ";"), ("csv.comment", "#")]).is_ok());
+    for (name, value, other) in [
+        ("csv.delimiter", "\"", "csv.quote"),
+        ("csv.comment", ",", "csv.delimiter"),
+        ("csv.comment", "\"", "csv.quote"),
+    ] {
+        let message = source(&[csv, (name, value)]).expect_err("one sign means one thing").message;
+        assert!(message.contains(name) && message.contains(other), "{message}");
+    }
+}
+
+#[test]
 fn a_prefix_keeps_its_spaces() {
     assert_eq!(source(&[("prefix", " a b ")]).expect("parses").bucket.prefix, " a b ");
 }

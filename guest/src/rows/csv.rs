@@ -37,6 +37,19 @@ pub struct CsvOptions {
     pub null: Option<String>,
 }
 
+impl CsvOptions {
+    /// Two settings that are the same sign, where there are such.
+    pub fn confused(&self) -> Option<(&'static str, &'static str)> {
+        let Self { delimiter, quote, comment, .. } = self;
+        if delimiter == quote {
+            return Some(("csv.delimiter", "csv.quote"));
+        }
+        let comment = comment.as_ref()?;
+        let same = [("csv.delimiter", delimiter), ("csv.quote", quote)].into_iter().find(|(_, sign)| *sign == comment);
+        same.map(|(name, _)| (name, "csv.comment"))
+    }
+}
+
 impl Default for CsvOptions {
     fn default() -> Self {
         Self { delimiter: b',', quote: b'"', comment: None, has_header: true, names: None, null: None }

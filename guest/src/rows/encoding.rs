@@ -38,7 +38,10 @@ impl Transcoder {
                 DecoderResult::InputEmpty => return Ok(()),
                 DecoderResult::OutputFull => {}
                 DecoderResult::Malformed(..) => {
-                    let why = format!("it has bytes that are no text in {}: set `encoding`", self.encoding.name());
+                    let why = format!(
+                        "it has bytes that are no text in {}: set `encoding` to what it is in",
+                        self.encoding.name()
+                    );
                     return Err(Broken::new(why));
                 }
             }

@@ -35,13 +35,14 @@ const EXTENSIONS: [(&str, Format); 12] = [
 const COMPRESSED: [&str; 5] = ["gz", "gzip", "zst", "zstd", "sz"];
 
 /// Content types, without their parameters.
-const CONTENT_TYPES: [(&str, Format); 12] = [
+const CONTENT_TYPES: [(&str, Format); 13] = [
     ("text/csv", Format::Csv),
     ("application/csv", Format::Csv),
     ("text/tab-separated-values", Format::Csv),
     ("application/json", Format::Json),
     ("application/x-ndjson", Format::Json),
     ("application/jsonl", Format::Json),
+    ("application/jsonlines", Format::Json),
     ("application/x-jsonlines", Format::Json),
     ("application/vnd.apache.parquet", Format::Parquet),
     ("application/x-parquet", Format::Parquet),
@@ -80,6 +81,18 @@ pub fn has_tabs(key: &str, content_type: Option<&str>) -> bool {
         || content_type.is_some_and(|name| name.trim().to_ascii_lowercase().starts_with("text/tab-separated-values"))
 }
 
+/// Whether the key or the content type says that each line is a value of JSON.
+pub fn has_lines(key: &str, content_type: Option<&str>) -> bool {
+    let is_of_lines =
+        |name: &str| name == "application/x-ndjson" || name.starts_with("application/") && name.contains("jsonl");
+    match extension(key).as_deref() {
+        Some("jsonl" | "ndjson") => true,
+        // The key comes first, as it does for the format.
+        _ if Format::of_key(key).is_some() => false,
+        _ => content_type.is_some_and(|name| is_of_lines(&name.trim().to_ascii_lowercase())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +122,11 @@ mod tests {
         assert_eq!(Format::of_content_type("application/octet-stream"), None);
         assert!(has_tabs("a.tsv.gz", None) && has_tabs("a", Some("text/tab-separated-values")));
         assert!(!has_tabs("a.csv", Some("text/csv")));
+        assert!(has_lines("a.jsonl.gz", None) && has_lines("a.NDJSON", Some("application/json")));
+        assert!(
+            has_lines("a", Some("application/jsonlines; charset=utf-8"))
+                && has_lines("a", Some("application/x-ndjson"))
+        );
+        assert!(!has_lines("a.json", Some("application/jsonl")) && !has_lines("a", Some("application/json")));
     }
 }

@@ -361,7 +361,9 @@ fn block_bytes(input: &[u8]) -> Option<usize> {
 }
 
 fn broken(what: &str, why: &impl std::fmt::Display) -> Broken {
-    Broken::new(format!("its {what} data can't be decompressed: {why}"))
+    Broken::new(format!(
+        "its {what} data can't be decompressed, since they are damaged, break off, or have something after them: {why}"
+    ))
 }
 
 fn cut_off() -> Broken {

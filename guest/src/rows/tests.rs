@@ -472,5 +472,5 @@ fn other_encodings_become_utf_8() {
     }
     let broken = TextOptions { encoding: SHIFT_JIS, ..options };
     let broken = read_from(&broken, b"a\n\x81\n", Place::default(), 100).expect_err("no such text");
-    assert_eq!(broken.why, "it has bytes that are no text in Shift_JIS: set `encoding`");
+    assert_eq!(broken.why, "it has bytes that are no text in Shift_JIS: set `encoding` to what it is in");
 }

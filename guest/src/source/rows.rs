@@ -21,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ports::{Body as _, Ports};
 use crate::record::{Change, Common, Data, Metadata, Record};
 use crate::rows::{
-    AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, Names, Next, Opened,
-    Place, Row, Text, TextOptions, Unreadable, has_tabs,
+    AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, JsonRows, Names, Next,
+    Opened, Place, Row, Text, TextOptions, Unreadable, has_lines, has_tabs,
 };
 use crate::s3::{Content, Object, Part};
 
@@ -202,7 +202,7 @@ impl Unread {
     fn under(self, on_bad_row: OnBadRow, others: &str) -> Self {
         match (self, on_bad_row) {
             (Self::Skip(why), OnBadRow::Stop) => {
-                Self::Stop(Error::corrupt(format!("{why}; or set `onBadRow` to {others}")))
+                Self::Stop(Error::corrupt(format!("{why}; mend the object, or set `onBadRow` to {others}")))
             }
             (unread, _) => unread,
         }
@@ -255,6 +255,7 @@ impl<P: Ports> Opening<P> {
         let format = if self.wanted.entry.size == 0 { Format::Lines } else { self.format };
         let content_type = fetched.record.metadata.get("s3.header.contentType").map(String::as_str);
         let has_tabs = config.decode == Decode::Auto && has_tabs(&fetched.key, content_type);
+        let has_lines = config.decode == Decode::Auto && has_lines(&fetched.key, content_type);
         let mut metadata = std::mem::take(&mut fetched.record.metadata);
         let reader = match format {
             Format::Parquet => {
@@ -264,7 +265,7 @@ impl<P: Ports> Opening<P> {
             }
             Format::Avro => Reader::Avro(Box::new(self.avro(content).await?)),
             Format::Lines | Format::Json | Format::Csv => {
-                let options = text_options(config, format, has_tabs);
+                let options = text_options(config, format, has_tabs, has_lines);
                 let text = self.text(options).await?;
                 Reader::Text(Box::new(text), Pieces(Some(content)))
             }
@@ -354,10 +355,11 @@ impl<P: Ports> Opening<P> {
 }
 
 /// How a text is read.
-fn text_options(config: &RowsConfig, format: Format, has_tabs: bool) -> TextOptions {
+fn text_options(config: &RowsConfig, format: Format, has_tabs: bool, has_lines: bool) -> TextOptions {
     let form = match format {
         Format::Csv if has_tabs => Form::Csv(CsvOptions { delimiter: b'\t', ..config.csv.clone() }),
         Format::Csv => Form::Csv(config.csv.clone()),
+        Format::Json if has_lines && config.json == JsonRows::Auto => Form::Json(JsonRows::Lines),
         Format::Json => Form::Json(config.json.clone()),
         _ => Form::Lines,
     };
