@@ -62,7 +62,9 @@ impl Objects {
         let folder = TempDir::new().expect("a folder can be made");
         let objects = bucket.objects().await;
         for (key, body) in &objects {
-            std::fs::write(folder.path().join(key), body).expect("it can be kept");
+            let file = folder.path().join(key);
+            std::fs::create_dir_all(file.parent().expect("it is in a folder")).expect("a folder can be made");
+            std::fs::write(file, body).expect("it can be kept");
         }
         Some(Self { python, folder, count: objects.len() })
     }
@@ -397,6 +399,55 @@ async fn rows_of_tables_are_read_from_every_format() {
             assert!(found == expected, "{format}: {} became {}", shortened(&expected), shortened(&found));
         }
     }
+}
+
+#[tokio::test]
+async fn compressed_rows_are_read_as_their_names_say() {
+    let expected: Vec<_> = (0..RECORDS).collect();
+    for format in ["csv", "json", "parquet", "avro"] {
+        for compression in ["gzip", "zstd"] {
+            let settings = [("format", format), ("columns", "payload"), ("compression", compression)];
+            let Some(objects) = Objects::write_with(&settings, &rows_of_a_table()).await else {
+                return;
+            };
+            let number = |row: Value| row["n"].as_u64().or_else(|| row["n"].as_str()?.parse().ok()).expect("a number");
+            let found = objects.ask(&["rows"], &[]).await;
+            let mut found: Vec<_> = found.into_iter().map(|row| number(row) as usize).collect();
+            found.sort_unstable();
+            assert!(found == expected, "{format} in {compression}: {} rows", found.len());
+        }
+    }
+}
+
+/// Partitions of the table in folders.
+const PARTITIONS: usize = 100;
+
+#[tokio::test]
+async fn a_hundred_partitions_are_one_table_to_pyarrow_and_duckdb() {
+    // Values that Hive escapes in the names of folders, and a text that looks like a number to those who guess.
+    let land = |n: usize| match n % PARTITIONS {
+        0 => "007".to_owned(),
+        n => format!("land {n}/ü=%:\u{1f600}"),
+    };
+    let record = |n: usize| Record {
+        payload: Change { before: None, after: structured(json!({ "n": n, "land": land(n) }).to_string()) },
+        ..made_up(4 * n)
+    };
+    let records: Vec<_> = (0..RECORDS).map(record).collect();
+    let settings =
+        [("format", "parquet"), ("columns", "payload"), ("path", "land={field.land}"), ("path.columns", "drop")];
+    let Some(objects) = Objects::write_with(&settings, &records).await else {
+        return;
+    };
+    assert!(objects.count >= PARTITIONS, "{} objects", objects.count);
+    let mut found = objects.ask(&["dataset"], &[]).await;
+    found.sort_by_key(|row| row["n"].as_u64());
+    let expected: Vec<_> = (0..RECORDS).map(|n| json!({ "n": n, "land": land(n) })).collect();
+    assert!(found == expected, "pyarrow found {} rows, the first {}", found.len(), shortened(&found[0]));
+    let query = "select land, count(*), min(n) from read_parquet('**/*.parquet', hive_partitioning = true, hive_types_autocast = false)
+                 group by land order by min(n)";
+    let expected: Vec<_> = (0..PARTITIONS).map(|n| json!([land(n), RECORDS / PARTITIONS, n])).collect();
+    assert_eq!(objects.sql(query).await, expected);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
     read.py records READER FOLDER    each record of the folder's objects, as a line of JSON
     read.py schema FOLDER            each column of a Parquet object as pyarrow sees it, as a line of JSON
     read.py rows FOLDER              each row of objects that are tables, as a line of JSON
+    read.py dataset FOLDER           each row of all objects as the one table that folders like `a=b` make, as a line of JSON
     read.py sql FOLDER QUERY         each row of DuckDB's answer, as a line of JSON
 
 A record is printed in a form of its own, that of neither format: bytes are hexadecimal, and a key or payload is null,
@@ -12,6 +13,8 @@ A record is printed in a form of its own, that of neither format: bytes are hexa
 import base64
 import csv
 import glob
+import gzip
+import io
 import json
 import os
 import sys
@@ -19,14 +22,16 @@ import sys
 import duckdb
 import fastavro
 import pyarrow
+import pyarrow.dataset
 import pyarrow.parquet
+import zstandard
 
 # A row holds these, then the data of the key and of both payloads, each as raw bytes and as structured text.
 FIXED = 4
 
 
 def main(task, *arguments):
-    tasks = {"records": records, "schema": schema, "rows": rows, "sql": sql}
+    tasks = {"records": records, "schema": schema, "rows": rows, "dataset": dataset, "sql": sql}
     for line in tasks[task](*arguments):
         # What JSON can't say is an error rather than `NaN`.
         print(json.dumps(line, allow_nan=False))
@@ -150,24 +155,42 @@ def avro_rows(name):
         yield from fastavro.reader(file)
 
 
+def text_of(name):
+    """A text file, decompressed as its name says."""
+    if name.endswith(".gz"):
+        file = gzip.open(name)
+    elif name.endswith(".zst"):
+        file = zstandard.ZstdDecompressor().stream_reader(open(name, "rb"), read_across_frames=True)
+    else:
+        file = open(name, "rb")
+    return io.TextIOWrapper(file, encoding="utf-8", newline="")
+
+
 def csv_rows(name):
-    with open(name, newline="", encoding="utf-8") as file:
+    with text_of(name) as file:
         yield from csv.DictReader(file, strict=True)
 
 
 def json_rows(name):
-    with open(name, "rb") as lines:
+    with text_of(name) as lines:
         yield from map(json.loads, lines)
 
 
 TABLES = {".parquet": parquet_rows, ".avro": avro_rows, ".csv": csv_rows, ".json": json_rows}
+COMPRESSED = (".gz", ".zst")
 
 
 def rows(folder):
     os.chdir(folder)
     for name in sorted(glob.glob("*.*")):
-        for row in TABLES[os.path.splitext(name)[1]](name):
+        stem = os.path.splitext(name)[0] if name.endswith(COMPRESSED) else name
+        for row in TABLES[os.path.splitext(stem)[1]](name):
             yield as_json(row)
+
+
+def dataset(folder):
+    table = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive").to_table()
+    yield from map(as_json, table.to_pylist())
 
 
 def as_json(value):
