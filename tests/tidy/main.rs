@@ -243,6 +243,30 @@ fn every_setting_is_in_the_readme() {
     none(missing.map(|parameter| parameter.name.to_owned()).collect());
 }
 
+/// A promise whose test was renamed or removed is one that nobody keeps.
+#[test]
+fn every_promise_of_security_names_tests_that_there_are() {
+    let security = fs::read_to_string(root().join("SECURITY.md")).expect("there is one");
+    let sources = ["guest/src", "host/src", "tests"].map(|folder| files(folder, ".rs"));
+    let is_there = |name: &str| {
+        let begin = format!("fn {name}(");
+        sources.iter().flatten().any(|(_, text)| text.contains(&begin))
+    };
+    let promises = security.split("## What is promised").nth(1).and_then(|rest| rest.split("## ").next());
+    let promises = promises.expect("there are promises").lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut problems = Vec::new();
+    for promise in promises {
+        let tests = promise.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            problems.push(format!("no test: {promise}"));
+        }
+        problems
+            .extend(names.into_iter().filter(|name| !is_there(name)).map(|name| format!("there is no test `{name}`")));
+    }
+    none(problems);
+}
+
 #[test]
 fn the_project_stands_alone() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).expect("there is one");
