@@ -52,7 +52,8 @@ async fn a_profile_that_is_not_there_or_has_no_keys_is_named_with_its_setting() 
     let keyless = check(&sandbox, &["--set", "aws.profile=keyless", "--set", &endpoint]);
     let report = report(keyless, 1).await;
     let found = field(&report, "credentials", "found");
-    assert!(found.starts_with("profile `keyless`, which setting `aws.profile` names, has no keys"), "{found}");
+    let expected = "profile `keyless`, which setting `aws.profile` names, gives no keys: it needs aws_access_key_id, ";
+    assert!(found.starts_with(expected), "{found}");
     assert!(sandbox.server.requests().is_empty());
 }
 
