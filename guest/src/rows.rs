@@ -14,6 +14,7 @@ mod lines;
 mod moment;
 mod output;
 mod text;
+mod unique;
 mod zstandard;
 
 use bytes::Bytes;

@@ -3,14 +3,13 @@
 //! CSV knows no types, and guessing them corrupts data (leading zeros, long numbers), so every value is a text, or null where
 //! the settings say which text that is.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr;
 
 use super::output::{JSON_BYTES_MAX, TOO_LARGE};
 use super::text::{Framing, ROW_BYTES_MAX, Step, too_long};
+use super::unique::Unique;
 use super::{Broken, Content};
 use crate::record::json::push_text;
 
@@ -68,22 +67,14 @@ impl Names {
     /// Says of which there are too many.
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         let mut found = Self(Vec::new());
-        let mut seen = BTreeSet::new();
-        // The number that a name had last: to count from the first one again would take time by the square.
-        let mut last = BTreeMap::new();
+        let mut unique = Unique::default();
         let mut bytes = 0;
         for (index, name) in names.enumerate() {
             if index == FIELDS_MAX {
                 return Err(format!("more fields than {FIELDS_MAX}"));
             }
             let name = if name.is_empty() { format!("column_{}", index + 1) } else { name.to_owned() };
-            let mut unique = name.clone();
-            while !seen.insert(unique.clone()) {
-                let number = last.entry(name.clone()).or_insert(1_u64);
-                *number += 1;
-                unique = format!("{name}_{number}");
-            }
-            let key = format!("{}:", serde_json::Value::from(unique));
+            let key = format!("{}:", serde_json::Value::from(unique.name(&name)));
             bytes += key.len();
             if bytes > NAMES_BYTES_MAX {
                 return Err("names of more than 4 MiB".to_owned());

@@ -9,7 +9,7 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::Misfit;
-use crate::record::json::text_of;
+use crate::record::json::{push_text, text_of};
 
 /// What a value is, by its first byte: the text was found to be JSON before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub fn without(object: &str, left_out: &[String]) -> Result<String, Misfit> {
         if rest.len() > 1 {
             rest.push(',');
         }
-        rest.push_str(&serde_json::Value::from(name).to_string());
+        push_text(&name, &mut rest);
         rest.push(':');
         rest.push_str(value);
         Ok(())

@@ -1,7 +1,6 @@
 //! Owns what the types of a schema are in JSON, and at which levels a value, a list or a map is there. Leaves reading values to
 //! `assembly` and writing them to `value`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
@@ -9,6 +8,7 @@ use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, ColumnPath, Type, 
 
 use super::{Broken, DEPTH_MAX};
 use crate::rows::moment::Unit;
+use crate::rows::unique::Unique;
 
 /// A type, and where its values are.
 #[derive(Debug)]
@@ -101,12 +101,12 @@ struct Columns(Vec<ColumnDescPtr>);
 
 impl Columns {
     fn members(&mut self, group: &Type, level: Level, depth: usize) -> Result<Vec<Member>, Broken> {
-        let names = unique(group.get_fields().iter().map(|field| field.name()));
-        let member = |(field, name): (&TypePtr, String)| {
-            let name = format!("{}:", serde_json::Value::from(name));
+        let mut unique = Unique::default();
+        let member = |field: &TypePtr| {
+            let name = format!("{}:", serde_json::Value::from(unique.name(field.name())));
             Ok(Member { name, node: self.node(field, level, depth + 1)? })
         };
-        group.get_fields().iter().zip(names).map(member).collect()
+        group.get_fields().iter().map(member).collect()
     }
 
     fn node(&mut self, field: &TypePtr, level: Level, depth: usize) -> Result<Node, Broken> {
@@ -180,23 +180,6 @@ impl Columns {
             _ => Ok(Shape::Struct(self.members(field, level, depth)?)),
         }
     }
-}
-
-/// Names, each of which an object has once: the second `a` is `a_2`.
-fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    // The number that a name had last: to count from the first one again would take time by the square.
-    let mut last = BTreeMap::new();
-    let unique = names.map(|name| {
-        let mut unique = name.to_owned();
-        while !seen.insert(unique.clone()) {
-            let number = last.entry(name).or_insert(1_u64);
-            *number += 1;
-            unique = format!("{name}_{number}");
-        }
-        unique
-    });
-    unique.collect()
 }
 
 fn strange(field: &Type, what: &str) -> Broken {
