@@ -309,7 +309,7 @@ impl Schema {
     }
 
     /// The columns of a file. Without any value there is none, but no format has rows without columns: then it is
-    /// [`EMPTY_COLUMN`], which no value is in.
+    /// `_empty`, which no value is in.
     pub fn fields_of_file(&self) -> Cow<'_, Fields> {
         if self.has_columns() {
             return Cow::Borrowed(&self.fields);

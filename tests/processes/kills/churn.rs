@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use embedded_s3::{Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Options, S3Operation, Stage, Store, StoredVersion};
+use embedded_s3::{
+    Clock, EmbeddedS3, Filter, Hook, ObjectHeaders, Options, S3Operation, Seen, Stage, Store, StoredVersion,
+};
+use percent_encoding::percent_decode_str;
 
 use crate::dice::Dice;
 use crate::sandbox::PHOTOS;
@@ -57,6 +60,20 @@ struct Hand {
     made: usize,
     /// How far the server's clock goes on at a change, at most: many of them in a second, or few.
     step_ms_max: usize,
+    /// What the first listing may have shown, of which only the top of a key is told.
+    line: BTreeSet<Version>,
+    listing: Listing,
+}
+
+/// Whether requests for pages are the first listing's.
+#[derive(PartialEq, Eq)]
+enum Listing {
+    /// They are, and the last one asked for what is after this key.
+    First { after: Option<String> },
+    /// Its first page was not asked for yet.
+    None,
+    /// It is over, in this process or in one before.
+    Over,
 }
 
 /// A server whose clock stands but for the churn, and whose pages are small.
@@ -82,6 +99,8 @@ impl Churn {
             uploads: Vec::new(),
             made: 0,
             step_ms_max: *dice.pick(&[1, 50, 400]),
+            line: BTreeSet::new(),
+            listing: Listing::None,
         };
         for n in 0..OBJECTS {
             hand.put(&name(n));
@@ -93,21 +112,21 @@ impl Churn {
             hand.store.clock().advance(Duration::from_secs(2));
         }
         let hand = Arc::new(Mutex::new(hand));
-        let on = |stage, operation, acts: fn(&mut Hand)| {
+        let on = |stage, operation, acts: fn(&mut Hand, &Seen)| {
             let hand = Arc::clone(&hand);
             let filter = Filter::from(operation);
             server.hooks().on(stage, filter, move |seen| {
                 if seen.bucket.as_deref() == Some(PHOTOS) {
-                    acts(&mut lock(&hand));
+                    acts(&mut lock(&hand), &seen);
                 }
                 std::future::ready(())
             })
         };
         let hooks = vec![
-            on(Stage::AfterAct, S3Operation::ListObjectVersions, Hand::wake),
-            on(Stage::BeforeAct, S3Operation::GetObject, Hand::sometimes),
-            on(Stage::AfterAct, S3Operation::GetObject, Hand::sometimes),
-            on(Stage::BeforeAct, S3Operation::ListObjectVersions, Hand::often),
+            on(Stage::AfterAct, S3Operation::ListObjectVersions, Hand::listed),
+            on(Stage::BeforeAct, S3Operation::GetObject, |hand, _| hand.sometimes()),
+            on(Stage::AfterAct, S3Operation::GetObject, |hand, _| hand.sometimes()),
+            on(Stage::BeforeAct, S3Operation::ListObjectVersions, |hand, _| hand.often()),
         ];
         Self { hand, _hooks: hooks }
     }
@@ -117,19 +136,24 @@ impl Churn {
         lock(&self.hand).is_resting = true;
     }
 
-    /// Completes what is under way, and ends; returns all that was ever stored.
-    pub fn end(self) -> Vec<StoredVersion> {
+    /// Completes what is under way, and ends; returns all that was ever stored, and what the first listing may have shown,
+    /// be it the next process's.
+    pub fn end(self, is_past_snapshot: bool) -> (Vec<StoredVersion>, BTreeSet<Version>) {
+        self.starts(is_past_snapshot);
         let mut hand = lock(&self.hand);
         while !hand.uploads.is_empty() {
             hand.complete();
         }
-        std::mem::take(&mut hand.stored)
+        (std::mem::take(&mut hand.stored), std::mem::take(&mut hand.line))
     }
 
-    /// What is in the bucket.
-    pub fn line(&self) -> BTreeSet<Version> {
-        let versions = lock(&self.hand).store.versions(PHOTOS).unwrap();
-        versions.into_iter().map(|v| (v.key, v.version_id)).collect()
+    /// Before a process starts: whether its position is one after the first listing.
+    pub fn starts(&self, is_past_snapshot: bool) {
+        let mut hand = lock(&self.hand);
+        hand.listing = if is_past_snapshot { Listing::Over } else { Listing::None };
+        if !is_past_snapshot {
+            hand.line = hand.bucket();
+        }
     }
 }
 
@@ -147,8 +171,37 @@ fn name(n: usize) -> String {
 }
 
 impl Hand {
-    fn wake(&mut self) {
+    fn bucket(&self) -> BTreeSet<Version> {
+        let versions = self.store.versions(PHOTOS).unwrap();
+        versions.into_iter().map(|v| (v.key, v.version_id)).collect()
+    }
+
+    /// Takes note of what a page of the first listing showed, and begins to change the bucket.
+    fn listed(&mut self, seen: &Seen) {
         self.is_resting = false;
+        let value = |name| {
+            let text = seen.query.split('&').find_map(|part| part.split_once('=').filter(|(is, _)| *is == name));
+            text.map(|(_, value)| percent_decode_str(value).decode_utf8().unwrap().into_owned())
+        };
+        if value("prefix").is_some_and(|prefix| !prefix.is_empty()) {
+            // A look at a single key.
+            return;
+        }
+        let after = value("key-marker");
+        let is_first = match &self.listing {
+            Listing::None => true,
+            // It goes forward, page by page. One that begins anew is the next.
+            Listing::First { after: before } => after > *before,
+            Listing::Over => false,
+        };
+        if !is_first {
+            self.listing = Listing::Over;
+            return;
+        }
+        // What the pages after this one show is taken note of again, with what is stored until then.
+        let shown = self.bucket().into_iter().filter(|(key, _)| after.as_ref().is_none_or(|after| key > after));
+        self.line.extend(shown);
+        self.listing = Listing::First { after };
     }
 
     fn sometimes(&mut self) {

@@ -37,8 +37,7 @@ impl Ledger {
         Self { kind, versions, ever }
     }
 
-    /// Fails unless all holds that must of what was delivered; `line` was in the bucket when the first listing was over at
-    /// the earliest.
+    /// Fails unless all holds that must of what was delivered; `line` is what the first listing may have shown.
     pub fn is_right(&self, delivered: &[Record], line: &BTreeSet<Version>) {
         delivered.iter().for_each(|record| self.is_true(record));
         self.ends_right(delivered);
@@ -83,8 +82,8 @@ impl Ledger {
         assert!(wrong.is_empty(), "the reader has something else of {wrong:?}:\n{}", records.join("\n"));
     }
 
-    /// Fails unless all that is still stored came that had to: each version that was stored after the first listing, or
-    /// on top of one that came; a delete marker where it lies over an object and nothing was ever removed.
+    /// Fails unless all that is still stored came that had to: each version that the first listing can't have shown,
+    /// and each on top of one that came; a delete marker where it lies over an object and nothing was ever removed.
     fn is_covered(&self, delivered: &[Record], line: &BTreeSet<Version>) {
         let came: BTreeMap<Version, Operation> =
             delivered.iter().map(|record| (version(record), record.operation)).collect();

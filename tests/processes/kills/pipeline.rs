@@ -1,7 +1,5 @@
 //! `run` from one bucket to the other, with state.
 
-use std::collections::BTreeSet;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use embedded_s3::S3Operation;
@@ -25,11 +23,8 @@ pub async fn round(mut dice: Dice) -> usize {
     let churn = Churn::start(&sandbox.server, kind, &mut dice);
     let format = dice.pick(&["json", "parquet"]);
     let file = sandbox.file("copy.yaml", yaml(format, 1 + dice.below(20)));
-    let mut line = BTreeSet::new();
     for _ in 0..KILLS {
-        if !is_past_snapshot(sandbox.peek(STATE).unwrap().as_deref()) {
-            line = churn.line();
-        }
+        churn.starts(is_past_snapshot(sandbox.peek(STATE).unwrap().as_deref()));
         let operations = [(S3Operation::PutObject, 8), (S3Operation::GetObject, 30)];
         let doom = Doom::random(&sandbox.server, &mut dice, &operations, 160);
         let running = sandbox.command(&["run", &file]).start();
@@ -42,10 +37,7 @@ pub async fn round(mut dice: Dice) -> usize {
             assert!(stored.iter().any(|record| record.position == position), "the position is ahead of what is stored");
         }
     }
-    if !is_past_snapshot(sandbox.peek(STATE).unwrap().as_deref()) {
-        line = churn.line();
-    }
-    let ever = churn.end();
+    let (ever, line) = churn.end(is_past_snapshot(sandbox.peek(STATE).unwrap().as_deref()));
     let last = sandbox.command(&["run", "--until-caught-up", &file]);
     let _ = last.run().await.well();
     let mut stored = sandbox.stored();

@@ -1,7 +1,5 @@
 //! `source --state`, whose stdout is read to where the kill cut it off.
 
-use std::collections::BTreeSet;
-
 use embedded_s3::S3Operation;
 use s3_connector::record::json;
 use s3_connector_tests::process::{Ended, Record};
@@ -51,21 +49,16 @@ pub async fn round(mut dice: Dice) -> usize {
     let kind = Kind::draw(&mut dice);
     let churn = Churn::start(&sandbox.server, kind, &mut dice);
     let mut delivered = Delivered::default();
-    let mut line = BTreeSet::new();
     for _ in 0..KILLS {
-        if !is_past_snapshot(delivered.acked.last().map(|record| &record.position[..])) {
-            line = churn.line();
-        }
+        churn.starts(is_past_snapshot(delivered.acked.last().map(|record| &record.position[..])));
         let ended = run_and_kill(&sandbox, &mut dice).await;
         churn.rest();
         assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
         let position = sandbox.peek("state").unwrap();
         delivered.take(&ended, position.as_deref());
     }
-    if !is_past_snapshot(delivered.acked.last().map(|record| &record.position[..])) {
-        line = churn.line();
-    }
-    let stored = churn.end();
+    let acked = delivered.acked.last().map(|record| &record.position[..]);
+    let (stored, line) = churn.end(is_past_snapshot(acked));
     let last = sandbox.source_with_state().args(&["--until-caught-up"]);
     let last = last.run().await.well();
     assert!(last.lines().1.is_empty());
