@@ -105,6 +105,7 @@ async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
         ("csv.header", "yes"),
         ("csv.names", "id,,name"),
         ("csv.comment", "//"),
+        ("csv.empty", "nothing"),
         ("json.rows", "list"),
         ("chunkBytes", "17MiB"),
         ("payload", "body"),

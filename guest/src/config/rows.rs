@@ -103,8 +103,16 @@ pub(super) const CSV_COMMENT: Setting<u8> = Setting::optional(
 pub(super) const CSV_NULL: Setting<String> = Setting::optional(
     "csv.null",
     &Text,
-    "With `decode`, the text of CSV that stands for null, such as `NULL` or `\\N`. Where it is not set: none does, and an empty field is \
-     an empty text.",
+    "With `decode`, the text of CSV that stands for null, such as `NULL` or `\\N`. Where it is not set: none does.",
+);
+
+/// What nothing stands for.
+pub(super) const CSV_EMPTY: Setting<bool> = Setting::with_default(
+    "csv.empty",
+    &Choice(&[("text", false), ("null", true)]),
+    "text",
+    "With `decode`, what a field of CSV is that has nothing in it: an empty text (`text`), or `null`. Then an empty text is a pair of \
+     quotes, as this connector and PostgreSQL's `COPY` write it.",
 );
 
 /// What the rows of JSON are.
@@ -131,7 +139,7 @@ pub(super) const JSON_PATH: Setting<String> = Setting::optional(
 );
 
 /// All of these, in the order of documentation.
-pub(super) const ALL: [&dyn Described; 12] = [
+pub(super) const ALL: [&dyn Described; 13] = [
     &DECODE,
     &DECOMPRESS,
     &ON_BAD_ROW,
@@ -142,6 +150,7 @@ pub(super) const ALL: [&dyn Described; 12] = [
     &CSV_NAMES,
     &CSV_COMMENT,
     &CSV_NULL,
+    &CSV_EMPTY,
     &JSON_ROWS,
     &JSON_PATH,
 ];
@@ -207,6 +216,7 @@ impl RowsConfig {
                 has_header: values.get(&CSV_HEADER)?,
                 names: values.find(&CSV_NAMES)?,
                 null: values.find(&CSV_NULL)?,
+                is_empty_null: values.get(&CSV_EMPTY)?,
             },
             json,
         };

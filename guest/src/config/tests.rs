@@ -548,6 +548,7 @@ const EXAMPLES: &[Examples] = &[
     Examples { setting: &rows::CSV_NAMES, taken: &["id", "id, name"], refused: &[], beyond: &["id,,name"] },
     Examples { setting: &rows::CSV_COMMENT, taken: &["#"], refused: &[], beyond: &["//"] },
     Examples { setting: &rows::CSV_NULL, taken: &["NULL", "\\N"], refused: &[], beyond: &[] },
+    Examples { setting: &rows::CSV_EMPTY, taken: &["text", "null"], refused: &["NULL", "true"], beyond: &[] },
     Examples {
         setting: &rows::JSON_ROWS,
         taken: &["auto", "lines", "document", "array"],

@@ -4,7 +4,7 @@
 //! the settings say which text that is.
 
 use bytes::Bytes;
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use csv_core::{ReadFieldResult, ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr;
 
 use super::output::{JSON_BYTES_MAX, TOO_LARGE};
@@ -34,9 +34,15 @@ pub struct CsvOptions {
     pub names: Option<Names>,
     /// The text that stands for null, if one does.
     pub null: Option<String>,
+    /// Whether a field with nothing in it stands for null, if it has no quotes either.
+    pub is_empty_null: bool,
 }
 
 impl CsvOptions {
+    fn reader(&self) -> Reader {
+        ReaderBuilder::new().delimiter(self.delimiter).quote(self.quote).comment(self.comment).build()
+    }
+
     /// Two settings that are the same sign, where there are such.
     pub fn confused(&self) -> Option<(&'static str, &'static str)> {
         let Self { delimiter, quote, comment, .. } = self;
@@ -51,7 +57,15 @@ impl CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { delimiter: b',', quote: b'"', comment: None, has_header: true, names: None, null: None }
+        Self {
+            delimiter: b',',
+            quote: b'"',
+            comment: None,
+            has_header: true,
+            names: None,
+            null: None,
+            is_empty_null: false,
+        }
     }
 }
 
@@ -115,11 +129,9 @@ pub(super) struct Csv {
 impl Csv {
     /// Reads rows; those of a file whose names are known begin after its header.
     pub(super) fn new(options: CsvOptions, names: Option<Names>) -> Self {
-        let reader =
-            ReaderBuilder::new().delimiter(options.delimiter).quote(options.quote).comment(options.comment).build();
         let is_header_next = options.has_header && names.is_none();
         Self {
-            reader,
+            reader: options.reader(),
             names: names.or_else(|| options.names.clone()),
             is_header_next,
             options,
@@ -189,8 +201,35 @@ impl Csv {
         starts.zip(&self.ends[..self.count]).map(|(start, end)| &self.fields[start..*end])
     }
 
-    /// The row as a JSON object, or why it is none.
-    fn object(&self, names: &Names) -> Result<String, String> {
+    /// Of the fields of the row that was read, of these bytes, whether each is null since nothing is there, not even quotes. The
+    /// row is read again, since the reader tells of a whole one what its fields hold, and of each what bytes it is in.
+    fn nulls(&self, bytes: &[u8]) -> Vec<bool> {
+        let has_empty = self.options.is_empty_null && self.row().any(<[u8]>::is_empty);
+        if !has_empty {
+            return Vec::new();
+        }
+        let mut reader = self.options.reader();
+        let (mut nulls, mut rest, mut dropped) = (Vec::with_capacity(self.count), bytes, [0; 256]);
+        while nulls.len() < self.count {
+            let is_bare = rest.first() != Some(&self.options.quote);
+            let mut is_empty = true;
+            loop {
+                let (result, read, written) = reader.read_field(rest, &mut dropped);
+                rest = &rest[read..];
+                is_empty &= written == 0;
+                match result {
+                    // Without more input, the end of the input is next, which ends the field.
+                    ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
+                    ReadFieldResult::Field { .. } | ReadFieldResult::End => break,
+                }
+            }
+            nulls.push(is_bare && is_empty);
+        }
+        nulls
+    }
+
+    /// The row as a JSON object, or why it is none. Fields may be known to be null, each at its place.
+    fn object(&self, names: &Names, nulls: &[bool]) -> Result<String, String> {
         let Names(names) = names;
         if self.count != names.len() {
             let (count, s) = (self.count, if self.count == 1 { "" } else { "s" });
@@ -210,7 +249,8 @@ impl Csv {
             let text = text.ok_or(()).or_else(|()| std::str::from_utf8(&self.fields[start..*end]));
             let text = text.map_err(|_| format!("its field {} is not UTF-8: set `encoding`", index + 1))?;
             start = *end;
-            if self.options.null.as_deref() == Some(text) {
+            let is_null = nulls.get(index).is_some_and(|is_null| *is_null);
+            if is_null || self.options.null.as_deref() == Some(text) {
                 json.push_str("null");
             } else {
                 push_text(text, &mut json);
@@ -248,7 +288,7 @@ impl Csv {
             Some(why) => Err(why),
             None => {
                 let names = self.names.take().unwrap_or_else(|| Names::of_columns(self.count));
-                let json = self.object(&names);
+                let json = self.object(&names, &self.nulls(bytes));
                 self.names = Some(names);
                 json
             }

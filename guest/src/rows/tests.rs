@@ -403,6 +403,7 @@ fn csv_is_read_as_the_settings_say() {
         has_header: false,
         names: Names::new(["x", "y"].into_iter()).ok(),
         null: Some("NULL".to_owned()),
+        is_empty_null: false,
     });
     let rows = read(form, b"# a, comment\n1;'a;''b'\n#;\nNULL;\n");
     assert_eq!(contents(&rows), ["{\"x\":\"1\",\"y\":\"a;'b\"}", "{\"x\":null,\"y\":\"\"}"]);
@@ -411,6 +412,24 @@ fn csv_is_read_as_the_settings_say() {
     let renamed = Form::Csv(CsvOptions { names: Names::new(["n"].into_iter()).ok(), ..CsvOptions::default() });
     assert_eq!(contents(&read(renamed, b"id\n1\n")), ["{\"n\":\"1\"}"]);
     assert_eq!(contents(&read(csv(), b"a\n\xff\n")), ["bad: \u{fffd} (its field 1 is not UTF-8: set `encoding`)"]);
+}
+
+#[test]
+fn a_field_of_csv_with_nothing_in_it_may_be_null_and_an_empty_text_be_quoted() {
+    let form = Form::Csv(CsvOptions { is_empty_null: true, ..CsvOptions::default() });
+    let long = "x".repeat(600);
+    let text = format!("a,b,c\n,\"\",\r\n\"\",\"{long}, \"\"\n\",\"\"\n1,,{long}\n\"\"\"\",\"\"x,\n1,2,");
+    for piece in [1, 7, text.len()] {
+        let rows = read_from(&options(form.clone()), text.as_bytes(), Place::default(), piece).expect("reads");
+        let expected = [
+            "{\"a\":null,\"b\":\"\",\"c\":null}".to_owned(),
+            format!("{{\"a\":\"\",\"b\":\"{long}, \\\"\\n\",\"c\":\"\"}}"),
+            format!("{{\"a\":\"1\",\"b\":null,\"c\":\"{long}\"}}"),
+            "{\"a\":\"\\\"\",\"b\":\"x\",\"c\":null}".to_owned(),
+            "{\"a\":\"1\",\"b\":\"2\",\"c\":null}".to_owned(),
+        ];
+        assert_eq!(contents(&rows), expected);
+    }
 }
 
 #[test]
