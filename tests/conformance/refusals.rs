@@ -62,6 +62,45 @@ pub(crate) const SHARED: [(&str, &str); 19] = [
     ("aws.buckett", "x"),
 ];
 
+/// Malformed values of the settings that only a source has, and one that it doesn't have.
+const OWN: [(&str, &str); 35] = [
+    ("pollingPeriod", "0"),
+    ("pollingPeriod", "-1s"),
+    ("pollingPeriod", "soon"),
+    ("pollingPeriod", "1"),
+    ("pollingPeriod", "1d"),
+    ("pollingPeriod", "9999999h"),
+    ("lookback", "0"),
+    ("lookback", "-1s"),
+    ("lookback", "x"),
+    ("start", "yesterday"),
+    ("start", "2026-02-30T00:00:00Z"),
+    ("keys.include", "a, {b"),
+    ("keys.exclude", "a**"),
+    ("before", "perhaps"),
+    ("concurrency", "0"),
+    ("concurrency", "513"),
+    ("concurrency", "many"),
+    ("concurrency", "1.5"),
+    ("unreadable", "perhaps"),
+    ("objectBytes", "0"),
+    ("objectBytes", "large"),
+    ("decode", "orc"),
+    ("decompress", "gz"),
+    ("onBadRow", "ignore"),
+    ("encoding", "klingon"),
+    ("csv.delimiter", "ab"),
+    ("csv.quote", "é"),
+    ("csv.header", "yes"),
+    ("csv.names", "id,,name"),
+    ("csv.comment", "//"),
+    ("csv.empty", "nothing"),
+    ("json.rows", "list"),
+    ("chunkBytes", "17MiB"),
+    ("payload", "body"),
+    ("format", "json"),
+];
+
 /// Fails unless each setting that can be malformed is among these.
 pub(crate) fn cover(parameters: impl Iterator<Item = Parameter>, malformed: &[(&str, &str)]) {
     // Any text does for these.
@@ -74,44 +113,7 @@ pub(crate) fn cover(parameters: impl Iterator<Item = Parameter>, malformed: &[(&
 
 async fn each_setting_that_is_missing_or_malformed_is_named(env: &Env) {
     let bucket = env.plain().await;
-    let own = [
-        ("pollingPeriod", "0"),
-        ("pollingPeriod", "-1s"),
-        ("pollingPeriod", "soon"),
-        ("pollingPeriod", "1"),
-        ("pollingPeriod", "1d"),
-        ("pollingPeriod", "9999999h"),
-        ("lookback", "0"),
-        ("lookback", "-1s"),
-        ("lookback", "x"),
-        ("start", "yesterday"),
-        ("start", "2026-02-30T00:00:00Z"),
-        ("keys.include", "a, {b"),
-        ("keys.exclude", "a**"),
-        ("before", "perhaps"),
-        ("concurrency", "0"),
-        ("concurrency", "513"),
-        ("concurrency", "many"),
-        ("concurrency", "1.5"),
-        ("unreadable", "perhaps"),
-        ("objectBytes", "0"),
-        ("objectBytes", "large"),
-        ("decode", "orc"),
-        ("decompress", "gz"),
-        ("onBadRow", "ignore"),
-        ("encoding", "klingon"),
-        ("csv.delimiter", "ab"),
-        ("csv.quote", "é"),
-        ("csv.header", "yes"),
-        ("csv.names", "id,,name"),
-        ("csv.comment", "//"),
-        ("csv.empty", "nothing"),
-        ("json.rows", "list"),
-        ("chunkBytes", "17MiB"),
-        ("payload", "body"),
-        ("format", "json"),
-    ];
-    let malformed = [&SHARED[..], &own].concat();
+    let malformed = [&SHARED[..], &OWN].concat();
     cover(config::source_parameters(), &malformed);
     for setting in malformed {
         let Err(error) = bucket.configured_source(bucket.settings(&[setting]), &SavedState::none()).await else {
