@@ -211,6 +211,10 @@ pub const OVERWRITE_CHASES_MAX: u32 = 5;
 /// markers, S3 returns empty pages, each of which has skipped thousands.
 pub const EMPTY_PAGES_MAX: u64 = 1000;
 
+/// How often a listing of versions may come back to a place in the same key. A store that no longer has the version after which it was
+/// to go on lists the key anew, and that can happen again; a circle comes back without end.
+pub const LISTING_RETURNS_MAX: u32 = 8;
+
 /// Bytes of a key: S3's own limit.
 pub const KEY_BYTES_MAX: usize = 1024;
 

@@ -307,13 +307,23 @@ impl Checker {
             return Ok(());
         };
         for (at, _) in &listing.entries {
-            let is_needless = world.shown.is_history(*at) || self.deletes_nothing(world, *at);
+            let is_needless = world.shown.is_history(*at)
+                || self.deletes_nothing(world, *at)
+                || self.is_deleted_by_another(world, *at);
             if !is_needless && !self.is_told(*at) {
                 let complaint = broken(Promise::Told, format!("{} was never told", world.bucket.name(*at)));
                 self.heed(Err(complaint))?;
             }
         }
         (0..KEYS.len()).try_for_each(|key| self.heed(self.check_last_word(world, listing, key)))
+    }
+
+    /// Whether a version is a delete marker in whose stead another one was told, which was listed first, since the key was listed
+    /// anew: of two markers in a row one deletes.
+    fn is_deleted_by_another(&self, world: &World, version: usize) -> bool {
+        let Version { key, is_marker, .. } = world.bucket.ledger[version];
+        let deletes = |told: Option<usize>| told.is_none_or(|told| world.bucket.ledger[told].is_marker);
+        is_marker && world.was_anew[key] && self.last(key).is_some_and(deletes)
     }
 
     /// Whether a version is a delete marker at whose place the reader had nothing, or whose place is a guess.

@@ -224,9 +224,26 @@ fn note_hole(world: &mut World, query: &Query<'_>) {
     }
 }
 
+/// Takes note where a listing goes on after another `null` version of a key than the one that it showed, which may lie elsewhere among
+/// the key's versions: an upload that began before them has become the `null` version meanwhile.
+fn note_other_null(world: &mut World, query: &Query<'_>) {
+    let key = KEYS.iter().position(|key| Some(*key) == query.after.as_deref());
+    if let (Some(key), Some("null")) = (key, query.version_marker.as_deref()) {
+        let World { bucket, was_anew, null_shown, .. } = world;
+        was_anew[key] |= null_shown[key].is_some_and(|shown| !bucket.now[key].contains(&shown));
+    }
+}
+
 fn versions(world: &mut World, query: &Query<'_>) -> Reply {
     note_hole(world, query);
+    note_other_null(world, query);
     let cut = cut(world, query);
+    for (at, _) in &cut.entries {
+        let version = &world.bucket.ledger[*at];
+        if version.is_null() {
+            world.null_shown[version.key] = Some(*at);
+        }
+    }
     if let Some(key) = cut.anew {
         world.was_anew[key] = true;
     }

@@ -78,9 +78,11 @@ pub struct World {
     pub hidden: Option<usize>,
     /// Keys that were once left out. One that the reader has nothing of may be told anew when it is listed again.
     pub was_hidden: [bool; KEYS.len()],
-    /// Keys that a listing once went through anew, since the version was purged after which it was to go on: it shows
-    /// nobody the order of what was stored meanwhile.
+    /// Keys that a listing once went through anew, since the version was purged after which it was to go on, or from another
+    /// place on, since another had become the `null` version: it shows nobody the order of what was stored meanwhile.
     pub was_anew: [bool; KEYS.len()],
+    /// The `null` version of each key that was listed last.
+    pub null_shown: [Option<usize>; KEYS.len()],
     /// Whether there ever was no object of a key when it was asked for by HeadObject.
     pub was_gone: [bool; KEYS.len()],
     /// Whether the next object is not found.
@@ -115,6 +117,7 @@ impl World {
             hidden: None,
             was_hidden: [false; KEYS.len()],
             was_anew: [false; KEYS.len()],
+            null_shown: [None; KEYS.len()],
             was_gone: [false; KEYS.len()],
             misses: false,
             hole: None,
