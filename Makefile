@@ -69,6 +69,14 @@ mutants: setup ## Break change detection in each known way, and print which hist
 	$(CARGO) build --locked $(TESTING) --package s3-connector-histories
 	target/testing/histories --mutants
 
+.PHONY: page
+page: setup ## Look at the page of --listen in a headless Chromium; leaves target/testing/page.png
+	$(CARGO) build --locked $(TESTING) --workspace --bins
+	@browser="$$(command -v chromium || command -v chromium-browser || command -v google-chrome)" \
+		|| { echo "make page needs Chromium: install it" >&2; exit 1; }; \
+	S3_CONNECTOR_CHROMIUM="$$browser" $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test processes \
+		-- --exact monitor::a_browser_shows_what_runs_and_runs_nothing_that_a_key_says
+
 .PHONY: s3
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, or a MinIO that it installs
 	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance

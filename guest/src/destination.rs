@@ -44,7 +44,7 @@ use futures_util::future::{LocalBoxFuture, poll_fn};
 use crate::config::{DestinationConfig, Format, FormatName, Naming, Settings, doubt_prefix};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::ports::{Level, Ports};
+use crate::ports::{Cut, Level, Ports, StoredBatch};
 use crate::record::Record;
 use crate::s3::{Client, Patience};
 use crate::time::Timestamp;
@@ -109,6 +109,8 @@ struct Upload {
     numbers: Vec<Range<u64>>,
     /// Bytes that it holds in memory.
     held_bytes: u64,
+    /// What is told of it once it is stored.
+    batch: StoredBatch,
     /// Gives the fault of the record, if it is one alone and is refused.
     storing: LocalBoxFuture<'static, Result<Option<Error>>>,
 }
@@ -231,7 +233,7 @@ impl<P: Ports> Destination<P> {
                 && self.has_slot()
                 && let Some(path) = self.partitions.first()
             {
-                self.start(&path);
+                self.start(&path, Cut::Flush);
                 self.drive(context);
             }
             let are_stored = self.objects.as_ref().is_none_or(|objects| objects.outstanding() == 0);
@@ -297,7 +299,8 @@ impl<P: Ports> Destination<P> {
     async fn take(&mut self, record: Checked) {
         let number = self.ledger.next();
         while let Some(path) = self.partitions.in_the_way(self.paths.last(), &record, number) {
-            self.start_in_turn(&path).await;
+            let cut = if path == self.paths.last() { Cut::Bytes } else { Cut::Partitions };
+            self.start_in_turn(&path, cut).await;
             if self.has_failed() {
                 return;
             }
@@ -309,11 +312,11 @@ impl<P: Ports> Destination<P> {
         }
     }
 
-    /// Waits for a slot, then ends the batch of this path and begins to store it.
-    async fn start_in_turn(&mut self, path: &str) {
+    /// Waits for a slot, then ends the batch of this path and begins to store it; `cut` is why, if it is not complete.
+    async fn start_in_turn(&mut self, path: &str, cut: Cut) {
         self.drive_until(Self::has_slot).await;
         if !self.has_failed() {
-            self.start(path);
+            self.start(path, cut);
             self.drive_once().await;
         }
     }
@@ -325,19 +328,20 @@ impl<P: Ports> Destination<P> {
         let summary = Summary::of(self.wanted, record.record());
         self.doubt_time(&summary);
         if self.partitions.has(&path) {
-            self.start_in_turn(&path).await;
+            self.start_in_turn(&path, Cut::Large).await;
         }
         self.drive_until(|this| this.has_slot() && this.has_room(&record)).await;
         if self.has_failed() {
             return;
         }
         let held_bytes = record.held_bytes();
+        let batch = StoredBatch { cut: Cut::Large, records: 1, bytes: body.length };
         let record = record.into_record();
         let number = self.ledger.push(record.position.clone());
         let (reading, has_ended) = Reading::new();
         let storing =
             Box::pin(self.uploader.clone().store_streamed(record, (path, summary), body, self.files.clone(), reading));
-        self.uploads.push(Upload { numbers: iter::once(number..number + 1).collect(), held_bytes, storing });
+        self.uploads.push(Upload { numbers: iter::once(number..number + 1).collect(), held_bytes, batch, storing });
         poll_fn(|context| {
             self.drive(context);
             if has_ended.get() { Poll::Ready(()) } else { Poll::Pending }
@@ -351,7 +355,7 @@ impl<P: Ports> Destination<P> {
             && self.partitions.holds_up(self.ledger.next())
             && let Some(path) = self.partitions.first()
         {
-            self.start_in_turn(&path).await;
+            self.start_in_turn(&path, Cut::Partitions).await;
         }
         if self.ledger.len() >= limits::ACKS_WAITING_MAX {
             self.drive_until(|this| this.ledger.len() < limits::ACKS_WAITING_MAX).await;
@@ -412,7 +416,7 @@ impl<P: Ports> Destination<P> {
                 && self.has_slot()
                 && let Some(path) = self.partitions.due(self.ports.elapsed(), self.ledger.next())
             {
-                self.start(&path);
+                self.start(&path, Cut::Partitions);
                 self.drive(context);
             }
             Poll::Ready(())
@@ -445,10 +449,13 @@ impl<P: Ports> Destination<P> {
         {
             self.end(Stage::Failed(error));
         }
-        let ledger = &mut self.ledger;
+        let (ledger, ports) = (&mut self.ledger, &self.ports);
         self.uploads.retain_mut(|upload| match upload.storing.as_mut().poll(context) {
             Poll::Pending => true,
             Poll::Ready(result) => {
+                if matches!(result, Ok(None)) {
+                    ports.stored(upload.batch);
+                }
                 settle(ledger, &upload.numbers, result);
                 false
             }
@@ -476,16 +483,19 @@ impl<P: Ports> Destination<P> {
         self.uploads.len() < limits::UPLOADS_IN_FLIGHT_MAX
     }
 
-    /// Ends the batch of this path and begins to store it.
-    fn start(&mut self, path: &str) {
+    /// Ends the batch of this path and begins to store it; `otherwise` is why, if it is not complete.
+    fn start(&mut self, path: &str, otherwise: Cut) {
         let Some(buffer) = self.partitions.take(path) else { return };
+        let cut = buffer.cut(self.ports.elapsed(), otherwise);
         let (first, ports) = (buffer.first(), &self.ports);
         match buffer.finish(path.to_owned(), || ports.random()) {
             Ok(Batch { object, numbers }) => {
                 self.doubt_time(&object.summary);
                 let held_bytes = object.body.len() as u64;
+                let records = numbers.iter().map(|numbers| numbers.end - numbers.start).sum();
+                let batch = StoredBatch { cut, records, bytes: held_bytes };
                 let storing = Box::pin(self.uploader.clone().store(object).map_ok(|()| None));
-                self.uploads.push(Upload { numbers, held_bytes, storing });
+                self.uploads.push(Upload { numbers, held_bytes, batch, storing });
             }
             // No test reaches this: there is no record that a format can't write.
             Err(error) => self.ledger.fail(first, error),

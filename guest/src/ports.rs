@@ -283,6 +283,60 @@ pub trait Log {
         let line = format!("skipped: {reason}; key=`{key}`");
         self.log(Level::Warn, &line);
     }
+
+    /// Reports a batch that is stored, which a host may count.
+    fn stored(&self, batch: StoredBatch) {
+        let StoredBatch { cut, records, bytes } = batch;
+        let line = format!("batch stored; cut=`{}`, records=`{records}`, bytes=`{bytes}`", cut.name());
+        self.log(Level::Debug, &line);
+    }
+
+    /// Reports that a request is sent once more, which a host may count.
+    fn retrying(&self, line: &str) {
+        self.log(Level::Debug, line);
+    }
+}
+
+/// Why a batch was complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cut {
+    /// It had as many records as a batch may have.
+    Records,
+    /// It had as many bytes, or the next record was too large for it.
+    Bytes,
+    /// Its first record had waited for as long as it may.
+    Delay,
+    /// Everything was asked for.
+    Flush,
+    /// Others needed its place, or it held up too many acks.
+    Partitions,
+    /// A large record was stored by itself.
+    Large,
+}
+
+impl Cut {
+    /// Its name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Bytes => "bytes",
+            Self::Delay => "delay",
+            Self::Flush => "flush",
+            Self::Partitions => "partitions",
+            Self::Large => "large",
+        }
+    }
+}
+
+/// A batch that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// What ended it.
+    pub cut: Cut,
+    /// Records in it.
+    pub records: u64,
+    /// Bytes of its object.
+    pub bytes: u64,
 }
 
 /// All ports.

@@ -23,7 +23,9 @@ use bytes::Bytes;
 
 use crate::bindings::opencdc::connector::{log, state, types};
 use crate::payload::Payload;
-use crate::ports::{self, Answer, Edit, Level, Method, Request, Response, SpliceError, StateError, TransportError};
+use crate::ports::{
+    self, Answer, Edit, Level, Method, Request, Response, SpliceError, StateError, StoredBatch, TransportError,
+};
 use crate::time::Timestamp;
 
 /// Bytes asked of a stream at a time. A crossing costs the same for all sizes up to about this one.
@@ -162,6 +164,15 @@ impl ports::Log for WasiPorts {
         // The host splits at the last line's end: a key may hold one, a reason may not.
         let reason = reason.replace(['\n', '\r'], " ");
         log::log(log::Level::Warn, "skipped", &format!("{key}\n{reason}"));
+    }
+
+    fn stored(&self, batch: StoredBatch) {
+        let StoredBatch { cut, records, bytes } = batch;
+        log::log(log::Level::Debug, "stored", &format!("{}\n{records}\n{bytes}", cut.name()));
+    }
+
+    fn retrying(&self, line: &str) {
+        log::log(log::Level::Debug, "retry", line);
     }
 }
 

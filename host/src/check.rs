@@ -373,7 +373,7 @@ fn advice(error: &Error, connector: &Connector) -> String {
         ErrorKind::Denied => "look at the steps above",
         ErrorKind::Unavailable => SILENCE_ADVICE,
         ErrorKind::Internal | ErrorKind::Trap => return connector.blame(),
-        _ => "report this, with the output of --verbose",
+        _ => "report this, with the output of -vv",
     };
     advice.to_owned()
 }

@@ -7,6 +7,8 @@ mod descriptors;
 mod destination;
 mod downstream;
 mod endpoints;
+mod journal;
+mod listen;
 mod pipeline_file;
 mod policy;
 mod progress;
@@ -22,14 +24,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
 use s3_connector_host::{CompiledAhead, Connector, Error, ErrorKind, Options, Settings, blame};
 
-use terminal::Terminal;
 pub(crate) use terminal::report;
+use terminal::{LogFormat, Terminal};
 
 /// Reads objects and their changes from S3 buckets, and writes records into them
 ///
@@ -53,7 +55,8 @@ Examples:
 Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID, \
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE.
 
-Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG sets the log filter, for example to `debug`.
+Data goes to stdout, everything else to stderr. S3_CONNECTOR_LOG sets the log filter, for example to `debug`, in the place of \
+-v and -q.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or settings; 129, 130 or 143 if SIGHUP, SIGINT or SIGTERM ended it before \
 it was done.";
@@ -76,9 +79,12 @@ struct Common {
     /// Use this component instead of the built-in one
     #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
     component: Option<PathBuf>,
-    /// Log in detail
-    #[arg(short, long, global = true, help_heading = "Common options")]
-    verbose: bool,
+    /// Log what happens; twice (-vv) each request, too
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common options")]
+    verbose: u8,
+    /// Form of the lines on stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Common options")]
+    log_format: LogFormat,
     /// Show only errors, and how many objects were skipped
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     quiet: bool,
@@ -208,7 +214,7 @@ pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
 
 async fn dispatch(arguments: Arguments, code: CompiledAhead) -> Result<(), Failure> {
     let common = arguments.common;
-    let terminal = Terminal::new(common.verbose, common.quiet)?;
+    let terminal = Terminal::new(common.verbose, common.quiet, common.log_format)?;
     if let Some(file) = &common.component {
         GIVEN.get_or_init(|| file.clone());
     }

@@ -18,6 +18,7 @@ use crate::bindings::ConnectorPre;
 use crate::egress::{HyperUpstream, Upstream};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result, cut};
+use crate::tally::Tally;
 
 use self::code::{CompiledAhead, cache_folder, compile};
 use self::instance::{COMPUTE_MAX, Context, Instance, InstanceOptions};
@@ -130,7 +131,7 @@ impl Connector {
         })?;
         let compute_max = options.compute_max.unwrap_or(COMPUTE_MAX);
         let options = InstanceOptions { name: "specify".to_owned(), state: None };
-        let mut instance = Instance::new(&pre, options, compute_max).await?;
+        let mut instance = Instance::new(&pre, options, compute_max, Tally::default()).await?;
         let specification = instance
             .call(async |exports, store| exports.opencdc_connector_specifier().call_specify(store).await)
             .await?;
@@ -154,8 +155,8 @@ impl Connector {
     }
 
     /// A new instance of the component.
-    pub(crate) async fn instance(&self, options: InstanceOptions) -> Result<Instance> {
-        Instance::new(&self.0.pre, options, self.0.compute_max).await
+    pub(crate) async fn instance(&self, options: InstanceOptions, tally: Tally) -> Result<Instance> {
+        Instance::new(&self.0.pre, options, self.0.compute_max, tally).await
     }
 
     pub(crate) fn upstream(&self) -> Arc<dyn Upstream> {

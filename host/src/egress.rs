@@ -50,7 +50,8 @@ pub use self::policy::{Policy, PolicyInput};
 pub use self::proxy::ProxyError;
 pub use self::request::BODY_BYTES_MAX;
 pub use self::sign::Signer;
-pub use self::traffic::{OperationCounts, Traffic};
+pub(crate) use self::traffic::Counters;
+pub use self::traffic::{LATENCY_BOUNDS_MS, OperationCounts, Traffic};
 pub use self::trust::{Distrust, TrustError};
 pub use self::upstream::Upstream;
 
@@ -98,6 +99,19 @@ impl Egress {
     #[must_use]
     pub fn new(policy: Policy, signer: Signer, credentials: Credentials, upstream: Arc<dyn Upstream>) -> Self {
         Self::with_clock(policy, signer, credentials, upstream, Arc::new(SystemTime::now))
+    }
+
+    /// A way out for one instance, whose requests are counted together with those of others.
+    pub(crate) fn counted(
+        policy: Policy,
+        signer: Signer,
+        credentials: Credentials,
+        upstream: Arc<dyn Upstream>,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        let mut exchange = Exchange::new(signer, credentials, upstream, Arc::new(SystemTime::now));
+        exchange.counters = Arc::clone(counters);
+        Self::of(policy, exchange)
     }
 
     /// A way out that signs by another clock than the system's.
@@ -148,8 +162,7 @@ impl Egress {
         let outcome = match self.inner.policy.check(&parts.method, &parts.uri, &parts.headers) {
             Err(denial) => Err(denial.into()),
             Ok(permit) => {
-                let (request, operation) = (underway.begun.number(), permit.operation.name());
-                let span = tracing::debug_span!("s3", request, operation);
+                let span = tracing::debug_span!("s3", request = underway.begun.number());
                 self.send_permitted(&underway, permit, parts, body).instrument(span).await
             }
         };

@@ -75,7 +75,7 @@ mod tasks;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -157,6 +157,65 @@ pub struct Counts {
     pub outages: u64,
     /// What the source reports about itself.
     pub source: Progress,
+    /// What it does at the moment.
+    pub phase: Phase,
+    /// The latest failure, of which an outage may have been mended since.
+    pub failure: Option<Trouble>,
+    /// The position of the last record that was stored; `None` before.
+    pub position: Option<Bytes>,
+}
+
+/// What a pipeline does at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It opens its source and its destination.
+    #[default]
+    Opening,
+    /// It moves records, or waits for them.
+    Running,
+    /// It can't go on, and tries to, until it can.
+    Interrupted(Trouble),
+    /// It has ended without a failure.
+    Ended(Ended),
+    /// It has failed, and is not run again.
+    Failed(Trouble),
+}
+
+/// Why a pipeline does not go on, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// What an error says, for people.
+    pub why: String,
+    /// When it began.
+    pub since: SystemTime,
+}
+
+impl Trouble {
+    fn new(error: &Error, before: Duration) -> Self {
+        let now = SystemTime::now();
+        Self { why: error.to_string(), since: now.checked_sub(before).unwrap_or(now) }
+    }
+}
+
+impl Counts {
+    /// Takes note of a failure after which it does not go on.
+    fn failed(&mut self, error: &Error) {
+        let trouble = Trouble::new(error, Duration::ZERO);
+        self.failure = Some(trouble.clone());
+        self.phase = Phase::Failed(trouble);
+    }
+
+    /// Takes note of an interruption that began a while ago, or of another reason why it goes on.
+    fn interrupted(&mut self, error: &Error, before: Duration) {
+        let mut trouble = Trouble::new(error, before);
+        self.failure = Some(trouble.clone());
+        if let Phase::Interrupted(first) = &self.phase {
+            trouble.since = first.since;
+        }
+        self.phase = Phase::Interrupted(trouble);
+    }
 }
 
 /// Why a pipeline ended without a failure.
@@ -230,7 +289,8 @@ impl<I: Input, O: Output> Pipeline<I, O> {
     /// The failure to open an endpoint.
     pub async fn open(self, stop: CancellationToken) -> Result<OpenPipeline<I, O>> {
         let Self { input, output, options, counts } = self;
-        let position = position(&options).await?;
+        let refuse = |error: &Error| counts.send_modify(|counts| counts.failed(error));
+        let position = position(&options).await.inspect_err(refuse)?;
         let mut endpoints = Endpoints { input, output, unacked: Vec::new() };
         let run = Run { options, counts, stop: stop.clone() };
         // Nothing was read yet: to drop an endpoint while it is being opened loses nothing.
@@ -240,8 +300,15 @@ impl<I: Input, O: Output> Pipeline<I, O> {
             opened = endpoints.open(position.as_deref()) => opened,
         };
         match opened {
-            Ok(()) => Ok(OpenPipeline { endpoints: Some(endpoints), position, run }),
+            Ok(()) => {
+                run.counts.send_modify(|counts| {
+                    counts.phase = Phase::Running;
+                    counts.position = position.as_deref().map(Bytes::copy_from_slice);
+                });
+                Ok(OpenPipeline { endpoints: Some(endpoints), position, run })
+            }
             Err(error) => {
+                run.counts.send_modify(|counts| counts.failed(&error));
                 tokio::select! {
                     () = endpoints.give_up() => {}
                     () = grace_over(&stop, run.options.grace) => {}
@@ -268,9 +335,18 @@ impl<I: Input, O: Output> OpenPipeline<I, O> {
     /// As [`Pipeline::run`], but for failures to open.
     pub async fn run(self) -> Result<Summary> {
         let Self { endpoints, position, run } = self;
-        let Some(endpoints) = endpoints else { return Ok(run.summary(Ended::Stopped, None)) };
-        let grace_over = pin!(grace_over(&run.stop, run.options.grace));
-        run.run(endpoints, position, grace_over).await
+        let done = match endpoints {
+            None => Ok(run.summary(Ended::Stopped, None)),
+            Some(endpoints) => {
+                let grace_over = pin!(grace_over(&run.stop, run.options.grace));
+                run.run(endpoints, position, grace_over).await
+            }
+        };
+        run.counts.send_modify(|counts| match &done {
+            Ok(summary) => counts.phase = Phase::Ended(summary.ended),
+            Err(error) => counts.failed(error),
+        });
+        done
     }
 }
 
@@ -326,10 +402,10 @@ impl Run {
                 return Err(failure.error);
             }
             earlier = self.interrupt(is_repeatable, outage.is_none());
+            let failing_for = next.input.failing_for().max(next.output.failing_for()).unwrap_or_default();
+            self.counts.send_modify(|counts| counts.interrupted(&failure.error, failing_for));
             let outage = outage.get_or_insert_with(|| {
                 let acked = self.counts.borrow().acked;
-                let failing_for = next.input.failing_for().max(next.output.failing_for());
-                let failing_for = failing_for.unwrap_or_default();
                 Outage::begin(&self.options.name, recovery, &failure.error, acked, failing_for)
             });
             let at = ReopenAt { acked: last.clone(), beginning: beginning.as_deref() };
@@ -365,15 +441,20 @@ impl Run {
                 () = is_over => {}
             }
             if let Some(outage) = outage.take() {
-                outage.end();
+                self.resumed(outage);
             }
         };
         if matches!(done.ended, Ok(ended) if ended != Ended::Stopped)
             && let Some(outage) = outage.take()
         {
-            outage.end();
+            self.resumed(outage);
         }
         Ok(done)
+    }
+
+    fn resumed(&self, outage: Outage) {
+        outage.end();
+        self.counts.send_modify(|counts| counts.phase = Phase::Running);
     }
 
     /// Counts an interruption: records that were read and not acked are read again. Returns the source's progress so far.
@@ -422,7 +503,10 @@ impl Run {
                 Ok(true) => return Ok(true),
                 // The first failure says why the pipeline can't continue.
                 Ok(false) => return Err(first),
-                Err(error) if outage.tolerates(&error) => why = error,
+                Err(error) if outage.tolerates(&error) => {
+                    self.counts.send_modify(|counts| counts.interrupted(&error, Duration::ZERO));
+                    why = error;
+                }
                 Err(error) => return Err(error),
             }
         }

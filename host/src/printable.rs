@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Bytes of a message. Our longest one lists every wrong setting and takes 2 KiB; a screen holds 8.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -72,6 +73,18 @@ fn is_obeyed(c: char) -> bool {
     }
 }
 
+/// A length of time for people: `350 ms`, `12.3 s`, `4 min 5 s`, `2 h 10 min`.
+#[must_use]
+pub fn length(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match seconds {
+        0 => format!("{} ms", length.as_millis()),
+        1..60 => format!("{:.1} s", length.as_secs_f64()),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +120,14 @@ mod tests {
         let escaped = json(&text);
         assert!(!escaped.contains(is_obeyed), "{escaped}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+    }
+
+    #[test]
+    fn durations_have_units_that_people_use() {
+        for (ms, text) in
+            [(0, "0 ms"), (999, "999 ms"), (12_340, "12.3 s"), (245_000, "4 min 5 s"), (7_800_000, "2 h 10 min")]
+        {
+            assert_eq!(length(Duration::from_millis(ms)), text);
+        }
     }
 }

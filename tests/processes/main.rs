@@ -17,6 +17,7 @@ mod help;
 mod hostile;
 mod kills;
 mod leftovers;
+mod monitor;
 mod outages;
 mod pipelines;
 mod proxies;

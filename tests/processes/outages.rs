@@ -5,6 +5,7 @@
 use embedded_s3::{AccessKey, EmbeddedS3, Options, Versioning};
 use s3_connector_tests::process::{Ended, Invocation, Running, Signal};
 
+use crate::monitor::an_outage_is_shown_with_its_reason_and_its_end;
 use crate::sandbox::{PHOTOS, Sandbox, decode_lines, encode_lines, keys, numbered, records};
 
 /// What a command says once its pipeline is interrupted.
@@ -68,6 +69,7 @@ async fn stores_that_go_away_are_waited_for() {
         one_of_two_pipelines_waits_while_the_other_goes_on(),
         a_command_that_shall_fail_fast_does(),
         one_of_two_pipelines_fails_fast_and_the_other_goes_on(),
+        an_outage_is_shown_with_its_reason_and_its_end(),
     );
 }
 

@@ -23,6 +23,53 @@ async fn stdout_carries_records_alone_however_much_is_logged() {
 }
 
 #[tokio::test]
+async fn a_log_in_json_has_an_object_on_each_line_whatever_is_said() {
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    sandbox.put("0003\n\u{1b}[2Jforged", &"x".repeat(200));
+    let source = sandbox.source().set("objectBytes", "100B").set("unreadable", "skip");
+    let ended = source.args(&["-vv", "--log-format", "json", "--until-caught-up"]).run().await.well();
+    let wrong = sandbox.command(&["source", "--log-format=json", "--set", "aws.buckt=x"]).run().await.with_code(2);
+    let mut said = Vec::new();
+    for line in [&ended, &wrong].into_iter().flat_map(|ended| ended.stderr.lines()) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["timestamp"].is_string() && line["message"].is_string(), "{line}");
+        said.push(format!("{} {}", line["level"].as_str().unwrap(), line["message"].as_str().unwrap()));
+        if line["message"] == "answered" && line["operation"] == "GetObject" {
+            assert!(line["path"].as_str().unwrap().starts_with("/photos/000"), "{line}");
+            assert!(line["request_id"].is_string() && line["status"] == 200, "{line}");
+        }
+    }
+    for words in [
+        "INFO opened in ",
+        "INFO the snapshot begins",
+        "INFO the snapshot is over: 3 records, ",
+        "WARN skipped: ",
+        "INFO skipped `0003\\n\\u{1b}[2Jforged`",
+        "INFO caught up: 3 records",
+        "INFO ended, since it has caught up: 3 records are stored",
+        "DEBUG answered",
+        "ERROR unknown setting `aws.buckt`",
+    ] {
+        assert!(said.iter().any(|line| line.starts_with(words)), "no `{words}` in {}", said.join("\n"));
+    }
+}
+
+#[tokio::test]
+async fn verbose_says_what_happens_and_twice_each_request() {
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let lines =
+        async |detail: &[&str]| sandbox.source().args(&["--until-caught-up"]).args(detail).run().await.well().stderr;
+    assert_eq!(lines(&[]).await, "");
+    let once = lines(&["-v"]).await;
+    assert!(once.contains("the snapshot is over: 3 records") && !once.contains("GetObject"), "{once}");
+    assert!(!once.contains("DEBUG"), "{once}");
+    let twice = lines(&["-vv"]).await;
+    assert_eq!(twice.matches("operation=\"GetObject\" path=\"/photos/000").count(), 3, "{twice}");
+}
+
+#[tokio::test]
 async fn quiet_commands_say_nothing_when_all_is_well() {
     let sandbox = Sandbox::new().await;
     sandbox.fill(3);

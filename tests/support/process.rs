@@ -280,6 +280,12 @@ impl Running {
         assert!(waited == Ok(true), "{} did not say `{what}`: {}", self.text, self.seen());
     }
 
+    /// What it has said so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.errors.so_far()).into_owned()
+    }
+
     /// Waits until it can't say any more, since nobody reads what it said.
     ///
     /// # Panics

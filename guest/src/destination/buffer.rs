@@ -16,7 +16,7 @@ use crate::config::{BuffersConfig, DestinationConfig};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::payload::Payload;
-use crate::ports::Body;
+use crate::ports::{Body, Cut};
 use crate::record::{Data, NoBody, Record, json};
 
 /// When a batch is complete.
@@ -143,6 +143,19 @@ impl Buffer {
     /// Whether it takes no further record of any size.
     pub(super) fn is_full(&self) -> bool {
         self.summary.records() >= self.bounds.records_max || self.bytes >= self.bounds.bytes_max
+    }
+
+    /// Why it is complete: by what is in it, or by its age, otherwise as the caller knows.
+    pub(super) fn cut(&self, now: Duration, otherwise: Cut) -> Cut {
+        if self.summary.records() >= self.bounds.records_max {
+            Cut::Records
+        } else if self.bytes >= self.bounds.bytes_max {
+            Cut::Bytes
+        } else if self.is_due(now) {
+            Cut::Delay
+        } else {
+            otherwise
+        }
     }
 
     /// Takes the payload out of a record which is stored while it arrives: where it is large, and the format can be

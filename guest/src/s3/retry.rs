@@ -136,7 +136,7 @@ impl<P: Ports> Client<P> {
             }
             self.retries.set(self.retries.get() + 1);
             let line = format!("retrying; operation=`{operation}`, attempt=`{attempts}`, why=`{error}`");
-            self.ports.log(Level::Debug, &line);
+            self.ports.retrying(&line);
             attempts += 1;
         }
     }

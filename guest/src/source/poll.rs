@@ -37,8 +37,10 @@ impl<P: Ports> Worker<P> {
         let Looked { date, due, serial_time } = self.look(rule).await?;
         let is_idle = due == 0;
         self.queue.set_caught_up(is_idle);
+        let took = self.ports.elapsed().saturating_sub(started);
         self.queue.count(|counts| {
             counts.polls += 1;
+            counts.poll_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             if is_idle {
                 counts.caught_up_ms = date.0;
             }

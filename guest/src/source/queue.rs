@@ -73,6 +73,10 @@ pub struct Counts {
     pub state_bytes: u64,
     /// The server's time with the latest page of a listing.
     pub listed_ms: u64,
+    /// Whether the snapshot is under way.
+    pub is_snapshot: bool,
+    /// How long the latest listing of a poll took.
+    pub poll_ms: u64,
 }
 
 impl Counts {
@@ -94,6 +98,8 @@ impl Counts {
             ("segments", self.segments),
             ("state-bytes", self.state_bytes),
             ("lag-ms", lag_ms),
+            ("snapshot", u64::from(self.is_snapshot)),
+            ("poll-ms", self.poll_ms),
         ];
         counts.into_iter()
     }

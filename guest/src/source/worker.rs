@@ -194,7 +194,9 @@ impl<P: Ports> Worker<P> {
             let stage = self.store.borrow().head.stage.clone();
             match stage {
                 Stage::First { rule: rule @ (Rule::Snapshot | Rule::Resumed { .. }), covered } => {
+                    self.queue.count(|counts| counts.is_snapshot = true);
                     self.snapshot(rule, covered).await?;
+                    self.queue.count(|counts| counts.is_snapshot = false);
                 }
                 Stage::First { rule, .. } => self.poll(rule).await?,
                 Stage::Polls => self.poll(Rule::Changes).await?,

@@ -132,7 +132,7 @@ async fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec
         let settings = arguments.settings.settings()?;
         return Ok(vec![Subject { ids: None, role, settings }]);
     }
-    let configs = pipeline_file::read(&arguments.files, terminal)?;
+    let (configs, _) = pipeline_file::read(&arguments.files, terminal)?;
     pipeline_file::refuse_cycles(&configs).await?;
     let mut subjects = Vec::new();
     for PipelineConfig { id, source, destination, dead_letters } in configs {

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use rustix::fs::FileType;
+use s3_connector_host::monitor::{Monitor, Side, Watched};
 use s3_connector_host::pipeline::{Ended, IgnoredFields, JsonLinesInput, Options, Pipeline};
 use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
+use super::journal::Journal;
+use super::listen::ListenArguments;
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
@@ -36,6 +39,8 @@ pub(super) struct DestinationArguments {
     recovery: RecoveryArguments,
     #[command(flatten)]
     grace: GraceArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -72,11 +77,20 @@ pub(super) async fn run(
     let ignored = arguments.lenient.then(|| input.lenient());
     let options =
         Options { grace: arguments.grace.grace, recovery: arguments.recovery.recovery(), ..Options::default() };
+    let tally = destination.tally();
     let pipeline = Pipeline::new(input, destination, options);
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
+    let monitor = Monitor::default();
+    let watched = Watched::new("destination", pipeline.counts())
+        .connector("stdin", Side::Source, "json-lines", None)
+        .connector("destination", Side::Destination, "s3", Some(tally));
+    monitor.watch(watched);
+    arguments.listen.serve(None, &monitor, terminal).await?;
     let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts());
+    let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;
+    journal.end().await;
     drop(progress);
     if let Some(text) = ignored.as_deref().and_then(ignored_text) {
         terminal.say(&text);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use s3_connector_host::pipeline::{FileInput, FileOutput, Input, LogOutput, Output};
-use s3_connector_host::{Ack, Destination, Error, Progress, Record, Result, Source};
+use s3_connector_host::{Ack, Destination, Error, Progress, Record, Result, Source, Tally};
 
 /// Where a pipeline's records come from.
 pub(super) struct NamedInput {
@@ -36,6 +36,26 @@ pub(super) enum AnyOutput {
     File(FileOutput),
     /// For dead letters only.
     Log(LogOutput),
+}
+
+impl AnyInput {
+    /// What is counted of it, if it is the component's.
+    pub(super) fn tally(&self) -> Option<Tally> {
+        match self {
+            Self::S3(source) => Some(source.tally()),
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl NamedOutput {
+    /// What is counted of it, if it is the component's.
+    pub(super) fn tally(&self) -> Option<Tally> {
+        match &self.output {
+            AnyOutput::S3(destination) => Some(destination.tally()),
+            AnyOutput::File(_) | AnyOutput::Log(_) => None,
+        }
+    }
 }
 
 fn name(name: &str, error: Error) -> Error {

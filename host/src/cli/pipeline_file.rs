@@ -4,6 +4,7 @@
 mod document;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use s3_connector_host::Settings;
@@ -16,6 +17,7 @@ use self::document::{
     SettingFields, Text,
 };
 use super::Failure;
+use super::listen;
 use super::terminal::Terminal;
 
 /// Versions of the form, all of them read alike.
@@ -33,6 +35,8 @@ const LIBRARY_PREFIX: &str = "sdk.";
 /// The pipelines of a file.
 #[derive(Debug, Default)]
 pub(super) struct PipelineFile {
+    /// Where to show what is run.
+    pub(super) listen: Option<SocketAddr>,
     /// The pipelines to run.
     pub(super) pipelines: Vec<PipelineConfig>,
     /// Ids of the pipelines whose status is `stopped`.
@@ -85,13 +89,28 @@ pub(super) enum Plugin {
     Log,
 }
 
+impl Plugin {
+    /// Its name in files.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::File => "file",
+            Self::Log => "log",
+        }
+    }
+}
+
 /// Reads all files; a pipeline id may occur once, since pipelines share a state folder.
 ///
 /// # Errors
 ///
 /// All problems, as wrong usage.
-pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<PipelineConfig>, Failure> {
+pub(super) fn read(
+    files: &[PathBuf],
+    terminal: &Terminal,
+) -> Result<(Vec<PipelineConfig>, Option<SocketAddr>), Failure> {
     let (mut configs, mut problems, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut listen = None::<SocketAddr>;
     for path in files {
         let file = match read_file(path) {
             Ok(file) => file,
@@ -106,6 +125,12 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
         for id in &file.stopped {
             terminal.say(&format!("pipeline `{id}` has status stopped: not running it"));
         }
+        if let Some(address) = file.listen
+            && let Some(other) = listen.replace(address).filter(|other| *other != address)
+        {
+            let name = path.display();
+            problems.push(format!("{name}: `listen` is {address}, and {other} in a file before it: there can be one"));
+        }
         for config in file.pipelines {
             if !ids.insert(config.id.clone()) {
                 let (name, id) = (path.display(), &config.id);
@@ -115,7 +140,7 @@ pub(super) fn read(files: &[PathBuf], terminal: &Terminal) -> Result<Vec<Pipelin
             configs.push(config);
         }
     }
-    if problems.is_empty() { Ok(configs) } else { Err(Failure::Usage(problems.join("\n"))) }
+    if problems.is_empty() { Ok((configs, listen)) } else { Err(Failure::Usage(problems.join("\n"))) }
 }
 
 /// Refuses pipelines that would read what they have written, as far as their settings tell.
@@ -190,7 +215,7 @@ impl Checker<'_> {
 
     fn check(&mut self, document: Spanned<Section<FileFields>>) {
         let Spanned { value: Section { fields, unknown }, referenced: at, .. } = document;
-        let FileFields { version, pipelines: List(pipelines) } = fields;
+        let FileFields { version, listen, pipelines: List(pipelines) } = fields;
         self.field_names(&unknown, &pipelines);
         match version {
             Some(version) if VERSIONS.contains(&version.value.as_str()) => {}
@@ -198,6 +223,12 @@ impl Checker<'_> {
                 self.problem(at, &format!("unsupported version `{value}`; use one of {}", VERSIONS.join(", ")));
             }
             None => self.warn(at, "`version` is missing; assuming 2.2"),
+        }
+        if let Some(Text { value, referenced: at, .. }) = listen {
+            match listen::parse(&value) {
+                Ok(address) => self.file.listen = Some(address),
+                Err(why) => self.problem(at, &format!("field `listen`: {why}")),
+            }
         }
         for pipeline in pipelines {
             self.pipeline(pipeline.referenced, pipeline.value.fields);

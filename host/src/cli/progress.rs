@@ -1,6 +1,6 @@
 //! Owns the line that shows how far a pipeline has come. Leaves where it is drawn to `terminal`.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use s3_connector_host::pipeline::Counts;
@@ -58,31 +58,23 @@ async fn redraw(bar: ProgressBar, prefix: String, counts: watch::Receiver<Counts
             rate += RATE_WEIGHT * (latest - rate);
             (bytes, at) = (counts.bytes, Instant::now());
         }
-        bar.set_message(format!("{prefix}{}", describe(&counts, rate, now_ms())));
+        bar.set_message(format!("{prefix}{}", describe(&counts, rate, SystemTime::now())));
         bar.tick();
     }
 }
 
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The progress of a pipeline as one line.
-fn describe(counts: &Counts, rate: f64, now_ms: u64) -> String {
+pub(super) fn describe(counts: &Counts, rate: f64, now: SystemTime) -> String {
     let mut text =
         format!("{} records, {}, {}/s", HumanCount(counts.acked), HumanBytes(counts.bytes), HumanBytes(rate as u64));
     let due = counts.source.counter("due");
     if due > 0 {
         text.push_str(&format!(", {} due", HumanCount(due)));
     }
-    let caught_up_ms = counts.source.counter("caught-up-ms");
     if counts.source.caught_up {
         text.push_str(", caught up");
-    } else if caught_up_ms > 0 {
-        // The second is by the store's clock, and older.
-        let lag_ms = now_ms.saturating_sub(caught_up_ms).max(counts.source.counter("lag-ms"));
-        text.push_str(&format!(", lag {} s", lag_ms / 1000));
+    } else if let Some(lag) = counts.source.lag(now) {
+        text.push_str(&format!(", lag {} s", lag.as_secs()));
     }
     let keys = counts.source.counter("keys");
     if keys > 0 {
@@ -97,19 +89,20 @@ mod tests {
 
     #[test]
     fn a_line_says_how_much_how_fast_and_with_what_lag() {
+        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
         let mut counts = Counts::default();
         counts.acked = 12_345;
         counts.bytes = 3 << 20;
-        assert_eq!(describe(&counts, 1024.0, 0), "12,345 records, 3.00 MiB, 1.00 KiB/s");
+        assert_eq!(describe(&counts, 1024.0, at(0)), "12,345 records, 3.00 MiB, 1.00 KiB/s");
         counts.source.counters.insert("due".to_owned(), 7);
         counts.source.counters.insert("caught-up-ms".to_owned(), 1000);
-        assert_eq!(describe(&counts, 0.0, 5000), "12,345 records, 3.00 MiB, 0 B/s, 7 due, lag 4 s");
+        assert_eq!(describe(&counts, 0.0, at(5000)), "12,345 records, 3.00 MiB, 0 B/s, 7 due, lag 4 s");
         counts.source.caught_up = true;
-        assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up"));
+        assert!(describe(&counts, 0.0, at(5000)).ends_with("7 due, caught up"));
         counts.source.counters.insert("keys".to_owned(), 1_000_000);
         counts.source.counters.insert("lag-ms".to_owned(), 9000);
-        assert!(describe(&counts, 0.0, 5000).ends_with("7 due, caught up, 1,000,000 keys known"));
+        assert!(describe(&counts, 0.0, at(5000)).ends_with("7 due, caught up, 1,000,000 keys known"));
         counts.source.caught_up = false;
-        assert!(describe(&counts, 0.0, 5000).ends_with("7 due, lag 9 s, 1,000,000 keys known"));
+        assert!(describe(&counts, 0.0, at(5000)).ends_with("7 due, lag 9 s, 1,000,000 keys known"));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
+use s3_connector_host::monitor::{Monitor, Side, Watched};
 use s3_connector_host::pipeline::{
     Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline, WithDeadLetters,
 };
@@ -13,6 +14,8 @@ use s3_connector_host::{Connector, InstanceOptions, Options as ConnectorOptions}
 use tokio::task::JoinSet;
 
 use super::endpoints::{AnyInput, AnyOutput, NamedInput, NamedOutput};
+use super::journal::Journal;
+use super::listen::ListenArguments;
 use super::pipeline_file::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
@@ -48,6 +51,8 @@ pub(super) struct RunArguments {
     recovery: RecoveryArguments,
     #[command(flatten)]
     grace: GraceArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -77,6 +82,8 @@ struct Ready {
     pipeline: Pipeline<NamedInput, WithDeadLetters<NamedOutput, NamedOutput>>,
     /// How many records became dead letters.
     letters: Arc<AtomicU64>,
+    /// What the monitor sees of it.
+    watched: Watched,
 }
 
 /// Runs the command.
@@ -85,7 +92,7 @@ pub(super) async fn run(
     options: ConnectorOptions,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let configs = pipeline_file::read(&arguments.files, terminal)?;
+    let (configs, listen) = pipeline_file::read(&arguments.files, terminal)?;
     pipeline_file::refuse_cycles(&configs).await?;
     if configs.is_empty() {
         terminal.say("no pipelines to run");
@@ -105,6 +112,9 @@ pub(super) async fn run(
         return Err(Failure::Usage(problems.join("\n")));
     }
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
+    let monitor = Monitor::default();
+    ready.iter().for_each(|ready| monitor.watch(ready.watched.clone()));
+    arguments.listen.serve(listen, &monitor, terminal).await?;
     run_all(ready, &stopping, &arguments, terminal).await
 }
 
@@ -127,15 +137,18 @@ async fn prepare(
     let name = named(&destination);
     let within = |part| -> Arc<dyn StateStore> { Arc::new(Within::new(Arc::clone(&state), part)) };
     let output = output(connector, &id, &destination, name, within("destination")).await?;
+    let (destination_id, queue) = (destination.id.clone(), dead_letters.as_ref().map(|queue| queue.destination.plugin));
     let letters = match dead_letters {
         None => None,
         Some(DeadLetterConfig { destination: queue, window }) => Some(DeadLetters {
             output: self::output(connector, &id, &queue, "dead-letter queue".to_owned(), within("letters")).await?,
             window,
             source_id: source.id.clone(),
-            destination_id: destination.id,
+            destination_id: destination.id.clone(),
         }),
     };
+    let queue_tally = letters.as_ref().map(|letters| letters.output.tally());
+    let tallies = (input.tally(), output.tally(), queue_tally);
     let input = NamedInput { name: named(&source), input };
     let output = WithDeadLetters::new(output, letters);
     let options = Options {
@@ -146,7 +159,17 @@ async fn prepare(
         recovery: arguments.recovery.recovery(),
         ..Options::default()
     };
-    Ok(Ready { id, letters: output.count(), pipeline: Pipeline::new(input, output, options) })
+    let letters = output.count();
+    let pipeline = Pipeline::new(input, output, options);
+    let watched = Watched::new(&id, pipeline.counts())
+        .letters(Arc::clone(&letters))
+        .connector(&source.id, Side::Source, source.plugin.name(), tallies.0)
+        .connector(&destination_id, Side::Destination, destination.plugin.name(), tallies.1);
+    let watched = match (queue, tallies.2) {
+        (Some(plugin), Some(tally)) => watched.connector("letters", Side::DeadLetterQueue, plugin.name(), tally),
+        _ => watched,
+    };
+    Ok(Ready { id, letters, pipeline, watched })
 }
 
 /// The name of a connector in errors.
@@ -235,13 +258,15 @@ async fn run_all(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let mut running = JoinSet::new();
-    for Ready { id, pipeline, letters } in ready {
+    for Ready { id, pipeline, letters, .. } in ready {
         let progress = ProgressLine::draw(terminal.bar(), &id, pipeline.counts());
         stopping.watch(&id, pipeline.counts());
+        let journal = Journal::keep(&id, pipeline.counts(), terminal);
         let stop = stopping.token().clone();
         running.spawn(async move {
             let counts = pipeline.counts();
             let done = pipeline.run(stop).await;
+            journal.end().await;
             drop(progress);
             let counts = counts.borrow().clone();
             let letters = letters.load(Ordering::Relaxed);

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
+use s3_connector_host::monitor::{Monitor, Side, Watched};
 use s3_connector_host::pipeline::{Ended, JsonLinesOutput, Options, Pipeline};
 use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
+use super::journal::Journal;
+use super::listen::ListenArguments;
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
@@ -46,6 +49,8 @@ pub(super) struct SourceArguments {
     recovery: RecoveryArguments,
     #[command(flatten)]
     grace: GraceArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
 }
 
 const AFTER_HELP: &str = "\
@@ -86,13 +91,22 @@ pub(super) async fn run(
     };
     let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
     downstream::watch(Arc::clone(&is_reader_gone), stopping.token().clone())?;
+    let tally = source.tally();
     let pipeline = Pipeline::new(source, output, options);
     let counts = pipeline.counts();
     stopping.watch("", pipeline.counts());
+    let monitor = Monitor::default();
+    let watched = Watched::new("source", pipeline.counts())
+        .connector("source", Side::Source, "s3", Some(tally))
+        .connector("stdout", Side::Destination, "json-lines", None);
+    monitor.watch(watched);
+    arguments.listen.serve(None, &monitor, terminal).await?;
     // On the same screen, lines of data and the progress line would overwrite each other.
     let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
     let progress = ProgressLine::draw(bar, "", pipeline.counts());
+    let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;
+    journal.end().await;
     drop(progress);
     // As in other tools, `source | head` is no failure. Records that were not printed are not acked.
     if is_reader_gone.load(Ordering::Relaxed) {

@@ -1,13 +1,17 @@
 //! Owns stderr: log lines, errors and the progress lines between them. Leaves what a progress line says to `progress`.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
+use clap::ValueEnum;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use s3_connector_host::Skipped;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
+use serde_json::json;
 use tracing::metadata::{LevelFilter, Metadata};
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
-use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
+use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::prelude::*;
 
@@ -16,14 +20,34 @@ use super::Failure;
 /// The variable that filters the log.
 const LOG_VARIABLE: &str = "S3_CONNECTOR_LOG";
 
+/// The target of the summaries of commands that nobody watches.
+pub(super) const SUMMARY: &str = "s3_connector_summary";
+
+/// Form of the lines on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// A JSON object per line, for what collects logs
+    Json,
+}
+
+/// The form of this process, for those who have no terminal at hand.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
 /// Which log lines are shown: those of the variable, if it is set, otherwise those of the options.
-fn filter(given: Option<&str>, is_verbose: bool, is_quiet: bool) -> Result<Targets, Failure> {
-    let text = match given {
-        Some(given) => given,
-        None if is_quiet => "error",
-        None if is_verbose => "info,s3_connector=debug,s3_connector_host=debug",
+fn filter(given: Option<&str>, verbosity: u8, is_quiet: bool) -> Result<Targets, Failure> {
+    let text = match (given, verbosity) {
+        (Some(given), _) => given,
+        (None, _) if is_quiet => "error",
         // An operator must see when a pipeline resumes, not only when it is interrupted.
-        None => "warn,s3_connector_host::pipeline=info,s3_connector_host::connector=info",
+        (None, 0) => {
+            "warn,s3_connector_host::pipeline=info,s3_connector_host::connector=info,s3_connector_summary=info"
+        }
+        (None, 1) => "info",
+        (None, 2) => "info,s3_connector=debug,s3_connector_host=debug",
+        (None, _) => "debug,s3_connector=trace,s3_connector_host=trace",
     };
     text.parse().map_err(|error| {
         let example = "a level such as `debug`, or levels by module such as `warn,s3_connector_host::egress=debug`";
@@ -37,6 +61,7 @@ pub(super) struct Terminal {
     bars: MultiProgress,
     has_bars: bool,
     is_quiet: bool,
+    format: LogFormat,
 }
 
 impl Terminal {
@@ -45,24 +70,31 @@ impl Terminal {
     /// # Errors
     ///
     /// If the variable that filters the log is no filter.
-    pub(super) fn new(is_verbose: bool, is_quiet: bool) -> Result<Self, Failure> {
+    pub(super) fn new(verbosity: u8, is_quiet: bool, format: LogFormat) -> Result<Self, Failure> {
         let is_terminal = io::stderr().is_terminal();
-        let terminal = Self { bars: MultiProgress::new(), has_bars: is_terminal && !is_quiet, is_quiet };
+        let _ = FORMAT.set(format);
+        let has_bars = is_terminal && !is_quiet && format == LogFormat::Text;
+        let terminal = Self { bars: MultiProgress::new(), has_bars, is_quiet, format };
         let given = std::env::var(LOG_VARIABLE).ok().filter(|filter| !filter.trim().is_empty());
-        let filter = filter(given.as_deref(), is_verbose, is_quiet)?;
+        let filter = filter(given.as_deref(), verbosity, is_quiet)?;
         let keeps_keys = filter_fn(keeps_keys).with_max_level_hint(LevelFilter::TRACE);
         let filter = FilterExt::<tracing_subscriber::Registry>::and(filter, keeps_keys);
-        let lines = fmt::layer()
-            .compact()
-            .with_target(false)
-            .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
-            .fmt_fields(fields())
-            .with_writer(terminal.clone());
+        let lines = fmt::layer().with_target(false).with_writer(terminal.clone());
         let log = tracing_subscriber::registry();
-        if is_terminal {
-            log.with(lines.without_time().with_filter(filter)).init();
-        } else {
-            log.with(lines.with_filter(filter)).init();
+        match format {
+            LogFormat::Json => {
+                let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+                log.with(lines.with_filter(filter)).init();
+            }
+            LogFormat::Text => {
+                let has_colors = is_terminal && std::env::var_os("NO_COLOR").is_none();
+                let lines = lines.compact().with_ansi(has_colors).fmt_fields(fields());
+                if is_terminal {
+                    log.with(lines.without_time().with_filter(filter)).init();
+                } else {
+                    log.with(lines.with_filter(filter)).init();
+                }
+            }
         }
         Ok(terminal)
     }
@@ -117,7 +149,16 @@ impl Terminal {
         self.has_bars
     }
 
+    /// Whether nobody sees progress lines: summaries are said instead.
+    pub(super) fn is_unwatched(&self) -> bool {
+        !self.has_bars && !self.is_quiet
+    }
+
     fn print(&self, text: &str) {
+        if self.format == LogFormat::Json {
+            text.lines().for_each(|line| print_json("INFO", line));
+            return;
+        }
         let text = printable::lines(text, MESSAGE_BYTES_MAX);
         self.bars.suspend(|| {
             // There is nowhere to report that stderr can't be written.
@@ -167,10 +208,23 @@ impl io::Write for Terminal {
 /// Reports a failure, with a prefix on each line.
 pub(crate) fn report(message: &str) {
     let message = printable::lines(message, MESSAGE_BYTES_MAX);
+    if FORMAT.get() == Some(&LogFormat::Json) {
+        message.lines().for_each(|line| print_json("ERROR", line));
+        return;
+    }
     let mut stderr = io::stderr().lock();
     for line in message.lines() {
         let _ = writeln!(stderr, "error: {line}");
     }
+}
+
+/// Prints a line in the form of the log's.
+fn print_json(level: &str, message: &str) {
+    let mut timestamp = String::new();
+    let is_known = SystemTime.format_time(&mut Writer::new(&mut timestamp)).is_ok();
+    let message = printable::line(message, MESSAGE_BYTES_MAX);
+    let line = json!({ "timestamp": is_known.then_some(timestamp), "level": level, "message": message });
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints data. A reader that is gone, such as `head`, is no failure.
@@ -192,21 +246,28 @@ mod tests {
 
     #[test]
     fn what_pipelines_and_components_report_is_shown_by_default() {
-        let shown = filter(None, false, false).expect("the default is a filter");
+        let shown = filter(None, 0, false).expect("the default is a filter");
         for module in ["pipeline::recovery", "connector::instance::log"] {
             let target = format!("s3_connector_host::{module}");
             assert!(shown.would_enable(&target, &Level::INFO), "{target}");
             assert!(!shown.would_enable(&target, &Level::DEBUG), "{target}");
         }
         assert!(!shown.would_enable("s3_connector_host::egress", &Level::INFO));
-        assert!(!filter(None, false, true).expect("it is a filter").would_enable("anything", &Level::WARN));
-        assert!(filter(None, true, false).expect("it is a filter").would_enable("s3_connector_host", &Level::DEBUG));
+        assert!(shown.would_enable(SUMMARY, &Level::INFO));
+        assert!(!filter(None, 0, true).expect("it is a filter").would_enable("anything", &Level::WARN));
+        for (verbosity, level, beyond) in
+            [(1, Level::INFO, Level::DEBUG), (2, Level::DEBUG, Level::TRACE), (3, Level::TRACE, Level::TRACE)]
+        {
+            let shown = filter(None, verbosity, false).expect("it is a filter");
+            assert!(shown.would_enable("s3_connector_host", &level));
+            assert_eq!(shown.would_enable("s3_connector_host", &beyond), level == beyond);
+        }
     }
 
     #[test]
     fn a_log_filter_that_is_none_is_wrong_usage_that_names_the_variable() {
-        let failure = filter(Some("s3_connector_host=loud"), false, false).map(drop);
-        assert!(filter(Some("debug"), false, true).expect("a level").would_enable("anything", &Level::DEBUG));
+        let failure = filter(Some("s3_connector_host=loud"), 0, false).map(drop);
+        assert!(filter(Some("debug"), 0, true).expect("a level").would_enable("anything", &Level::DEBUG));
         let failure = match failure {
             Err(Failure::Usage(message)) => message,
             other => panic!("{other:?}"),

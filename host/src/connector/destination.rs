@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::record::{self, Record};
 use crate::role::Role;
 use crate::state::MemoryState;
+use crate::tally::Tally;
 
 /// A destination of records, which it writes into a bucket in batches.
 ///
@@ -79,7 +80,7 @@ impl Connector {
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
     pub async fn destination(&self, settings: Settings, mut options: InstanceOptions) -> Result<Destination> {
         options.state.get_or_insert_with(|| Arc::new(MemoryState::default()));
-        Destination::configure(Origin { connector: self.clone(), settings, options }).await
+        Destination::configure(Origin { connector: self.clone(), settings, options, tally: Tally::default() }).await
     }
 }
 
@@ -176,6 +177,11 @@ impl Destination {
     /// How long the store has given no answer that is of use; `None` where its last one was.
     pub fn failing_for(&self) -> Option<Duration> {
         self.handle.failing_for()
+    }
+
+    /// What is counted of it, while it is used and afterwards.
+    pub fn tally(&self) -> Tally {
+        self.handle.tally()
     }
 
     /// What went over the wire so far.

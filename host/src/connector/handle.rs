@@ -18,6 +18,7 @@ use crate::environment::InferredSetting;
 use crate::error::{Error, Result};
 use crate::role::Role;
 use crate::skipped::Skipped;
+use crate::tally::Tally;
 
 /// A source or a destination that was configured.
 pub(crate) struct Handle {
@@ -39,6 +40,8 @@ pub(crate) struct Origin {
     /// As they were given, secrets included. Never shown.
     pub(crate) settings: Settings,
     pub(crate) options: InstanceOptions,
+    /// What all that are made from it are counted in.
+    pub(crate) tally: Tally,
 }
 
 impl Handle {
@@ -60,10 +63,10 @@ impl Handle {
         let prepared = settings::prepare(origin.settings.clone(), parameters, connector.environment()).await;
         prepared.check_profile()?;
         let options = origin.options.clone().named(name).watched(&prepared.state_place);
-        let mut instance = connector.instance(options).await?;
+        let mut instance = connector.instance(options, origin.tally.clone()).await?;
         let settings = prepared.redacted();
         let resource = instance.call(async |exports, store| configure(exports, store, &settings).await).await??;
-        let target = prepared.target(role, connector.upstream())?;
+        let target = prepared.target(role, connector.upstream(), &origin.tally)?;
         instance.set_egress(target.egress.clone());
         Ok(Self {
             instance,
@@ -167,6 +170,11 @@ impl Handle {
     /// How long the store has given no answer that is of use; `None` where its last one was.
     pub(crate) fn failing_for(&self) -> Option<Duration> {
         self.target.egress.failing_for()
+    }
+
+    /// What is counted of it, and of those that take its place.
+    pub(crate) fn tally(&self) -> Tally {
+        self.origin.tally.clone()
     }
 
     /// What went over the wire so far.

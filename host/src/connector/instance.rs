@@ -34,6 +34,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::printable;
 use crate::skipped::{self, Skipped};
 use crate::state::{self as storage, AsyncState, Edit, LastPlace, StateStore, Watched};
+use crate::tally::{self, Tally};
 
 pub use self::compute::COMPUTE_MAX;
 pub use self::memory::MEMORY_BYTES_MAX;
@@ -114,6 +115,7 @@ pub(crate) struct Context {
     /// The message of a panic that the component has logged.
     panic: String,
     skipped: Skipped,
+    tally: Tally,
 }
 
 /// An instance, and whether it may be called.
@@ -144,6 +146,7 @@ impl Instance {
         pre: &ConnectorPre<Context>,
         options: InstanceOptions,
         compute_max: Duration,
+        tally: Tally,
     ) -> Result<Self> {
         let stderr = MemoryOutputPipe::new(PANIC_BYTES_MAX);
         let mut table = ResourceTable::new();
@@ -156,12 +159,13 @@ impl Instance {
             wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
             http,
             hooks: Hooks { egress: None, bodies: Arc::default() },
-            limiter: Limiter::default(),
+            limiter: Limiter::new(tally.clone()),
             meter: Arc::clone(&meter),
             state: options.state.map(AsyncState::from),
             log: Log::new(options.name),
             panic: String::new(),
             skipped: Skipped::default(),
+            tally,
         };
         let mut store = Store::new(pre.engine(), context);
         store.limiter(|context| &mut context.limiter);
@@ -394,7 +398,13 @@ impl logging::Host for Context {
         } else if context == PANIC {
             // It becomes part of the error that the call fails with.
             self.panic = printable::line(&message, PANIC_BYTES_MAX).into_owned();
+        } else if context == tally::STORED {
+            let line = self.tally.stored(&message);
+            self.log.line(level, &line);
         } else {
+            if context == tally::RETRY {
+                self.tally.retried();
+            }
             self.log.line(level, &message);
         }
         Ok(())

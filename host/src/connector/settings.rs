@@ -17,6 +17,7 @@ use crate::environment::{self, Environment, InferredSetting};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
 use crate::state::LastPlace;
+use crate::tally::Tally;
 
 /// The text that a component gets in the place of a secret.
 const REDACTED: &str = "redacted";
@@ -119,7 +120,7 @@ impl Prepared {
     }
 
     /// Where these settings lead a connector in this role.
-    pub(crate) fn target(&self, role: Role, upstream: Arc<dyn Upstream>) -> Result<Target> {
+    pub(crate) fn target(&self, role: Role, upstream: Arc<dyn Upstream>, tally: &Tally) -> Result<Target> {
         if let Some(refused) = &self.refused {
             return Err(invalid(refused.to_string()));
         }
@@ -138,7 +139,8 @@ impl Prepared {
         })
         .map_err(|error| invalid(with_causes(&error)))?;
         let credentials = self.credentials(&bucket)?;
-        let egress = Egress::new(policy, Signer::new(&bucket.region), credentials.clone(), upstream);
+        let signer = Signer::new(&bucket.region);
+        let egress = Egress::counted(policy, signer, credentials.clone(), upstream, tally.counters());
         let writes = Writes::of(&self.settings);
         Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone(), writes })
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
@@ -23,6 +23,7 @@ use crate::record::{self, Record};
 use crate::role::Role;
 use crate::skipped::Skipped;
 use crate::state::MemoryState;
+use crate::tally::Tally;
 
 /// Bytes of the records that one read hands over, without those of bodies: 256 records of the largest payload that
 /// travels in its record.
@@ -43,7 +44,7 @@ const COUNTER_NAME_BYTES_MAX: usize = 64;
 ///
 /// ```no_run
 /// # async fn example(connector: s3_connector_host::Connector) -> s3_connector_host::Result<()> {
-/// use std::time::Duration;
+/// use std::time::{Duration, SystemTime};
 ///
 /// use s3_connector_host::{InstanceOptions, Settings};
 ///
@@ -69,7 +70,7 @@ pub struct Source {
 }
 
 /// The counters that say how things stand. All others only grow.
-const STANDING: [&str; 6] = ["due", "keys", "segments", "state-bytes", "lag-ms", "caught-up-ms"];
+const STANDING: [&str; 8] = ["due", "keys", "segments", "state-bytes", "lag-ms", "caught-up-ms", "snapshot", "poll-ms"];
 
 /// How far a source has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub struct Progress {
     /// Whether the latest look over the bucket found nothing that was not read before it.
     pub caught_up: bool,
     /// What was counted, by name: `listed`, `read`, `bytes`, `skipped`, `polls`, `retries`, and what stands for now:
-    /// `due`, `keys`, `segments`, `state-bytes`, `lag-ms`, `caught-up-ms`.
+    /// `due`, `keys`, `segments`, `state-bytes`, `lag-ms`, `caught-up-ms`, `snapshot`, `poll-ms`.
     pub counters: BTreeMap<String, u64>,
     /// Objects that were passed over, and why.
     pub skipped: Skipped,
@@ -99,6 +100,22 @@ impl Progress {
         self
     }
 
+    /// How long something may have been missing at the reader: none where nothing was when the source looked last. `None` before
+    /// everything was delivered for the first time, since nobody knows how much is left.
+    pub fn lag(&self, now: SystemTime) -> Option<Duration> {
+        let caught_up_ms = self.counter("caught-up-ms");
+        if self.caught_up {
+            return Some(Duration::ZERO);
+        }
+        if caught_up_ms == 0 {
+            return None;
+        }
+        let since =
+            now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_millis(caught_up_ms)).unwrap_or_default();
+        // By the store's clock, and older.
+        Some(since.max(Duration::from_millis(self.counter("lag-ms"))))
+    }
+
     /// The counter of that name, or 0.
     pub fn counter(&self, name: &str) -> u64 {
         self.counters.get(name).copied().unwrap_or_default()
@@ -114,7 +131,7 @@ impl Connector {
     /// `Invalid`, naming every setting that is unknown, missing or malformed.
     pub async fn source(&self, settings: Settings, mut options: InstanceOptions) -> Result<Source> {
         options.state.get_or_insert_with(|| Arc::new(MemoryState::default()));
-        Source::configure(Origin { connector: self.clone(), settings, options }).await
+        Source::configure(Origin { connector: self.clone(), settings, options, tally: Tally::default() }).await
     }
 }
 
@@ -231,6 +248,11 @@ impl Source {
     /// How long the store has given no answer that is of use; `None` where its last one was.
     pub fn failing_for(&self) -> Option<Duration> {
         self.handle.failing_for()
+    }
+
+    /// What is counted of it, while it is used and afterwards.
+    pub fn tally(&self) -> Tally {
+        self.handle.tally()
     }
 
     /// What went over the wire so far.

@@ -59,7 +59,7 @@ pub(super) struct Exchange {
     pub(super) credentials: Credentials,
     pub(super) upstream: Arc<dyn Upstream>,
     pub(super) clock: WallClock,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     pub(super) silence: Silence,
     pub(super) hurry: Hurry,
     /// Milliseconds by which S3's clock is ahead of ours, once it has complained.
@@ -113,7 +113,7 @@ impl Exchange {
             credentials,
             upstream,
             clock,
-            counters: Counters::default(),
+            counters: Arc::default(),
             silence: Silence::default(),
             hurry: Hurry::default(),
             skew_ms: AtomicI64::new(0),
@@ -273,15 +273,16 @@ impl Exchange {
         };
         let status = outcome.as_ref().map_or(0, |response| response.status().as_u16());
         self.silence.note(status);
-        if status == 0 || status >= 400 {
-            self.counters.failed(operation);
-        }
+        self.counters.answered(operation, status, started.elapsed());
         tracing::debug!(
             operation = operation.name(),
+            // The key in escapes, after the bucket where that is no part of the host's name.
+            path = outgoing.uri.path(),
             status,
             bytes_out = outgoing.body.len(),
             elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             attempt,
+            request_id = outcome.as_ref().ok().and_then(|response| request_id(response.headers())),
             "answered"
         );
         if let Ok(response) = &mut outcome
@@ -383,6 +384,11 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         log_dropped(self.denials.left());
     }
+}
+
+/// What S3's support asks for.
+fn request_id(headers: &http::HeaderMap) -> Option<&str> {
+    headers.get("x-amz-request-id")?.to_str().ok()
 }
 
 /// Whether an answer may repeat what signed the request: anything but what was asked for, which is data and is left

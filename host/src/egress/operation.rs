@@ -76,6 +76,22 @@ impl S3Operation {
         }
     }
 
+    /// What a request costs in US dollars, at [list prices](https://aws.amazon.com/s3/pricing/) of S3 Standard in us-east-1: what
+    /// lists or writes is dear, what reads is cheap, what removes is free.
+    #[must_use]
+    pub const fn price_dollars(self) -> f64 {
+        match self {
+            Self::ListObjectsV2
+            | Self::ListObjectVersions
+            | Self::PutObject
+            | Self::CreateMultipartUpload
+            | Self::UploadPart
+            | Self::CompleteMultipartUpload => 5e-6,
+            Self::HeadBucket | Self::GetBucketVersioning | Self::GetObject | Self::HeadObject => 4e-7,
+            Self::DeleteObject | Self::AbortMultipartUpload => 0.0,
+        }
+    }
+
     /// Whether a connector in this role may use the operation: what the shipped component does, and nothing else. `writes`
     /// is what a destination's settings make it do.
     #[must_use]

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Counts;
 use crate::error::{Error, ErrorKind};
+use crate::printable;
 use crate::random;
 
 /// The longest wait that a store can ask for: a wrong header must not stop a pipeline for a day.
@@ -67,7 +68,7 @@ impl Outage {
             pipeline,
             attempts = self.attempts,
             "resumed after an interruption of {}",
-            describe(self.since.elapsed())
+            printable::length(self.since.elapsed())
         );
     }
 
@@ -108,17 +109,6 @@ impl Outage {
 /// are bugs that would occur again, and `Closed` means that the pipeline itself called in the wrong order.
 pub(super) fn is_transient(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable || error.awaits_keys()
-}
-
-/// `350 ms`, `12.3 s`, `4 min 5 s`, `2 h 10 min`.
-fn describe(length: Duration) -> String {
-    let seconds = length.as_secs();
-    match seconds {
-        0 => format!("{} ms", length.as_millis()),
-        1..60 => format!("{:.1} s", length.as_secs_f64()),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
 }
 
 #[cfg(test)]
@@ -172,14 +162,5 @@ mod tests {
         }
         assert!(is_transient(&error(ErrorKind::Unavailable)));
         assert!(is_transient(&error(ErrorKind::Denied).awaiting_keys()));
-    }
-
-    #[test]
-    fn durations_have_units_that_people_use() {
-        for (ms, text) in
-            [(0, "0 ms"), (999, "999 ms"), (12_340, "12.3 s"), (245_000, "4 min 5 s"), (7_800_000, "2 h 10 min")]
-        {
-            assert_eq!(describe(Duration::from_millis(ms)), text);
-        }
     }
 }

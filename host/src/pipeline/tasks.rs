@@ -282,7 +282,12 @@ impl<O: Output> BatchWriter<O> {
         if failed.as_ref().is_some_and(|error| !recovery::is_transient(error)) {
             count += acks.filter(|ack| ack.error.is_none()).count() as u64;
         }
-        self.counts.send_modify(|counts| counts.acked += count);
+        self.counts.send_modify(|counts| {
+            counts.acked += count;
+            if last.is_some() {
+                counts.position.clone_from(&last);
+            }
+        });
         if last.is_some() {
             self.acked.send_replace(last);
         }

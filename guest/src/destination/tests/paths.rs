@@ -167,3 +167,36 @@ fn acks_that_wait_for_one_slow_upload_are_bounded() {
     assert_eq!(fixture.ports.elapsed(), 3600 * SECOND, "writing waits for it in the end");
     assert_eq!(acks.len(), limits::ACKS_WAITING_MAX + 1000);
 }
+
+#[test]
+fn each_stored_batch_is_reported_with_what_ended_it() {
+    let cases: [(&str, &[(&str, &str)], &str); 4] = [
+        ("records", &[PATH], "aa"),
+        ("flush", &[PATH], "a"),
+        ("bytes", &[PATH, ("bufferSize", "1000"), ("bufferBytes", "1KiB")], &"a".repeat(200)),
+        ("partitions", &[PATH, ("path.partitionsMax", "1")], "ab"),
+    ];
+    for (cut, settings, text) in cases {
+        let mut fixture = Fixture::open(settings, |_| None);
+        let acks = fixture.write(records_of(text)).expect("writes").len();
+        let acks = acks + fixture.flush(SECOND).expect("flushes").len();
+        assert_eq!(acks, text.len());
+        let lines = fixture.ports.lines(Level::Debug);
+        let stored: Vec<_> = lines.iter().filter(|line| line.starts_with("batch stored; ")).collect();
+        assert!(stored[0].starts_with(&format!("batch stored; cut=`{cut}`, records=`")), "{cut}: {stored:?}");
+        assert_eq!(stored.len(), fixture.bucket.objects().len());
+        let number = |line: &str, name: &str| -> usize {
+            let (_, after) = line.split_once(&format!("{name}=`")).expect("it is there");
+            after.split('`').next().and_then(|text| text.parse().ok()).expect("a number")
+        };
+        assert_eq!(stored.iter().map(|line| number(line, "records")).sum::<usize>(), text.len());
+        let bytes: usize = fixture.bucket.objects().values().map(|object| object.body.len()).sum();
+        assert_eq!(stored.iter().map(|line| number(line, "bytes")).sum::<usize>(), bytes);
+    }
+    let mut fixture = Fixture::open(&[PATH, ("bufferDelay", "3s")], |_| None);
+    fixture.write(records_of("a")).expect("writes");
+    fixture.ports.advance(3 * SECOND);
+    assert_eq!(fixture.write(vec![]).expect("ticks").len(), 1);
+    let lines = fixture.ports.lines(Level::Debug);
+    assert!(lines.iter().any(|line| line.starts_with("batch stored; cut=`delay`, records=`1`")), "{lines:?}");
+}

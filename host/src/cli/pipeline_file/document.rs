@@ -37,6 +37,8 @@ pub(super) struct Section<F> {
 #[derive(Default)]
 pub(super) struct FileFields {
     pub(super) version: Option<Text>,
+    /// This program's own: Conduit has its configuration for that.
+    pub(super) listen: Option<Text>,
     pub(super) pipelines: List<PipelineFields>,
 }
 
@@ -145,6 +147,7 @@ impl Fields for FileFields {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &Text, map: &mut A) -> Result<bool, A::Error> {
         match key.value.as_str() {
             "version" => self.version = text("version", map)?,
+            "listen" => self.listen = text("listen", map)?,
             "pipelines" => self.pipelines = map.next_value()?,
             _ => return Ok(false),
         }

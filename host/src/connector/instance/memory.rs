@@ -3,6 +3,8 @@
 
 use wasmtime::ResourceLimiter;
 
+use crate::tally::Tally;
+
 /// Bytes of all memories of an instance together. A destination holds a batch of 64 MiB as it came and encoded, and the
 /// four that are on their way.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -22,6 +24,7 @@ const INSTANCES_MAX: usize = 64;
 /// Adds up what an instance has taken.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
+    tally: Tally,
     memory: Sum,
     elements: Sum,
     /// Bytes of memory that were asked for in vain.
@@ -52,6 +55,11 @@ impl Sum {
 }
 
 impl Limiter {
+    /// Of an instance that has taken nothing.
+    pub(super) fn new(tally: Tally) -> Self {
+        Self { tally, memory: Sum::default(), elements: Sum::default(), refused: None }
+    }
+
     /// What to add to the message of a trap: few components say that they had no memory.
     pub(super) fn explain(&self) -> Option<String> {
         let bytes = self.refused?;
@@ -68,6 +76,7 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         let fits = self.memory.grow(current, desired, MEMORY_BYTES_MAX);
+        self.tally.grown(self.memory.last);
         if !fits {
             let more = desired.saturating_sub(current);
             self.refused = Some(self.memory.taken.saturating_add(more));
@@ -76,6 +85,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.tally.shrunk(self.memory.last);
         self.memory.undo();
         Ok(())
     }
@@ -102,6 +112,12 @@ impl ResourceLimiter for Limiter {
 
     fn memories(&self) -> usize {
         MEMORIES_MAX
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.tally.shrunk(self.memory.taken);
     }
 }
 
