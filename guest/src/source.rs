@@ -97,7 +97,7 @@ use crate::ports::{Level, Ports};
 use crate::record::Record;
 use crate::s3::{Client, Patience, Slots};
 use checkpoint::CheckpointStore;
-pub use queue::Counts;
+pub use queue::{Counts, SnapshotStage};
 use queue::{ReadLimits, Ready, ReadyQueue};
 use worker::Worker;
 

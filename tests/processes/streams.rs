@@ -42,7 +42,6 @@ async fn a_log_in_json_has_an_object_on_each_line_whatever_is_said() {
     }
     for words in [
         "INFO opened in ",
-        "INFO the snapshot begins",
         "INFO the snapshot is over: 3 records, ",
         "WARN skipped: ",
         "INFO skipped `0003\\n\\u{1b}[2Jforged`",

@@ -3,6 +3,7 @@
 
 use super::checkpoint::{CheckpointStore, Stage};
 use super::judge::Rule;
+use super::queue::SnapshotStage;
 use super::scan::Scan;
 use super::worker::Worker;
 use crate::error::Result;
@@ -30,6 +31,11 @@ impl<P: Ports> Worker<P> {
         // It is the last one of a snapshot that was interrupted.
         self.release(&mut delivery, Phase::Changes).await;
         self.wait_for_acks().await;
+        self.queue.count(|counts| {
+            if counts.snapshot == SnapshotStage::UnderWay {
+                counts.snapshot = SnapshotStage::Over;
+            }
+        });
         self.store.borrow_mut().apply_corrections()?;
         // From here on the catalogue is right about what the reader has.
         self.surprises.clear();

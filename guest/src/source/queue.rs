@@ -46,6 +46,18 @@ pub(super) struct ReadLimits {
     pub(super) streams_max: usize,
 }
 
+/// How far the snapshot is; the contract has the numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotStage {
+    /// There is none, or an earlier source made it.
+    #[default]
+    None = 0,
+    /// It is under way.
+    UnderWay = 1,
+    /// All of it is acked.
+    Over = 2,
+}
+
 /// What a source has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -73,8 +85,8 @@ pub struct Counts {
     pub state_bytes: u64,
     /// The server's time with the latest page of a listing.
     pub listed_ms: u64,
-    /// Whether the snapshot is under way.
-    pub is_snapshot: bool,
+    /// How far the snapshot is.
+    pub snapshot: SnapshotStage,
     /// How long the latest listing of a poll took.
     pub poll_ms: u64,
 }
@@ -98,7 +110,7 @@ impl Counts {
             ("segments", self.segments),
             ("state-bytes", self.state_bytes),
             ("lag-ms", lag_ms),
-            ("snapshot", u64::from(self.is_snapshot)),
+            ("snapshot", self.snapshot as u64),
             ("poll-ms", self.poll_ms),
         ];
         counts.into_iter()

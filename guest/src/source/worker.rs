@@ -15,7 +15,7 @@ use super::judge::{Has, Rule};
 use super::listing::{Listed, Listing};
 use super::plan::{Due, Plan, PlanReader, Slice};
 use super::prefetch::Prefetch;
-use super::queue::{ALL, Ready, ReadyQueue};
+use super::queue::{ALL, Ready, ReadyQueue, SnapshotStage};
 use super::retrieval::Retrieval;
 use super::rows::{Rows, Unread};
 use super::scan::{Filter, Scan};
@@ -194,9 +194,8 @@ impl<P: Ports> Worker<P> {
             let stage = self.store.borrow().head.stage.clone();
             match stage {
                 Stage::First { rule: rule @ (Rule::Snapshot | Rule::Resumed { .. }), covered } => {
-                    self.queue.count(|counts| counts.is_snapshot = true);
+                    self.queue.count(|counts| counts.snapshot = SnapshotStage::UnderWay);
                     self.snapshot(rule, covered).await?;
-                    self.queue.count(|counts| counts.is_snapshot = false);
                 }
                 Stage::First { rule, .. } => self.poll(rule).await?,
                 Stage::Polls => self.poll(Rule::Changes).await?,

@@ -93,6 +93,7 @@ struct Entries {
     /// Since when it has something left; `None` while it has caught up.
     late_since: Option<Instant>,
     has_caught_up: bool,
+    is_snapshot_over: bool,
     /// Records and bytes as they were told last, and when.
     told: (u64, u64, Instant),
     /// Bytes at the last summary.
@@ -108,6 +109,7 @@ impl Entries {
             since: now,
             late_since: Some(now),
             has_caught_up: false,
+            is_snapshot_over: false,
             told: (0, 0, now),
             summed_bytes: 0,
         }
@@ -131,7 +133,9 @@ impl Entries {
     fn of(&mut self, counts: &Counts, now: Instant) -> Vec<String> {
         let state = State::of(counts);
         let before = std::mem::replace(&mut self.state, state);
-        if before == state {
+        // One that is over within a moment is seen only then.
+        let is_over = counts.source.counter("snapshot") == 2 && !std::mem::replace(&mut self.is_snapshot_over, true);
+        if before == state && !is_over {
             return Vec::new();
         }
         let took = printable::length(now.duration_since(self.since));
@@ -141,21 +145,21 @@ impl Entries {
             lines.push(format!("opened in {took}"));
             self.since = now;
         }
-        if before == State::Snapshot && !matches!(state, State::Interrupted | State::Failed | State::Ended) {
+        if is_over {
             lines.push(format!("the snapshot is over: {} in {took}", so_far()));
         }
         match state {
-            State::Snapshot if before != State::Interrupted => {
+            State::Snapshot if !matches!(before, State::Snapshot | State::Interrupted) => {
                 lines.push("the snapshot begins".to_owned());
                 self.since = now;
             }
-            State::CaughtUp => {
+            State::CaughtUp if before != state => {
                 let late = self.late_since.take().map(|since| now.duration_since(since)).unwrap_or_default();
                 if !std::mem::replace(&mut self.has_caught_up, true) || late >= LATE_MIN {
                     lines.push(format!("caught up: {}", so_far()));
                 }
             }
-            State::Ended => {
+            State::Ended if before != state => {
                 let why = match &counts.phase {
                     Phase::Ended(Ended::Stopped) => "stopped",
                     Phase::Ended(Ended::CaughtUp) => "ended, since it has caught up",
@@ -205,7 +209,7 @@ mod tests {
         assert!(opened[0].starts_with("opened in 1") && opened[1] == "the snapshot begins", "{opened:?}");
         (counts.read, counts.bytes) = (12_345, 3 << 20);
         assert!(entries.of(&counts, at(2)).is_empty());
-        counts.source.counters.insert("snapshot".to_owned(), 0);
+        counts.source.counters.insert("snapshot".to_owned(), 2);
         assert_eq!(entries.of(&counts, at(61)), ["the snapshot is over: 12,345 records, 3.00 MiB in 1 min 0 s"]);
         counts.source.caught_up = true;
         assert_eq!(entries.of(&counts, at(62)), ["caught up: 12,345 records, 3.00 MiB"]);

@@ -87,7 +87,7 @@ impl State {
             Phase::Ended(_) => Self::Ended,
             Phase::Failed(_) => Self::Failed,
             Phase::Running if counts.source.caught_up => Self::CaughtUp,
-            Phase::Running if counts.source.counter("snapshot") > 0 => Self::Snapshot,
+            Phase::Running if counts.source.counter("snapshot") == 1 => Self::Snapshot,
             Phase::Running => Self::Changes,
         }
     }

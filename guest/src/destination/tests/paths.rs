@@ -168,9 +168,12 @@ fn acks_that_wait_for_one_slow_upload_are_bounded() {
     assert_eq!(acks.len(), limits::ACKS_WAITING_MAX + 1000);
 }
 
+/// What ends a batch, the settings that have it so, and letters of records.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn each_stored_batch_is_reported_with_what_ended_it() {
-    let cases: [(&str, &[(&str, &str)], &str); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("records", &[PATH], "aa"),
         ("flush", &[PATH], "a"),
         ("bytes", &[PATH, ("bufferSize", "1000"), ("bufferBytes", "1KiB")], &"a".repeat(200)),
