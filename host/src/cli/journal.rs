@@ -34,7 +34,7 @@ pub(super) struct Journal(JoinHandle<()>);
 impl Journal {
     /// Begins one, whose lines name the pipeline unless `name` is empty.
     pub(super) fn keep(name: &str, counts: watch::Receiver<Counts>, terminal: &Terminal) -> Self {
-        let entries = Entries::new(name);
+        let entries = Entries::new(name, Instant::now());
         Self(tokio::spawn(keep(entries, counts, terminal.is_unwatched())))
     }
 }
@@ -101,8 +101,7 @@ struct Entries {
 }
 
 impl Entries {
-    fn new(name: &str) -> Self {
-        let now = Instant::now();
+    fn new(name: &str, now: Instant) -> Self {
         Self {
             name: name.to_owned(),
             state: State::Opening,
@@ -200,13 +199,13 @@ mod tests {
     fn each_change_of_state_is_a_line_and_changes_of_a_moment_are_none() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut entries = Entries::new("photos");
+        let mut entries = Entries::new("photos", begun);
         let mut counts = Counts::default();
         assert!(entries.of(&counts, at(0)).is_empty());
         counts.phase = Phase::Running;
         counts.source.counters.insert("snapshot".to_owned(), 1);
         let opened = entries.of(&counts, at(1));
-        assert!(opened[0].starts_with("opened in 1") && opened[1] == "the snapshot begins", "{opened:?}");
+        assert!(opened[0] == "opened in 1.0 s" && opened[1] == "the snapshot begins", "{opened:?}");
         (counts.read, counts.bytes) = (12_345, 3 << 20);
         assert!(entries.of(&counts, at(2)).is_empty());
         counts.source.counters.insert("snapshot".to_owned(), 2);
@@ -226,8 +225,8 @@ mod tests {
 
     #[test]
     fn what_was_stored_is_told_with_its_rate_once() {
-        let mut entries = Entries::new("");
-        let begun = entries.told.2;
+        let begun = Instant::now();
+        let mut entries = Entries::new("", begun);
         let mut counts = Counts::default();
         assert_eq!(entries.stored(&counts, begun), None);
         (counts.acked, counts.bytes) = (1000, 2048);
