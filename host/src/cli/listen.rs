@@ -16,8 +16,8 @@ pub(super) struct ListenArguments {
     /// Serve metrics, health and a page for people on this address
     ///
     /// `/` is a page, `/status` JSON, `/metrics` for Prometheus, `/live` and `/ready` for probes. A port alone is one of 127.0.0.1,
-    /// which only this machine reaches. There are no keys and no payloads to be seen, but names of buckets and objects, and nothing
-    /// asks who looks: choose another address only where that is fine.
+    /// which only this machine reaches. No credentials and no payloads are to be seen, but names of buckets and objects, and nobody
+    /// is asked who they are: choose another address only where that is fine.
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse)]
     listen: Option<SocketAddr>,
 }
