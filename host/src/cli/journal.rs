@@ -37,9 +37,7 @@ impl Journal {
         let entries = Entries::new(name, Instant::now());
         Self(tokio::spawn(keep(entries, counts, terminal.is_unwatched())))
     }
-}
 
-impl Journal {
     /// Waits for the last entry, after the end of the pipeline.
     pub(super) async fn end(mut self) {
         let _ = timeout(LAST_ENTRY_MAX, &mut self.0).await;

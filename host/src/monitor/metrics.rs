@@ -228,13 +228,12 @@ const CONNECTOR_COUNTERS: [PerConnector; 6] = [
 impl Moment {
     /// All connectors that the component makes up, each with its labels.
     fn of_component(&self) -> impl Iterator<Item = (&Connector, [(&str, &str); 3])> {
-        let of = |pipeline: &'static str| pipeline;
         let pipelines = self.pipelines.iter();
         pipelines.flat_map(move |pipeline| {
             let connectors = pipeline.connectors.iter().filter(|connector| connector.connector.tally.is_some());
             connectors.map(move |connector| {
                 let WatchedConnector { id, side, .. } = &connector.connector;
-                (connector, [(of("pipeline"), &*pipeline.id), ("connector", &**id), ("side", side.name())])
+                (connector, [("pipeline", &*pipeline.id), ("connector", &**id), ("side", side.name())])
             })
         })
     }

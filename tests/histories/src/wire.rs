@@ -214,29 +214,20 @@ fn describe(world: &World, cut: &Cut) -> String {
     names.collect::<Vec<_>>().join(", ") + more
 }
 
-/// Takes note where a listing passes over the rest of a key, since the `null` version at which it was to go on is gone.
-fn note_hole(world: &mut World, query: &Query<'_>) {
+/// Takes note where a listing goes on after a `null` version that is not where it was.
+fn note_lost_null(world: &mut World, query: &Query<'_>) {
     let key = KEYS.iter().position(|key| Some(*key) == query.after.as_deref());
-    let key = key.filter(|_| world.setup.gone == GoneVersion::Below);
-    if let (Some(key), Some("null")) = (key, query.version_marker.as_deref()) {
-        let World { bucket, was_hidden, .. } = world;
-        was_hidden[key] |= !bucket.now[key].iter().any(|at| bucket.ledger[*at].is_null());
-    }
-}
-
-/// Takes note where a listing goes on after another `null` version of a key than the one that it showed, which may lie elsewhere among
-/// the key's versions: an upload that began before them has become the `null` version meanwhile.
-fn note_other_null(world: &mut World, query: &Query<'_>) {
-    let key = KEYS.iter().position(|key| Some(*key) == query.after.as_deref());
-    if let (Some(key), Some("null")) = (key, query.version_marker.as_deref()) {
-        let World { bucket, was_anew, null_shown, .. } = world;
-        was_anew[key] |= null_shown[key].is_some_and(|shown| !bucket.now[key].contains(&shown));
-    }
+    let (Some(key), Some("null")) = (key, query.version_marker.as_deref()) else { return };
+    let World { setup, bucket, was_hidden, was_anew, null_shown, .. } = world;
+    let now = &bucket.now[key];
+    // It is gone, and the rest of the key is passed over.
+    was_hidden[key] |= setup.gone == GoneVersion::Below && !now.iter().any(|at| bucket.ledger[*at].is_null());
+    // Another one than was listed may lie elsewhere among the key's versions: an upload that began before them.
+    was_anew[key] |= null_shown[key].is_some_and(|shown| !now.contains(&shown));
 }
 
 fn versions(world: &mut World, query: &Query<'_>) -> Reply {
-    note_hole(world, query);
-    note_other_null(world, query);
+    note_lost_null(world, query);
     let cut = cut(world, query);
     for (at, _) in &cut.entries {
         let version = &world.bucket.ledger[*at];
