@@ -12,7 +12,9 @@ mod listen;
 mod pipeline_file;
 mod policy;
 mod progress;
+mod references;
 mod run;
+mod settings_file;
 mod signals;
 mod source;
 mod spec;
@@ -98,16 +100,24 @@ struct SettingArguments {
     /// Pass keys in the AWS environment variables instead: other users of this machine may see arguments.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,
+    /// File of settings, in YAML, JSON or TOML; --set comes before what it says
+    ///
+    /// It holds names and values, such as `aws.bucket: photos`. ${NAME} in a value is replaced by that environment variable, and
+    /// ${file:/run/secrets/key} by what that file holds, without its last line break.
+    #[arg(long = "settings", value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 impl SettingArguments {
     fn settings(&self) -> Result<Settings, Failure> {
-        let mut settings = Settings::new();
+        let mut given = Settings::new();
         for (name, value) in &self.set {
-            if settings.insert(name.clone(), value.clone()).is_some() {
+            if given.insert(name.clone(), value.clone()).is_some() {
                 return Err(Failure::Usage(format!("duplicate setting `{name}`")));
             }
         }
+        let mut settings = self.file.as_deref().map(settings_file::read).transpose()?.unwrap_or_default();
+        settings.extend(given);
         Ok(settings)
     }
 }

@@ -162,6 +162,37 @@ pipelines:
 }
 
 #[tokio::test]
+async fn settings_and_keys_may_come_from_files_and_are_not_told() {
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let secret = sandbox.file("secret", format!("{SECRET_KEY}\n"));
+    let key = sandbox.file("key", "embedded-access-key\n");
+    let lines = format!(
+        "aws.bucket: 'photos'\naws.accessKeyId: '${{file:{key}}}'\naws.secretAccessKey: '${{file:{secret}}}'\n"
+    );
+    let yaml = sandbox.file("s.yaml", &lines);
+    let toml = sandbox.file("s.toml", lines.replace(": '", " = '"));
+    let of = |arguments: &[&str]| {
+        let wrong = "not-the-secret-at-all";
+        sandbox.command(arguments).env("AWS_SECRET_ACCESS_KEY", wrong).secret(wrong).secret(SECRET_KEY)
+    };
+    for file in [&yaml, &toml] {
+        let ended = of(&["source", "--until-caught-up", "-vv", "--settings", file]).run().await.well();
+        assert_eq!(ended.records().len(), 3, "{file}");
+    }
+    // An argument comes before the file.
+    let other = of(&["source", "--until-caught-up", "--settings", &yaml, "--set", "prefix=0002"]).run().await.well();
+    assert_eq!(keys(&other.records()), ["0002"]);
+    let elsewhere = of(&["source", "--settings", &yaml, "--set", "aws.bucket=nowhere"]).run().await.with_code(1);
+    let _ = elsewhere.saying(&["bucket \"nowhere\" does not exist"]);
+    let misspelt = sandbox.file("m.yaml", "aws.buckt: photos\n");
+    let misspelt = of(&["source", "--settings", &misspelt]).run().await.with_code(2);
+    let _ = misspelt.saying(&["`aws.buckt`", "`aws.bucket`"]);
+    let absent = of(&["source", "--settings", "absent.yaml"]).run().await.with_code(2);
+    let _ = absent.saying(&["error: absent.yaml: No such file"]);
+}
+
+#[tokio::test]
 async fn every_problem_of_a_file_is_reported_at_once_with_its_place() {
     let cases = [
         ("version: 2.2\npipelines: [\n", ":2:12: ", "unclosed bracket"),

@@ -29,7 +29,7 @@ use super::{Failure, SettingArguments, load};
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct CheckArguments {
     /// Pipeline files: check all S3 sources and destinations in them
-    #[arg(value_name = "PIPELINE.yaml", conflicts_with_all = ["source", "destination", "set"])]
+    #[arg(value_name = "PIPELINE.yaml", conflicts_with_all = ["source", "destination", "set", "file"])]
     files: Vec<PathBuf>,
     /// Check a source (the default)
     #[arg(long, conflicts_with = "destination")]

@@ -4,6 +4,8 @@
 mod document;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -18,10 +20,14 @@ use self::document::{
 };
 use super::Failure;
 use super::listen;
+use super::references::{self, Missing};
 use super::terminal::Terminal;
 
 /// Versions of the form, all of them read alike.
 const VERSIONS: [&str; 3] = ["2.0", "2.1", "2.2"];
+
+/// The most bytes that a pipeline file may have.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// The longest window of a dead-letter queue: a bit of memory per record, and more than anybody looks back.
 const WINDOW_SIZE_MAX: usize = 1_000_000;
@@ -164,11 +170,36 @@ pub(super) async fn refuse_cycles(configs: &[PipelineConfig]) -> Result<(), Fail
 }
 
 fn read_file(path: &Path) -> Result<PipelineFile, Vec<String>> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{name}: {error}")])?;
-    // Some editors begin a text with a mark that it is UTF-8.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    parse(&name, text, &|variable| std::env::var(variable).ok())
+    let text = text(path, FILE_BYTES_MAX).map_err(|problem| vec![problem])?;
+    parse(&path.display().to_string(), &text, &|variable| std::env::var(variable).ok())
+}
+
+/// The text of a file that people write, of `bytes_max` bytes at most.
+///
+/// # Errors
+///
+/// What is wrong, after the file's name.
+pub(super) fn text(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text));
+    match read {
+        Err(error) => Err(format!("{}: {error}", path.display())),
+        Ok(_) if text.len() as u64 > bytes_max => {
+            Err(format!("{}: it has more than {bytes_max} bytes", path.display()))
+        }
+        // Some editors begin a text with a mark that it is UTF-8.
+        Ok(_) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+    }
+}
+
+/// Reads a text that holds settings alone, as they stand in a pipeline file: the place of each, its name and its value.
+///
+/// # Errors
+///
+/// What is wrong, and where.
+pub(super) fn settings(name: &str, text: &str) -> Result<Vec<(String, String, String)>, String> {
+    let settings = document::settings(name, text)?.0.into_iter();
+    Ok(settings.map(|(key, value)| (document::place(name, key.referenced), key.value, value.value)).collect())
 }
 
 /// Reads a file's text. `name` is how messages call the file, `lookup` gives the values of variables.
@@ -412,10 +443,17 @@ impl Checker<'_> {
             if name == "level" {
                 level_at = value.referenced;
             }
-            let (text, unset) = expand(&value.value, self.lookup);
-            for variable in unset {
-                let what = format!("environment variable `{variable}` is not set; using an empty string for `{name}`");
-                self.warn(value.referenced, &what);
+            let (text, missing) = references::expand(&value.value, self.lookup);
+            for missing in missing {
+                match missing {
+                    // As in Conduit.
+                    Missing::Variable(variable) => {
+                        let what =
+                            format!("environment variable `{variable}` is not set; using an empty string for `{name}`");
+                        self.warn(value.referenced, &what);
+                    }
+                    Missing::File(reason) => self.problem(value.referenced, &format!("setting `{name}`: {reason}")),
+                }
             }
             settings.insert(name, text);
         }
@@ -468,35 +506,6 @@ fn plugin(name: &str) -> Option<Plugin> {
         "log" => Some(Plugin::Log),
         _ => None,
     }
-}
-
-/// Replaces each `${NAME}` by the variable's value; also returns the names of variables that are not set.
-fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<String>) {
-    let (mut expanded, mut unset, mut rest) = (String::new(), Vec::new(), text);
-    while let Some(at) = rest.find("${") {
-        let (before, from) = rest.split_at(at);
-        expanded.push_str(before);
-        match from[2..].split_once('}') {
-            Some((name, after)) if is_variable(name) => {
-                match lookup(name) {
-                    Some(value) => expanded.push_str(&value),
-                    None => unset.push(name.to_owned()),
-                }
-                rest = after;
-            }
-            _ => {
-                expanded.push_str("${");
-                rest = &from[2..];
-            }
-        }
-    }
-    expanded.push_str(rest);
-    (expanded, unset)
-}
-
-fn is_variable(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(is_allowed) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 #[cfg(test)]

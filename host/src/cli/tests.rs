@@ -31,7 +31,7 @@ fn a_setting_may_hold_equals_signs_and_nothing() {
 #[test]
 fn a_setting_that_is_given_twice_is_wrong_usage() {
     let pair = |value: &str| ("prefix".to_owned(), value.to_owned());
-    let arguments = SettingArguments { set: vec![pair("a"), pair("b")] };
+    let arguments = SettingArguments { set: vec![pair("a"), pair("b")], file: None };
     let failure = arguments.settings().unwrap_err();
     assert_eq!(failure, Failure::Usage("duplicate setting `prefix`".to_owned()));
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, MergeKeyPolicy, Spanned};
 
 /// Text as it was written, and where.
@@ -16,6 +16,9 @@ pub(super) type Text = Spanned<String>;
 
 /// The name of the field for records that a destination refuses.
 pub(super) const DEAD_LETTER_QUEUE: &str = "dead-letter-queue";
+
+/// What a reader of settings should have written, for errors.
+const SETTINGS_EXPECTED: &str = "settings, each a name and a text";
 
 /// The fields of a mapping.
 pub(super) trait Fields: Default {
@@ -99,12 +102,25 @@ impl<F> Default for List<F> {
 ///
 /// What is wrong, after the file's name and the line and column where that is known.
 pub(super) fn parse(name: &str, text: &str) -> Result<Spanned<Section<FileFields>>, String> {
+    read(name, text, FileFields::EXPECTED)
+}
+
+/// Reads a text that holds settings alone.
+///
+/// # Errors
+///
+/// As those of [`parse`].
+pub(super) fn settings(name: &str, text: &str) -> Result<SettingFields, String> {
+    read(name, text, SETTINGS_EXPECTED)
+}
+
+fn read<T: DeserializeOwned>(name: &str, text: &str, expected: &str) -> Result<T, String> {
     let options = serde_saphyr::options! {
         merge_keys: MergeKeyPolicy::AsOrdinary,
         null_as_string: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(name, &error))
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| describe(name, &error, expected))
 }
 
 /// `pipeline.yaml:12:5`, or as much of it as is known.
@@ -112,14 +128,14 @@ pub(super) fn place(name: &str, at: Location) -> String {
     if at == Location::UNKNOWN { name.to_owned() } else { format!("{name}:{}:{}", at.line(), at.column()) }
 }
 
-fn describe(name: &str, error: &Error) -> String {
+fn describe(name: &str, error: &Error, expected: &str) -> String {
     let at = error.location().unwrap_or(Location::UNKNOWN);
     let what = match error.without_snippet() {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate field `{key}`"),
         // Nothing is there, or comments alone.
-        Error::Eof { .. } => format!("expected {}", FileFields::EXPECTED),
+        Error::Eof { .. } => format!("expected {expected}"),
         Error::MultipleDocuments { .. } => {
-            "a second YAML document begins; put all pipelines into the first one".to_owned()
+            "a second YAML document begins; put everything into the first one".to_owned()
         }
         error => {
             let text = error.to_string();
@@ -273,13 +289,22 @@ impl<'de> Visitor<'de> for SettingsVisitor {
     type Value = SettingFields;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("settings, each a name and a text")
+        f.write_str(SETTINGS_EXPECTED)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SettingFields, A::Error> {
         let mut settings = SettingFields::default();
         while let Some(key) = map.next_key::<Text>()? {
-            let value = text(&key.value, &mut map)?;
+            let value = map.next_value().map_err(|error: A::Error| {
+                let (name, why) = (&key.value, error.to_string());
+                // What people write who know other tools' files. A test sees that the parser still says so.
+                let hint = if why.contains("expected string scalar") {
+                    format!("; for a setting whose name begins so, write `{name}.NAME: value`, on one level")
+                } else {
+                    String::new()
+                };
+                A::Error::custom(format_args!("field `{name}`: {why}{hint}"))
+            })?;
             settings.0.push((key, value));
         }
         Ok(settings)

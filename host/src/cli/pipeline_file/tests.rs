@@ -201,6 +201,23 @@ fn settings_of_the_file_plugin_are_checked_here() {
 }
 
 #[test]
+fn a_file_that_a_setting_refers_to_is_read_or_its_place_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s3cr3t\n").unwrap();
+    let source = |path: &str| {
+        let source = "      - {id: a, type: source, plugin: s3, settings: {aws.secretAccessKey: '${file:PATH}'}}\n";
+        pipeline(&format!("    connectors:\n{}{DESTINATION}", source.replace("PATH", path)))
+    };
+    let file = parse("p.yaml", &source(&secret.display().to_string()), &lookup).unwrap();
+    assert_eq!(file.pipelines[0].source.settings["aws.secretAccessKey"], "s3cr3t");
+    let found = problems(&source("/none"));
+    assert_eq!(found.len(), 1);
+    let start = "p.yaml:5:75: setting `aws.secretAccessKey`: ${file:/none}: No such file";
+    assert!(found[0].starts_with(start), "{found:?}");
+}
+
+#[test]
 fn conduits_own_settings_and_unset_variables_are_ignored_with_a_warning() {
     let line =
         "      - {id: b, type: destination, plugin: s3, settings: {sdk.batch.size: 10, prefix: '${NOWHERE}x'}}\n";
@@ -260,7 +277,7 @@ fn a_field_that_is_there_twice_is_an_error_wherever_it_stands() {
 #[test]
 fn a_second_document_is_an_error() {
     let text = format!("{}---\nversion: 2.2\n", pipeline(&format!("{SOURCE}{DESTINATION}")));
-    assert_eq!(problems(&text), ["p.yaml:8:1: a second YAML document begins; put all pipelines into the first one"]);
+    assert_eq!(problems(&text), ["p.yaml:8:1: a second YAML document begins; put everything into the first one"]);
 }
 
 #[test]
