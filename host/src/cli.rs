@@ -7,9 +7,12 @@ mod descriptors;
 mod destination;
 mod downstream;
 mod endpoints;
+mod hints;
 mod journal;
 mod listen;
+mod manual;
 mod pipeline_file;
+mod place;
 mod policy;
 mod progress;
 mod references;
@@ -21,6 +24,7 @@ mod spec;
 mod terminal;
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -30,7 +34,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
-use s3_connector_host::{CompiledAhead, Connector, Error, ErrorKind, Options, Settings, blame};
+use s3_connector_host::{CompiledAhead, Connector, Error, ErrorKind, Options, blame};
 
 pub(crate) use terminal::report;
 use terminal::{LogFormat, Terminal};
@@ -49,9 +53,8 @@ pub(crate) struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  s3-connector source --set aws.bucket=photos --until-caught-up > photos.jsonl
-  s3-connector destination --set aws.bucket=lake --set format=parquet \\
-      < photos.jsonl
+  s3-connector source s3://photos --until-caught-up > photos.jsonl
+  s3-connector destination s3://lake/photos/ --set format=parquet < photos.jsonl
   s3-connector run pipeline.yaml
 
 Credentials, region and endpoint are found where the AWS CLI finds them: AWS_ACCESS_KEY_ID, \
@@ -71,6 +74,8 @@ enum Command {
     Check(check::CheckArguments),
     Policy(policy::PolicyArguments),
     Spec(spec::SpecArguments),
+    Completions(manual::CompletionsArguments),
+    Man(manual::ManArguments),
     #[command(hide = true)]
     Compile(compile::CompileArguments),
 }
@@ -90,36 +95,6 @@ struct Common {
     /// Show only errors, and how many objects were skipped
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     quiet: bool,
-}
-
-/// Settings of a source or destination.
-#[derive(Debug, Args)]
-struct SettingArguments {
-    /// A setting of the connector; repeatable. `s3-connector spec` lists all settings
-    ///
-    /// Pass keys in the AWS environment variables instead: other users of this machine may see arguments.
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
-    set: Vec<(String, String)>,
-    /// File of settings, in YAML, JSON or TOML; --set comes before what it says
-    ///
-    /// It holds names and values, such as `aws.bucket: photos`. ${NAME} in a value is replaced by that environment variable, and
-    /// ${file:/run/secrets/key} by what that file holds, without its last line break.
-    #[arg(long = "settings", value_name = "FILE")]
-    file: Option<PathBuf>,
-}
-
-impl SettingArguments {
-    fn settings(&self) -> Result<Settings, Failure> {
-        let mut given = Settings::new();
-        for (name, value) in &self.set {
-            if given.insert(name.clone(), value.clone()).is_some() {
-                return Err(Failure::Usage(format!("duplicate setting `{name}`")));
-            }
-        }
-        let mut settings = self.file.as_deref().map(settings_file::read).transpose()?.unwrap_or_default();
-        settings.extend(given);
-        Ok(settings)
-    }
 }
 
 /// What a pipeline does when its store goes away.
@@ -142,13 +117,6 @@ impl RecoveryArguments {
         let usual = Recovery::default();
         let recovery = Recovery { pause_first: usual.pause_first.min(self.retry_pause), pause_max: self.retry_pause };
         (!self.fail_fast).then_some(recovery)
-    }
-}
-
-fn parse_setting(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE, for example aws.bucket=photos"),
     }
 }
 
@@ -202,6 +170,22 @@ fn one_line(error: &Error) -> Cow<'_, str> {
 /// The component that replaces the built-in one: its faults are not ours.
 static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 
+/// Reads the arguments of this process. The exit code if they are wrong, or if they ask for help.
+pub(crate) fn parse() -> Result<Arguments, ExitCode> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    Arguments::try_parse_from(&given).map_err(|error| match hints::hint(&error, &given) {
+        Some(hint) => {
+            report(&hint);
+            ExitCode::from(2)
+        }
+        None => {
+            // There is nowhere to report that this can't be written.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    })
+}
+
 /// Runs a command, and reports how it went.
 pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
     match dispatch(arguments, code).await {
@@ -237,6 +221,8 @@ async fn dispatch(arguments: Arguments, code: CompiledAhead) -> Result<(), Failu
         Command::Check(arguments) => check::run(arguments, options, &terminal).await,
         Command::Policy(arguments) => policy::run(&arguments).await,
         Command::Spec(arguments) => spec::run(&arguments, options).await,
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments, &terminal),
         Command::Compile(arguments) => compile::run(&arguments),
     }
 }

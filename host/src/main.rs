@@ -5,7 +5,6 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use s3_connector_host::{CompiledAhead, Options, conduit};
 
@@ -35,7 +34,10 @@ fn main() -> ExitCode {
     if conduit::is_wanted() {
         return conduit::serve(Options { compiled_ahead: Some(CODE), ..Options::default() });
     }
-    let arguments = cli::Arguments::parse();
+    let arguments = match cli::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -27,5 +27,6 @@ mod sandbox;
 mod signals;
 mod state;
 mod streams;
+mod terminal;
 mod unreadable;
 mod usage;

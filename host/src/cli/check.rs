@@ -1,5 +1,6 @@
 //! Owns `s3-connector check`: prints what works, what doesn't, and how to fix it. Leaves the checks to the library.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use s3_connector_host::{Connector, Options, Settings, with_causes};
 use serde_json::{Value, json};
 
 use super::pipeline_file::{self, PipelineConfig, Plugin};
+use super::place::{Place, SCHEME, SettingArguments};
 use super::terminal::{Terminal, print_data};
-use super::{Failure, SettingArguments, load};
+use super::{Failure, load};
 
 /// Checks that a source or destination can run, and says how to fix what is wrong
 ///
@@ -28,9 +30,9 @@ use super::{Failure, SettingArguments, load};
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct CheckArguments {
-    /// Pipeline files: check all S3 sources and destinations in them
-    #[arg(value_name = "PIPELINE.yaml", conflicts_with_all = ["source", "destination", "set", "file"])]
-    files: Vec<PathBuf>,
+    /// A bucket and prefix, or pipeline files: check all S3 sources and destinations in them
+    #[arg(value_name = "s3://BUCKET/PREFIX|PIPELINE.yaml")]
+    subjects: Vec<OsString>,
     /// Check a source (the default)
     #[arg(long, conflicts_with = "destination")]
     source: bool,
@@ -49,10 +51,10 @@ pub(super) struct CheckArguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  s3-connector check --set aws.bucket=photos
-  s3-connector check --destination --set aws.bucket=lake --set format=json
+  s3-connector check s3://photos
+  s3-connector check --destination s3://lake/photos/ --set format=json
   s3-connector check photos.yaml
-  s3-connector check --json --set aws.bucket=photos |
+  s3-connector check --json s3://photos |
       jq -r '.checks[].steps[] | select(.status == \"failed\").advice'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
@@ -127,12 +129,31 @@ pub(super) async fn run(arguments: CheckArguments, options: Options, terminal: &
 
 /// What to check.
 async fn subjects(arguments: &CheckArguments, terminal: &Terminal) -> Result<Vec<Subject>, Failure> {
-    if arguments.files.is_empty() {
+    let is_place = |subject: &&OsString| subject.as_encoded_bytes().starts_with(SCHEME.as_bytes());
+    let place = arguments.subjects.iter().find(is_place);
+    if arguments.subjects.is_empty() || place.is_some() {
+        if arguments.subjects.len() > 1 {
+            return Err(Failure::Usage("check one bucket at a time, or pipeline files".to_owned()));
+        }
+        let place = place.map(|place| {
+            let text = place.to_string_lossy();
+            Place::parse(&text).map_err(|problem| Failure::Usage(format!("`{text}`: {problem}")))
+        });
         let role = if arguments.destination { Role::Destination } else { Role::Source };
-        let settings = arguments.settings.settings()?;
+        let settings = arguments.settings.settings(place.transpose()?.as_ref())?;
         return Ok(vec![Subject { ids: None, role, settings }]);
     }
-    let (configs, _) = pipeline_file::read(&arguments.files, terminal)?;
+    if arguments.source
+        || arguments.destination
+        || !arguments.settings.set.is_empty()
+        || arguments.settings.file.is_some()
+    {
+        let message = "pipeline files say what is checked: leave out --source, --destination, --set and --settings, or the files; a bucket is \
+                       written s3://BUCKET/PREFIX";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let files: Vec<PathBuf> = arguments.subjects.iter().map(PathBuf::from).collect();
+    let (configs, _) = pipeline_file::read(&files, terminal)?;
     pipeline_file::refuse_cycles(&configs).await?;
     let mut subjects = Vec::new();
     for PipelineConfig { id, source, destination, dead_letters } in configs {

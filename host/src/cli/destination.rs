@@ -10,10 +10,11 @@ use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
 use super::journal::Journal;
 use super::listen::ListenArguments;
+use super::place::PlaceArguments;
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, SettingArguments, load, open_state};
+use super::{Failure, RecoveryArguments, load, open_state};
 
 /// Reads OpenCDC JSON lines from stdin and stores them in a bucket
 ///
@@ -28,7 +29,7 @@ use super::{Failure, RecoveryArguments, SettingArguments, load, open_state};
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct DestinationArguments {
     #[command(flatten)]
-    settings: SettingArguments,
+    place: PlaceArguments,
     /// Ignore unknown fields of a record; otherwise a line with one ends the command
     #[arg(long)]
     lenient: bool,
@@ -45,11 +46,9 @@ pub(super) struct DestinationArguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  s3-connector destination --set aws.bucket=lake --set format=json \\
-      < photos.jsonl
-  s3-connector source --set aws.bucket=photos --until-caught-up |
-      s3-connector destination --set aws.bucket=lake --set format=parquet \\
-      --set prefix=photos/
+  s3-connector destination s3://lake --set format=json < photos.jsonl
+  s3-connector source s3://photos --until-caught-up |
+      s3-connector destination s3://lake/photos/ --set format=parquet
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
@@ -64,7 +63,7 @@ pub(super) async fn run(
     options: ConnectorOptions,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let settings = arguments.settings.settings()?;
+    let settings = arguments.place.settings()?;
     let connector = load(options).await?;
     let state = arguments.state.as_deref().map(open_state).transpose()?;
     let destination = connector

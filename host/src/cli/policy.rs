@@ -6,8 +6,9 @@ use s3_connector::config::{self, BucketConfig, Writes};
 use s3_connector_host::environment::{self, Environment};
 use s3_connector_host::{Role, iam, printable};
 
+use super::Failure;
+use super::place::PlaceArguments;
 use super::terminal::print_data;
-use super::{Failure, SettingArguments};
 
 /// Prints the least IAM policy with which a source or destination works
 ///
@@ -22,7 +23,7 @@ pub(super) struct PolicyArguments {
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Side,
     #[command(flatten)]
-    settings: SettingArguments,
+    place: PlaceArguments,
     /// Also allow what only `s3-connector check` does
     ///
     /// For a source, that is to ask whether the bucket keeps versions; for a destination, to remove the one object that the
@@ -33,9 +34,8 @@ pub(super) struct PolicyArguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  s3-connector policy --role source --set aws.bucket=photos
-  s3-connector policy --role destination --set aws.bucket=lake \\
-      --set prefix=photos/ --check
+  s3-connector policy --role source s3://photos
+  s3-connector policy --role destination s3://lake/photos/ --check
 
 The region determines the AWS partition (aws, aws-cn, aws-us-gov …). It comes from the setting aws.region, from AWS_REGION, or from any \
 other place where the AWS CLI finds it.
@@ -53,7 +53,7 @@ enum Side {
 
 /// Runs the command.
 pub(super) async fn run(arguments: &PolicyArguments) -> Result<(), Failure> {
-    let mut settings = arguments.settings.settings()?;
+    let mut settings = arguments.place.settings()?;
     // A policy has no endpoint, so none that is asked for in vain concerns it.
     if let Err(error) = environment::fill(&mut settings, &Environment::process()).await
         && error.is_about_profile()

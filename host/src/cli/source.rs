@@ -12,10 +12,11 @@ use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
 use super::journal::Journal;
 use super::listen::ListenArguments;
+use super::place::PlaceArguments;
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, SettingArguments, downstream, load_with_state};
+use super::{Failure, RecoveryArguments, downstream, load_with_state};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
@@ -30,7 +31,7 @@ use super::{Failure, RecoveryArguments, SettingArguments, downstream, load_with_
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct SourceArguments {
     #[command(flatten)]
-    settings: SettingArguments,
+    place: PlaceArguments,
     /// Resume after this position, instead of the one in --state
     ///
     /// Takes the position as text. Printed lines hold it in base64: decode it with `jq -r '.position | @base64d'`.
@@ -55,10 +56,9 @@ pub(super) struct SourceArguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  s3-connector source --set aws.bucket=photos --until-caught-up > photos.jsonl
-  s3-connector source --set aws.bucket=photos --set prefix=2024/ \\
-      --state ./photos-state
-  s3-connector source --set aws.bucket=photos --limit 1 | jq '.key |= @base64d'
+  s3-connector source s3://photos --until-caught-up > photos.jsonl
+  s3-connector source s3://photos/2024/ --state ./photos-state
+  s3-connector source s3://photos --limit 1 | jq '.key |= @base64d'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
@@ -73,7 +73,7 @@ pub(super) async fn run(
     options: ConnectorOptions,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let settings = arguments.settings.settings()?;
+    let settings = arguments.place.settings()?;
     let (connector, state) = load_with_state(options, arguments.state).await?;
     let instance = InstanceOptions { name: String::new(), state: state.clone() };
     let source = connector.source(settings, instance).await.map_err(|error| Failure::configuring(&error))?;

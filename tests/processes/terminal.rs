@@ -1,0 +1,100 @@
+//! What people type and see: buckets as arguments, hints, completions and manual pages. Leaves what a hint says to the command's own
+//! tests, and records to the conformance cases.
+
+use s3_connector_tests::process::Invocation;
+
+use crate::sandbox::Sandbox;
+
+#[tokio::test]
+async fn a_bucket_with_a_prefix_is_an_argument() {
+    let sandbox = Sandbox::new().await;
+    for key in ["2023/a", "2024/a", "2024/b"] {
+        sandbox.put(key, "text");
+    }
+    let source = sandbox.command(&["source", "s3://photos/2024/", "--until-caught-up"]);
+    let printed = source.run().await.well();
+    assert_eq!(printed.records().len(), 2);
+    let destination = sandbox.command(&["destination", "s3://lake/in/", "--set", "format=json"]);
+    let _ = destination.feed(&printed.stdout).await.well().saying(&["2 records were stored"]);
+    let objects = sandbox.server.store().objects("lake").unwrap();
+    assert!(objects.iter().all(|object| object.key.starts_with("in/")) && !objects.is_empty());
+    let check = sandbox.command(&["check", "--destination", "s3://lake/in/", "--set", "format=json"]);
+    assert!(check.run().await.well().printed().contains("\"in/_s3-connector-check\""));
+    let policy = sandbox.command(&["policy", "--role", "source", "s3://photos/2024/"]).run().await.well();
+    assert!(policy.printed().contains("photos/2024/*"), "{}", policy.printed());
+}
+
+#[tokio::test]
+async fn what_is_said_twice_or_in_another_programs_words_is_answered_with_what_to_write() {
+    let sandbox = Sandbox::new().await;
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["source", "s3://photos", "--set", "aws.bucket=lake"], &["`aws.bucket` is given twice", "s3://photos"]),
+        (&["source", "--set", "aws.bucket=s3://photos/a/"], &["--set aws.bucket=photos --set prefix=a/"]),
+        (&["check", "s3://photos", "s3://lake"], &["one bucket at a time"]),
+        (&["check", "s3://photos", "a.yaml"], &["one bucket at a time"]),
+        (&["check", "s3://"], &["`s3://`", "the name of a bucket"]),
+        (&["source", "s3://photos/*.jpg"], &["keys.include"]),
+        (&["source", "--bucket", "photos"], &["write s3://photos, or --set aws.bucket=photos"]),
+        (&["source", "s3://photos", "--profile", "dev"], &["AWS_PROFILE=dev s3-connector source"]),
+        (&["source", "--set", "aws.bucket", "photos"], &["write --set aws.bucket=photos"]),
+        (&["source", "--aws.secretAccessKey", "k3y"], &["AWS_SECRET_ACCESS_KEY"]),
+    ];
+    for (arguments, words) in cases {
+        let ended = sandbox.command(arguments).run().await.with_code(2).saying(words);
+        assert!(ended.stderr.starts_with("error: ") && !ended.stderr.contains("similar"), "{}", ended.stderr);
+        assert!(ended.stdout.is_empty() && !ended.stderr.contains("k3y"));
+    }
+}
+
+#[tokio::test]
+async fn shells_complete_commands_and_options() {
+    for (shell, words) in [
+        ("bash", ["complete -F _s3__connector", "--until-caught-up"]),
+        ("zsh", ["#compdef s3-connector", "--until-caught-up"]),
+        ("fish", ["complete -c s3-connector", "-l until-caught-up"]),
+    ] {
+        let script = Invocation::new(&["completions", shell]).run().await.well();
+        for word in words {
+            assert!(script.printed().contains(word), "{shell}: {word}");
+        }
+        let words = script.printed();
+        assert!(
+            !words.split(|c: char| !c.is_alphanumeric()).any(|word| word == "compile"),
+            "{shell}: a hidden command is no suggestion"
+        );
+    }
+    // What bash makes of it, where there is one: an empty file would be understood as well, hence the word.
+    let script = Invocation::new(&["completions", "bash"]).run().await.well();
+    let sandbox = Sandbox::new().await;
+    let file = sandbox.file("completions.bash", script.stdout);
+    let complete = format!(
+        "bash --norc -c 'source {file}; COMP_WORDS=(s3-connector sou); COMP_CWORD=1; _s3__connector s3-connector sou \
+         s3-connector; echo ${{COMPREPLY[@]}}'"
+    );
+    let ended = Invocation::script(&format!("command -v bash > /dev/null || {{ echo source; exit; }}; {complete}"));
+    assert_eq!(ended.run().await.well().printed().trim(), "source");
+}
+
+#[tokio::test]
+async fn every_command_has_a_manual_page() {
+    let sandbox = Sandbox::new().await;
+    let _ = sandbox.command(&["man", "man/one"]).run().await.well();
+    let mut pages = 0;
+    for entry in std::fs::read_dir(sandbox.path("man/one")).unwrap() {
+        let path = entry.unwrap().path();
+        let page = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("s3-connector") && name.ends_with(".1"), "{name}");
+        for part in [".SH NAME", ".SH SYNOPSIS", ".SH OPTIONS", "log\\-format", "Examples:"] {
+            assert!(page.contains(part), "{name}: {part}");
+        }
+        pages += 1;
+    }
+    assert!(pages >= 9, "{pages} pages");
+    assert!(!sandbox.path("man/one/s3-connector-compile.1").exists());
+    assert!(!sandbox.path("man/one/s3-connector-help.1").exists());
+    // Twice the same, and what is printed is the main page.
+    let printed = sandbox.command(&["man"]).run().await.well();
+    let written = std::fs::read(sandbox.path("man/one/s3-connector.1")).unwrap();
+    assert_eq!(printed.printed(), String::from_utf8_lossy(&written));
+}
