@@ -39,7 +39,7 @@ use crate::tally::Tally;
 
 pub use self::metrics::MetricsFormat;
 pub use self::server::{CONNECTIONS_MAX, REQUEST_TIMEOUT, serve};
-pub use self::status::{ConnectorStatus, PipelineStatus, State, Status, TroubleStatus};
+pub use self::status::{ConnectorStatus, PipelineStatus, ReloadStatus, State, Status, TroubleStatus};
 
 use self::history::Histories;
 
@@ -50,7 +50,16 @@ pub struct Monitor(Arc<Inner>);
 struct Inner {
     started: SystemTime,
     watched: Mutex<Vec<Arc<Watched>>>,
+    reload: Mutex<Option<Reload>>,
     histories: Histories,
+}
+
+/// The latest time that the configuration was read again.
+#[derive(Clone, Debug)]
+struct Reload {
+    at: SystemTime,
+    /// Why nothing came of it.
+    problem: Option<String>,
 }
 
 /// A pipeline that is looked at.
@@ -142,8 +151,9 @@ impl std::error::Error for NotReady {}
 
 impl Default for Monitor {
     fn default() -> Self {
-        let inner = Inner { started: SystemTime::now(), watched: Mutex::default(), histories: Histories::default() };
-        Self(Arc::new(inner))
+        let started = SystemTime::now();
+        let (watched, reload, histories) = (Mutex::default(), Mutex::default(), Histories::default());
+        Self(Arc::new(Inner { started, watched, reload, histories }))
     }
 }
 
@@ -164,10 +174,25 @@ impl Monitor {
         }
     }
 
+    /// No longer looks at the pipeline of that id.
+    pub fn forget(&self, id: &str) {
+        self.lock().retain(|watched| watched.id != id);
+    }
+
+    /// Notes that the configuration was read again just now, and what was wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// None: `outcome` is what happened.
+    pub fn reloaded(&self, outcome: Result<(), String>) {
+        let reload = Reload { at: SystemTime::now(), problem: outcome.err() };
+        *self.0.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
     /// How things stand now.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::of(self.0.started, &self.watched(), SystemTime::now())
+        Status::of(self.0.started, self.reload(), &self.watched(), SystemTime::now())
     }
 
     /// Whether every pipeline moves records, waits for them or has done what it was to do.
@@ -183,7 +208,11 @@ impl Monitor {
     /// All numbers, for a scraper.
     #[must_use]
     pub fn metrics(&self, format: MetricsFormat) -> String {
-        metrics::encode(self.0.started, self.watched(), format)
+        metrics::encode(self.0.started, self.reload(), self.watched(), format)
+    }
+
+    fn reload(&self) -> Option<Reload> {
+        self.0.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn watched(&self) -> Vec<Arc<Watched>> {

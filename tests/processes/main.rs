@@ -22,6 +22,7 @@ mod outages;
 mod pipelines;
 mod proxies;
 mod readme;
+mod reload;
 mod rotation;
 mod sandbox;
 mod signals;

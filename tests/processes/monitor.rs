@@ -15,21 +15,21 @@ use crate::sandbox::{PHOTOS, Sandbox};
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An answer: its status, its head, its body.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 /// A process that shows itself at an address.
-struct Shown {
-    running: Running,
+pub(crate) struct Shown {
+    pub(crate) running: Running,
     address: String,
 }
 
 impl Shown {
     /// Waits until it listens.
-    async fn begin(mut running: Running) -> Self {
+    pub(crate) async fn begin(mut running: Running) -> Self {
         running.says("listening on http://").await;
         let said = running.said();
         let (_, after) = said.split_once("listening on http://").unwrap();
@@ -48,19 +48,19 @@ impl Shown {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn ask(&self, path: &str) -> Answer {
+    pub(crate) async fn ask(&self, path: &str) -> Answer {
         self.ask_with("GET", path, &format!("host: {}\r\n", self.address)).await
     }
 
-    /// The status of the pipeline.
-    async fn pipeline(&self, id: &str) -> Value {
+    /// The status of the pipeline; null if there is none of that id.
+    pub(crate) async fn pipeline(&self, id: &str) -> Value {
         let status: Value = serde_json::from_str(&self.ask("/status").await.body).unwrap();
         let pipelines = status["pipelines"].as_array().unwrap().clone();
-        pipelines.into_iter().find(|pipeline| pipeline["id"] == id).unwrap()
+        pipelines.into_iter().find(|pipeline| pipeline["id"] == id).unwrap_or_default()
     }
 
     /// Waits until the status of the pipeline is such.
-    async fn until(&self, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let waited = timeout(PATIENCE, async {
             loop {
                 let pipeline = self.pipeline(id).await;
@@ -77,7 +77,7 @@ impl Shown {
     }
 
     /// All samples by name and labels, as they are written. Fails unless each line is of the format.
-    async fn metrics(&self, accept: &str) -> BTreeMap<String, f64> {
+    pub(crate) async fn metrics(&self, accept: &str) -> BTreeMap<String, f64> {
         let answer = self.ask_with("GET", "/metrics", &format!("accept: {accept}\r\n")).await;
         assert_eq!(answer.status, 200);
         let is_open = accept.contains("openmetrics");

@@ -12,7 +12,7 @@ use super::journal::Journal;
 use super::listen::ListenArguments;
 use super::place::PlaceArguments;
 use super::progress::ProgressLine;
-use super::signals::{GraceArguments, Stopping};
+use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, load, open_state};
 
@@ -71,7 +71,7 @@ pub(super) async fn run(
         .await
         .map_err(|error| Failure::configuring(&error))?;
 
-    let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
+    let stopping = Stopping::listen(terminal, arguments.grace.grace, Hangup::Stops)?;
     let mut input = JsonLinesInput::new(tokio::io::stdin());
     let ignored = arguments.lenient.then(|| input.lenient());
     let options =

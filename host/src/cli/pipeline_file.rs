@@ -52,7 +52,7 @@ pub(super) struct PipelineFile {
 }
 
 /// A pipeline to run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PipelineConfig {
     /// Its id, which is also the name of its state folder.
     pub(super) id: String,
@@ -65,7 +65,7 @@ pub(super) struct PipelineConfig {
 }
 
 /// Where refused records go.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DeadLetterConfig {
     /// Where they go.
     pub(super) destination: ConnectorConfig,
@@ -74,7 +74,7 @@ pub(super) struct DeadLetterConfig {
 }
 
 /// One endpoint of a pipeline.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ConnectorConfig {
     /// Its id within the pipeline.
     pub(super) id: String,

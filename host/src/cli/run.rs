@@ -1,24 +1,25 @@
-//! Owns `s3-connector run`, which runs the pipelines of files side by side. Leaves reading files to `pipeline_file`.
+//! Owns `s3-connector run`, which runs the pipelines of files side by side: its arguments, and how a pipeline is made from what a file
+//! says. Leaves reading files to `pipeline_file`, and the pipelines that run to `fleet`.
 
+mod fleet;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use clap::Args;
 use s3_connector_host::monitor::{Monitor, Side, Watched};
-use s3_connector_host::pipeline::{
-    Counts, DeadLetters, Ended, FileInput, FileOutput, LogOutput, Options, Pipeline, WithDeadLetters,
-};
+use s3_connector_host::pipeline::{DeadLetters, FileInput, FileOutput, LogOutput, Options, Pipeline, WithDeadLetters};
 use s3_connector_host::state::{StateStore, Within};
 use s3_connector_host::{Connector, InstanceOptions, Options as ConnectorOptions};
 use tokio::task::JoinSet;
 
+use self::fleet::Fleet;
 use super::endpoints::{AnyInput, AnyOutput, NamedInput, NamedOutput};
-use super::journal::Journal;
 use super::listen::ListenArguments;
 use super::pipeline_file::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
-use super::progress::ProgressLine;
-use super::signals::{GraceArguments, Stopping};
+use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, load, open_state};
 
@@ -35,6 +36,9 @@ use super::{Failure, RecoveryArguments, load, open_state};
 /// Each pipeline saves its position in a folder of its own, and resumes there when it is run again. A pipeline whose
 /// store goes away waits for it. A pipeline that fails ends, and the others continue; a summary of each is printed at
 /// the end.
+///
+/// SIGHUP makes it read the files again: pipelines that have changed restart at their position, new ones and failed ones start, others
+/// continue. If anything is wrong in the files, it reports that and changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct RunArguments {
@@ -72,7 +76,7 @@ photos.yaml:
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
 AWS_REGION and AWS_ENDPOINT_URL_S3, or from any other place where the AWS CLI finds them.
 
-Exit codes: 0 done, or stopped by SIGHUP, SIGINT or SIGTERM; 1 a pipeline failed; 2 wrong usage, file or settings, and \
+Exit codes: 0 done, or stopped by SIGINT, SIGTERM or a terminal that closed; 1 a pipeline failed; 2 wrong usage, file or settings, and \
 nothing was run; 129, 130 or 143 if such a signal ended it before every pipeline with --until-caught-up had caught up. A \
 second signal ends it at once, with 130 or 143; so does the end of the grace period.";
 
@@ -102,8 +106,8 @@ pub(super) async fn run(
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
     for config in configs {
         let state = open_state(&arguments.state.join(&config.id))?;
-        match prepare(&connector, config, state, &arguments).await {
-            Ok(pipeline) => ready.push(pipeline),
+        match prepare(&connector, config.clone(), state, &arguments).await {
+            Ok(pipeline) => ready.push((config, pipeline)),
             Err(Failure::Usage(problem)) => problems.push(problem),
             Err(failure) => return Err(failure),
         }
@@ -111,11 +115,25 @@ pub(super) async fn run(
     if !problems.is_empty() {
         return Err(Failure::Usage(problems.join("\n")));
     }
-    let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
+    let stopping = Stopping::listen(terminal, arguments.grace.grace, Hangup::Reloads)?;
     let monitor = Monitor::default();
-    ready.iter().for_each(|ready| monitor.watch(ready.watched.clone()));
+    // Before anybody can ask: a process without pipelines would be ready.
+    ready.iter().for_each(|(_, ready)| monitor.watch(ready.watched.clone()));
     arguments.listen.serve(listen, &monitor, terminal).await?;
-    run_all(ready, &stopping, &arguments, terminal).await
+    let mut fleet = Fleet {
+        connector,
+        arguments: &arguments,
+        stopping: &stopping,
+        monitor: &monitor,
+        terminal,
+        listen,
+        running: JoinSet::new(),
+        members: BTreeMap::new(),
+    };
+    for (config, pipeline) in ready {
+        fleet.start(config, pipeline);
+    }
+    fleet.run().await
 }
 
 async fn prepare(
@@ -215,92 +233,5 @@ fn configuring(id: &str, end: &str, error: &s3_connector_host::Error) -> Failure
         Failure::Usage(message) => Failure::Usage(name(message)),
         Failure::Failed(message) => Failure::Failed(name(message)),
         told => told,
-    }
-}
-
-/// How a pipeline ended.
-struct Outcome {
-    id: String,
-    counts: Counts,
-    /// Records that became dead letters.
-    letters: u64,
-    /// Why it ended; `None` if it failed, which was reported then.
-    ended: Option<Ended>,
-}
-
-impl Outcome {
-    fn describe(&self) -> String {
-        let mut text =
-            format!("pipeline `{}`: {} records were stored", self.id, self.counts.acked.saturating_sub(self.letters));
-        if self.letters > 0 {
-            text.push_str(&format!("; {} became dead letters", self.letters));
-        }
-        match self.counts.outages {
-            0 => {}
-            1 => text.push_str("; interrupted once"),
-            times => text.push_str(&format!("; interrupted {times} times")),
-        }
-        text.push_str(match self.ended {
-            Some(Ended::CaughtUp) => "; caught up",
-            Some(Ended::Stopped) => "; stopped",
-            Some(_) => "; done",
-            None => "; failed, see above",
-        });
-        text
-    }
-}
-
-/// Runs all pipelines. Reports each failure when it occurs, and a summary of each pipeline at the end.
-async fn run_all(
-    ready: Vec<Ready>,
-    stopping: &Stopping,
-    arguments: &RunArguments,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
-    let mut running = JoinSet::new();
-    for Ready { id, pipeline, letters, .. } in ready {
-        let progress = ProgressLine::draw(terminal.bar(), &id, pipeline.counts());
-        stopping.watch(&id, pipeline.counts());
-        let journal = Journal::keep(&id, pipeline.counts(), terminal);
-        let stop = stopping.token().clone();
-        running.spawn(async move {
-            let counts = pipeline.counts();
-            let done = pipeline.run(stop).await;
-            journal.end().await;
-            drop(progress);
-            let counts = counts.borrow().clone();
-            let letters = letters.load(Ordering::Relaxed);
-            (id, counts, letters, done)
-        });
-    }
-    let mut outcomes = Vec::new();
-    while let Some(ended) = running.join_next().await {
-        let (id, counts, letters, done) = match ended {
-            Ok(ended) => ended,
-            Err(error) => return Err(Failure::Failed(format!("a pipeline panicked: {error}"))),
-        };
-        let ended = match done {
-            Ok(summary) => Some(summary.ended),
-            Err(error) => {
-                let message = Failure::running(&error).into_message();
-                terminal.report(&format!("pipeline `{id}`: {message}"));
-                None
-            }
-        };
-        outcomes.push(Outcome { id, counts, letters, ended });
-    }
-    for outcome in &outcomes {
-        let name = format!("pipeline `{}`: ", outcome.id);
-        terminal.list(&name, &outcome.counts.source.skipped);
-        terminal.say(&outcome.describe());
-    }
-    let stopped = outcomes.iter().filter(|o| o.ended == Some(Ended::Stopped));
-    match stopped.count() {
-        _ if outcomes.iter().any(|outcome| outcome.ended.is_none()) => Err(Failure::Reported),
-        0 => Ok(()),
-        stopped if arguments.until_caught_up => {
-            Err(stopping.stopped_short(&format!("{stopped} of {} pipelines had not caught up", outcomes.len())))
-        }
-        _ => Ok(()),
     }
 }

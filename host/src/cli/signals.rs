@@ -2,6 +2,9 @@
 //! of the grace period. Leaves a clean end to the pipelines. Until a command calls [`Stopping::listen`], signals end the
 //! process at once.
 //!
+//! SIGHUP has two meanings: a terminal that closes, and somebody who asks a service to read its files again. The second is heard by
+//! commands that have files, unless the process had a terminal and has lost it.
+//!
 //! Invariant: nothing here waits for the runtime, for a lock that others hold, or for stderr. Neither a component that
 //! computes on every worker thread nor a log that nobody reads can keep the process alive.
 
@@ -10,12 +13,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use rustix::fs::{Mode, OFlags};
 use s3_connector::config::duration;
 use s3_connector_host::pipeline::{self, CancellationToken, Counts};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Failure;
 use super::terminal::Terminal;
@@ -43,10 +47,21 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|expected| format!("must be {expected}"))
 }
 
+/// What SIGHUP means to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// The same as SIGTERM.
+    Stops,
+    /// Its files are to be read again; only a terminal that closes stops it.
+    Reloads,
+}
+
 /// Pipelines that signals stop.
 #[derive(Clone)]
 pub(super) struct Stopping {
     stop: CancellationToken,
+    /// Told of each SIGHUP that asks for a reload. Several at once are one.
+    reload: Arc<Notify>,
     signal: Arc<OnceLock<i32>>,
     watched: Arc<Mutex<Vec<Watched>>>,
 }
@@ -60,21 +75,24 @@ struct Watched {
 
 impl Stopping {
     /// Starts to listen. The second signal, or the end of the grace period, exits with 129, 130 or 143, as shells expect.
-    pub(super) fn listen(terminal: &Terminal, grace: Duration) -> Result<Self, Failure> {
+    pub(super) fn listen(terminal: &Terminal, grace: Duration, hangup: Hangup) -> Result<Self, Failure> {
         let refuse = |error| Failure::Failed(format!("cannot catch signals: {error}"));
         let mut kinds = vec![SIGINT, SIGTERM];
         if !is_ignored(SIGHUP) {
             kinds.push(SIGHUP);
         }
         let signals = Signals::new(kinds).map_err(refuse)?;
-        let stopping = Self { stop: CancellationToken::new(), signal: Arc::default(), watched: Arc::default() };
+        let (stop, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let stopping = Self { stop, reload, signal: Arc::default(), watched: Arc::default() };
+        let had_terminal = has_terminal();
+        let reloads = move |signal| signal == SIGHUP && hangup == Hangup::Reloads && (!had_terminal || has_terminal());
         let (first, heard) = mpsc::sync_channel(1);
         let (listener, timekeeper) = (stopping.clone(), stopping.clone());
         let terminal = terminal.clone();
         // Both threads start before they are needed: a process that runs out of resources must end too.
         std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || listener.hear(signals, &first))
+            .spawn(move || listener.hear(signals, &first, reloads))
             .map_err(refuse)?;
         std::thread::Builder::new()
             .name("grace".to_owned())
@@ -86,6 +104,11 @@ impl Stopping {
     /// The token that the first signal cancels.
     pub(super) fn token(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// Waits for a SIGHUP that asks for a reload.
+    pub(super) async fn reload_requested(&self) {
+        self.reload.notified().await;
     }
 
     /// The first signal's name, and its exit code.
@@ -103,15 +126,25 @@ impl Stopping {
         Failure::Stopped(code, format!("stopped by {name}: {how_far}"))
     }
 
-    /// Reports how much of a pipeline was not stored, if the process must end before the pipeline.
+    /// Reports how much of a pipeline was not stored, if the process must end before the pipeline. It takes the place of the one of
+    /// that name.
     pub(super) fn watch(&self, name: &str, counts: watch::Receiver<Counts>) {
+        self.forget(name);
         let watched = Watched { name: name.to_owned(), counts };
-        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(watched);
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
     }
 
-    fn hear(&self, mut signals: Signals, first: &mpsc::SyncSender<i32>) {
+    /// No longer reports of a pipeline.
+    pub(super) fn forget(&self, name: &str) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).retain(|watched| watched.name != name);
+    }
+
+    fn hear(&self, mut signals: Signals, first: &mpsc::SyncSender<i32>, reloads: impl Fn(i32) -> bool) {
         for signal in signals.forever() {
+            if reloads(signal) {
+                self.reload.notify_one();
+                continue;
+            }
             if self.signal.set(signal).is_err() {
                 // A terminal that closes sends one to the shell's whole session and one through the shell: that is no
                 // second request.
@@ -168,6 +201,13 @@ fn is_ignored(signal: i32) -> bool {
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or_default();
     mask & (1 << (signal - 1)) != 0
+}
+
+/// Whether the process has a controlling terminal. Once that is closed, it can't be opened any longer: see tty(4) and
+/// <https://man7.org/linux/man-pages/man7/signal.7.html>.
+fn has_terminal() -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open("/dev/tty", flags, Mode::empty()).is_ok()
 }
 
 /// Writes a message, but waits only [`LAST_WORDS_TIMEOUT`] for it.

@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::listen::ListenArguments;
 use super::place::PlaceArguments;
 use super::progress::ProgressLine;
-use super::signals::{GraceArguments, Stopping};
+use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, downstream, load_with_state};
 
@@ -89,7 +89,7 @@ pub(super) async fn run(
         recovery: arguments.recovery.recovery(),
         ..Options::default()
     };
-    let stopping = Stopping::listen(terminal, arguments.grace.grace)?;
+    let stopping = Stopping::listen(terminal, arguments.grace.grace, Hangup::Stops)?;
     downstream::watch(Arc::clone(&is_reader_gone), stopping.token().clone())?;
     let tally = source.tally();
     let pipeline = Pipeline::new(source, output, options);

@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::status::State;
-use super::{Watched, WatchedConnector};
+use super::{Reload, Watched, WatchedConnector};
 use crate::egress::{LATENCY_BOUNDS_MS, OperationCounts, S3Operation, Traffic};
 use crate::pipeline::{Counts, Phase};
 
@@ -50,10 +50,15 @@ impl MetricsFormat {
 }
 
 /// All metrics as text.
-pub(super) fn encode(started: SystemTime, watched: Vec<Arc<Watched>>, format: MetricsFormat) -> String {
+pub(super) fn encode(
+    started: SystemTime,
+    reload: Option<Reload>,
+    watched: Vec<Arc<Watched>>,
+    format: MetricsFormat,
+) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
     let pipelines = watched.iter().map(|watched| Pipeline::of(watched)).collect();
-    registry.register_collector(Box::new(Moment { started, now: SystemTime::now(), pipelines }));
+    registry.register_collector(Box::new(Moment { started, reload, now: SystemTime::now(), pipelines }));
     let mut out = String::new();
     let encoded = match format {
         MetricsFormat::Prometheus => prometheus_text::encode(&mut out, &registry),
@@ -68,6 +73,7 @@ pub(super) fn encode(started: SystemTime, watched: Vec<Arc<Watched>>, format: Me
 #[derive(Debug)]
 struct Moment {
     started: SystemTime,
+    reload: Option<Reload>,
     now: SystemTime,
     pipelines: Vec<Pipeline>,
 }
@@ -177,11 +183,19 @@ impl Collector for Moment {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut build = encoder.encode_descriptor("build", "Version of the connector", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let help = "When the process began, in Unix time";
-        encoder
-            .encode_descriptor("start_timestamp", help, Some(&Unit::Seconds), MetricType::Gauge)?
-            .encode_gauge(&since)?;
+        let mut moment = |name, help, time: SystemTime| {
+            let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?.encode_gauge(&seconds)
+        };
+        moment("start_timestamp", "When the process began, in Unix time", self.started)?;
+        if let Some(Reload { at, problem }) = &self.reload {
+            moment("reload_timestamp", "When the configuration was last read again, in Unix time", *at)?;
+            let help = "1 if the configuration that was last read again was taken, otherwise 0";
+            let is_successful = u32::from(problem.is_none());
+            encoder
+                .encode_descriptor("reload_successful", help, None, MetricType::Gauge)?
+                .encode_gauge(&is_successful)?;
+        }
         let help = "1 for the state that the pipeline is in, otherwise 0";
         let mut states = encoder.encode_descriptor("pipeline_state", help, None, MetricType::Gauge)?;
         for pipeline in &self.pipelines {

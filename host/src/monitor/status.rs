@@ -11,7 +11,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Side, Watched, WatchedConnector};
+use super::{Reload, Side, Watched, WatchedConnector};
 use crate::pipeline::{Counts, Phase, Trouble};
 use crate::printable::{self, MESSAGE_BYTES_MAX};
 
@@ -34,6 +34,8 @@ pub struct Status {
     pub now: String,
     /// Whether every pipeline moves records, waits for them or is done.
     pub ready: bool,
+    /// When the configuration was last read again, and what came of it; `null` before the first time.
+    pub reload: Option<ReloadStatus>,
     /// In the order in which they were given.
     pub pipelines: Vec<PipelineStatus>,
 }
@@ -139,6 +141,17 @@ pub struct PipelineStatus {
     pub connectors: Vec<ConnectorStatus>,
 }
 
+/// What came of reading the configuration again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ReloadStatus {
+    /// When it was read, in RFC 3339.
+    pub at: String,
+    /// Why nothing was changed; `null` if it was done.
+    pub error: Option<String>,
+}
+
 /// Why something does not go on, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -195,12 +208,16 @@ pub struct ConnectorStatus {
 }
 
 impl Status {
-    pub(super) fn of(started: SystemTime, watched: &[Arc<Watched>], now: SystemTime) -> Self {
+    pub(super) fn of(started: SystemTime, reload: Option<Reload>, watched: &[Arc<Watched>], now: SystemTime) -> Self {
         let mut status = Self {
             version: env!("CARGO_PKG_VERSION"),
             started_at: rfc3339(started),
             now: rfc3339(now),
             ready: false,
+            reload: reload.map(|Reload { at, problem }| ReloadStatus {
+                at: rfc3339(at),
+                error: problem.map(|problem| printable::lines(&problem, MESSAGE_BYTES_MAX).into_owned()),
+            }),
             pipelines: watched.iter().map(|watched| PipelineStatus::of(watched, now)).collect(),
         };
         status.ready = status.reasons().is_empty();
