@@ -2,6 +2,7 @@
 //! command to a module, and moving records to the library.
 
 mod check;
+mod columns;
 mod compile;
 mod descriptors;
 mod destination;
@@ -14,6 +15,7 @@ mod manual;
 mod pipeline_file;
 mod place;
 mod policy;
+mod pretty;
 mod progress;
 mod references;
 mod run;

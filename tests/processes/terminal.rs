@@ -98,3 +98,39 @@ async fn every_command_has_a_manual_page() {
     let written = std::fs::read(sandbox.path("man/one/s3-connector.1")).unwrap();
     assert_eq!(printed.printed(), String::from_utf8_lossy(&written));
 }
+
+#[tokio::test]
+async fn records_are_printed_for_people_where_that_is_wanted() {
+    let sandbox = Sandbox::new().await;
+    sandbox.put("notes/a.txt", "first line\nsecond line\n");
+    sandbox.server.store().put("photos", "notes/b.bin", vec![0_u8; 3 << 20]).unwrap();
+    let pretty = sandbox.command(&["source", "s3://photos", "--until-caught-up", "--pretty"]);
+    let printed = pretty.run().await.well().printed();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines.len(), 5, "{printed}");
+    assert!(lines[0].ends_with("  snapshot        23 B  notes/a.txt"), "{printed}");
+    assert_eq!(lines[1..3], ["    first line", "    second line"]);
+    assert!(lines[3].ends_with("  snapshot    3.00 MiB  notes/b.bin"), "{printed}");
+    assert!(lines[4].starts_with("    (binary"), "{printed}");
+    // Where nobody asks, a file and a pipe have JSON.
+    let plain = sandbox.command(&["source", "s3://photos", "--until-caught-up"]).run().await.well();
+    assert_eq!(plain.records().len(), 2);
+    let both = sandbox.command(&["source", "s3://photos", "--pretty", "--json"]).run().await.with_code(2);
+    let _ = both.saying(&["--pretty", "--json"]);
+}
+
+#[tokio::test]
+async fn a_terminal_has_records_for_people_unless_it_wants_json() {
+    // `script` gives a command a terminal; without it there is none here.
+    if Invocation::script("command -v script").run().await.code != Some(0) {
+        return;
+    }
+    let sandbox = Sandbox::new().await;
+    sandbox.put("a", "text");
+    for (option, word) in [("", "snapshot         4 B  a"), ("--json", "\"operation\":\"snapshot\"")] {
+        let line = format!("s3-connector source s3://photos --until-caught-up {option}");
+        let script = format!("script --quiet --return --command '{line}' /dev/null < /dev/null");
+        let ended = Invocation::script(&script).at(&sandbox.server).run().await.well();
+        assert!(ended.printed().contains(word), "{option}: {}", ended.printed());
+    }
+}

@@ -3,24 +3,26 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use s3_connector_host::monitor::{Monitor, Side, Watched};
-use s3_connector_host::pipeline::{Ended, JsonLinesOutput, Options, Pipeline};
-use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
+use s3_connector_host::pipeline::{Ended, JsonLinesOutput, Options, Output, Pipeline};
+use s3_connector_host::state::StateStore;
+use s3_connector_host::{InstanceOptions, Options as ConnectorOptions, Source};
 
 use super::journal::Journal;
 use super::listen::ListenArguments;
 use super::place::PlaceArguments;
+use super::pretty::PrettyOutput;
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, downstream, load_with_state};
+use super::{Failure, RecoveryArguments, columns, downstream, load_with_state};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
-/// Each line is a record, in Conduit's encoding: `{"position":…,"operation":…,"metadata":{…},"key":…,
+/// On a terminal they are printed for people, otherwise each line is a record, in Conduit's encoding: `{"position":…,"operation":…,"metadata":{…},"key":…,
 /// "payload":{"before":…,"after":…}}`; position, key and payload are base64. The command runs until it is stopped, or
 /// until --until-caught-up or --limit ends it.
 ///
@@ -46,6 +48,14 @@ pub(super) struct SourceArguments {
     /// End after N records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    /// Print records for people: time, operation, size, key, and the beginning of the payload where it is text
+    ///
+    /// So it is by default where stdout is a terminal. Times are UTC. Of large objects, no more is fetched than is shown.
+    #[arg(long, conflicts_with = "json")]
+    pretty: bool,
+    /// Print JSON lines on a terminal too
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     recovery: RecoveryArguments,
     #[command(flatten)]
@@ -54,10 +64,17 @@ pub(super) struct SourceArguments {
     listen: ListenArguments,
 }
 
+impl SourceArguments {
+    fn is_pretty(&self) -> bool {
+        self.pretty || (!self.json && std::io::stdout().is_terminal())
+    }
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   s3-connector source s3://photos --until-caught-up > photos.jsonl
   s3-connector source s3://photos/2024/ --state ./photos-state
+  s3-connector source s3://photos --pretty --until-caught-up
   s3-connector source s3://photos --limit 1 | jq '.key |= @base64d'
 
 Credentials, region and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, \
@@ -74,15 +91,33 @@ pub(super) async fn run(
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let settings = arguments.place.settings()?;
-    let (connector, state) = load_with_state(options, arguments.state).await?;
+    let (connector, state) = load_with_state(options, arguments.state.clone()).await?;
     let instance = InstanceOptions { name: String::new(), state: state.clone() };
     let source = connector.source(settings, instance).await.map_err(|error| Failure::configuring(&error))?;
+    let stdout = tokio::io::stdout();
+    if arguments.is_pretty() {
+        let output = PrettyOutput::new(stdout, columns::of(std::io::stdout()));
+        let is_reader_gone = output.is_reader_gone();
+        print(source, (output, "pretty"), is_reader_gone, state, &arguments, terminal).await
+    } else {
+        let output = JsonLinesOutput::new(stdout);
+        let is_reader_gone = output.is_reader_gone();
+        print(source, (output, "json-lines"), is_reader_gone, state, &arguments, terminal).await
+    }
+}
 
-    let output = JsonLinesOutput::new(tokio::io::stdout());
-    let is_reader_gone = output.is_reader_gone();
+/// Prints records until it is stopped, or until there is nothing more to print.
+async fn print(
+    source: Source,
+    (output, plugin): (impl Output, &'static str),
+    is_reader_gone: Arc<AtomicBool>,
+    state: Option<Arc<dyn StateStore>>,
+    arguments: &SourceArguments,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
     let options = Options {
         state,
-        position: arguments.position.map(String::into_bytes),
+        position: arguments.position.clone().map(String::into_bytes),
         until_caught_up: arguments.until_caught_up,
         records_max: arguments.limit,
         grace: arguments.grace.grace,
@@ -98,7 +133,7 @@ pub(super) async fn run(
     let monitor = Monitor::default();
     let watched = Watched::new("source", pipeline.counts())
         .connector("source", Side::Source, "s3", Some(tally))
-        .connector("stdout", Side::Destination, "json-lines", None);
+        .connector("stdout", Side::Destination, plugin, None);
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
     // On the same screen, lines of data and the progress line would overwrite each other.
