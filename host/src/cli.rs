@@ -12,6 +12,7 @@ mod hints;
 mod journal;
 mod listen;
 mod manual;
+mod notify;
 mod pipeline_file;
 mod place;
 mod policy;

@@ -34,7 +34,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::pipeline::Counts;
+use crate::pipeline::{Counts, Phase};
 use crate::tally::Tally;
 
 pub use self::metrics::MetricsFormat;
@@ -203,6 +203,14 @@ impl Monitor {
     pub fn readiness(&self) -> Result<(), NotReady> {
         let reasons = self.status().reasons();
         if reasons.is_empty() { Ok(()) } else { Err(NotReady(reasons)) }
+    }
+
+    /// Waits until every pipeline was open for the first time, or has ended.
+    pub async fn opened(&self) {
+        for watched in self.watched() {
+            // An error: it has ended, and nobody counts any more.
+            let _ = watched.counts.clone().wait_for(|counts| !matches!(counts.phase, Phase::Opening)).await;
+        }
     }
 
     /// All numbers, for a scraper.

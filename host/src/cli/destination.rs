@@ -10,6 +10,7 @@ use s3_connector_host::{InstanceOptions, Options as ConnectorOptions};
 
 use super::journal::Journal;
 use super::listen::ListenArguments;
+use super::notify;
 use super::place::PlaceArguments;
 use super::progress::ProgressLine;
 use super::signals::{GraceArguments, Hangup, Stopping};
@@ -86,6 +87,7 @@ pub(super) async fn run(
         .connector("destination", Side::Destination, "s3", Some(tally));
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
+    let _notifying = notify::begin(&monitor, stopping.token())?;
     let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts());
     let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;

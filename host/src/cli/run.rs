@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use self::fleet::Fleet;
 use super::endpoints::{AnyInput, AnyOutput, NamedInput, NamedOutput};
 use super::listen::ListenArguments;
+use super::notify;
 use super::pipeline_file::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
@@ -120,6 +121,7 @@ pub(super) async fn run(
     // Before anybody can ask: a process without pipelines would be ready.
     ready.iter().for_each(|(_, ready)| monitor.watch(ready.watched.clone()));
     arguments.listen.serve(listen, &monitor, terminal).await?;
+    let _notifying = notify::begin(&monitor, stopping.token())?;
     let mut fleet = Fleet {
         connector,
         arguments: &arguments,

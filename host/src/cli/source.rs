@@ -13,6 +13,7 @@ use s3_connector_host::{InstanceOptions, Options as ConnectorOptions, Source};
 
 use super::journal::Journal;
 use super::listen::ListenArguments;
+use super::notify;
 use super::place::PlaceArguments;
 use super::pretty::PrettyOutput;
 use super::progress::ProgressLine;
@@ -136,6 +137,7 @@ async fn print(
         .connector("stdout", Side::Destination, plugin, None);
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
+    let _notifying = notify::begin(&monitor, stopping.token())?;
     // On the same screen, lines of data and the progress line would overwrite each other.
     let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
     let progress = ProgressLine::draw(bar, "", pipeline.counts());

@@ -16,6 +16,7 @@ use s3_connector_host::{Connector, Error};
 use tokio::task::JoinSet;
 
 use super::super::journal::Journal;
+use super::super::notify;
 use super::super::pipeline_file::{self, PipelineConfig};
 use super::super::progress::ProgressLine;
 use super::super::signals::Stopping;
@@ -198,6 +199,7 @@ impl Fleet<'_> {
         if self.stopping.token().is_cancelled() {
             return;
         }
+        notify::reloading();
         self.terminal.say("SIGHUP: reading the pipeline files again");
         match self.changes().await {
             Ok(changes) => {
@@ -218,6 +220,7 @@ impl Fleet<'_> {
                 self.monitor.reloaded(Err(problems));
             }
         }
+        notify::ready(self.monitor);
     }
 
     /// What is to be changed; every new and changed pipeline was made for trial.
