@@ -172,6 +172,17 @@ lint: setup ## Look for mistakes, natively and in the component; warnings are er
 		| grep --extended-regexp '^(tokio|hyper|rustls|ring|aws-sigv4|socket2|mio|rayon) ' \
 		|| { echo 'the component must not contain these'; exit 1; }
 
+# The debug build takes two minutes of processor time to make, the other one far more, and both check within seconds.
+DENY_VERSION := 0.20.2
+DENY ?= $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
+target/tools/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --debug --root target/tools --target-dir target/tools/build cargo-deny@$(DENY_VERSION)
+	@rm -rf target/tools/build
+
+.PHONY: deny
+deny: $(DENY) ## Check licences, sources and known faults of the dependencies with cargo-deny, which it installs
+	@packaging/deny.sh '$(DENY)'
+
 .PHONY: doc
 doc: setup ## Build the documentation; broken links are errors
 	$(CARGO) doc --locked $(TESTING) --workspace --no-deps
@@ -179,6 +190,7 @@ doc: setup ## Build the documentation; broken links are errors
 .PHONY: check
 check: setup ## Everything that a change must pass
 	$(CARGO) fmt --all --check
+	$(MAKE) deny
 	$(MAKE) lint
 	$(MAKE) test
 	$(MAKE) doc
