@@ -77,6 +77,13 @@ page: setup ## Look at the page of --listen in a headless Chromium; leaves targe
 	S3_CONNECTOR_CHROMIUM="$$browser" $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test processes \
 		-- --exact monitor::a_browser_shows_what_runs_and_runs_nothing_that_a_key_says
 
+# A small disk is mounted in a namespace that no other process sees.
+.PHONY: night
+night: setup ## Show what an operator sees of a bad night: a store away for ten minutes, a full disk, and more
+	$(CARGO) build --locked $(TESTING) --workspace --bins
+	@S3_CONNECTOR_CHROMIUM="$$(command -v chromium || command -v chromium-browser || command -v google-chrome)" \
+		unshare --map-root-user --mount target/testing/night
+
 .PHONY: s3
 s3: setup ## Run the conformance suite on a real S3 server: that of the AWS_* variables, or a MinIO that it installs
 	@tests/s3/minio.sh $(CARGO) test --locked $(TESTING) --package s3-connector-tests --test conformance

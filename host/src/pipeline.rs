@@ -61,6 +61,7 @@
 //! # }
 //! ```
 
+mod backlog;
 mod cycle;
 mod dead_letters;
 mod endpoint;
@@ -90,6 +91,7 @@ pub use self::log::LogOutput;
 pub use self::recovery::Recovery;
 pub use tokio_util::sync::CancellationToken;
 
+use self::backlog::Backlog;
 use self::recovery::Outage;
 use self::round::{Endpoints, Round};
 use crate::connector::source::Progress;
@@ -163,6 +165,8 @@ pub struct Counts {
     pub failure: Option<Trouble>,
     /// The position of the last record that was stored; `None` before.
     pub position: Option<Bytes>,
+    /// Since when records wait.
+    backlog: Backlog,
 }
 
 /// What a pipeline does at a moment.
@@ -200,6 +204,44 @@ impl Trouble {
 }
 
 impl Counts {
+    /// Whether everything that the source found when it looked last is stored.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.source.caught_up && self.acked >= self.read
+    }
+
+    /// How long something may have been missing at the destination: none where nothing is. `None` before everything was read for the
+    /// first time, since nobody knows how much is left.
+    #[must_use]
+    pub fn lag(&self, now: SystemTime) -> Option<Duration> {
+        let waiting = self.backlog.since().map(|since| now.duration_since(since).unwrap_or_default());
+        self.source.lag(now).map(|lag| lag.max(waiting.unwrap_or_default()))
+    }
+
+    /// Takes note of records that were read, and of what the source says with them.
+    fn read(&mut self, records: u64, bytes: u64, source: Progress) {
+        self.read += records;
+        self.bytes += bytes;
+        self.source = source;
+        if records > 0 {
+            self.backlog.read(self.read, SystemTime::now());
+        }
+        self.settle();
+    }
+
+    /// Takes note of records that were stored.
+    fn stored(&mut self, records: u64) {
+        self.acked += records;
+        self.backlog.stored(self.acked);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if self.is_caught_up() {
+            self.backlog.clear();
+        }
+    }
+
     /// Takes note of a failure after which it does not go on.
     fn failed(&mut self, error: &Error) {
         let trouble = Trouble::new(error, Duration::ZERO);
@@ -464,6 +506,7 @@ impl Run {
             counts.source.caught_up = false;
             if is_repeatable {
                 counts.read = counts.acked;
+                counts.backlog.again();
             }
         });
         self.counts.borrow().source.clone()

@@ -204,7 +204,7 @@ mod tests {
         counts.source.counters.insert("snapshot".to_owned(), 1);
         let opened = entries.of(&counts, at(1));
         assert!(opened[0] == "opened in 1.0 s" && opened[1] == "the snapshot begins", "{opened:?}");
-        (counts.read, counts.bytes) = (12_345, 3 << 20);
+        (counts.read, counts.acked, counts.bytes) = (12_345, 12_345, 3 << 20);
         assert!(entries.of(&counts, at(2)).is_empty());
         counts.source.counters.insert("snapshot".to_owned(), 2);
         assert_eq!(entries.of(&counts, at(61)), ["the snapshot is over: 12,345 records, 3.00 MiB in 1 min 0 s"]);
@@ -216,7 +216,6 @@ mod tests {
         }
         counts.source.caught_up = true;
         assert_eq!(entries.of(&counts, at(90)), ["caught up: 12,345 records, 3.00 MiB"], "it took a while");
-        counts.acked = 12_345;
         counts.phase = Phase::Ended(Ended::Stopped);
         assert_eq!(entries.of(&counts, at(91)), ["stopped: 12,345 records are stored"]);
     }

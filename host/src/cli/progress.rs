@@ -71,9 +71,9 @@ pub(super) fn describe(counts: &Counts, rate: f64, now: SystemTime) -> String {
     if due > 0 {
         text.push_str(&format!(", {} due", HumanCount(due)));
     }
-    if counts.source.caught_up {
+    if counts.is_caught_up() {
         text.push_str(", caught up");
-    } else if let Some(lag) = counts.source.lag(now) {
+    } else if let Some(lag) = counts.lag(now) {
         text.push_str(&format!(", lag {} s", lag.as_secs()));
     }
     let keys = counts.source.counter("keys");
@@ -91,7 +91,7 @@ mod tests {
     fn a_line_says_how_much_how_fast_and_with_what_lag() {
         let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
         let mut counts = Counts::default();
-        counts.acked = 12_345;
+        (counts.read, counts.acked) = (12_345, 12_345);
         counts.bytes = 3 << 20;
         assert_eq!(describe(&counts, 1024.0, at(0)), "12,345 records, 3.00 MiB, 1.00 KiB/s");
         counts.source.counters.insert("due".to_owned(), 7);
@@ -104,5 +104,9 @@ mod tests {
         assert!(describe(&counts, 0.0, at(5000)).ends_with("7 due, caught up, 1,000,000 keys known"));
         counts.source.caught_up = false;
         assert!(describe(&counts, 0.0, at(5000)).ends_with("7 due, lag 9 s, 1,000,000 keys known"));
+        counts.source.caught_up = true;
+        counts.read += 1;
+        let unstored = describe(&counts, 0.0, at(5000));
+        assert!(unstored.ends_with("7 due, lag 0 s, 1,000,000 keys known"), "{unstored}");
     }
 }

@@ -39,7 +39,7 @@ impl Histories {
         histories.retain(|id, _| watched.iter().any(|watched| watched.id == *id));
         for watched in watched {
             let counts = watched.counts.borrow();
-            let lag = counts.source.lag(now).map(|lag| lag.as_secs_f64());
+            let lag = counts.lag(now).map(|lag| lag.as_secs_f64());
             let history = histories.entry(watched.id.clone()).or_default();
             if history.len() == SAMPLES_MAX {
                 history.pop_front();

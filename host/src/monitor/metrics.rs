@@ -153,7 +153,7 @@ const GAUGES: [PerPipeline<Option<f64>>; 7] = [
         "lag",
         "Time since when something may be missing at the destination; 0 where nothing is",
         SECONDS,
-        |p, moment| p.counts.source.lag(moment.now).map(|lag| lag.as_secs_f64()),
+        |p, moment| p.counts.lag(moment.now).map(|lag| lag.as_secs_f64()),
     ),
     PerPipeline::new("outage", "How long the current interruption has lasted; 0 without one", SECONDS, |p, moment| {
         Some(match &p.counts.phase {

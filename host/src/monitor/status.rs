@@ -51,7 +51,7 @@ pub enum State {
     Snapshot,
     /// It reads what has changed.
     Changes,
-    /// It has read everything, and waits for changes.
+    /// Everything that it found is stored, and it waits for changes.
     CaughtUp,
     /// It can't go on, and tries to.
     Interrupted,
@@ -88,7 +88,7 @@ impl State {
             Phase::Interrupted(_) => Self::Interrupted,
             Phase::Ended(_) => Self::Ended,
             Phase::Failed(_) => Self::Failed,
-            Phase::Running if counts.source.caught_up => Self::CaughtUp,
+            Phase::Running if counts.is_caught_up() => Self::CaughtUp,
             Phase::Running if counts.source.counter("snapshot") == 1 => Self::Snapshot,
             Phase::Running => Self::Changes,
         }
@@ -244,7 +244,7 @@ impl PipelineStatus {
             dead_letters: watched.dead_letters(),
             bytes_read: counts.bytes,
             due: source.counter("due"),
-            lag_seconds: source.lag(now).map(|lag| lag.as_secs_f64()),
+            lag_seconds: counts.lag(now).map(|lag| lag.as_secs_f64()),
             keys: source.counter("keys"),
             polls: source.counter("polls"),
             poll_seconds: Duration::from_millis(source.counter("poll-ms")).as_secs_f64(),

@@ -93,8 +93,7 @@ impl Outage {
 
     /// Waits until records flow again, or the source has caught up and nothing is left to flow.
     pub(super) async fn is_over(&self, mut counts: watch::Receiver<Counts>) {
-        let flows =
-            |counts: &Counts| counts.acked > self.acked || (counts.source.caught_up && counts.read == counts.acked);
+        let flows = |counts: &Counts| counts.acked > self.acked || counts.is_caught_up();
         if counts.wait_for(flows).await.is_err() {
             // The counts are gone with the round, whose end says more.
             std::future::pending::<()>().await;

@@ -98,11 +98,9 @@ impl<I: Input> BatchReader<I> {
             };
             let progress = self.input.progress().await?;
             let is_done = records.is_empty() && self.until_caught_up && progress.caught_up;
-            self.counts.send_modify(|counts| {
-                counts.read += records.len() as u64;
-                counts.bytes += records.iter().map(payload_bytes).sum::<u64>();
-                counts.source = progress.on_top_of(&self.earlier);
-            });
+            let bytes = records.iter().map(payload_bytes).sum::<u64>();
+            let source = progress.on_top_of(&self.earlier);
+            self.counts.send_modify(|counts| counts.read(records.len() as u64, bytes, source));
             if is_done {
                 return Ok(Ended::CaughtUp);
             }
@@ -283,7 +281,7 @@ impl<O: Output> BatchWriter<O> {
             count += acks.filter(|ack| ack.error.is_none()).count() as u64;
         }
         self.counts.send_modify(|counts| {
-            counts.acked += count;
+            counts.stored(count);
             if last.is_some() {
                 counts.position.clone_from(&last);
             }

@@ -394,3 +394,18 @@ fn a_pipeline_of_the_connectors_own_endpoints_may_run_in_a_task() {
     }
     let _ = |pipeline: Pipeline<crate::Source, crate::Destination>| check(pipeline.run(CancellationToken::new()));
 }
+
+#[test]
+fn what_was_read_and_not_stored_is_missing_at_the_destination() {
+    let mut counts = Counts::default();
+    let caught_up = || Progress { caught_up: true, ..Progress::default() };
+    counts.read(5, 50, caught_up());
+    let later = SystemTime::now() + Duration::from_secs(600);
+    assert!(!counts.is_caught_up(), "the source has, its reader has not");
+    assert!(counts.lag(later) >= Some(Duration::from_secs(600)));
+    counts.stored(4);
+    assert!(counts.lag(later) >= Some(Duration::from_secs(600)));
+    counts.stored(1);
+    assert!(counts.is_caught_up());
+    assert_eq!(counts.lag(later), Some(Duration::ZERO));
+}
