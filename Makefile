@@ -69,6 +69,12 @@ mutants: setup ## Break change detection in each known way, and print which hist
 	$(CARGO) build --locked $(TESTING) --package s3-connector-histories
 	target/testing/histories --mutants
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: setup ## Give random bytes to all that reads what others wrote, FUZZ_SECONDS=60 for each, two at a time
+	$(CARGO) build --locked $(TESTING) --workspace --bins
+	target/testing/fuzz --seconds $(FUZZ_SECONDS)
+
 .PHONY: page
 page: setup ## Look at the page of --listen in a headless Chromium; leaves target/testing/page.png
 	$(CARGO) build --locked $(TESTING) --workspace --bins

@@ -40,7 +40,10 @@ pub struct CsvOptions {
 
 impl CsvOptions {
     fn reader(&self) -> Reader {
-        ReaderBuilder::new().delimiter(self.delimiter).quote(self.quote).comment(self.comment).build()
+        let mut reader = ReaderBuilder::new().delimiter(self.delimiter).quote(self.quote).comment(self.comment).build();
+        // It drops a byte order mark where it begins to read, which may be at any row. An empty line is no row, and a beginning.
+        let _ = reader.read_record(b"\n", &mut [0], &mut [0]);
+        reader
     }
 
     /// Two settings that are the same sign, where there are such.

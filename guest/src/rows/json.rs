@@ -106,7 +106,7 @@ impl Json {
             // More digits may follow.
             Some(Ok(_)) if end == text.len() && !is_end && !matches!(text[end - 1], b'}' | b']' | b'"') => Value::More,
             Some(Ok(_)) => Value::Whole(end),
-            Some(Err(error)) if error.is_eof() && !is_end => Value::More,
+            Some(Err(error)) if !is_end && (error.is_eof() || ends_within_number(text)) => Value::More,
             Some(Err(error)) => Value::Bad(reason(&error)),
             None => Value::More,
         };
@@ -312,6 +312,11 @@ fn content(value: &[u8]) -> Content {
 
 fn bad(bytes: &[u8], why: String) -> Content {
     Content::Bad { bytes: Bytes::copy_from_slice(bytes), why }
+}
+
+/// Whether a number may go on after a text. A reader calls one that lacks its last digit wrong, not cut.
+fn ends_within_number(text: &[u8]) -> bool {
+    matches!(text.last(), Some(b'-' | b'+' | b'.' | b'e' | b'E'))
 }
 
 /// What is wrong, without where: rows have places of their own.

@@ -493,3 +493,24 @@ fn other_encodings_become_utf_8() {
     let broken = read_from(&broken, b"a\n\x81\n", Place::default(), 100).expect_err("no such text");
     assert_eq!(broken.why, "it has bytes that are no text in Shift_JIS: set `encoding` to what it is in");
 }
+
+#[test]
+fn a_byte_order_mark_at_a_row_is_part_of_it_wherever_reading_begins() {
+    let object = "a\n1\n\u{feff}x\n".as_bytes();
+    let whole = read(csv(), object);
+    assert_eq!(contents(&whole), ["{\"a\":\"1\"}", "{\"a\":\"\u{feff}x\"}"]);
+    for size in [1, 2, 64] {
+        let rest = read_from(&options(csv()), object, whole[0].next, size).expect("it can be read");
+        assert_eq!(rest, whole[1..], "in pieces of {size}");
+    }
+}
+
+#[test]
+fn a_number_that_comes_in_pieces_is_one() {
+    for object in ["[{\"a\":-1.5e-3},{\"a\":[0.1,1E+2]}]", "{\n\"a\":-1.5e-3}\n-2\n{\n\"a\":0.1}", "-1"] {
+        let whole = read(Form::Json(JsonRows::Auto), object.as_bytes());
+        assert!(whole.iter().all(|row| matches!(row.content, Content::Structured(_))), "{whole:?}");
+        let pieces = read_from(&options(Form::Json(JsonRows::Auto)), object.as_bytes(), Place::default(), 1);
+        assert_eq!(contents(&pieces.expect("it can be read")), contents(&whole));
+    }
+}

@@ -147,7 +147,10 @@ impl<P: Ports> CheckpointStore<P> {
         let saved = values.load("head")?;
         let is_there = saved.is_some();
         let head = match saved {
-            Some(bytes) => decode::<saved::SavedHead<'_>>(&bytes).ok_or_else(|| unreadable("head"))?.into(),
+            Some(bytes) => {
+                let head = decode::<saved::SavedHead<'_>>(&bytes).map(Head::from).filter(Head::is_sound);
+                head.ok_or_else(|| unreadable("head"))?
+            }
             None => Head::new(0, Digester { keys: (0, 0) }, Rule::Changes),
         };
         let mut store = Self {

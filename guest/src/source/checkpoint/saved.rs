@@ -7,10 +7,12 @@
 //! `witness.txt` holds bytes of each, which a test compares.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Corrected, Correction, Head, Stage};
+use crate::ports::STATE_NAME_BYTES_MAX;
 use crate::position::Phase;
 use crate::record::Operation;
 use crate::source::catalogue::{decode_known, encode_known};
@@ -218,6 +220,38 @@ impl From<SavedHead<'_>> for Head {
             corrections: saved.corrections,
             garbage: saved.garbage.into_iter().map(Cow::into_owned).collect(),
         }
+    }
+}
+
+/// Numbers that go up by one for each value that is saved: no source gets there.
+const NUMBER_MAX: u64 = 1 << 62;
+
+/// Chunks of a plan. A poll that tells of a billion changes has fewer.
+const CHUNKS_MAX: u64 = 1 << 22;
+
+impl Head {
+    /// Whether a source can have saved it. What is decoded may be anything, where it was damaged: names that no host takes,
+    /// plans without changes, and more values than there are names for.
+    pub(super) fn is_sound(&self) -> bool {
+        let numbers = [self.next_plan, self.next_segment, self.manifest.0, self.corrections];
+        let mut before = 0;
+        let mut is_next = |plan: &Plan| {
+            let chunks: u64 = plan.runs.iter().map(|chunks| u64::from(*chunks)).sum();
+            let is_next = plan.id > before && plan.id < self.next_plan;
+            before = plan.id;
+            is_next && (1..=plan.count.min(CHUNKS_MAX)).contains(&chunks)
+        };
+        let mut names = BTreeSet::new();
+        let is_name = |name: &str| {
+            let (kind, place) = name.split_at_checked(2).unwrap_or_default();
+            ["s-", "m-", "p-", "f-"].contains(&kind)
+                && name.len() <= STATE_NAME_BYTES_MAX
+                && place.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+        };
+        numbers.into_iter().all(|number| number < NUMBER_MAX)
+            && self.acked.is_none_or(|(plan, _)| plan < self.next_plan)
+            && self.plans.iter().all(&mut is_next)
+            && self.garbage.iter().all(|name| is_name(name) && names.insert(name))
     }
 }
 

@@ -176,3 +176,23 @@ fn no_damage_makes_a_panic_or_much_memory() {
     // A list of more than there is memory for.
     decode_all(&[&[VERSION][..], &[0xff; 9], &[1]].concat());
 }
+
+#[test]
+fn a_head_that_no_source_saves_is_not_sound() {
+    assert!(heads().iter().all(Head::is_sound));
+    let damage: [fn(&mut Head); 8] = [
+        |head| head.garbage.push(String::new()),
+        |head| head.garbage.push("head".to_owned()),
+        |head| head.garbage.push("s-3".to_owned()),
+        |head| head.plans[0].count = 0,
+        |head| head.plans[0].id = 0,
+        |head| head.plans[1].runs.push(u32::MAX),
+        |head| head.next_plan = 129,
+        |head| head.next_segment = u64::MAX,
+    ];
+    for (number, damage) in damage.into_iter().enumerate() {
+        let mut damaged = head(Stage::Polls);
+        damage(&mut damaged);
+        assert!(!damaged.is_sound(), "{number}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Owns what must hold of OpenCDC's JSON: what is read is written as the same, on one line of the length that was told, and both
+//! ways of reading agree.
+
+use s3_connector::record::json::{decode_line, decode_line_leniently, encode_line, is_object, line_bytes};
+
+use crate::novelty::note;
+
+pub(super) const WORDS: &[&str] = &[
+    "{\"position\":\"cA==\",\"operation\":\"create\",\"metadata\":{},\"key\":null,\"payload\":{\"before\":null,\"after\":null}}",
+    "\"position\"",
+    "\"operation\"",
+    "\"metadata\"",
+    "\"key\"",
+    "\"payload\"",
+    "\"before\"",
+    "\"after\"",
+    "\"snapshot\"",
+    "\"update\"",
+    "\"delete\"",
+    "null",
+    "{}",
+    "[]",
+    "{\"a\":1}",
+    "\\ud83d",
+    "\\ude00",
+    "\\u0000",
+    "\\u001b",
+    "\u{9b}",
+    "\u{2028}",
+    "\\n",
+    ":",
+    ",",
+    "\"opencdc.version\":\"v1\"",
+    "1e999",
+    "-0",
+    "true",
+];
+
+pub(super) fn run(data: &[u8]) {
+    let strict = decode_line(data);
+    let lenient = decode_line_leniently(data);
+    let record = match (strict, lenient) {
+        (Ok(record), Ok((same, unknown))) => {
+            assert_eq!((&record, unknown.len()), (&same, 0));
+            record
+        }
+        (Err(why), Ok((record, unknown))) => {
+            assert!(!unknown.is_empty(), "{why}");
+            note("unknown fields");
+            record
+        }
+        (Err(why), Err(same)) => {
+            assert_eq!(why.to_string(), same.to_string());
+            return note(&why.to_string());
+        }
+        (Ok(_), Err(why)) => panic!("only the strict way takes it: {why}"),
+    };
+    assert!(record.inline_bytes() <= 2 * data.len() as u64, "{} bytes out of {}", record.inline_bytes(), data.len());
+    let mut line = Vec::new();
+    encode_line(&record, &mut line);
+    assert_eq!(line.len() as u64, line_bytes(&record));
+    let text = std::str::from_utf8(&line).expect("a line is text");
+    let text = text.strip_suffix('\n').expect("it ends with a newline");
+    assert!(!text.contains('\n') && is_object(text), "{text}");
+    assert!(!text.chars().any(|c| c.is_control()), "a terminal would obey {text:?}");
+    let again = decode_line(&line).expect("what was written can be read");
+    let mut second = Vec::new();
+    encode_line(&again, &mut second);
+    assert_eq!(line, second);
+    assert_eq!((&again.position, &again.key, again.operation), (&record.position, &record.key, record.operation));
+    assert_eq!(again.metadata, record.metadata);
+    note("a record");
+}
