@@ -356,7 +356,7 @@ pipelines:
           {{aws.bucket: lake, aws.endpoint: '{}', format: json, bufferDelay: 1s}}}}
   - id: orders
     connectors:
-      - {{id: in, type: source, plugin: s3, settings: {{aws.bucket: orders, pollingPeriod: 1s, decode: json, unreadable: skip}}}}
+      - {{id: in, type: source, plugin: s3, settings: {{aws.bucket: orders, pollingPeriod: 1s, decode: json, unreadable: skip, onBadRow: skip}}}}
       - {{id: out, type: destination, plugin: file, settings: {{path: disk/orders.jsonl}}}}
 {more}",
         lake.endpoint()
