@@ -42,6 +42,11 @@ build: setup ## Build the command: target/release/s3-connector
 start: build ## Check that the command as it is shipped starts within half a second, without a cache
 	@tests/start.sh target/$(PROFILE)/s3-connector
 
+.PHONY: dist
+dist: setup ## Make what is published, in target/dist: binary, component, packages, lists of what is in them, checksums
+	@PROFILE=$(PROFILE) packaging/dist.sh
+	@tests/dist.sh target/dist
+
 .PHONY: guest
 guest: setup ## Build the component alone: target/component/s3_connector.wasm
 	$(CARGO) run --locked $(TESTING) --quiet --package s3-connector-component

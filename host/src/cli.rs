@@ -25,6 +25,7 @@ mod signals;
 mod source;
 mod spec;
 mod terminal;
+mod version;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
 use s3_connector_host::state::{FileState, StateStore};
@@ -176,7 +177,13 @@ static GIVEN: OnceLock<PathBuf> = OnceLock::new();
 /// Reads the arguments of this process. The exit code if they are wrong, or if they ask for help.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {
     let given: Vec<OsString> = std::env::args_os().collect();
-    Arguments::try_parse_from(&given).map_err(|error| match hints::hint(&error, &given) {
+    // It takes a digest of the component, which no other command needs.
+    let command = match given.iter().any(|argument| argument == "--version") {
+        true => Arguments::command().long_version(version::long()),
+        false => Arguments::command(),
+    };
+    let parsed = command.try_get_matches_from(&given).and_then(|matches| Arguments::from_arg_matches(&matches));
+    parsed.map_err(|error| match hints::hint(&error, &given) {
         Some(hint) => {
             report(&hint);
             ExitCode::from(2)

@@ -1,7 +1,9 @@
 //! Exit codes and messages: 0 done, 1 failed, 2 wrong usage or settings.
 
 use embedded_s3::REGION_DEFAULT;
+use s3_connector_host::EMBEDDED;
 use s3_connector_tests::process::Invocation;
+use sha2::{Digest as _, Sha256};
 
 use crate::sandbox::Sandbox;
 
@@ -15,6 +17,18 @@ async fn all_end_so(sandbox: &Sandbox, cases: &[Case<'_>]) {
             assert_eq!(ended.stdout, b"", "{arguments:?}: stdout is for data");
         }
     }
+}
+
+#[tokio::test]
+async fn the_version_names_component_and_engine_and_its_short_form_does_not() {
+    let printed = async |argument| Invocation::new(&[argument]).run().await.well().printed();
+    let short = printed("-V").await;
+    assert_eq!(short, concat!("s3-connector ", env!("CARGO_PKG_VERSION"), "\n"));
+    let digest: String = Sha256::digest(EMBEDDED).iter().map(|byte| format!("{byte:02x}")).collect();
+    let long = printed("--version").await;
+    let rest = long.strip_prefix(&format!("{} (", short.trim_end())).unwrap();
+    assert!(rest.contains(&format!("component sha256:{digest}, wasmtime 48.")), "{long}");
+    assert!(rest.ends_with(")\n") && long.lines().count() == 1, "{long}");
 }
 
 #[tokio::test]
