@@ -5,6 +5,7 @@
 //! Requests leave through the egress of the side that is checked, under its policy; only the object that the check itself
 //! stored is removed through another one, which can do nothing else.
 
+pub(crate) mod listing;
 mod network;
 mod permissions;
 mod probe;

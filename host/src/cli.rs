@@ -7,10 +7,12 @@ mod compile;
 mod descriptors;
 mod destination;
 mod downstream;
+mod dry_run;
 mod endpoints;
 mod hints;
 mod journal;
 mod listen;
+mod ls;
 mod manual;
 mod notify;
 mod pipeline_file;
@@ -75,6 +77,7 @@ enum Command {
     Source(source::SourceArguments),
     Destination(destination::DestinationArguments),
     Run(run::RunArguments),
+    Ls(ls::LsArguments),
     Check(check::CheckArguments),
     Policy(policy::PolicyArguments),
     Spec(spec::SpecArguments),
@@ -228,6 +231,7 @@ async fn dispatch(arguments: Arguments, code: CompiledAhead) -> Result<(), Failu
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
         Command::Run(arguments) => run::run(arguments, options, &terminal).await,
+        Command::Ls(arguments) => ls::run(&arguments, options, &terminal).await,
         Command::Check(arguments) => check::run(arguments, options, &terminal).await,
         Command::Policy(arguments) => policy::run(&arguments).await,
         Command::Spec(arguments) => spec::run(&arguments, options).await,

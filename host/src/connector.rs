@@ -3,7 +3,7 @@
 
 pub(crate) mod code;
 pub(crate) mod destination;
-mod explain;
+pub(crate) mod explain;
 pub(crate) mod handle;
 pub(crate) mod instance;
 pub(crate) mod settings;

@@ -94,6 +94,7 @@ mod skipped;
 pub mod state;
 mod tally;
 
+pub use check::listing::{Choice, ListedObject, Listing};
 pub use connector::code::{CompiledAhead, compile_ahead};
 pub use connector::destination::{Ack, Destination};
 pub use connector::instance::{COMPUTE_MAX, InstanceOptions, MEMORY_BYTES_MAX};

@@ -4,7 +4,8 @@ use s3_connector_tests::process::Invocation;
 
 use crate::sandbox::{Sandbox, encode_lines, records};
 
-const COMMANDS: [&str; 9] = ["", "source", "destination", "run", "check", "policy", "spec", "completions", "man"];
+const COMMANDS: [&str; 10] =
+    ["", "source", "destination", "run", "ls", "check", "policy", "spec", "completions", "man"];
 
 /// The examples in a command's help, each as it would be pasted: continued lines belong together.
 async fn examples(command: &str, columns: &str) -> Vec<String> {
@@ -72,8 +73,9 @@ async fn every_example_that_comes_to_an_end_works_as_pasted() {
     for command in COMMANDS {
         for example in examples(command, "80").await {
             let ends = example.contains("--until-caught-up")
+                || example.contains("--dry-run")
                 || example.contains("--limit")
-                || ["destination", "check", "policy", "spec", "man"]
+                || ["destination", "ls", "check", "policy", "spec", "man"]
                     .iter()
                     .any(|name| example.starts_with(&format!("s3-connector {name}")));
             // A folder that is not the test's is left alone.

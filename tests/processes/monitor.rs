@@ -226,7 +226,7 @@ pub async fn an_outage_is_shown_with_its_reason_and_its_end() {
     sandbox.server.unplug();
     let away = shown.until("source", |source| source["state"] == "interrupted").await;
     // Nobody sees a progress line here: a line each minute takes its place.
-    shown.running.says("INFO 3 records, ").await;
+    shown.running.says("3 records, ").await;
     assert!(away["outage"]["why"].as_str().unwrap().contains("the connection was refused"), "{away}");
     assert_eq!((&away["outages"], &away["recordsStored"]), (&1.into(), &3.into()));
     assert!(away["lagSeconds"].as_f64().unwrap() > 30.0, "{away}");

@@ -134,3 +134,97 @@ async fn a_terminal_has_records_for_people_unless_it_wants_json() {
         assert!(ended.printed().contains(word), "{option}: {}", ended.printed());
     }
 }
+
+#[tokio::test]
+async fn a_bucket_is_listed_as_a_source_would_read_it() {
+    let sandbox = Sandbox::new().await;
+    for n in 0..1200 {
+        sandbox.put(&format!("a/{n:04}.jpg"), "12345");
+    }
+    sandbox.put("a/notes.txt", "text");
+    sandbox.put("b/0000.jpg", "elsewhere");
+    let requests = sandbox.server.store().objects("lake").unwrap().len();
+    let jpeg = sandbox.command(&["ls", "s3://photos/a/", "--set", "keys.include=*.jpg"]).run().await.well();
+    let printed = jpeg.printed();
+    assert_eq!(printed.lines().count(), 1200);
+    assert!(printed.lines().all(|line| line.contains("         5 B  a/")), "{}", printed.lines().next().unwrap());
+    let _ = jpeg.saying(&["1,200 objects, 5.86 KiB; left out: 1 by keys.include and keys.exclude in s3://photos/a/"]);
+    assert_eq!(sandbox.server.store().objects("lake").unwrap().len(), requests, "nothing is written");
+
+    let json = sandbox.command(&["ls", "s3://photos", "--json", "--limit", "1"]).run().await.well();
+    let line: serde_json::Value = serde_json::from_str(&json.printed()).unwrap();
+    assert_eq!((&line["key"], &line["size"]), (&"a/0000.jpg".into(), &5.into()));
+    assert!(line["lastModified"].as_str().unwrap().ends_with('Z') && line["etag"].is_string(), "{line}");
+    let _ = json.saying(&["there are more, --limit ended it"]);
+
+    let none = sandbox.command(&["ls", "s3://photos/c/"]).run().await.well();
+    assert_eq!(none.printed(), "");
+    let _ = none.saying(&["no key begins with s3://photos/c/"]);
+    let large = sandbox.command(&["ls", "s3://photos/a/n", "--set", "objectBytes=3B"]).run().await.well();
+    let _ = large.saying(&["0 objects, 0 B; left out: 1 larger than objectBytes"]);
+    let denied = sandbox.command(&["ls", "s3://photos"]).secret_key("wrong").run().await.with_code(1);
+    let _ = denied.saying(&["error: ", "refused", "AWS_ACCESS_KEY_ID in the environment"]);
+    let wrong = sandbox.command(&["ls", "s3://photos", "--set", "format=json"]).run().await.with_code(2);
+    let _ = wrong.saying(&["`format`"]);
+    // Its reader may end before it does.
+    let head = Invocation::script("s3-connector ls s3://photos | head -n 1 | wc -l").at(&sandbox.server);
+    assert_eq!(head.run().await.well().printed().trim(), "1");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_run_would_do_and_does_nothing() {
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(30);
+    let yaml = "
+version: 2.2
+pipelines:
+  - id: photos-to-lake
+    status: running
+    connectors:
+      - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos, pollingPeriod: 10s, keys.exclude: '0000'}}
+      - {id: out, type: destination, plugin: s3, settings: {aws.bucket: lake, prefix: in/, format: json, bufferSize: 10}}
+  - id: photos-to-file
+    status: running
+    connectors:
+      - {id: in, type: source, plugin: s3, settings: {aws.bucket: photos}}
+      - {id: out, type: destination, plugin: file, settings: {path: ./out.jsonl}}
+";
+    let file = sandbox.file("two.yaml", yaml);
+    let dry = || sandbox.command(&["run", "--dry-run", "--state", "states", &file]);
+    let printed = dry().run().await.well().printed();
+    for words in [
+        "pipeline `photos-to-lake`\n  reads    s3://photos/: 29 objects, ",
+        "left out: 1 by keys.include and keys.exclude\n  state    none in states/photos-to-lake: it begins with all of them\n",
+        "  writes   s3://lake/in/ as json\n",
+        // Two listings, 29 objects, three batches of at most ten.
+        "  costs    about 2 LIST, 29 GET, 3 PUT: less than $0.01 for what there is\n",
+        "  costs    then 8,640 LIST: $0.04 per day, with pollingPeriod 10.0 s; more with old versions\n",
+        "\npipeline `photos-to-file`\n  reads    s3://photos/: 30 objects, ",
+        "  writes   ./out.jsonl\n",
+    ] {
+        assert!(printed.contains(words), "{words}\n{printed}");
+    }
+    assert!(sandbox.server.store().objects("lake").unwrap().is_empty());
+    assert!(!sandbox.path("states").exists() && !sandbox.path("out.jsonl").exists());
+
+    let _ = sandbox.command(&["run", "--until-caught-up", "--state", "states", &file]).run().await.well();
+    let stored = sandbox.server.store().objects("lake").unwrap().len();
+    let again = dry().args(&["--until-caught-up"]).run().await.well().printed();
+    assert!(again.contains("states/photos-to-lake exists: it goes on where it was"), "{again}");
+    assert!(again.contains("at most 2 LIST") && !again.contains("per day"), "{again}");
+    assert_eq!(sandbox.server.store().objects("lake").unwrap().len(), stored);
+
+    let wrong = sandbox.file("wrong.yaml", yaml.replace("format: json", "format: jsom"));
+    let wrong = sandbox.command(&["run", "--dry-run", &wrong]).run().await.with_code(2);
+    let _ = wrong.saying(&["pipeline `photos-to-lake`: connector `out`", "`format`"]);
+}
+
+#[tokio::test]
+async fn a_command_ends_with_bytes_time_and_rate() {
+    let sandbox = Sandbox::new().await;
+    sandbox.fill(3);
+    let lines = sandbox.source().args(&["--until-caught-up"]).run().await.well().stdout;
+    let ended = sandbox.destination("json", 3).feed(&lines).await.well();
+    let last = ended.stderr.lines().last().unwrap().to_owned();
+    assert!(last.starts_with("3 records were stored; 36 B in ") && last.ends_with("B/s"), "{last}");
+}

@@ -1,6 +1,7 @@
 //! Owns how wide text is on a terminal: counting, cutting and breaking it by columns, of which wide characters take two. Leaves what is
 //! obeyed rather than shown to `printable`.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
@@ -21,6 +22,32 @@ pub(super) fn of(output: impl AsFd) -> usize {
 /// Columns that the text takes.
 pub(super) fn width(text: &str) -> usize {
     text.width()
+}
+
+/// The text in at most so many columns; what is cut off leaves an ellipsis.
+pub(super) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let (kept, _) = split(text, columns.saturating_sub(1));
+    Cow::Owned(format!("{kept}…"))
+}
+
+/// The text in at most so many columns, without its middle: of a name, the end tells most.
+pub(super) fn cut_middle(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let kept = columns.saturating_sub(1);
+    let (start, _) = split(text, kept / 2);
+    let mut end = text.len();
+    for (at, c) in text.char_indices().rev() {
+        if width(&text[at..]) > kept - kept / 2 {
+            break;
+        }
+        end = if c.width() == Some(0) { end } else { at };
+    }
+    Cow::Owned(format!("{start}…{}", &text[end..]))
 }
 
 /// Breaks a line into lines of at most so many columns.
@@ -48,6 +75,17 @@ fn split(text: &str, columns: usize) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_cut_by_columns() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcd", 3), "ab…");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", 2), "e\u{301}…");
+        assert_eq!(cut_middle("2024/a-long-name.jpg", 11), "2024/…e.jpg");
+        assert_eq!(cut_middle("日本語の写真", 7), "日…真");
+        assert_eq!(cut_middle("short", 5), "short");
+    }
 
     #[test]
     fn lines_break_at_the_edge() {

@@ -1,6 +1,7 @@
 //! Owns `s3-connector destination`, which stores records from stdin. Leaves reading lines to `pipeline`.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use rustix::fs::FileType;
@@ -12,7 +13,7 @@ use super::journal::Journal;
 use super::listen::ListenArguments;
 use super::notify;
 use super::place::PlaceArguments;
-use super::progress::ProgressLine;
+use super::progress::{Known, ProgressLine, totals};
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, load, open_state};
@@ -74,6 +75,7 @@ pub(super) async fn run(
 
     let stopping = Stopping::listen(terminal, arguments.grace.grace, Hangup::Stops)?;
     let mut input = JsonLinesInput::new(tokio::io::stdin());
+    let bytes_read = input.bytes_read();
     let ignored = arguments.lenient.then(|| input.lenient());
     let options =
         Options { grace: arguments.grace.grace, recovery: arguments.recovery.recovery(), ..Options::default() };
@@ -84,11 +86,13 @@ pub(super) async fn run(
     let monitor = Monitor::default();
     let watched = Watched::new("destination", pipeline.counts())
         .connector("stdin", Side::Source, "json-lines", None)
-        .connector("destination", Side::Destination, "s3", Some(tally));
+        .connector("destination", Side::Destination, "s3", Some(tally.clone()));
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
     let _notifying = notify::begin(&monitor, stopping.token())?;
-    let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts());
+    let known = Known { input: bytes_left().map(|bytes| (bytes, bytes_read)), tallies: vec![tally] };
+    let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts(), known);
+    let begun = Instant::now();
     let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;
     journal.end().await;
@@ -104,10 +108,18 @@ pub(super) async fn run(
         }
         done => {
             // After a failure too: it says how many records need not be sent again.
-            terminal.say(&stored);
+            let totals = totals(counts.borrow().bytes, begun.elapsed());
+            terminal.say(&format!("{stored}; {totals}"));
             done.map(drop).map_err(|error| Failure::running(&error))
         }
     }
+}
+
+/// Bytes of stdin that were not read yet, if it is a regular file.
+fn bytes_left() -> Option<u64> {
+    let stdin = std::io::stdin();
+    let length = rustix::fs::fstat(&stdin).ok().and_then(|status| u64::try_from(status.st_size).ok())?;
+    is_file().then(|| length.saturating_sub(rustix::fs::tell(&stdin).unwrap_or(0)))
 }
 
 /// Whether stdin is a regular file.

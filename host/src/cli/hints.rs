@@ -65,7 +65,7 @@ pub(super) fn hint(error: &Error, given: &[OsString]) -> Option<String> {
         ErrorKind::InvalidSubcommand => {
             let word = given.iter().find(|word| word.starts_with(SCHEME))?;
             Some(format!(
-                "say what to do with it: `s3-connector source {word}` reads it, `s3-connector check {word}` tries it"
+                "say what to do with it: `s3-connector ls {word}` lists it, `s3-connector source {word}` reads it"
             ))
         }
         _ => None,
@@ -256,7 +256,7 @@ mod tests {
             ("source --set s3://photos", "a bucket stands alone: write s3://photos without --set"),
             (
                 "s3://photos",
-                "say what to do with it: `s3-connector source s3://photos` reads it, `s3-connector check s3://photos` tries it",
+                "say what to do with it: `s3-connector ls s3://photos` lists it, `s3-connector source s3://photos` reads it",
             ),
         ] {
             assert_eq!(said(line).as_deref(), Some(wanted), "{line}");

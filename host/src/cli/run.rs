@@ -20,9 +20,10 @@ use super::endpoints::{AnyInput, AnyOutput, NamedInput, NamedOutput};
 use super::listen::ListenArguments;
 use super::notify;
 use super::pipeline_file::{self, ConnectorConfig, DeadLetterConfig, PipelineConfig, Plugin};
+use super::progress::Known;
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, load, open_state};
+use super::{Failure, RecoveryArguments, dry_run, load, open_state};
 
 /// Runs the pipelines of Conduit pipeline files
 ///
@@ -49,6 +50,11 @@ pub(super) struct RunArguments {
     /// Folder that holds a folder per pipeline for its state
     #[arg(long, value_name = "DIR", default_value = "./s3-connector-state")]
     state: PathBuf,
+    /// Say what would be read, where it would be written and what that costs in requests, and do nothing
+    ///
+    /// Lists up to 100,000 keys of each S3 source. Stores nothing, neither in a bucket nor in the state.
+    #[arg(long, conflicts_with_all = ["listen", "fail_fast"])]
+    dry_run: bool,
     /// End each pipeline when its source has caught up
     #[arg(long)]
     until_caught_up: bool,
@@ -63,6 +69,7 @@ pub(super) struct RunArguments {
 const AFTER_HELP: &str = "\
 Examples:
   s3-connector run photos.yaml
+  s3-connector run --dry-run photos.yaml
   s3-connector run --until-caught-up --state /var/lib/s3-connector \\
       photos.yaml sounds.yaml
 
@@ -89,6 +96,8 @@ struct Ready {
     letters: Arc<AtomicU64>,
     /// What the monitor sees of it.
     watched: Watched,
+    /// What the progress line sees of it.
+    known: Known,
 }
 
 /// Runs the command.
@@ -104,6 +113,9 @@ pub(super) async fn run(
         return Ok(());
     }
     let connector = load(options).await?;
+    if arguments.dry_run {
+        return dry_run::run(&configs, &connector, &arguments.state, arguments.until_caught_up).await;
+    }
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
     for config in configs {
         let state = open_state(&arguments.state.join(&config.id))?;
@@ -169,6 +181,7 @@ async fn prepare(
     };
     let queue_tally = letters.as_ref().map(|letters| letters.output.tally());
     let tallies = (input.tally(), output.tally(), queue_tally);
+    let known = Known::of([&tallies.0, &tallies.1].into_iter().flatten().cloned());
     let input = NamedInput { name: named(&source), input };
     let output = WithDeadLetters::new(output, letters);
     let options = Options {
@@ -189,11 +202,11 @@ async fn prepare(
         (Some(plugin), Some(tally)) => watched.connector("letters", Side::DeadLetterQueue, plugin.name(), tally),
         _ => watched,
     };
-    Ok(Ready { id, letters, pipeline, watched })
+    Ok(Ready { id, letters, pipeline, watched, known })
 }
 
 /// The name of a connector in errors.
-fn named(connector: &ConnectorConfig) -> String {
+pub(super) fn named(connector: &ConnectorConfig) -> String {
     format!("connector `{}`", connector.id)
 }
 
@@ -226,7 +239,7 @@ fn path(connector: &ConnectorConfig) -> PathBuf {
 }
 
 /// Puts pipeline and connector before each problem of the settings.
-fn configuring(id: &str, end: &str, error: &s3_connector_host::Error) -> Failure {
+pub(super) fn configuring(id: &str, end: &str, error: &s3_connector_host::Error) -> Failure {
     let name = |message: String| {
         let named = |line| format!("pipeline `{id}`: {end}: {line}");
         message.lines().map(named).collect::<Vec<_>>().join("\n")

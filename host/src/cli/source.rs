@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use clap::Args;
 use s3_connector_host::monitor::{Monitor, Side, Watched};
@@ -16,7 +17,7 @@ use super::listen::ListenArguments;
 use super::notify;
 use super::place::PlaceArguments;
 use super::pretty::PrettyOutput;
-use super::progress::ProgressLine;
+use super::progress::{Known, ProgressLine, totals};
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
 use super::{Failure, RecoveryArguments, columns, downstream, load_with_state};
@@ -133,14 +134,15 @@ async fn print(
     stopping.watch("", pipeline.counts());
     let monitor = Monitor::default();
     let watched = Watched::new("source", pipeline.counts())
-        .connector("source", Side::Source, "s3", Some(tally))
+        .connector("source", Side::Source, "s3", Some(tally.clone()))
         .connector("stdout", Side::Destination, plugin, None);
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
     let _notifying = notify::begin(&monitor, stopping.token())?;
     // On the same screen, lines of data and the progress line would overwrite each other.
     let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
-    let progress = ProgressLine::draw(bar, "", pipeline.counts());
+    let progress = ProgressLine::draw(bar, "", pipeline.counts(), Known::of([tally]));
+    let begun = Instant::now();
     let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;
     journal.end().await;
@@ -159,7 +161,8 @@ async fn print(
         (Ended::Stopped, false, Some(limit)) => Err(stopping.stopped_short(&format!("{printed} of {limit}"))),
         _ => {
             if terminal.has_bars() {
-                terminal.say(&printed);
+                let totals = totals(summary.counts.bytes, begun.elapsed());
+                terminal.say(&format!("{printed}; {totals}"));
             }
             Ok(())
         }

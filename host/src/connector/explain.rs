@@ -11,7 +11,7 @@ use crate::egress::Moment;
 use crate::error::{Error, ErrorKind, with_causes};
 
 /// An error of the component with what only the host knows of it. Of the requests those count that ended after a moment.
-pub(super) async fn explain(error: types::Error, since: Moment, target: &Target) -> Error {
+pub(crate) async fn explain(error: types::Error, since: Moment, target: &Target) -> Error {
     let error = Error::from(error);
     let outcomes = target.egress.since(since);
     match error.kind() {

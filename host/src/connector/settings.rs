@@ -103,6 +103,11 @@ impl Prepared {
         }
     }
 
+    /// All settings, secrets included.
+    pub(crate) fn all(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What the component gets.
     pub(crate) fn redacted(&self) -> types::Settings {
         self.settings

@@ -38,6 +38,7 @@ pub struct JsonLinesInput<R> {
     is_ended: bool,
     failed: Option<Error>,
     ignored: Option<Arc<IgnoredFields>>,
+    consumed: Arc<AtomicU64>,
 }
 
 /// Unknown fields that an input ignored.
@@ -63,12 +64,18 @@ impl IgnoredFields {
 impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
     /// Reads from `reader`. Positions are those in the lines, so it can't resume after one.
     pub fn new(reader: R) -> Self {
-        Self { lines: Lines::new(reader, 0, 0, LINE_BYTES_MAX), is_ended: false, failed: None, ignored: None }
+        let lines = Lines::new(reader, 0, 0, LINE_BYTES_MAX);
+        Self { lines, is_ended: false, failed: None, ignored: None, consumed: Arc::default() }
     }
 
     /// Ignores unknown fields, and counts them; otherwise they are errors.
     pub fn lenient(&mut self) -> Arc<IgnoredFields> {
         Arc::clone(self.ignored.get_or_insert_default())
+    }
+
+    /// Bytes of the lines that were read so far.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.consumed)
     }
 
     /// Adds the record of a line to the batch. Returns the length of the line.
@@ -88,6 +95,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> JsonLinesInput<R> {
                 return 0;
             }
         };
+        self.consumed.store(self.lines.offset(), Ordering::Relaxed);
         // Concatenated files have one at each file's beginning.
         let text = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
         if text.trim_ascii().is_empty() {

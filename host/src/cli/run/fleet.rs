@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use s3_connector_host::monitor::Monitor;
 use s3_connector_host::pipeline::{CancellationToken, Counts, Ended, Summary};
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 use super::super::journal::Journal;
 use super::super::notify;
 use super::super::pipeline_file::{self, PipelineConfig};
-use super::super::progress::ProgressLine;
+use super::super::progress::{ProgressLine, totals};
 use super::super::signals::Stopping;
 use super::super::terminal::Terminal;
 use super::super::{Failure, open_state};
@@ -65,6 +66,8 @@ pub(super) struct End {
     counts: Counts,
     /// Records that became dead letters.
     letters: u64,
+    /// How long it ran.
+    took: Duration,
     done: Result<Summary, Error>,
 }
 
@@ -72,6 +75,8 @@ pub(super) struct End {
 struct Outcome {
     counts: Counts,
     letters: u64,
+    /// How long it ran; none if it never did.
+    took: Duration,
     /// Why it ended; `None` if it failed, which was reported then.
     ended: Option<Ended>,
 }
@@ -94,6 +99,9 @@ impl Outcome {
             Some(_) => "; done",
             None => "; failed, see above",
         }));
+        if !self.took.is_zero() {
+            text.push_str(&format!("; {}", totals(self.counts.bytes, self.took)));
+        }
         text
     }
 }
@@ -114,9 +122,10 @@ struct Changes {
 impl Fleet<'_> {
     /// Starts a pipeline that was made.
     pub(super) fn start(&mut self, config: PipelineConfig, ready: Ready) {
-        let Ready { id, pipeline, letters, watched } = ready;
+        let Ready { id, pipeline, letters, watched, known } = ready;
         self.monitor.watch(watched);
-        let progress = ProgressLine::draw(self.terminal.bar(), &id, pipeline.counts());
+        let progress = ProgressLine::draw(self.terminal.bar(), &id, pipeline.counts(), known);
+        let begun = Instant::now();
         self.stopping.watch(&id, pipeline.counts());
         let journal = Journal::keep(&id, pipeline.counts(), self.terminal);
         let stop = self.stopping.token().child_token();
@@ -129,7 +138,7 @@ impl Fleet<'_> {
             drop(progress);
             let counts = counts.borrow().clone();
             let letters = letters.load(Ordering::Relaxed);
-            End { id, counts, letters, done }
+            End { id, counts, letters, took: begun.elapsed(), done }
         });
     }
 
@@ -147,7 +156,7 @@ impl Fleet<'_> {
         }
     }
 
-    async fn ended(&mut self, End { id, counts, letters, done }: End) {
+    async fn ended(&mut self, End { id, counts, letters, took, done }: End) {
         let ended = match done {
             Ok(summary) => Some(summary.ended),
             Err(error) => {
@@ -158,7 +167,7 @@ impl Fleet<'_> {
         };
         let Some(member) = self.members.get_mut(&id) else { return };
         member.is_running = false;
-        let outcome = Outcome { counts, letters, ended };
+        let outcome = Outcome { counts, letters, took, ended };
         match std::mem::replace(&mut member.after, After::Nothing) {
             // All are to end: there is no again.
             After::Again(config) if !self.stopping.token().is_cancelled() => {
@@ -186,7 +195,7 @@ impl Fleet<'_> {
             Ok(ready) => self.start(config, ready),
             Err(failure) => {
                 self.terminal.report(&format!("pipeline `{id}`: {}", failure.into_message()));
-                let outcome = Outcome { counts: Counts::default(), letters: 0, ended: None };
+                let outcome = Outcome { counts: Counts::default(), letters: 0, took: Duration::ZERO, ended: None };
                 let stop = self.stopping.token().child_token();
                 let member = Member { config, stop, is_running: false, after: After::Nothing, outcome: Some(outcome) };
                 self.members.insert(id, member);
