@@ -14,7 +14,7 @@ const EMPTY_NAMES: [&str; 10] =
     ["utils", "util", "common", "helpers", "helper", "manager", "service", "impl", "misc", "mod"];
 
 /// Folders that are not the project's own: what was built, and what is others'.
-const FOREIGN_FOLDERS: [&str; 3] = ["target", ".git", "wit/deps"];
+const FOREIGN_FOLDERS: [&str; 4] = ["target", ".git", "wit/deps", "tests/fuzz/corpora"];
 
 /// Places on somebody's machine, and hosts that packages come from: nobody else has the one, everybody has their own
 /// of the other.
