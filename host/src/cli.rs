@@ -26,6 +26,7 @@ mod settings_file;
 mod signals;
 mod source;
 mod spec;
+mod telemetry;
 mod terminal;
 mod version;
 

@@ -50,8 +50,9 @@ pub use self::policy::{Policy, PolicyInput};
 pub use self::proxy::ProxyError;
 pub use self::request::BODY_BYTES_MAX;
 pub use self::sign::Signer;
-pub(crate) use self::traffic::Counters;
+pub(crate) use self::traffic::{Counters, Place};
 pub use self::traffic::{LATENCY_BOUNDS_MS, OperationCounts, Traffic};
+pub(crate) use self::trust::client_tls;
 pub use self::trust::{Distrust, TrustError};
 pub use self::upstream::Upstream;
 

@@ -93,6 +93,7 @@ mod role;
 mod skipped;
 pub mod state;
 mod tally;
+pub mod telemetry;
 
 pub use check::listing::{Choice, ListedObject, Listing};
 pub use connector::code::{CompiledAhead, compile_ahead};

@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+pub(crate) mod families;
 mod history;
 mod metrics;
 mod server;
@@ -38,9 +39,11 @@ use crate::pipeline::{Counts, Phase};
 use crate::tally::Tally;
 
 pub use self::metrics::MetricsFormat;
+pub(crate) use self::metrics::PREFIX;
 pub use self::server::{CONNECTIONS_MAX, REQUEST_TIMEOUT, serve};
 pub use self::status::{ConnectorStatus, PipelineStatus, ReloadStatus, State, Status, TroubleStatus};
 
+use self::families::Family;
 use self::history::Histories;
 
 /// Pipelines to look at. Clones look at the same ones.
@@ -52,6 +55,7 @@ struct Inner {
     watched: Mutex<Vec<Arc<Watched>>>,
     reload: Mutex<Option<Reload>>,
     histories: Histories,
+    followers: Mutex<Vec<Follower>>,
 }
 
 /// The latest time that the configuration was read again.
@@ -61,6 +65,9 @@ struct Reload {
     /// Why nothing came of it.
     problem: Option<String>,
 }
+
+/// What is told of each pipeline that is looked at.
+type Follower = Box<dyn Fn(&Watched) + Send + Sync>;
 
 /// A pipeline that is looked at.
 #[derive(Clone)]
@@ -132,6 +139,19 @@ impl Watched {
         self
     }
 
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn counts(&self) -> watch::Receiver<Counts> {
+        self.counts.clone()
+    }
+
+    /// Each connector's id and side, and what is counted of it if it is the component's.
+    pub(crate) fn connectors(&self) -> impl Iterator<Item = (&str, Side, Option<&Tally>)> {
+        self.connectors.iter().map(|connector| (&*connector.id, connector.side, connector.tally.as_ref()))
+    }
+
     fn dead_letters(&self) -> u64 {
         self.letters.load(Ordering::Relaxed)
     }
@@ -153,7 +173,7 @@ impl Default for Monitor {
     fn default() -> Self {
         let started = SystemTime::now();
         let (watched, reload, histories) = (Mutex::default(), Mutex::default(), Histories::default());
-        Self(Arc::new(Inner { started, watched, reload, histories }))
+        Self(Arc::new(Inner { started, watched, reload, histories, followers: Mutex::default() }))
     }
 }
 
@@ -166,6 +186,9 @@ impl fmt::Debug for Monitor {
 impl Monitor {
     /// Looks at one pipeline more, in the place of that with its id.
     pub fn watch(&self, pipeline: Watched) {
+        for follower in self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            follower(&pipeline);
+        }
         let mut watched = self.lock();
         let pipeline = Arc::new(pipeline);
         match watched.iter_mut().find(|other| other.id == pipeline.id) {
@@ -187,6 +210,12 @@ impl Monitor {
     pub fn reloaded(&self, outcome: Result<(), String>) {
         let reload = Reload { at: SystemTime::now(), problem: outcome.err() };
         *self.0.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
+    }
+
+    /// Tells of each pipeline that is looked at, and of each one more.
+    pub(crate) fn follow(&self, follower: impl Fn(&Watched) + Send + Sync + 'static) {
+        self.watched().iter().for_each(|watched| follower(watched));
+        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(follower));
     }
 
     /// How things stand now.
@@ -216,11 +245,21 @@ impl Monitor {
     /// All numbers, for a scraper.
     #[must_use]
     pub fn metrics(&self, format: MetricsFormat) -> String {
-        metrics::encode(self.0.started, self.reload(), self.watched(), format)
+        metrics::encode(self.families(), format)
     }
 
     fn reload(&self) -> Option<Reload> {
         self.0.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All metrics, in no form yet.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        families::of(self.0.started, self.reload(), &self.watched())
+    }
+
+    /// When it began to look, which is when all counters were 0.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.0.started
     }
 
     fn watched(&self) -> Vec<Arc<Watched>> {

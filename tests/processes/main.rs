@@ -30,6 +30,7 @@ mod sandbox;
 mod signals;
 mod state;
 mod streams;
+mod telemetry;
 mod terminal;
 mod unreadable;
 mod usage;

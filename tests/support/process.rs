@@ -78,7 +78,7 @@ impl Invocation {
         for (name, _) in std::env::vars_os() {
             let of_ours = |prefix| name.to_string_lossy().starts_with(prefix);
             let is_proxy = name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy");
-            if of_ours("AWS_") || of_ours("S3_CONNECTOR_") || is_proxy {
+            if of_ours("AWS_") || of_ours("OTEL_") || of_ours("S3_CONNECTOR_") || is_proxy {
                 command.env_remove(&name);
             }
         }

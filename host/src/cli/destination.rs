@@ -16,7 +16,7 @@ use super::place::PlaceArguments;
 use super::progress::{Known, ProgressLine, totals};
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, load, open_state};
+use super::{Failure, RecoveryArguments, load, open_state, telemetry};
 
 /// Reads OpenCDC JSON lines from stdin and stores them in a bucket
 ///
@@ -90,12 +90,14 @@ pub(super) async fn run(
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
     let _notifying = notify::begin(&monitor, stopping.token())?;
+    let telemetry = telemetry::start(&monitor)?;
     let known = Known { input: bytes_left().map(|bytes| (bytes, bytes_read)), tallies: vec![tally] };
     let progress = ProgressLine::draw(terminal.bar(), "", pipeline.counts(), known);
     let begun = Instant::now();
     let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;
     journal.end().await;
+    telemetry.end().await;
     drop(progress);
     if let Some(text) = ignored.as_deref().and_then(ignored_text) {
         terminal.say(&text);

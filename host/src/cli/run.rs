@@ -23,7 +23,7 @@ use super::pipeline_file::{self, ConnectorConfig, DeadLetterConfig, PipelineConf
 use super::progress::Known;
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, dry_run, load, open_state};
+use super::{Failure, RecoveryArguments, dry_run, load, open_state, telemetry};
 
 /// Runs the pipelines of Conduit pipeline files
 ///
@@ -134,6 +134,7 @@ pub(super) async fn run(
     ready.iter().for_each(|(_, ready)| monitor.watch(ready.watched.clone()));
     arguments.listen.serve(listen, &monitor, terminal).await?;
     let _notifying = notify::begin(&monitor, stopping.token())?;
+    let telemetry = telemetry::start(&monitor)?;
     let mut fleet = Fleet {
         connector,
         arguments: &arguments,
@@ -147,7 +148,9 @@ pub(super) async fn run(
     for (config, pipeline) in ready {
         fleet.start(config, pipeline);
     }
-    fleet.run().await
+    let done = fleet.run().await;
+    telemetry.end().await;
+    done
 }
 
 async fn prepare(

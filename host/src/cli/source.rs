@@ -20,7 +20,7 @@ use super::pretty::PrettyOutput;
 use super::progress::{Known, ProgressLine, totals};
 use super::signals::{GraceArguments, Hangup, Stopping};
 use super::terminal::Terminal;
-use super::{Failure, RecoveryArguments, columns, downstream, load_with_state};
+use super::{Failure, RecoveryArguments, columns, downstream, load_with_state, telemetry};
 
 /// Prints a bucket's objects, then their changes, as OpenCDC JSON lines
 ///
@@ -139,6 +139,7 @@ async fn print(
     monitor.watch(watched);
     arguments.listen.serve(None, &monitor, terminal).await?;
     let _notifying = notify::begin(&monitor, stopping.token())?;
+    let telemetry = telemetry::start(&monitor)?;
     // On the same screen, lines of data and the progress line would overwrite each other.
     let bar = if std::io::stdout().is_terminal() { None } else { terminal.bar() };
     let progress = ProgressLine::draw(bar, "", pipeline.counts(), Known::of([tally]));
@@ -146,6 +147,7 @@ async fn print(
     let journal = Journal::keep("", pipeline.counts(), terminal);
     let done = pipeline.run(stopping.token().clone()).await;
     journal.end().await;
+    telemetry.end().await;
     drop(progress);
     // As in other tools, `source | head` is no failure. Records that were not printed are not acked.
     if is_reader_gone.load(Ordering::Relaxed) {

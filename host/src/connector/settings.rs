@@ -12,7 +12,7 @@ use crate::bindings::{specifier, types};
 use crate::credentials::{ChainInput, Credentials, RoleInput};
 use crate::egress::policy::Addressing;
 use crate::egress::upstream::Upstream;
-use crate::egress::{Egress, Policy, PolicyInput, Signer};
+use crate::egress::{Egress, Place, Policy, PolicyInput, Signer};
 use crate::environment::{self, Environment, InferredSetting};
 use crate::error::{Error, ErrorKind, Result, with_causes};
 use crate::role::Role;
@@ -145,6 +145,11 @@ impl Prepared {
         .map_err(|error| invalid(with_causes(&error)))?;
         let credentials = self.credentials(&bucket)?;
         let signer = Signer::new(&bucket.region);
+        let root = match bucket.endpoint.path_style {
+            true => format!("{}/{}", bucket.endpoint.base_path, bucket.endpoint.label),
+            false => bucket.endpoint.base_path.clone(),
+        };
+        tally.counters().lead_to(Place { bucket: bucket.bucket.clone(), root });
         let egress = Egress::counted(policy, signer, credentials.clone(), upstream, tally.counters());
         let writes = Writes::of(&self.settings);
         Ok(Target { bucket, egress, credentials, state_place: self.state_place.clone(), writes })

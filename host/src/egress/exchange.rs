@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use percent_encoding::percent_decode_str;
 use wasmtime_wasi_http::Error as WasiError;
 
 use super::checksum::{self, Checksums};
@@ -19,7 +20,7 @@ use super::operation::S3Operation;
 use super::outcome::{Begun, Outcomes};
 use super::redaction::Secrets;
 use super::redirect;
-use super::request::Outgoing;
+use super::request::{self, Outgoing};
 use super::sign::{PayloadHash, Signer};
 use super::silence::Silence;
 use super::traffic::Counters;
@@ -27,6 +28,7 @@ use super::upstream::{Upstream, UpstreamBody};
 use crate::credentials::{self, Credentials, Loaded};
 use crate::error::with_causes;
 use crate::flood::{Admission, Flood, LINES_MAX, one_line};
+use crate::telemetry::Sent;
 
 /// Time for an answer's headers: what the AWS CLI waits. S3 begins within a second; a store that needs a minute has
 /// lost the request, and another attempt is worth more than another minute.
@@ -274,6 +276,7 @@ impl Exchange {
         let status = outcome.as_ref().map_or(0, |response| response.status().as_u16());
         self.silence.note(status);
         self.counters.answered(operation, status, started.elapsed());
+        self.trace(outgoing, attempt, started.elapsed(), &outcome);
         tracing::debug!(
             operation = operation.name(),
             // The key in escapes, after the bucket where that is no part of the host's name.
@@ -292,6 +295,37 @@ impl Exchange {
             response.extensions_mut().insert(secrets);
         }
         outcome
+    }
+
+    /// Makes a span of an attempt, if requests are traced. What signs it is no part of that.
+    fn trace(
+        &self,
+        outgoing: &Outgoing,
+        attempt: u32,
+        took: Duration,
+        outcome: &Result<Response<UpstreamBody>, Failure>,
+    ) {
+        let Some((trace, place)) = self.counters.traced() else { return };
+        let key = place.and_then(|place| outgoing.uri.path().strip_prefix(place.root.as_str()));
+        let key = key.map(|key| percent_decode_str(key.strip_prefix('/').unwrap_or(key)).decode_utf8_lossy());
+        let answer = outcome.as_ref().ok();
+        let length = |response: &Response<UpstreamBody>| {
+            response.headers().get(header::CONTENT_LENGTH).and_then(request::parse_length)
+        };
+        trace.sent(&Sent {
+            operation: outgoing.operation.name(),
+            method: outgoing.method.as_str(),
+            host: outgoing.uri.host().unwrap_or_default(),
+            bucket: place.map_or("", |place| &place.bucket),
+            key: key.unwrap_or_default(),
+            status: answer.map(|response| response.status().as_u16()),
+            request_id: answer.and_then(|response| request_id(response.headers())),
+            attempt,
+            bytes_out: outgoing.body.len() as u64,
+            bytes_in: answer.and_then(length),
+            took,
+            failure: outcome.as_ref().err().map(|failure| with_causes(failure)),
+        });
     }
 
     /// Remembers that this store takes no body without its hash in the signature.

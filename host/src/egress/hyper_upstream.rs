@@ -20,7 +20,6 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
 use tower_service::Service;
 
 use crate::environment::Environment;
@@ -93,15 +92,7 @@ impl HyperUpstream {
     }
 
     fn with(ca_bundle: Option<&Path>, proxies: Proxies) -> Result<Self, TrustError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = trust::verifier(ca_bundle, Arc::clone(&provider))?;
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks TLS 1.2 and 1.3")
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-
+        let tls = trust::client_tls(ca_bundle)?;
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

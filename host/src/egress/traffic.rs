@@ -1,10 +1,12 @@
 //! Owns the numbers that one egress keeps about its requests. Leaves showing them to the caller.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::operation::S3Operation;
+use crate::telemetry::Trace;
 
 /// Bounds of the times that answers take, in milliseconds: S3 answers in 10 to 200, a store nearby in 1 to 10, and what takes
 /// minutes is a store that has lost the request.
@@ -18,6 +20,17 @@ pub(crate) struct Counters {
     resumed: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Where requests are traced, if they are.
+    trace: OnceLock<Trace>,
+    place: OnceLock<Place>,
+}
+
+/// The bucket that requests are about.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) bucket: String,
+    /// The path before the slash that precedes a key.
+    pub(crate) root: String,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +75,22 @@ impl Counters {
         counter.latencies[bucket].fetch_add(1, Ordering::Relaxed);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         counter.latency_us.fetch_add(took_us, Ordering::Relaxed);
+    }
+
+    /// Has requests traced from now on.
+    pub(crate) fn trace(&self, trace: Trace) {
+        // One that is renewed is traced already.
+        let _ = self.trace.set(trace);
+    }
+
+    /// Names the bucket that requests are about.
+    pub(crate) fn lead_to(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    /// Where requests are traced, if they are, and the bucket.
+    pub(crate) fn traced(&self) -> Option<(&Trace, Option<&Place>)> {
+        self.trace.get().map(|trace| (trace, self.place.get()))
     }
 
     pub(crate) fn denied(&self) {

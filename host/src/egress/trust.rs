@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::BoxError;
 
@@ -107,6 +107,18 @@ fn is_authoritys(error: &CertificateError) -> bool {
     };
     let webpki = other.0.downcast_ref::<webpki::Error>();
     matches!(webpki, Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// TLS with servers that are trusted: by the system's authorities, or by the certificates of a bundle.
+pub(crate) fn client_tls(ca_bundle: Option<&Path>) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = verifier(ca_bundle, Arc::clone(&provider))?;
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
 }
 
 /// What verifies servers: against the system's authorities, or those of a bundle (the file that `AWS_CA_BUNDLE` names)
