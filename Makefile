@@ -201,6 +201,10 @@ target/tools/bin/cargo-deny:
 deny: $(DENY) ## Check licences, sources and known faults of the dependencies with cargo-deny, which it installs
 	@packaging/deny.sh '$(DENY)'
 
+.PHONY: tools
+tools: setup $(DENY) $(READERS)/requirements.txt $(MOTO)/requirements.txt $(NODE_HOST)/package-lock.json ## Install what checks need of others
+	@tests/s3/minio.sh
+
 .PHONY: doc
 doc: setup ## Build the documentation; broken links are errors
 	$(CARGO) doc --locked $(TESTING) --workspace --no-deps
@@ -208,10 +212,10 @@ doc: setup ## Build the documentation; broken links are errors
 .PHONY: check
 check: setup ## Everything that a change must pass
 	$(CARGO) fmt --all --check
-	$(MAKE) deny
 	$(MAKE) lint
 	$(MAKE) test
 	$(MAKE) doc
+	$(MAKE) deny
 
 .PHONY: clean
 clean: ## Remove what was built
