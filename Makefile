@@ -80,6 +80,11 @@ fuzz: setup ## Give random bytes to all that reads what others wrote, FUZZ_SECON
 	$(CARGO) build --locked $(TESTING) --workspace --bins
 	target/testing/fuzz --seconds $(FUZZ_SECONDS)
 
+.PHONY: hostile
+hostile: setup ## Attack the host beside a well-behaved neighbour: what stops each attack, and what speed the neighbour keeps
+	$(CARGO) build --locked $(TESTING) --package s3-connector-host --package s3-connector-tests --bins
+	@target/testing/hostile
+
 .PHONY: page
 page: setup ## Look at the page of --listen in a headless Chromium; leaves target/testing/page.png
 	$(CARGO) build --locked $(TESTING) --workspace --bins

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use s3_connector_host::pipeline::{CancellationToken, JsonLinesOutput, Options as PipelineOptions, Pipeline};
 use s3_connector_host::state::{MemoryState, Quota, StateStore, VALUE_BYTES_MAX};
-use s3_connector_host::{COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, MEMORY_BYTES_MAX, Options, Result};
+use s3_connector_host::{
+    COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, InstanceOptions, MEMORY_BYTES_MAX, Options, Result,
+};
 use s3_connector_tests::hostile;
 use s3_connector_tests::world::{BUCKET, Env};
 
@@ -201,6 +203,29 @@ async fn computing_is_measured_by_the_processor_and_waiting_is_free() {
     // Together more than a second.
     let naps = computing(&[("attack", "nap"), ("count", "100")]).await;
     assert_eq!(naps.expect("it did not compute"), "100 naps");
+}
+
+#[tokio::test]
+async fn while_a_component_computes_others_are_served() {
+    let siege = Siege::of("plain").await;
+    let options = Options { compute_max: Some(Duration::from_millis(500)), ..hostile::options("plain") };
+    let attacker = Connector::load(options).await.expect("it loads");
+    let settings = siege.settings(&[("attack", "spin"), ("at", "read")]);
+    // Both are on the one worker of this test.
+    let computing = tokio::spawn(async move {
+        let mut source = attacker.source(settings, InstanceOptions::default()).await?;
+        source.open(None).await?;
+        source.read(1, Duration::from_millis(1)).await
+    });
+    let mut timer = tokio::time::interval(Duration::from_millis(1));
+    let mut served = 0;
+    while !computing.is_finished() {
+        timer.tick().await;
+        served += 1;
+    }
+    assert!(computing.await.expect("it does not panic").is_err());
+    // At each tick of the epoch, of which there are a hundred; a worker that looks at its timers every 61st time does not once.
+    assert!(served >= 20, "{served}");
 }
 
 #[tokio::test]
