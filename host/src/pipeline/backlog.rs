@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 /// The least time between two marks.
 const BETWEEN_MIN: Duration = Duration::from_secs(1);
 
-/// Marks that are kept; above that, the newest one stands for more records, as if they were read when it was made.
-const MARKS_MAX: usize = 128;
+/// Marks that are kept: more than a backlog of a week needs; above that, the newest one stands for more records, as if they were read when it was made.
+const MARKS_MAX: usize = 512;
 
 /// When the records were read that are not stored. It remembers some moments rather than each record, and errs on the side of
 /// more: never is a record said to be younger than it is.
@@ -96,7 +96,7 @@ mod tests {
             assert!(since <= at(stored), "{second}: {since:?}");
             assert!(backlog.marks.len() <= MARKS_MAX);
             let error = at(stored).duration_since(since).unwrap();
-            assert!(error <= Duration::from_secs(3600 / 8), "{second}: {error:?}");
+            assert!(error <= Duration::from_secs(3600 / 16), "{second}: {error:?}");
         }
     }
 }
