@@ -75,10 +75,11 @@ mutants: setup ## Break change detection in each known way, and print which hist
 	target/testing/histories --mutants
 
 FUZZ_SECONDS ?= 60
+FUZZ ?= --seconds $(FUZZ_SECONDS)
 .PHONY: fuzz
 fuzz: setup ## Give random bytes to all that reads what others wrote, FUZZ_SECONDS=60 for each, two at a time
 	$(CARGO) build --locked $(TESTING) --workspace --bins
-	target/testing/fuzz --seconds $(FUZZ_SECONDS)
+	target/testing/fuzz $(FUZZ)
 
 .PHONY: hostile
 hostile: setup ## Attack the host beside a well-behaved neighbour: what stops each attack, and what speed the neighbour keeps

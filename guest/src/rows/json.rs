@@ -65,6 +65,8 @@ enum Item {
 enum Mode {
     /// Not known yet.
     Any,
+    /// Not known either, after rows that were read before.
+    Rest,
     Values,
     Lines(LineFinder),
     /// In a list.
@@ -84,6 +86,7 @@ impl Json {
     pub(super) fn new(rows: &JsonRows, before: u64) -> Self {
         let document = |path: &[String]| Mode::Document { path: path.to_vec(), found: None, passed: before };
         let mode = match rows {
+            JsonRows::Auto if before > 0 => Mode::Rest,
             JsonRows::Auto => Mode::Any,
             JsonRows::Lines => Mode::Lines(LineFinder::default()),
             JsonRows::Array => Mode::Array(if before > 0 { Item::Comma } else { Item::Begin }),
@@ -226,13 +229,12 @@ impl Framing for Json {
                 _ => Ok(Step::More),
             };
         };
-        if let Mode::Any = self.mode {
-            self.mode = match first {
-                b'[' => Mode::Array(Item::Begin),
-                // What goes on after an element.
-                b',' | b']' => Mode::Array(Item::Comma),
-                _ => Mode::Values,
-            };
+        match (&self.mode, first) {
+            (Mode::Any, b'[') => self.mode = Mode::Array(Item::Begin),
+            // What comes after an element. A list itself would be a value: the one that rows are of began before them.
+            (Mode::Rest, b',' | b']') => self.mode = Mode::Array(Item::Comma),
+            (Mode::Any | Mode::Rest, _) => self.mode = Mode::Values,
+            _ => {}
         }
         match self.mode {
             Mode::Array(item) => self.array(text, is_end, item),

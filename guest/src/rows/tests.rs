@@ -514,3 +514,18 @@ fn a_number_that_comes_in_pieces_is_one() {
         assert_eq!(contents(&pieces.expect("it can be read")), contents(&whole));
     }
 }
+
+#[test]
+fn a_list_among_values_is_a_value_wherever_reading_begins() {
+    let (form, object) = (Form::Json(JsonRows::Auto), "{\"a\":1}\n[1,2]\n[3]\n");
+    let whole = read(form.clone(), object.as_bytes());
+    assert_eq!(contents(&whole), ["{\"a\":1}", "{\"value\":[1,2]}", "{\"value\":[3]}"]);
+    let list = read(form.clone(), b"[[1],[2]]");
+    assert_eq!(contents(&list), ["{\"value\":[1]}", "{\"value\":[2]}"]);
+    for (whole, object) in [(whole, object.as_bytes()), (list, b"[[1],[2]]")] {
+        for (at, row) in whole.iter().enumerate() {
+            let rest = read_from(&options(form.clone()), object, row.next, 1).expect("it can be read");
+            assert_eq!(rest, whole[at + 1..], "after row {}", at + 1);
+        }
+    }
+}

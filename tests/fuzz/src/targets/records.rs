@@ -1,6 +1,7 @@
 //! Owns what must hold of OpenCDC's JSON: what is read is written as the same, on one line of the length that was told, and both
 //! ways of reading agree.
 
+use s3_connector::record::Data;
 use s3_connector::record::json::{decode_line, decode_line_leniently, encode_line, is_object, line_bytes};
 
 use crate::novelty::note;
@@ -67,7 +68,17 @@ pub(super) fn run(data: &[u8]) {
     let mut second = Vec::new();
     encode_line(&again, &mut second);
     assert_eq!(line, second);
-    assert_eq!((&again.position, &again.key, again.operation), (&record.position, &record.key, record.operation));
+    assert_eq!((&again.position, again.operation), (&record.position, record.operation));
+    assert_eq!(again.key.as_ref().map(said), record.key.as_ref().map(said));
     assert_eq!(again.metadata, record.metadata);
     note("a record");
+}
+
+/// What data say, however a line writes it: there, white space between the parts of JSON is one line's, and some characters are escaped.
+fn said<B: std::fmt::Debug>(data: &Data<B>) -> String {
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    match data {
+        Data::Structured(text) => value(text).map_or_else(|| text.clone(), |value| value.to_string()),
+        other => format!("{other:?}"),
+    }
 }

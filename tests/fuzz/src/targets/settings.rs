@@ -75,8 +75,8 @@ fn judge<T: PartialEq + std::fmt::Debug>(
     match outcome {
         Ok(_) => {
             for (name, value) in set {
-                let parameter = known.get(name.as_str()).expect("what is unknown is refused");
-                // Engines drop what is empty, and the parser takes blanks around a value.
+                let parameter = known.get(name.trim()).expect("what is unknown is refused");
+                // Engines drop what is empty, and the parser takes blanks around a name and a value.
                 let value = value.trim();
                 assert!(value.is_empty() || takes(parameter, value), "the specification refuses `{name}`=`{value}`");
                 note(name);
@@ -85,11 +85,10 @@ fn judge<T: PartialEq + std::fmt::Debug>(
         Err(error) => {
             note(&error.message);
             assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
-            let is_named = |name: &&String| error.message.contains(name.as_str()) || !known.contains_key(name.as_str());
+            let is_named = |name: &&String| error.message.contains(name.trim()) || !known.contains_key(name.trim());
             assert!(set.keys().any(|name| is_named(&name)) || error.message.contains("aws."), "{error}");
-            let secrets = set
-                .iter()
-                .filter(|(name, value)| known.get(name.as_str()).is_some_and(|p| p.secret) && value.len() > 8);
+            let secrets =
+                set.iter().filter(|(name, value)| known.get(name.trim()).is_some_and(|p| p.secret) && value.len() > 8);
             for (name, secret) in secrets {
                 let elsewhere = set
                     .iter()
