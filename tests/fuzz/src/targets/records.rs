@@ -78,7 +78,10 @@ pub(super) fn run(data: &[u8]) {
 fn said<B: std::fmt::Debug>(data: &Data<B>) -> String {
     let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
     match data {
-        Data::Structured(text) => value(text).map_or_else(|| text.clone(), |value| value.to_string()),
+        // Half of a surrogate pair is JSON, and no text of Rust's.
+        Data::Structured(text) => {
+            value(text).map_or_else(|| text.replace(['\n', '\r', '\t'], " "), |value| value.to_string())
+        }
         other => format!("{other:?}"),
     }
 }
