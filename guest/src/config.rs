@@ -440,7 +440,7 @@ pub enum Writes {
 impl Writes {
     /// What a destination with these settings may do, whatever else they hold.
     pub fn of(settings: &Settings) -> Self {
-        let is = |name, value| settings.get(name).is_some_and(|set| set.trim() == value);
+        let is = |name, value| values::text(settings, name).is_some_and(|set| set.trim() == value);
         if is(FORMAT.name, "raw") { Self::Objects { deletes: is(DELETES.name, "propagate") } } else { Self::Batches }
     }
 }

@@ -2,7 +2,7 @@
 //! `config`, and all that is done with these settings to the host, but for the header of requests.
 
 use super::setting::{Bool, Described, Pattern, Setting, Text};
-use super::values::Values;
+use super::values::{self, Values};
 use super::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, Settings};
 use crate::error::{Error, Result};
 
@@ -82,7 +82,7 @@ pub struct Access {
 
 /// Whether requests go unsigned with these settings, whatever else they hold.
 pub fn is_anonymous(settings: &Settings) -> bool {
-    let set = settings.get(ANONYMOUS.name).map(|text| ANONYMOUS.parse(text.trim()));
+    let set = values::text(settings, ANONYMOUS.name).map(|text| ANONYMOUS.parse(text.trim()));
     matches!(set, Some(Ok(true)))
 }
 

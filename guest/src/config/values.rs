@@ -25,8 +25,7 @@ impl Values {
     fn read(settings: &Settings, known: &[&dyn Described], mut problems: Vec<String>) -> Result<Self> {
         let mut values = BTreeMap::new();
         for setting in known {
-            let set = settings.iter().find(|(name, _)| name.trim() == setting.name());
-            match setting.check(set.map(|(_, text)| text.as_str())) {
+            match setting.check(text(settings, setting.name())) {
                 Ok(text) => values.extend(text.map(|text| (setting.name(), text))),
                 Err(problem) => problems.push(problem),
             }
@@ -51,6 +50,11 @@ impl Values {
         };
         setting.parse(text).map(Some).map_err(Error::invalid)
     }
+}
+
+/// What a setting says, unread; blanks around its name don't count.
+pub(super) fn text<'a>(settings: &'a Settings, name: &str) -> Option<&'a str> {
+    settings.iter().find(|(set, _)| set.trim() == name).map(|(_, text)| text.as_str())
 }
 
 /// A problem for each setting whose name is not `known`.

@@ -62,7 +62,7 @@ pub(super) fn begin(monitor: &Monitor, stop: &CancellationToken) -> Result<Notif
         .spawn(move || deliver(&messages))
         .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
     OUTBOX.get_or_init(|| outbox);
-    let mut telling = vec![tokio::spawn(tell(monitor.clone())), tokio::spawn(stopped(stop.clone()))];
+    let mut telling = vec![tokio::spawn(tell(monitor.clone(), stop.clone())), tokio::spawn(stopped(stop.clone()))];
     if let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) {
         telling.push(tokio::spawn(live(patience / 2)));
     }
@@ -124,9 +124,13 @@ fn deliver(messages: &Receiver<Message>) {
 }
 
 /// Says when all pipelines are open, and how they stand from then on.
-async fn tell(monitor: Monitor) {
-    monitor.opened().await;
-    ready(&monitor);
+async fn tell(monitor: Monitor, stop: CancellationToken) {
+    tokio::select! {
+        // A pipeline that a stop ends while it opens counts as opened: it is not what anybody waited for.
+        biased;
+        () = stop.cancelled() => {}
+        () = monitor.opened() => ready(&monitor),
+    }
     let mut told = String::new();
     let mut tick = interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -153,6 +153,15 @@ fn line(name: &str, counts: &Counts, moment: Moment, now: SystemTime, columns: u
     text
 }
 
+/// How often a pipeline was interrupted; none if it never was.
+pub(super) fn interruptions(counts: &Counts) -> Option<String> {
+    match counts.outages {
+        0 => None,
+        1 => Some("interrupted once".to_owned()),
+        times => Some(format!("interrupted {times} times")),
+    }
+}
+
 /// What a line says, the most important first.
 fn parts(counts: &Counts, moment: Moment, now: SystemTime) -> Vec<String> {
     let mut parts = Vec::new();
@@ -189,11 +198,7 @@ fn parts(counts: &Counts, moment: Moment, now: SystemTime) -> Vec<String> {
     if skipped > 0 {
         parts.push(format!("{} skipped", HumanCount(skipped)));
     }
-    match counts.outages {
-        0 => {}
-        1 => parts.push("interrupted once".to_owned()),
-        times => parts.push(format!("interrupted {times} times")),
-    }
+    parts.extend(interruptions(counts));
     if keys > 0 {
         parts.push(format!("{} keys known", HumanCount(keys)));
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use super::super::journal::Journal;
 use super::super::notify;
 use super::super::pipeline_file::{self, PipelineConfig};
-use super::super::progress::{ProgressLine, totals};
+use super::super::progress::{ProgressLine, interruptions, totals};
 use super::super::signals::Stopping;
 use super::super::terminal::Terminal;
 use super::super::{Failure, open_state};
@@ -43,7 +43,6 @@ pub(super) struct Member {
     config: PipelineConfig,
     /// What stops it.
     stop: CancellationToken,
-    is_running: bool,
     after: After,
     /// How it ended; `None` while it runs.
     outcome: Option<Outcome>,
@@ -88,10 +87,8 @@ impl Outcome {
         if self.letters > 0 {
             text.push_str(&format!("; {} became dead letters", self.letters));
         }
-        match self.counts.outages {
-            0 => {}
-            1 => text.push_str("; interrupted once"),
-            times => text.push_str(&format!("; interrupted {times} times")),
+        if let Some(often) = interruptions(&self.counts) {
+            text.push_str(&format!("; {often}"));
         }
         text.push_str(how.unwrap_or(match self.ended {
             Some(Ended::CaughtUp) => "; caught up",
@@ -129,7 +126,7 @@ impl Fleet<'_> {
         self.stopping.watch(&id, pipeline.counts());
         let journal = Journal::keep(&id, pipeline.counts(), self.terminal);
         let stop = self.stopping.token().child_token();
-        let member = Member { config, stop: stop.clone(), is_running: true, after: After::Nothing, outcome: None };
+        let member = Member { config, stop: stop.clone(), after: After::Nothing, outcome: None };
         self.members.insert(id.clone(), member);
         self.running.spawn(async move {
             let counts = pipeline.counts();
@@ -166,7 +163,6 @@ impl Fleet<'_> {
             }
         };
         let Some(member) = self.members.get_mut(&id) else { return };
-        member.is_running = false;
         let outcome = Outcome { counts, letters, took, ended };
         match std::mem::replace(&mut member.after, After::Nothing) {
             // All are to end: there is no again.
@@ -176,9 +172,7 @@ impl Fleet<'_> {
             }
             After::Leave => {
                 self.tell(&id, &outcome, Some("; stopped, since no file has it any longer"));
-                self.members.remove(&id);
-                self.monitor.forget(&id);
-                self.stopping.forget(&id);
+                self.leave(&id);
             }
             _ => member.outcome = Some(outcome),
         }
@@ -197,7 +191,7 @@ impl Fleet<'_> {
                 self.terminal.report(&format!("pipeline `{id}`: {}", failure.into_message()));
                 let outcome = Outcome { counts: Counts::default(), letters: 0, took: Duration::ZERO, ended: None };
                 let stop = self.stopping.token().child_token();
-                let member = Member { config, stop, is_running: false, after: After::Nothing, outcome: Some(outcome) };
+                let member = Member { config, stop, after: After::Nothing, outcome: Some(outcome) };
                 self.members.insert(id, member);
             }
         }
@@ -229,7 +223,9 @@ impl Fleet<'_> {
                 self.monitor.reloaded(Err(problems));
             }
         }
-        notify::ready(self.monitor);
+        if !self.stopping.token().is_cancelled() {
+            notify::ready(self.monitor);
+        }
     }
 
     /// What is to be changed; every new and changed pipeline was made for trial.
@@ -271,15 +267,11 @@ impl Fleet<'_> {
     async fn apply(&mut self, changes: Changes) {
         for id in changes.removed {
             match self.members.get_mut(&id) {
-                Some(member) if member.is_running => {
+                Some(member) if member.is_running() => {
                     member.after = After::Leave;
                     member.stop.cancel();
                 }
-                _ => {
-                    self.members.remove(&id);
-                    self.monitor.forget(&id);
-                    self.stopping.forget(&id);
-                }
+                _ => self.leave(&id),
             }
         }
         for config in changes.changed {
@@ -291,6 +283,13 @@ impl Fleet<'_> {
         for config in changes.new {
             self.start_again(config).await;
         }
+    }
+
+    /// Forgets a pipeline that has ended.
+    fn leave(&mut self, id: &str) {
+        self.members.remove(id);
+        self.monitor.forget(id);
+        self.stopping.forget(id);
     }
 
     fn tell(&self, id: &str, outcome: &Outcome, how: Option<&str>) {
@@ -318,9 +317,13 @@ impl Fleet<'_> {
 }
 
 impl Member {
+    fn is_running(&self) -> bool {
+        self.outcome.is_none()
+    }
+
     /// Whether it stays as it is where the files say this, and whether it runs now.
     fn is_kept(&self, config: &PipelineConfig) -> (bool, bool) {
-        if !self.is_running {
+        if !self.is_running() {
             // Somebody who has mended what made it fail, such as a missing permission, sends a signal: that is the second try.
             let has_failed = self.outcome.as_ref().is_some_and(|outcome| outcome.ended.is_none());
             return (self.config == *config && !has_failed, false);
