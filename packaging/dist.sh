@@ -3,7 +3,8 @@
 # Nothing of the machine, the folder or the hour goes into it, so that the same commit can be built again elsewhere and compared.
 #
 # PROFILE: `release`, or `testing` for a quick look. From a tree without git, set S3_CONNECTOR_COMMIT and SOURCE_DATE_EPOCH.
-# RELEASES, ISSUER, IDENTITY: where the files will lie and who signs them, for the entry in Conduit's registry.
+# RELEASES, ISSUER, IDENTITY: where the files will lie and who signs them, for the entry in Conduit's registry. MAINTAINER: who answers for
+# Debian's package, as `NAME <ADDRESS>`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C TZ=UTC
@@ -16,7 +17,8 @@ stage=$build/stage
 cargo=${CARGO:-cargo}
 
 for tool in jq zstd xz gzip tar ar strip objdump sha256sum; do
-    command -v $tool > /dev/null || { echo "make dist: $tool is needed" >&2; exit 2; }
+    command -v $tool > /dev/null \
+        || { echo "make dist: $tool is needed: on Debian, apt-get install jq zstd xz-utils binutils" >&2; exit 2; }
 done
 
 # 1. What is built: a commit, whole.
@@ -53,9 +55,12 @@ CARGO_ENCODED_RUSTFLAGS=$(printf '%s\037' "${flags[@]}")
 export CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\037'}
 export CFLAGS="${CFLAGS:-} $cflags"
 unset RUSTFLAGS
+# jemalloc would ask the processor and the kernel that build it for these. Linux gives no process addresses of more than 47 bits unasked, whatever the
+# processor has.
+[ $arch != amd64 ] || export JEMALLOC_SYS_WITH_LG_VADDR=48 JEMALLOC_SYS_WITH_LG_PAGE=12 JEMALLOC_SYS_WITH_LG_HUGEPAGE=21
 compile() { "$cargo" build --locked --quiet --profile "$profile" --package s3-connector-host --target-dir "$build"; }
 compile
-"$build/$profile/s3-connector" compile "$build/$profile/s3_connector.code"
+env --ignore-environment "$build/$profile/s3-connector" compile "$build/$profile/s3_connector.code"
 compile
 command=$build/$profile/s3-connector
 component=$(find "$build/component" -maxdepth 1 -name s3_connector.wasm)
@@ -95,8 +100,8 @@ packaging/licences.sh "$doc/sbom.cdx.json" "$stage/command.json" "$stage/compone
 cp "$doc/sbom.cdx.json" "$dist/s3-connector-$version.cdx.json"
 cp "$doc/THIRD-PARTY-LICENSES.txt" "$dist"
 
-# 5. Archives: entries in order, of nobody, at the time of the commit.
-pack() { tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+w,go-w --mtime="@$SOURCE_DATE_EPOCH" --format=gnu --create "$@"; }
+# 5. Archives: entries in order, of nobody, at the time of the commit, with modes that follow from no umask.
+pack() { tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$SOURCE_DATE_EPOCH" --format=gnu --create "$@"; }
 squeeze() { zstd --quiet --threads=1 -12; }
 pack --directory "$stage" "$name" | squeeze > "$dist/$name.tar.zst"
 pack --transform "s,^wit,opencdc-connector-0.1.0," wit | squeeze > "$dist/opencdc-connector-0.1.0-wit.tar.zst"
@@ -113,22 +118,35 @@ glibc=$(objdump -T "$root/bin/s3-connector" | grep --only-matching 'GLIBC_[0-9.]
 mkdir -p "$stage/deb/data" "$stage/deb/control"
 cp --recursive "$root" "$stage/deb/data/usr"
 chmod -R go-w "$stage/deb/data"
-mv "$stage/deb/data/usr/share/doc/s3-connector/LICENSE" "$stage/deb/data/usr/share/doc/s3-connector/copyright"
-gzip --no-name --best "$stage/deb/data/usr/share/doc/s3-connector/CHANGELOG.md"
-mv "$stage/deb/data/usr/share/doc/s3-connector/CHANGELOG.md.gz" "$stage/deb/data/usr/share/doc/s3-connector/changelog.gz"
+debdoc=$stage/deb/data/usr/share/doc/s3-connector
+# Debian has the text of this licence in one place.
+rm "$debdoc/LICENSE"
+cat > "$debdoc/copyright" <<COPYRIGHT
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: s3-connector
+Comment: What the command contains of others, and under which licences, is in THIRD-PARTY-LICENSES.txt beside this file.
+
+Files: *
+Copyright: The s3-connector authors
+License: Apache-2.0
+ The text is in /usr/share/common-licenses/Apache-2.0.
+COPYRIGHT
+gzip --no-name --best --stdout "$debdoc/CHANGELOG.md" > "$debdoc/changelog.gz"
+rm "$debdoc/CHANGELOG.md"
 cat > "$stage/deb/control/control" <<CONTROL
 Package: s3-connector
 Version: $version
 Architecture: $arch
-Maintainer: The s3-connector authors <noreply@invalid>
+Maintainer: ${MAINTAINER:-The s3-connector authors <noreply@invalid>}
 Installed-Size: $(find "$stage/deb/data" -type f -printf '%s\n' | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
 Depends: libc6 (>= ${glibc#GLIBC_}), libgcc-s1
 Recommends: ca-certificates
 Section: net
 Priority: optional
 Description: reads objects and their changes from S3 buckets, and writes records into them
- Pipelines between S3 buckets, files and standard streams, in the words of Conduit.
- The connector is a WebAssembly component that runs in a sandbox and never sees your keys.
+ Pipelines between S3 buckets, files and standard streams, in the words of
+ Conduit. The connector is a WebAssembly component that runs in a sandbox and
+ never sees your keys.
 CONTROL
 (cd "$stage/deb/data" && find usr -type f -print0 | sort --zero-terminated | xargs --null md5sum) > "$stage/deb/control/md5sums"
 pack --directory "$stage/deb/control" . | xz --threads=1 -4 > "$stage/deb/control.tar.xz"
@@ -141,6 +159,8 @@ run spec --json | jq --arg version "v$version" '{version: "1.0", specification: 
     name: "s3", summary, description, version: $version, author,
     source: {parameters: [.source.parameters[] | {name, description, type, default: (.default // ""), validations}]},
     destination: {parameters: [.destination.parameters[] | {name, description, type, default: (.default // ""), validations}]}}}' > "$dist/connector.yaml"
+# The entry must say which Conduit and which conduit-connector-protocol it needs. Conduit v0.18.0 is the first that installs from a registry, and
+# has v0.9.5 of the protocol, by whose client the plugin is tested (`make conduit-client`); the messages of its second version are the same since v0.7.0.
 releases=${RELEASES:-https://releases.example.com/s3-connector/v$version}
 jq --null-input --arg version "$version" --arg time "$time" --arg arch "$arch" --arg url "$releases/$plugin.tar.gz" \
     --arg sha256 "$(sum "$dist/$plugin.tar.gz")" --argjson size "$(stat --format %s "$dist/$plugin.tar.gz")" \
@@ -148,7 +168,7 @@ jq --null-input --arg version "$version" --arg time "$time" --arg arch "$arch" -
     name: "s3", displayName: "Amazon S3", description: "S3 source and destination in a sandboxed WebAssembly component.",
     publisher: {expectedOIDCIssuer: $issuer, expectedIdentityPattern: $identity},
     versions: [{
-        version: $version, releasedAt: $time, minConduitVersion: "0.14.0", minProtocolVersion: "0.9.0",
+        version: $version, releasedAt: $time, minConduitVersion: "0.18.0", minProtocolVersion: "0.9.5",
         artifacts: [{os: "linux", arch: $arch, kind: "standalone", url: $url, sha256: $sha256, size: $size,
             signature: {bundleURL: "\($url).sigstore.json"}}],
         deprecated: false}]}' > "$dist/conduit-registry-entry.json"

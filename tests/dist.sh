@@ -41,10 +41,13 @@ for file in share/bash-completion/completions/s3-connector share/zsh/vendor-comp
 done
 bash -n "$root/share/bash-completion/completions/s3-connector"
 is 'the mode of the command' "$(stat --format %a "$command")" 755
-[ -z "$(find "$root" -perm /022 -type f)" ] || fail 'others could write to files of the archive'
+for packed in "$archive" "$plugin" "$wit"; do
+    odd=$(tar --list --verbose --numeric-owner --file "$packed" | awk '{ print $1, $2 }' | sort --unique | grep --invert-match --line-regexp --extended-regexp '(-rw-r--r--|-rwxr-xr-x|drwxr-xr-x) 0/0' || true)
+    is "whose the files of $(basename "$packed") are, beside everybody's to read" "$odd" ''
+done
 
 # No place of the machine that built it is in what runs, and nothing but libraries of the system is asked for.
-for place in "${HOME:-/root}/" "$(realpath "$(dirname "$0")/..")/" /registry/src/; do
+for place in "${HOME:-/root}/" "$(realpath "$(dirname "$0")/..")/" "$(rustc --print sysroot)/" /registry/src/; do
     for file in "$command" "$component"; do
         ! grep --quiet --text --fixed-strings "$place" "$file" || fail "$(basename "$file") names $place"
     done
@@ -63,7 +66,8 @@ cmp "$root/lib/systemd/system/s3-connector@.service" "$work/deb/data/usr/lib/sys
 is "the package's version" "$(sed -n 's/^Version: //p' "$work/deb/control/control")" "$number"
 if command -v dpkg-deb > /dev/null; then
     dpkg-deb --info "$deb" > /dev/null
-    is "the package's owners" "$(dpkg-deb --contents "$deb" | awk '{ print $2 }' | sort --unique)" 0/0
+    is "the package's owners and modes" "$(dpkg-deb --contents "$deb" | awk '{ print $1, $2 }' | sort --unique | tr '\n' ' ')" \
+        '-rw-r--r-- 0/0 -rwxr-xr-x 0/0 drwxr-xr-x 0/0 '
     is 'the command in the package' "$(dpkg-deb --contents "$deb" | grep --only-matching '[^ ]*bin/s3-connector$')" ./usr/bin/s3-connector
 fi
 
@@ -78,6 +82,10 @@ jq --exit-status --arg sha256 "$(sum "$plugin")" --argjson size "$(stat --format
         and (.artifacts | length == 1) and (.artifacts[0] | .kind == "standalone" and .os == "linux" and .sha256 == $sha256 and .size == $size
             and (.url | endswith("/" + $file)) and .signature.bundleURL == .url + ".sigstore.json"))' "$entry" > /dev/null \
     || fail 'the entry for the registry of Conduit does not fit the plugin'
+# No Conduit is asked for that is newer than what the plugin is tested with.
+tested=$(awk '$1 == "github.com/conduitio/conduit-connector-protocol" { print substr($2, 2) }' "$(dirname "$0")/conduit/client/go.mod")
+needed=$(jq --raw-output '.versions[0].minProtocolVersion' "$entry")
+is 'the newer one of the protocol that is asked for and the one that is tested' "$(printf '%s\n' "$needed" "$tested" | sort --version-sort | tail -1)" "$tested"
 jq --exit-status --arg version "v$number" '.version == "1.0" and .specification.version == $version
     and ([.specification.source, .specification.destination] | all(.parameters | map(.name) | index("aws.bucket")))' "$dist/connector.yaml" > /dev/null \
     || fail 'connector.yaml lacks settings'
