@@ -146,6 +146,17 @@ conduit-client: setup ## Run the command as a plugin of Conduit, by the client w
 	cd tests/conduit/client && GOFLAGS=-mod=readonly GONOSUMDB='github.com/conduitio/*' go build -o '$(CURDIR)/target/conduit-client' .
 	target/conduit-client '$(CURDIR)/target/testing/s3-connector' '$(CURDIR)/target/testing/embedded-s3'
 
+# A registry and a client of others. `tests/registry/run.sh` says what is done with them.
+CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
+target/tools/bin/crane:
+	@command -v go > /dev/null || { echo 'make registry: Go 1.25 or newer is needed: see https://go.dev/dl' >&2; exit 2; }
+	GOFLAGS= GOBIN='$(CURDIR)/target/tools/bin' go install $(CRANE)
+
+.PHONY: registry
+registry: setup target/tools/bin/crane ## Publish and fetch components with a registry and a client that are not ours, which it builds
+	$(CARGO) build --locked $(TESTING) --workspace --bins
+	@tests/registry/run.sh target/testing/s3-connector target/tools/bin/crane
+
 # The Go connector is built as it was published, by its own list of versions.
 GO_CONNECTOR := github.com/conduitio/conduit-connector-s3@v0.9.3
 .PHONY: conduit-bench
@@ -208,7 +219,7 @@ deny: $(DENY) ## Check licences, sources and known faults of the dependencies wi
 	@packaging/deny.sh '$(DENY)'
 
 .PHONY: tools
-tools: setup $(DENY) $(READERS)/requirements.txt $(MOTO)/requirements.txt $(NODE_HOST)/package-lock.json ## Install what checks need of others
+tools: setup $(DENY) target/tools/bin/crane $(READERS)/requirements.txt $(MOTO)/requirements.txt $(NODE_HOST)/package-lock.json ## Install what checks need of others
 	@tests/s3/minio.sh
 
 .PHONY: doc

@@ -20,6 +20,8 @@ mod place;
 mod policy;
 mod pretty;
 mod progress;
+mod pull;
+mod push;
 mod references;
 mod run;
 mod settings_file;
@@ -37,11 +39,17 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use s3_connector_host::egress::HyperUpstream;
+use s3_connector_host::environment::Environment;
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
+use s3_connector_host::registry::{Registry, SCHEME};
 use s3_connector_host::state::{FileState, StateStore};
-use s3_connector_host::{CompiledAhead, Connector, Error, ErrorKind, Options, blame};
+use s3_connector_host::{
+    CompiledAhead, Component, Connector, Error, ErrorKind, Options, blame, cache_folder, with_causes,
+};
 
 pub(crate) use terminal::report;
 use terminal::{LogFormat, Terminal};
@@ -82,6 +90,8 @@ enum Command {
     Check(check::CheckArguments),
     Policy(policy::PolicyArguments),
     Spec(spec::SpecArguments),
+    Pull(pull::PullArguments),
+    Push(push::PushArguments),
     Completions(manual::CompletionsArguments),
     Man(manual::ManArguments),
     #[command(hide = true)]
@@ -91,9 +101,13 @@ enum Command {
 /// Options that every command has.
 #[derive(Debug, Args)]
 struct Common {
-    /// Use this component instead of the built-in one
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
-    component: Option<PathBuf>,
+    /// Use this component instead of the built-in one: a file, or `oci://HOST/NAME@sha256:…` in a registry
+    #[arg(long, global = true, value_name = "FILE|REFERENCE", value_parser = OsStringValueParser::new().try_map(component))]
+    #[arg(help_heading = "Common options")]
+    component: Option<Component>,
+    /// Reach registries on other machines without TLS, too
+    #[arg(long, global = true, help_heading = "Common options")]
+    plain_http: bool,
     /// Log what happens; twice (-vv) each request, too
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common options")]
     verbose: u8,
@@ -162,7 +176,7 @@ impl Failure {
     fn running(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Internal | ErrorKind::Trap => {
-                let blame = blame(GIVEN.get().map(PathBuf::as_path));
+                let blame = blame(GIVEN.get());
                 Self::Failed(format!("{} ({blame})", one_line(error)))
             }
             _ => Self::Failed(one_line(error).into_owned()),
@@ -176,7 +190,15 @@ fn one_line(error: &Error) -> Cow<'_, str> {
 }
 
 /// The component that replaces the built-in one: its faults are not ours.
-static GIVEN: OnceLock<PathBuf> = OnceLock::new();
+static GIVEN: OnceLock<Component> = OnceLock::new();
+
+/// Reads what `--component` names.
+fn component(text: OsString) -> Result<Component, Error> {
+    match text.to_str().filter(|text| text.starts_with(SCHEME)) {
+        Some(reference) => reference.parse().map(Component::Registry),
+        None => Ok(Component::File(text.into())),
+    }
+}
 
 /// Reads the arguments of this process. The exit code if they are wrong, or if they ask for help.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {
@@ -223,11 +245,12 @@ pub(crate) async fn run(arguments: Arguments, code: CompiledAhead) -> ExitCode {
 async fn dispatch(arguments: Arguments, code: CompiledAhead) -> Result<(), Failure> {
     let common = arguments.common;
     let terminal = Terminal::new(common.verbose, common.quiet, common.log_format)?;
-    if let Some(file) = &common.component {
-        GIVEN.get_or_init(|| file.clone());
+    if let Some(component) = &common.component {
+        GIVEN.get_or_init(|| component.clone());
     }
     descriptors::raise();
-    let options = Options { component: common.component, compiled_ahead: Some(code), ..Options::default() };
+    let Common { component, plain_http, .. } = common;
+    let options = Options { component, plain_http, compiled_ahead: Some(code), ..Options::default() };
     match arguments.command {
         Command::Source(arguments) => source::run(arguments, options, &terminal).await,
         Command::Destination(arguments) => destination::run(arguments, options, &terminal).await,
@@ -236,6 +259,8 @@ async fn dispatch(arguments: Arguments, code: CompiledAhead) -> Result<(), Failu
         Command::Check(arguments) => check::run(arguments, options, &terminal).await,
         Command::Policy(arguments) => policy::run(&arguments).await,
         Command::Spec(arguments) => spec::run(&arguments, options).await,
+        Command::Pull(arguments) => pull::run(&arguments, options, &terminal).await,
+        Command::Push(arguments) => push::run(&arguments, options, &terminal).await,
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments, &terminal),
         Command::Compile(arguments) => compile::run(&arguments),
@@ -248,6 +273,14 @@ async fn load(options: Options) -> Result<Connector, Failure> {
     Connector::load(options)
         .await
         .map_err(|error| if is_given { Failure::configuring(&error) } else { Failure::running(&error) })
+}
+
+/// The way to registries that the options say.
+fn registry(options: &Options) -> Result<Registry, Failure> {
+    let upstream = HyperUpstream::from_environment(&Environment::process());
+    let upstream = upstream.map_err(|error| Failure::Usage(with_causes(&error)))?;
+    let registry = Registry::new(Arc::new(upstream)).plain_http(options.plain_http);
+    Ok(cache_folder().iter().fold(registry, |registry, folder| registry.keep_in(folder)))
 }
 
 /// Loads the component and opens a state folder meanwhile: one takes some 20 ms of the processor, the other as much of the disk.
@@ -265,7 +298,7 @@ async fn load_with_state(
 fn open_state(folder: &std::path::Path) -> Result<Arc<dyn StateStore>, Failure> {
     match FileState::open(folder) {
         Ok(state) => Ok(Arc::new(state)),
-        Err(error) => Err(Failure::Failed(s3_connector_host::with_causes(&error))),
+        Err(error) => Err(Failure::Failed(with_causes(&error))),
     }
 }
 

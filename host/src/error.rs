@@ -79,7 +79,6 @@ impl Error {
     }
 
     /// Sets when to try again.
-    #[cfg(test)]
     pub(crate) fn with_retry_after_ms(mut self, retry_after_ms: u64) -> Self {
         self.retry_after_ms = Some(retry_after_ms);
         self

@@ -89,6 +89,7 @@ pub mod pipeline;
 pub mod printable;
 mod random;
 pub mod record;
+pub mod registry;
 mod role;
 mod skipped;
 pub mod state;
@@ -96,14 +97,15 @@ mod tally;
 pub mod telemetry;
 
 pub use check::listing::{Choice, ListedObject, Listing};
-pub use connector::code::{CompiledAhead, compile_ahead};
+pub use connector::code::{CompiledAhead, cache_folder, compile_ahead};
+pub use connector::contract::Interfaces;
 pub use connector::destination::{Ack, Destination};
 pub use connector::instance::{COMPUTE_MAX, InstanceOptions, MEMORY_BYTES_MAX};
 pub use connector::settings::Settings;
 pub use connector::source::{Progress, READ_BYTES_MAX, Source};
 pub use connector::{
-    COMPILE_MAX, COMPONENT_BYTES_MAX, Connector, EMBEDDED, Options, Parameter, ParameterType, Specification,
-    Validation, blame,
+    COMPILE_MAX, COMPONENT_BYTES_MAX, Component, Connector, EMBEDDED, Inspected, Options, Parameter, ParameterType,
+    Specification, Validation, blame, inspect,
 };
 pub use error::{BoxError, Error, ErrorKind, Result, with_causes};
 pub use record::Record;

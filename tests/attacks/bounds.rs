@@ -8,7 +8,7 @@ use std::time::Duration;
 use s3_connector_host::pipeline::{CancellationToken, JsonLinesOutput, Options as PipelineOptions, Pipeline};
 use s3_connector_host::state::{MemoryState, Quota, StateStore, VALUE_BYTES_MAX};
 use s3_connector_host::{
-    COMPONENT_BYTES_MAX, Connector, Error, ErrorKind, InstanceOptions, MEMORY_BYTES_MAX, Options, Result,
+    COMPONENT_BYTES_MAX, Component, Connector, Error, ErrorKind, InstanceOptions, MEMORY_BYTES_MAX, Options, Result,
 };
 use s3_connector_tests::hostile;
 use s3_connector_tests::world::{BUCKET, Env};
@@ -163,7 +163,7 @@ async fn a_file_that_is_too_large_is_not_read_and_one_that_takes_long_is_given_u
     let mut file = tempfile::NamedTempFile::new().expect("there is room");
     let of_bytes = |file: &tempfile::NamedTempFile, bytes| {
         file.as_file().set_len(bytes).expect("it has holes");
-        Options { component: Some(file.path().to_owned()), ..Options::default() }
+        Options { component: Some(Component::File(file.path().to_owned())), ..Options::default() }
     };
     let error = load(of_bytes(&file, COMPONENT_BYTES_MAX + 1)).await;
     assert!(error.message().contains("it is larger than 32 MiB"), "{error}");
@@ -173,7 +173,7 @@ async fn a_file_that_is_too_large_is_not_read_and_one_that_takes_long_is_given_u
     file.as_file().set_len(0).expect("it can be cut");
     file.write_all(&bytes).expect("there is room");
     let error = load(Options {
-        component: Some(file.path().to_owned()),
+        component: Some(Component::File(file.path().to_owned())),
         without_cache: true,
         compile_max: Some(Duration::ZERO),
         ..Options::default()

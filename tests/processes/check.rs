@@ -87,6 +87,8 @@ async fn a_source_that_can_run_passes_every_step() {
 #[tokio::test]
 async fn a_bucket_without_objects_is_not_waited_for() {
     let sandbox = Sandbox::new().await;
+    // The first start may have to compile the component.
+    report(sandbox.command(SOURCE), 0).await;
     let started = Instant::now();
     let report = report(sandbox.command(SOURCE), 0).await;
     assert_eq!(field(&report, "read", "found"), "nothing to read yet");

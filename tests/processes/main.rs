@@ -24,6 +24,7 @@ mod packaging;
 mod pipelines;
 mod proxies;
 mod readme;
+mod registry;
 mod reload;
 mod rotation;
 mod sandbox;

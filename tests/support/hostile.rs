@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use s3_connector_host::{Connector, Options, Result};
+use s3_connector_host::{Component, Connector, Options, Result};
 
 use crate::world;
 
@@ -62,7 +62,7 @@ pub async fn connector(variant: &str) -> Result<Connector> {
 ///
 /// If it can't be built.
 pub fn options(variant: &str) -> Options {
-    Options { component: Some(file(variant)), ..world::load() }
+    Options { component: Some(Component::File(file(variant))), ..world::load() }
 }
 
 /// Builds the component; gives the folder that it is in, and its bytes.

@@ -11,7 +11,7 @@ use s3_connector_host::check::{Options as CheckOptions, Report, Step, StepEvent,
 use s3_connector_host::egress::{HyperUpstream, SetupError};
 use s3_connector_host::environment::Environment;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
-use s3_connector_host::{Connector, Options, Settings, with_causes};
+use s3_connector_host::{Component, Connector, Options, Settings, with_causes};
 use serde_json::{Value, json};
 
 use super::pipeline_file::{self, PipelineConfig, Plugin};
@@ -179,6 +179,8 @@ fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
 
 const COMPONENT_ADVICE: &str = "use the component of this version, or omit --component";
 
+const REGISTRY_ADVICE: &str = "see that `s3-connector pull` can fetch it, or name a file with --component";
+
 async fn component(mut options: Options) -> (Step, Option<Connector>) {
     // A bundle that can't be read would fail the loading of the component, which is not at fault.
     match HyperUpstream::from_environment(&Environment::process()) {
@@ -193,15 +195,16 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
             return (step.failed(with_causes(&error), advice), None);
         }
     }
-    let place =
-        options.component.as_ref().map_or("the built-in component".to_owned(), |path| path.display().to_string());
+    let place = options.component.as_ref().map_or("the built-in component".to_owned(), ToString::to_string);
     let step = Step::new(StepName::Component, format!("load {place}"));
+    let is_remote = matches!(options.component, Some(Component::Registry(_)));
     match load(options).await {
         Ok(connector) => {
             let specification = connector.specification();
             let found = format!("{} {}", specification.name, specification.version);
             (step.passed(found), Some(connector))
         }
+        Err(Failure::Failed(message)) if is_remote => (step.failed(message, REGISTRY_ADVICE), None),
         Err(failure) => (step.failed(failure.into_message(), COMPONENT_ADVICE), None),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use s3_connector_host::EMBEDDED;
-use sha2::{Digest as _, Sha256};
+use s3_connector_host::registry::Digest;
 
 /// What `--version` says, made once it is asked for.
 static LONG: LazyLock<String> = LazyLock::new(describe);
@@ -18,7 +18,7 @@ fn describe() -> String {
         "" => String::new(),
         commit => format!("commit {commit}, "),
     };
-    let digest: String = Sha256::digest(EMBEDDED).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = Digest::of(EMBEDDED);
     let (version, wasmtime) = (env!("CARGO_PKG_VERSION"), env!("S3_CONNECTOR_WASMTIME"));
-    format!("{version} ({commit}component sha256:{digest}, wasmtime {wasmtime})")
+    format!("{version} ({commit}component {digest}, wasmtime {wasmtime})")
 }

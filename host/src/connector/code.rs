@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, ProfilingStrategy};
 
-use super::EMBEDDED;
 use super::instance::{self, Context};
+use super::{EMBEDDED, contract};
 use crate::bindings::ConnectorPre;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -111,6 +111,7 @@ pub(super) fn compile(
             }
         }
     }
+    contract::check_kind(bytes)?;
     let mut config = config(core_dumps);
     if let Some(folder) = cache {
         let mut kept = CacheConfig::new();
@@ -141,6 +142,7 @@ fn load(engine: &Engine, code: &'static [u8]) -> wasmtime::Result<Component> {
 
 /// Joins a component with what the host gives it.
 fn prepare(engine: &Engine, component: &Component) -> wasmtime::Result<ConnectorPre<Context>> {
+    contract::check(engine, component)?;
     let pre = ConnectorPre::new(instance::linker(engine)?.instantiate_pre(component)?)?;
     tick(engine)?;
     Ok(pre)
@@ -160,8 +162,10 @@ fn tick(engine: &Engine) -> wasmtime::Result<()> {
     ticker.map(drop).map_err(wasmtime::Error::from)
 }
 
-/// `s3-connector` in the user's cache folder: `XDG_CACHE_HOME`, or `.cache` at home.
-pub(super) fn cache_folder() -> Option<PathBuf> {
+/// Where compiled code and components from registries are kept unless [`Options::cache`](crate::Options::cache) says otherwise:
+/// `s3-connector` in the user's cache folder, `XDG_CACHE_HOME` or `.cache` at home; `None` where there is neither.
+#[must_use]
+pub fn cache_folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(folder.join("s3-connector"))
