@@ -41,11 +41,11 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use s3_connector_host::egress::HyperUpstream;
+use s3_connector_host::egress::{HyperUpstream, Upstream};
 use s3_connector_host::environment::Environment;
 use s3_connector_host::pipeline::Recovery;
 use s3_connector_host::printable::{self, MESSAGE_BYTES_MAX};
-use s3_connector_host::registry::{Registry, SCHEME};
+use s3_connector_host::registry::{Reference, Registry, SCHEME};
 use s3_connector_host::state::{FileState, StateStore};
 use s3_connector_host::{
     CompiledAhead, Component, Connector, Error, ErrorKind, Options, blame, cache_folder, with_causes,
@@ -196,8 +196,17 @@ static GIVEN: OnceLock<Component> = OnceLock::new();
 fn component(text: OsString) -> Result<Component, Error> {
     match text.to_str().filter(|text| text.starts_with(SCHEME)) {
         Some(reference) => reference.parse().map(Component::Registry),
+        None if text.to_str().is_some_and(is_reference) && !PathBuf::from(&text).exists() => {
+            let text = text.display();
+            Err(Error::new(ErrorKind::Invalid, format!("there is no such file; in a registry it is `{SCHEME}{text}`")))
+        }
         None => Ok(Component::File(text.into())),
     }
+}
+
+/// Whether a text names a component in a registry as `pull` takes it, by a tag or a digest.
+fn is_reference(text: &str) -> bool {
+    text.parse::<Reference>().is_ok_and(|reference| reference.tag().is_some() || reference.digest().is_some())
 }
 
 /// Reads the arguments of this process. The exit code if they are wrong, or if they ask for help.
@@ -275,12 +284,13 @@ async fn load(options: Options) -> Result<Connector, Failure> {
         .map_err(|error| if is_given { Failure::configuring(&error) } else { Failure::running(&error) })
 }
 
-/// The way to registries that the options say.
-fn registry(options: &Options) -> Result<Registry, Failure> {
+/// The way to registries that the options say, and the options with the same HTTP client.
+fn registry(options: Options) -> Result<(Registry, Options), Failure> {
     let upstream = HyperUpstream::from_environment(&Environment::process());
-    let upstream = upstream.map_err(|error| Failure::Usage(with_causes(&error)))?;
-    let registry = Registry::new(Arc::new(upstream)).plain_http(options.plain_http);
-    Ok(cache_folder().iter().fold(registry, |registry, folder| registry.keep_in(folder)))
+    let upstream: Arc<dyn Upstream> = Arc::new(upstream.map_err(|error| Failure::Usage(with_causes(&error)))?);
+    let registry = Registry::new(Arc::clone(&upstream)).plain_http(options.plain_http);
+    let registry = cache_folder().iter().fold(registry, |registry, folder| registry.keep_in(folder));
+    Ok((registry, Options { upstream: Some(upstream), ..options }))
 }
 
 /// Loads the component and opens a state folder meanwhile: one takes some 20 ms of the processor, the other as much of the disk.

@@ -74,8 +74,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// `Invalid` where the reference has neither, where the registry has no such tag or answers with nonsense; `Denied` for want of
-    /// credentials; `Unavailable` where it does not answer.
+    /// `Invalid` where the reference has neither, where the registry has no such tag, or something else than a component there; `Denied` for want of
+    /// credentials, and where it leads to a place that is not trusted; `Corrupt` where its answers make no sense; `Unavailable` where it does not answer.
     pub async fn resolve(&self, reference: &Reference) -> Result<Reference> {
         if let Some(digest) = reference.digest() {
             return Ok(reference.pinned(digest));
@@ -84,8 +84,11 @@ impl Registry {
             let message = format!("a tag or a digest must be named: `{reference}:TAG` or `{reference}@sha256:…`");
             return Err(Error::new(ErrorKind::Invalid, message));
         };
-        let resolved = self.client(reference, false).manifest(tag).await;
-        let manifest = resolved.map_err(|error| error.context(format_args!("{reference} is not found out")))?;
+        let resolved = async {
+            let manifest = self.client(reference, false).manifest(tag).await?;
+            artifact::layer(&manifest).map(|_| manifest)
+        };
+        let manifest = resolved.await.map_err(|error| error.context(format_args!("{reference} can't be looked up")))?;
         let digest = Digest::of(&manifest);
         self.keep(manifest).await;
         Ok(reference.pinned(digest))

@@ -11,6 +11,7 @@ use s3_connector_host::EMBEDDED;
 use s3_connector_host::registry::Digest;
 use s3_connector_tests::hostile;
 use s3_connector_tests::process::Invocation;
+use s3_connector_tests::proxy::Proxy;
 use serde_json::{Value, json};
 
 use self::server::{Registry, TOKEN, manifest_of};
@@ -69,6 +70,18 @@ async fn a_component_is_published_fetched_and_run_by_its_digest() {
     let pulled = command(&sandbox, &["pull", &tagged, "--output", &output]).run().await.well();
     assert_eq!(pulled.printed(), pushed, "the tag is looked up");
     assert!(std::fs::read(&output).unwrap() == EMBEDDED);
+    let piped = command(&sandbox, &["pull", &tagged, "--output", "-"]).run().await.well().saying(&[&pinned]);
+    assert!(piped.stdout == EMBEDDED, "nothing is mixed with it");
+    let from_file = ["push", "--component", &output, &registry.name("team/s3:file")];
+    assert_eq!(command(&sandbox, &from_file).run().await.well().printed(), pushed, "it is known by its bytes");
+    let failed = command(&sandbox, &["pull", &tagged, "--output", "/dev/full"]).run().await.with_code(1);
+    let _ = failed.saying(&["/dev/full can't be written"]);
+
+    // What is compiled has a folder of its own, from which wasmtime removes what it does not know.
+    let kept = std::fs::read_dir(sandbox.path("cache/s3-connector")).unwrap();
+    let mut kept: Vec<_> = kept.map(|entry| entry.unwrap().file_name()).collect();
+    kept.sort();
+    assert_eq!(kept, ["blobs", "compiled"]);
 
     // It is kept: nobody is asked.
     let address = registry.address;
@@ -136,6 +149,8 @@ async fn a_tag_is_looked_up_and_printed_and_never_run() {
     ] {
         let _ = command(&sandbox, &["pull", &reference]).run().await.with_code(2).saying(&[why]);
     }
+    let bare = command(&sandbox, &["spec", "--component", &registry.name("team/s3:latest")]).run().await.with_code(2);
+    let _ = bare.saying(&["no such file", &tagged]);
     let both = command(&sandbox, &["pull", "--component", "x.wasm", &tagged]).run().await.with_code(2);
     let _ = both.saying(&["leave out --component"]);
 }
@@ -165,15 +180,15 @@ async fn what_has_another_digest_than_its_name_says_is_refused() {
         .with_code(1)
         .saying(&["the component that the registry sends is another"]);
 
-    // One byte more than the manifest says is not even read.
+    // A byte more than the manifest says is too much, whatever the digest.
     registry.state().blobs.insert(layer.clone(), [EMBEDDED, b"x"].concat().into());
     let larger = format!("larger than {} bytes", EMBEDDED.len());
-    let _ = command(&sandbox, &["pull", &pinned]).run().await.with_code(2).saying(&[&larger]);
+    let _ = command(&sandbox, &["pull", &pinned]).run().await.with_code(1).saying(&[&larger]);
     registry.state().manifests.insert("large".to_owned(), vec![b' '; (4 << 20) + 1].into());
     let _ = command(&sandbox, &["pull", &registry.name("team/s3:large")])
         .run()
         .await
-        .with_code(2)
+        .with_code(1)
         .saying(&["larger than 4194304 bytes"]);
 
     let kept = sandbox.path("cache/s3-connector/blobs/sha256");
@@ -186,11 +201,16 @@ async fn what_is_no_connector_is_refused_before_it_runs_and_is_not_published() {
     let (sandbox, registry) = (Sandbox::new().await, Registry::start().await);
     let image = json!({"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "", "size": 0}});
     registry.put("image", image.to_string());
+    registry.put("list", json!({"schemaVersion": 2, "manifests": [{"digest": "sha256:00"}]}).to_string());
+    let forged = image.to_string().replace("image.config", "image\\nerror: all is well");
+    registry.put("forged", forged);
     registry.put_component("empty", EMPTY);
     registry.put_component("module", &b"\0asm\x01\0\0\0"[..]);
     registry.put_component("text", "#!/bin/sh");
     for (tag, why) in [
         ("image", "its config is `application/vnd.oci.image.config.v1+json`"),
+        ("list", "a list of artifacts for several platforms"),
+        ("forged", "image\\nerror: all is well"),
         ("empty", "which this one lacks; it exports nothing"),
         ("module", "it is a module of WebAssembly"),
         ("text", "it is not WebAssembly"),
@@ -199,6 +219,7 @@ async fn what_is_no_connector_is_refused_before_it_runs_and_is_not_published() {
         let pull = ["pull", &registry.name(&format!("team/s3:{tag}")), "--output", &output];
         let ended = command(&sandbox, &pull).run().await.with_code(2).saying(&[why, "oci://"]);
         assert!(ended.stdout.is_empty() && !sandbox.path("output.wasm").exists(), "{tag}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
     let file = sandbox.file("empty.wasm", EMPTY);
     registry.asked();
@@ -235,6 +256,31 @@ async fn a_registry_gets_the_credentials_that_docker_login_has_left_and_nobody_e
     assert_eq!(command(&sandbox, &["-vv", "pull", &name]).run().await.well().printed(), pushed);
     assert_eq!(store.state().asked, [("GET /elsewhere?signature=x".to_owned(), None)]);
 
+    // Neither does a proxy: this machine is this one, and not the proxy's.
+    let proxy = Proxy::start(None).await.unwrap();
+    let proxied = command(&sandbox, &["-vv", "pull", &name]).env("HTTP_PROXY", format!("http://{}", proxy.address()));
+    let proxied = proxied.env("XDG_CACHE_HOME", sandbox.path("proxied"));
+    assert_eq!(proxied.run().await.well().printed(), pushed);
+    assert_eq!(proxy.passed(), [""; 0]);
+
+    // Nor does the place of uploads get any. That of tokens does.
+    let tokens = Registry::start().await;
+    tokens.state().user = Some(format!("{USER}:{PASSWORD}"));
+    store.state().asked.clear();
+    (registry.state().realm, registry.state().uploads_to) =
+        (Some(format!("http://{}/token", tokens.address)), Some(format!("http://{}/v2/team/s3", store.address)));
+    registry.state().blobs.clear();
+    assert_eq!(command(&sandbox, &push).run().await.well().printed(), pushed);
+    let uploaded = store.state().asked.clone();
+    assert!(
+        uploaded.len() == 2 && uploaded.iter().all(|(what, who)| what.starts_with("PUT") && who.is_none()),
+        "{uploaded:?}"
+    );
+    assert!(tokens.state().asked.iter().any(|(_, who)| who.as_ref().is_some_and(|who| who.starts_with("Basic"))));
+    let blobs = std::mem::take(&mut store.state().blobs);
+    registry.state().blobs = blobs;
+    (registry.state().realm, registry.state().uploads_to) = (None, None);
+
     // The same by user and password with each request, and by what stands in the place of a password.
     (registry.state().basic, registry.state().elsewhere) = (true, None);
     let pull = |cache: &str| command(&sandbox, &["-vv", "pull", &name]).env("XDG_CACHE_HOME", sandbox.path(cache));
@@ -262,14 +308,14 @@ async fn a_program_that_keeps_credentials_is_asked_for_them() {
         let file = sandbox.file("docker-credential-kept", format!("#!/bin/sh\n{script}\n"));
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
-    let _ = pull().run().await.with_code(2).saying(&["credentials", "can't be read"]);
+    let _ = pull().run().await.with_code(1).saying(&["credentials", "can't be read: the program that it names"]);
     let secret = json!({"ServerURL": "", "Username": USER, "Secret": PASSWORD});
     helper(&format!("[ \"$1\" = get ] && [ \"$(cat)\" = {} ] && echo '{secret}'", registry.address));
     let _ = pull().run().await.with_code(2).saying(&["which this one lacks"]);
     helper("cat > /dev/null; echo 'credentials not found in native keychain'; exit 1");
     let _ = pull().run().await.with_code(1).saying(&["there are no credentials for it"]);
     helper(&format!("cat > /dev/null; echo {PASSWORD}; exit 1"));
-    let _ = pull().run().await.with_code(2).saying(&["`docker-credential-kept` failed"]);
+    let _ = pull().run().await.with_code(1).saying(&["`docker-credential-kept` failed"]);
 }
 
 #[tokio::test]
@@ -299,19 +345,22 @@ async fn nothing_goes_to_another_machine_without_tls_unless_that_is_asked_for() 
 
     registry.state().elsewhere = Some("http://blobs.invalid/x".to_owned());
     let refused = ["a place without TLS", "place=`blobs.invalid`"];
-    let _ = pull(&[]).run().await.with_code(2).saying(&refused);
+    let _ = pull(&[]).run().await.with_code(1).saying(&refused);
     let _ = pull(&["--plain-http"]).run().await.with_code(1).saying(&["the host's name can't be resolved"]);
+    let named = format!("http://localhost:1@blobs.invalid:{}/x", registry.address.port());
+    registry.state().elsewhere = Some(named);
+    let _ = pull(&[]).run().await.with_code(1).saying(&["a place with a user's name"]);
     registry.state().elsewhere = Some("file:///etc/passwd".to_owned());
-    let _ = pull(&["--plain-http"]).run().await.with_code(2).saying(&["the registry can't be used"]);
+    let _ = pull(&["--plain-http"]).run().await.with_code(1).saying(&["no address"]);
     let itself = format!("http://{}/v2/team/s3/blobs/x", registry.address);
     registry.state().elsewhere = Some(itself);
-    let _ = pull(&[]).run().await.with_code(2).saying(&["from place to place more than 5 times"]);
+    let _ = pull(&[]).run().await.with_code(1).saying(&["from place to place more than 5 times"]);
 
     registry.state().user = Some(format!("{USER}:{PASSWORD}"));
     registry.state().realm = Some("http://tokens.invalid/".to_owned());
-    let _ = pull(&[]).run().await.with_code(2).saying(&["a place without TLS", "place=`tokens.invalid`"]);
+    let _ = pull(&[]).run().await.with_code(1).saying(&["a place without TLS", "place=`tokens.invalid`"]);
     // Another machine is spoken to with TLS, by itself.
-    let proxy = s3_connector_tests::proxy::Proxy::start(None).await.unwrap();
+    let proxy = Proxy::start(None).await.unwrap();
     let other = command(&sandbox, &["pull", "registry.invalid/team/s3:1"]);
     let other = other.env("HTTPS_PROXY", format!("http://{}", proxy.address()));
     let _ = other.run().await.with_code(1).saying(&["registry.invalid"]);

@@ -179,7 +179,7 @@ fn conclude(reports: &[(Subject, Report)]) -> Result<(), Failure> {
 
 const COMPONENT_ADVICE: &str = "use the component of this version, or omit --component";
 
-const REGISTRY_ADVICE: &str = "see that `s3-connector pull` can fetch it, or name a file with --component";
+const REGISTRY_ADVICE: &str = "have `s3-connector pull` fetch it, and name it as pull prints it";
 
 async fn component(mut options: Options) -> (Step, Option<Connector>) {
     // A bundle that can't be read would fail the loading of the component, which is not at fault.
@@ -204,7 +204,7 @@ async fn component(mut options: Options) -> (Step, Option<Connector>) {
             let found = format!("{} {}", specification.name, specification.version);
             (step.passed(found), Some(connector))
         }
-        Err(Failure::Failed(message)) if is_remote => (step.failed(message, REGISTRY_ADVICE), None),
+        Err(failure) if is_remote => (step.failed(failure.into_message(), REGISTRY_ADVICE), None),
         Err(failure) => (step.failed(failure.into_message(), COMPONENT_ADVICE), None),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use s3_connector_host::registry::{Notes, Reference};
-use s3_connector_host::{Error, Options, inspect};
+use s3_connector_host::{EMBEDDED, Error, Options, inspect};
 
 use super::terminal::{Terminal, print_data};
 use super::{Failure, registry};
@@ -17,8 +17,9 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Publishes a component in an OCI registry, and prints its name by digest
 ///
 /// It publishes the built-in component, or the one that --component names, if it fulfils the contract of connectors, in the form that wkg,
-/// wasmCloud and others read: one layer of `application/wasm`. The same component gets the same digest each time; the time that the form
-/// wants is SOURCE_DATE_EPOCH, otherwise 1970. A tag that stands for another component is moved.
+/// wasmCloud and others read: one layer of `application/wasm`. The same component gets the same digest each time, from the same version of this
+/// command; the time that the form wants is SOURCE_DATE_EPOCH, otherwise 1970. A tag that stands for another component is moved. To copy what
+/// is in another registry with the digest that it has there, use crane or oras.
 ///
 /// Credentials are those that `docker login` or `podman login` has left, or the program that they name keeps.
 #[derive(Debug, Args)]
@@ -33,19 +34,16 @@ const AFTER_HELP: &str = "\
 Examples:
   s3-connector push registry.example.com/s3-connector:0.1.0
   s3-connector push --component mine.wasm localhost:5000/mine:dev
-  s3-connector push --component oci://a.example.com/s3@sha256:… b.example.com/s3:0.1.0
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, or no component of this contract.";
 
 pub(super) async fn run(arguments: &PushArguments, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let created = created(std::env::var(EPOCH).ok().as_deref())?;
-    let annotations = match &options.component {
-        Some(_) => BTreeMap::new(),
-        None => annotations(),
-    };
-    let registry = registry(&options)?;
+    let (registry, options) = registry(options)?;
     let failed = |error: Error| Failure::configuring(&error);
     let inspected = inspect(options).await.map_err(failed)?;
+    // It is known by its bytes, wherever they come from.
+    let annotations = if inspected.bytes == EMBEDDED { annotations() } else { BTreeMap::new() };
     let notes = Notes { created, annotations };
     let published = registry.publish(&arguments.reference, inspected.bytes, &inspected.interfaces, &notes).await;
     let published = published.map_err(failed)?;

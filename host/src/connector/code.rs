@@ -85,6 +85,9 @@ fn precompile() -> wasmtime::Result<Vec<u8>> {
 /// The variable that has the component's functions named to Linux's `perf`, in `/tmp/perf-PID.map`.
 const PERF_MAP: &str = "S3_CONNECTOR_PERF_MAP";
 
+/// Where wasmtime keeps what it compiled: a folder of its own, since it removes what it does not know from there.
+const COMPILED: &str = "compiled";
+
 /// Settings of every engine. Code loads only into an engine of the settings that it was compiled with.
 fn config(core_dumps: bool) -> Config {
     let mut config = Config::new();
@@ -115,7 +118,7 @@ pub(super) fn compile(
     let mut config = config(core_dumps);
     if let Some(folder) = cache {
         let mut kept = CacheConfig::new();
-        kept.with_directory(folder);
+        kept.with_directory(folder.join(COMPILED));
         match Cache::new(kept) {
             Ok(cache) => {
                 config.cache(Some(cache));

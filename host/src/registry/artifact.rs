@@ -7,6 +7,7 @@ use bytes::Bytes;
 use s3_connector::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::client::line;
 use super::digest::Digest;
 use crate::connector::COMPONENT_BYTES_MAX;
 use crate::connector::contract::Interfaces;
@@ -14,6 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The type of an artifact's manifest.
 pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Those of others, too, so that a registry sends what it has, and the refusal says what that is.
+pub(super) const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
 const LAYER_TYPE: &str = "application/wasm";
 
@@ -130,19 +134,23 @@ pub(super) fn layer(manifest: &[u8]) -> Result<Layer> {
     let kind = manifest.config.map(|config| config.media_type).unwrap_or_default();
     if kind != CONFIG_TYPE {
         return refuse(format!(
-            "it is not a component: its config is `{kind}`, and that of a component is `{CONFIG_TYPE}`"
+            "it is not a component: its config is `{}`, and that of a component is `{CONFIG_TYPE}`",
+            line(&kind)
         ));
     }
     let [layer] = &manifest.layers[..] else {
         return refuse(format!("a component has one layer; layers=`{}`", manifest.layers.len()));
     };
     if layer.media_type != LAYER_TYPE {
-        return refuse(format!("the layer of a component is `{LAYER_TYPE}`; layer=`{}`", layer.media_type));
+        return refuse(format!("the layer of a component is `{LAYER_TYPE}`; layer=`{}`", line(&layer.media_type)));
     }
     if layer.size > COMPONENT_BYTES_MAX {
         return refuse(format!("it is larger than {} MiB; bytes=`{}`", COMPONENT_BYTES_MAX >> 20, layer.size));
     }
-    Ok(Layer { digest: layer.digest.parse()?, bytes: layer.size })
+    match layer.digest.parse() {
+        Ok(digest) => Ok(Layer { digest, bytes: layer.size }),
+        Err(_) => refuse(format!("its layer has no digest that is known; digest=`{}`", line(&layer.digest))),
+    }
 }
 
 #[cfg(test)]
@@ -205,7 +213,8 @@ mod tests {
             (of(CONFIG_TYPE, json!([])), "layers=`0`"),
             (of(CONFIG_TYPE, json!([whole, whole])), "layers=`2`"),
             (of(CONFIG_TYPE, json!([layer_of("application/gzip", &digest, 1)])), "layer=`application/gzip`"),
-            (of(CONFIG_TYPE, json!([layer_of(LAYER_TYPE, "sha512:00", 1)])), "a digest is"),
+            (of(CONFIG_TYPE, json!([layer_of(LAYER_TYPE, "sha512:00", 1)])), "digest=`sha512:00`"),
+            (of("x`\nerror: all is well", json!([])), "its config is `x`\\nerror: all is well`"),
             (of(CONFIG_TYPE, json!([layer_of(LAYER_TYPE, &digest, COMPONENT_BYTES_MAX + 1)])), "larger than 32 MiB"),
         ] {
             let error = layer(manifest.to_string().as_bytes()).unwrap_err();

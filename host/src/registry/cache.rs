@@ -52,7 +52,7 @@ impl BlobCache {
 }
 
 /// Writes a file as a whole: another process sees all of it, or what was there before.
-pub(super) fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let new = folder.join(format!(".{:016x}.new", random::number()));
     let written = fs::OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut file| {

@@ -1,8 +1,8 @@
 //! Owns the requests to one registry (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md>): where they may go, who asks,
 //! what is tried again, and how much of an answer is read. Leaves connections and TLS to `egress`, and the form of artifacts to `artifact`.
 //!
-//! Invariants: credentials go to the registry and to the place that it names for tokens, and never without TLS to another machine, unless
-//! [`plain_http`](super::Registry::plain_http) was asked for. What is named by a digest has that digest.
+//! Invariant: credentials go to the registry and to the place that it names for tokens, and never without TLS to another machine, a proxy
+//! included, unless [`plain_http`](super::Registry::plain_http) was asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,16 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::artifact::{Artifact, MANIFEST_TYPE};
+use super::artifact::{Artifact, MANIFEST_TYPE, MANIFEST_TYPES};
 use super::digest::Digest;
 use super::login::{self, Challenge, Credentials};
 use super::reference::{Reference, is_loopback};
+use crate::egress::HyperUpstream;
 use crate::egress::upstream::{Error as UpstreamError, Upstream, UpstreamBody};
 use crate::error::{Error, ErrorKind, Result};
+use crate::flood::one_line;
 use crate::printable;
 
 /// Bytes of a manifest: what registries take at most.
@@ -35,6 +37,15 @@ const SHOWN_BYTES_MAX: usize = 300;
 
 /// How long an answer may take to begin, and each piece of it to follow.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How long all of an answer may take, however steadily it comes.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// How many bytes of what is sent a second may take away, at least.
+const SEND_BYTES_MIN: u64 = 16 << 10;
+
+/// How long something is tried again after it was begun.
+const PATIENCE_MAX: Duration = Duration::from_secs(120);
 
 /// How often something is tried.
 const ATTEMPTS: u32 = 4;
@@ -73,20 +84,27 @@ struct Ask<'a> {
     body: Bytes,
 }
 
-/// How often something was tried.
-#[derive(Default)]
-struct Patience(u32);
+/// How often something was tried, and since when.
+struct Patience {
+    tries: u32,
+    begun: Instant,
+}
 
 impl Patience {
+    fn begin() -> Self {
+        Self { tries: 0, begun: Instant::now() }
+    }
+
     /// How long to wait before it is tried again; `None` if it was done, refused, or tried often enough.
     fn after<T>(&mut self, done: &Result<T>) -> Option<Duration> {
         let error = done.as_ref().err().filter(|error| error.kind() == ErrorKind::Unavailable)?;
-        self.0 += 1;
-        let pause = PAUSES.0 * 2_u32.pow(self.0 - 1);
+        self.tries += 1;
+        let pause = PAUSES.0 * 2_u32.pow(self.tries - 1);
         let asked = Duration::from_millis(error.retry_after_ms().unwrap_or_default());
         let pause = pause.max(asked).min(PAUSES.1);
-        (self.0 < ATTEMPTS).then(|| {
-            tracing::info!("{error}; trying again in {}", printable::length(pause));
+        let goes_on = self.tries < ATTEMPTS && self.begun.elapsed() < PATIENCE_MAX;
+        goes_on.then(|| {
+            tracing::warn!("{}; trying again in {}", one_line(error.message()), printable::length(pause));
             pause
         })
     }
@@ -106,7 +124,7 @@ impl Client {
 
     /// The manifest that a tag or digest stands for.
     pub(super) async fn manifest(&mut self, name: &str) -> Result<Bytes> {
-        let headers = [(header::ACCEPT, MANIFEST_TYPE)];
+        let headers = [(header::ACCEPT, MANIFEST_TYPES)];
         self.whole(&format!("manifests/{name}"), &headers, MANIFEST_BYTES_MAX, "manifest").await
     }
 
@@ -118,7 +136,7 @@ impl Client {
     /// Stores an artifact under this tag or digest, its parts first.
     pub(super) async fn push(&mut self, artifact: &Artifact, name: &str) -> Result<()> {
         for blob in [&artifact.config, &artifact.component] {
-            let mut patience = Patience::default();
+            let mut patience = Patience::begin();
             loop {
                 let done = self.push_blob(blob).await;
                 match patience.after(&done) {
@@ -127,7 +145,7 @@ impl Client {
                 }
             }
         }
-        let mut patience = Patience::default();
+        let mut patience = Patience::begin();
         loop {
             let done = self.push_manifest(&artifact.manifest, name).await;
             match patience.after(&done) {
@@ -139,7 +157,7 @@ impl Client {
 
     /// All of what the registry has there.
     async fn whole(&mut self, rest: &str, headers: Headers<'_>, bytes_max: u64, what: &str) -> Result<Bytes> {
-        let mut patience = Patience::default();
+        let mut patience = Patience::begin();
         loop {
             let ask = Ask { headers, ..Ask::new(Method::GET, self.uri(rest)?) };
             let done = match self.get(ask).await {
@@ -158,7 +176,7 @@ impl Client {
         let headers = [(header::CONTENT_TYPE, MANIFEST_TYPE)];
         let ask = Ask { method: Method::PUT, uri, headers: &headers, body: manifest.clone() };
         let response = self.exchange(&ask).await?;
-        self.expect(response, &[StatusCode::CREATED, StatusCode::OK]).await.map(drop)
+        self.expect(response, &ask.uri, &[StatusCode::CREATED, StatusCode::OK]).await.map(drop)
     }
 
     /// Stores a blob, unless it is there.
@@ -168,21 +186,22 @@ impl Client {
         if held.status() == StatusCode::OK {
             return Ok(());
         }
-        let begun = self.exchange(&Ask::new(Method::POST, self.uri("blobs/uploads/")?)).await?;
-        let begun = self.expect(begun, &[StatusCode::ACCEPTED]).await?;
-        let place = self.location(&self.uri("blobs/uploads/")?, begun.headers())?;
+        let uploads = self.uri("blobs/uploads/")?;
+        let begun = self.exchange(&Ask::new(Method::POST, uploads.clone())).await?;
+        let begun = self.expect(begun, &uploads, &[StatusCode::ACCEPTED]).await?;
+        let place = self.location(&uploads, begun.headers())?;
         let separator = if place.query().is_some() { '&' } else { '?' };
-        let place = parse(&format!("{place}{separator}digest={digest}"))?;
+        let place = self.address(&format!("{place}{separator}digest={digest}"))?;
         let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
         let ask = Ask { method: Method::PUT, uri: place, headers: &headers, body: blob.clone() };
         let response = self.exchange(&ask).await?;
-        self.expect(response, &[StatusCode::CREATED]).await.map(drop)
+        self.expect(response, &ask.uri, &[StatusCode::CREATED]).await.map(drop)
     }
 
     fn uri(&self, rest: &str) -> Result<Uri> {
         let place = login::place(self.reference.host());
         let scheme = if self.plain_http || is_loopback(place) { "http" } else { "https" };
-        parse(&format!("{scheme}://{place}/v2/{}/{rest}", self.reference.name()))
+        self.address(&format!("{scheme}://{place}/v2/{}/{rest}", self.reference.name()))
     }
 
     /// Gets something, wherever the registry keeps it.
@@ -190,11 +209,11 @@ impl Client {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.exchange(&ask).await?;
             if !response.status().is_redirection() {
-                return self.expect(response, &[StatusCode::OK]).await;
+                return self.expect(response, &ask.uri, &[StatusCode::OK]).await;
             }
             ask.uri = self.location(&ask.uri, response.headers())?;
         }
-        Err(self.invalid(format!("it sends us from place to place more than {REDIRECTS_MAX} times")))
+        Err(self.nonsense(format!("it sends us from place to place more than {REDIRECTS_MAX} times")))
     }
 
     /// Sends a request, and once more with what the registry wants to know of us.
@@ -204,16 +223,19 @@ impl Client {
             return Ok(response);
         }
         let Some(challenge) = Challenge::of(response.headers()) else { return Ok(response) };
-        let credentials = Credentials::find(self.reference.host()).await?;
+        let credentials = Credentials::find(self.reference.host(), self.reference.name()).await?;
         self.is_known = Some(credentials.is_some());
         self.authorization = match (challenge, credentials) {
             (Challenge::Token { realm, service, scope }, credentials) => {
                 let token = self.token(&realm, service.as_deref(), scope, credentials).await?;
-                login::bearer(&token)
+                let bearer = login::bearer(&token);
+                Some(bearer.ok_or_else(|| self.nonsense("its token is none that can be sent".to_owned()))?)
             }
             (Challenge::Basic, Some(credentials)) => credentials.basic(),
             (Challenge::Basic, None) => return Ok(response),
         };
+        // What is left of the refusal says no more than its challenge.
+        drop(response);
         self.transmit(ask).await
     }
 
@@ -236,25 +258,25 @@ impl Client {
                 body = encode(&fields).into();
                 request =
                     request.method(Method::POST).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-                parse(realm)?
+                self.address(realm)?
             }
             _ => {
                 let separator = if realm.contains('?') { '&' } else { '?' };
-                parse(&format!("{realm}{separator}{}", encode(&fields)))?
+                self.address(&format!("{realm}{separator}{}", encode(&fields)))?
             }
         };
         self.allow(&uri)?;
         if let Some(basic) = credentials.as_ref().and_then(Credentials::basic) {
             request = request.header(header::AUTHORIZATION, basic);
         }
-        let response = self.send(request.uri(uri), body).await?;
-        let response = self.expect(response, &[StatusCode::OK]).await?;
+        let response = self.send(request.uri(uri.clone()), body).await?;
+        let response = self.expect(response, &uri, &[StatusCode::OK]).await?;
         let answer = self.read(response, TOKEN_BYTES_MAX, "token").await?;
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
         let token = ["token", "access_token"].into_iter().find_map(|name| answer.get(name)?.as_str());
         token
             .map(str::to_owned)
-            .ok_or_else(|| self.invalid("it gives no token where it says that there is one".to_owned()))
+            .ok_or_else(|| self.nonsense("it gives no token where it says that there is one".to_owned()))
     }
 
     async fn transmit(&self, ask: &Ask<'_>) -> Result<Response<UpstreamBody>> {
@@ -270,39 +292,59 @@ impl Client {
     }
 
     async fn send(&self, request: http::request::Builder, body: Bytes) -> Result<Response<UpstreamBody>> {
+        let sending = Duration::from_secs(body.len() as u64 / SEND_BYTES_MIN);
         let mut request = request
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::CONTENT_LENGTH, body.len())
             .body(Full::new(body))
-            .map_err(|error| self.invalid(error.to_string()))?;
+            .map_err(|error| self.nonsense(error.to_string()))?;
         let host = request.uri().authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
-        let host = HeaderValue::from_str(&host).map_err(|error| self.invalid(error.to_string()))?;
+        let host = HeaderValue::from_str(&host).map_err(|error| self.nonsense(error.to_string()))?;
         request.headers_mut().insert(header::HOST, host);
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             request.headers_mut().remove(header::CONTENT_LENGTH);
         }
-        match timeout(SILENCE_MAX, self.upstream.send(request)).await {
+        let limit = SILENCE_MAX + sending;
+        match timeout(limit, self.way(request.uri())?.send(request)).await {
             Ok(answer) => answer.map_err(|error| self.failed(error)),
-            Err(_) => Err(self.silent()),
+            Err(_) => Err(self.slow(limit)),
         }
+    }
+
+    /// How something is sent there: to this machine by no proxy, which would be another one.
+    fn way(&self, to: &Uri) -> Result<Arc<dyn Upstream>> {
+        if !to.host().is_some_and(is_loopback) || self.upstream.proxy(to).is_none() {
+            return Ok(Arc::clone(&self.upstream));
+        }
+        let direct = HyperUpstream::new(None).map_err(|error| Error::of(ErrorKind::Invalid, error))?;
+        Ok(Arc::new(direct))
     }
 
     /// The whole body of an answer, if it is no larger than it may be.
     async fn read(&self, response: Response<UpstreamBody>, bytes_max: u64, what: &str) -> Result<Bytes> {
-        let mut body = response.into_body();
+        let reading = self.read_all(response.into_body(), bytes_max, what);
+        timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| Err(self.slow(ANSWER_MAX)))
+    }
+
+    async fn read_all(&self, mut body: UpstreamBody, bytes_max: u64, what: &str) -> Result<Bytes> {
         let mut bytes = BytesMut::new();
-        while let Some(frame) = timeout(SILENCE_MAX, body.frame()).await.map_err(|_| self.silent())? {
+        while let Some(frame) = timeout(SILENCE_MAX, body.frame()).await.map_err(|_| self.slow(SILENCE_MAX))? {
             let Ok(data) = frame.map_err(|error| self.failed(error))?.into_data() else { continue };
             if bytes.len() as u64 + data.len() as u64 > bytes_max {
-                return Err(self.invalid(format!("the {what} that it sends is larger than {bytes_max} bytes")));
+                return Err(self.nonsense(format!("the {what} that it sends is larger than {bytes_max} bytes")));
             }
             bytes.extend_from_slice(&data);
         }
         Ok(bytes.freeze())
     }
 
-    /// The answer, if its status is one of these; the error says what the registry says.
-    async fn expect(&self, response: Response<UpstreamBody>, wanted: &[StatusCode]) -> Result<Response<UpstreamBody>> {
+    /// The answer of what is at `uri`, if its status is one of these; the error says what is said there.
+    async fn expect(
+        &self,
+        response: Response<UpstreamBody>,
+        uri: &Uri,
+        wanted: &[StatusCode],
+    ) -> Result<Response<UpstreamBody>> {
         let status = response.status();
         if wanted.contains(&status) {
             return Ok(response);
@@ -311,25 +353,32 @@ impl Client {
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let said = self.read(response, REFUSAL_BYTES_MAX, "refusal").await.unwrap_or_default();
         let said = said_by(&said);
+        let place = match (self.is_own(uri), uri.authority()) {
+            (false, Some(authority)) => format!("`{}`, to which the registry sends us,", line(authority.as_str())),
+            _ => "the registry".to_owned(),
+        };
         let host = self.reference.host();
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let advice = match self.is_known {
-                    Some(true) => "the credentials for it are not enough",
-                    _ => {
-                        "there are no credentials for it: `docker login` leaves some, and so do `podman login` and `crane auth login`"
+                    Some(true) => "; the credentials for it are not enough",
+                    Some(false) => {
+                        "; there are no credentials for it: `docker login` leaves some, and so do `podman login` and `crane auth login`"
                     }
+                    None => "",
                 };
-                Error::new(ErrorKind::Denied, format!("the registry refuses{said}; {advice}; registry=`{host}`"))
+                Error::new(ErrorKind::Denied, format!("{place} refuses{said}{advice}; registry=`{host}`"))
             }
-            StatusCode::NOT_FOUND => self.invalid(format!("it has no such component{said}")),
+            StatusCode::NOT_FOUND if self.is_own(uri) && !said.is_empty() => {
+                let message = format!("the registry has no such component{said}; registry=`{host}`");
+                Error::new(ErrorKind::Invalid, message)
+            }
             status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-                let message =
-                    format!("the registry can't answer now{said}; registry=`{host}` status=`{}`", status.as_u16());
+                let message = format!("{place} can't answer now{said}; registry=`{host}` status=`{}`", status.as_u16());
                 let error = Error::new(ErrorKind::Unavailable, message);
                 after.map_or(error.clone(), |seconds| error.with_retry_after_ms(seconds.saturating_mul(1000)))
             }
-            status => self.invalid(format!("it answers with status {}{said}", status.as_u16())),
+            status => self.nonsense(format!("{place} answers with status {}{said}", status.as_u16())),
         };
         Err(error)
     }
@@ -337,48 +386,63 @@ impl Client {
     /// Where an answer sends us, if that may be.
     fn location(&self, from: &Uri, headers: &HeaderMap) -> Result<Uri> {
         let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let Some(location) = location else { return Err(self.invalid("it names no place (`Location`)".to_owned())) };
+        let Some(location) = location else { return Err(self.nonsense("it names no place (`Location`)".to_owned())) };
         let own = || Some((from.scheme_str()?, from.authority()?.as_str()));
-        let whole = match own() {
+        let to = match own() {
             Some((scheme, authority)) if location.starts_with('/') && !location.starts_with("//") => {
-                format!("{scheme}://{authority}{location}")
+                self.address(&format!("{scheme}://{authority}{location}"))?
             }
-            _ => location.to_owned(),
+            _ => self.address(location)?,
         };
-        let to =
-            parse(&whole).map_err(|_| self.invalid("the place that it names (`Location`) is no address".to_owned()))?;
         self.allow(&to)?;
         Ok(to)
     }
 
     /// Whether something may be sent there at all.
     fn allow(&self, to: &Uri) -> Result<()> {
-        let is_safe = match (to.scheme_str(), to.authority()) {
-            (Some("https"), Some(_)) => true,
-            (Some("http"), Some(authority)) => {
-                self.plain_http || (is_loopback(authority.as_str()) && is_loopback(self.reference.host()))
-            }
-            _ => false,
-        };
-        if is_safe {
-            return Ok(());
-        }
         let place = to.authority().map_or("", |authority| authority.as_str());
-        Err(self.invalid(format!("it sends us to a place without TLS, which --plain-http allows; place=`{place}`")))
+        let refuse = |why: &str| {
+            let why =
+                format!("the registry sends us to {why}; place=`{}` registry=`{}`", line(place), self.reference.host());
+            Err(Error::new(ErrorKind::Denied, why))
+        };
+        let is_without_tls = match to.scheme_str() {
+            _ if place.is_empty() => return refuse("what is no address of http or https"),
+            _ if place.contains('@') => return refuse("a place with a user's name"),
+            Some("https") => false,
+            Some("http") => true,
+            _ => return refuse("what is no address of http or https"),
+        };
+        let host = to.host().unwrap_or_default();
+        if is_without_tls && !self.plain_http && !(is_loopback(host) && is_loopback(self.reference.host())) {
+            return refuse("a place without TLS");
+        }
+        Ok(())
     }
 
     /// Whether an address is the registry's own.
     fn is_own(&self, to: &Uri) -> bool {
-        self.uri("").is_ok_and(|own| (own.scheme(), own.authority()) == (to.scheme(), to.authority()))
+        let origin = |uri: &Uri| {
+            let scheme = uri.scheme_str()?.to_owned();
+            let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+            Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+        };
+        self.uri("").is_ok_and(|own| origin(&own).is_some_and(|own| origin(to) == Some(own)))
     }
 
-    fn invalid(&self, why: String) -> Error {
+    /// An address that the registry names.
+    fn address(&self, text: &str) -> Result<Uri> {
+        parse(text).map_err(|()| self.nonsense("what it names as a place is no address".to_owned()))
+    }
+
+    /// What a registry does not do that is one.
+    fn nonsense(&self, why: String) -> Error {
         let message = format!("the registry can't be used: {why}; registry=`{}`", self.reference.host());
-        Error::new(ErrorKind::Invalid, message)
+        Error::new(ErrorKind::Corrupt, message)
     }
 
-    fn silent(&self) -> Error {
-        let seconds = SILENCE_MAX.as_secs();
+    fn slow(&self, limit: Duration) -> Error {
+        let seconds = limit.as_secs();
         let message = format!("the registry has not answered within {seconds} s; registry=`{}`", self.reference.host());
         Error::new(ErrorKind::Unavailable, message)
     }
@@ -391,7 +455,7 @@ impl Client {
                 | UpstreamError::Tls(_)
                 | UpstreamError::Protocol(_)
         );
-        let kind = if lasts { ErrorKind::Invalid } else { ErrorKind::Unavailable };
+        let kind = if lasts { ErrorKind::Denied } else { ErrorKind::Unavailable };
         let hint = match error {
             UpstreamError::Tls(_) => " (--plain-http reaches one that has no TLS)",
             _ => "",
@@ -403,8 +467,13 @@ impl Client {
     }
 }
 
-fn parse(text: &str) -> Result<Uri> {
-    text.parse().map_err(|_| Error::new(ErrorKind::Invalid, format!("`{text}` is no address")))
+fn parse(text: &str) -> Result<Uri, ()> {
+    text.parse().map_err(drop)
+}
+
+/// What a registry names, to be shown.
+pub(super) fn line(text: &str) -> std::borrow::Cow<'_, str> {
+    printable::line(text, SHOWN_BYTES_MAX)
 }
 
 /// Names and values as in a query or a form.
@@ -422,7 +491,7 @@ fn said_by(body: &[u8]) -> String {
         Some(words.collect::<Vec<_>>().join(": "))
     };
     match said() {
-        Some(said) if !said.is_empty() => format!(" (`{}`)", printable::line(&said, SHOWN_BYTES_MAX)),
+        Some(said) if !said.is_empty() => format!(" (`{}`)", line(&said)),
         _ => String::new(),
     }
 }

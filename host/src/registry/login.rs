@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a program that keeps credentials may take.
+/// How long a program that keeps credentials may take. One that takes longer is left behind.
 const HELPER_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of a file of credentials.
@@ -42,12 +42,17 @@ pub(super) enum Credentials {
 
 impl Credentials {
     /// Those of Docker's or Podman's files for this registry, or of the program that they name; `None` where there are none.
-    pub(super) async fn find(host: &str) -> Result<Option<Self>> {
-        let key = if host == HUB { HUB_KEY } else { host }.to_owned();
+    pub(super) async fn find(host: &str, name: &str) -> Result<Option<Self>> {
+        let keys = keys(host, name);
         let found = tokio::task::spawn_blocking(move || {
             for file in files(|name| std::env::var_os(name)) {
-                if let Some(found) = look(&file, &key).map_err(|why| format!("{why}; file=`{}`", file.display()))? {
-                    return Ok(Some(found));
+                // Docker knows whole hosts alone, and a program that it names is asked for nothing else.
+                let is_dockers = file.ends_with("config.json");
+                for key in keys.iter().filter(|key| !is_dockers || !key.is_path) {
+                    let found = look(&file, &key.text);
+                    if let Some(found) = found.map_err(|why| format!("{why}; file=`{}`", file.display()))? {
+                        return Ok(Some(found));
+                    }
                 }
             }
             Ok(None)
@@ -59,7 +64,7 @@ impl Credentials {
         };
         found.map_err(|why| {
             let message = format!("the credentials for the registry can't be read: {why}; registry=`{host}`");
-            Error::new(ErrorKind::Invalid, message)
+            Error::new(ErrorKind::Denied, message)
         })
     }
 
@@ -72,6 +77,21 @@ impl Credentials {
             Self::Identity(_) => None,
         }
     }
+}
+
+/// What credentials are kept under.
+struct Key {
+    text: String,
+    /// Whether it is for a part of a registry, as Podman has it.
+    is_path: bool,
+}
+
+/// What those for a component may be kept under, the closest first.
+fn keys(host: &str, name: &str) -> Vec<Key> {
+    let ends = std::iter::once(name.len()).chain(name.rmatch_indices('/').map(|(at, _)| at));
+    let paths = ends.map(|end| Key { text: format!("{host}/{}", &name[..end]), is_path: true });
+    let hosts = if host == HUB { &[HUB_KEY, HUB][..] } else { &[host] };
+    paths.chain(hosts.iter().map(|host| Key { text: (*host).to_owned(), is_path: false })).collect()
 }
 
 /// Where credentials may be, the first place first: what Podman is told to use, what `docker login` writes, what `podman login` writes.
@@ -101,6 +121,9 @@ fn look(file: &Path, key: &str) -> Result<Option<Credentials>, String> {
         Err(Missing::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => Ok(None),
         // What it wrote may hold anything.
         Err(Missing::HelperFailure { helper, .. }) => Err(format!("`{helper}` failed")),
+        Err(Missing::HelperCommunicationError) => {
+            Err("the program that it names (docker-credential-…) can't be run".to_owned())
+        }
         Err(other) => Err(other.to_string()),
     }
 }
@@ -199,6 +222,13 @@ mod tests {
         let wanted = ["/a.json", "/d/config.json", "/r/containers/auth.json", "/h/.config/containers/auth.json"];
         assert_eq!(files(&all), wanted);
         assert_eq!(files(&[("DOCKER_CONFIG", "")]), [""; 0]);
+    }
+
+    #[test]
+    fn credentials_for_a_part_of_a_registry_come_before_those_for_all_of_it() {
+        let keys = |host, name| keys(host, name).into_iter().map(|key| key.text).collect::<Vec<_>>();
+        assert_eq!(keys("quay.io", "team/s3"), ["quay.io/team/s3", "quay.io/team", "quay.io"]);
+        assert_eq!(keys("docker.io", "s3"), ["docker.io/s3", "https://index.docker.io/v1/", "docker.io"]);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl FromStr for Reference {
         if rest.contains("://") {
             return Err(refuse("no other scheme is known"));
         }
-        let (rest, digest) = match rest.split_once('@') {
+        let (rest, digest) = match rest.rsplit_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse().map_err(|error: Error| refuse(error.message()))?)),
             None => (rest, None),
         };
@@ -141,7 +141,8 @@ impl FromStr for Reference {
                 "a name has lower-case letters and digits with single `.`, `_`, `-` and `/` between them",
             ));
         }
-        Ok(Self { host: host.to_owned(), name: name.to_owned(), tag: tag.map(str::to_owned), digest })
+        // A name of DNS is the same in any case.
+        Ok(Self { host: host.to_ascii_lowercase(), name: name.to_owned(), tag: tag.map(str::to_owned), digest })
     }
 }
 
@@ -176,6 +177,8 @@ mod tests {
             let bare = text.strip_prefix(SCHEME).unwrap();
             assert_eq!(bare.parse::<Reference>().unwrap(), reference);
         }
+        let upper: Reference = "Registry.Example.com/s3:V1".parse().unwrap();
+        assert_eq!(upper.to_string(), "oci://registry.example.com/s3:V1");
         let tagged: Reference = "registry.example.com/s3:1".parse().unwrap();
         assert_eq!(tagged.pinned(digest).to_string(), format!("oci://registry.example.com/s3@{digest}"));
     }
@@ -221,7 +224,14 @@ mod tests {
         for host in ["localhost", "localhost:5000", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80", "LOCALHOST"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "[::2]:80", "example.com:5000"] {
+        for host in [
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "localhost@example.com",
+            "10.0.0.1",
+            "[::2]:80",
+            "example.com:5000",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -42,6 +42,8 @@ pub struct State {
     pub failures: VecDeque<u16>,
     /// Where blobs are.
     pub elsewhere: Option<String>,
+    /// Where uploads go, if not here.
+    pub uploads_to: Option<String>,
     /// Whether places are named by a whole address.
     pub absolute: bool,
     uploads: usize,
@@ -211,13 +213,18 @@ fn serve(
             state.manifests.insert(name.to_owned(), body);
             return answer;
         }
+        // Others send no list of manifests to a client that does not say that it knows such lists.
+        assert!(headers[header::ACCEPT].to_str().unwrap().contains("application/vnd.oci.image.index.v1+json"));
         return match state.manifests.get(name) {
             Some(manifest) => Response::new(Full::new(manifest.clone())),
             None => error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
         };
     }
     if path == "blobs/uploads/" && method == Method::POST {
-        let answer = located(202, format!("/v2/team/s3/blobs/uploads/{}?state=x", state.uploads));
+        let mut answer = located(202, format!("/v2/team/s3/blobs/uploads/{}?state=x", state.uploads));
+        if let Some(place) = &state.uploads_to {
+            answer.headers_mut().insert(header::LOCATION, format!("{place}/blobs/uploads/0").parse().unwrap());
+        }
         state.uploads += 1;
         return answer;
     }
