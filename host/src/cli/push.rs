@@ -21,7 +21,8 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// command; the time that the form wants is SOURCE_DATE_EPOCH, otherwise 1970. A tag that stands for another component is moved. To copy what
 /// is in another registry with the digest that it has there, use crane or oras.
 ///
-/// Credentials are those that `docker login` or `podman login` has left, or the program that they name keeps.
+/// Credentials are those that `docker login` or `podman login` has left, or the program that they name keeps. HTTPS_PROXY and AWS_CA_BUNDLE
+/// count as for S3.
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub(super) struct PushArguments {
