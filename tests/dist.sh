@@ -33,6 +33,8 @@ case $version in
     *) fail "--version says \`$version\`, and the component is $digest" ;;
 esac
 number=${short#s3-connector }
+# The component's code is in it.
+"$(dirname "$0")/start.sh" "$command"
 is "how the component begins" "$(head --bytes 8 "$component" | od -An -tx1 | tr -d ' ')" 0061736d0d000100
 for file in share/bash-completion/completions/s3-connector share/zsh/vendor-completions/_s3-connector \
     share/fish/vendor_completions.d/s3-connector.fish share/man/man1/s3-connector.1.gz share/man/man1/s3-connector-run.1.gz \
@@ -54,7 +56,7 @@ for place in "${HOME:-/root}/" "$(realpath "$(dirname "$0")/..")/" "$(rustc --pr
 done
 needed=$(objdump --private-headers "$command" | awk '$1 == "NEEDED" { print $2 }' | grep --invert-match --extended-regexp '^(libc|libm|libgcc_s|ld-linux-.*)\.so\.[0-9]+$' || true)
 is 'what the command links to beside glibc and libgcc' "$needed" ''
-is 'what strip has left' "$(objdump --section-headers "$command" | grep --extended-regexp '\.(symtab|debug_info)' || true)" ''
+is 'what strip has left' "$(objdump --section-headers "$command" | grep --extended-regexp '\.(symtab|debug_info|note\.gnu\.build-id)' || true)" ''
 
 # Debian's package has the same files, and its own sums are right.
 mkdir "$work/deb"
