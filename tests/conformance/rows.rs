@@ -21,6 +21,7 @@ in_every_world! {
     each_row_of_an_object_is_a_record,
     formats_follow_from_keys_and_content_types,
     a_restart_after_any_row_goes_on_with_the_next_one,
+    a_restart_within_json_knows_a_list_from_values,
     a_restart_after_any_row_loses_nothing_without_state,
     a_restart_goes_on_within_blocks_and_row_groups,
     row_groups_of_a_large_file_are_requested_one_by_one,
@@ -146,6 +147,27 @@ async fn a_restart_after_any_row_goes_on_with_the_next_one(env: &Env) {
         records.extend(read_all(&mut source).await.expect("reads"));
         assert_eq!(places(&records)[..], all, "stopped after {stop}");
         assert_eq!(texts(&records)[..], ids, "stopped after {stop}");
+    }
+}
+
+async fn a_restart_within_json_knows_a_list_from_values(env: &Env) {
+    const SETTINGS: &[(&str, &str)] = &[("decode", "json"), ("onBadRow", "raw")];
+    let bucket = env.plain().await;
+    bucket.put("a.json", "[{\"a\":1}, [2]]").await;
+    // What can't be read may look like what follows an element.
+    bucket.put("b.json", "{\"b\":1}\n,oops\n]\n{\"b\":4}\n").await;
+    let all = ["a.json 1", "a.json 2", "b.json 1", "b.json 2", "b.json 3", "b.json 4"];
+    let rows = ["{\"a\":1}", "{\"value\":[2]}", "{\"b\":1}", ",oops", "]", "{\"b\":4}"];
+    for stop in 1..=all.len() {
+        let state = SavedState::memory();
+        let mut source = bucket.start_with(SETTINGS, &state).await;
+        let mut records = read_some(&mut source, stop).await.expect("reads");
+        drop(source);
+        let position = records.last().expect("one").position.clone();
+        let mut source = bucket.resume_with(SETTINGS, &state, &position).await;
+        records.extend(read_all(&mut source).await.expect("reads"));
+        assert_eq!(places(&records)[..], all, "stopped after {stop}");
+        assert_eq!(texts(&records)[..], rows, "stopped after {stop}");
     }
 }
 

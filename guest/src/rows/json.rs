@@ -65,8 +65,6 @@ enum Item {
 enum Mode {
     /// Not known yet.
     Any,
-    /// Not known either, after rows that were read before.
-    Rest,
     Values,
     Lines(LineFinder),
     /// In a list.
@@ -82,11 +80,11 @@ enum Mode {
 }
 
 impl Json {
-    /// Reads rows after that many others.
+    /// Reads rows after that many others. What is a list among them is a value: a text that is one was seen to be.
     pub(super) fn new(rows: &JsonRows, before: u64) -> Self {
         let document = |path: &[String]| Mode::Document { path: path.to_vec(), found: None, passed: before };
         let mode = match rows {
-            JsonRows::Auto if before > 0 => Mode::Rest,
+            JsonRows::Auto if before > 0 => Mode::Values,
             JsonRows::Auto => Mode::Any,
             JsonRows::Lines => Mode::Lines(LineFinder::default()),
             JsonRows::Array => Mode::Array(if before > 0 { Item::Comma } else { Item::Begin }),
@@ -229,12 +227,8 @@ impl Framing for Json {
                 _ => Ok(Step::More),
             };
         };
-        match (&self.mode, first) {
-            (Mode::Any, b'[') => self.mode = Mode::Array(Item::Begin),
-            // What comes after an element. A list itself would be a value: the one that rows are of began before them.
-            (Mode::Rest, b',' | b']') => self.mode = Mode::Array(Item::Comma),
-            (Mode::Any | Mode::Rest, _) => self.mode = Mode::Values,
-            _ => {}
+        if let Mode::Any = self.mode {
+            self.mode = if *first == b'[' { Mode::Array(Item::Begin) } else { Mode::Values };
         }
         match self.mode {
             Mode::Array(item) => self.array(text, is_end, item),
@@ -270,6 +264,14 @@ impl Framing for Json {
 
     fn is_whole(&self) -> bool {
         matches!(self.mode, Mode::Document { .. })
+    }
+
+    fn is_list(&self) -> Option<bool> {
+        match self.mode {
+            Mode::Any => None,
+            Mode::Array(_) | Mode::Over => Some(true),
+            _ => Some(false),
+        }
     }
 }
 

@@ -17,16 +17,16 @@ fn csv() -> Form {
 
 /// Reads on from a place, the bytes in pieces of that size.
 fn read_from(options: &TextOptions, object: &[u8], begin: Place, size: usize) -> Result<Vec<Row>, Broken> {
-    let mut names = options.names.clone();
-    if begin != Place::default() && names.is_none() {
-        // As the source does: the names come from the object's beginning.
+    let mut options = options.clone();
+    if begin != Place::default() && options.has_head() {
+        // As the source does.
         let mut head = Text::new(options.clone(), Place::default());
         head.push(&Bytes::copy_from_slice(object))?;
         head.end()?;
         let _ = head.next_row()?;
-        names = head.names().cloned();
+        options = head.options_after_head().unwrap_or(options);
     }
-    let mut text = Text::new(TextOptions { names, ..options.clone() }, begin);
+    let mut text = Text::new(options, begin);
     let mut pieces = object[begin.offset as usize..].chunks(size);
     let mut rows = Vec::new();
     loop {
@@ -522,7 +522,14 @@ fn a_list_among_values_is_a_value_wherever_reading_begins() {
     assert_eq!(contents(&whole), ["{\"a\":1}", "{\"value\":[1,2]}", "{\"value\":[3]}"]);
     let list = read(form.clone(), b"[[1],[2]]");
     assert_eq!(contents(&list), ["{\"value\":[1]}", "{\"value\":[2]}"]);
-    for (whole, object) in [(whole, object.as_bytes()), (list, b"[[1],[2]]")] {
+    // What can't be read may look like what follows an element.
+    let bad = "{\"a\":1},\n ]\n{\"b\":2}";
+    let commas = read(form.clone(), bad.as_bytes());
+    let why = "(it is no JSON: expected value)";
+    let bad_contents = [format!("bad: , {why}"), format!("bad: ] {why}")];
+    assert_eq!(contents(&commas), ["{\"a\":1}", &bad_contents[0], &bad_contents[1], "{\"b\":2}"]);
+    for (whole, object) in [(whole, object), (list, "[[1],[2]]"), (commas, bad)] {
+        let object = object.as_bytes();
         for (at, row) in whole.iter().enumerate() {
             let rest = read_from(&options(form.clone()), object, row.next, 1).expect("it can be read");
             assert_eq!(rest, whole[at + 1..], "after row {}", at + 1);

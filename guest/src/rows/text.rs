@@ -75,6 +75,11 @@ pub(super) trait Framing {
     fn names(&self) -> Option<&Names> {
         None
     }
+
+    /// Whether the text is a list, where it may be one and that is known.
+    fn is_list(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// A format of text, and how it is written.
@@ -99,6 +104,17 @@ pub struct TextOptions {
     pub encoding: &'static Encoding,
     /// The names of fields, where reading begins after them.
     pub names: Option<Names>,
+}
+
+impl TextOptions {
+    /// Whether the text's beginning tells what it takes to read on after it: the names of fields, or whether it is a list.
+    pub fn has_head(&self) -> bool {
+        match &self.form {
+            Form::Csv(csv) => csv.has_header && self.names.is_none(),
+            Form::Json(rows) => *rows == JsonRows::Auto,
+            Form::Lines => false,
+        }
+    }
 }
 
 /// What is next.
@@ -177,9 +193,15 @@ impl Text {
         text
     }
 
-    /// The names of fields, where the text has them and they are known.
-    pub fn names(&self) -> Option<&Names> {
-        self.framing.names()
+    /// What it takes to read on after the text's beginning, once that has told it.
+    pub fn options_after_head(&self) -> Option<TextOptions> {
+        let mut options = self.options.clone();
+        match &mut options.form {
+            Form::Csv(_) => options.names = Some(self.framing.names()?.clone()),
+            Form::Json(rows @ JsonRows::Auto) if self.framing.is_list()? => *rows = JsonRows::Array,
+            _ => {}
+        }
+        Some(options)
     }
 
     fn begin_with(&mut self, compression: Compression) {

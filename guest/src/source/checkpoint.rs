@@ -178,6 +178,19 @@ impl<P: Ports> CheckpointStore<P> {
             let bytes = self.values.load(&name)?.ok_or_else(|| unreadable(&name))?;
             let part = decode_manifest(&bytes).filter(|part| !part.is_empty());
             self.segments.extend(part.ok_or_else(|| unreadable(&name))?);
+            let mut ids = BTreeSet::new();
+            let mut is_next = |id| id < self.head.next_segment && ids.insert(id);
+            if !self.segments.iter().all(|segment| is_next(segment.id)) {
+                return Err(unreadable(&name));
+            }
+        }
+        // No commit may have a name twice: what is in use is none of what is to be removed.
+        let segments = self.segments.iter().map(|segment| segment_name(segment.id));
+        let manifest = (0..parts).map(|part| manifest_name(generation, part));
+        let mut used = segments.chain(manifest).chain(self.head.plans.iter().flat_map(chunk_names));
+        let garbage: BTreeSet<_> = self.head.garbage.iter().collect();
+        if !garbage.is_empty() && used.any(|name| garbage.contains(&name)) {
+            return Err(unreadable("head"));
         }
         Ok(())
     }

@@ -21,8 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ports::{Body as _, Ports};
 use crate::record::{Change, Common, Data, Metadata, Record};
 use crate::rows::{
-    AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, JsonRows, Names, Next,
-    Opened, Place, Row, Text, TextOptions, Unreadable, has_lines, has_tabs,
+    AvroFile, Block, Broken, Columns, Content as RowContent, CsvOptions, Footer, Form, Format, JsonRows, Next, Opened,
+    Place, Row, Text, TextOptions, Unreadable, has_lines, has_tabs,
 };
 use crate::s3::{Content, Object, Part};
 
@@ -280,25 +280,24 @@ impl<P: Ports> Opening<P> {
         Source { retrieval: Rc::clone(&self.retrieval), wanted: self.wanted.clone(), tail }
     }
 
-    /// A text, with the names of its fields where reading begins after them.
+    /// A text. Where reading begins after its head, that is requested too.
     async fn text(&self, options: TextOptions) -> Result<Text, Unread> {
-        let has_header = matches!(&options.form, Form::Csv(csv) if csv.has_header);
-        let names =
-            if has_header && self.begin != Place::default() { self.names(options.clone()).await? } else { None };
-        Ok(Text::new(TextOptions { names, ..options }, self.begin))
+        let is_after_head = options.has_head() && self.begin != Place::default();
+        let options = if is_after_head { self.after_head(options).await? } else { options };
+        Ok(Text::new(options, self.begin))
     }
 
-    /// The names of a text's fields, read from its beginning.
-    async fn names(&self, options: TextOptions) -> Result<Option<Names>, Unread> {
-        let mut text = Text::new(options, Place::default());
+    /// The options with what a text's beginning tells; as they are where it tells nothing.
+    async fn after_head(&self, options: TextOptions) -> Result<TextOptions, Unread> {
+        let mut text = Text::new(options.clone(), Place::default());
         let mut pieces = self.source(Bytes::new()).from(0).await?;
         loop {
             let next = text.next_row()?;
-            if let Some(names) = text.names() {
-                return Ok(Some(names.clone()));
+            if let Some(known) = text.options_after_head() {
+                return Ok(known);
             }
             match next {
-                Next::End => return Ok(None),
+                Next::End => return Ok(options),
                 Next::Row(_) => {}
                 Next::More => pieces.feed(&mut text).await?,
             }

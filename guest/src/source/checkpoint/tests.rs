@@ -505,3 +505,28 @@ fn saved_state_that_is_damaged_is_corrupt_and_named() {
     }
     read().expect("is whole again");
 }
+
+#[test]
+fn what_is_named_twice_is_damage_and_no_commit_that_a_host_refuses() {
+    let ports = TestPorts::new(1);
+    let mut store = begun(&ports);
+    fill(&mut store);
+    let (generation, _) = store.head.manifest;
+    let (manifest, head) = (manifest_name(generation, 0), "head".to_owned());
+    let saved = ports.saved();
+    let twice = [&store.segments[..], &store.segments[..1]].concat();
+    let unknown = Segment { id: store.head.next_segment, ..store.segments[0].clone() };
+    store.head.garbage.push(segment_name(store.segments[0].id));
+    for (name, damaged) in [
+        (&manifest, encode_manifest(&twice)),
+        (&manifest, encode_manifest(&[unknown])),
+        (&head, encode(&saved::SavedHead::from(&store.head))),
+    ] {
+        ports.commit(vec![Edit::save(name.clone(), damaged)]).expect("keeps it");
+        let error = CheckpointStore::load(ports.clone()).err().expect(name);
+        assert_eq!(error.kind, ErrorKind::Corrupt);
+        assert!(error.message.contains(&format!("name=`{name}`")), "{error}");
+        ports.commit(vec![Edit::save(name.clone(), saved[name].clone())]).expect("keeps it");
+    }
+    assert!(CheckpointStore::load(ports).is_ok(), "is whole again");
+}

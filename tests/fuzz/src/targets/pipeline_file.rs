@@ -57,7 +57,8 @@ pub(super) fn run(data: &[u8]) {
         }
     };
     note("a file");
-    let lines = text.lines().count().max(1) as u64 + 1;
+    // A carriage return alone ends a line, too.
+    let lines = text.replace("\r\n", "\n").split(['\n', '\r']).count() as u64 + 1;
     let seen = |found: &document::Text, what: &str| {
         note(what);
         assert!(found.referenced.line() <= lines, "{what} is at {}", document::place("p.yaml", found.referenced));

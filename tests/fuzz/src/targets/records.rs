@@ -79,9 +79,17 @@ fn said<B: std::fmt::Debug>(data: &Data<B>) -> String {
     let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
     match data {
         // Half of a surrogate pair is JSON, and no text of Rust's.
-        Data::Structured(text) => {
-            value(text).map_or_else(|| text.replace(['\n', '\r', '\t'], " "), |value| value.to_string())
-        }
+        Data::Structured(text) => value(text).map_or_else(|| escaped(text), |value| value.to_string()),
         other => format!("{other:?}"),
     }
+}
+
+/// JSON in which all that a line may escape is escaped.
+fn escaped(text: &str) -> String {
+    let escape = |character: char| match character {
+        '\n' | '\r' | '\t' => " ".to_owned(),
+        ' '..='~' => character.to_string(),
+        other => other.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    };
+    text.chars().map(escape).collect()
 }

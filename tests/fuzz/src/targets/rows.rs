@@ -63,11 +63,7 @@ pub(super) fn run(data: &[u8]) {
         before = row.next.rows;
         look(row);
     }
-    // Where a value can't be read, a `,` may be its beginning or what follows an element of a list: seen from the middle of a
-    // text whose form nobody named, it is the latter.
-    let is_bad = |row: &Row| matches!(row.content, Content::Bad { .. });
-    let is_guessed = options.form == Form::Json(JsonRows::Auto) && whole.iter().any(is_bad);
-    if end.is_none() && whole.len() < ROWS_MAX && !is_guessed {
+    if end.is_none() && whole.len() < ROWS_MAX {
         go_on(&options, object, &whole, usize::from(*piece));
     }
 }
@@ -85,12 +81,9 @@ fn look(row: &Row) {
 
 /// Reads on after some of the rows.
 fn go_on(options: &TextOptions, object: &[u8], whole: &[Row], salt: usize) {
-    let names = {
-        let mut head = Text::new(options.clone(), Place::default());
-        let fed = head.push(&Bytes::copy_from_slice(object)).and_then(|()| head.end());
-        fed.and_then(|()| head.next_row()).ok().and_then(|_| head.names().cloned())
-    };
-    let options = TextOptions { names, ..options.clone() };
+    let mut head = Text::new(options.clone(), Place::default());
+    let fed = head.push(&Bytes::copy_from_slice(object)).and_then(|()| head.end()).and_then(|()| head.next_row());
+    let options = fed.ok().and_then(|_| head.options_after_head()).unwrap_or_else(|| options.clone());
     for at in [0, salt % whole.len().max(1), whole.len().saturating_sub(1)] {
         let Some(row) = whole.get(at) else { continue };
         let (rest, end) = read(&options, object, row.next, salt.max(1));
