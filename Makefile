@@ -81,6 +81,29 @@ fuzz: setup ## Give random bytes to all that reads what others wrote, FUZZ_SECON
 	$(CARGO) build --locked $(TESTING) --workspace --bins
 	target/testing/fuzz $(FUZZ)
 
+# What counts is a part of the compiler that a stable one has, too. Programs that run while others are built are not counted in.
+COUNTED := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+MACHINE = $(shell rustc -vV | sed -n 's/host: //p')
+LIBFUZZER := target/libfuzzer
+SECONDS ?= 60
+# What it takes of others is what is shipped, and one package more.
+tests/fuzz/libfuzzer/Cargo.lock: Cargo.lock
+	@cp $< $@
+
+.PHONY: libfuzzer
+libfuzzer: setup tests/fuzz/libfuzzer/Cargo.lock ## The same by libFuzzer, which follows the coverage: TARGET=position SECONDS=60, for long looks at one target
+	@command -v c++ > /dev/null || { echo 'make libfuzzer: a C++ compiler is needed: on Debian, apt-get install g++' >&2; exit 2; }
+	@[ -f 'tests/fuzz/libfuzzer/targets/$(TARGET).rs' ] || { \
+		echo 'make libfuzzer: name a target, as in `make libfuzzer TARGET=position SECONDS=60`. There are:' >&2; \
+		ls tests/fuzz/libfuzzer/targets | sed 's/^/  /; s/[.]rs$$//' >&2; exit 2; }
+	RUSTFLAGS='$(COUNTED)' $(CARGO) build --release --manifest-path tests/fuzz/libfuzzer/Cargo.toml \
+		--target-dir $(LIBFUZZER) --target $(MACHINE) --bin $(TARGET) $(if $(filter policy state-file,$(TARGET)),--features host)
+	@mkdir -p $(LIBFUZZER)/corpora/$(TARGET)
+	$(LIBFUZZER)/$(MACHINE)/release/$(TARGET) -max_total_time=$(SECONDS) -max_len=65536 -timeout=20 -rss_limit_mb=2048 \
+		-print_final_stats=1 -dict=$(LIBFUZZER)/corpora/$(TARGET).dict -artifact_prefix=$(LIBFUZZER)/$(TARGET)- \
+		$(LIBFUZZER)/corpora/$(TARGET) $(wildcard tests/fuzz/corpora/$(TARGET))
+
 .PHONY: hostile
 hostile: setup ## Attack the host beside a well-behaved neighbour: what stops each attack, and what speed the neighbour keeps
 	$(CARGO) build --locked $(TESTING) --package s3-connector-host --package s3-connector-tests --bins

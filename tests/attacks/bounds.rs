@@ -44,6 +44,36 @@ async fn handles_beyond_their_bound_are_a_trap() {
 }
 
 #[tokio::test]
+async fn one_call_has_the_host_do_no_more_than_it_may() {
+    let siege = Siege::of("plain").await;
+    let copied = "too much data is being copied between the host and the guest";
+    // Random bytes; bytes that go over; elements of a list, at 48 bytes each; handles of one list, to which those that the component
+    // has anyway are added; zeroes, a piece of a body at most.
+    for (attack, last, first, why) in [
+        ("draw", 64 << 10, (64 << 10) + 1, "bytes=`65537`, bytes_max=`65536`"),
+        ("mumble", 4 << 20, (4 << 20) + 1, copied),
+        ("list", (4 << 20) / 48, (4 << 20) / 48 + 1, copied),
+        ("wait", 16_000, 16_384, "store handle limit exceeded"),
+        ("pad", 1 << 20, (1 << 20) + 1, "cannot write more zeroes than `check_write` allows"),
+    ] {
+        let once = async |number: u64| {
+            let number = number.to_string();
+            loot(&siege, &[("attack", attack), ("count", "1"), ("bytes", &number)]).await
+        };
+        assert_eq!(once(last).await.as_deref(), Ok("1 calls"), "{attack}");
+        let error = once(first).await.expect_err(attack);
+        assert_eq!(error.kind(), ErrorKind::Trap);
+        assert!(error.message().contains(why), "{attack}: {error}");
+    }
+    let error = loot(&siege, &[("attack", "pad"), ("count", "1"), ("bytes", &u64::MAX.to_string())]).await;
+    assert_eq!(error.expect_err("no memory is taken").kind(), ErrorKind::Trap);
+    siege.bucket.server().store().put(BUCKET, "key", vec![7; 5 << 20]).expect("stored");
+    let largest = loot(&siege, &[("attack", "gulp"), ("request.path", &format!("/{BUCKET}/key"))]).await;
+    let largest: usize = largest.expect("told").parse().expect("a number");
+    assert!((1..=1 << 20).contains(&largest), "{largest}");
+}
+
+#[tokio::test]
 async fn header_fields_and_texts_of_requests_are_bounded() {
     let siege = Siege::of("plain").await;
     let fields = async |bytes| loot(&siege, &[("attack", "fields"), ("bytes", bytes)]).await;
@@ -192,9 +222,9 @@ async fn computing(attack: &[(&str, &str)]) -> Result<String> {
 
 #[tokio::test]
 async fn computing_is_measured_by_the_processor_and_waiting_is_free() {
-    for attack in ["spin", "fill", "busy"] {
+    for attack in ["spin", "fill", "draw"] {
         for at in ["configure", "read"] {
-            let error = computing(&[("attack", attack), ("at", at)]).await;
+            let error = computing(&[("attack", attack), ("at", at), ("bytes", "65536")]).await;
             let error = error.expect_err("it never returns");
             let message = error.message();
             assert!(message.contains("it computed for 0.5 s in one call"), "{attack}: {message}");

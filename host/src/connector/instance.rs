@@ -5,6 +5,7 @@
 //! `destination`'s. Bounds of memory, computing time and the log are next door; what the host holds for requests is
 //! `egress`'s to bound.
 
+mod calls;
 mod compute;
 mod log;
 mod memory;
@@ -66,10 +67,6 @@ const LARGE_CHUNK_BYTES: usize = DRAIN_BYTES_MAX as usize;
 
 /// How many of them: as many as copies are on their way. Together they hold 128 MiB at most.
 const LARGE_CHUNK_BODIES: usize = 64;
-
-/// Bytes that one call may bring over from the component: twice the largest record. Batches of records are a fraction
-/// of it, and so is the largest commit of state, so that one that is too large is refused and not a trap.
-const COPY_BYTES_MAX: usize = 129 << 20;
 
 /// What an instance is given besides its settings.
 #[derive(Clone, Default)]
@@ -170,7 +167,7 @@ impl Instance {
         };
         let mut store = Store::new(pre.engine(), context);
         store.limiter(|context| &mut context.limiter);
-        store.set_hostcall_fuel(COPY_BYTES_MAX);
+        calls::bound_copies(&mut store);
         store.set_max_component_handles(RESOURCES_MAX);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
@@ -284,6 +281,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     // wasi:io, clocks, random, stdin (closed), stdout (dropped), stderr (kept for the message of a panic).
     wasmtime_wasi_http::p2::add_to_linker_async(l)?;
     requests::bound(l)?;
+    calls::bound_random(l)?;
     random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |c: &mut Context| c.wasi.random())?;
     // The Rust library asks for these at its start. They answer with nothing: no variables, no terminal.
     cli::environment::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;

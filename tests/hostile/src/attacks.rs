@@ -43,18 +43,22 @@ pub(crate) type Attack = fn(&Settings) -> Result<Loot, Error>;
 pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("ask", bounds::ask),
     ("body", bounds::body),
-    ("busy", bounds::busy),
+    ("draw", bounds::draw),
     ("fail", fail),
     ("fail-long", bounds::fail_long),
     ("fields", bounds::fields),
     ("fill", bounds::fill),
     ("flood", bounds::flood),
     ("grow", bounds::grow),
+    ("gulp", bounds::gulp),
     ("handles", bounds::handles),
     ("hang", bounds::hang),
     ("hoard", bounds::hoard),
+    ("list", bounds::list),
     ("log", log),
+    ("mumble", bounds::mumble),
     ("nap", bounds::nap),
+    ("pad", bounds::pad),
     ("panic", panic),
     ("positions", positions),
     ("records", bounds::records),
@@ -69,6 +73,7 @@ pub(crate) const ATTACKS: &[(&str, Attack)] = &[
     ("settings-in-error", settings_in_error),
     ("settings-in-object", settings_in_object),
     ("trap", trap),
+    ("wait", bounds::wait),
 ];
 
 /// A record with this payload.

@@ -11,6 +11,7 @@ use crate::component::bindings::opencdc::connector::state;
 use crate::component::bindings::opencdc::connector::types::{Batch, Body, Data, Error, ErrorKind, Record};
 use crate::request;
 use ::wasi::clocks::monotonic_clock;
+use ::wasi::io::poll::poll;
 use ::wasi::random::random::get_random_bytes;
 
 /// A number of the settings; 0 where it is not set.
@@ -196,12 +197,62 @@ pub(crate) fn fill(_settings: &Settings) -> Result<Loot, Error> {
     }
 }
 
-/// Never returns, and has the host compute.
-pub(crate) fn busy(_settings: &Settings) -> Result<Loot, Error> {
-    logging::log(logging::Level::Error, "", "it computes");
-    loop {
-        std::hint::black_box(get_random_bytes(16 << 20));
+/// Draws `bytes` random bytes at a time, `count` times; without end where that is not set.
+pub(crate) fn draw(settings: &Settings) -> Result<Loot, Error> {
+    let bytes = text(settings, "bytes").parse().unwrap_or(0_u64);
+    again(settings, || drop(std::hint::black_box(get_random_bytes(bytes))))
+}
+
+/// The same with lines of `bytes` bytes that nobody wants to see.
+pub(crate) fn mumble(settings: &Settings) -> Result<Loot, Error> {
+    let line = "x".repeat(number(settings, "bytes"));
+    again(settings, || logging::log(logging::Level::Trace, "", &line))
+}
+
+/// The same with waiting for something that is over, `bytes` times in one call.
+pub(crate) fn wait(settings: &Settings) -> Result<Loot, Error> {
+    let over = monotonic_clock::subscribe_duration(0);
+    let all = vec![&over; number(settings, "bytes")];
+    again(settings, || drop(std::hint::black_box(poll(&all))))
+}
+
+/// The same with header fields without names, `bytes` in one call.
+pub(crate) fn list(settings: &Settings) -> Result<Loot, Error> {
+    let fields = vec![(String::new(), Vec::new()); number(settings, "bytes")];
+    again(settings, || drop(std::hint::black_box(Fields::from_list(&fields))))
+}
+
+/// The same with writing `bytes` zeroes into a body that is never sent.
+pub(crate) fn pad(settings: &Settings) -> Result<Loot, Error> {
+    let bytes = text(settings, "bytes").parse().unwrap_or(0_u64);
+    let request = OutgoingRequest::new(Fields::new());
+    let _ = request.set_method(&Method::Put);
+    let unmade = |()| error(ErrorKind::Invalid, "a body is not possible".to_owned());
+    let body = request.body().map_err(unmade)?;
+    let stream = body.write().map_err(unmade)?;
+    again(settings, || drop(std::hint::black_box(stream.write_zeroes(bytes))))
+}
+
+/// Reads the object at `request.path` with all that can be asked for in each call, and tells the largest piece.
+pub(crate) fn gulp(settings: &Settings) -> Result<Loot, Error> {
+    let stream = stream(settings)?;
+    let mut largest = 0;
+    while let Ok(piece) = stream.blocking_read(u64::MAX) {
+        largest = largest.max(piece.len());
     }
+    told(format!("{largest}"))
+}
+
+fn again(settings: &Settings, call: impl Fn()) -> Result<Loot, Error> {
+    logging::log(logging::Level::Error, "", "it computes");
+    let count = match number(settings, "count") {
+        0 => usize::MAX,
+        count => count,
+    };
+    for _ in 0..count {
+        call();
+    }
+    told(format!("{count} calls"))
 }
 
 /// Sleeps `count` times for 11 ms.

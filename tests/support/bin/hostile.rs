@@ -1,5 +1,5 @@
 //! Owns the command of `make hostile`: a component that attacks its host, one attack after the other, beside a well-behaved source in the
-//! same process. Prints what stopped each attack and what speed the neighbour kept. Leaves what an attack does to the package
+//! same process. Prints what stopped each attack and what speed the neighbour kept; those that are named, or all. Leaves what an attack does to the package
 //! `s3-connector-hostile`, and what each bound is exactly to the tests in `attacks/`.
 
 use std::io::Write;
@@ -88,7 +88,10 @@ const fn on_all_cores(kept_min: f64, attack: Attack) -> Attack {
 
 const SPIN: &[(&str, &str)] = &[("attack", "spin"), ("at", "read")];
 const FILL: &[(&str, &str)] = &[("attack", "fill"), ("at", "read")];
-const BUSY: &[(&str, &str)] = &[("attack", "busy"), ("at", "read")];
+// As much as one call may have the host do.
+const DRAW: &[(&str, &str)] = &[("attack", "draw"), ("at", "read"), ("bytes", "65536")];
+const MUMBLE: &[(&str, &str)] = &[("attack", "mumble"), ("at", "read"), ("bytes", "4194304")];
+const LIST: &[(&str, &str)] = &[("attack", "list"), ("at", "read"), ("bytes", "87381")];
 
 const ATTACKS: &[Attack] = &[
     attack("keys", "redacted by the host", End::Blind, &[("attack", "settings")]),
@@ -144,9 +147,12 @@ const ATTACKS: &[Attack] = &[
     attack("sleeping", "dropped by its owner", End::Dropped, &[("attack", "hang"), ("at", "read")]),
     attack("a loop", "time of the processor", End::Ended("in one call"), SPIN),
     attack("long instructions", "time of the processor", End::Ended("in one call"), FILL),
-    attack("work of the host", "time of the processor", End::Ended("in one call"), BUSY),
+    attack("work of the host", "time of the processor", End::Ended("in one call"), DRAW),
     on_all_cores(0.6, attack("a loop per core", "time of the processor", End::Ended("in one call"), SPIN)),
     on_all_cores(0.4, attack("long ones per core", "time of the processor", End::Ended("in one call"), FILL)),
+    on_all_cores(0.6, attack("draws per core", "64 KiB per call", End::Ended("in one call"), DRAW)),
+    on_all_cores(0.6, attack("texts per core", "4 MiB per call", End::Ended("in one call"), MUMBLE)),
+    on_all_cores(0.5, attack("lists per core", "4 MiB per call", End::Ended("in one call"), LIST)),
 ];
 
 /// Counts the lines of the log, and drops them.
@@ -195,7 +201,9 @@ async fn run(bucket: &Bucket) -> bool {
     );
     println!("{:18} {:22} {:43} neighbour keeps", "attack", "bound", "ended with");
     let mut is_well = true;
-    for attack in ATTACKS {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let is_wanted = |attack: &&Attack| wanted.is_empty() || wanted.iter().any(|name| name == attack.name);
+    for attack in ATTACKS.iter().filter(is_wanted) {
         let settings = bucket.settings(attack.settings);
         let ended = attack.end(&attacker, &settings).await;
         let kept = neighbour.kept(attack, &attacker, &settings).await;

@@ -1,0 +1,4 @@
+//! Owns the entry of libFuzzer into the target `records`. Leaves what must hold to the target.
+#![no_main]
+
+s3_connector_libfuzzer::entry!("records");
