@@ -69,10 +69,10 @@ async fn a_teardown_that_never_returns_ends_with_the_grace() {
 
 #[tokio::test]
 async fn a_component_that_keeps_the_only_worker_busy_ends_with_the_grace() {
-    for attack in ["spin", "fill", "busy"] {
+    for attack in ["spin", "fill", "draw"] {
         for at in ["open", "read"] {
             let sandbox = Sandbox::new().await;
-            let settings = [("attack", attack), ("at", at)];
+            let settings = [("attack", attack), ("at", at), ("bytes", "65536")];
             let mut running = hostile(&sandbox, "source", GRACE, &settings).env("TOKIO_WORKER_THREADS", "1").start();
             running.says("it computes").await;
             running.signal(Signal::Terminate).await;
@@ -85,7 +85,7 @@ async fn a_component_that_keeps_the_only_worker_busy_ends_with_the_grace() {
 #[tokio::test]
 async fn a_second_signal_ends_a_component_that_keeps_the_only_worker_busy() {
     let sandbox = Sandbox::new().await;
-    let settings = [("attack", "busy"), ("at", "read")];
+    let settings = [("attack", "draw"), ("at", "read"), ("bytes", "65536")];
     let mut running = hostile(&sandbox, "source", "1h", &settings).env("TOKIO_WORKER_THREADS", "1").start();
     running.says("it computes").await;
     running.signal(Signal::Terminate).await;
